@@ -1,0 +1,5 @@
+//! From checkpoint to the bytes that count, and back.
+
+mod class;
+
+pub use class::TensorClass;

@@ -1,0 +1,60 @@
+//! Exit codes, a public table: 0 ok, 1 a check failed, 2 could not check, 130 interrupted.
+
+use std::io::{self, Write};
+
+/// How a binary ends. "Could not check" is never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitCode {
+    /// Everything asked for was done, and every check passed.
+    Ok,
+    /// The work was done and a check failed: over budget, digest mismatch, claim not reproduced.
+    CheckFailed,
+    /// The work could not be done: usage, I/O, damaged or missing input.
+    CouldNotCheck,
+    /// Stopped by SIGINT or SIGTERM, with nothing half-written.
+    Interrupted,
+}
+
+impl From<ExitCode> for i32 {
+    fn from(code: ExitCode) -> i32 {
+        match code {
+            ExitCode::Ok => 0,
+            ExitCode::CheckFailed => 1,
+            ExitCode::CouldNotCheck => 2,
+            ExitCode::Interrupted => 130,
+        }
+    }
+}
+
+/// The work was interrupted at a safe point. [`run`] turns it into exit code 130.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+/// Runs a binary's body, prints an error with its causes on stderr, and returns the process's exit code.
+///
+/// A closed pipe on stdout (`verify | head`) is not an error.
+pub fn run(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> std::process::ExitCode {
+    let code = match body() {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::Ok,
+        Err(error) => {
+            let mut stderr = anstream::stderr().lock();
+            let style = anstyle::AnsiColor::Red.on_default().bold();
+            // If stderr is gone there is nobody left to tell.
+            let _ = writeln!(stderr, "{style}error{style:#}: {error}");
+            for cause in error.chain().skip(1) {
+                let _ = writeln!(stderr, "  caused by: {cause}");
+            }
+            if error.is::<Interrupted>() { ExitCode::Interrupted } else { ExitCode::CouldNotCheck }
+        }
+    };
+    std::process::ExitCode::from(i32::from(code) as u8)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

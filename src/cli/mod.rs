@@ -1,0 +1,9 @@
+//! What all binaries share: exit codes, common flags, progress bars, the error printer.
+
+mod common;
+mod exit;
+mod progress;
+
+pub use common::{ColorChoice, CommonArgs};
+pub use exit::{ExitCode, Interrupted, run};
+pub use progress::Progress;

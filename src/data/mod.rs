@@ -1,0 +1,1 @@
+//! Token shards, the tokenizer and the training loader.

@@ -1,0 +1,107 @@
+//! Writing files so that a crash, a full disk or Ctrl-C leaves either the old file or the new one.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// A file that could not be written; the previous content, if any, is untouched.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {source}", path.display())]
+pub struct WriteError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Writes `path` through a temporary neighbour: write, fsync, rename, fsync the folder.
+///
+/// Fails without touching an existing file at `path`. Missing parent folders are created.
+pub fn write_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), WriteError> {
+    let attempt = || -> io::Result<()> {
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        std::fs::create_dir_all(folder)?;
+        let temporary = tempfile::Builder::new().prefix(".golf-harness-").tempfile_in(folder)?;
+        let mut writer = BufWriter::new(temporary);
+        write(&mut writer)?;
+        let temporary = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        set_default_permissions(temporary.as_file())?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(path).map_err(|e| e.error)?;
+        sync_folder(folder)
+    };
+    attempt().map_err(|source| WriteError { path: path.to_path_buf(), source })
+}
+
+/// [`write_with`] for bytes already in memory.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+    write_with(path, |out| out.write_all(bytes))
+}
+
+/// Checks early that `path` will be writable, so that an hour of work does not end in "permission denied".
+pub fn check_writable(path: &Path) -> Result<(), WriteError> {
+    let attempt = || -> io::Result<()> {
+        if path.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "a folder of that name exists"));
+        }
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        std::fs::create_dir_all(folder)?;
+        tempfile::Builder::new().prefix(".golf-harness-").tempfile_in(folder).map(drop)
+    };
+    attempt().map_err(|source| WriteError { path: path.to_path_buf(), source })
+}
+
+/// Temporary files are created private (0600); a published file gets the usual 0644 instead.
+#[cfg(unix)]
+fn set_default_permissions(file: &File) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn set_default_permissions(_: &File) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes the rename itself durable; folders cannot be opened for this on every platform.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_litter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.bin");
+        write(&path, b"old").unwrap();
+        let error = write_with(&path, |out| {
+            out.write_all(b"half of the ne")?;
+            Err(io::Error::other("no space left on device"))
+        })
+        .unwrap_err();
+        assert!(error.to_string().contains("no space left on device"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn missing_folders_are_created() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/c.txt");
+        write(&path, b"x").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"x");
+    }
+}

@@ -1,0 +1,124 @@
+//! What runs the model.
+//!
+//! An [`Engine`] turns host weights and tokens into negative log-likelihoods and gradients. The dfdx
+//! engine is the readable definition and the judge; faster engines answer to it.
+
+use crate::model::{LayoutMismatch, ModelConfig, Params};
+
+/// Engines by name, as `--engine` takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineKind {
+    /// The reference: the model written with dfdx tensors, gradients by its autograd.
+    Dfdx,
+}
+
+impl std::fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            EngineKind::Dfdx => "dfdx",
+        })
+    }
+}
+
+/// What an engine could not do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// Weights that are not those of the configuration.
+    #[error(transparent)]
+    Layout(#[from] LayoutMismatch),
+    /// A token id outside the vocabulary.
+    #[error(
+        "token id {id} at position {position} is outside the vocabulary of {vocab_size}; wrong tokenizer or damaged shard?"
+    )]
+    Token {
+        /// The id.
+        id: u16,
+        /// Position in the window.
+        position: usize,
+        /// Size of the vocabulary.
+        vocab_size: usize,
+    },
+    /// A window with fewer than two tokens, or rows of unequal length.
+    #[error("a window of {tokens} tokens cannot be scored: at least one input and one target are needed")]
+    Window {
+        /// Tokens in it.
+        tokens: usize,
+    },
+    /// The numeric backend failed.
+    #[error("{engine} engine: {message}")]
+    Backend {
+        /// Which engine.
+        engine: EngineKind,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// One window to score: `tokens[..n-1]` are the inputs, `tokens[1..]` the targets.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// Inputs and the last target, in corpus order.
+    pub tokens: &'a [u16],
+    /// First target (0-based, relative to the window) whose likelihood is wanted.
+    pub first_scored: usize,
+}
+
+/// A training micro-batch: `rows` sequences of `seq_len` inputs and as many targets, row-major.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenBatch {
+    /// Input ids, rows x seq_len.
+    pub inputs: Vec<u16>,
+    /// Target ids, rows x seq_len.
+    pub targets: Vec<u16>,
+    /// Tokens in a row.
+    pub seq_len: usize,
+}
+
+/// Mean loss over a micro-batch and its gradient for every parameter.
+#[derive(Clone, Debug)]
+pub struct LossAndGradients {
+    /// Mean negative log-likelihood, nats per token.
+    pub loss: f32,
+    /// d loss / d parameter, in state-dict order.
+    pub gradients: Params,
+}
+
+/// Whether linears see fake-quantised weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FakeQuant {
+    /// Weights as they are.
+    Off,
+    /// int6 attention and int5 MLP weights, gradients straight through.
+    On,
+}
+
+/// A model runner. Implementations are deterministic: equal inputs give equal bits, whatever the
+/// thread count and whatever else is in the batch.
+pub trait Engine: Send + Sync {
+    /// Which engine this is.
+    fn kind(&self) -> EngineKind;
+
+    /// Prepares weights for scoring.
+    fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError>;
+
+    /// Mean loss of a micro-batch and the gradients of all parameters.
+    fn loss_and_gradients(
+        &self,
+        config: &ModelConfig,
+        weights: &Params,
+        batch: &TokenBatch,
+        fake_quant: FakeQuant,
+    ) -> Result<LossAndGradients, EngineError>;
+}
+
+/// Frozen weights that score windows.
+pub trait Scorer: Send + Sync {
+    /// Negative log-likelihoods (nats, f32) of each window's targets from `first_scored` on.
+    ///
+    /// A window's numbers do not depend on the other windows of the call.
+    fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError>;
+
+    /// Softcapped logits of one window of inputs, row-major [inputs, vocabulary].
+    fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError>;
+}

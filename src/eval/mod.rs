@@ -1,0 +1,1 @@
+//! Windows, negative log-likelihoods, bits per byte.

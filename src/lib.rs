@@ -1,0 +1,36 @@
+//! Golf Harness: a reproducibility harness and artifact verifier for Parameter Golf.
+//!
+//! The challenge asks for the best language model in a 16,000,000-byte artifact, trained in 600 s
+//! and scored in bits per byte on FineWeb. This crate reads a [`manifest`], trains the model it
+//! describes, packs it, verifies every claim about it and scores it again, deterministically.
+//!
+//! The folders follow the story of one claim:
+//!
+//! * [`manifest`] says what is claimed and how to repeat it;
+//! * [`data`] reads token shards and the tokenizer;
+//! * [`model`] names the parameters, [`engine`] runs them, [`train`] fits them;
+//! * [`artifact`] turns a checkpoint into the bytes that count;
+//! * [`eval`] scores windows into bits per byte;
+//! * [`submission`], [`rules`], [`stats`] and [`report`] judge what somebody else handed in.
+//!
+//! The library never prints and never exits; the binaries in `bins/` do both and nothing else.
+
+pub mod artifact;
+pub mod cli;
+pub mod data;
+pub mod digest;
+pub mod durable;
+pub mod eval;
+pub mod interrupt;
+pub mod manifest;
+pub mod model;
+pub mod report;
+pub mod rules;
+pub mod stats;
+pub mod submission;
+pub mod units;
+
+#[cfg(feature = "engine")]
+pub mod engine;
+#[cfg(feature = "engine")]
+pub mod train;

@@ -1,0 +1,73 @@
+//! Recipe values that parse but cannot be: zero strides, worlds that do not divide 8, batches that do not fit.
+
+use super::Manifest;
+
+/// The script runs 8 micro-batches per step over all ranks: `grad_accum = 8 / world_size`.
+pub const MICRO_BATCHES_PER_STEP: u64 = 8;
+
+/// First impossible value as (dotted field, message).
+pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> {
+    let fail = |field: &str, message: String| Err((field.to_string(), message));
+    let schedule = &manifest.schedule;
+    if !matches!(schedule.world_size, 1 | 2 | 4 | 8) {
+        return fail("schedule.world_size", format!("{} does not divide 8; use 1, 2, 4 or 8", schedule.world_size));
+    }
+    if schedule.train_seq_len == 0 || schedule.train_seq_len > MAX_SEQ_LEN {
+        return fail("schedule.train_seq_len", format!("{} is outside 1..={MAX_SEQ_LEN}", schedule.train_seq_len));
+    }
+    let micro = MICRO_BATCHES_PER_STEP.saturating_mul(schedule.train_seq_len);
+    if schedule.train_batch_tokens == 0
+        || !schedule.train_batch_tokens.is_multiple_of(micro)
+        || schedule.train_batch_tokens > 1 << 32
+    {
+        return fail(
+            "schedule.train_batch_tokens",
+            format!("{} is not a multiple of 8 x train_seq_len = {micro} (at most 2^32)", schedule.train_batch_tokens),
+        );
+    }
+    if manifest.eval.seq_len == 0 || manifest.eval.seq_len > MAX_SEQ_LEN {
+        return fail("eval.seq_len", format!("{} is outside 1..={MAX_SEQ_LEN}", manifest.eval.seq_len));
+    }
+    if manifest.eval.stride == 0 || manifest.eval.stride > manifest.eval.seq_len {
+        return fail(
+            "eval.stride",
+            format!("{} is outside 1..=eval.seq_len ({})", manifest.eval.stride, manifest.eval.seq_len),
+        );
+    }
+    if manifest.eval.batch_windows == 0 {
+        return fail("eval.batch_windows", "must be at least 1".into());
+    }
+    if !(1..=22).contains(&manifest.quantization.zstd_level) {
+        return fail("quantization.zstd_level", format!("{} is outside 1..=22", manifest.quantization.zstd_level));
+    }
+    for (field, value, range) in [
+        ("schedule.max_wallclock_seconds", schedule.max_wallclock_seconds, 0.0..=1e9),
+        ("schedule.swa.start_frac", schedule.swa.start_frac, 0.0..=1.0),
+        ("schedule.qat.start_frac", schedule.qat.start_frac, 0.0..=1.0),
+        ("quantization.prune_fraction", manifest.quantization.prune_fraction, 0.0..=1.0),
+        ("quantization.int8_clip_quantile", manifest.quantization.int8_clip_quantile, 0.0..=1.0),
+        ("optimizer.embed_lr", manifest.optimizer.embed_lr, 0.0..=1e6),
+        ("optimizer.tied_embed_lr", manifest.optimizer.tied_embed_lr, 0.0..=1e6),
+        ("optimizer.head_lr", manifest.optimizer.head_lr, 0.0..=1e6),
+        ("optimizer.matrix_lr", manifest.optimizer.matrix_lr, 0.0..=1e6),
+        ("optimizer.scalar_lr", manifest.optimizer.scalar_lr, 0.0..=1e6),
+        ("optimizer.grad_clip_norm", manifest.optimizer.grad_clip_norm, 0.0..=1e6),
+        ("optimizer.muon.momentum", manifest.optimizer.muon.momentum, 0.0..=1.0),
+        ("optimizer.muon.momentum_warmup_start", manifest.optimizer.muon.momentum_warmup_start, 0.0..=1.0),
+        ("optimizer.muon.weight_decay", manifest.optimizer.muon.weight_decay, 0.0..=1e6),
+        ("optimizer.adam.beta1", manifest.optimizer.adam.beta1, 0.0..=1.0),
+        ("optimizer.adam.beta2", manifest.optimizer.adam.beta2, 0.0..=1.0),
+        ("optimizer.adam.eps", manifest.optimizer.adam.eps, 0.0..=1.0),
+        ("optimizer.adam.weight_decay", manifest.optimizer.adam.weight_decay, 0.0..=1e6),
+        ("tolerance.rescored_bpb", manifest.tolerance.rescored_bpb, 0.0..=1e3),
+        ("tolerance.retrained_bpb", manifest.tolerance.retrained_bpb, 0.0..=1e3),
+    ] {
+        if !range.contains(&value) {
+            return fail(field, format!("{value} is outside {}..={}", range.start(), range.end()));
+        }
+    }
+    Ok(())
+}
+
+/// Longest window accepted: 32 times the challenge's, and still small next to memory.
+const MAX_SEQ_LEN: u64 = 65_536;

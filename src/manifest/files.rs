@@ -1,0 +1,165 @@
+//! Files a manifest refers to: data, tokenizer, code, artifact. Each by path, size and digests.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::artifact::TensorClass;
+use crate::digest::{ContentDigest, Digest};
+use crate::units::Bytes;
+
+/// A file, with what is known about its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileRef {
+    /// Path; relative ones start at the folder of the manifest.
+    pub path: PathBuf,
+    /// Size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Bytes>,
+    /// SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// BLAKE3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<Digest>,
+}
+
+impl FileRef {
+    /// A file with everything known.
+    pub fn new(path: impl Into<PathBuf>, digest: ContentDigest) -> Self {
+        FileRef {
+            path: path.into(),
+            bytes: Some(digest.bytes),
+            sha256: Some(digest.sha256),
+            blake3: Some(digest.blake3),
+        }
+    }
+}
+
+/// What a shard is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ShardRole {
+    /// Read by the training loader.
+    Train,
+    /// Scored.
+    Val,
+}
+
+/// One token shard with what is known about it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShardRef {
+    /// What it is for.
+    pub role: ShardRole,
+    /// File name inside `data.path`.
+    pub file: PathBuf,
+    /// Tokens in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
+    /// Size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Bytes>,
+    /// SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// BLAKE3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<Digest>,
+}
+
+/// Where tokens come from. `DATA_PATH` and `TOKENIZER_PATH` override `path` and `tokenizer.path`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataConfig {
+    /// Folder of the shards; relative ones start at the folder of the manifest.
+    pub path: PathBuf,
+    /// Shell pattern of the training shards (`*` and `?`), read in name order.
+    pub train_pattern: String,
+    /// Shell pattern of the validation shards.
+    pub val_pattern: String,
+    /// SentencePiece model that gives each token its bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<FileRef>,
+    /// Known shards; when listed, exactly these files are used and their digests checked.
+    pub shards: Vec<ShardRef>,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        DataConfig {
+            path: PathBuf::from("data/datasets/fineweb10B_sp1024"),
+            train_pattern: "fineweb_train_*.bin".into(),
+            val_pattern: "fineweb_val_*.bin".into(),
+            tokenizer: Some(FileRef {
+                path: PathBuf::from("data/tokenizers/fineweb_1024_bpe.model"),
+                bytes: None,
+                sha256: None,
+                blake3: None,
+            }),
+            shards: Vec::new(),
+        }
+    }
+}
+
+/// A code file that counts towards the budget.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CodeFile {
+    /// Path; relative ones start at the folder of the manifest.
+    pub path: PathBuf,
+    /// Size as shipped.
+    pub bytes: Bytes,
+    /// SHA-256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
+    /// BLAKE3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blake3: Option<Digest>,
+}
+
+/// The packed model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactRecord {
+    /// Path; relative ones start at the folder of the manifest.
+    pub path: PathBuf,
+    /// Size on disk: what the budget counts.
+    pub bytes: Bytes,
+    /// SHA-256 of the file.
+    pub sha256: Digest,
+    /// BLAKE3 of the file.
+    pub blake3: Digest,
+    /// The payload before compression, so that content can be compared across zstd versions.
+    pub payload: ContentDigest,
+    /// Which zstd made it.
+    pub zstd: ZstdRecord,
+    /// Every tensor, in state-dict order.
+    pub tensors: Vec<TensorRecord>,
+}
+
+/// zstd's bytes depend on its version and level.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ZstdRecord {
+    /// Library version, such as `1.5.7`.
+    pub version: String,
+    /// Compression level.
+    pub level: i32,
+}
+
+/// One tensor of the artifact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TensorRecord {
+    /// State-dict name.
+    pub name: String,
+    /// Shape; empty for a scalar.
+    pub shape: Vec<u64>,
+    /// How its values are held.
+    pub class: TensorClass,
+    /// SHA-256 of the decoded values as little-endian f32.
+    pub sha256: Digest,
+}

@@ -1,0 +1,140 @@
+//! Reading and writing manifests, with errors that name file, line, field and remedy.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::{MANIFEST_SCHEMA, Manifest, canonical_yaml};
+use crate::durable;
+
+/// A manifest describes a run; one larger than this is something else (bounded before reading).
+const MAX_MANIFEST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Why a manifest was not accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("cannot read manifest {}: {source}", path.display())]
+    Read {
+        /// The manifest.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is larger than any manifest.
+    #[error("{} is larger than {MAX_MANIFEST_BYTES} bytes: not a manifest", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not UTF-8.
+    #[error("{} is not UTF-8 text (first bad byte at offset {offset})", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the first invalid byte.
+        offset: usize,
+    },
+    /// YAML that does not parse or does not fit the schema.
+    #[error("{}{}: {message}{}", path.display(), location(*line), hint(suggestion))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// 1-based line, where known.
+        line: Option<usize>,
+        /// What is wrong.
+        message: String,
+        /// The known key that was probably meant.
+        suggestion: Option<String>,
+    },
+    /// Values that parse but contradict one another or the mathematics.
+    #[error("{}: {field}: {message}", path.display())]
+    Impossible {
+        /// The file.
+        path: PathBuf,
+        /// Dotted path of the field.
+        field: String,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+}
+
+fn location(line: Option<usize>) -> String {
+    line.map_or(String::new(), |line| format!(":{line}"))
+}
+
+fn hint(suggestion: &Option<String>) -> String {
+    suggestion.as_ref().map_or(String::new(), |known| format!("; did you mean `{known}`?"))
+}
+
+/// Reads, parses and checks the manifest at `path`.
+pub fn load(path: &Path) -> Result<Manifest, LoadError> {
+    let read = |source| LoadError::Read { path: path.to_path_buf(), source };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(read)?;
+    file.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
+    if bytes.len() as u64 > MAX_MANIFEST_BYTES {
+        return Err(LoadError::TooLarge { path: path.to_path_buf() });
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|e| LoadError::NotText { path: path.to_path_buf(), offset: e.utf8_error().valid_up_to() })?;
+    parse(&text, path)
+}
+
+/// Parses and checks manifest text; `path` appears in errors only.
+pub fn parse(text: &str, path: &Path) -> Result<Manifest, LoadError> {
+    let manifest: Manifest = serde_yaml::from_str(text).map_err(|e| invalid(&e, path))?;
+    check(&manifest, path)?;
+    Ok(manifest)
+}
+
+/// Writes the canonical form of a manifest, atomically.
+pub fn save(manifest: &Manifest, path: &Path) -> Result<(), durable::WriteError> {
+    durable::write(path, canonical_yaml(manifest).as_bytes())
+}
+
+fn invalid(error: &serde_yaml::Error, path: &Path) -> LoadError {
+    let line = error.location().map(|location| location.line());
+    let text = error.to_string();
+    // serde_yaml ends its messages with " at line L column C"; the line is printed in front instead.
+    let message = match text.rfind(" at line ") {
+        Some(end) if line.is_some() => text[..end].to_string(),
+        _ => text,
+    };
+    let suggestion = suggest(&message);
+    LoadError::Invalid { path: path.to_path_buf(), line, message, suggestion }
+}
+
+/// For "unknown field `x`, expected one of `a`, `b`": the expected name closest to x, if it is close.
+fn suggest(message: &str) -> Option<String> {
+    let mut quoted = message.split("unknown ").nth(1)?.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    quoted
+        .map(|known| (strsim::damerau_levenshtein(unknown, known), known))
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 3)
+        .min()
+        .map(|(_, known)| known.to_string())
+}
+
+fn check(manifest: &Manifest, path: &Path) -> Result<(), LoadError> {
+    let fail = |field: &str, message: String| {
+        Err(LoadError::Impossible { path: path.to_path_buf(), field: field.into(), message })
+    };
+    if manifest.schema != MANIFEST_SCHEMA {
+        return fail(
+            "schema",
+            format!("`{}` is not supported; this version reads `{MANIFEST_SCHEMA}`", manifest.schema),
+        );
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if manifest.name.is_empty() || !manifest.name.chars().all(is_plain) || manifest.name.starts_with('.') {
+        return fail(
+            "name",
+            format!("`{}` must be letters, digits, `-`, `_` and `.`, and not start with a dot", manifest.name),
+        );
+    }
+    if let Err(e) = manifest.model.check() {
+        return fail(&format!("model.{}", e.field), e.message);
+    }
+    super::checks::check_recipe(manifest).or_else(|(field, message)| fail(&field, message))
+}

@@ -1,0 +1,27 @@
+//! The manifest: one YAML file that says everything needed to repeat a claim and to know it was repeated.
+//!
+//! Schema `golf-harness/manifest/v1`. Every recipe field has the value of PR #286 as its default, so
+//! a manifest states only what differs. Unknown keys are errors; see [`LoadError`].
+
+mod canonical;
+mod checks;
+mod claim;
+mod claimed_number;
+mod files;
+mod load;
+mod recipe;
+mod results;
+mod schema;
+
+pub use canonical::{canonical_yaml, identity};
+pub use checks::MICRO_BATCHES_PER_STEP;
+pub use claim::{Claim, ClaimMetrics, Hardware, Track};
+pub use claimed_number::{ClaimedNumber, ParseClaimedNumberError};
+pub use files::{ArtifactRecord, CodeFile, DataConfig, FileRef, ShardRef, ShardRole, TensorRecord, ZstdRecord};
+pub use load::{LoadError, load, parse, save};
+pub use recipe::{
+    AdamConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonaliserPrecision, QatConfig, QuantizationConfig,
+    ScheduleConfig, SwaConfig,
+};
+pub use results::{Environment, Results, ScoreRecord, StageRecord, Tolerance, TrainingRecord};
+pub use schema::{MANIFEST_SCHEMA, Manifest, json_schema};

@@ -1,0 +1,232 @@
+//! The recipe: optimiser, schedule, quantisation, evaluation. Defaults are those of PR #286.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Learning rates by parameter group, and the two optimisers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizerConfig {
+    /// AdamW learning rate of the embedding tables when the head is untied.
+    pub embed_lr: f64,
+    /// AdamW learning rate of the embedding tables when the head is tied.
+    pub tied_embed_lr: f64,
+    /// Adam learning rate of an untied head (no decay).
+    pub head_lr: f64,
+    /// Muon learning rate of the matrices.
+    pub matrix_lr: f64,
+    /// AdamW learning rate of gains, gates, mixes and scales.
+    pub scalar_lr: f64,
+    /// Global L2 norm to which gradients are clipped; 0 turns clipping off.
+    pub grad_clip_norm: f64,
+    /// Muon.
+    pub muon: MuonConfig,
+    /// AdamW.
+    pub adam: AdamConfig,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        OptimizerConfig {
+            embed_lr: 0.6,
+            tied_embed_lr: 0.03,
+            head_lr: 0.008,
+            matrix_lr: 0.025,
+            scalar_lr: 0.02,
+            grad_clip_norm: 0.3,
+            muon: MuonConfig::default(),
+            adam: AdamConfig::default(),
+        }
+    }
+}
+
+/// Precision inside Muon's Newton-Schulz iteration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OrthogonaliserPrecision {
+    /// Every operation rounded to bfloat16, as the challenge's scripts compute.
+    #[default]
+    Bf16,
+    /// Single precision throughout.
+    F32,
+}
+
+/// Muon with Nesterov momentum and decoupled weight decay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MuonConfig {
+    /// Final momentum.
+    pub momentum: f64,
+    /// Momentum at step 0.
+    pub momentum_warmup_start: f64,
+    /// Steps of the linear momentum ramp; 0 starts at the final momentum.
+    pub momentum_warmup_steps: u64,
+    /// Newton-Schulz iterations.
+    pub newton_schulz_steps: u32,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Precision of the orthogonaliser.
+    pub precision: OrthogonaliserPrecision,
+}
+
+impl Default for MuonConfig {
+    fn default() -> Self {
+        MuonConfig {
+            momentum: 0.99,
+            momentum_warmup_start: 0.92,
+            momentum_warmup_steps: 1500,
+            newton_schulz_steps: 5,
+            weight_decay: 0.04,
+            precision: OrthogonaliserPrecision::Bf16,
+        }
+    }
+}
+
+/// AdamW as in PyTorch: bias correction, eps outside the square root, decoupled decay.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdamConfig {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay of embeddings and scalars.
+    pub weight_decay: f64,
+}
+
+impl Default for AdamConfig {
+    fn default() -> Self {
+        AdamConfig { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.01 }
+    }
+}
+
+/// Steps, batches, time and the two late techniques (SWA, QAT).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleConfig {
+    /// Seed of initialisation.
+    pub seed: u64,
+    /// Most steps to take.
+    pub iterations: u64,
+    /// Length of the final learning-rate ramp to zero, steps.
+    pub warmdown_iters: u64,
+    /// Steps taken and then thrown away before the clock starts.
+    pub warmup_steps: u64,
+    /// Training stops after the step that crosses this; 0 means no cap.
+    pub max_wallclock_seconds: f64,
+    /// Tokens of one optimiser step, over all ranks and micro-batches.
+    pub train_batch_tokens: u64,
+    /// Tokens of one training sequence.
+    pub train_seq_len: u64,
+    /// Ranks the recipe was written for; must divide 8. Micro-batches per step are 8 / world_size.
+    pub world_size: u32,
+    /// Steps between validations; 0 validates at the end only.
+    pub val_loss_every: u64,
+    /// Steps between log lines; steps 1 to 10 are always logged.
+    pub train_log_every: u64,
+    /// Stochastic weight averaging.
+    pub swa: SwaConfig,
+    /// Quantisation-aware training.
+    pub qat: QatConfig,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        ScheduleConfig {
+            seed: 1337,
+            iterations: 20_000,
+            warmdown_iters: 3_000,
+            warmup_steps: 20,
+            max_wallclock_seconds: 600.0,
+            train_batch_tokens: 786_432,
+            train_seq_len: 2_048,
+            world_size: 8,
+            val_loss_every: 1_000,
+            train_log_every: 200,
+            swa: SwaConfig::default(),
+            qat: QatConfig::default(),
+        }
+    }
+}
+
+/// Stochastic weight averaging: snapshots while the learning-rate multiplier is below `start_frac`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SwaConfig {
+    /// Whether to average.
+    pub enabled: bool,
+    /// Snapshots are taken where the multiplier is below this.
+    pub start_frac: f64,
+    /// Steps between snapshots.
+    pub every: u64,
+}
+
+impl Default for SwaConfig {
+    fn default() -> Self {
+        SwaConfig { enabled: true, start_frac: 0.5, every: 50 }
+    }
+}
+
+/// Late quantisation-aware training with straight-through gradients.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct QatConfig {
+    /// Whether to fake-quantise at all.
+    pub enabled: bool,
+    /// Fraction of the wall-clock cap (or of `iterations` without one) after which it is on.
+    pub start_frac: f64,
+}
+
+impl Default for QatConfig {
+    fn default() -> Self {
+        QatConfig { enabled: true, start_frac: 0.85 }
+    }
+}
+
+/// From checkpoint to artifact (PR #286's export).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuantizationConfig {
+    /// In the last k blocks `attn.c_k.weight` stays float16.
+    pub keep_last_k_fp16: u32,
+    /// Fraction of smallest-magnitude weights set to zero before quantising, in [0, 1).
+    pub prune_fraction: f64,
+    /// Tensors with at most this many elements stay float16.
+    pub passthrough_max_elements: u64,
+    /// Quantile of |w| per row at which int8 tensors are clipped.
+    pub int8_clip_quantile: f64,
+    /// zstd level of the payload.
+    pub zstd_level: i32,
+}
+
+impl Default for QuantizationConfig {
+    fn default() -> Self {
+        QuantizationConfig {
+            keep_last_k_fp16: 1,
+            prune_fraction: 0.0,
+            passthrough_max_elements: 65_536,
+            int8_clip_quantile: 0.999_999_84,
+            zstd_level: 22,
+        }
+    }
+}
+
+/// How validation is scored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvalConfig {
+    /// Window length.
+    pub seq_len: u64,
+    /// Step between window starts, in [1, seq_len].
+    pub stride: u64,
+    /// Windows given to the engine at a time; never changes a number.
+    pub batch_windows: u64,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        EvalConfig { seq_len: 2_048, stride: 64, batch_windows: 32 }
+    }
+}

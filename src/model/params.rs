@@ -1,0 +1,233 @@
+//! The parameters by name, in state-dict order, with the role each plays in optimisation and export.
+
+use super::{HostTensor, ModelConfig};
+
+/// What a parameter is, for the optimiser groups and the quantiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamRole {
+    /// `tok_emb.weight` and `bigram.embed.weight`: AdamW at the embedding rate.
+    Embedding,
+    /// Block matrices and `bigram.proj.weight`: Muon.
+    Matrix,
+    /// Gains, gates, mixes, scales, skips: AdamW at the scalar rate.
+    Control,
+    /// `lm_head.weight`, present when embeddings are untied: Adam at the head rate, no decay.
+    Head,
+}
+
+/// Name, shape and role of one parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamSpec {
+    /// State-dict name.
+    pub name: String,
+    /// Sides; linears are [out, in].
+    pub shape: Vec<usize>,
+    /// What it is.
+    pub role: ParamRole,
+}
+
+/// Every parameter of the network in state-dict order (model specification of PR #286, section 2).
+pub fn layout(config: &ModelConfig) -> Vec<ParamSpec> {
+    use ParamRole::{Control, Embedding, Head, Matrix};
+    let (dim, kv, hidden) = (config.model_dim, config.kv_dim(), config.mlp_hidden());
+    let mut specs = Vec::new();
+    let mut add = |name: String, shape: &[usize], role| specs.push(ParamSpec { name, shape: shape.to_vec(), role });
+    add("skip_weights".into(), &[config.num_skips(), dim], Control);
+    add("tok_emb.weight".into(), &[config.vocab_size, dim], Embedding);
+    if config.has_bigram() {
+        add("bigram.scale".into(), &[], Control);
+        add("bigram.embed.weight".into(), &[config.bigram_vocab_size, config.bigram_dim], Embedding);
+        if config.has_bigram_projection() {
+            add("bigram.proj.weight".into(), &[dim, config.bigram_dim], Matrix);
+        }
+    }
+    add("smear.gate".into(), &[dim], Control);
+    for i in 0..config.num_layers {
+        let mut block = |name: &str, shape: &[usize], role| add(format!("blocks.{i}.{name}"), shape, role);
+        block("attn_scale", &[dim], Control);
+        block("mlp_scale", &[dim], Control);
+        block("resid_mix", &[2, dim], Control);
+        block("attn.q_gain", &[config.num_heads], Control);
+        block("attn.c_q.weight", &[dim, dim], Matrix);
+        block("attn.c_k.weight", &[kv, dim], Matrix);
+        block("attn.c_v.weight", &[kv, dim], Matrix);
+        block("attn.proj.weight", &[dim, dim], Matrix);
+        block("mlp.fc.weight", &[hidden, dim], Matrix);
+        block("mlp.proj.weight", &[dim, hidden], Matrix);
+    }
+    if !config.tie_embeddings {
+        add("lm_head.weight".into(), &[config.vocab_size, dim], Head);
+    }
+    specs
+}
+
+/// Number of parameters, in closed form and without allocating: safe on unchecked layer counts.
+pub(super) fn count(config: &ModelConfig) -> u128 {
+    let wide = |n: usize| n as u128;
+    let (dim, kv, hidden) = (wide(config.model_dim), wide(config.kv_dim()), wide(config.mlp_hidden()));
+    let block = 4 * dim + wide(config.num_heads) + 2 * dim * dim + 2 * kv * dim + 2 * hidden * dim;
+    let bigram = match (config.has_bigram(), config.has_bigram_projection()) {
+        (false, _) => 0,
+        (true, projected) => {
+            let width = wide(config.bigram_dim);
+            1 + wide(config.bigram_vocab_size) * width + if projected { dim * width } else { 0 }
+        }
+    };
+    let tables = wide(config.vocab_size) * dim * if config.tie_embeddings { 1 } else { 2 };
+    wide(config.num_skips()) * dim + tables + bigram + dim + wide(config.num_layers) * block
+}
+
+/// Named tensors in state-dict order: weights, gradients or optimiser state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Params {
+    entries: Vec<(String, HostTensor)>,
+}
+
+/// Tensors that are not those of a configuration.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayoutMismatch {
+    /// A parameter is absent.
+    #[error("tensor `{name}` {expected:?} is missing; check the model section of the manifest")]
+    Missing {
+        /// State-dict name.
+        name: String,
+        /// Shape the configuration gives it.
+        expected: Vec<usize>,
+    },
+    /// A parameter has another shape.
+    #[error("tensor `{name}` has shape {found:?} where the model section gives {expected:?}")]
+    Shape {
+        /// State-dict name.
+        name: String,
+        /// Shape in the file.
+        found: Vec<usize>,
+        /// Shape the configuration gives it.
+        expected: Vec<usize>,
+    },
+    /// There is a tensor the configuration has no place for.
+    #[error("tensor `{name}` does not belong to this model; check the model section of the manifest")]
+    Unexpected {
+        /// Its name.
+        name: String,
+    },
+    /// A value is NaN or infinite.
+    #[error("tensor `{name}` holds {value} at element {index}: the weights are damaged or training diverged")]
+    NotFinite {
+        /// State-dict name.
+        name: String,
+        /// Row-major index of the first such value.
+        index: usize,
+        /// The value.
+        value: f32,
+    },
+}
+
+impl Params {
+    /// Wraps named tensors in the order given.
+    pub fn from_entries(entries: Vec<(String, HostTensor)>) -> Self {
+        Params { entries }
+    }
+
+    /// Zeros in the layout of a configuration.
+    pub fn zeros(config: &ModelConfig) -> Self {
+        let zero = |spec: ParamSpec| (spec.name, HostTensor::zeros(&spec.shape));
+        Params { entries: layout(config).into_iter().map(zero).collect() }
+    }
+
+    /// Puts tensors into the order of `config`'s layout, checking names, shapes and that every value is finite.
+    pub fn arrange(self, config: &ModelConfig) -> Result<Self, LayoutMismatch> {
+        let mut found: std::collections::BTreeMap<_, _> = self.entries.into_iter().collect();
+        let mut entries = Vec::new();
+        for ParamSpec { name, shape: expected, .. } in layout(config) {
+            let Some(tensor) = found.remove(&name) else {
+                return Err(LayoutMismatch::Missing { name, expected });
+            };
+            if tensor.shape() != expected {
+                return Err(LayoutMismatch::Shape { name, found: tensor.shape().to_vec(), expected });
+            }
+            if let Some(index) = tensor.data().iter().position(|value| !value.is_finite()) {
+                let value = tensor.data()[index];
+                return Err(LayoutMismatch::NotFinite { name, index, value });
+            }
+            entries.push((name, tensor));
+        }
+        match found.into_keys().next() {
+            Some(name) => Err(LayoutMismatch::Unexpected { name }),
+            None => Ok(Params { entries }),
+        }
+    }
+
+    /// The tensor of that name.
+    pub fn get(&self, name: &str) -> Option<&HostTensor> {
+        self.entries.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor)
+    }
+
+    /// The tensor of that name, for updating.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut HostTensor> {
+        self.entries.iter_mut().find(|(known, _)| known == name).map(|(_, tensor)| tensor)
+    }
+
+    /// Names and tensors in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &HostTensor)> {
+        self.entries.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// Names and tensors in order, for updating.
+    pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (&str, &mut HostTensor)> {
+        self.entries.iter_mut().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// Number of values in all tensors.
+    pub fn num_elements(&self) -> usize {
+        self.entries.iter().map(|(_, tensor)| tensor.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_network_has_24_730_705_parameters() {
+        // PR 286's log: model_params:24730705.
+        let config = ModelConfig::default();
+        let elements: usize = layout(&config).iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
+        assert_eq!(elements, 24_730_705);
+        assert_eq!(count(&config), 24_730_705);
+    }
+
+    #[test]
+    fn closed_form_count_matches_the_layout_for_odd_shapes() {
+        let base = ModelConfig { model_dim: 64, num_heads: 4, num_kv_heads: 2, vocab_size: 100, ..Default::default() };
+        for config in [
+            ModelConfig { num_layers: 1, ..base.clone() },
+            ModelConfig { num_layers: 5, tie_embeddings: false, ..base.clone() },
+            ModelConfig { num_layers: 2, bigram_dim: 64, ..base.clone() },
+            ModelConfig { num_layers: 3, bigram_vocab_size: 0, mlp_mult: 2.3, ..base.clone() },
+        ] {
+            let elements: usize = layout(&config).iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
+            assert_eq!(count(&config), elements as u128, "{config:?}");
+        }
+    }
+
+    #[test]
+    fn arrange_reports_what_does_not_fit() {
+        let config = ModelConfig { num_layers: 1, model_dim: 8, num_heads: 2, num_kv_heads: 1, ..Default::default() };
+        let good = Params::zeros(&config);
+        assert_eq!(good.clone().arrange(&config).unwrap(), good);
+
+        let mut extra = good.clone();
+        extra.entries.push(("rope.cos".into(), HostTensor::zeros(&[1])));
+        assert_eq!(extra.arrange(&config), Err(LayoutMismatch::Unexpected { name: "rope.cos".into() }));
+
+        let mut nan = good.clone();
+        nan.get_mut("smear.gate").unwrap().data_mut()[3] = f32::NAN;
+        let error = nan.arrange(&config).unwrap_err();
+        assert!(matches!(error, LayoutMismatch::NotFinite { index: 3, .. }), "{error}");
+
+        let mut short = good;
+        short.entries.remove(0);
+        assert!(matches!(short.arrange(&config), Err(LayoutMismatch::Missing { .. })));
+    }
+}

@@ -1,0 +1,1 @@
+//! Seed sweeps and the significance of a record claim.

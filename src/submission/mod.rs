@@ -1,0 +1,1 @@
+//! A record folder as it is found.

@@ -1,0 +1,13 @@
+//! The binaries as people run them: exit codes, messages, files left behind.
+
+mod support;
+
+#[cfg(feature = "engine")]
+mod reproduce;
+#[cfg(feature = "engine")]
+mod score;
+#[cfg(feature = "engine")]
+mod train;
+
+mod pack;
+mod verify;

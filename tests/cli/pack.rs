@@ -1,0 +1,1 @@
+//! `pack` on good and bad input.

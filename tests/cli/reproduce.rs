@@ -1,0 +1,1 @@
+//! `reproduce` on good and bad input.

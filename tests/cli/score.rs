@@ -1,0 +1,1 @@
+//! `score` on good and bad input.

@@ -1,0 +1,17 @@
+//! Helpers for running the binaries.
+
+use std::path::PathBuf;
+
+use assert_cmd::Command;
+
+/// A command for one of this crate's binaries, with a plain environment: no colour, no inherited recipe variables.
+pub fn golf(binary: &str) -> Command {
+    let mut command = Command::cargo_bin(binary).expect("the binary is built with the tests");
+    command.env_clear().env("NO_COLOR", "1").env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// A file or folder the project ships under `fixtures/`.
+pub fn fixture(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
+}

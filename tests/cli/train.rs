@@ -1,0 +1,1 @@
+//! `train` on good and bad input.

@@ -1,0 +1,1 @@
+//! `verify` on good and bad input.

@@ -1,0 +1,1 @@
+//! Reference numbers: windows and bits per byte.

@@ -1,0 +1,17 @@
+//! Numbers from an independent implementation (PyTorch and NumPy scripts in `ci/reference/`).
+//!
+//! Every test runs on `fixtures/reference/`, made by those scripts, and once more on the folder named by
+//! `GOLF_GOLDEN_DIR` when that is set: a second, larger set of the same files.
+
+mod support;
+
+mod eval;
+mod loader;
+#[cfg(feature = "engine")]
+mod model;
+#[cfg(feature = "engine")]
+mod optimizers;
+mod quantiser;
+mod tokenizer;
+#[cfg(feature = "engine")]
+mod training;

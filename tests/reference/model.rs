@@ -1,0 +1,1 @@
+//! Reference numbers: forward, gradients, probes.

@@ -1,0 +1,1 @@
+//! Reference numbers: integers, scales and decoded values.

@@ -1,0 +1,1 @@
+//! Reference numbers: the byte table.

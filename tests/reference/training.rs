@@ -1,0 +1,1 @@
+//! Reference numbers: short training runs.

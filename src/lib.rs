@@ -26,6 +26,7 @@ pub mod manifest;
 pub mod model;
 pub mod report;
 pub mod rules;
+pub mod run_folder;
 pub mod stats;
 pub mod submission;
 pub mod units;

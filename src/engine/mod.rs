@@ -3,6 +3,7 @@
 //! An [`Engine`] turns host weights and tokens into negative log-likelihoods and gradients. The dfdx
 //! engine is the readable definition and the judge; faster engines answer to it.
 
+use crate::data::TokenBatch;
 use crate::model::{LayoutMismatch, ModelConfig, Params};
 
 /// Engines by name, as `--engine` takes them.
@@ -62,17 +63,6 @@ pub struct Window<'a> {
     pub tokens: &'a [u16],
     /// First target (0-based, relative to the window) whose likelihood is wanted.
     pub first_scored: usize,
-}
-
-/// A training micro-batch: `rows` sequences of `seq_len` inputs and as many targets, row-major.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenBatch {
-    /// Input ids, rows x seq_len.
-    pub inputs: Vec<u16>,
-    /// Target ids, rows x seq_len.
-    pub targets: Vec<u16>,
-    /// Tokens in a row.
-    pub seq_len: usize,
 }
 
 /// Mean loss over a micro-batch and its gradient for every parameter.

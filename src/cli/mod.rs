@@ -3,7 +3,9 @@
 mod common;
 mod exit;
 mod progress;
+mod recipe;
 
 pub use common::{ColorChoice, CommonArgs};
 pub use exit::{ExitCode, Interrupted, run};
 pub use progress::Progress;
+pub use recipe::RecipeArgs;

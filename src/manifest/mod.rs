@@ -9,6 +9,7 @@ mod claim;
 mod claimed_number;
 mod files;
 mod load;
+mod overrides;
 mod recipe;
 mod results;
 mod schema;
@@ -19,6 +20,7 @@ pub use claim::{Claim, ClaimMetrics, Hardware, Track};
 pub use claimed_number::{ClaimedNumber, ParseClaimedNumberError};
 pub use files::{ArtifactRecord, CodeFile, DataConfig, FileRef, ShardRef, ShardRole, TensorRecord, ZstdRecord};
 pub use load::{LoadError, load, parse, save};
+pub use overrides::{ENVIRONMENT, Effective, Override, OverrideError, OverrideSource, assignment, from_environment};
 pub use recipe::{
     AdamConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonaliserPrecision, QatConfig, QuantizationConfig,
     ScheduleConfig, SwaConfig,

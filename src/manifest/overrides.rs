@@ -1,0 +1,321 @@
+//! Changing a recipe from outside: environment variables of the challenge's scripts, then flags.
+//!
+//! Precedence is flag > environment > manifest. Every change is a dotted field and a text, applied to the
+//! manifest's own YAML form, so that each one passes through the same parser and checks as the file did.
+
+use std::path::{Path, PathBuf};
+
+use serde_yaml::{Mapping, Value};
+
+use super::{LoadError, Manifest, load, parse};
+
+/// Where an override came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OverrideSource {
+    /// An environment variable, by name.
+    Environment(&'static str),
+    /// A command-line flag, as typed.
+    Flag(String),
+}
+
+impl std::fmt::Display for OverrideSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OverrideSource::Environment(variable) => write!(f, "environment variable {variable}"),
+            OverrideSource::Flag(flag) => write!(f, "flag {flag}"),
+        }
+    }
+}
+
+/// One field set from outside the manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// Who asked for it.
+    pub source: OverrideSource,
+    /// Dotted path of the field, such as `schedule.seed`.
+    pub field: String,
+    /// New value as text.
+    pub value: String,
+}
+
+impl Override {
+    /// An override from a flag.
+    pub fn flag(flag: &str, field: &str, value: impl ToString) -> Self {
+        Override { source: OverrideSource::Flag(flag.to_string()), field: field.to_string(), value: value.to_string() }
+    }
+}
+
+/// Why an override could not be applied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OverrideError {
+    /// The manifest itself is not acceptable.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// No such field.
+    #[error("{source_name}: the manifest has no field `{field}`{}", did_you_mean(suggestion))]
+    UnknownField {
+        /// Flag or variable.
+        source_name: String,
+        /// The dotted path.
+        field: String,
+        /// A field that was probably meant.
+        suggestion: Option<String>,
+    },
+    /// A text that does not fit the field.
+    #[error("{source_name}: `{value}` is not {expected}, which `{field}` needs")]
+    Value {
+        /// Flag or variable.
+        source_name: String,
+        /// The dotted path.
+        field: String,
+        /// The text.
+        value: String,
+        /// What the field takes.
+        expected: &'static str,
+    },
+    /// `--set` without `=`.
+    #[error("`--set {0}` must be FIELD=VALUE, such as `--set schedule.seed=7`")]
+    Assignment(String),
+}
+
+fn did_you_mean(suggestion: &Option<String>) -> String {
+    suggestion.as_ref().map_or(String::new(), |field| format!("; did you mean `{field}`?"))
+}
+
+/// Environment variables of the challenge's scripts and the fields they set.
+///
+/// Names from the challenge's baseline `train_gpt.py` and from PR #286's README.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    ("RUN_ID", "name"),
+    ("DATA_PATH", "data.path"),
+    ("TOKENIZER_PATH", "data.tokenizer.path"),
+    ("VOCAB_SIZE", "model.vocab_size"),
+    ("NUM_LAYERS", "model.num_layers"),
+    ("MODEL_DIM", "model.model_dim"),
+    ("NUM_HEADS", "model.num_heads"),
+    ("NUM_KV_HEADS", "model.num_kv_heads"),
+    ("MLP_MULT", "model.mlp_mult"),
+    ("TIE_EMBEDDINGS", "model.tie_embeddings"),
+    ("ROPE_BASE", "model.rope_base"),
+    ("LOGIT_SOFTCAP", "model.logit_softcap"),
+    ("QK_GAIN_INIT", "model.qk_gain_init"),
+    ("TIED_EMBED_INIT_STD", "model.tied_embed_init_std"),
+    ("BIGRAM_VOCAB_SIZE", "model.bigram_vocab_size"),
+    ("BIGRAM_DIM", "model.bigram_dim"),
+    ("EMBED_LR", "optimizer.embed_lr"),
+    ("TIED_EMBED_LR", "optimizer.tied_embed_lr"),
+    ("HEAD_LR", "optimizer.head_lr"),
+    ("MATRIX_LR", "optimizer.matrix_lr"),
+    ("SCALAR_LR", "optimizer.scalar_lr"),
+    ("GRAD_CLIP_NORM", "optimizer.grad_clip_norm"),
+    ("MUON_MOMENTUM", "optimizer.muon.momentum"),
+    ("MUON_MOMENTUM_WARMUP_START", "optimizer.muon.momentum_warmup_start"),
+    ("MUON_MOMENTUM_WARMUP_STEPS", "optimizer.muon.momentum_warmup_steps"),
+    ("MUON_BACKEND_STEPS", "optimizer.muon.newton_schulz_steps"),
+    ("MUON_WEIGHT_DECAY", "optimizer.muon.weight_decay"),
+    ("BETA1", "optimizer.adam.beta1"),
+    ("BETA2", "optimizer.adam.beta2"),
+    ("ADAM_EPS", "optimizer.adam.eps"),
+    ("ADAM_WEIGHT_DECAY", "optimizer.adam.weight_decay"),
+    ("SEED", "schedule.seed"),
+    ("ITERATIONS", "schedule.iterations"),
+    ("WARMDOWN_ITERS", "schedule.warmdown_iters"),
+    ("WARMUP_STEPS", "schedule.warmup_steps"),
+    ("MAX_WALLCLOCK_SECONDS", "schedule.max_wallclock_seconds"),
+    ("TRAIN_BATCH_TOKENS", "schedule.train_batch_tokens"),
+    ("TRAIN_SEQ_LEN", "schedule.train_seq_len"),
+    ("VAL_LOSS_EVERY", "schedule.val_loss_every"),
+    ("TRAIN_LOG_EVERY", "schedule.train_log_every"),
+    ("SWA_ENABLED", "schedule.swa.enabled"),
+    ("SWA_START_FRAC", "schedule.swa.start_frac"),
+    ("SWA_EVERY", "schedule.swa.every"),
+    ("QAT_ENABLED", "schedule.qat.enabled"),
+    ("QAT_START_FRAC", "schedule.qat.start_frac"),
+    ("KEEP_LAST_K_FP16", "quantization.keep_last_k_fp16"),
+    ("PRUNE_FRAC", "quantization.prune_fraction"),
+    ("EVAL_SEQ_LEN", "eval.seq_len"),
+    ("EVAL_STRIDE", "eval.stride"),
+    ("EVAL_BATCH_SEQS", "eval.batch_windows"),
+];
+
+/// Overrides found in an environment, in table order. Empty values count as unset.
+pub fn from_environment(lookup: impl Fn(&str) -> Option<String>) -> Vec<Override> {
+    let set = |&(variable, field): &(&'static str, &str)| {
+        let value = lookup(variable).filter(|value| !value.is_empty())?;
+        Some(Override { source: OverrideSource::Environment(variable), field: field.to_string(), value })
+    };
+    ENVIRONMENT.iter().filter_map(set).collect()
+}
+
+/// Reads `FIELD=VALUE`, the argument of `--set`.
+pub fn assignment(text: &str) -> Result<Override, OverrideError> {
+    let (field, value) = text.split_once('=').ok_or_else(|| OverrideError::Assignment(text.to_string()))?;
+    Ok(Override::flag(&format!("--set {text}"), field.trim(), value.trim()))
+}
+
+/// A manifest as it will be used: loaded, overridden, checked.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// The recipe with every override applied.
+    pub manifest: Manifest,
+    /// Folder that relative paths in it start from.
+    pub folder: PathBuf,
+    /// What was changed, in order of application (later ones win).
+    pub overrides: Vec<Override>,
+}
+
+impl Effective {
+    /// Loads `path` and applies overrides in order. Paths given from outside are relative to `current`, not to the manifest.
+    pub fn load(path: &Path, overrides: Vec<Override>, current: &Path) -> Result<Self, OverrideError> {
+        let manifest = apply(load(path)?, &overrides, path, current)?;
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        Ok(Effective { manifest, folder, overrides })
+    }
+}
+
+fn apply(manifest: Manifest, overrides: &[Override], path: &Path, current: &Path) -> Result<Manifest, OverrideError> {
+    if overrides.is_empty() {
+        return Ok(manifest);
+    }
+    // A manifest that was just parsed always has a YAML form.
+    let mut tree = serde_yaml::to_value(&manifest).unwrap_or(Value::Null);
+    for change in overrides {
+        set(&mut tree, change, current)?;
+    }
+    let text = serde_yaml::to_string(&tree).unwrap_or_default();
+    Ok(parse(&text, path)?)
+}
+
+/// Fields that hold a path; texts from outside are relative to the current folder.
+const PATH_FIELDS: [&str; 2] = ["data.path", "data.tokenizer.path"];
+
+/// Fields absent from the YAML form while they have no value.
+const OPTIONAL_FIELDS: [&str; 1] = ["data.tokenizer.path"];
+
+fn set(tree: &mut Value, change: &Override, current: &Path) -> Result<(), OverrideError> {
+    let unknown = |suggestion| OverrideError::UnknownField {
+        source_name: change.source.to_string(),
+        field: change.field.clone(),
+        suggestion,
+    };
+    let mut node = tree;
+    for key in change.field.split('.') {
+        let known: Vec<String> = node
+            .as_mapping()
+            .into_iter()
+            .flat_map(Mapping::keys)
+            .filter_map(Value::as_str)
+            .map(str::to_string)
+            .collect();
+        let is_optional = OPTIONAL_FIELDS.contains(&change.field.as_str());
+        let mapping = node.as_mapping_mut().ok_or_else(|| unknown(None))?;
+        if !mapping.contains_key(key) && is_optional {
+            let empty =
+                if change.field.ends_with(key) { Value::String(String::new()) } else { Value::Mapping(Mapping::new()) };
+            mapping.insert(Value::from(key), empty);
+        }
+        node = mapping.get_mut(key).ok_or_else(|| unknown(closest(key, &known, &change.field)))?;
+    }
+    *node = scalar_like(node, change, current)?;
+    Ok(())
+}
+
+fn closest(key: &str, known: &[String], field: &str) -> Option<String> {
+    let best = known.iter().min_by_key(|name| (strsim::damerau_levenshtein(key, name), (*name).clone()))?;
+    (strsim::damerau_levenshtein(key, best) <= 1 + best.len() / 3).then(|| field.replace(key, best))
+}
+
+/// The text as a value of the kind that is there now.
+fn scalar_like(existing: &Value, change: &Override, current: &Path) -> Result<Value, OverrideError> {
+    let text = change.value.as_str();
+    let misfit = |expected| OverrideError::Value {
+        source_name: change.source.to_string(),
+        field: change.field.clone(),
+        value: text.to_string(),
+        expected,
+    };
+    match existing {
+        Value::String(_) if PATH_FIELDS.contains(&change.field.as_str()) => {
+            let path = current.join(text);
+            path.to_str().map(Value::from).ok_or_else(|| misfit("a UTF-8 path"))
+        }
+        Value::String(_) => Ok(Value::from(text)),
+        // The scripts read switches as bool(int(...)).
+        Value::Bool(_) => match text {
+            "1" | "true" => Ok(Value::Bool(true)),
+            "0" | "false" => Ok(Value::Bool(false)),
+            _ => Err(misfit("0, 1, true or false")),
+        },
+        Value::Number(number) if number.is_f64() => match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(Value::from(value)),
+            _ => Err(misfit("a finite number")),
+        },
+        Value::Number(_) => text.parse::<u64>().map(Value::from).map_err(|_| misfit("a whole number")),
+        _ => Err(misfit("settable: it is a list or a section, not a single value; edit the manifest")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        parse("schema: golf-harness/manifest/v1\nname: test\n", Path::new("test.yaml")).unwrap()
+    }
+
+    fn changed(overrides: &[Override]) -> Result<Manifest, OverrideError> {
+        apply(manifest(), overrides, Path::new("test.yaml"), Path::new("/here"))
+    }
+
+    #[test]
+    fn every_variable_of_the_table_names_a_field_that_takes_its_value() {
+        for (variable, field) in ENVIRONMENT {
+            let original = serde_yaml::to_value(manifest()).unwrap();
+            let value = field.split('.').try_fold(&original, |node, key| node.get(key));
+            let text = match value {
+                Some(Value::Bool(on)) => if *on { "0" } else { "1" }.to_string(),
+                Some(Value::String(_)) => "elsewhere".to_string(),
+                Some(number) => serde_yaml::to_string(number).unwrap().trim().to_string(),
+                None => panic!("{variable}: no field {field}"),
+            };
+            let environment = |name: &str| (name == *variable).then(|| text.clone());
+            let overrides = from_environment(environment);
+            assert_eq!(overrides.len(), 1);
+            changed(&overrides).unwrap_or_else(|e| panic!("{variable}={text}: {e}"));
+        }
+    }
+
+    #[test]
+    fn later_overrides_win_and_paths_start_here() {
+        let overrides = [
+            Override { source: OverrideSource::Environment("SEED"), field: "schedule.seed".into(), value: "42".into() },
+            Override::flag("--seed", "schedule.seed", 7),
+            Override::flag("--data-path", "data.path", "shards"),
+        ];
+        let manifest = changed(&overrides).unwrap();
+        assert_eq!(manifest.schedule.seed, 7);
+        assert_eq!(manifest.data.path, Path::new("/here/shards"));
+    }
+
+    #[test]
+    fn misfits_are_named_with_field_and_source() {
+        for (text, expected) in [
+            ("schedule.sede=7", "did you mean `schedule.seed`?"),
+            ("schedule.seed=many", "`many` is not a whole number, which `schedule.seed` needs"),
+            ("schedule.seed=-1", "`-1` is not a whole number"),
+            ("model.mlp_mult=NaN", "`NaN` is not a finite number"),
+            ("schedule.swa.enabled=yes", "`yes` is not 0, 1, true or false"),
+            ("model=7", "it is a list or a section"),
+            ("model.num_heads=7", "7 does not divide model_dim 512"),
+            ("nothing.at.all=1", "has no field `nothing.at.all`"),
+        ] {
+            let error = assignment(text).and_then(|change| changed(&[change])).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        assert!(matches!(assignment("seed"), Err(OverrideError::Assignment(_))));
+    }
+}

@@ -34,4 +34,6 @@ pub mod units;
 #[cfg(feature = "engine")]
 pub mod engine;
 #[cfg(feature = "engine")]
+pub mod reproduce;
+#[cfg(feature = "engine")]
 pub mod train;

@@ -138,3 +138,68 @@ fn check(manifest: &Manifest, path: &Path) -> Result<(), LoadError> {
     }
     super::checks::check_recipe(manifest).or_else(|(field, message)| fail(&field, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "schema: golf-harness/manifest/v1\nname: test\n";
+
+    fn error_of(text: &str) -> String {
+        parse(text, Path::new("m.yaml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn errors_name_file_line_field_and_remedy() {
+        let cases = [
+            format!("{HEAD}schedule:\n  iteratons: 5\n"),
+            format!("{HEAD}colour: red\n"),
+            format!("{HEAD}schedule:\n  iterations: many\n"),
+            format!("{HEAD}schedule:\n  world_size: 3\n"),
+            format!("{HEAD}schedule:\n  train_batch_tokens: 1000\n"),
+            format!("{HEAD}model:\n  num_kv_heads: 3\n"),
+            format!("{HEAD}eval:\n  stride: 0\n"),
+            format!("{HEAD}optimizer:\n  matrix_lr: .nan\n"),
+            format!("{HEAD}claim:\n  metrics:\n    val_bpb: tbd\n"),
+            "schema: golf-harness/manifest/v2\nname: test\n".to_string(),
+            "schema: golf-harness/manifest/v1\nname: ../escape\n".to_string(),
+            "name: test\n".to_string(),
+            String::new(),
+            "{".to_string(),
+        ];
+        let errors: Vec<String> = cases.iter().map(|text| error_of(text)).collect();
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn files_that_are_no_manifest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.yaml");
+        assert!(matches!(load(&path), Err(LoadError::Read { .. })));
+        std::fs::write(&path, b"name: \xff").unwrap();
+        assert!(matches!(load(&path), Err(LoadError::NotText { offset: 6, .. })));
+        std::fs::File::create(&path).unwrap().set_len(MAX_MANIFEST_BYTES + 1).unwrap();
+        assert!(matches!(load(&path), Err(LoadError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn saving_and_loading_is_the_identity() {
+        let manifest = parse(include_str!("../../manifests/pr-286.yaml"), Path::new("pr-286.yaml")).unwrap();
+        assert_eq!(manifest.claim.metrics.val_bpb.as_ref().unwrap().text(), "1.16282670");
+        let canonical = canonical_yaml(&manifest);
+        let back = parse(&canonical, Path::new("canonical.yaml")).unwrap();
+        assert_eq!(back, manifest);
+        assert_eq!(canonical_yaml(&back), canonical);
+    }
+
+    #[test]
+    fn pr_286_is_the_default_recipe() {
+        let manifest = parse(include_str!("../../manifests/pr-286.yaml"), Path::new("pr-286.yaml")).unwrap();
+        let defaults = parse(HEAD, Path::new("m.yaml")).unwrap();
+        assert_eq!(manifest.model, defaults.model);
+        assert_eq!(manifest.optimizer, defaults.optimizer);
+        assert_eq!(manifest.schedule, defaults.schedule);
+        assert_eq!(manifest.quantization, defaults.quantization);
+        assert_eq!(manifest.eval, defaults.eval);
+    }
+}

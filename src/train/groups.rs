@@ -1,0 +1,49 @@
+//! Which parameter is trained by which optimiser, at which rate, in which order.
+
+use crate::manifest::{Manifest, OptimizerConfig};
+use crate::model::ParamRole;
+
+/// Order of the optimisers within a step: embeddings, head, matrices, controls.
+pub const STEP_ORDER: [ParamRole; 4] = [ParamRole::Embedding, ParamRole::Head, ParamRole::Matrix, ParamRole::Control];
+
+/// An optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// AdamW; without decay, Adam.
+    AdamW,
+    /// Momentum, orthogonalised.
+    Muon,
+}
+
+/// How the parameters of one role are trained.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Group {
+    /// The optimiser.
+    pub method: Method,
+    /// Learning rate before the schedule's multiplier.
+    pub learning_rate: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+}
+
+impl Group {
+    /// The group of a role under a recipe.
+    ///
+    /// Decay pulls gains, scales and gates toward 0, not 1, as in the PR. An untied head has none.
+    pub fn of(role: ParamRole, optimizer: &OptimizerConfig, tie_embeddings: bool) -> Self {
+        let adam_decay = optimizer.adam.weight_decay;
+        let (method, learning_rate, weight_decay) = match role {
+            ParamRole::Embedding if tie_embeddings => (Method::AdamW, optimizer.tied_embed_lr, adam_decay),
+            ParamRole::Embedding => (Method::AdamW, optimizer.embed_lr, adam_decay),
+            ParamRole::Head => (Method::AdamW, optimizer.head_lr, 0.0),
+            ParamRole::Matrix => (Method::Muon, optimizer.matrix_lr, optimizer.muon.weight_decay),
+            ParamRole::Control => (Method::AdamW, optimizer.scalar_lr, adam_decay),
+        };
+        Group { method, learning_rate, weight_decay }
+    }
+
+    /// The embedding rate a manifest implies, as the log prints it.
+    pub fn embedding_rate(manifest: &Manifest) -> f64 {
+        Group::of(ParamRole::Embedding, &manifest.optimizer, manifest.model.tie_embeddings).learning_rate
+    }
+}

@@ -1,0 +1,102 @@
+//! Muon: Nesterov momentum, orthogonalised, with decoupled weight decay.
+//!
+//! Model specification of PR #286, section 4; Keller Jordan's Muon.
+
+use super::newton_schulz::{Rounding, orthogonalise};
+use crate::manifest::{MuonConfig, OrthogonaliserPrecision};
+
+/// What a Muon step needs besides the tensors.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MuonStep {
+    /// Learning rate, schedule applied.
+    pub learning_rate: f64,
+    /// Momentum of this step.
+    pub momentum: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Newton-Schulz iterations.
+    pub newton_schulz_steps: u32,
+    /// Precision of the orthogonaliser.
+    pub precision: OrthogonaliserPrecision,
+}
+
+impl MuonStep {
+    /// The settings of a recipe at one step.
+    pub fn new(config: &MuonConfig, learning_rate: f64, momentum: f64) -> Self {
+        MuonStep {
+            learning_rate,
+            momentum,
+            weight_decay: config.weight_decay,
+            newton_schulz_steps: config.newton_schulz_steps,
+            precision: config.precision,
+        }
+    }
+
+    /// Updates a `rows` x `columns` matrix and its momentum buffer in place.
+    ///
+    /// Without a gradient the update is zero and the buffer stays, but the decay still applies.
+    /// In bfloat16 the finished update is rounded once more, as the script's flat update buffer does.
+    ///
+    /// # Panics
+    /// When a slice does not hold `rows * columns` values: a defect of the caller.
+    pub fn apply(
+        &self,
+        weight: &mut [f32],
+        buffer: &mut [f32],
+        gradient: Option<&[f32]>,
+        (rows, columns): (usize, usize),
+    ) {
+        let keep = (1.0 - self.learning_rate * self.weight_decay) as f32;
+        let Some(gradient) = gradient else {
+            weight.iter_mut().for_each(|weight| *weight *= keep);
+            return;
+        };
+        let momentum = self.momentum as f32;
+        let mut update = Vec::with_capacity(gradient.len());
+        for (buffer, &gradient) in buffer.iter_mut().zip(gradient) {
+            *buffer = *buffer * momentum + gradient;
+            // PyTorch's `add(buffer, alpha=momentum)` is a fused multiply-add.
+            update.push(buffer.mul_add(momentum, gradient));
+        }
+        let update = orthogonalise(&update, rows, columns, self.newton_schulz_steps, self.precision);
+        let rounding = Rounding::new(self.precision);
+        let aspect = (rows as f64 / columns as f64).max(1.0).sqrt() as f32;
+        let rate = -(self.learning_rate as f32);
+        for (weight, update) in weight.iter_mut().zip(update) {
+            *weight = rounding.round(update * aspect).mul_add(rate, *weight * keep);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STEP: MuonStep = MuonStep {
+        learning_rate: 0.5,
+        momentum: 0.9,
+        weight_decay: 0.25,
+        newton_schulz_steps: 5,
+        precision: OrthogonaliserPrecision::F32,
+    };
+
+    #[test]
+    fn a_missing_gradient_decays_the_weight_and_keeps_the_buffer() {
+        let (mut weight, mut buffer) = (vec![8.0, -16.0], vec![3.0, 4.0]);
+        STEP.apply(&mut weight, &mut buffer, None, (1, 2));
+        assert_eq!((weight, buffer), (vec![7.0, -14.0], vec![3.0, 4.0]));
+    }
+
+    #[test]
+    fn tall_matrices_take_larger_steps_by_the_root_of_their_aspect() {
+        // One column: Newton-Schulz of a unit vector scales it by the same factor whatever its length.
+        let step = |rows: usize| {
+            let mut gradient = vec![0.0; rows];
+            gradient[0] = 1.0;
+            let (mut weight, mut buffer) = (vec![0.0; rows], vec![0.0; rows]);
+            STEP.apply(&mut weight, &mut buffer, Some(&gradient), (rows, 1));
+            weight[0]
+        };
+        assert!((step(4) / step(1) - 2.0).abs() < 1e-6, "{} {}", step(4), step(1));
+    }
+}

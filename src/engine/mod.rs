@@ -3,8 +3,16 @@
 //! An [`Engine`] turns host weights and tokens into negative log-likelihoods and gradients. The dfdx
 //! engine is the readable definition and the judge; faster engines answer to it.
 
+mod check;
+mod device;
+mod dfdx;
+mod lanes;
+
+pub use self::device::{DeviceInfo, devices};
+pub use self::dfdx::DfdxEngine;
+
 use crate::data::TokenBatch;
-use crate::model::{LayoutMismatch, ModelConfig, Params};
+use crate::model::{ConfigError, LayoutMismatch, ModelConfig, Params};
 
 /// Engines by name, as `--engine` takes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -21,10 +29,20 @@ impl std::fmt::Display for EngineKind {
     }
 }
 
+/// The engine of that name.
+pub fn create(kind: EngineKind) -> Box<dyn Engine> {
+    match kind {
+        EngineKind::Dfdx => Box::new(DfdxEngine),
+    }
+}
+
 /// What an engine could not do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
+    /// Sizes no network can have.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Weights that are not those of the configuration.
     #[error(transparent)]
     Layout(#[from] LayoutMismatch),
@@ -40,11 +58,21 @@ pub enum EngineError {
         /// Size of the vocabulary.
         vocab_size: usize,
     },
-    /// A window with fewer than two tokens, or rows of unequal length.
+    /// A window with fewer than two tokens.
     #[error("a window of {tokens} tokens cannot be scored: at least one input and one target are needed")]
     Window {
         /// Tokens in it.
         tokens: usize,
+    },
+    /// A micro-batch that is empty or ragged.
+    #[error("a micro-batch of {inputs} inputs and {targets} targets does not fill rows of {seq_len} tokens")]
+    Batch {
+        /// Input ids in it.
+        inputs: usize,
+        /// Target ids in it.
+        targets: usize,
+        /// Tokens in a row.
+        seq_len: usize,
     },
     /// The numeric backend failed.
     #[error("{engine} engine: {message}")]

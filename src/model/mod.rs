@@ -1,11 +1,17 @@
 //! The network of PR #286: its configuration, its parameters by name, and how they start.
 
+mod bigram;
 mod config;
+mod fake_quant;
 mod host_tensor;
 mod params;
+mod rope;
 mod weights_file;
 
+pub use bigram::bigram_rows;
 pub use config::{ConfigError, ModelConfig, RopePrecision};
+pub use fake_quant::{fake_quant_limit, fake_quantise, fake_quantise_rows};
 pub use host_tensor::HostTensor;
 pub use params::{LayoutMismatch, ParamRole, ParamSpec, Params, layout};
+pub use rope::RopeTables;
 pub use weights_file::{WeightsError, parse_safetensors, read_safetensors, write_safetensors};

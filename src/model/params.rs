@@ -158,6 +158,21 @@ impl Params {
         }
     }
 
+    /// Checks that these are a configuration's parameters: the names in order and their shapes, not the values.
+    pub fn check_layout(&self, config: &ModelConfig) -> Result<(), LayoutMismatch> {
+        let mut found = self.entries.iter();
+        for ParamSpec { name, shape: expected, .. } in layout(config) {
+            match found.next() {
+                Some((known, tensor)) if *known == name && tensor.shape() == expected => {}
+                Some((known, tensor)) if *known == name => {
+                    return Err(LayoutMismatch::Shape { name, found: tensor.shape().to_vec(), expected });
+                }
+                _ => return Err(LayoutMismatch::Missing { name, expected }),
+            }
+        }
+        found.next().map_or(Ok(()), |(name, _)| Err(LayoutMismatch::Unexpected { name: name.clone() }))
+    }
+
     /// The tensor of that name.
     pub fn get(&self, name: &str) -> Option<&HostTensor> {
         self.entries.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor)

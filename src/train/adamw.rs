@@ -24,14 +24,7 @@ pub struct AdamStep {
 impl AdamStep {
     /// The settings of a recipe at step `count` (from 1).
     pub fn new(config: &AdamConfig, learning_rate: f64, weight_decay: f64, count: u64) -> Self {
-        AdamStep {
-            learning_rate,
-            weight_decay,
-            beta1: config.beta1,
-            beta2: config.beta2,
-            eps: config.eps,
-            count,
-        }
+        AdamStep { learning_rate, weight_decay, beta1: config.beta1, beta2: config.beta2, eps: config.eps, count }
     }
 
     /// Updates a tensor and its two moments in place. Without a gradient nothing happens, as in PyTorch.

@@ -83,8 +83,10 @@ mod tests {
 
     #[test]
     fn products_of_small_integers_are_exact_for_every_orientation() {
-        let (a, b): (Vec<f32>, Vec<f32>) =
-            ((0..35).map(|i| (i * 7 % 11) as f32 - 5.0).collect(), (0..21).map(|i| (i * 5 % 13) as f32 - 6.0).collect());
+        let (a, b): (Vec<f32>, Vec<f32>) = (
+            (0..35).map(|i| (i * 7 % 11) as f32 - 5.0).collect(),
+            (0..21).map(|i| (i * 5 % 13) as f32 - 6.0).collect(),
+        );
         // a: 5 x 7, b: 7 x 3; also a given as the transpose of a 7 x 5, b as that of a 3 x 7.
         let at: Vec<f32> = (0..35).map(|i| a[(i % 5) * 7 + i / 5]).collect();
         let bt: Vec<f32> = (0..21).map(|i| b[(i % 7) * 3 + i / 7]).collect();

@@ -4,6 +4,8 @@
 //! `GOLF_GOLDEN_DIR` when that is set: a second, larger set of the same files.
 
 mod support;
+#[cfg(feature = "engine")]
+mod tensors;
 
 mod eval;
 mod loader;

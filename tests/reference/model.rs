@@ -1,1 +1,211 @@
 //! Reference numbers: forward, gradients, probes.
+
+use std::path::{Path, PathBuf};
+
+use golf_harness::data::TokenBatch;
+use golf_harness::engine::{EngineKind, FakeQuant, Scorer, Window, create};
+use golf_harness::model::{
+    ModelConfig, Params, RopePrecision, RopeTables, bigram_rows, fake_quant_limit, fake_quantise_rows,
+};
+use serde_json::Value;
+
+use crate::support::reference_folders;
+use crate::tensors::{self, Reference};
+
+/// Single precision against double precision: about twice the distance PyTorch's own single precision keeps.
+const FORWARD_TOLERANCE: f64 = 2e-5;
+const GRADIENT_TOLERANCE: f64 = 1e-4;
+
+/// One reference network: weights, tokens and numbers under a common prefix.
+struct Set {
+    folder: PathBuf,
+    tag: String,
+    config: ModelConfig,
+    weights: Params,
+    rows: Vec<Vec<u16>>,
+}
+
+impl Set {
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{}_{name}.safetensors", self.tag))
+    }
+
+    fn batch(&self) -> TokenBatch {
+        let seq_len = self.rows[0].len() - 1;
+        TokenBatch {
+            inputs: self.rows.iter().flat_map(|row| row[..seq_len].to_vec()).collect(),
+            targets: self.rows.iter().flat_map(|row| row[1..].to_vec()).collect(),
+            seq_len,
+        }
+    }
+
+    fn scorer(&self, kind: EngineKind) -> Box<dyn Scorer> {
+        create(kind).scorer(&self.config, &self.weights).unwrap()
+    }
+}
+
+/// Every network of every folder.
+fn sets() -> Vec<Set> {
+    let mut sets = Vec::new();
+    for folder in reference_folders() {
+        let own = folder.join("models.json");
+        let list = if own.exists() { own } else { folder.join("MANIFEST.json") };
+        let list: Value = serde_json::from_slice(&std::fs::read(&list).unwrap()).unwrap();
+        for (file, entry) in list["files"].as_object().unwrap() {
+            let Some(tag) = file.strip_suffix("_weights.safetensors") else { continue };
+            let io = folder.join(format!("{tag}_io.safetensors"));
+            if io.exists() {
+                sets.push(set(&folder, tag, &entry["config"]));
+            }
+        }
+    }
+    assert!(!sets.is_empty());
+    sets
+}
+
+fn set(folder: &Path, tag: &str, entry: &Value) -> Set {
+    let size = |key: &str| usize::try_from(entry[key].as_u64().unwrap()).unwrap();
+    let config = ModelConfig {
+        vocab_size: size("vocab"),
+        num_layers: size("layers"),
+        model_dim: size("dim"),
+        num_heads: size("heads"),
+        num_kv_heads: size("kv"),
+        mlp_mult: entry["mlp_mult"].as_f64().unwrap(),
+        tie_embeddings: entry["tied"].as_bool().unwrap_or(true),
+        rope_base: entry["rope_base"].as_f64().unwrap(),
+        rope_tables: if entry["rope"] == "bf16" { RopePrecision::Bf16 } else { RopePrecision::F32 },
+        logit_softcap: entry["softcap"].as_f64().unwrap(),
+        bigram_vocab_size: size("bg_vocab"),
+        bigram_dim: size("bg_dim"),
+        ..ModelConfig::default()
+    };
+    let file = |name: &str| folder.join(format!("{tag}_{name}.safetensors"));
+    let weights = tensors::params(&file("weights")).arrange(&config).unwrap();
+    let tokens = &tensors::read(&file("io"))["tokens"];
+    let rows = tokens.ids().chunks(tokens.shape[1]).map(<[u16]>::to_vec).collect();
+    Set { folder: folder.to_path_buf(), tag: tag.to_string(), config, weights, rows }
+}
+
+fn engines() -> impl Iterator<Item = EngineKind> {
+    <EngineKind as clap::ValueEnum>::value_variants().iter().copied()
+}
+
+#[test]
+fn likelihoods_and_logits_match() {
+    for set in sets() {
+        let io = tensors::read(&set.file("io"));
+        for kind in engines() {
+            let scorer = set.scorer(kind);
+            let windows: Vec<_> = set.rows.iter().map(|row| Window { tokens: row, first_scored: 0 }).collect();
+            let nll = scorer.nll(&windows).unwrap().concat();
+            let error = io["nll_f64"].largest_error(&nll);
+            println!("{} {kind}: nll {error:.2e}", set.tag);
+            assert!(error < FORWARD_TOLERANCE, "{} {kind}: nll off by {error:e}", set.tag);
+
+            if let Some(expected) = io.get("logits_f64") {
+                let inputs = set.rows[0].len() - 1;
+                let logits: Vec<f32> = set.rows.iter().flat_map(|row| scorer.logits(&row[..inputs]).unwrap()).collect();
+                let error = expected.largest_error(&logits);
+                assert!(error < FORWARD_TOLERANCE, "{} {kind}: logits off by {error:e}", set.tag);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_targets_asked_for_come_back() {
+    let set = &sets()[0];
+    for kind in engines() {
+        let scorer = set.scorer(kind);
+        let nll = |first_scored| scorer.nll(&[Window { tokens: &set.rows[0], first_scored }]).unwrap().remove(0);
+        let all = nll(0);
+        for first in [1, 5, all.len() - 1, all.len()] {
+            assert_eq!(nll(first), all[first..]);
+        }
+    }
+}
+
+#[test]
+fn gradients_match() {
+    for set in sets() {
+        let io = tensors::read(&set.file("io"));
+        for kind in engines() {
+            compare_gradients(&set, kind, FakeQuant::Off, io["loss_f64"].data[0], &set.file("grads_f64"));
+        }
+    }
+}
+
+#[test]
+fn gradients_match_under_fake_quantisation() {
+    let mut checked = 0;
+    for set in sets().iter().filter(|set| set.file("qat_grads").exists()) {
+        let summary = std::fs::read(set.folder.join("model_summary.json")).unwrap();
+        let summary: Value = serde_json::from_slice(&summary).unwrap();
+        let loss = summary[&set.tag]["qat_loss_f64"].as_f64().unwrap();
+        for kind in engines() {
+            compare_gradients(set, kind, FakeQuant::On, loss, &set.file("qat_grads"));
+        }
+        checked += 1;
+    }
+    assert!(checked > 0);
+}
+
+fn compare_gradients(set: &Set, kind: EngineKind, fake_quant: FakeQuant, loss: f64, expected: &Path) {
+    let found = create(kind).loss_and_gradients(&set.config, &set.weights, &set.batch(), fake_quant).unwrap();
+    let error = (f64::from(found.loss) - loss).abs() / loss;
+    assert!(error < FORWARD_TOLERANCE, "{} {kind}: loss {} where {loss} is expected", set.tag, found.loss);
+
+    let expected = tensors::read(expected);
+    assert_eq!(found.gradients.iter().len(), expected.len());
+    let mut worst = (0.0, "");
+    for (name, gradient) in found.gradients.iter().filter(|(_, gradient)| !gradient.is_empty()) {
+        let error = expected[name].relative_distance(gradient.data());
+        assert!(error < GRADIENT_TOLERANCE, "{} {kind} {name}: gradient off by {error:e}", set.tag);
+        if error > worst.0 {
+            worst = (error, name);
+        }
+    }
+    println!("{} {kind} {fake_quant:?}: worst gradient {:.2e} ({})", set.tag, worst.0, worst.1);
+}
+
+#[test]
+fn bigram_rows_and_rope_tables_match() {
+    let mut checked = 0;
+    for set in sets().iter().filter(|set| set.file("probes_f64").exists()) {
+        let probes = tensors::read(&set.file("probes_f64"));
+        if let Some(expected) = probes.get("bigram_hash_ids") {
+            let inputs = set.rows[0].len() - 1;
+            let rows = set.rows.iter().flat_map(|row| bigram_rows(&row[..inputs], set.config.bigram_vocab_size));
+            assert!(rows.map(|row| row as f64).eq(expected.data.iter().copied()), "{}", set.tag);
+        }
+        let (cos, sin) = (&probes["rope_cos"], &probes["rope_sin"]);
+        let tables = RopeTables::new(&set.config, cos.shape[0]);
+        assert_eq!(cos.shape[1], tables.half);
+        // bf16 tables are exact; single-precision ones carry the rounding of their angles.
+        let tolerance = if set.config.rope_tables == RopePrecision::Bf16 { 0.0 } else { 4e-6 };
+        for (expected, found) in [(cos, &tables.cos), (sin, &tables.sin)] {
+            let error = expected.largest_error(found);
+            assert!(error <= tolerance, "{}: rope table off by {error:e}", set.tag);
+        }
+        checked += 1;
+    }
+    assert!(checked > 0);
+}
+
+#[test]
+fn fake_quantised_weights_match() {
+    let mut checked = 0;
+    for set in sets().iter().filter(|set| set.file("qat_weights").exists()) {
+        for (name, expected) in tensors::read(&set.file("qat_weights")) {
+            let Some(weight) = set.weights.get(&name) else { continue };
+            let (_, columns) = weight.matrix_sides().unwrap();
+            let mut values = weight.data().to_vec();
+            fake_quantise_rows(&mut values, columns, fake_quant_limit(&name).unwrap());
+            let Reference { data, .. } = expected;
+            assert!(values.iter().zip(&data).all(|(&found, &expected)| found == expected as f32), "{name}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 0);
+}

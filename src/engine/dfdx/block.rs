@@ -1,0 +1,51 @@
+//! One transformer block.
+
+use std::rc::Rc;
+
+use dfdx::prelude::*;
+
+use super::attention::attention;
+use super::fused::rms_norm;
+use super::weights::BlockWeights;
+use super::{Matrix, Recorder, Vector};
+use crate::model::{ModelConfig, RopeTables};
+
+/// `x W^T`.
+pub(super) fn linear<T: Recorder>(x: Matrix<T>, weight: &Matrix) -> Matrix<T> {
+    x.matmul(weight.clone().permute::<_, Axes2<1, 0>>())
+}
+
+/// Mixes in the network's input `x0`, then adds attention and MLP, each scaled by channel.
+pub(super) fn block<T: Recorder>(
+    config: &ModelConfig,
+    weights: &BlockWeights,
+    tables: &Rc<RopeTables>,
+    x: Matrix<T>,
+    x0: &Matrix,
+    seq_len: usize,
+) -> Matrix<T> {
+    let from_input = scaled(row::<T>(&weights.resid_mix, 1), x0);
+    let x = channels(x, row::<T>(&weights.resid_mix, 0)) + from_input;
+    let attended = attention(config, weights, tables, rms_norm(x.with_empty_tape()), seq_len);
+    let x = x + channels(attended, weights.attn_scale.retaped::<T>());
+    let hidden = linear(rms_norm(x.with_empty_tape()), &weights.fc).relu().square();
+    x + channels(linear(hidden, &weights.mlp_proj), weights.mlp_scale.retaped::<T>())
+}
+
+/// A row of a small matrix of channel weights, recorded.
+pub(super) fn row<T: Recorder>(matrix: &Matrix, index: usize) -> Vector<T> {
+    let index: Tensor<(), usize, Cpu> = matrix.device().tensor(index);
+    matrix.retaped::<T>().select(index)
+}
+
+/// `x` times a weight for each channel.
+fn channels<T: Recorder>(x: Matrix<T>, weights: Vector<T>) -> Matrix<T> {
+    let shape = *x.shape();
+    x * weights.broadcast_like::<_, Axis<0>>(&shape)
+}
+
+/// An activation recorded elsewhere, times a weight for each channel.
+pub(super) fn scaled<T: Recorder>(weights: Vector<T>, x: &Matrix) -> Matrix<T> {
+    let shape = *x.shape();
+    weights.broadcast_like::<_, Axis<0>>(&shape) * x.clone()
+}

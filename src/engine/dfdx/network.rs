@@ -1,0 +1,53 @@
+//! The forward pass.
+
+use std::rc::Rc;
+
+use dfdx::prelude::*;
+
+use super::block::{block, linear, row, scaled};
+use super::embed::embed;
+use super::fused::rms_norm;
+use super::weights::Weights;
+use super::{Matrix, Recorder, Vector};
+use crate::model::{ModelConfig, RopeTables};
+
+/// Softcapped logits `[tokens, V]` of rows of `seq_len` tokens.
+pub(super) fn logits<T: Recorder>(
+    config: &ModelConfig,
+    weights: &Weights,
+    inputs: &[u16],
+    seq_len: usize,
+    tape: T,
+) -> Matrix<T> {
+    let tables = Rc::new(RopeTables::new(config, seq_len));
+    let (x0, tape) = embed(config, weights, inputs, seq_len, tape).split_tape();
+    let mut x = x0.clone().put_tape(tape);
+    let (encoder, decoder) = weights.blocks.split_at(config.encoder_layers());
+
+    // U-Net: decoder block j adds the output of encoder block E - 1 - j. With an odd number of layers the last
+    // decoder block finds the stack empty.
+    let mut outputs = Vec::new();
+    for weights in encoder {
+        x = block(config, weights, &tables, x, &x0, seq_len);
+        let (output, tape) = x.split_tape();
+        outputs.push(output.clone());
+        x = output.put_tape(tape);
+    }
+    for (j, weights_of_block) in decoder.iter().enumerate() {
+        if let Some(output) = outputs.pop() {
+            x = x + scaled(row::<T>(&weights.skip_weights, j), &output);
+        }
+        x = block(config, weights_of_block, &tables, x, &x0, seq_len);
+    }
+
+    let cap = config.logit_softcap as f32;
+    (linear(rms_norm(x), &weights.head) / cap).tanh() * cap
+}
+
+/// Negative log-likelihood of each target, nats.
+pub(super) fn nll<T: Recorder>(logits: Matrix<T>, targets: &[u16]) -> Vector<T> {
+    let targets: Vec<usize> = targets.iter().map(|&id| usize::from(id)).collect();
+    let len = targets.len();
+    let targets: Tensor<(usize,), usize, Cpu> = logits.device().tensor_from_vec(targets, (len,));
+    logits.log_softmax::<Axis<1>>().select(targets).negate()
+}

@@ -1,0 +1,130 @@
+//! Parameters as dfdx tensors, and their gradients back as host tensors.
+
+use dfdx::prelude::*;
+
+use super::{Matrix, Vector};
+use crate::model::{HostTensor, LayoutMismatch, ModelConfig, Params};
+
+/// The bigram table and what turns a row of it into a residual.
+pub(super) struct BigramWeights {
+    pub scale: Tensor<(), f32, Cpu>,
+    pub table: Matrix,
+    /// Absent when the table is as wide as the model.
+    pub projection: Option<Matrix>,
+}
+
+/// One block's parameters, named as in the state dict.
+pub(super) struct BlockWeights {
+    pub attn_scale: Vector,
+    pub mlp_scale: Vector,
+    pub resid_mix: Matrix,
+    pub q_gain: Vector,
+    pub c_q: Matrix,
+    pub c_k: Matrix,
+    pub c_v: Matrix,
+    pub attn_proj: Matrix,
+    pub fc: Matrix,
+    pub mlp_proj: Matrix,
+}
+
+/// All parameters. The fields share storage and gradient identity with `leaves`.
+pub(super) struct Weights {
+    pub skip_weights: Matrix,
+    pub tok_emb: Matrix,
+    pub bigram: Option<BigramWeights>,
+    pub smear_gate: Vector,
+    pub blocks: Vec<BlockWeights>,
+    /// The embedding table itself when tied.
+    pub head: Matrix,
+    /// Every parameter flattened, in state-dict order.
+    leaves: Vec<Leaf>,
+}
+
+struct Leaf {
+    name: String,
+    shape: Vec<usize>,
+    flat: Vector,
+}
+
+impl Weights {
+    /// Copies checked host weights into tensors.
+    pub fn new(config: &ModelConfig, params: &Params) -> Result<Self, LayoutMismatch> {
+        let dev = Cpu::default();
+        let mut leaves = Leaves { dev, leaves: Vec::new(), params: params.iter() };
+        let skip_weights = leaves.matrix()?;
+        let tok_emb = leaves.matrix()?;
+        let bigram = match config.has_bigram() {
+            false => None,
+            true => Some(BigramWeights {
+                scale: leaves.scalar()?,
+                table: leaves.matrix()?,
+                projection: config.has_bigram_projection().then(|| leaves.matrix()).transpose()?,
+            }),
+        };
+        let smear_gate = leaves.vector()?;
+        let block = |leaves: &mut Leaves<_>| {
+            Ok(BlockWeights {
+                attn_scale: leaves.vector()?,
+                mlp_scale: leaves.vector()?,
+                resid_mix: leaves.matrix()?,
+                q_gain: leaves.vector()?,
+                c_q: leaves.matrix()?,
+                c_k: leaves.matrix()?,
+                c_v: leaves.matrix()?,
+                attn_proj: leaves.matrix()?,
+                fc: leaves.matrix()?,
+                mlp_proj: leaves.matrix()?,
+            })
+        };
+        let blocks = (0..config.num_layers).map(|_| block(&mut leaves)).collect::<Result<_, LayoutMismatch>>()?;
+        let head = if config.tie_embeddings { tok_emb.clone() } else { leaves.matrix()? };
+        let leaves = leaves.leaves;
+        Ok(Weights { skip_weights, tok_emb, bigram, smear_gate, blocks, head, leaves })
+    }
+
+    /// Takes every parameter's gradient out of the store, in state-dict order; zeros for those the loss does not touch.
+    pub fn take_gradients(&self, gradients: &mut Gradients<f32, Cpu>) -> Result<Vec<Vec<f32>>, CpuError> {
+        self.leaves.iter().map(|leaf| Ok(std::mem::take(&mut **gradients.get_or_alloc_mut(&leaf.flat)?))).collect()
+    }
+
+    /// Names and shapes for gradients in state-dict order.
+    pub fn name_gradients(&self, gradients: Vec<Vec<f32>>) -> Params {
+        let named =
+            self.leaves.iter().zip(gradients).filter_map(|(leaf, gradient)| {
+                Some((leaf.name.clone(), HostTensor::new(leaf.shape.clone(), gradient)?))
+            });
+        Params::from_entries(named.collect())
+    }
+}
+
+/// Reads parameters one after another in state-dict order.
+struct Leaves<I> {
+    dev: Cpu,
+    leaves: Vec<Leaf>,
+    params: I,
+}
+
+impl<'a, I: Iterator<Item = (&'a str, &'a HostTensor)>> Leaves<I> {
+    fn next(&mut self) -> Result<(Vector, &'a [usize]), LayoutMismatch> {
+        let missing = || LayoutMismatch::Missing { name: format!("parameter {}", self.leaves.len()), expected: vec![] };
+        let (name, tensor) = self.params.next().ok_or_else(missing)?;
+        let flat = self.dev.tensor_from_vec(tensor.data().to_vec(), (tensor.len(),));
+        self.leaves.push(Leaf { name: name.to_string(), shape: tensor.shape().to_vec(), flat: flat.clone() });
+        Ok((flat, tensor.shape()))
+    }
+
+    fn scalar(&mut self) -> Result<Tensor<(), f32, Cpu>, LayoutMismatch> {
+        Ok(self.next()?.0.reshape_like(&()))
+    }
+
+    fn vector(&mut self) -> Result<Vector, LayoutMismatch> {
+        Ok(self.next()?.0)
+    }
+
+    fn matrix(&mut self) -> Result<Matrix, LayoutMismatch> {
+        let (flat, shape) = self.next()?;
+        let columns = shape.last().copied().unwrap_or(1);
+        let rows = shape[..shape.len().saturating_sub(1)].iter().product();
+        Ok(flat.reshape_like(&(rows, columns)))
+    }
+}

@@ -24,6 +24,7 @@ pub mod eval;
 pub mod interrupt;
 pub mod manifest;
 pub mod model;
+pub mod random;
 pub mod report;
 pub mod rules;
 pub mod run_folder;

@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use golf_harness::data::TokenBatch;
-use golf_harness::engine::{EngineKind, FakeQuant, Scorer, Window, create};
+use golf_harness::engine::{EngineError, EngineKind, FakeQuant, Scorer, Window, create};
 use golf_harness::model::{
-    ModelConfig, Params, RopePrecision, RopeTables, bigram_rows, fake_quant_limit, fake_quantise_rows,
+    ModelConfig, Params, RopePrecision, RopeTables, bigram_rows, fake_quant_limit, fake_quantise_rows, init,
 };
+use golf_harness::random::RandomStream;
 use serde_json::Value;
 
 use crate::support::reference_folders;
@@ -208,4 +209,78 @@ fn fake_quantised_weights_match() {
         }
     }
     assert!(checked > 0);
+}
+
+#[test]
+fn neither_threads_nor_neighbours_change_a_bit() {
+    // Sizes at which the matrix products of both engines are split between threads.
+    let config = ModelConfig { num_layers: 2, model_dim: 128, num_heads: 4, num_kv_heads: 2, ..ModelConfig::default() };
+    let mut weights = init(&config, 3);
+    // The projections start at zero; something has to flow through them.
+    for (name, tensor) in weights.iter_mut().filter(|(name, _)| name.ends_with("proj.weight")) {
+        let mut stream = RandomStream::new(3, name);
+        tensor.data_mut().iter_mut().for_each(|value| *value = 0.1 * stream.normal() as f32);
+    }
+    let mut stream = RandomStream::new(3, "tokens");
+    let mut rows = |count: usize, length: usize| -> Vec<Vec<u16>> {
+        (0..count).map(|_| (0..length).map(|_| stream.below(1024) as u16).collect()).collect()
+    };
+    let (windows, batch) = (rows(5, 301), rows(24, 129));
+    let batch = TokenBatch {
+        inputs: batch.iter().flat_map(|row| row[..128].to_vec()).collect(),
+        targets: batch.iter().flat_map(|row| row[1..].to_vec()).collect(),
+        seq_len: 128,
+    };
+    for kind in engines() {
+        let engine = create(kind);
+        let scorer = engine.scorer(&config, &weights).unwrap();
+        let window = |i: usize| Window { tokens: &windows[i], first_scored: 200 };
+        let alone: Vec<_> = (0..5).map(|i| scorer.nll(&[window(i)]).unwrap().remove(0)).collect();
+        let gradients = engine.loss_and_gradients(&config, &weights, &batch, FakeQuant::Off).unwrap();
+        for threads in [1, 2, 4] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let together = pool.install(|| scorer.nll(&[4, 3, 2, 1, 0].map(window)).unwrap());
+            assert!(together.iter().rev().eq(&alone), "{kind}, {threads} threads");
+            let again = pool.install(|| engine.loss_and_gradients(&config, &weights, &batch, FakeQuant::Off).unwrap());
+            assert_eq!(again.loss.to_bits(), gradients.loss.to_bits(), "{kind}, {threads} threads");
+            assert_eq!(again.gradients, gradients.gradients, "{kind}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn the_future_changes_nothing_before_it() {
+    let set = &sets()[0];
+    for kind in engines() {
+        let scorer = set.scorer(kind);
+        let mut changed = set.rows[0].clone();
+        let cut = changed.len() / 2;
+        changed[cut..].iter_mut().for_each(|id| *id = (*id + 1) % set.config.vocab_size as u16);
+        let nll = |tokens: &[u16]| scorer.nll(&[Window { tokens, first_scored: 0 }]).unwrap().remove(0);
+        let (before, after) = (nll(&set.rows[0]), nll(&changed));
+        // Target `cut` is the first that changed; the likelihoods of those before it are functions of the past.
+        assert_eq!(before[..cut - 1], after[..cut - 1], "{kind}");
+        assert_ne!(before[cut..], after[cut..], "{kind}");
+    }
+}
+
+#[test]
+fn input_that_cannot_be_scored_is_an_error() {
+    let set = &sets()[0];
+    let vocab = set.config.vocab_size as u16;
+    for kind in engines() {
+        let scorer = set.scorer(kind);
+        let error = |tokens: &[u16]| scorer.nll(&[Window { tokens, first_scored: 0 }]).unwrap_err();
+        assert!(matches!(error(&[]), EngineError::Window { tokens: 0 }));
+        assert!(matches!(error(&[1]), EngineError::Window { tokens: 1 }));
+        assert!(matches!(error(&[1, vocab, 2]), EngineError::Token { position: 1, .. }));
+        assert!(scorer.logits(&[]).is_err() && scorer.logits(&[vocab]).is_err());
+
+        let engine = create(kind);
+        let ragged = TokenBatch { inputs: vec![1; 5], targets: vec![1; 5], seq_len: 2 };
+        let result = engine.loss_and_gradients(&set.config, &set.weights, &ragged, FakeQuant::Off);
+        assert!(matches!(result, Err(EngineError::Batch { inputs: 5, .. })));
+        let other = ModelConfig { num_layers: set.config.num_layers + 1, ..set.config.clone() };
+        assert!(matches!(engine.scorer(&other, &set.weights), Err(EngineError::Layout(_))));
+    }
 }

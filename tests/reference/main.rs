@@ -14,6 +14,7 @@ mod model;
 #[cfg(feature = "engine")]
 mod optimizers;
 mod quantiser;
+mod statistics;
 mod tokenizer;
 #[cfg(feature = "engine")]
 mod training;

@@ -1,1 +1,20 @@
-//! The rulebook: one check a function.
+//! The rulebook: every rule is data (id, statement, source, severity, example) plus one check function.
+//!
+//! A check is a pure function from what was read ([`FolderCase`], [`ManifestCase`]) to an [`Outcome`]; it cannot
+//! choose its rule's name or severity, and it cannot stop the others. [`judge`] runs every rule that applies, turns a
+//! panic into an `unknown` finding, and sorts. Numbers that rules compare with come from a [`Policy`], never from code.
+
+pub mod audit;
+mod case;
+mod judge;
+mod manifest;
+mod policy;
+mod registry;
+mod rule;
+pub mod standing;
+
+pub use case::{Case, FolderCase, ManifestCase};
+pub use judge::{Judgement, judge};
+pub use policy::{POLICY_SCHEMA, Policy, PolicyError, PolicyFile};
+pub use registry::{all, closest, find};
+pub use rule::{Basis, Check, Outcome, Rule, Tracks, Violation};

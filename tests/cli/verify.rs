@@ -1,1 +1,3 @@
-//! `verify` on good and bad input.
+//! `verify` on manifests and record folders.
+
+mod manifests;

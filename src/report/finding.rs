@@ -1,0 +1,168 @@
+//! What a rule found: a level, a sentence, and the evidence it rests on.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A rule's name, stable across versions: lower-case words joined by `_`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct RuleId(pub &'static str);
+
+impl fmt::Display for RuleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0)
+    }
+}
+
+/// How bad a finding is. Ordered from best to worst, the order in which reports print them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// The rule was checked and holds.
+    Pass,
+    /// Worth knowing; nobody has to act.
+    Note,
+    /// The evidence needed is not here, or the check itself broke. Never counts as a pass.
+    Unknown,
+    /// A person must decide; the tool points at the place.
+    Review,
+    /// Probably wrong, or against custom.
+    Warning,
+    /// Against a rule that a machine can decide.
+    Fail,
+}
+
+impl Level {
+    /// All levels, best first.
+    pub const ALL: [Level; 6] = [Level::Pass, Level::Note, Level::Unknown, Level::Review, Level::Warning, Level::Fail];
+
+    /// The word used in every report format.
+    pub fn word(self) -> &'static str {
+        match self {
+            Level::Pass => "pass",
+            Level::Note => "note",
+            Level::Unknown => "unknown",
+            Level::Review => "review",
+            Level::Warning => "warning",
+            Level::Fail => "fail",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// One place in one file, what stands there and what should.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct Evidence {
+    /// File, relative to the subject, with `/` between parts; empty for the subject as a whole.
+    pub path: String,
+    /// 1-based line, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u64>,
+    /// What was found, quoted and shortened; control characters made visible.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+    /// What was expected, where that can be said in one value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+}
+
+/// Longest quotation kept, characters: a log line of any length must not fill a report.
+pub const MAX_QUOTE_CHARS: usize = 160;
+
+impl Evidence {
+    /// A file as a whole.
+    pub fn file(path: impl Into<String>) -> Self {
+        Evidence { path: visible(&path.into()), ..Evidence::default() }
+    }
+
+    /// A line of a file.
+    pub fn at(path: impl Into<String>, line: u64) -> Self {
+        Evidence { line: Some(line), ..Evidence::file(path) }
+    }
+
+    /// Adds what stands there.
+    pub fn found(mut self, text: impl fmt::Display) -> Self {
+        self.found = Some(quote(&text.to_string()));
+        self
+    }
+
+    /// Adds what should stand there.
+    pub fn expected(mut self, text: impl fmt::Display) -> Self {
+        self.expected = Some(quote(&text.to_string()));
+        self
+    }
+}
+
+/// Shortens to [`MAX_QUOTE_CHARS`] and makes control characters visible, so that evidence cannot repaint a terminal.
+pub fn quote(text: &str) -> String {
+    let text = text.trim();
+    let mut quoted = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == MAX_QUOTE_CHARS {
+            quoted.push('…');
+            break;
+        }
+        push_visible(&mut quoted, c);
+    }
+    quoted
+}
+
+/// The text with control and bidirectional-override characters escaped.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    text.chars().for_each(|c| push_visible(&mut shown, c));
+    shown
+}
+
+fn push_visible(out: &mut String, c: char) {
+    // U+202A..E and U+2066..9 reorder the text around them ("Trojan Source", CVE-2021-42574).
+    if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') {
+        out.extend(c.escape_default());
+    } else {
+        out.push(c);
+    }
+}
+
+/// What one rule found about one subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Finding {
+    /// Which rule.
+    pub rule: RuleId,
+    /// How bad.
+    pub level: Level,
+    /// One sentence with the numbers in it.
+    pub message: String,
+    /// Where to look.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
+    /// The check itself failed (an internal error, or a file that could not be read): the run could not check.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub broken: bool,
+    /// Set aside by `--allow` or a policy; counts as a note.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allowed: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_cannot_repaint_a_terminal_or_flood_a_report() {
+        assert_eq!(quote("\u{1b}[31mred\r"), "\\u{1b}[31mred");
+        assert_eq!(quote("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(quote(&"x".repeat(1 << 20)).chars().count(), MAX_QUOTE_CHARS + 1);
+    }
+
+    #[test]
+    fn levels_are_ordered_from_best_to_worst() {
+        assert!(Level::ALL.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+}

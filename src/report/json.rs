@@ -1,0 +1,59 @@
+//! JSON for programs: one document, or one finding a line.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::{Audit, Detail, Evidence, Level, Reporter, RuleId};
+
+/// One pretty-printed document, described by `manifests/audit.schema.json`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Json;
+
+impl Reporter for Json {
+    fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut *out, audit)?;
+        out.write_all(b"\n")
+    }
+}
+
+/// One finding a line with subject, rule, level, message and evidence. Passes only under [`Detail::Full`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JsonLines(pub Detail);
+
+#[derive(Serialize)]
+struct Line<'a> {
+    path: &'a str,
+    rule: RuleId,
+    level: Level,
+    message: &'a str,
+    evidence: &'a [Evidence],
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    broken: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    allowed: bool,
+}
+
+impl Reporter for JsonLines {
+    fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
+        for report in &audit.reports {
+            for finding in &report.findings {
+                if finding.level == Level::Pass && self.0 < Detail::Full {
+                    continue;
+                }
+                let line = Line {
+                    path: &report.subject,
+                    rule: finding.rule,
+                    level: finding.level,
+                    message: &finding.message,
+                    evidence: &finding.evidence,
+                    broken: finding.broken,
+                    allowed: finding.allowed,
+                };
+                serde_json::to_writer(&mut *out, &line)?;
+                out.write_all(b"\n")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! The findings about one subject, and about all subjects of a run, in a fixed order.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{Finding, Level, RuleId, Standing};
+use crate::cli::ExitCode;
+use crate::digest::ContentDigest;
+
+/// What was judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectKind {
+    /// A folder as people hand it in.
+    RecordFolder,
+    /// A manifest of this project and the files it names.
+    Manifest,
+    /// What a git range adds.
+    Change,
+}
+
+/// A file the judgement rests on. Attestations match subjects by digest, never by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct SubjectFile {
+    /// Path relative to the subject.
+    pub path: String,
+    /// What was read.
+    #[serde(flatten)]
+    pub digest: ContentDigest,
+}
+
+/// The set of numbers and severities a subject was judged by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PolicyRef {
+    /// Name, such as `10min_16mb`.
+    pub name: String,
+    /// First day of the revision used, `YYYY-MM-DD`.
+    pub effective: String,
+}
+
+/// A headline fact about a subject for tables, such as (`val_bpb`, `1.1628`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Fact {
+    /// What it is.
+    pub name: &'static str,
+    /// As it should be printed.
+    pub value: String,
+}
+
+/// Everything found about one subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Report {
+    /// The path as given, or below the tree given.
+    pub subject: String,
+    /// What it is.
+    pub kind: SubjectKind,
+    /// What it was judged by.
+    pub policy: PolicyRef,
+    /// Where it stands on the ladder.
+    pub standing: Standing,
+    /// Headline facts, in a fixed order.
+    pub facts: Vec<Fact>,
+    /// Sorted: best level first, then in the order of the rulebook. Rules that hold are here too, as passes.
+    pub findings: Vec<Finding>,
+    /// Rules that do not apply to this kind of subject or this track, in the order of the rulebook.
+    pub not_applicable: Vec<RuleId>,
+    /// Files read, sorted by path.
+    pub files: Vec<SubjectFile>,
+}
+
+impl Report {
+    /// Findings of one level, in order.
+    pub fn at_level(&self, level: Level) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(move |finding| finding.level == level)
+    }
+
+    /// Number of findings of one level.
+    pub fn count(&self, level: Level) -> usize {
+        self.at_level(level).count()
+    }
+
+    /// Worst level found; `Pass` when nothing was.
+    pub fn worst(&self) -> Level {
+        self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Pass)
+    }
+
+    /// 1 if something is at or above `fail_on`, else 2 if a check broke, else 0.
+    pub fn exit_code(&self, fail_on: Level) -> ExitCode {
+        let fails = |finding: &Finding| finding.level >= fail_on && finding.level > Level::Note && !finding.broken;
+        if self.findings.iter().any(fails) {
+            ExitCode::CheckFailed
+        } else if self.findings.iter().any(|finding| finding.broken) {
+            ExitCode::CouldNotCheck
+        } else {
+            ExitCode::Ok
+        }
+    }
+}
+
+/// Something below the given paths that was not examined, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct Skipped {
+    /// The path.
+    pub path: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// One run of `verify`: every subject in path order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Audit {
+    /// Always [`Audit::SCHEMA`].
+    pub schema: &'static str,
+    /// Version of this crate.
+    pub harness: &'static str,
+    /// One report a subject.
+    pub reports: Vec<Report>,
+    /// What lay in the way and was not examined.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Audit {
+    /// Identifier of the JSON report format.
+    pub const SCHEMA: &'static str = "golf-harness/audit/v1";
+
+    /// An audit of these subjects, as they are ordered.
+    pub fn new(reports: Vec<Report>, skipped: Vec<Skipped>) -> Self {
+        Audit { schema: Self::SCHEMA, harness: env!("CARGO_PKG_VERSION"), reports, skipped }
+    }
+
+    /// 1 if any subject fails, else 2 if any could not be checked or there was none, else 0.
+    pub fn exit_code(&self, fail_on: Level) -> ExitCode {
+        let codes: Vec<ExitCode> = self.reports.iter().map(|report| report.exit_code(fail_on)).collect();
+        if codes.contains(&ExitCode::CheckFailed) {
+            ExitCode::CheckFailed
+        } else if codes.is_empty() || codes.contains(&ExitCode::CouldNotCheck) {
+            ExitCode::CouldNotCheck
+        } else {
+            ExitCode::Ok
+        }
+    }
+
+    /// The JSON Schema of the report, as published in `manifests/audit.schema.json`.
+    pub fn json_schema() -> serde_json::Value {
+        schemars::schema_for!(Audit).to_value()
+    }
+}

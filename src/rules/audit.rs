@@ -1,0 +1,121 @@
+//! From a path to a report.
+
+use std::path::{Path, PathBuf};
+
+use super::{Case, ManifestCase, Policy, PolicyError, PolicyFile, judge, standing};
+use crate::manifest::{LoadError, Manifest, Track, load};
+use crate::report::{Fact, Report, SubjectFile, SubjectKind};
+use crate::submission::{Found, ManifestFiles};
+use crate::units::Bytes;
+
+/// How to judge, as far as the caller wants a say.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Judge by this track instead of the one the subject names.
+    pub track: Option<Track>,
+    /// Judge by the revision in force on this day instead of the latest.
+    pub as_of: Option<String>,
+    /// A policy file instead of the built-in ones.
+    pub policy: Option<PolicyFile>,
+    /// Rules whose violations are set aside.
+    pub allow: Vec<String>,
+}
+
+impl Options {
+    /// The policy for a subject of this track.
+    pub fn policy_for(&self, track: Track) -> Result<Policy, PolicyError> {
+        let builtin;
+        let file = match &self.policy {
+            Some(file) => file,
+            None => {
+                builtin = PolicyFile::builtin(track)?;
+                &builtin
+            }
+        };
+        file.on(self.as_of.as_deref()).allowing(self.allow.iter().map(String::as_str))
+    }
+
+    /// The track to judge by: asked for, else the policy file's, else what the subject says.
+    pub fn track_for(&self, subject: Track) -> Track {
+        self.track.or(self.policy.as_ref().map(PolicyFile::track)).unwrap_or(subject)
+    }
+}
+
+/// A subject that could not be judged at all.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// The manifest was not accepted.
+    #[error(transparent)]
+    Manifest(#[from] LoadError),
+    /// The policy was not accepted.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Nothing to judge there.
+    #[error("{}: {reason}", path.display())]
+    NoSubject {
+        /// The path given.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Judges the manifest at `path` and every file it names.
+pub fn manifest(path: &Path, options: &Options) -> Result<Report, AuditError> {
+    let manifest = load(path)?;
+    let track = options.track_for(manifest.claim.track);
+    let policy = options.policy_for(track)?;
+    let files = ManifestFiles::inspect(&manifest, path);
+    let case = ManifestCase { manifest: &manifest, files: &files, policy: &policy };
+    let judgement = judge(&Case::Manifest(case), track, &policy);
+    let standing = standing::of_manifest(&case, &judgement.findings);
+    Ok(Report {
+        subject: path.display().to_string(),
+        kind: SubjectKind::Manifest,
+        policy: policy.reference(),
+        standing,
+        facts: facts(&manifest),
+        findings: judgement.findings,
+        not_applicable: judgement.not_applicable,
+        files: files
+            .named
+            .iter()
+            .filter_map(|file| match file.found {
+                Found::Digest(digest) => Some(SubjectFile { path: file.stated.path.display().to_string(), digest }),
+                _ => None,
+            })
+            .collect(),
+    })
+}
+
+fn facts(manifest: &Manifest) -> Vec<Fact> {
+    let claim = &manifest.claim;
+    let metrics = &claim.metrics;
+    let text =
+        |name, value: &Option<String>| value.clone().map(|value| Fact { name, value: crate::report::visible(&value) });
+    let number = |name, value: &Option<crate::manifest::ClaimedNumber>| {
+        value.as_ref().map(|value| Fact { name, value: value.to_string() })
+    };
+    let size = |name, value: &Option<crate::manifest::ClaimedNumber>| {
+        value.as_ref().map(|value| Fact {
+            name,
+            value: match value.text().parse::<u64>() {
+                Ok(bytes) => Bytes(bytes).to_string(),
+                Err(_) => value.to_string(),
+            },
+        })
+    };
+    [
+        text("claim", &claim.title),
+        text("source", &claim.source),
+        text("author", &claim.author),
+        number("val_bpb", &metrics.val_bpb),
+        number("val_loss", &metrics.val_loss),
+        size("total_bytes", &metrics.total_bytes),
+        number("train_seconds", &metrics.train_seconds),
+        number("eval_seconds", &metrics.eval_seconds),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

@@ -1,0 +1,78 @@
+//! Runs every rule that applies, whatever happens to the others.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{Case, Outcome, Policy, Rule, all};
+use crate::manifest::Track;
+use crate::report::{Finding, Level, RuleId};
+
+/// Findings in report order, and the rules that had nothing to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// Best level first, then rulebook order.
+    pub findings: Vec<Finding>,
+    /// In rulebook order.
+    pub not_applicable: Vec<RuleId>,
+}
+
+/// Runs all rules for `case` under `policy`.
+///
+/// A check that panics becomes an `unknown` finding of its own rule; this is the only place where a panic is caught.
+pub fn judge(case: &Case, track: Track, policy: &Policy) -> Judgement {
+    let mut judgement = Judgement::default();
+    for rule in all() {
+        let outcome = if rule.tracks.include(track) {
+            catch_unwind(AssertUnwindSafe(|| case.decide(rule))).unwrap_or_else(|panic| Some(Err(words(&*panic))))
+        } else if case.concerns(rule) {
+            Some(Ok(Outcome::NotApplicable))
+        } else {
+            None
+        };
+        match outcome {
+            None => {}
+            Some(Ok(Outcome::NotApplicable)) => judgement.not_applicable.push(rule.id),
+            Some(Ok(outcome)) => judgement.findings.extend(findings(rule, outcome, policy)),
+            Some(Err(panic)) => judgement.findings.push(Finding {
+                rule: rule.id,
+                level: Level::Unknown,
+                message: format!("this check broke and decided nothing: {panic}"),
+                evidence: Vec::new(),
+                broken: true,
+                allowed: false,
+            }),
+        }
+    }
+    // Stable: within a level the order of the rulebook stays.
+    judgement.findings.sort_by_key(|finding| finding.level);
+    judgement
+}
+
+fn findings(rule: &Rule, outcome: Outcome, policy: &Policy) -> Vec<Finding> {
+    let finding =
+        |level, message, evidence| Finding { rule: rule.id, level, message, evidence, broken: false, allowed: false };
+    match outcome {
+        Outcome::Holds(remark) => vec![finding(Level::Pass, remark.unwrap_or_else(|| "holds".into()), Vec::new())],
+        Outcome::Unknown(missing) => vec![finding(Level::Unknown, missing, Vec::new())],
+        Outcome::NotApplicable => Vec::new(),
+        Outcome::Violated(violations) => violations
+            .into_iter()
+            .map(|violation| {
+                let own = violation.level.unwrap_or(rule.severity);
+                let level = policy.severity(rule.id).unwrap_or(own);
+                let allowed = level > Level::Note && policy.allows(rule.id);
+                Finding {
+                    allowed,
+                    ..finding(if allowed { Level::Note } else { level }, violation.message, violation.evidence)
+                }
+            })
+            .collect(),
+    }
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into())
+}

@@ -1,0 +1,268 @@
+//! The numbers and severities in force on a day, read from versioned YAML.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{closest, find};
+use crate::manifest::Track;
+use crate::report::{Level, PolicyRef, RuleId};
+use crate::units::Bytes;
+
+/// The schema identifier every policy file starts with.
+pub const POLICY_SCHEMA: &str = "golf-harness/policy/v1";
+
+/// A policy file is a page of text; one larger than this is something else.
+const MAX_POLICY_BYTES: u64 = 1024 * 1024;
+
+/// The policies that come with the crate.
+const TEN_MINUTES: &str = include_str!("../../manifests/10min_16mb.yaml");
+const NON_RECORD: &str = include_str!("../../manifests/non_record.yaml");
+
+/// Limits of one revision.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Code plus compressed model, inclusive.
+    pub budget_bytes: Bytes,
+    /// Training cap, seconds.
+    pub train_seconds: f64,
+    /// Up to here the last step explains going over.
+    pub train_seconds_marginal: f64,
+    /// Up to here the run is a little over; above, grossly.
+    pub train_seconds_small: f64,
+    /// Evaluation cap, seconds; none before there was one.
+    pub eval_seconds: Option<f64>,
+    /// Accelerators a run is timed on.
+    pub devices: u64,
+    /// Their kind, as a part of the name the driver reports.
+    pub device_kind: String,
+    /// Runs with different seeds expected behind a record.
+    pub seeds: u64,
+    /// UTF-8 bytes of the validation text: the denominator of `val_bpb` whatever the tokenizer.
+    pub val_text_bytes: u64,
+    /// Relative distance from it that rounding of logged numbers explains.
+    pub val_text_bytes_tolerance: f64,
+    /// Outside this range `val_bpb` is no result.
+    pub bpb_plausible: (f64, f64),
+    /// Below this, so far only caches, leaks and wrong denominators have come.
+    pub bpb_suspicious: f64,
+    /// A record must be better by this, nats per token.
+    pub record_margin_nats: f64,
+    /// At this significance.
+    pub record_p: f64,
+}
+
+/// The rules from one day on.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revision {
+    effective: String,
+    #[serde(rename = "why")]
+    _why: String,
+    limits: Limits,
+    #[serde(default)]
+    severities: BTreeMap<String, Level>,
+    #[serde(default)]
+    allow: BTreeSet<String>,
+}
+
+/// A policy file: one track, its revisions by date.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFile {
+    schema: String,
+    name: String,
+    track: Track,
+    revisions: Vec<Revision>,
+}
+
+/// The policy in force on one day, with what the command line added.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    name: String,
+    effective: String,
+    /// The numbers.
+    pub limits: Limits,
+    severities: BTreeMap<String, Level>,
+    allow: BTreeSet<String>,
+}
+
+/// A policy that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The file could not be read.
+    #[error("cannot read policy {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It does not parse or contradicts itself.
+    #[error("policy {path}: {message}")]
+    Invalid {
+        /// Where it comes from.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A rule nobody knows.
+    #[error("no rule is called `{id}`{}", .closest.map_or(String::new(), |known| format!("; did you mean `{known}`?")))]
+    UnknownRule {
+        /// The name given.
+        id: String,
+        /// The nearest known one.
+        closest: Option<&'static str>,
+    },
+}
+
+/// Checks that a rule of this name exists.
+fn known(id: &str) -> Result<(), PolicyError> {
+    match find(id) {
+        Some(_) => Ok(()),
+        None => Err(PolicyError::UnknownRule { id: id.into(), closest: closest(id).map(|rule| rule.id.0) }),
+    }
+}
+
+/// Whether this is a calendar date `YYYY-MM-DD` (so that dates compare as text).
+pub(crate) fn is_iso_date(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let number = |part: &str, digits: usize| {
+        (part.len() == digits && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse::<u32>().unwrap_or(0))
+    };
+    match parts.as_slice() {
+        [year, month, day] => match (number(year, 4), number(month, 2), number(day, 2)) {
+            (Some(year), Some(month @ 1..=12), Some(day)) => {
+                let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+                let days = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+                (1..=days[month as usize - 1]).contains(&day)
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+impl PolicyFile {
+    /// The file that comes with the crate for this track.
+    pub fn builtin(track: Track) -> Result<Self, PolicyError> {
+        match track {
+            Track::TenMinutes => Self::parse(TEN_MINUTES, "manifests/10min_16mb.yaml"),
+            Track::NonRecord => Self::parse(NON_RECORD, "manifests/non_record.yaml"),
+        }
+    }
+
+    /// Reads a policy file, at most one megabyte.
+    pub fn load(path: &Path) -> Result<Self, PolicyError> {
+        let read = |source| PolicyError::Read { path: path.to_path_buf(), source };
+        let mut text = String::new();
+        let file = std::fs::File::open(path).map_err(read)?;
+        file.take(MAX_POLICY_BYTES).read_to_string(&mut text).map_err(read)?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Parses and checks policy text; `path` appears in errors only.
+    pub fn parse(text: &str, path: &str) -> Result<Self, PolicyError> {
+        let invalid = |message: String| PolicyError::Invalid { path: path.into(), message };
+        let file: PolicyFile = serde_yaml::from_str(text).map_err(|error| invalid(error.to_string()))?;
+        if file.schema != POLICY_SCHEMA {
+            return Err(invalid(format!("schema is `{}`; this version reads `{POLICY_SCHEMA}`", file.schema)));
+        }
+        if file.revisions.is_empty() {
+            return Err(invalid("has no revisions".into()));
+        }
+        for revision in &file.revisions {
+            if !is_iso_date(&revision.effective) {
+                return Err(invalid(format!("`{}` is not a date YYYY-MM-DD", revision.effective)));
+            }
+            revision.severities.keys().chain(&revision.allow).try_for_each(|id| known(id))?;
+        }
+        if !file.revisions.windows(2).all(|pair| pair[0].effective < pair[1].effective) {
+            return Err(invalid("revisions must be in order of their dates, each date once".into()));
+        }
+        Ok(file)
+    }
+
+    /// The track it speaks about.
+    pub fn track(&self) -> Track {
+        self.track
+    }
+
+    /// The revision in force on `day` (`YYYY-MM-DD`); the latest without a day, the first before the first.
+    pub fn on(&self, day: Option<&str>) -> Policy {
+        let in_force =
+            self.revisions.iter().rev().find(|revision| day.is_none_or(|day| revision.effective.as_str() <= day));
+        // `parse` refuses an empty list.
+        let revision = in_force.unwrap_or(&self.revisions[0]);
+        Policy {
+            name: self.name.clone(),
+            effective: revision.effective.clone(),
+            limits: revision.limits.clone(),
+            severities: revision.severities.clone(),
+            allow: revision.allow.clone(),
+        }
+    }
+}
+
+impl Policy {
+    /// Turns violations of these rules into notes.
+    pub fn allowing<'a>(mut self, rules: impl IntoIterator<Item = &'a str>) -> Result<Self, PolicyError> {
+        for id in rules {
+            known(id)?;
+            self.allow.insert(id.to_string());
+        }
+        Ok(self)
+    }
+
+    /// The level this policy gives to a rule's violations, if it does not leave it to the rule.
+    pub fn severity(&self, rule: RuleId) -> Option<Level> {
+        self.severities.get(rule.0).copied()
+    }
+
+    /// Whether violations of this rule are set aside.
+    pub fn allows(&self, rule: RuleId) -> bool {
+        self.allow.contains(rule.0)
+    }
+
+    /// How reports name it.
+    pub fn reference(&self) -> PolicyRef {
+        PolicyRef { name: self.name.clone(), effective: self.effective.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rule_in_force_depends_on_the_day() {
+        let file = PolicyFile::builtin(Track::TenMinutes).unwrap();
+        assert_eq!(file.on(Some("2026-03-19")).limits.eval_seconds, None);
+        assert_eq!(file.on(Some("2026-03-20")).limits.eval_seconds, Some(600.0));
+        assert_eq!(file.on(None).limits.eval_seconds, Some(600.0));
+        assert_eq!(file.on(None).limits.budget_bytes, Bytes::BUDGET);
+        assert_eq!(PolicyFile::builtin(Track::NonRecord).unwrap().on(None).limits.budget_bytes, Bytes::BUDGET);
+    }
+
+    #[test]
+    fn a_rule_nobody_knows_is_refused_with_the_nearest_name() {
+        let policy = PolicyFile::builtin(Track::TenMinutes).unwrap().on(None);
+        let error = policy.allowing(["digest_mismach"]).unwrap_err();
+        assert_eq!(error.to_string(), "no rule is called `digest_mismach`; did you mean `digest_mismatch`?");
+    }
+
+    #[test]
+    fn dates_are_calendar_dates() {
+        for good in ["2026-03-18", "2024-02-29", "2000-02-29"] {
+            assert!(is_iso_date(good), "{good}");
+        }
+        for bad in
+            ["", "2026-3-18", "2026-02-29", "1900-02-29", "2026-13-01", "2026-03-XX", "pending", "2026-03-18T10:00"]
+        {
+            assert!(!is_iso_date(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! All rules in the order in which reports print them.
+
+use super::{Rule, manifest};
+
+/// Rules by subject; each module keeps its own list beside its checks.
+const BOOK: &[&[Rule]] = &[manifest::RULES];
+
+/// Every rule, in the order of the rulebook.
+pub fn all() -> impl Iterator<Item = &'static Rule> {
+    BOOK.iter().flat_map(|rules| rules.iter())
+}
+
+/// The rule of that name.
+pub fn find(id: &str) -> Option<&'static Rule> {
+    all().find(|rule| rule.id.0 == id)
+}
+
+/// The rule whose name is most like this one, for error messages.
+pub fn closest(id: &str) -> Option<&'static Rule> {
+    all()
+        .map(|rule| (strsim::damerau_levenshtein(id, rule.id.0), rule))
+        .filter(|(distance, rule)| *distance <= 2 + rule.id.0.len() / 3)
+        .min_by_key(|(distance, rule)| (*distance, rule.id))
+        .map(|(_, rule)| rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Level;
+
+    #[test]
+    fn every_rule_is_named_once_and_says_what_why_and_whence() {
+        let mut seen = std::collections::BTreeSet::new();
+        for rule in all() {
+            let id = rule.id.0;
+            assert!(seen.insert(id), "{id} appears twice");
+            assert!(id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{id}");
+            assert!(rule.severity > Level::Pass, "{id} has no severity");
+            for (what, text) in [
+                ("statement", rule.statement),
+                ("reference", rule.reference),
+                ("why", rule.why),
+                ("example", rule.example),
+            ] {
+                assert!(!text.trim().is_empty(), "{id} has no {what}");
+            }
+            assert!(!rule.statement.contains('\n') && rule.statement.len() <= 130, "{id}: statement is not one line");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_rule_is_recognised() {
+        assert_eq!(closest("digest_mismach").unwrap().id.0, "digest_mismatch");
+        assert!(closest("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz").is_none());
+    }
+}

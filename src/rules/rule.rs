@@ -1,0 +1,139 @@
+//! What a rule is, and what a check may answer.
+
+use serde::Serialize;
+
+use super::{FolderCase, ManifestCase};
+use crate::manifest::Track;
+use crate::report::{Evidence, Level, RuleId};
+
+/// One rule: words for people, a severity, and the function that decides it.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Rule {
+    /// Stable name.
+    pub id: RuleId,
+    /// What is wrong when the rule fires, in one line.
+    pub statement: &'static str,
+    /// Where the rule comes from: README section, ruling, or custom, with its date where it has one.
+    pub reference: &'static str,
+    /// Level of a violation unless the check grades it or a policy overrides it.
+    pub severity: Level,
+    /// Tracks it applies to.
+    pub tracks: Tracks,
+    /// What kind of evidence decides it.
+    pub basis: Basis,
+    /// Why it matters.
+    pub why: &'static str,
+    /// A small invented example that breaks it.
+    pub example: &'static str,
+    /// The function that decides it.
+    #[serde(skip)]
+    pub check: Check,
+}
+
+/// Which track a rule applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tracks {
+    /// Every submission.
+    Both,
+    /// `track_10min_16mb` only.
+    TenMinutes,
+    /// `track_non_record_16mb` only.
+    NonRecord,
+}
+
+impl Tracks {
+    /// Whether a submission of this track is bound.
+    pub fn include(self, track: Track) -> bool {
+        match self {
+            Tracks::Both => true,
+            Tracks::TenMinutes => track == Track::TenMinutes,
+            Tracks::NonRecord => track == Track::NonRecord,
+        }
+    }
+}
+
+/// What decides a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// The files of the folder, never executed.
+    Files,
+    /// What the logs say, cross-checked with the files.
+    Logs,
+    /// Only a person can decide; the rule points at the place.
+    Person,
+    /// The change as a whole: what a git range adds and touches.
+    Change,
+}
+
+/// The function behind a rule, by what it looks at.
+#[derive(Clone, Copy, Debug)]
+pub enum Check {
+    /// A record folder as people hand it in.
+    Folder(fn(&FolderCase) -> Outcome),
+    /// A manifest and the files it names.
+    Manifest(fn(&ManifestCase) -> Outcome),
+}
+
+/// What a check answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The rule holds; the sentence says by how much, where that is interesting.
+    Holds(Option<String>),
+    /// There is nothing here that the rule speaks about.
+    NotApplicable,
+    /// It cannot be decided from what is here; the sentence says what is missing.
+    Unknown(String),
+    /// It does not hold, in these ways. Never empty.
+    Violated(Vec<Violation>),
+}
+
+impl Outcome {
+    /// The rule holds, with nothing to add.
+    pub const HOLDS: Outcome = Outcome::Holds(None);
+
+    /// The rule holds, with a remark.
+    pub fn holds(remark: impl Into<String>) -> Self {
+        Outcome::Holds(Some(remark.into()))
+    }
+
+    /// Not enough evidence.
+    pub fn unknown(missing: impl Into<String>) -> Self {
+        Outcome::Unknown(missing.into())
+    }
+
+    /// One violation with its evidence.
+    pub fn violated(message: impl Into<String>, evidence: Vec<Evidence>) -> Self {
+        Outcome::Violated(vec![Violation::new(message, evidence)])
+    }
+
+    /// Violated if there are violations, else holds.
+    pub fn from_violations(violations: Vec<Violation>) -> Self {
+        if violations.is_empty() { Outcome::HOLDS } else { Outcome::Violated(violations) }
+    }
+}
+
+/// One way in which a rule does not hold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Violation {
+    /// Level, if the check grades it differently from the rule's severity.
+    pub level: Option<Level>,
+    /// One sentence with the numbers in it.
+    pub message: String,
+    /// Where to look.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Violation {
+    /// At the rule's own severity.
+    pub fn new(message: impl Into<String>, evidence: Vec<Evidence>) -> Self {
+        Violation { level: None, message: message.into(), evidence }
+    }
+
+    /// At another level.
+    pub fn graded(mut self, level: Level) -> Self {
+        self.level = Some(level);
+        self
+    }
+}

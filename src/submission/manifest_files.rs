@@ -1,0 +1,181 @@
+//! The files a manifest names, as they are on disk, and the files it does not name.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use super::walk;
+use crate::digest::ContentDigest;
+use crate::manifest::{FileRef, Manifest};
+
+/// What part a named file plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Counts towards the budget as code.
+    Code,
+    /// The packed model.
+    Artifact,
+    /// A token shard.
+    Shard,
+    /// The SentencePiece model.
+    Tokenizer,
+    /// Checkpoint, trace or another output recorded under `results`.
+    Result,
+}
+
+/// What the disk says about a named file.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// Read to its end.
+    Digest(ContentDigest),
+    /// No such file.
+    Missing,
+    /// There, but unreadable; the system's words.
+    Unreadable(String),
+    /// The path leaves the manifest's folder through `..` or a link, or is absolute, and was not opened.
+    Outside(String),
+}
+
+/// A file named by the manifest.
+#[derive(Clone, Debug)]
+pub struct NamedFile {
+    /// Its part.
+    pub part: Part,
+    /// Field of the manifest that names it, such as `code[0]`.
+    pub field: String,
+    /// What the manifest says about it; `path` as written there.
+    pub stated: FileRef,
+    /// What the disk says.
+    pub found: Found,
+}
+
+/// All files a manifest names, in the manifest's order, and the other files in its folder.
+#[derive(Clone, Debug)]
+pub struct ManifestFiles {
+    /// The manifest file's own name, for evidence.
+    pub manifest_name: String,
+    /// Folder from which relative paths start.
+    pub root: PathBuf,
+    /// Named files.
+    pub named: Vec<NamedFile>,
+    /// Files beside the manifest, or below its folder, that it does not name. Only listed where the folder belongs
+    /// to the manifest: it names code or an artifact.
+    pub extra: Vec<String>,
+    /// The decoded artifact, or why it does not decode; `None` without one on disk.
+    pub decoded: Option<Result<DecodedArtifact, String>>,
+}
+
+/// What decoding the artifact gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecodedArtifact {
+    /// Digest of the payload before compression.
+    pub payload: ContentDigest,
+    /// Name, shape, class and digest of every tensor, in file order.
+    pub tensors: Vec<crate::manifest::TensorRecord>,
+}
+
+impl ManifestFiles {
+    /// Reads every file that `manifest`, loaded from `path`, names. Never fails: problems are facts too.
+    pub fn inspect(manifest: &Manifest, path: &Path) -> Self {
+        let root = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        let manifest_name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let named: Vec<NamedFile> = stated_files(manifest)
+            .into_iter()
+            .map(|(part, field, stated)| {
+                let found = look(&root, &stated.path, part);
+                NamedFile { part, field, stated, found }
+            })
+            .collect();
+        let owns_folder = named.iter().any(|file| matches!(file.part, Part::Code | Part::Artifact));
+        let extra = if owns_folder { extra_files(&root, &manifest_name, &named) } else { Vec::new() };
+        let decoded = decode(&root, &named);
+        ManifestFiles { manifest_name, root, named, extra, decoded }
+    }
+
+    /// Named files of one part.
+    pub fn of_part(&self, part: Part) -> impl Iterator<Item = &NamedFile> {
+        self.named.iter().filter(move |file| file.part == part)
+    }
+}
+
+fn stated_files(manifest: &Manifest) -> Vec<(Part, String, FileRef)> {
+    let mut files = Vec::new();
+    for (i, code) in manifest.code.iter().enumerate() {
+        let stated =
+            FileRef { path: code.path.clone(), bytes: Some(code.bytes), sha256: code.sha256, blake3: code.blake3 };
+        files.push((Part::Code, format!("code[{i}]"), stated));
+    }
+    if let Some(artifact) = &manifest.artifact {
+        let stated = FileRef {
+            path: artifact.path.clone(),
+            bytes: Some(artifact.bytes),
+            sha256: Some(artifact.sha256),
+            blake3: Some(artifact.blake3),
+        };
+        files.push((Part::Artifact, "artifact".into(), stated));
+    }
+    if let Some(tokenizer) = &manifest.data.tokenizer {
+        files.push((Part::Tokenizer, "data.tokenizer".into(), tokenizer.clone()));
+    }
+    for (i, shard) in manifest.data.shards.iter().enumerate() {
+        let path = manifest.data.path.join(&shard.file);
+        let stated = FileRef { path, bytes: shard.bytes, sha256: shard.sha256, blake3: shard.blake3 };
+        files.push((Part::Shard, format!("data.shards[{i}]"), stated));
+    }
+    if let Some(training) = &manifest.results.training {
+        files.push((Part::Result, "results.training.checkpoint".into(), training.checkpoint.clone()));
+        files.push((Part::Result, "results.training.trace".into(), training.trace.clone()));
+    }
+    files
+}
+
+/// Data and results may lie anywhere their owner says; what is handed in must lie in the folder.
+fn look(root: &Path, path: &Path, part: Part) -> Found {
+    let handed_in = matches!(part, Part::Code | Part::Artifact);
+    if handed_in && path.components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir)) {
+        return Found::Outside("the path must stay inside the manifest's folder".into());
+    }
+    let full = root.join(path);
+    if handed_in {
+        match (full.canonicalize(), root.canonicalize()) {
+            (Ok(full), Ok(root)) if !full.starts_with(&root) => {
+                return Found::Outside("the path leaves the manifest's folder through a link".into());
+            }
+            _ => {}
+        }
+    }
+    match std::fs::metadata(&full) {
+        Ok(data) if !data.is_file() => return Found::Unreadable("not a regular file".into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Missing,
+        _ => {}
+    }
+    match ContentDigest::of_file(&full) {
+        Ok(digest) => Found::Digest(digest),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Missing,
+        Err(error) => Found::Unreadable(error.to_string()),
+    }
+}
+
+fn extra_files(root: &Path, manifest_name: &str, named: &[NamedFile]) -> Vec<String> {
+    let known: BTreeSet<PathBuf> = named.iter().map(|file| normal(&file.stated.path)).collect();
+    let (listed, anomalies) = walk::list(root);
+    let mut extra: Vec<String> = listed
+        .into_iter()
+        .filter(|file| file.name != manifest_name && !known.contains(Path::new(&file.name)))
+        .map(|file| file.name)
+        .collect();
+    extra.extend(anomalies.into_iter().map(|anomaly| format!("{} ({})", anomaly.path, anomaly.detail)));
+    extra
+}
+
+/// Without `.` parts.
+fn normal(path: &Path) -> PathBuf {
+    path.components().filter(|c| !matches!(c, Component::CurDir)).collect()
+}
+
+fn decode(_root: &Path, _named: &[NamedFile]) -> Option<Result<DecodedArtifact, String>> {
+    None
+}

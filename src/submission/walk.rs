@@ -1,0 +1,133 @@
+//! Lists the files of a folder without following links and within fixed bounds.
+
+use std::path::{Path, PathBuf};
+
+use crate::report::visible;
+
+/// More files than this are not listed: the largest real submission has a few hundred.
+pub const MAX_FILES: usize = 20_000;
+/// Folders deeper than this are not entered.
+pub const MAX_DEPTH: usize = 32;
+
+/// A regular file below a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Path for opening.
+    pub path: PathBuf,
+    /// Path relative to the folder with `/` between parts; bytes that are no UTF-8 appear as U+FFFD.
+    pub name: String,
+    /// Size when listed.
+    pub bytes: u64,
+}
+
+/// Something in a folder that is not simply a file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Anomaly {
+    /// Path relative to the folder.
+    pub path: String,
+    /// What kind of thing.
+    pub kind: AnomalyKind,
+    /// Details, such as a link's target or the system's message.
+    pub detail: String,
+}
+
+/// Kinds of [`Anomaly`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AnomalyKind {
+    /// A symbolic link; never followed.
+    Link,
+    /// A device, socket or pipe.
+    Special,
+    /// A name that is not UTF-8 or holds control characters.
+    Name,
+    /// Listed but could not be read.
+    Unreadable,
+    /// The listing stopped at [`MAX_FILES`] or [`MAX_DEPTH`].
+    TooMuch,
+}
+
+/// All files below `root`, sorted by name, and what else was met. Folders named `.git` are not entered.
+pub fn list(root: &Path) -> (Vec<Listed>, Vec<Anomaly>) {
+    let mut files = Vec::new();
+    let mut anomalies = Vec::new();
+    let mut folders = vec![(root.to_path_buf(), String::new(), 0usize)];
+    while let Some((folder, prefix, depth)) = folders.pop() {
+        let anomaly = |path: &str, kind, detail: String| Anomaly { path: visible(path), kind, detail };
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                anomalies.push(anomaly(&prefix, AnomalyKind::Unreadable, error.to_string()));
+                continue;
+            }
+        };
+        for entry in entries {
+            if files.len() >= MAX_FILES {
+                anomalies.push(anomaly(&prefix, AnomalyKind::TooMuch, format!("more than {MAX_FILES} files")));
+                folders.clear();
+                break;
+            }
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    anomalies.push(anomaly(&prefix, AnomalyKind::Unreadable, error.to_string()));
+                    continue;
+                }
+            };
+            let os_name = entry.file_name();
+            let plain = os_name.to_string_lossy();
+            let name = if prefix.is_empty() { plain.to_string() } else { format!("{prefix}/{plain}") };
+            if os_name.to_str().is_none() || plain.chars().any(char::is_control) {
+                anomalies.push(anomaly(&name, AnomalyKind::Name, "not plain UTF-8 text".into()));
+            }
+            // `DirEntry::metadata` does not follow links.
+            match entry.metadata() {
+                Err(error) => anomalies.push(anomaly(&name, AnomalyKind::Unreadable, error.to_string())),
+                Ok(data) if data.is_dir() && os_name == ".git" => {}
+                Ok(data) if data.is_dir() && depth >= MAX_DEPTH => {
+                    anomalies.push(anomaly(&name, AnomalyKind::TooMuch, format!("deeper than {MAX_DEPTH} folders")));
+                }
+                Ok(data) if data.is_dir() => folders.push((entry.path(), name, depth + 1)),
+                Ok(data) if data.is_file() => files.push(Listed { path: entry.path(), name, bytes: data.len() }),
+                Ok(data) if data.is_symlink() => {
+                    let target = std::fs::read_link(entry.path())
+                        .map_or_else(|error| error.to_string(), |target| visible(&target.to_string_lossy()));
+                    anomalies.push(anomaly(&name, AnomalyKind::Link, target));
+                }
+                Ok(_) => anomalies.push(anomaly(&name, AnomalyKind::Special, "not a regular file".into())),
+            }
+        }
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.path.cmp(&b.path)));
+    anomalies.sort();
+    (files, anomalies)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_reported_and_never_followed() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("secret"), b"x").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("sub")).unwrap();
+        std::fs::write(folder.path().join("sub/a.txt"), b"abc").unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("out")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("sub/loop")).unwrap();
+        let (files, anomalies) = list(folder.path());
+        assert_eq!(files.iter().map(|f| (f.name.as_str(), f.bytes)).collect::<Vec<_>>(), [("sub/a.txt", 3)]);
+        let links: Vec<_> = anomalies.iter().map(|a| (a.path.as_str(), a.kind)).collect();
+        assert_eq!(links, [("out", AnomalyKind::Link), ("sub/loop", AnomalyKind::Link)]);
+    }
+
+    #[test]
+    fn names_that_are_not_utf8_are_listed_and_reported() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff.log")), b"x").unwrap();
+        let (files, anomalies) = list(folder.path());
+        assert_eq!(files[0].name, "a\u{fffd}.log");
+        assert_eq!(anomalies[0].kind, AnomalyKind::Name);
+    }
+}

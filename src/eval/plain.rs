@@ -1,0 +1,40 @@
+//! The evaluation that training runs every so often: plain windows over the whole split.
+
+use super::{Evaluation, Score, ScoreError, WindowPlan};
+
+/// Scores every full window of `seq_len` predictions, side by side; the tail is dropped.
+///
+/// The challenge logs this as `val_loss` and `val_bpb` during training. A split shorter than one window gives a
+/// score of nothing, whose loss is `None`.
+pub fn plain(evaluation: &Evaluation<'_>, seq_len: u64) -> Result<Score, ScoreError> {
+    let plan = WindowPlan::plain(evaluation.tokens.len() as u64, seq_len)?;
+    evaluation.score(&plan, 0..plan.windows(), &mut |_| Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake;
+    use super::*;
+    use crate::cli::Progress;
+    use crate::interrupt::Interrupt;
+
+    #[test]
+    fn the_tail_is_dropped() {
+        let table = fake::byte_table();
+        let tokens = fake::tokens(70);
+        let score = |tokens: &[u16]| {
+            let evaluation = Evaluation {
+                scorer: &fake::hash_model(),
+                tokens,
+                table: &table,
+                batch_windows: 2,
+                progress: &Progress::hidden(),
+                interrupt: &Interrupt::none(),
+            };
+            plain(&evaluation, 64).unwrap()
+        };
+        assert_eq!(score(&tokens), score(&tokens[..65]));
+        assert_eq!((score(&tokens).tokens, score(&tokens).windows), (64, 1));
+        assert_eq!(score(&tokens[..64]), Score::default());
+    }
+}

@@ -1,0 +1,233 @@
+//! Which predictions each window scores (specification, section 9).
+//!
+//! A split of N tokens holds N - 1 *predictions*: prediction `i` is of token `i + 1` from the tokens up to `i`.
+//! A window is a run of consecutive predictions fed to the model at once; it scores a suffix of them, and what it
+//! scores follows what the window before it scored. Corpus order and window order are therefore the same.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// How windows follow one another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Windowing {
+    /// Overlapping: each window after the first scores its last `stride` predictions, with the rest as context.
+    Sliding,
+    /// Side by side, every prediction scored; the tail that does not fill a window is dropped.
+    Plain,
+}
+
+impl std::fmt::Display for Windowing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Windowing::Sliding => "sliding",
+            Windowing::Plain => "plain",
+        })
+    }
+}
+
+/// One window in units of predictions of the split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSpan {
+    /// First prediction the model runs.
+    pub start: u64,
+    /// First prediction scored here; those before it are context.
+    pub first_scored: u64,
+    /// One past the last prediction, run and scored.
+    pub end: u64,
+}
+
+impl WindowSpan {
+    /// Predictions scored by this window.
+    pub fn scored(&self) -> Range<u64> {
+        self.first_scored..self.end
+    }
+
+    /// Positions of its tokens in the split: the inputs and the last target.
+    pub fn tokens(&self) -> Range<usize> {
+        self.start as usize..self.end as usize + 1
+    }
+}
+
+/// Window sizes no evaluation can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("stride {stride} with windows of {seq_len} predictions: the stride must lie in 1..=window length")]
+pub struct PlanError {
+    /// Window length asked for.
+    pub seq_len: u64,
+    /// Stride asked for.
+    pub stride: u64,
+}
+
+/// All windows of one evaluation, in closed form: any of them is computed on its own, in constant time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowPlan {
+    windowing: Windowing,
+    predictions: u64,
+    seq_len: u64,
+    stride: u64,
+}
+
+impl WindowPlan {
+    /// Sliding windows of at most `seq_len` predictions over a split of `tokens` tokens.
+    pub fn sliding(tokens: u64, seq_len: u64, stride: u64) -> Result<Self, PlanError> {
+        if stride == 0 || stride > seq_len {
+            return Err(PlanError { seq_len, stride });
+        }
+        Ok(WindowPlan { windowing: Windowing::Sliding, predictions: tokens.saturating_sub(1), seq_len, stride })
+    }
+
+    /// Windows of exactly `seq_len` predictions, side by side.
+    pub fn plain(tokens: u64, seq_len: u64) -> Result<Self, PlanError> {
+        let plan = Self::sliding(tokens, seq_len, seq_len)?;
+        Ok(WindowPlan { windowing: Windowing::Plain, ..plan })
+    }
+
+    /// How windows follow one another.
+    pub fn windowing(&self) -> Windowing {
+        self.windowing
+    }
+
+    /// Predictions of the whole split, scored or not.
+    pub fn predictions(&self) -> u64 {
+        self.predictions
+    }
+
+    /// Length of a full window.
+    pub fn seq_len(&self) -> u64 {
+        self.seq_len
+    }
+
+    /// Distance between the starts of neighbouring windows.
+    pub fn stride(&self) -> u64 {
+        self.stride
+    }
+
+    /// Number of windows.
+    pub fn windows(&self) -> u64 {
+        match self.windowing {
+            Windowing::Plain => self.predictions / self.seq_len,
+            Windowing::Sliding if self.predictions == 0 => 0,
+            // The first window takes up to `seq_len` predictions, each later one up to `stride` more.
+            Windowing::Sliding => 1 + self.predictions.saturating_sub(self.seq_len).div_ceil(self.stride),
+        }
+    }
+
+    /// Number of predictions scored: all of them, or for plain windows all that fill a window.
+    pub fn scored(&self) -> u64 {
+        match self.windowing {
+            Windowing::Sliding => self.predictions,
+            Windowing::Plain => self.windows() * self.seq_len,
+        }
+    }
+
+    /// The window of that index; `None` past the last.
+    pub fn window(&self, index: u64) -> Option<WindowSpan> {
+        if index >= self.windows() {
+            return None;
+        }
+        let start = index * self.stride;
+        let end = (start + self.seq_len).min(self.predictions);
+        let first_scored = match index {
+            0 => 0,
+            _ => start + self.seq_len - self.stride,
+        };
+        Some(WindowSpan { start, first_scored, end })
+    }
+
+    /// Windows of a range of indices, in corpus order.
+    pub fn iter(&self, range: Range<u64>) -> impl Iterator<Item = WindowSpan> {
+        range.map_while(|index| self.window(index))
+    }
+
+    /// Indices of the `index`-th of `parts` contiguous parts, counted from 1. Sizes differ by at most one window.
+    ///
+    /// `None` unless `1 <= index <= parts`.
+    pub fn part(&self, index: u64, parts: u64) -> Option<Range<u64>> {
+        if index == 0 || index > parts {
+            return None;
+        }
+        let windows = u128::from(self.windows());
+        let cut = |i: u64| (windows * u128::from(i) / u128::from(parts)) as u64;
+        Some(cut(index - 1)..cut(index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The challenge's own loop, window by window, as the specification words it.
+    fn by_definition(predictions: u64, seq_len: u64, stride: u64) -> Vec<WindowSpan> {
+        let mut windows = Vec::new();
+        let mut start = 0;
+        while start < predictions {
+            let end = (start + seq_len).min(predictions);
+            let first_scored = if start == 0 { 0 } else { (start + seq_len - stride).min(predictions) };
+            if first_scored < end {
+                windows.push(WindowSpan { start, first_scored, end });
+            }
+            start += stride;
+        }
+        windows
+    }
+
+    #[test]
+    fn strides_outside_the_window_are_refused() {
+        for (seq_len, stride) in [(64, 0), (64, 65), (0, 0), (0, 1)] {
+            assert_eq!(WindowPlan::sliding(100, seq_len, stride), Err(PlanError { seq_len, stride }));
+        }
+        assert!(WindowPlan::plain(100, 0).is_err());
+    }
+
+    #[test]
+    fn the_challenges_split_has_969_061_windows() {
+        // 62,021,846 tokens; 1 + ceil((62,021,845 - 2,048) / 64).
+        let plan = WindowPlan::sliding(62_021_846, 2048, 64).unwrap();
+        assert_eq!((plan.windows(), plan.scored()), (969_061, 62_021_845));
+        assert_eq!(plan.window(969_060).unwrap().end, 62_021_845);
+        assert_eq!(plan.window(969_061), None);
+    }
+
+    #[test]
+    fn splits_without_predictions_have_no_windows() {
+        for tokens in [0, 1] {
+            assert_eq!(WindowPlan::sliding(tokens, 8, 2).unwrap().windows(), 0);
+            assert_eq!(WindowPlan::plain(tokens, 8).unwrap().windows(), 0);
+        }
+    }
+
+    #[test]
+    fn parts_are_counted_from_one() {
+        let plan = WindowPlan::sliding(100, 8, 4).unwrap();
+        assert_eq!(plan.part(0, 3), None);
+        assert_eq!(plan.part(4, 3), None);
+        assert_eq!(plan.part(1, 1), Some(0..plan.windows()));
+        // More parts than windows: some are empty, none overlaps.
+        let parts: Vec<_> = (1..=100).map(|i| plan.part(i, 100).unwrap()).collect();
+        assert_eq!(parts.iter().map(|part| part.end - part.start).sum::<u64>(), plan.windows());
+        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
+    }
+
+    proptest! {
+        #[test]
+        fn closed_forms_agree_with_the_loop(tokens in 0u64..400, seq_len in 1u64..60, stride in 1u64..60) {
+            prop_assume!(stride <= seq_len);
+            let plan = WindowPlan::sliding(tokens, seq_len, stride).unwrap();
+            let expected = by_definition(tokens.saturating_sub(1), seq_len, stride);
+            prop_assert_eq!(plan.windows(), expected.len() as u64);
+            prop_assert_eq!(plan.iter(0..u64::MAX).collect::<Vec<_>>(), expected);
+        }
+
+        #[test]
+        fn plain_windows_are_the_full_ones_of_that_stride(tokens in 0u64..400, seq_len in 1u64..60) {
+            let plan = WindowPlan::plain(tokens, seq_len).unwrap();
+            let mut expected = by_definition(tokens.saturating_sub(1), seq_len, seq_len);
+            expected.retain(|window| window.end - window.start == seq_len);
+            prop_assert_eq!(plan.iter(0..u64::MAX).collect::<Vec<_>>(), expected);
+        }
+    }
+}

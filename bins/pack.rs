@@ -1,1 +1,128 @@
-fn main() {}
+//! `pack`: from checkpoint to the bytes that count.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Parser;
+use golf_harness::artifact::job::{Done, Job};
+use golf_harness::artifact::report;
+use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, Progress};
+use golf_harness::interrupt::Interrupt;
+use golf_harness::manifest::{Effective, Override, assignment, from_environment};
+
+/// Quantise and compress a trained model into the artifact whose bytes count.
+///
+/// Exit codes: 0 packed and within 16,000,000 bytes; 1 packed but code + model are over (the files are written all
+/// the same); 2 could not pack; 130 interrupted, nothing half-written.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  \
+    pack runs/smoke/manifest.yaml                       the run that `train` left there\n  \
+    pack manifests/pr-286.yaml --checkpoint w.safetensors --out runs/mine\n  \
+    pack runs/a/manifest.yaml --prune 0.03 -o small.golf\n\n\
+    KEEP_LAST_K_FP16 and PRUNE_FRAC are honoured; flags win over them, and they over the manifest."
+)]
+struct Args {
+    /// Manifest of a finished run, or any recipe together with --checkpoint
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+
+    /// Weights to pack (safetensors) instead of the manifest's own checkpoint
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+
+    /// Artifact to write; its manifest goes beside it as FILE.manifest.yaml
+    #[arg(long, short, value_name = "FILE", conflicts_with = "out")]
+    output: Option<PathBuf>,
+
+    /// Folder for model.golf and manifest.yaml [default: the run's folder, or runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Set this fraction of every large matrix, smallest magnitudes first, to zero
+    #[arg(long, value_name = "FRACTION")]
+    prune: Option<f64>,
+
+    /// Keep the key projections of the last K blocks in half precision
+    #[arg(long, value_name = "K")]
+    keep_last_k: Option<u32>,
+
+    /// Set any field of the manifest's quantization section; repeatable (`--set quantization.zstd_level=19`)
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<String>,
+
+    /// Threads to use; the bytes do not depend on it [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn main() -> std::process::ExitCode {
+    let args = Args::parse();
+    golf_harness::cli::run(|| {
+        args.common.apply_color();
+        golf_harness::cli::use_threads(args.threads)?;
+        let interrupt = Interrupt::on_signal().context("cannot listen for Ctrl-C")?;
+        let progress = Progress::new(args.common.shows_progress(), "packing", 0);
+        let done = job(&args)?.run(&progress, &interrupt);
+        progress.finish();
+        let done = match done {
+            Err(_) if interrupt.is_raised() => return Err(Interrupted.into()),
+            done => done?,
+        };
+        print(&args.common, &done)?;
+        Ok(if done.budget.is_kept() { ExitCode::Ok } else { ExitCode::CheckFailed })
+    })
+}
+
+/// Flags to a job, with environment and flags applied to the recipe.
+fn job(args: &Args) -> anyhow::Result<Job> {
+    let current = std::env::current_dir().context("cannot tell the current folder")?;
+    let Effective { manifest, .. } = Effective::load(&args.manifest, overrides(args)?, &current)?;
+    let (artifact, manifest_out) = match (&args.output, &args.out) {
+        (Some(file), _) => (file.clone(), beside(file)),
+        (None, out) => {
+            let default = || Job::default_folder(&manifest, &args.manifest);
+            let folder = out.as_ref().map_or_else(default, golf_harness::run_folder::RunFolder::new);
+            (folder.artifact(), folder.manifest())
+        }
+    };
+    let manifest_path = args.manifest.clone();
+    Ok(Job { manifest, manifest_path, checkpoint: args.checkpoint.clone(), artifact, manifest_out })
+}
+
+/// `pack` changes how weights are stored and nothing else: other recipe variables and fields do not apply here.
+fn overrides(args: &Args) -> anyhow::Result<Vec<Override>> {
+    let mut overrides = from_environment(|name| std::env::var(name).ok());
+    overrides.retain(|change| change.field.starts_with("quantization."));
+    for text in &args.set {
+        let change = assignment(text)?;
+        anyhow::ensure!(change.field.starts_with("quantization."), "--set {text}: pack sets quantization.* only");
+        overrides.push(change);
+    }
+    overrides.extend(args.prune.map(|value| Override::flag("--prune", "quantization.prune_fraction", value)));
+    overrides.extend(args.keep_last_k.map(|k| Override::flag("--keep-last-k", "quantization.keep_last_k_fp16", k)));
+    Ok(overrides)
+}
+
+fn beside(artifact: &Path) -> PathBuf {
+    let mut name = artifact.as_os_str().to_owned();
+    name.push(".manifest.yaml");
+    PathBuf::from(name)
+}
+
+fn print(common: &CommonArgs, done: &Done) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut stdout = anstream::stdout().lock();
+    if common.json {
+        writeln!(stdout, "{}", serde_json::to_string_pretty(&report::json(done))?)?;
+    } else if common.quiet {
+        writeln!(stdout, "{}", report::summary(done))?;
+    } else {
+        write!(stdout, "{}", report::text(done, common.verbose > 0))?;
+    }
+    Ok(())
+}

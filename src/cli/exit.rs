@@ -42,9 +42,14 @@ pub fn run(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> std::process::Exi
             let mut stderr = anstream::stderr().lock();
             let style = anstyle::AnsiColor::Red.on_default().bold();
             // If stderr is gone there is nobody left to tell.
-            let _ = writeln!(stderr, "{style}error{style:#}: {error}");
-            for cause in error.chain().skip(1) {
-                let _ = writeln!(stderr, "  caused by: {cause}");
+            let mut said = error.to_string();
+            let _ = writeln!(stderr, "{style}error{style:#}: {said}");
+            for cause in error.chain().skip(1).map(ToString::to_string) {
+                // Most messages already end with their cause.
+                if !said.contains(&cause) {
+                    let _ = writeln!(stderr, "  caused by: {cause}");
+                    said = cause;
+                }
             }
             if error.is::<Interrupted>() { ExitCode::Interrupted } else { ExitCode::CouldNotCheck }
         }

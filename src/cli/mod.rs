@@ -4,8 +4,10 @@ mod common;
 mod exit;
 mod progress;
 mod recipe;
+mod threads;
 
 pub use common::{ColorChoice, CommonArgs};
 pub use exit::{ExitCode, Interrupted, run};
 pub use progress::Progress;
 pub use recipe::RecipeArgs;
+pub use threads::use_threads;

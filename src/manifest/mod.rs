@@ -11,6 +11,7 @@ mod files;
 mod load;
 mod overrides;
 mod recipe;
+mod relocate;
 mod results;
 mod schema;
 
@@ -25,5 +26,6 @@ pub use recipe::{
     AdamConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonaliserPrecision, QatConfig, QuantizationConfig,
     ScheduleConfig, SwaConfig,
 };
+pub use relocate::{relative, relocate};
 pub use results::{Environment, Results, ScoreRecord, StageRecord, Tolerance, TrainingRecord};
 pub use schema::{MANIFEST_SCHEMA, Manifest, json_schema};

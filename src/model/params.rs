@@ -173,6 +173,11 @@ impl Params {
         found.next().map_or(Ok(()), |(name, _)| Err(LayoutMismatch::Unexpected { name: name.clone() }))
     }
 
+    /// Names and tensors in order, by value.
+    pub fn into_entries(self) -> Vec<(String, HostTensor)> {
+        self.entries
+    }
+
     /// The tensor of that name.
     pub fn get(&self, name: &str) -> Option<&HostTensor> {
         self.entries.iter().find(|(known, _)| known == name).map(|(_, tensor)| tensor)

@@ -9,6 +9,5 @@ mod score;
 #[cfg(feature = "engine")]
 mod train;
 
-mod gate;
 mod pack;
 mod verify;

@@ -1,1 +1,316 @@
 //! `pack` on good and bad input.
+
+use std::path::{Path, PathBuf};
+
+use golf_harness::artifact::{self, TensorClass};
+use golf_harness::manifest;
+use golf_harness::model::{HostTensor, ModelConfig, Params, write_safetensors};
+use tempfile::TempDir;
+
+use crate::support::golf;
+
+const MODEL: &str = "model: { vocab_size: 64, num_layers: 2, model_dim: 16, num_heads: 2, num_kv_heads: 1, \
+                     bigram_vocab_size: 32, bigram_dim: 8 }\n\
+                     quantization: { passthrough_max_elements: 100 }\n";
+
+/// Something done to a workshop before packing.
+type Damage = fn(&Workshop);
+
+/// A folder with a recipe and weights that fit it.
+struct Workshop(TempDir);
+
+impl Workshop {
+    fn new() -> Self {
+        let workshop = Workshop(tempfile::tempdir().unwrap());
+        workshop.recipe("code: [{ path: train_gpt.py, bytes: 56721 }]\n");
+        write_safetensors(&workshop.path("weights.safetensors"), &weights()).unwrap();
+        workshop
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn recipe(&self, more: &str) {
+        let text = format!("schema: golf-harness/manifest/v1\nname: tiny\n{MODEL}{more}");
+        std::fs::write(self.path("recipe.yaml"), text).unwrap();
+    }
+
+    fn pack(&self, flags: &[&str]) -> assert_cmd::Command {
+        let mut command = golf("pack");
+        command.current_dir(self.0.path()).args(["recipe.yaml", "--checkpoint", "weights.safetensors"]).args(flags);
+        command
+    }
+
+    fn files(&self) -> Vec<String> {
+        let names = std::fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<String> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn config() -> ModelConfig {
+    let text = format!("schema: golf-harness/manifest/v1\nname: tiny\n{MODEL}");
+    manifest::parse(&text, Path::new("recipe.yaml")).unwrap().model
+}
+
+/// Deterministic weights of both signs; no two rows alike.
+fn weights() -> Params {
+    let mut params = Params::zeros(&config());
+    for (t, (_, tensor)) in params.iter_mut().enumerate() {
+        for (i, value) in tensor.data_mut().iter_mut().enumerate() {
+            *value = (((i * 2_654_435_761 + t * 40_503) % 2003) as f32 - 1001.0) / 4000.0;
+        }
+    }
+    params
+}
+
+fn stdout(command: &mut assert_cmd::Command, code: i32) -> String {
+    String::from_utf8(command.assert().code(code).get_output().stdout.clone()).unwrap()
+}
+
+fn stderr(command: &mut assert_cmd::Command, code: i32) -> String {
+    String::from_utf8(command.assert().code(code).get_output().stderr.clone()).unwrap()
+}
+
+#[test]
+fn prints_the_table_and_the_budget() {
+    let workshop = Workshop::new();
+    insta::with_settings!({filters => vec![(r"[0-9a-f]{64}", "[digest]")]}, {
+        insta::assert_snapshot!(stdout(&mut workshop.pack(&["--out", "run"]), 0));
+    });
+    insta::assert_snapshot!(
+        "verbose",
+        stdout(&mut workshop.pack(&["--out", "run", "-v"]), 0).split("\n\n").next().unwrap()
+    );
+}
+
+#[test]
+fn artifact_and_manifest_agree_and_decode() {
+    let workshop = Workshop::new();
+    workshop.pack(&["--out", "run", "--quiet"]).assert().success();
+    let manifest = manifest::load(&workshop.path("run/manifest.yaml")).unwrap();
+    let record = manifest.artifact.unwrap();
+    let artifact = artifact::read(&workshop.path("run").join(&record.path)).unwrap();
+    assert_eq!(
+        (record.bytes, record.sha256, record.blake3),
+        (artifact.file.bytes, artifact.file.sha256, artifact.file.blake3)
+    );
+    assert_eq!(record.payload, artifact.payload);
+    assert_eq!(record.tensors, artifact.tensors);
+    assert_eq!(record.zstd.level, 22);
+    // Paths still lead where they led, from the new folder.
+    assert_eq!(manifest.code[0].path, Path::new("../train_gpt.py"));
+    let arranged = artifact.params.arrange(&config()).unwrap();
+    for (name, tensor) in weights().iter() {
+        let decoded = arranged.get(name).unwrap();
+        let step = tensor.data().iter().zip(decoded.data()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // Half of the largest step: 0.25/15 for int5; the int8 floor of 1/127 is smaller.
+        assert!(step <= 0.5 * 0.2503 / 15.0 + 1e-4, "{name}: {step}");
+    }
+}
+
+#[test]
+fn packing_again_gives_the_same_bytes_with_any_number_of_threads() {
+    let workshop = Workshop::new();
+    let file = |flags: &[&str]| {
+        workshop.pack(flags).args(["-o", "a.golf"]).assert().success();
+        std::fs::read(workshop.path("a.golf")).unwrap()
+    };
+    let one = file(&["--threads", "1"]);
+    assert_eq!(one, file(&["--threads", "3"]));
+    assert_ne!(one, file(&["--prune", "0.5"]));
+    assert!(workshop.files().contains(&"a.golf.manifest.yaml".to_string()));
+}
+
+#[test]
+fn flags_win_over_environment_and_both_are_recorded() {
+    let workshop = Workshop::new();
+    let quantization = |command: &mut assert_cmd::Command| {
+        let document: serde_json::Value =
+            serde_json::from_str(&stdout(command.args(["--out", "r", "--json"]), 0)).unwrap();
+        let recorded = manifest::load(&workshop.path("r/manifest.yaml")).unwrap().quantization;
+        assert_eq!(serde_json::to_value(&recorded).unwrap(), document["quantization"]);
+        (recorded.keep_last_k_fp16, recorded.prune_fraction, recorded.zstd_level)
+    };
+    assert_eq!(quantization(&mut workshop.pack(&[])), (1, 0.0, 22));
+    assert_eq!(quantization(workshop.pack(&[]).env("KEEP_LAST_K_FP16", "2").env("PRUNE_FRAC", "0.1")), (2, 0.1, 22));
+    let mut flags = workshop.pack(&["--keep-last-k", "0", "--set", "quantization.zstd_level=3"]);
+    assert_eq!(quantization(flags.env("KEEP_LAST_K_FP16", "2")), (0, 0.0, 3));
+    // Nothing but quantisation is taken from the environment: the run is over.
+    workshop.pack(&["--out", "r"]).env("SEED", "nonsense").assert().success();
+    let error = stderr(&mut workshop.pack(&["--set", "schedule.seed=1"]), 2);
+    insta::assert_snapshot!(error, @"error: --set schedule.seed=1: pack sets quantization.* only");
+}
+
+#[test]
+fn over_budget_is_written_and_exits_1() {
+    let workshop = Workshop::new();
+    workshop.recipe("code: [{ path: train_gpt.py, bytes: 16000000 }]\n");
+    let text = stdout(&mut workshop.pack(&["--out", "run", "--quiet"]), 1);
+    assert!(text.contains("OVER BUDGET"), "{text}");
+    let record = manifest::load(&workshop.path("run/manifest.yaml")).unwrap().artifact.unwrap();
+    assert!(text.contains(&format!("margin -{}", golf_harness::units::Bytes(record.bytes.0))), "{text}");
+    assert!(artifact::read(&workshop.path("run/model.golf")).is_ok());
+}
+
+#[test]
+fn bad_input_is_named_and_nothing_is_written() {
+    let cases: [(&str, Damage); 8] = [
+        ("missing checkpoint", |w| std::fs::remove_file(w.path("weights.safetensors")).unwrap()),
+        ("empty checkpoint", |w| std::fs::write(w.path("weights.safetensors"), b"").unwrap()),
+        ("truncated checkpoint", |w| {
+            let bytes = std::fs::read(w.path("weights.safetensors")).unwrap();
+            std::fs::write(w.path("weights.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+        }),
+        ("NaN weights", |w| {
+            let mut bad = weights();
+            bad.get_mut("blocks.1.mlp.fc.weight").unwrap().data_mut()[77] = f32::NAN;
+            write_safetensors(&w.path("weights.safetensors"), &bad).unwrap();
+        }),
+        ("weights of another model", |w| {
+            let mut entries = weights().into_entries();
+            entries[1].1 = HostTensor::zeros(&[65, 16]);
+            write_safetensors(&w.path("weights.safetensors"), &Params::from_entries(entries)).unwrap();
+        }),
+        ("weights beyond half precision", |w| {
+            let mut bad = weights();
+            bad.get_mut("blocks.0.mlp.fc.weight").unwrap().data_mut()[40] = 3e6;
+            write_safetensors(&w.path("weights.safetensors"), &bad).unwrap();
+        }),
+        ("unknown key", |w| w.recipe("artefact: 1\n")),
+        ("impossible fraction", |w| {
+            let text = std::fs::read_to_string(w.path("recipe.yaml")).unwrap();
+            let text = text.replace("passthrough_max_elements: 100", "prune_fraction: 1.5");
+            std::fs::write(w.path("recipe.yaml"), text).unwrap();
+        }),
+    ];
+    let mut messages = String::new();
+    for (what, damage) in cases {
+        let workshop = Workshop::new();
+        damage(&workshop);
+        let before = workshop.files();
+        let message = stderr(&mut workshop.pack(&["-o", "a.golf"]), 2);
+        messages.push_str(&format!("{what}\n  {}\n", message.trim_end().replace('\n', "\n  ")));
+        assert_eq!(workshop.files(), before, "{what}");
+    }
+    insta::assert_snapshot!(messages);
+}
+
+#[test]
+fn a_recipe_without_training_needs_a_checkpoint() {
+    let workshop = Workshop::new();
+    let mut command = golf("pack");
+    let error = stderr(command.current_dir(workshop.0.path()).arg("recipe.yaml"), 2);
+    insta::assert_snapshot!(error, @"error: recipe.yaml names no trained checkpoint; train it first, or give one with --checkpoint FILE");
+}
+
+#[test]
+fn a_run_folder_is_packed_in_place_and_its_checkpoint_must_be_the_trained_one() {
+    let workshop = Workshop::new();
+    let digest = golf_harness::digest::ContentDigest::of_file(&workshop.path("weights.safetensors")).unwrap();
+    std::fs::create_dir(workshop.path("run")).unwrap();
+    std::fs::rename(workshop.path("weights.safetensors"), workshop.path("run/checkpoint.safetensors")).unwrap();
+    let manifest = std::fs::read_to_string(workshop.path("recipe.yaml")).unwrap();
+    let training = format!(
+        "results: {{ training: {{ steps: 1, train_time_ms: 1.0, train_loss: 1.0, swa_snapshots: 0,\n  checkpoint: \
+         {{ path: checkpoint.safetensors, sha256: {} }}, trace: {{ path: trace.jsonl }} }} }}\n",
+        digest.sha256
+    );
+    std::fs::write(workshop.path("run/manifest.yaml"), manifest + &training).unwrap();
+    let pack = || {
+        let mut command = golf("pack");
+        command.current_dir(workshop.0.path()).arg("run/manifest.yaml");
+        command
+    };
+    pack().assert().success();
+    let written = manifest::load(&workshop.path("run/manifest.yaml")).unwrap();
+    assert_eq!(written.artifact.unwrap().path, Path::new("model.golf"));
+    assert_eq!(written.code[0].path, Path::new("train_gpt.py"));
+    assert_eq!(written.results.training.unwrap().checkpoint.path, Path::new("checkpoint.safetensors"));
+
+    let old = std::fs::read(workshop.path("run/model.golf")).unwrap();
+    let mut other = weights();
+    other.get_mut("smear.gate").unwrap().data_mut()[0] += 0.5;
+    write_safetensors(&workshop.path("run/checkpoint.safetensors"), &other).unwrap();
+    let error = stderr(&mut pack(), 2);
+    assert!(error.contains("the manifest's training results give"), "{error}");
+    assert_eq!(std::fs::read(workshop.path("run/model.golf")).unwrap(), old);
+}
+
+#[test]
+fn outputs_that_cannot_be_written_are_found_before_the_work() {
+    let workshop = Workshop::new();
+    std::fs::write(workshop.path("file"), b"in the way").unwrap();
+    std::fs::create_dir(workshop.path("folder")).unwrap();
+    for (target, part) in
+        [("file/model.golf", "file"), ("folder", "a folder of that name exists"), ("/proc/model.golf", "/proc")]
+    {
+        let error = stderr(&mut workshop.pack(&["-o", target]), 2);
+        assert!(error.starts_with("error: cannot write") && error.contains(part), "{error}");
+    }
+    assert_eq!(std::fs::read(workshop.path("file")).unwrap(), b"in the way");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_device_on_stdout_is_an_error() {
+    let workshop = Workshop::new();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let status = std::process::Command::new(assert_cmd::cargo::cargo_bin("pack"))
+        .current_dir(workshop.0.path())
+        .args(["recipe.yaml", "--checkpoint", "weights.safetensors", "-o", "a.golf"])
+        .stdout(full)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(2));
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupted_pack_leaves_the_old_files() {
+    let workshop = Workshop::new();
+    workshop.pack(&["-o", "a.golf", "--quiet"]).assert().success();
+    let old = std::fs::read(workshop.path("a.golf")).unwrap();
+    let before = workshop.files();
+    // Weights large enough that the signal arrives while they are being packed.
+    let wide = MODEL.replace("model_dim: 16", "model_dim: 768");
+    let text = format!("schema: golf-harness/manifest/v1\nname: tiny\n{wide}");
+    std::fs::write(workshop.path("recipe.yaml"), &text).unwrap();
+    let config = manifest::parse(&text, Path::new("recipe.yaml")).unwrap().model;
+    let mut params = Params::zeros(&config);
+    for (_, tensor) in params.iter_mut() {
+        tensor.data_mut().iter_mut().enumerate().for_each(|(i, value)| *value = ((i * 7919) % 1009) as f32 - 504.0);
+    }
+    write_safetensors(&workshop.path("weights.safetensors"), &params).unwrap();
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("pack"))
+        .current_dir(workshop.0.path())
+        .args(["recipe.yaml", "--checkpoint", "weights.safetensors", "-o", "a.golf"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let signalled = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signalled.success());
+    let code = child.wait().unwrap().code();
+    assert_eq!(workshop.files(), before);
+    let now = std::fs::read(workshop.path("a.golf")).unwrap();
+    match code {
+        Some(130) => assert_eq!(now, old),
+        // Finished first: then the new file is whole.
+        _ => assert!(artifact::parse(&now).is_ok()),
+    }
+}
+
+#[test]
+fn every_class_is_in_use_here() {
+    let workshop = Workshop::new();
+    workshop.pack(&["-o", "a.golf", "--quiet"]).assert().success();
+    let artifact = artifact::read(&workshop.path("a.golf")).unwrap();
+    for class in [TensorClass::Int5, TensorClass::Int6, TensorClass::Int8, TensorClass::F16] {
+        assert!(artifact.tensors.iter().any(|tensor| tensor.class == class), "{class}");
+    }
+}

@@ -8,6 +8,7 @@ mod support;
 mod tensors;
 
 mod eval;
+mod foreign;
 mod loader;
 #[cfg(feature = "engine")]
 mod model;

@@ -1,0 +1,166 @@
+//! Damage: every flipped bit pattern, every cut, and tables that lie under an intact seal.
+
+use super::cursor::push_varint;
+use super::header::{HEADER_BYTES, Header, SEAL_OFFSET, seal_of};
+use super::table::Table;
+use super::*;
+use crate::artifact::{PackedTensor, PackedValues, TensorClass};
+use crate::cli::Progress;
+use crate::interrupt::Interrupt;
+
+/// One tensor of every class, a scalar, a zero-sided tensor and a non-matrix.
+fn tensors() -> Vec<PackedTensor> {
+    let half = half::f16::from_f32;
+    let integers = |class: TensorClass, n: usize, rows: usize| PackedValues::Integers {
+        class,
+        symbols: (0..n).map(|i| (i * 7 % 31) as i8 - 15).collect(),
+        scales: (0..rows).map(|row| half(0.01 * (row + 1) as f32)).collect(),
+    };
+    let f32s = |n: usize| PackedValues::F32((0..n).map(|i| i as f32 / 3.0).collect());
+    [
+        ("blocks.0.mlp.fc.weight", vec![4, 6], integers(TensorClass::Int5, 24, 4)),
+        ("blocks.0.attn.c_q.weight", vec![3, 5], integers(TensorClass::Int6, 15, 3)),
+        ("bigram.embed.weight", vec![2, 4], integers(TensorClass::Int8, 8, 2)),
+        ("cube", vec![2, 2, 2], integers(TensorClass::Int6, 8, 1)),
+        ("nothing", vec![0, 3], integers(TensorClass::Int5, 0, 0)),
+        ("tok_emb.weight", vec![2, 3], PackedValues::F16((0..6).map(|i| half(i as f32 / 7.0)).collect())),
+        ("bigram.scale", vec![], PackedValues::F16(vec![half(0.05)])),
+        ("resid_mix", vec![2, 2], f32s(4)),
+    ]
+    .into_iter()
+    .map(|(name, shape, values)| PackedTensor::new(name, shape, values).unwrap())
+    .collect()
+}
+
+fn small() -> Vec<u8> {
+    encode(&tensors(), 22, &Progress::hidden(), &Interrupt::none()).unwrap().bytes
+}
+
+fn reseal(mut file: Vec<u8>) -> Vec<u8> {
+    let seal = seal_of(&file);
+    file[SEAL_OFFSET..HEADER_BYTES].copy_from_slice(&seal);
+    file
+}
+
+/// A file with another table, its sizes and seal put right.
+fn with_table(change: impl FnOnce(&mut Table)) -> Vec<u8> {
+    let file = small();
+    let header = Header::decode(&file).unwrap();
+    let end = HEADER_BYTES + header.table_stored as usize;
+    let raw = codec::decompress(&file[HEADER_BYTES..end], header.table_bytes as usize).unwrap();
+    let mut table = Table::decode(&raw, 0).unwrap();
+    change(&mut table);
+    let raw = table.encode();
+    let stored = codec::compress(&raw, 3).unwrap();
+    let header = Header { table_stored: stored.len() as u32, table_bytes: raw.len() as u32, ..header };
+    reseal([&header.encode()[..], &[0; 16], &stored, &file[end..]].concat())
+}
+
+#[test]
+fn what_was_written_is_read() {
+    let artifact = parse(&small()).unwrap();
+    assert_eq!(artifact.packed, tensors());
+    for (tensor, (name, values)) in tensors().iter().zip(artifact.params.iter()) {
+        assert_eq!((tensor.name(), &tensor.dequantise()), (name, values));
+    }
+}
+
+#[test]
+fn every_flip_and_every_cut_is_noticed() {
+    let file = small();
+    for at in 0..file.len() {
+        for pattern in [0x01, 0x80, 0xff] {
+            let mut damaged = file.clone();
+            damaged[at] ^= pattern;
+            assert!(parse(&damaged).is_err(), "byte {at} ^ {pattern:#x}");
+        }
+        assert!(parse(&file[..at]).is_err(), "cut to {at}");
+    }
+    assert!(parse(&[&file[..], b"\0"].concat()).is_err());
+}
+
+#[test]
+fn under_a_repaired_seal_nothing_wrong_is_delivered() {
+    // Header bytes that carry no meaning for decoding (the level) may differ; everything decoded must be equal.
+    let file = small();
+    let expected = tensors();
+    let mut refused = 0;
+    for at in (0..SEAL_OFFSET).chain(HEADER_BYTES..file.len()) {
+        for pattern in [0x01, 0x10, 0x80, 0xff] {
+            let mut damaged = file.clone();
+            damaged[at] ^= pattern;
+            match parse(&reseal(damaged)) {
+                // A flip in a name or shape changes what is described, not what is decoded: values stay proven.
+                Ok(artifact) => {
+                    for (found, wanted) in artifact.packed.iter().zip(&expected) {
+                        assert_eq!(found.dequantise().data(), wanted.dequantise().data(), "byte {at} ^ {pattern:#x}");
+                    }
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(refused > file.len(), "only {refused} refused");
+}
+
+#[test]
+fn lies_in_the_table_are_named() {
+    let error = |change: fn(&mut Table)| parse(&with_table(change)).unwrap_err().to_string();
+    for (change, part) in [
+        ((|table| table.tensors[0].shape = vec![1 << 28, 2]) as fn(&mut Table), "more than 268435456 weights"),
+        (|table| table.tensors[0].shape = vec![1 << 28; 8], "more than 268435456 weights"),
+        (|table| table.tensors[0].shape[0] += 1, "its tensors need"),
+        (|table| table.tensors[0].shape = vec![1 << 28, 0], "its tensors need"),
+        (|table| table.tensors[0].class = TensorClass::F32, "its tensors need"),
+        (|table| table.tensors[1].name = table.tensors[0].name.clone(), "listed twice"),
+        (|table| table.tensors[0].digest[0] ^= 1, "does not decode to its digest"),
+        (|table| table.tensors.swap(0, 2), "does not decode to its digest"),
+        (|table| table.frames[0].raw = 1 << 30, "claims to expand"),
+        (|table| table.frames[0].stored = 1 << 20, "cut short"),
+        (|table| table.frames[0].stored -= 1, "offset"),
+        (|table| table.frames.truncate(3), "its tensors need"),
+        (|table| table.frames.reverse(), "order of their streams"),
+    ] {
+        let message = error(change);
+        assert!(message.contains(part) && message.starts_with("offset "), "{message} (expected {part})");
+    }
+}
+
+#[test]
+fn a_symbol_outside_its_class_is_refused() {
+    let too_large = PackedTensor::from_trusted_parts(
+        "w",
+        vec![1, 2],
+        PackedValues::Integers { class: TensorClass::Int5, symbols: vec![3, 16], scales: vec![half::f16::ONE] },
+    );
+    let file = encode(&[too_large], 3, &Progress::hidden(), &Interrupt::none()).unwrap().bytes;
+    assert!(parse(&file).unwrap_err().what.contains("do not fit class int5"));
+}
+
+#[test]
+fn a_small_file_cannot_claim_much_memory() {
+    // 2^24 bytes of table and 2^30 bytes of frame, claimed by files of about a hundred bytes.
+    let header = Header { table_bytes: u32::MAX, ..Header::decode(&small()).unwrap() };
+    let file = reseal([&header.encode()[..], &[0; 16], &[0; 64]].concat());
+    assert!(parse(&file).unwrap_err().what.contains("at most"));
+
+    let bomb = codec::compress(&vec![0; 1 << 24], 3).unwrap();
+    let header = Header { table_stored: bomb.len() as u32, table_bytes: 1 << 10, ..header };
+    let file = reseal([&header.encode()[..], &[0; 16], &bomb].concat());
+    assert!(parse(&file).unwrap_err().what.contains("more than the 1024 bytes"));
+
+    let mut many = Vec::new();
+    push_varint(&mut many, u64::from(u32::MAX));
+    assert!(Table::decode(&many, 36).unwrap_err().what.contains("at most 65536"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(body in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
+        let _ = parse(&body);
+        let header = Header { table_stored: body.len() as u32, table_bytes: 100, ..Header::decode(&small()).unwrap() };
+        let file = reseal([&header.encode()[..], &[0; 16], &body].concat());
+        proptest::prop_assert!(parse(&file).is_err());
+        let _ = Table::decode(&body, 36);
+    }
+}

@@ -1,0 +1,37 @@
+//! The artifact file: a small fixed header, a table of tensors, and compressed streams.
+//!
+//! ```text
+//! offset  bytes
+//!      0      8  magic 89 47 4F 4C 46 0D 0A 1A  (a text-mode copy or a 7-bit channel breaks it visibly)
+//!      8      1  format version, 1
+//!      9      1  codec of the streams: 1 zstd
+//!     10      1  layout of the streams: 1 by class
+//!     11      1  compression level, for the record
+//!     12      4  bytes of the table as stored (little-endian, like all integers)
+//!     16      4  bytes of the table decompressed
+//!     20     16  seal: BLAKE3, cut to 128 bits, of bytes 0..20 and 36..end
+//!     36      -  the table, one zstd frame
+//!      -      -  the streams' frames, back to back, lengths from the table
+//! ```
+//!
+//! The table holds per tensor name, shape, class and a 128-bit digest of the decoded values, and per frame
+//! its stream and both lengths. The seal finds accidental damage anywhere before anything is decompressed;
+//! the tensor digests prove the decoding itself. Every size is checked against [`limits`] and against what
+//! the file's own length allows before memory is taken.
+
+mod codec;
+mod cursor;
+#[cfg(test)]
+mod damage_tests;
+mod error;
+mod header;
+mod layout;
+pub mod limits;
+mod read;
+mod table;
+mod write;
+
+pub use codec::Codec;
+pub use error::{ReadError, Trouble};
+pub use read::{Artifact, parse, read};
+pub use write::{EncodeError, Encoded, Part, encode};

@@ -1,0 +1,154 @@
+//! Bytes to tensors. Total: whatever the bytes are, the answer is an artifact or a [`Trouble`].
+
+use std::io::Read;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::codec;
+use super::cursor::Cursor;
+use super::header::{HEADER_BYTES, Header};
+use super::layout::{StreamKind, Streams};
+use super::table::Table;
+use super::write::{cut_digest, record_of};
+use super::{ReadError, Trouble, limits};
+use crate::artifact::PackedTensor;
+use crate::digest::{ContentDigest, ContentHasher};
+use crate::manifest::TensorRecord;
+use crate::model::Params;
+
+/// A decoded artifact. Every digest inside the file has been checked.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    /// Decoded weights in single precision, in the order of the file (the state dict's).
+    pub params: Params,
+    /// Name, shape, class and SHA-256 of the decoded values of every tensor, in the same order.
+    pub tensors: Vec<TensorRecord>,
+    /// The tensors as stored.
+    pub packed: Vec<PackedTensor>,
+    /// Digest of the file.
+    pub file: ContentDigest,
+    /// Digest of the streams before compression.
+    pub payload: ContentDigest,
+}
+
+/// Reads and checks the artifact at `path`.
+pub fn read(path: &Path) -> Result<Artifact, ReadError> {
+    let io = |source| ReadError::Io { path: path.to_path_buf(), source };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
+    if size > limits::MAX_FILE_BYTES {
+        return Err(ReadError::TooLarge { path: path.to_path_buf(), bytes: size });
+    }
+    file.take(limits::MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    parse(&bytes).map_err(|trouble| ReadError::Damaged { path: path.to_path_buf(), trouble })
+}
+
+impl Artifact {
+    /// An artifact of decoded parts: what both this format and foreign ones come to.
+    pub(in crate::artifact) fn from_packed(
+        packed: Vec<PackedTensor>,
+        file: ContentDigest,
+        payload: ContentDigest,
+    ) -> Self {
+        let decoded: Vec<_> = packed
+            .par_iter()
+            .map(|tensor| {
+                let values = tensor.dequantise();
+                let sha256 = ContentDigest::of(&values.to_le_bytes()).sha256;
+                (record_of(tensor, sha256), (tensor.name().to_string(), values))
+            })
+            .collect();
+        let (tensors, entries) = decoded.into_iter().unzip();
+        Artifact { params: Params::from_entries(entries), tensors, packed, file, payload }
+    }
+}
+
+/// [`read`] on bytes in memory.
+pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
+    if file.len() as u64 > limits::MAX_FILE_BYTES {
+        return Err(Trouble::at(limits::MAX_FILE_BYTES, format!("{} bytes are more than any artifact", file.len())));
+    }
+    let header = Header::decode(file)?;
+    let mut cursor = Cursor::of_file(file);
+    cursor.take(HEADER_BYTES, "the header")?;
+    let stored_table = cursor.take(header.table_stored as usize, "the table")?;
+    let origin = HEADER_BYTES as u64;
+    let table = codec::decompress(stored_table, header.table_bytes as usize)
+        .map_err(|e| Trouble::at(origin, format!("table: {e}")))?;
+    let table = Table::decode(&table, origin)?;
+    let streams = read_streams(&table, &mut cursor)?;
+    if cursor.remaining() > 0 {
+        return Err(cursor.trouble(format!("{} bytes after the last frame", cursor.remaining())));
+    }
+
+    let mut payload = ContentHasher::new();
+    streams.iter().for_each(|(_, bytes)| payload.update(bytes));
+    let mut rest = Streams::new(&streams);
+    let body = (HEADER_BYTES + stored_table.len()) as u64;
+    let packed: Vec<PackedTensor> =
+        table.tensors.iter().map(|entry| rest.next(entry, body)).collect::<Result<_, _>>()?;
+    drop(streams);
+    let decoded: Vec<_> = packed
+        .par_iter()
+        .map(|tensor| {
+            let values = tensor.dequantise();
+            let digest = ContentDigest::of(&values.to_le_bytes());
+            (values, digest)
+        })
+        .collect();
+
+    let (mut entries, mut tensors) = (Vec::new(), Vec::new());
+    for ((tensor, entry), (values, digest)) in packed.iter().zip(&table.tensors).zip(decoded) {
+        if cut_digest(&digest.blake3) != entry.digest {
+            return Err(Trouble::at(body, format!("tensor `{}` does not decode to its digest", entry.name)));
+        }
+        if let Some(index) = values.data().iter().position(|value| !value.is_finite()) {
+            let value = values.data()[index];
+            return Err(Trouble::at(body, format!("tensor `{}` holds {value} at element {index}", entry.name)));
+        }
+        tensors.push(record_of(tensor, digest.sha256));
+        entries.push((entry.name.clone(), values));
+    }
+    Ok(Artifact {
+        params: Params::from_entries(entries),
+        tensors,
+        packed,
+        file: ContentDigest::of(file),
+        payload: payload.finish(),
+    })
+}
+
+/// Decompresses every stream, after checking that the frames' lengths add up to what the tensors need.
+fn read_streams(table: &Table, cursor: &mut Cursor<'_>) -> Result<Vec<(StreamKind, Vec<u8>)>, Trouble> {
+    let mut parts = Vec::new();
+    for frame in &table.frames {
+        let offset = cursor.position() as u64;
+        parts.push((frame, offset, cursor.take(frame.stored, "a frame")?));
+    }
+    if !table.frames.is_sorted_by_key(|frame| StreamKind::ALL.iter().position(|&kind| kind == frame.stream)) {
+        return Err(Trouble::at(HEADER_BYTES as u64, "table: frames are not in the order of their streams"));
+    }
+    for kind in StreamKind::ALL {
+        let claimed: u64 = table.frames.iter().filter(|frame| frame.stream == kind).map(|frame| frame.raw as u64).sum();
+        let needed = kind.expected_bytes(&table.tensors) as u64;
+        if claimed != needed {
+            let what = format!("table: frames of stream {kind:?} hold {claimed} bytes, its tensors need {needed}");
+            return Err(Trouble::at(HEADER_BYTES as u64, what));
+        }
+    }
+    let decoded: Vec<Vec<u8>> = parts
+        .par_iter()
+        .map(|(frame, offset, stored)| {
+            codec::decompress(stored, frame.raw).map_err(|e| Trouble::at(*offset, format!("frame: {e}")))
+        })
+        .collect::<Result<_, _>>()?;
+    let mut streams: Vec<(StreamKind, Vec<u8>)> = StreamKind::ALL.into_iter().map(|kind| (kind, Vec::new())).collect();
+    for ((frame, ..), bytes) in parts.iter().zip(decoded) {
+        if let Some((_, stream)) = streams.iter_mut().find(|(kind, _)| *kind == frame.stream) {
+            stream.extend_from_slice(&bytes);
+        }
+    }
+    Ok(streams)
+}

@@ -1,0 +1,223 @@
+//! Tensors to bytes.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::codec::{self, Codec};
+use super::header::{self, HEADER_BYTES, Header, SEAL_BYTES};
+use super::layout::{Layout, StreamKind, gather};
+use super::limits;
+use super::table::{FrameEntry, Table, TensorEntry};
+use crate::artifact::{PackedTensor, TensorClass};
+use crate::cli::Progress;
+use crate::digest::{ContentDigest, ContentHasher, Digest};
+use crate::interrupt::Interrupt;
+use crate::manifest::{TensorRecord, ZstdRecord};
+use crate::units::Bytes;
+
+/// Bytes of a stream that share a frame. Fixed, so that the bytes of the file do not depend on the number of
+/// threads; large enough that a frame's own cost does not show.
+const FRAME_BYTES: usize = 1 << 20;
+
+/// An artifact in memory, and what a manifest says about it.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Digest of the file.
+    pub file: ContentDigest,
+    /// Digest of the streams before compression, in file order: the same for every codec and zstd version.
+    pub payload: ContentDigest,
+    /// The zstd that compressed it.
+    pub zstd: ZstdRecord,
+    /// Every tensor with the SHA-256 of its decoded values.
+    pub tensors: Vec<TensorRecord>,
+    /// Where the bytes of the file went; the sizes add up to it.
+    pub parts: Vec<(Part, Bytes)>,
+}
+
+/// A part of the file that has a size of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Symbols or floats of one class.
+    Class(TensorClass),
+    /// Scales of the integer classes.
+    Scales,
+    /// Header, names, shapes and digests.
+    Table,
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Part::Class(class) => class.fmt(f),
+            Part::Scales => f.pad("scales"),
+            Part::Table => f.pad("table"),
+        }
+    }
+}
+
+/// Why no artifact was made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// More than the format may hold.
+    #[error("{what} is {found}; an artifact holds at most {max}")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much.
+        found: u64,
+        /// The bound.
+        max: u64,
+    },
+    /// Two tensors of one name.
+    #[error("tensor `{0}` appears twice")]
+    Duplicate(String),
+    /// The compressor failed.
+    #[error("compression failed: {0}")]
+    Compress(#[from] std::io::Error),
+    /// The user stopped it.
+    #[error(transparent)]
+    Interrupted(#[from] crate::cli::Interrupted),
+}
+
+/// Lays tensors out and compresses them. The bytes are the same for any number of threads.
+///
+/// Progress counts bytes before compression.
+pub fn encode(
+    tensors: &[PackedTensor],
+    level: i32,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<Encoded, EncodeError> {
+    check_bounds(tensors)?;
+    let digests: Vec<(TensorRecord, [u8; SEAL_BYTES])> = tensors.par_iter().map(digest_of).collect();
+
+    let mut payload = ContentHasher::new();
+    let (mut frames, mut body) = (Vec::new(), Vec::new());
+    progress.set_len(StreamKind::ALL.iter().map(|&kind| stream_bytes(kind, tensors)).sum());
+    for kind in StreamKind::ALL {
+        let stream = gather(kind, tensors);
+        payload.update(&stream);
+        let compressed: Vec<Vec<u8>> = stream
+            .par_chunks(FRAME_BYTES)
+            .map(|chunk| {
+                if interrupt.is_raised() {
+                    return Err(EncodeError::Interrupted(crate::cli::Interrupted));
+                }
+                let frame = codec::compress(chunk, level)?;
+                progress.advance(chunk.len() as u64);
+                Ok(frame)
+            })
+            .collect::<Result<_, EncodeError>>()?;
+        for (chunk, frame) in stream.chunks(FRAME_BYTES).zip(&compressed) {
+            frames.push(FrameEntry { stream: kind, raw: chunk.len(), stored: frame.len() });
+            body.extend_from_slice(frame);
+        }
+    }
+
+    let entries = tensors.iter().zip(&digests).map(|(tensor, (_, digest))| TensorEntry {
+        name: tensor.name().to_string(),
+        shape: tensor.shape().to_vec(),
+        class: tensor.class(),
+        digest: *digest,
+    });
+    let parts = sizes_by_part(&frames);
+    let table = Table { tensors: entries.collect(), frames }.encode();
+    bounded("the table", table.len() as u64, u64::from(limits::MAX_TABLE_BYTES))?;
+    let stored_table = codec::compress(&table, level)?;
+    let header = Header {
+        codec: Codec::Zstd,
+        layout: Layout::ByClass,
+        level: u8::try_from(level).unwrap_or(0),
+        table_stored: stored_table.len() as u32,
+        table_bytes: table.len() as u32,
+    };
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + stored_table.len() + body.len());
+    bytes.extend_from_slice(&header.encode());
+    bytes.extend_from_slice(&[0; SEAL_BYTES]);
+    bytes.extend_from_slice(&stored_table);
+    bytes.append(&mut body);
+    let seal = header::seal_of(&bytes);
+    bytes[header::SEAL_OFFSET..HEADER_BYTES].copy_from_slice(&seal);
+    bounded("the file's size", bytes.len() as u64, limits::MAX_FILE_BYTES)?;
+    let table_size = Bytes((HEADER_BYTES + stored_table.len()) as u64);
+    Ok(Encoded {
+        parts: parts.into_iter().chain([(Part::Table, table_size)]).collect(),
+        file: ContentDigest::of(&bytes),
+        bytes,
+        payload: payload.finish(),
+        zstd: ZstdRecord { version: codec::zstd_version(), level },
+        tensors: digests.into_iter().map(|(record, _)| record).collect(),
+    })
+}
+
+/// Stored bytes of the frames, by part, without the table.
+fn sizes_by_part(frames: &[FrameEntry]) -> BTreeMap<Part, Bytes> {
+    let mut sizes = BTreeMap::new();
+    for frame in frames {
+        let size: &mut Bytes = sizes.entry(frame.stream.part()).or_default();
+        size.0 += frame.stored as u64;
+    }
+    sizes
+}
+
+fn stream_bytes(kind: StreamKind, tensors: &[PackedTensor]) -> u64 {
+    let entries: Vec<TensorEntry> = tensors
+        .iter()
+        .map(|tensor| TensorEntry {
+            name: String::new(),
+            shape: tensor.shape().to_vec(),
+            class: tensor.class(),
+            digest: [0; SEAL_BYTES],
+        })
+        .collect();
+    kind.expected_bytes(&entries) as u64
+}
+
+/// The manifest's record (SHA-256) and the table's digest (BLAKE3, cut) of a tensor's decoded values.
+fn digest_of(tensor: &PackedTensor) -> (TensorRecord, [u8; SEAL_BYTES]) {
+    let content = ContentDigest::of(&tensor.dequantise().to_le_bytes());
+    (record_of(tensor, content.sha256), cut_digest(&content.blake3))
+}
+
+/// A tensor's line in the manifest.
+pub(super) fn record_of(tensor: &PackedTensor, sha256: Digest) -> TensorRecord {
+    TensorRecord {
+        name: tensor.name().to_string(),
+        shape: tensor.shape().iter().map(|&side| side as u64).collect(),
+        class: tensor.class(),
+        sha256,
+    }
+}
+
+/// A BLAKE3 digest cut to the table's 128 bits.
+pub(super) fn cut_digest(digest: &Digest) -> [u8; SEAL_BYTES] {
+    header::cut(blake3::Hash::from_bytes(*digest.as_bytes()))
+}
+
+fn bounded(what: &'static str, found: u64, max: u64) -> Result<(), EncodeError> {
+    if found > max { Err(EncodeError::TooLarge { what, found, max }) } else { Ok(()) }
+}
+
+/// The reader's bounds, applied when writing, so that whatever is written can be read.
+fn check_bounds(tensors: &[PackedTensor]) -> Result<(), EncodeError> {
+    bounded("the number of tensors", tensors.len() as u64, limits::MAX_TENSORS)?;
+    bounded(
+        "the number of weights",
+        tensors.iter().map(|tensor| tensor.elements() as u64).sum(),
+        limits::MAX_ELEMENTS,
+    )?;
+    for tensor in tensors {
+        bounded("the length of a tensor's name", tensor.name().len() as u64, limits::MAX_NAME_BYTES)?;
+        bounded("the rank of a tensor", tensor.shape().len() as u64, limits::MAX_RANK)?;
+    }
+    let mut names: Vec<&str> = tensors.iter().map(PackedTensor::name).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(EncodeError::Duplicate(pair[0].to_string())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,229 @@
+//! How quantised tensors are spelled: from a container's tensors to storage classes.
+
+use half::f16;
+
+use super::RawTensor;
+use super::pickle::{NodeId, Pickle};
+use super::raw::Dtype;
+use super::torch::Tree;
+use crate::artifact::{PackedTensor, PackedValues, TensorClass, scale_count};
+
+/// A spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Convention {
+    /// This crate's own.
+    Golf,
+    /// PR #286 and its relatives: `w` holds NAME.q and NAME.scale or NAME, `m` says how to read them.
+    WeightsAndMeta,
+    /// The challenge's baseline: `quantized`, `scales`, `dtypes`, `passthrough` under `__quant_format__`.
+    BaselineInt8,
+    /// Tensors by name, not quantised.
+    Plain,
+}
+
+impl std::fmt::Display for Convention {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Convention::Golf => "golf-harness classes",
+            Convention::WeightsAndMeta => "PR #286 export (w, m)",
+            Convention::BaselineInt8 => "baseline int8 export",
+            Convention::Plain => "plain tensors",
+        })
+    }
+}
+
+/// `__quant_format__` of the challenge's baseline.
+const BASELINE_FORMAT: &str = "int8_clean_per_row_v1";
+
+/// Keys under which training scripts put the state dict.
+const STATE_DICT_KEYS: [&str; 4] = ["state_dict", "model", "model_state_dict", "weights"];
+
+type Read = Result<(Convention, Vec<PackedTensor>), String>;
+
+/// Tensors without a tree around them: NAME.q and NAME.scale belong together, anything else is plain.
+pub(super) fn of_tensors(tensors: Vec<(String, RawTensor)>) -> Read {
+    let find = |wanted: &str| tensors.iter().find(|(name, _)| name == wanted).map(|(_, tensor)| tensor);
+    let mut convention = Convention::Plain;
+    let mut packed = Vec::new();
+    for (name, tensor) in &tensors {
+        if let Some(base) = name.strip_suffix(".q")
+            && let Some(scale) = find(&format!("{base}.scale"))
+        {
+            convention = Convention::WeightsAndMeta;
+            packed.push(integers(base, tensor, scale, None, None)?);
+        } else if name.strip_suffix(".scale").is_none_or(|base| find(&format!("{base}.q")).is_none()) {
+            packed.push(floats(name, tensor, None)?);
+        }
+    }
+    Ok((convention, packed))
+}
+
+/// The convention of a torch file's tree, and its tensors.
+pub(super) fn of_tree(tree: Tree) -> Read {
+    let root = tree.pickle.root;
+    let (w, m) = (tree.pickle.get(root, "w"), tree.pickle.get(root, "m"));
+    if let (Some(w), Some(m)) = (w, m) {
+        return Ok((Convention::WeightsAndMeta, weights_and_meta(&tree, w, m)?));
+    }
+    if let Some(format) = tree.pickle.get(root, "__quant_format__") {
+        let format = tree.pickle.text(format).unwrap_or("?");
+        if format != BASELINE_FORMAT {
+            return Err(format!("quantisation format `{format}` is not known; `{BASELINE_FORMAT}` is"));
+        }
+        return Ok((Convention::BaselineInt8, baseline(&tree)?));
+    }
+    if let Some(packed) = plain(&tree, root)? {
+        return Ok((Convention::Plain, packed));
+    }
+    for key in STATE_DICT_KEYS {
+        if let Some(inner) = tree.pickle.get(root, key)
+            && let Some(packed) = plain(&tree, inner)?
+        {
+            return Ok((Convention::Plain, packed));
+        }
+    }
+    let keys: Vec<&str> = entries(&tree.pickle, root).map(|(key, _)| key).take(8).collect();
+    Err(format!("tensors in no known convention; the outermost keys are {keys:?}"))
+}
+
+/// (text key, value) pairs of a dict.
+fn entries(pickle: &Pickle, dict: NodeId) -> impl Iterator<Item = (&str, NodeId)> {
+    pickle.items(dict).unwrap_or(&[]).iter().filter_map(|(key, value)| Some((pickle.text(*key)?, *value)))
+}
+
+/// Follows `_rebuild_parameter` to the tensor inside.
+fn tensor_at(tree: &Tree, id: NodeId) -> Option<&RawTensor> {
+    if let Some(tensor) = tree.tensors.get(&id) {
+        return Some(tensor);
+    }
+    match tree.pickle.node(id) {
+        super::pickle::Node::Call { callee, arguments, .. }
+            if tree.pickle.is_global(*callee, "torch._utils", "_rebuild_parameter") =>
+        {
+            tree.tensors.get(tree.pickle.elements(*arguments)?.first()?)
+        }
+        _ => None,
+    }
+}
+
+fn named<'a>(tree: &'a Tree, dict: NodeId, name: &str) -> Result<&'a RawTensor, String> {
+    let found = tree.pickle.get(dict, name).and_then(|id| tensor_at(tree, id));
+    found.ok_or_else(|| format!("tensor `{name}` is missing"))
+}
+
+/// A dict whose values are all tensors; `None` when one is not.
+fn plain(tree: &Tree, dict: NodeId) -> Result<Option<Vec<PackedTensor>>, String> {
+    let Some(items) = tree.pickle.items(dict) else { return Ok(None) };
+    if items.is_empty() {
+        return Ok(None);
+    }
+    let mut packed = Vec::new();
+    for (key, value) in items {
+        let (Some(name), Some(tensor)) = (tree.pickle.text(*key), tensor_at(tree, *value)) else { return Ok(None) };
+        packed.push(floats(name, tensor, None)?);
+    }
+    Ok(Some(packed))
+}
+
+fn weights_and_meta(tree: &Tree, w: NodeId, m: NodeId) -> Result<Vec<PackedTensor>, String> {
+    let tensor = |(name, meta): (&str, NodeId)| {
+        if tree.pickle.text(meta).is_some() {
+            return floats(name, named(tree, w, name)?, None);
+        }
+        let kind = tree.pickle.get(meta, "type").and_then(|kind| tree.pickle.text(kind));
+        let kind = kind.ok_or_else(|| format!("`m` does not say how `{name}` is held"))?;
+        let (q, scale) = (named(tree, w, &format!("{name}.q"))?, named(tree, w, &format!("{name}.scale"))?);
+        integers(name, q, scale, Some(kind), None)
+    };
+    entries(&tree.pickle, m).map(tensor).collect()
+}
+
+fn baseline(tree: &Tree) -> Result<Vec<PackedTensor>, String> {
+    let section = |key: &str| {
+        let found = tree.pickle.get(tree.pickle.root, key);
+        found.ok_or_else(|| format!("section `{key}` is missing"))
+    };
+    let (quantized, scales, dtypes) = (section("quantized")?, section("scales")?, section("dtypes")?);
+    let original = |dict: Option<NodeId>, name: &str| {
+        let text = tree.pickle.text(tree.pickle.get(dict?, name)?)?;
+        Dtype::from_torch_name(text.trim_start_matches("torch."))
+    };
+    let mut packed = Vec::new();
+    for (name, _) in entries(&tree.pickle, quantized) {
+        let (q, scale) = (named(tree, quantized, name)?, named(tree, scales, name)?);
+        packed.push(integers(name, q, scale, Some("int8"), original(Some(dtypes), name))?);
+    }
+    let originals = tree.pickle.get(tree.pickle.root, "passthrough_orig_dtypes");
+    let passthrough = section("passthrough")?;
+    for (name, _) in entries(&tree.pickle, passthrough) {
+        packed.push(floats(name, named(tree, passthrough, name)?, original(originals, name))?);
+    }
+    Ok(packed)
+}
+
+/// Integers with scales. What is no class of ours (other widths, single-precision scales, a bf16 original) is decoded.
+fn integers(
+    name: &str,
+    q: &RawTensor,
+    scale: &RawTensor,
+    kind: Option<&str>,
+    original: Option<Dtype>,
+) -> Result<PackedTensor, String> {
+    if q.dtype != Dtype::I8 {
+        return Err(format!("`{name}.q` holds {}, not int8", q.dtype.torch_name()));
+    }
+    let symbols: Vec<i8> = q.bytes.iter().map(|&byte| byte as i8).collect();
+    let class = match kind {
+        Some("int5") => Some(TensorClass::Int5),
+        Some("int6") => Some(TensorClass::Int6),
+        Some("int8") => Some(TensorClass::Int8),
+        Some(_) => None,
+        // No record: the narrowest class that holds every symbol.
+        None => [TensorClass::Int5, TensorClass::Int6, TensorClass::Int8]
+            .into_iter()
+            .find(|class| class.symbols().is_some_and(|range| symbols.iter().all(|symbol| range.contains(symbol)))),
+    };
+    let is_rounded = matches!(original, Some(Dtype::BF16 | Dtype::F16));
+    if let (Some(class), Dtype::F16, false) = (class, scale.dtype, is_rounded) {
+        let scales = scale.bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+        let values = PackedValues::Integers { class, symbols: symbols.clone(), scales };
+        if let Some(packed) = PackedTensor::new(name, q.shape.clone(), values) {
+            return Ok(packed);
+        }
+    }
+    let scales = scale.to_f32().ok_or_else(|| format!("`{name}.scale` does not fit single precision"))?;
+    let row = match scales.len() {
+        1 => symbols.len(),
+        n if n == scale_count(&q.shape) || Some(&n) == q.shape.first() => symbols.len() / n.max(1),
+        n => return Err(format!("`{name}` {:?} has {n} scales", q.shape)),
+    };
+    let rows = symbols.chunks(row.max(1)).zip(&scales);
+    let decoded = rows.flat_map(|(row, &scale)| row.iter().map(move |&symbol| f32::from(symbol) * scale)).collect();
+    single(name, &q.shape, rounded(decoded, original))
+}
+
+/// Floats, or integers that are exact in single precision; `original` is the type the loader casts back to.
+fn floats(name: &str, tensor: &RawTensor, original: Option<Dtype>) -> Result<PackedTensor, String> {
+    if tensor.dtype == Dtype::F16 && !matches!(original, Some(Dtype::BF16)) {
+        let halves = tensor.bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();
+        let packed = PackedTensor::new(name, tensor.shape.clone(), PackedValues::F16(halves));
+        return packed.ok_or_else(|| format!("`{name}` does not fit its shape"));
+    }
+    let what = || format!("`{name}` holds {} values that single precision cannot", tensor.dtype.torch_name());
+    single(name, &tensor.shape, rounded(tensor.to_f32().ok_or_else(what)?, original))
+}
+
+fn single(name: &str, shape: &[usize], values: Vec<f32>) -> Result<PackedTensor, String> {
+    let packed = PackedTensor::new(name, shape.to_vec(), PackedValues::F32(values));
+    packed.ok_or_else(|| format!("`{name}` does not fit its shape"))
+}
+
+/// Rounded to the type a loader casts to, then widened again.
+fn rounded(mut values: Vec<f32>, original: Option<Dtype>) -> Vec<f32> {
+    match original {
+        Some(Dtype::BF16) => values.iter_mut().for_each(|value| *value = half::bf16::from_f32(*value).to_f32()),
+        Some(Dtype::F16) => values.iter_mut().for_each(|value| *value = f16::from_f32(*value).to_f32()),
+        _ => {}
+    }
+    values
+}

@@ -1,0 +1,87 @@
+//! Why a foreign file was not read.
+
+use std::path::PathBuf;
+
+use super::pickle::{ImportVerdict, PickleError};
+use super::{Container, Wrapper};
+
+/// Why a foreign file was not read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ForeignError {
+    /// The file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// More bytes than are looked at.
+    #[error("{}: more than {max} bytes{}", path.display(), within.map_or(String::new(), |w| format!(" inside its {w} compression")))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The compression that expanded too far; `None` for the file itself.
+        within: Option<Wrapper>,
+        /// The bound.
+        max: u64,
+    },
+    /// Compressed data that does not decompress.
+    #[error("{}: damaged {wrapper} data: {what}", path.display())]
+    Wrapper {
+        /// The file.
+        path: PathBuf,
+        /// The compression.
+        wrapper: Wrapper,
+        /// What the decompressor said.
+        what: String,
+    },
+    /// No known container.
+    #[error(
+        "{}: not a golf-harness artifact, torch zip, safetensors or npz file, plain or compressed (starts with {start})",
+        path.display()
+    )]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// First bytes after decompression, hexadecimal.
+        start: String,
+    },
+    /// A container that is broken, or holds something else than tensors in a known convention.
+    #[error("{}: {container}: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The container.
+        container: Container,
+        /// What is wrong.
+        what: String,
+    },
+    /// A pickle that cannot be followed.
+    #[error("{}: {source}", path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: PickleError,
+    },
+    /// A pickle that would import more than tensors need.
+    #[error(
+        "{}: refused: its pickle imports {module}.{name} at offset {offset}{}; nothing was executed",
+        path.display(),
+        if *verdict == ImportVerdict::Dangerous { ", which can run code" } else { ", which tensors do not need" }
+    )]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// Module.
+        module: String,
+        /// Name in it.
+        name: String,
+        /// Offset in the pickle.
+        offset: usize,
+        /// How bad it is.
+        verdict: ImportVerdict,
+    },
+}

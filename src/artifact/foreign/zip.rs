@@ -1,0 +1,50 @@
+//! Members of a zip file in memory, bounded.
+
+use std::io::{Cursor, Read};
+
+/// Most members looked at.
+const MAX_MEMBERS: usize = 1 << 16;
+/// Most bytes all members may hold together when decompressed.
+const MAX_TOTAL_BYTES: u64 = 1 << 30;
+
+/// An opened zip file.
+pub(super) struct Zip<'a> {
+    archive: ::zip::ZipArchive<Cursor<&'a [u8]>>,
+    left: u64,
+}
+
+impl<'a> Zip<'a> {
+    /// Reads the directory.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, String> {
+        let archive = ::zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| format!("broken zip directory: {e}"))?;
+        if archive.len() > MAX_MEMBERS {
+            return Err(format!("{} members; at most {MAX_MEMBERS} are read", archive.len()));
+        }
+        Ok(Zip { archive, left: MAX_TOTAL_BYTES })
+    }
+
+    /// Names of all members, in directory order.
+    pub fn names(&self) -> Vec<String> {
+        (0..self.archive.len()).filter_map(|i| self.archive.name_for_index(i)?.ok().map(String::from)).collect()
+    }
+
+    /// The content of a member, checked against its CRC.
+    pub fn member(&mut self, name: &str) -> Result<Vec<u8>, String> {
+        let member = self.archive.by_name(name).map_err(|e| format!("member `{name}`: {e}"))?;
+        let mut content = Vec::new();
+        let read = member.take(self.left + 1).read_to_end(&mut content).map_err(|e| format!("member `{name}`: {e}"))?;
+        self.left = self
+            .left
+            .checked_sub(read as u64)
+            .ok_or_else(|| format!("members hold more than {MAX_TOTAL_BYTES} bytes together"))?;
+        Ok(content)
+    }
+}
+
+/// Whether the members are NumPy arrays.
+pub(super) fn holds_arrays(bytes: &[u8]) -> bool {
+    Zip::open(bytes).is_ok_and(|zip| {
+        let names = zip.names();
+        !names.is_empty() && names.iter().all(|name| name.ends_with(".npy"))
+    })
+}

@@ -1,0 +1,185 @@
+//! `pack` between files: checkpoint and manifest in, artifact and updated manifest out.
+
+use std::path::{Path, PathBuf};
+
+use super::{Budget, PackError, Packed, pack};
+use crate::cli::Progress;
+use crate::digest::ContentDigest;
+use crate::durable::{self, WriteError};
+use crate::interrupt::Interrupt;
+use crate::manifest::{self, ArtifactRecord, FileRef, Manifest};
+use crate::model::{self, LayoutMismatch, WeightsError};
+use crate::run_folder::RunFolder;
+
+/// What to pack, and where to.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The manifest as it will be used, overrides applied.
+    pub manifest: Manifest,
+    /// The file it was read from.
+    pub manifest_path: PathBuf,
+    /// Weights; `None` takes the checkpoint named in the manifest's results.
+    pub checkpoint: Option<PathBuf>,
+    /// The artifact to write.
+    pub artifact: PathBuf,
+    /// The updated manifest to write.
+    pub manifest_out: PathBuf,
+}
+
+/// What a finished job did.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The manifest as written.
+    pub manifest: Manifest,
+    /// Its `artifact` section.
+    pub record: ArtifactRecord,
+    /// Where the artifact was written.
+    pub artifact_path: PathBuf,
+    /// Where the manifest was written.
+    pub manifest_path: PathBuf,
+    /// The weights file read.
+    pub checkpoint: FileRef,
+    /// Classes, sizes, pruning. The file's bytes have been moved out to disk.
+    pub packed: Packed,
+    /// Code plus model against the cap. Over the cap the files are written all the same.
+    pub budget: Budget,
+}
+
+/// Why a job failed. Nothing was overwritten, unless the artifact was written and its manifest then failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// Neither a flag nor the manifest names the weights.
+    #[error("{} names no trained checkpoint; train it first, or give one with --checkpoint FILE", path.display())]
+    NoCheckpoint {
+        /// The manifest.
+        path: PathBuf,
+    },
+    /// An input could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The input.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The checkpoint is not the one the manifest was trained to.
+    #[error("{}: sha256 is {found}, the manifest's training results give {expected}; \
+             retrain, or pack another file with --checkpoint", path.display())]
+    OtherCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Digest of the file.
+        found: crate::digest::Digest,
+        /// Digest in the manifest.
+        expected: crate::digest::Digest,
+    },
+    /// An input is no longer what it was at the start.
+    #[error("{} changed while it was being packed; nothing was written", path.display())]
+    Changed {
+        /// The input.
+        path: PathBuf,
+    },
+    /// The checkpoint is not readable as weights.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The weights are not those of the manifest's model.
+    #[error("{}: {source}", path.display())]
+    Layout {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What does not fit.
+        source: LayoutMismatch,
+    },
+    /// Quantising or compressing failed.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// An output could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The user stopped it.
+    #[error(transparent)]
+    Interrupted(#[from] crate::cli::Interrupted),
+}
+
+impl Job {
+    /// Outputs for a manifest at `path`: its own folder when it is a run folder's, else `runs/NAME`.
+    pub fn default_folder(manifest: &Manifest, path: &Path) -> RunFolder {
+        let folder = RunFolder::new(folder_of(path));
+        let is_run_folder = manifest.results.training.is_some() && folder.manifest().file_name() == path.file_name();
+        if is_run_folder { folder } else { RunFolder::for_run(&manifest.name) }
+    }
+
+    /// Reads, packs, checks that no input changed meanwhile, and writes artifact and manifest, each atomically.
+    pub fn run(self, progress: &Progress, interrupt: &Interrupt) -> Result<Done, JobError> {
+        durable::check_writable(&self.artifact)?;
+        durable::check_writable(&self.manifest_out)?;
+        let folder = folder_of(&self.manifest_path);
+        let trained = self.manifest.results.training.as_ref().map(|training| training.checkpoint.clone());
+        let checkpoint = match (&self.checkpoint, &trained) {
+            (Some(path), _) => path.clone(),
+            (None, Some(file)) => folder.join(&file.path),
+            (None, None) => return Err(JobError::NoCheckpoint { path: self.manifest_path.clone() }),
+        };
+        let manifest_before = digest(&self.manifest_path)?;
+        let before = digest(&checkpoint)?;
+        if let (None, Some(expected)) = (&self.checkpoint, trained.and_then(|file| file.sha256))
+            && before.sha256 != expected
+        {
+            return Err(JobError::OtherCheckpoint { path: checkpoint, found: before.sha256, expected });
+        }
+
+        let params = model::read_safetensors(&checkpoint)?
+            .arrange(&self.manifest.model)
+            .map_err(|source| JobError::Layout { path: checkpoint.clone(), source })?;
+        let packed = pack(params, &self.manifest.quantization, progress, interrupt)?;
+        for (path, expected) in [(&checkpoint, before), (&self.manifest_path, manifest_before)] {
+            if digest(path)? != expected {
+                return Err(JobError::Changed { path: path.clone() });
+            }
+        }
+        if interrupt.is_raised() {
+            return Err(crate::cli::Interrupted.into());
+        }
+        self.write(packed, FileRef::new(checkpoint, before))
+    }
+
+    fn write(self, mut packed: Packed, checkpoint: FileRef) -> Result<Done, JobError> {
+        let output_folder = folder_of(&self.manifest_out);
+        let absolute = |path: &Path| {
+            std::path::absolute(path).map_err(|source| JobError::Read { path: path.to_path_buf(), source })
+        };
+        let encoded = &mut packed.encoded;
+        let record = ArtifactRecord {
+            path: manifest::relative(&absolute(&self.artifact)?, &absolute(&output_folder)?),
+            bytes: encoded.file.bytes,
+            sha256: encoded.file.sha256,
+            blake3: encoded.file.blake3,
+            payload: encoded.payload,
+            zstd: encoded.zstd.clone(),
+            tensors: encoded.tensors.clone(),
+        };
+        let mut manifest = self.manifest;
+        manifest.artifact = None;
+        manifest::relocate(&mut manifest, &folder_of(&self.manifest_path), &output_folder)
+            .map_err(|source| JobError::Read { path: self.manifest_path.clone(), source })?;
+        manifest.artifact = Some(record.clone());
+        durable::write(&self.artifact, &std::mem::take(&mut encoded.bytes))?;
+        manifest::save(&manifest, &self.manifest_out)?;
+        let budget = Budget::of(record.bytes, &manifest);
+        let (artifact_path, manifest_path) = (self.artifact, self.manifest_out);
+        Ok(Done { manifest, record, artifact_path, manifest_path, checkpoint, packed, budget })
+    }
+}
+
+fn digest(path: &Path) -> Result<ContentDigest, JobError> {
+    ContentDigest::of_file(path).map_err(|source| JobError::Read { path: path.to_path_buf(), source })
+}
+
+/// The folder a file lies in; `.` for a bare name.
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}

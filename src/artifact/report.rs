@@ -1,0 +1,113 @@
+//! What `pack` tells: the table by class, the budget, and the same as JSON.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::job::Done;
+use super::{Part, TensorClass};
+use crate::units::{Bytes, group_digits};
+
+/// Bytes of a weight before packing.
+const F32_BYTES: u64 = 4;
+
+/// The whole report; `verbose` adds one line a tensor.
+pub fn text(done: &Done, verbose: bool) -> String {
+    let mut out = String::new();
+    // Writing into a String cannot fail.
+    let _ = write_text(&mut out, done, verbose);
+    out
+}
+
+fn write_text(out: &mut String, done: &Done, verbose: bool) -> std::fmt::Result {
+    let record = &done.record;
+    if verbose {
+        writeln!(out, "{:<32} {:>6}  {:<16} shape", "tensor", "class", "rule")?;
+        for ((name, rule, class), tensor) in done.packed.assignments.iter().zip(&record.tensors) {
+            writeln!(out, "{name:<32} {class:>6}  {:<16} {:?}", rule.export_label(), tensor.shape)?;
+        }
+        writeln!(out)?;
+    }
+    writeln!(
+        out,
+        "{:<7} {:>7} {:>12} {:>13} {:>13} {:>12}",
+        "class", "tensors", "weights", "f32 bytes", "stored bytes", "bits/weight"
+    )?;
+    for count in &done.packed.classes {
+        let stored = stored(done, Part::Class(count.class));
+        let bits = stored.0 as f64 * 8.0 / count.elements.max(1) as f64;
+        let before = Bytes(count.elements * F32_BYTES);
+        let weights = group_digits(count.elements.into());
+        writeln!(out, "{:<7} {:>7} {weights:>12} {before:>13} {stored:>13} {bits:>12.3}", count.class, count.tensors)?;
+    }
+    for part in [Part::Scales, Part::Table] {
+        writeln!(out, "{part:<7} {:>7} {:>12} {:>13} {:>13}", "", "", "", stored(done, part))?;
+    }
+    let (tensors, weights) = totals(done);
+    let bits = record.bytes.0 as f64 * 8.0 / weights.max(1) as f64;
+    let (before, weights) = (Bytes(weights * F32_BYTES), group_digits(weights.into()));
+    writeln!(out, "{:<7} {tensors:>7} {weights:>12} {before:>13} {:>13} {bits:>12.3}", "total", record.bytes)?;
+    if done.packed.pruned > 0 {
+        writeln!(out, "\npruned  {} weights set to zero", group_digits(done.packed.pruned.into()))?;
+    }
+    let budget = &done.budget;
+    writeln!(out, "\nmodel   {:>12}  {}", budget.model, done.artifact_path.display())?;
+    let files = done.manifest.code.len();
+    let code_files = match files {
+        0 => "no code files listed in the manifest".to_string(),
+        1 => "1 file".to_string(),
+        n => format!("{n} files"),
+    };
+    writeln!(out, "code    {:>12}  {code_files}", budget.code)?;
+    writeln!(out, "total   {:>12}", budget.total)?;
+    writeln!(out, "cap     {:>12}", budget.cap)?;
+    writeln!(out, "margin  {:>12}  {}", group_digits(budget.margin), verdict(done))?;
+    writeln!(out, "\nsha256  {}", record.sha256)?;
+    writeln!(out, "blake3  {}", record.blake3)
+}
+
+/// One line for `--quiet`.
+pub fn summary(done: &Done) -> String {
+    let budget = &done.budget;
+    format!("{} bytes, margin {}, {}", budget.total, group_digits(budget.margin), verdict(done))
+}
+
+fn verdict(done: &Done) -> &'static str {
+    if done.budget.is_kept() { "within budget" } else { "OVER BUDGET" }
+}
+
+fn stored(done: &Done, wanted: Part) -> Bytes {
+    let parts = &done.packed.encoded.parts;
+    parts.iter().find(|(part, _)| *part == wanted).map_or(Bytes(0), |(_, bytes)| *bytes)
+}
+
+fn totals(done: &Done) -> (u64, u64) {
+    done.packed.classes.iter().fold((0, 0), |(n, sum), count| (n + count.tensors, sum + count.elements))
+}
+
+/// The report as one JSON document.
+pub fn json(done: &Done) -> Value {
+    let class = |class: TensorClass| {
+        let count = done.packed.classes.iter().find(|count| count.class == class)?;
+        Some(json!({
+            "class": class,
+            "tensors": count.tensors,
+            "weights": count.elements,
+            "f32_bytes": count.elements * F32_BYTES,
+            "stored_bytes": stored(done, Part::Class(class)),
+        }))
+    };
+    json!({
+        "artifact": done.record,
+        "artifact_file": done.artifact_path,
+        "manifest_file": done.manifest_path,
+        "checkpoint": done.checkpoint,
+        "quantization": done.manifest.quantization,
+        "classes": TensorClass::ALL.into_iter().filter_map(class).collect::<Vec<_>>(),
+        "scales_bytes": stored(done, Part::Scales),
+        "table_bytes": stored(done, Part::Table),
+        "pruned_weights": done.packed.pruned,
+        "budget": done.budget,
+        "within_budget": done.budget.is_kept(),
+    })
+}

@@ -1,0 +1,65 @@
+//! Files that PyTorch wrote, read without Python; and what is written for PyTorch.
+
+use std::collections::BTreeMap;
+
+use golf_harness::artifact::{TensorClass, assign, foreign};
+use golf_harness::digest::ContentDigest;
+use golf_harness::manifest::QuantizationConfig;
+
+use crate::support::reference_folders;
+
+fn digests(file: &foreign::Foreign) -> BTreeMap<String, String> {
+    let digest = |tensor: &golf_harness::model::HostTensor| ContentDigest::of(&tensor.to_le_bytes()).sha256.to_string();
+    file.params().iter().map(|(name, tensor)| (name.to_string(), digest(tensor))).collect()
+}
+
+fn expected(folder: &std::path::Path, key: &str) -> Option<BTreeMap<String, String>> {
+    let facts: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("export.json")).unwrap()).unwrap();
+    serde_json::from_value(facts[key].clone()).ok()
+}
+
+#[test]
+fn the_scripts_own_blob_reads_to_identical_tensors() {
+    for folder in reference_folders() {
+        let file = foreign::read(&folder.join("export_model.ptz")).unwrap();
+        assert_eq!(file.description(), "zstd > torch zip > PR #286 export (w, m)");
+        assert_eq!(digests(&file), expected(&folder, "dequant_sha256_f32_le").unwrap());
+        assert!(file.packed.iter().all(|tensor| tensor.class() != TensorClass::F32));
+    }
+}
+
+#[test]
+fn the_baselines_int8_zlib_blob_reads_to_identical_tensors() {
+    for folder in reference_folders() {
+        let Some(expected) = expected(&folder, "baseline_dequant_sha256_f32_le") else { continue };
+        let file = foreign::read(&folder.join("export_baseline.ptz")).unwrap();
+        assert_eq!(file.description(), "zlib > torch zip > baseline int8 export");
+        assert_eq!(digests(&file), expected);
+    }
+}
+
+#[test]
+fn integers_in_safetensors_find_their_scales() {
+    for folder in reference_folders() {
+        let file = foreign::read(&folder.join("export_quantised.safetensors")).unwrap();
+        assert_eq!(digests(&file), expected(&folder, "dequant_sha256_f32_le").unwrap());
+    }
+}
+
+#[test]
+fn the_written_ptz_is_the_shipped_one_that_pytorch_has_loaded() {
+    // ci/reference/check_ptz.py loads fixtures/reference/torch_written.ptz with torch.load and compares every tensor.
+    let folder = &reference_folders()[0];
+    let file = foreign::read(&folder.join("export_model.ptz")).unwrap();
+    let sizes: Vec<_> = file.packed.iter().map(|tensor| (tensor.name(), tensor.elements())).collect();
+    let config = QuantizationConfig { passthrough_max_elements: 511, ..Default::default() };
+    let bytes = foreign::torch_ptz(&file.packed, &assign(&sizes, &config), 22).unwrap();
+    let path = folder.join("torch_written.ptz");
+    if std::env::var_os("GOLF_WRITE_FIXTURES").is_some() {
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    // zstd's bytes may change with its version; the archive inside must not.
+    let inner = |bytes: &[u8]| foreign::unwrap(bytes, &path).unwrap().1;
+    assert_eq!(inner(&bytes), inner(&std::fs::read(&path).unwrap()));
+    assert_eq!(foreign::parse(&bytes, &path).unwrap().packed, file.packed);
+}

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 use golf_harness::cli::{CommonArgs, ExitCode, run};
-use golf_harness::report::{Audit, Detail, Json, JsonLines, Level, Reporter, Text};
+use golf_harness::durable;
+use golf_harness::report::{Audit, Detail, Format, Level};
 use golf_harness::rules::audit::{self, Options};
 
 /// Check a claim against its own files, logs and numbers
@@ -21,17 +22,38 @@ Examples:
   verify records/track_10min_16mb/NAME  one record folder
   verify records/                       every record folder below
   verify --explain over_budget          what a rule says, and why
+  verify --base origin/main --head HEAD what a pull request adds
 
 Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 could not check, 130 interrupted"
 )]
 struct Args {
     /// Manifests, record folders, or trees of them
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "base", value_name = "PATH")]
     paths: Vec<PathBuf>,
+
+    /// Judge what a git range adds: the revision it branched from
+    #[arg(long, value_name = "REV", requires = "head", help_heading = "Git range")]
+    base: Option<String>,
+
+    /// Judge what a git range adds: its last revision
+    #[arg(long, value_name = "REV", requires = "base", help_heading = "Git range")]
+    head: Option<String>,
+
+    /// Repository of the range
+    #[arg(long, value_name = "PATH", default_value = ".", requires = "base", help_heading = "Git range")]
+    repository: PathBuf,
 
     /// Report format
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
+
+    /// Write the report to a file instead of stdout
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Write the report in one more format to a file; repeatable
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = format_and_file)]
+    also: Vec<(Format, PathBuf)>,
 
     /// Lowest level that makes the exit code 1
     #[arg(long, value_enum, default_value = "fail", value_name = "LEVEL")]
@@ -39,13 +61,6 @@ struct Args {
 
     #[command(flatten)]
     common: CommonArgs,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-    Jsonl,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -61,30 +76,47 @@ fn main() -> std::process::ExitCode {
     run(|| verify(&Args::parse()))
 }
 
+/// `sarif=report.sarif`.
+fn format_and_file(text: &str) -> Result<(Format, PathBuf), String> {
+    let (format, file) = text.split_once('=').ok_or("expected FORMAT=FILE, such as sarif=report.sarif")?;
+    Ok((Format::from_str(format, false)?, PathBuf::from(file)))
+}
+
 fn verify(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
+    args.output
+        .iter()
+        .chain(args.also.iter().map(|(_, file)| file))
+        .try_for_each(|file| durable::check_writable(file))?;
     let options = Options::default();
-    let reports = args.paths.iter().map(|path| audit::manifest(path, &options)).collect::<Result<_, _>>()?;
+    let mut reports = args.paths.iter().map(|path| audit::manifest(path, &options)).collect::<Result<Vec<_>, _>>()?;
+    if let (Some(base), Some(head)) = (&args.base, &args.head) {
+        reports.extend(audit::change(&args.repository, (base, head), &options, None)?);
+    }
     let audit = Audit::new(reports, Vec::new());
     let detail = match (args.common.quiet, args.common.verbose) {
         (true, _) => Detail::Brief,
         (false, 0) => Detail::Usual,
         (false, _) => Detail::Full,
     };
-    let reporter: Box<dyn Reporter> = match args.format {
-        _ if args.common.json => Box::new(Json),
-        Format::Text => Box::new(Text(detail)),
-        Format::Json => Box::new(Json),
-        Format::Jsonl => Box::new(JsonLines(detail)),
-    };
-    let mut out = anstream::stdout().lock();
-    reporter.write(&audit, &mut out)?;
-    out.flush()?;
     let level = match args.fail_on {
         FailOn::Fail => Level::Fail,
         FailOn::Warning => Level::Warning,
         FailOn::Review => Level::Review,
         FailOn::Unknown => Level::Unknown,
     };
+    let format = if args.common.json { Format::Json } else { args.format };
+    let files = args.also.iter().map(|(format, file)| (*format, file)).chain(args.output.iter().map(|f| (format, f)));
+    for (format, file) in files {
+        let mut report = Vec::new();
+        format.reporter(detail, level).write(&audit, &mut report)?;
+        // A file gets no colours.
+        durable::write(file, &anstream::adapter::strip_bytes(&report).into_vec())?;
+    }
+    if args.output.is_none() {
+        let mut out = anstream::stdout().lock();
+        format.reporter(detail, level).write(&audit, &mut out)?;
+        out.flush()?;
+    }
     Ok(audit.exit_code(level))
 }

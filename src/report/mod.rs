@@ -1,16 +1,34 @@
-//! Findings and how they are written down: text for people, JSON and JSON lines for programs.
+//! Findings and how they are written down: text and Markdown for people, JSON, CSV, SARIF, JUnit, workflow commands
+//! and in-toto statements for programs.
 
+mod csv;
 mod finding;
+mod format;
+mod github;
+mod in_toto;
 mod json;
+mod junit;
 mod ladder;
+mod location;
+mod markdown;
 #[allow(clippy::module_inception)]
 mod report;
 mod reporter;
+#[cfg(test)]
+mod sample;
+mod sarif;
 mod text;
 
+pub use csv::Csv;
 pub use finding::{Evidence, Finding, Level, MAX_QUOTE_CHARS, RuleId, quote, visible};
+pub use format::Format;
+pub use github::GitHub;
+pub use in_toto::InToto;
 pub use json::{Json, JsonLines};
+pub use junit::JUnit;
 pub use ladder::{Rung, Standing};
+pub use markdown::Markdown;
 pub use report::{Audit, Fact, PolicyRef, Report, Skipped, SubjectFile, SubjectKind};
 pub use reporter::{Detail, Reporter};
+pub use sarif::Sarif;
 pub use text::Text;

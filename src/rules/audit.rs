@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Case, ManifestCase, Policy, PolicyError, PolicyFile, judge, standing};
+use super::{Case, ChangeCase, ManifestCase, Policy, PolicyError, PolicyFile, judge, standing};
 use crate::manifest::{LoadError, Manifest, Track, load};
-use crate::report::{Fact, Report, SubjectFile, SubjectKind};
+use crate::report::{Fact, Report, Rung, Standing, SubjectFile, SubjectKind};
+use crate::submission::change::{Change, ChangeError, LeftOut, MAX_NEW_FOLDERS};
 use crate::submission::{Found, ManifestFiles};
 use crate::units::Bytes;
 
@@ -50,6 +51,9 @@ pub enum AuditError {
     /// The policy was not accepted.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The range was not read.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
     /// Nothing to judge there.
     #[error("{}: {reason}", path.display())]
     NoSubject {
@@ -87,6 +91,57 @@ pub fn manifest(path: &Path, options: &Options) -> Result<Report, AuditError> {
             .collect(),
     })
 }
+
+/// Judges a record folder on disk.
+pub type FolderJudge<'a> = &'a dyn Fn(&Path, &Options) -> Result<Report, AuditError>;
+
+/// Judges what a git range changes, and each record folder it adds.
+///
+/// The folders are taken out of the head commit into a temporary place and handed to `judge_folder` with their path in
+/// the repository; their reports follow the change's own.
+pub fn change(
+    repository: &Path,
+    (base, head): (&str, &str),
+    options: &Options,
+    judge_folder: Option<FolderJudge>,
+) -> Result<Vec<Report>, AuditError> {
+    let change = Change::read(repository, base, head)?;
+    let scratch = tempfile::Builder::new().prefix("golf-harness-").tempdir().map_err(ChangeError::from)?;
+    let mut left_out: Vec<LeftOut> = Vec::new();
+    let mut reports = Vec::new();
+    for (index, folder) in change.new_folders.iter().enumerate() {
+        if index >= MAX_NEW_FOLDERS {
+            left_out.push(LeftOut { path: folder.clone(), reason: format!("folder {index} of the change") });
+            continue;
+        }
+        left_out.extend(change.extract(folder, scratch.path())?);
+        if let Some(judge_folder) = judge_folder {
+            let mut report = judge_folder(&scratch.path().join(folder), options)?;
+            report.subject = folder.clone();
+            reports.push(report);
+        }
+    }
+    let track = options.track_for(Track::TenMinutes);
+    let policy = options.policy_for(track)?;
+    let case = ChangeCase { change: &change, left_out: &left_out, policy: &policy };
+    let judgement = judge(&Case::Change(case), track, &policy);
+    let short = |commit: &str| commit.chars().take(SHORT_COMMIT).collect::<String>();
+    let own = Report {
+        subject: format!("{}..{}", short(&change.merge_base), short(&change.head)),
+        kind: SubjectKind::Change,
+        policy: policy.reference(),
+        standing: Standing { rung: Rung::Undocumented, next_needs: vec!["a record folder judged by itself".into()] },
+        facts: vec![Fact { name: "files_changed", value: change.files.len().to_string() }],
+        findings: judgement.findings,
+        not_applicable: judgement.not_applicable,
+        files: Vec::new(),
+    };
+    reports.insert(0, own);
+    Ok(reports)
+}
+
+/// Digits of a commit in names for people.
+const SHORT_COMMIT: usize = 12;
 
 fn facts(manifest: &Manifest) -> Vec<Fact> {
     let claim = &manifest.claim;

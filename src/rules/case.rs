@@ -2,6 +2,7 @@
 
 use super::{Check, Outcome, Policy, Rule};
 use crate::manifest::{Manifest, Track};
+use crate::submission::change::{Change, LeftOut};
 use crate::submission::{ManifestFiles, RecordFolder};
 
 /// A record folder under a policy.
@@ -26,6 +27,25 @@ pub struct ManifestCase<'a> {
     pub policy: &'a Policy,
 }
 
+/// A git range under a policy.
+#[derive(Clone, Copy, Debug)]
+pub struct ChangeCase<'a> {
+    /// What the range changes.
+    pub change: &'a Change,
+    /// Files that could not be taken out of the repository.
+    pub left_out: &'a [LeftOut],
+    /// The numbers in force.
+    pub policy: &'a Policy,
+}
+
+impl ChangeCase<'_> {
+    /// Whether a path lies in a record folder that was there before.
+    pub fn is_in_old_folder(&self, path: &str) -> bool {
+        let inside = |folder: &String| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        self.change.old_folders.iter().any(inside)
+    }
+}
+
 /// Anything that can be judged.
 #[derive(Clone, Copy, Debug)]
 pub enum Case<'a> {
@@ -33,12 +53,19 @@ pub enum Case<'a> {
     Folder(FolderCase<'a>),
     /// A manifest.
     Manifest(ManifestCase<'a>),
+    /// A git range.
+    Change(ChangeCase<'a>),
 }
 
 impl Case<'_> {
     /// Whether the rule looks at this kind of subject at all.
     pub fn concerns(&self, rule: &Rule) -> bool {
-        matches!((self, rule.check), (Case::Folder(_), Check::Folder(_)) | (Case::Manifest(_), Check::Manifest(_)))
+        matches!(
+            (self, rule.check),
+            (Case::Folder(_), Check::Folder(_))
+                | (Case::Manifest(_), Check::Manifest(_))
+                | (Case::Change(_), Check::Change(_))
+        )
     }
 
     /// Runs the rule's check; `None` where it does not look at this kind of subject.
@@ -48,6 +75,7 @@ impl Case<'_> {
         match (self, rule.check) {
             (Case::Folder(case), Check::Folder(check)) => Some(Ok(check(case))),
             (Case::Manifest(case), Check::Manifest(check)) => Some(Ok(check(case))),
+            (Case::Change(case), Check::Change(check)) => Some(Ok(check(case))),
             _ => None,
         }
     }

@@ -6,6 +6,8 @@
 
 pub mod audit;
 mod case;
+mod change;
+mod code;
 mod judge;
 mod manifest;
 mod policy;
@@ -13,7 +15,7 @@ mod registry;
 mod rule;
 pub mod standing;
 
-pub use case::{Case, FolderCase, ManifestCase};
+pub use case::{Case, ChangeCase, FolderCase, ManifestCase};
 pub use judge::{Judgement, judge};
 pub use policy::{POLICY_SCHEMA, Policy, PolicyError, PolicyFile};
 pub use registry::{all, closest, find};

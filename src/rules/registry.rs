@@ -1,9 +1,9 @@
 //! All rules in the order in which reports print them.
 
-use super::{Rule, manifest};
+use super::{Rule, change, code, manifest};
 
 /// Rules by subject; each module keeps its own list beside its checks.
-const BOOK: &[&[Rule]] = &[manifest::RULES];
+const BOOK: &[&[Rule]] = &[change::RULES, manifest::RULES, code::RULES];
 
 /// Every rule, in the order of the rulebook.
 pub fn all() -> impl Iterator<Item = &'static Rule> {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{FolderCase, ManifestCase};
+use super::{ChangeCase, FolderCase, ManifestCase};
 use crate::manifest::Track;
 use crate::report::{Evidence, Level, RuleId};
 
@@ -74,6 +74,8 @@ pub enum Check {
     Folder(fn(&FolderCase) -> Outcome),
     /// A manifest and the files it names.
     Manifest(fn(&ManifestCase) -> Outcome),
+    /// What a git range changes.
+    Change(fn(&ChangeCase) -> Outcome),
 }
 
 /// What a check answers.

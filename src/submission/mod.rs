@@ -3,6 +3,8 @@
 //! Everything here is untrusted. Readers are bounded in memory, follow no links, execute nothing, and never fail as a
 //! whole: what cannot be read becomes a fact that a rule reports.
 
+pub mod change;
+pub mod code;
 mod code_text;
 mod folder;
 mod manifest_files;

@@ -9,5 +9,6 @@ mod score;
 #[cfg(feature = "engine")]
 mod train;
 
+mod gate;
 mod pack;
 mod verify;

@@ -1,0 +1,114 @@
+//! CSV for spreadsheets (RFC 4180), one finding a row.
+
+use std::io::{self, Write};
+
+use super::{Audit, Detail, Level, Report, Reporter};
+
+/// Every finding but passes; a subject without findings has one row with an empty rule.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Csv(pub Detail);
+
+const HEADER: [&str; 12] = [
+    "subject",
+    "policy",
+    "effective",
+    "rung",
+    "val_bpb",
+    "rule",
+    "level",
+    "message",
+    "path",
+    "line",
+    "found",
+    "expected",
+];
+
+impl Reporter for Csv {
+    fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
+        write_row(HEADER.map(str::to_string), out)?;
+        audit.reports.iter().try_for_each(|report| self.write_report(report, out))
+    }
+}
+
+impl Csv {
+    fn write_report(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        let bpb = report.facts.iter().find(|fact| fact.name == "val_bpb").map_or("", |fact| fact.value.as_str());
+        let row = |rest: [String; 7]| -> [String; 12] {
+            let policy = &report.policy;
+            let [rule, level, message, path, line, found, expected] = rest;
+            let rung = report.standing.rung.to_string();
+            let (subject, bpb) = (report.subject.clone(), bpb.to_string());
+            let (name, effective) = (policy.name.clone(), policy.effective.clone());
+            [subject, name, effective, rung, bpb, rule, level, message, path, line, found, expected]
+        };
+        let mut empty = true;
+        for finding in &report.findings {
+            let shown = match self.0 {
+                Detail::Brief => finding.level == Level::Fail,
+                Detail::Usual => finding.level > Level::Pass,
+                Detail::Full => true,
+            };
+            if !shown {
+                continue;
+            }
+            empty = false;
+            let first = finding.evidence.first().cloned().unwrap_or_default();
+            let line = first.line.map_or(String::new(), |line| line.to_string());
+            let (rule, level) = (finding.rule.to_string(), finding.level.to_string());
+            let (found, expected) = (first.found.unwrap_or_default(), first.expected.unwrap_or_default());
+            write_row(row([rule, level, finding.message.clone(), first.path, line, found, expected]), out)?;
+        }
+        if empty {
+            let mut rest: [String; 7] = Default::default();
+            rest[1] = report.worst().to_string();
+            write_row(row(rest), out)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_row(cells: [String; 12], out: &mut dyn Write) -> io::Result<()> {
+    let cells = cells.map(|cell| quote(&cell));
+    write!(out, "{}\r\n", cells.join(","))
+}
+
+/// Quotes where RFC 4180 asks for it, and defuses what spreadsheets would run as a formula (a cell that starts with
+/// `=`, `+`, `-`, `@`, tab or CR and is no number).
+fn quote(cell: &str) -> String {
+    let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
+    let cell = if formula { format!("'{cell}") } else { cell.to_string() };
+    if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    fn rows(text: &str) -> Vec<csv::StringRecord> {
+        csv::ReaderBuilder::new().from_reader(text.as_bytes()).records().collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn another_reader_gets_the_same_cells() {
+        let mut audit = sample::audit();
+        audit.reports[0].findings[0].message = "a \"quoted\", two-line\r\nmessage".into();
+        let rows = rows(&sample::written_of(&Csv(Detail::Full), &audit));
+        assert_eq!(rows.len(), audit.reports.iter().map(|report| report.findings.len()).sum::<usize>());
+        assert_eq!(&rows[0][7], "a \"quoted\", two-line\r\nmessage");
+        assert!(rows.iter().all(|row| row.len() == HEADER.len()));
+    }
+
+    #[test]
+    fn a_clean_subject_keeps_its_row() {
+        let mut audit = sample::audit();
+        audit.reports.iter_mut().for_each(|report| report.findings.clear());
+        assert_eq!(rows(&sample::written_of(&Csv(Detail::Usual), &audit)).len(), audit.reports.len());
+    }
+
+    #[test]
+    fn formulas_are_defused_and_numbers_are_not() {
+        assert_eq!(quote("=HYPERLINK(\"x\")"), "\"'=HYPERLINK(\"\"x\"\")\"");
+        assert_eq!(quote("-0.5"), "-0.5");
+    }
+}

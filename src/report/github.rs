@@ -1,0 +1,79 @@
+//! Workflow commands of GitHub Actions, which annotate the lines of a pull request.
+//!
+//! Format: <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions>, "Setting an error
+//! message". Properties escape `%`, CR, LF, `:` and `,`; the message escapes the first three. Without that, a log line
+//! quoted as evidence could start a command of its own.
+
+use std::io::{self, Write};
+
+use super::{Audit, Evidence, Level, Report, Reporter, location};
+
+/// One `::error`, `::warning` or `::notice` line a finding; passes and open questions are left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct GitHub;
+
+impl Reporter for GitHub {
+    fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
+        for report in &audit.reports {
+            write_report(report, out)?;
+        }
+        for skipped in &audit.skipped {
+            let message = format!("not examined: {}", skipped.reason);
+            writeln!(out, "::warning file={}::{}", property(&skipped.path), data(&message))?;
+        }
+        Ok(())
+    }
+}
+
+fn write_report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    for finding in &report.findings {
+        let command = match finding.level {
+            _ if finding.broken => "warning",
+            Level::Fail => "error",
+            Level::Warning => "warning",
+            Level::Review | Level::Note => "notice",
+            Level::Pass | Level::Unknown => continue,
+        };
+        let whole = Evidence::default();
+        let evidence = finding.evidence.first();
+        let file = location::path(report, evidence.unwrap_or(&whole));
+        let line = evidence.and_then(|e| e.line).map_or(String::new(), |line| format!(",line={line}"));
+        let title = if finding.level == Level::Review {
+            format!("{} (a person must decide)", finding.rule)
+        } else {
+            finding.rule.to_string()
+        };
+        let message = location::sentence(&finding.message, evidence);
+        writeln!(out, "::{command} file={}{line},title={}::{}", property(&file), property(&title), data(&message))?;
+    }
+    Ok(())
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn findings_annotate_their_lines() {
+        insta::assert_snapshot!(sample::written(&GitHub));
+    }
+
+    #[test]
+    fn quoted_evidence_cannot_start_a_command() {
+        let mut audit = sample::audit();
+        audit.reports[0].findings[6].message = "x\n::error file=a::forged\r100%".into();
+        audit.reports[0].subject = "a,line=1::b".into();
+        let text = sample::written_of(&GitHub, &audit);
+        assert!(text.lines().all(|line| line.matches("::").count() >= 2 && line.starts_with("::")));
+        assert!(text.contains("x%0A::error file=a::forged%0D100%25") && text.contains("a%2Cline=1%3A%3Ab"), "{text}");
+    }
+}

@@ -1,0 +1,184 @@
+//! Markdown for job summaries and review comments.
+
+use std::io::{self, Write};
+
+use super::{Audit, Detail, Finding, Level, Report, Reporter};
+
+/// A heading, a table of facts and a table of findings for each subject; one table for many subjects.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Markdown(pub Detail);
+
+/// With more subjects than this, subjects without anything to act on are only counted.
+const MAX_FULL_SUBJECTS: usize = 5;
+
+/// Pieces of evidence quoted for one finding.
+const MAX_EVIDENCE: usize = 4;
+
+impl Reporter for Markdown {
+    fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
+        if audit.reports.len() > 1 {
+            write_overview(&audit.reports, out)?;
+        }
+        let many = audit.reports.len() > MAX_FULL_SUBJECTS;
+        for report in audit.reports.iter().filter(|report| !many || report.worst() >= Level::Warning) {
+            self.write_report(report, out)?;
+        }
+        if !audit.skipped.is_empty() {
+            writeln!(out, "**Not examined**\n")?;
+            for skipped in &audit.skipped {
+                writeln!(out, "* {}: {}", code(&skipped.path), escape(&skipped.reason))?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_overview(reports: &[Report], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "| subject | worst | rung | fail | warning | review |")?;
+    writeln!(out, "|---|---|---|--:|--:|--:|")?;
+    for report in reports {
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {} |",
+            code(&report.subject),
+            report.worst(),
+            report.standing.rung,
+            report.count(Level::Fail),
+            report.count(Level::Warning),
+            report.count(Level::Review)
+        )?;
+    }
+    writeln!(out)
+}
+
+impl Markdown {
+    fn write_report(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        let verdict = match report.worst() {
+            Level::Fail => "fails",
+            Level::Warning => "has warnings",
+            Level::Review => "needs a reviewer's decision",
+            _ => "passes",
+        };
+        writeln!(out, "### {} {verdict}\n", code(&report.subject))?;
+        let standing = &report.standing;
+        writeln!(
+            out,
+            "Rung {} of 5: **{}**. Rules: {} of {}.\n",
+            standing.rung.number(),
+            standing.rung,
+            escape(&report.policy.name),
+            escape(&report.policy.effective)
+        )?;
+        if !report.facts.is_empty() {
+            writeln!(out, "| fact | value |\n|---|---|")?;
+            for fact in &report.facts {
+                writeln!(out, "| {} | {} |", escape(fact.name), escape(&fact.value))?;
+            }
+            writeln!(out)?;
+        }
+        let shown: Vec<&Finding> = report.findings.iter().rev().filter(|finding| self.shows(finding)).collect();
+        if shown.is_empty() {
+            writeln!(out, "Nothing found by {} rules.\n", report.count(Level::Pass))?;
+        } else {
+            writeln!(out, "| level | rule | what | where |\n|---|---|---|---|")?;
+            for finding in shown {
+                write_finding(finding, out)?;
+            }
+            writeln!(out)?;
+        }
+        for need in &standing.next_needs {
+            writeln!(out, "* next rung needs: {}", escape(need))?;
+        }
+        writeln!(out)
+    }
+
+    fn shows(&self, finding: &Finding) -> bool {
+        finding.broken
+            || match self.0 {
+                Detail::Brief => finding.level == Level::Fail,
+                Detail::Usual => !matches!(finding.level, Level::Pass | Level::Unknown),
+                Detail::Full => true,
+            }
+    }
+}
+
+fn write_finding(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+    let aside = if finding.allowed { " (allowed)" } else { "" };
+    let mut places: Vec<String> = finding
+        .evidence
+        .iter()
+        .take(MAX_EVIDENCE)
+        .map(|evidence| {
+            let line = evidence.line.map_or(String::new(), |line| format!(":{line}"));
+            let place = code(&format!("{}{line}", evidence.path));
+            match (&evidence.found, &evidence.expected) {
+                (Some(found), Some(expected)) => format!("{place} {} expected {}", code(found), code(expected)),
+                (Some(found), None) => format!("{place} {}", code(found)),
+                (None, Some(expected)) => format!("{place} expected {}", code(expected)),
+                (None, None) => place,
+            }
+        })
+        .collect();
+    if finding.evidence.len() > MAX_EVIDENCE {
+        places.push(format!("and {} more", finding.evidence.len() - MAX_EVIDENCE));
+    }
+    let message = escape(&finding.message);
+    writeln!(out, "| {}{aside} | {} | {message} | {} |", finding.level, code(finding.rule.0), places.join("<br>"))
+}
+
+/// Plain text as Markdown text: nothing in it can format, link, mention or leave its table cell.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '@' => escaped.push_str("&#64;"),
+            '\n' | '\r' => escaped.push(' '),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '#' | '!' => escaped.extend(['\\', c]),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Text as a code span: fenced by more backticks than it holds, with `|` escaped for tables.
+fn code(text: &str) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    let text = text.replace('|', "\\|").replace(['\n', '\r'], " ");
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn a_summary_reads_well() {
+        insta::assert_snapshot!(sample::written(&Markdown(Detail::Usual)));
+    }
+
+    #[test]
+    fn text_from_a_submission_cannot_format() {
+        assert_eq!(escape("<img src=x> | [a](b) @you #1"), "&lt;img src=x&gt; \\| \\[a\\](b) &#64;you \\#1");
+        assert_eq!(code("a|b"), "`a\\|b`");
+        assert_eq!(code("``x"), "``` ``x ```");
+    }
+
+    #[test]
+    fn every_row_has_four_cells() {
+        let text = sample::written(&Markdown(Detail::Full));
+        let rows = text.lines().filter(|line| line.starts_with("| fail") || line.starts_with("| review"));
+        for row in rows {
+            assert_eq!(row.replace("\\|", "").matches('|').count(), 5, "{row}");
+        }
+    }
+}

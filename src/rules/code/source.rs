@@ -1,0 +1,233 @@
+//! Does the script parse, is it what it seems, does it find what it imports?
+
+use super::{MAX_PLACES, survey};
+use crate::report::{Evidence, Level, RuleId};
+use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks, Violation};
+use crate::submission::code::{CodeSurvey, NoteKind, Origin, SourceFacts, SyntaxProblem};
+
+pub(super) const SYNTAX: Rule = Rule {
+    id: RuleId("train_gpt_syntax_error"),
+    statement: "The training script, or a module it needs, is not Python of any version.",
+    reference: "challenge README, submission files: train_gpt.py must compile and run inside the folder",
+    severity: Level::Fail,
+    tracks: Tracks::Both,
+    basis: Basis::Files,
+    why: "A script that does not parse cannot have produced the logs beside it.",
+    example: "def forward(self, x:  # a bracket is missing",
+    check: Check::Folder(syntax),
+};
+
+pub(super) const NEEDS_3_12: Rule = Rule {
+    id: RuleId("needs_python_3_12_fstring"),
+    statement: "The script uses syntax that Python before 3.12 rejects.",
+    reference: "custom: reviewers on Python 3.10 and 3.11 took such scripts for broken (PR 1036's thread)",
+    severity: Level::Note,
+    tracks: Tracks::Both,
+    basis: Basis::Files,
+    why: "It runs on the author's Python and fails on an older one; say which version is needed.",
+    example: "print(f\"{d[\"loss\"]}\")",
+    check: Check::Folder(needs_3_12),
+};
+
+pub(super) const PACKED: Rule = Rule {
+    id: RuleId("code_packed"),
+    statement: "The script is a self-extractor; the shipped bytes count, and the code inside was read here.",
+    reference: "practice: PR 1394 and PR 1412 were merged so; the shipped file counts, not the log's `Code size`",
+    severity: Level::Note,
+    tracks: Tracks::Both,
+    basis: Basis::Files,
+    why: "Readers of the pull request do not see the code that runs.",
+    example: "exec(lzma.decompress(base64.b85decode(\"...\")))",
+    check: Check::Folder(packed),
+};
+
+pub(super) const NOT_OPENED: Rule = Rule {
+    id: RuleId("code_packed_unreadable"),
+    statement: "The script executes packed code that could not be opened without running it.",
+    reference: "challenge README: the code is part of the submission; nobody can review what cannot be read",
+    severity: Level::Review,
+    tracks: Tracks::Both,
+    basis: Basis::Person,
+    why: "What it does cannot be told from the folder.",
+    example: "exec(my_decoder(\"...\"))",
+    check: Check::Folder(not_opened),
+};
+
+pub(super) const MISSING_MODULE: Rule = Rule {
+    id: RuleId("code_local_module_missing"),
+    statement: "The script imports a module that is neither in the folder, nor Python's, nor a package known here.",
+    reference: "challenge README: the script must run inside the folder (PR 466, 842, 1036 lacked modules)",
+    severity: Level::Review,
+    tracks: Tracks::Both,
+    basis: Basis::Person,
+    why: "Either a file was forgotten, or a package must be installed that requirements.txt should name.",
+    example: "from my_kernels import fused_mlp  # my_kernels.py is not in the folder",
+    check: Check::Folder(missing_module),
+};
+
+pub(super) const ZSTD_FALLBACK: Rule = Rule {
+    id: RuleId("code_zstd_fallback_silent"),
+    statement: "Without the zstandard package the script packs with another compressor and says nothing.",
+    reference: "PR 338: one seed was packed with zlib, 17,026,054 bytes instead of 15,554,874",
+    severity: Level::Warning,
+    tracks: Tracks::Both,
+    basis: Basis::Files,
+    why: "On a machine without the package the artifact passes the budget by another 1.5 MB, unnoticed.",
+    example: "try: import zstandard\nexcept ImportError: COMPRESSOR = \"zlib\"",
+    check: Check::Folder(zstd_fallback),
+};
+
+/// Packages that the challenge's image or its participants install under these import names.
+const KNOWN_PACKAGES: [&str; 48] = [
+    "apex",
+    "brotli",
+    "constriction",
+    "cuda",
+    "cupy",
+    "cutlass",
+    "datasets",
+    "deepspeed",
+    "einops",
+    "fast_hadamard_transform",
+    "filelock",
+    "fla",
+    "flash_attn",
+    "flash_attn_3",
+    "flash_attn_interface",
+    "huggingface_hub",
+    "jax",
+    "joblib",
+    "kernels",
+    "liger_kernel",
+    "lrzip",
+    "lz4",
+    "mamba_ssm",
+    "matplotlib",
+    "mlx",
+    "modal",
+    "numba",
+    "numpy",
+    "nvtx",
+    "packaging",
+    "pandas",
+    "psutil",
+    "py7zr",
+    "pyzstd",
+    "requests",
+    "safetensors",
+    "scipy",
+    "sentencepiece",
+    "sklearn",
+    "tiktoken",
+    "tokenizers",
+    "torch",
+    "torchao",
+    "tqdm",
+    "transformers",
+    "triton",
+    "wandb",
+    "zstandard",
+];
+
+fn for_each_counted(survey: &CodeSurvey) -> impl Iterator<Item = &SourceFacts> {
+    survey.files.iter().filter(|file| survey.counted.contains(&file.path))
+}
+
+fn problem(path: &str, problem: &SyntaxProblem) -> Evidence {
+    Evidence::at(path, problem.line).found(&problem.text)
+}
+
+fn syntax(case: &FolderCase) -> Outcome {
+    let survey = survey(case);
+    if survey.counted.is_empty() {
+        return Outcome::NotApplicable;
+    }
+    let refused = for_each_counted(&survey).find_map(|file| Some((&file.path, file.refused?)));
+    let violations: Vec<Violation> = for_each_counted(&survey)
+        .filter_map(|file| {
+            let first = file.syntax.first()?;
+            let inside = if matches!(file.packed, Some(Ok(_))) { " of the code inside" } else { "" };
+            let message = format!("{}: line {}{inside}: {}", file.path, first.line, first.message);
+            Some(Violation::new(message, vec![problem(&file.path, first)]))
+        })
+        .collect();
+    match refused {
+        Some((path, refusal)) if violations.is_empty() => Outcome::unknown(format!("{path}: {refusal}")),
+        _ => Outcome::from_violations(violations),
+    }
+}
+
+fn needs_3_12(case: &FolderCase) -> Outcome {
+    let survey = survey(case);
+    if survey.counted.is_empty() {
+        return Outcome::NotApplicable;
+    }
+    let violations = for_each_counted(&survey).filter_map(|file| {
+        let first = file.needs_3_12.first()?;
+        let message = format!("{}: line {}: {}", file.path, first.line, first.message);
+        Some(Violation::new(message, file.needs_3_12.iter().take(MAX_PLACES).map(|p| problem(&file.path, p)).collect()))
+    });
+    Outcome::from_violations(violations.collect())
+}
+
+fn packed(case: &FolderCase) -> Outcome {
+    let survey = survey(case);
+    let mut violations = Vec::new();
+    for file in &survey.files {
+        if let Some(Ok(packed)) = &file.packed {
+            let layers: Vec<&str> = packed.layers.iter().map(|layer| layer.word()).collect();
+            let shipped =
+                case.folder.code.iter().find(|code| code.path == file.path).map_or(0, |code| code.digest.bytes.0);
+            let inside = packed.source.len();
+            let message =
+                format!("{}: {shipped} bytes shipped, {inside} bytes inside ({})", file.path, layers.join(", "));
+            violations.push(Violation::new(message, vec![Evidence::at(&file.path, packed.line)]));
+        }
+    }
+    if survey.files.is_empty() { Outcome::NotApplicable } else { Outcome::from_violations(violations) }
+}
+
+fn not_opened(case: &FolderCase) -> Outcome {
+    let survey = survey(case);
+    let violations = survey.files.iter().filter_map(|file| match &file.packed {
+        Some(Err(error)) => Some(Violation::new(format!("{}: {error}", file.path), vec![Evidence::file(&file.path)])),
+        _ => None,
+    });
+    if survey.files.is_empty() { Outcome::NotApplicable } else { Outcome::from_violations(violations.collect()) }
+}
+
+fn missing_module(case: &FolderCase) -> Outcome {
+    let survey = survey(case);
+    if survey.counted.is_empty() {
+        return Outcome::NotApplicable;
+    }
+    let requirements = case.folder.files.iter().any(|file| file.path == "requirements.txt");
+    let mut violations = Vec::new();
+    for file in for_each_counted(&survey) {
+        for import in &file.imports {
+            let known = import.origin != Origin::Package || KNOWN_PACKAGES.contains(&import.module.as_str());
+            if known || import.guarded || requirements {
+                continue;
+            }
+            let message =
+                format!("{}: line {} imports `{}`, which is not in the folder", file.path, import.line, import.module);
+            violations.push(Violation::new(message, vec![Evidence::at(&file.path, import.line)]));
+        }
+    }
+    Outcome::from_violations(violations)
+}
+
+fn zstd_fallback(case: &FolderCase) -> Outcome {
+    let survey = survey(case);
+    if survey.counted.is_empty() {
+        return Outcome::NotApplicable;
+    }
+    let mut violations = Vec::new();
+    for file in for_each_counted(&survey) {
+        if let Some(note) = file.notes.iter().find(|note| note.kind == NoteKind::SilentCompressorFallback) {
+            let message = format!("{}: zstandard is optional; the fallback compressor raises no error", file.path);
+            violations.push(Violation::new(message, vec![Evidence::at(&file.path, note.line).found(&note.text)]));
+        }
+    }
+    Outcome::from_violations(violations)
+}

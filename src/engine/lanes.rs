@@ -6,7 +6,21 @@
 /// Partial sums kept: one 512-bit vector of single precision.
 const LANES: usize = 16;
 
+/// Largest of the values; minus infinity when there are none.
+#[inline(always)]
+pub(crate) fn max(values: &[f32]) -> f32 {
+    let (blocks, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for block in blocks {
+        for i in 0..LANES {
+            lanes[i] = lanes[i].max(block[i]);
+        }
+    }
+    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |largest, &value| largest.max(value))
+}
+
 /// Sum of the values.
+#[inline(always)]
 pub(crate) fn sum(values: &[f32]) -> f32 {
     let (blocks, rest) = values.as_chunks::<LANES>();
     let mut lanes = [0.0f32; LANES];
@@ -22,6 +36,7 @@ pub(crate) fn sum(values: &[f32]) -> f32 {
 }
 
 /// Sum of the products of two equally long slices.
+#[inline(always)]
 pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a_blocks, a_rest), (b_blocks, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut lanes = [0.0f32; LANES];
@@ -36,6 +51,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     fold(lanes)
 }
 
+#[inline(always)]
 fn fold(mut lanes: [f32; LANES]) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {

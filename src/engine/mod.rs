@@ -6,25 +6,33 @@
 mod check;
 mod device;
 mod dfdx;
+mod kernels;
 mod lanes;
+mod recount;
 
 pub use self::device::{DeviceInfo, devices};
 pub use self::dfdx::DfdxEngine;
+pub use self::kernels::KernelsEngine;
+pub use self::recount::{Difference, Recount};
 
 use crate::data::TokenBatch;
 use crate::model::{ConfigError, LayoutMismatch, ModelConfig, Params};
 
 /// Engines by name, as `--engine` takes them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum EngineKind {
     /// The reference: the model written with dfdx tensors, gradients by its autograd.
     Dfdx,
+    /// The fast one: forward and backward written out over fused kernels.
+    #[default]
+    Kernels,
 }
 
 impl std::fmt::Display for EngineKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             EngineKind::Dfdx => "dfdx",
+            EngineKind::Kernels => "kernels",
         })
     }
 }
@@ -33,6 +41,7 @@ impl std::fmt::Display for EngineKind {
 pub fn create(kind: EngineKind) -> Box<dyn Engine> {
     match kind {
         EngineKind::Dfdx => Box::new(DfdxEngine),
+        EngineKind::Kernels => Box::new(KernelsEngine),
     }
 }
 
@@ -73,6 +82,17 @@ pub enum EngineError {
         targets: usize,
         /// Tokens in a row.
         seq_len: usize,
+    },
+    /// Two engines give one token different likelihoods.
+    #[error(
+        "engines disagree on target {} of window {}: {} against {} nats, more than {tolerance} apart",
+        difference.target, difference.window, difference.first, difference.second
+    )]
+    Disagreement {
+        /// Where, and the two numbers.
+        difference: Difference,
+        /// What they may differ by, relative to max(1, value).
+        tolerance: f64,
     },
     /// The numeric backend failed.
     #[error("{engine} engine: {message}")]

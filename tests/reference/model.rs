@@ -13,9 +13,15 @@ use serde_json::Value;
 use crate::support::reference_folders;
 use crate::tensors::{self, Reference};
 
-/// Single precision against double precision: about twice the distance PyTorch's own single precision keeps.
-const FORWARD_TOLERANCE: f64 = 2e-5;
-const GRADIENT_TOLERANCE: f64 = 1e-4;
+/// What an engine may be off by on likelihoods and logits, relative to max(1, value).
+fn forward_tolerance(kind: EngineKind) -> f64 {
+    if kind == EngineKind::Kernels { 1e-5 } else { 2e-5 }
+}
+
+/// What an engine may be off by on a tensor's gradient, in the relative 2-norm.
+fn gradient_tolerance(kind: EngineKind) -> f64 {
+    if kind == EngineKind::Kernels { 5e-5 } else { 1e-4 }
+}
 
 /// One reference network: weights, tokens and numbers under a common prefix.
 struct Set {
@@ -102,13 +108,13 @@ fn likelihoods_and_logits_match() {
             let nll = scorer.nll(&windows).unwrap().concat();
             let error = io["nll_f64"].largest_error(&nll);
             println!("{} {kind}: nll {error:.2e}", set.tag);
-            assert!(error < FORWARD_TOLERANCE, "{} {kind}: nll off by {error:e}", set.tag);
+            assert!(error < forward_tolerance(kind), "{} {kind}: nll off by {error:e}", set.tag);
 
             if let Some(expected) = io.get("logits_f64") {
                 let inputs = set.rows[0].len() - 1;
                 let logits: Vec<f32> = set.rows.iter().flat_map(|row| scorer.logits(&row[..inputs]).unwrap()).collect();
                 let error = expected.largest_error(&logits);
-                assert!(error < FORWARD_TOLERANCE, "{} {kind}: logits off by {error:e}", set.tag);
+                assert!(error < forward_tolerance(kind), "{} {kind}: logits off by {error:e}", set.tag);
             }
         }
     }
@@ -122,7 +128,12 @@ fn only_the_targets_asked_for_come_back() {
         let nll = |first_scored| scorer.nll(&[Window { tokens: &set.rows[0], first_scored }]).unwrap().remove(0);
         let all = nll(0);
         for first in [1, 5, all.len() - 1, all.len()] {
-            assert_eq!(nll(first), all[first..]);
+            let tail = nll(first);
+            assert_eq!(tail.len(), all.len() - first);
+            // Kernels computes the last block for these positions alone: products of other shapes, rounded otherwise.
+            let exact = kind == EngineKind::Dfdx;
+            let close = |(a, b): (&f32, &f32)| (a - b).abs() <= if exact { 0.0 } else { 2e-6 * b.abs().max(1.0) };
+            assert!(tail.iter().zip(&all[first..]).all(close), "{kind} from {first}");
         }
     }
 }
@@ -155,14 +166,14 @@ fn gradients_match_under_fake_quantisation() {
 fn compare_gradients(set: &Set, kind: EngineKind, fake_quant: FakeQuant, loss: f64, expected: &Path) {
     let found = create(kind).loss_and_gradients(&set.config, &set.weights, &set.batch(), fake_quant).unwrap();
     let error = (f64::from(found.loss) - loss).abs() / loss;
-    assert!(error < FORWARD_TOLERANCE, "{} {kind}: loss {} where {loss} is expected", set.tag, found.loss);
+    assert!(error < forward_tolerance(kind), "{} {kind}: loss {} where {loss} is expected", set.tag, found.loss);
 
     let expected = tensors::read(expected);
     assert_eq!(found.gradients.iter().len(), expected.len());
     let mut worst = (0.0, "");
     for (name, gradient) in found.gradients.iter().filter(|(_, gradient)| !gradient.is_empty()) {
         let error = expected[name].relative_distance(gradient.data());
-        assert!(error < GRADIENT_TOLERANCE, "{} {kind} {name}: gradient off by {error:e}", set.tag);
+        assert!(error < gradient_tolerance(kind), "{} {kind} {name}: gradient off by {error:e}", set.tag);
         if error > worst.0 {
             worst = (error, name);
         }

@@ -1,0 +1,127 @@
+//! The backward pass: the forward pass read from its end.
+
+use super::forward::{BlockRecord, Forward, Record, Rows, skip_of};
+use super::network::{Block, Network};
+use super::traits::{Kernels, Linear, Store};
+
+impl<K: Kernels> Forward<'_, K> {
+    /// Adds the gradients of `weight` times the summed negative log-likelihood; returns the likelihoods.
+    pub fn backward(
+        &self,
+        rows: Rows<'_>,
+        targets: &[u16],
+        weight: f32,
+        record: Record<K::Buffer>,
+        grads: &mut Network<K::Buffer>,
+    ) -> K::Buffer {
+        let (k, c) = (self.k, self.config);
+        let (dim, tokens) = (c.model_dim, rows.inputs.len());
+
+        let normed = k.rms_norm(&record.last, dim);
+        let sides = Linear { tokens, inputs: dim, outputs: c.vocab_size };
+        let cap = c.logit_softcap as f32;
+        let mut grad_normed = k.zeros(tokens * dim);
+        let head = self.network.head();
+        let nll = k.nll_grad(sides, &normed, head, cap, targets, weight, &mut grad_normed, grads.head_mut());
+        let mut grad = k.zeros(tokens * dim);
+        k.rms_norm_grad(&record.last, &grad_normed, dim, &mut grad);
+        drop((normed, grad_normed));
+
+        let mut grad_x0 = k.zeros(tokens * dim);
+        let mut grad_skips: Vec<Option<K::Buffer>> = record.skips.iter().map(|_| None).collect();
+        for (i, kept) in record.blocks.into_iter().enumerate().rev() {
+            let (Some(w), Some(block_grads)) = (self.network.blocks.get(i), grads.blocks.get_mut(i)) else { continue };
+            // An encoder block's output went on to the next block and into a skip.
+            if let Some(grad_skip) = grad_skips.get_mut(i).and_then(Option::take) {
+                k.add(&grad_skip, &mut grad);
+            }
+            self.block_grad(w, kept, &record.x0, rows, &mut grad, &mut grad_x0, block_grads);
+            if let Some((row, encoder)) = skip_of(c, i)
+                && let Some(output) = record.skips.get(encoder)
+            {
+                let mut grad_skip = k.zeros(tokens * dim);
+                let weights = &self.network.skip_weights;
+                k.add_skip_grad(output, weights, row, &grad, &mut grad_skip, &mut grads.skip_weights);
+                grad_skips[encoder] = Some(grad_skip);
+            }
+        }
+        k.add(&grad, &mut grad_x0);
+
+        let normed = k.rms_norm(&record.embedded, dim);
+        let mut grad_normed = k.zeros(tokens * dim);
+        let gate = &self.network.smear_gate;
+        k.smear_grad(&normed, gate, rows.seq_len, &grad_x0, &mut grad_normed, &mut grads.smear_gate);
+        let mut grad = k.zeros(tokens * dim);
+        k.rms_norm_grad(&record.embedded, &grad_normed, dim, &mut grad);
+        k.scatter(&grad, &record.ids, dim, &mut grads.tok_emb);
+        if let (Some(bigram), Some(w), Some(read)) = (&mut grads.bigram, &self.network.bigram, &record.bigram) {
+            match (&w.projection, &mut bigram.projection) {
+                (Some(projection), Some(grad_projection)) => {
+                    let sides = self.bigram_sides(rows);
+                    k.linear_grad_w(sides, &grad, read, grad_projection);
+                    let mut grad_read = k.zeros(tokens * c.bigram_dim);
+                    k.linear_grad_x(sides, &grad, projection, Store::Replace, &mut grad_read);
+                    k.scatter(&grad_read, &record.bigram_rows, c.bigram_dim, &mut bigram.table);
+                }
+                _ => k.scatter(&grad, &record.bigram_rows, dim, &mut bigram.table),
+            }
+        }
+        nll
+    }
+
+    /// Turns `grad`, the gradient of a block's output, into that of its input.
+    #[allow(clippy::too_many_arguments)]
+    fn block_grad(
+        &self,
+        w: &Block<K::Buffer>,
+        kept: BlockRecord<K::Buffer>,
+        x0: &K::Buffer,
+        rows: Rows<'_>,
+        grad: &mut K::Buffer,
+        grad_x0: &mut K::Buffer,
+        grads: &mut Block<K::Buffer>,
+    ) {
+        let (k, c) = (self.k, self.config);
+        let (dim, kv, hidden_width, tokens) = (c.model_dim, c.kv_dim(), c.mlp_hidden(), rows.inputs.len());
+        let sides = |inputs, outputs| Linear { tokens, inputs, outputs };
+
+        // MLP: x += W' relu(fc(norm(x)))^2
+        let squared = k.relu_squared(&kept.hidden);
+        k.linear_grad_w(sides(hidden_width, dim), grad, &squared, &mut grads.mlp_proj);
+        let mut grad_hidden = squared;
+        k.linear_grad_x(sides(hidden_width, dim), grad, &w.mlp_proj, Store::Replace, &mut grad_hidden);
+        k.relu_squared_grad(&kept.hidden, &mut grad_hidden);
+        let normed = k.rms_norm(&kept.attended, dim);
+        k.linear_grad_w(sides(dim, hidden_width), &grad_hidden, &normed, &mut grads.fc);
+        let mut grad_normed = normed;
+        k.linear_grad_x(sides(dim, hidden_width), &grad_hidden, &w.fc, Store::Replace, &mut grad_normed);
+        k.rms_norm_grad(&kept.attended, &grad_normed, dim, grad);
+        drop((grad_hidden, grad_normed));
+
+        // Attention: x += W' attend(norm(x))
+        k.linear_grad_w(sides(dim, dim), grad, &kept.mixed, &mut grads.attn_proj);
+        let mut grad_mixed = k.zeros(tokens * dim);
+        k.linear_grad_x(sides(dim, dim), grad, &w.attn_proj, Store::Replace, &mut grad_mixed);
+        let heads = self.heads(rows, 0);
+        let (prepare_q, prepare_k) = (self.prepare_q(w, heads), self.prepare_k(heads));
+        let (q, key) = (k.prepare(&kept.q, prepare_q), k.prepare(&kept.k, prepare_k));
+        let [grad_q, grad_k, grad_v] =
+            k.attention_grad(heads, [&q, &key, &kept.v], [&kept.mixed, &kept.log_sum], &grad_mixed);
+        let (mut grad_query, mut grad_key) = (q, key);
+        k.prepare_grad(&kept.q, prepare_q, &grad_q, &mut grad_query, Some(&mut grads.q_gain));
+        k.prepare_grad(&kept.k, prepare_k, &grad_k, &mut grad_key, None);
+        drop((grad_q, grad_k));
+
+        let x = k.mix(&kept.x, x0, &w.resid_mix);
+        let normed = k.rms_norm(&x, dim);
+        k.linear_grad_w(sides(dim, dim), &grad_query, &normed, &mut grads.c_q);
+        k.linear_grad_w(sides(dim, kv), &grad_key, &normed, &mut grads.c_k);
+        k.linear_grad_w(sides(dim, kv), &grad_v, &normed, &mut grads.c_v);
+        let mut grad_normed = grad_mixed;
+        k.linear_grad_x(sides(dim, dim), &grad_query, &w.c_q, Store::Replace, &mut grad_normed);
+        k.linear_grad_x(sides(dim, kv), &grad_key, &w.c_k, Store::Add, &mut grad_normed);
+        k.linear_grad_x(sides(dim, kv), &grad_v, &w.c_v, Store::Add, &mut grad_normed);
+        k.rms_norm_grad(&x, &grad_normed, dim, grad);
+        k.mix_grad(&kept.x, x0, &w.resid_mix, grad, grad_x0, &mut grads.resid_mix);
+    }
+}

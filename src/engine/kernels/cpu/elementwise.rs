@@ -1,0 +1,180 @@
+//! Operations that look at each activation once.
+
+use super::exponential::exp;
+use super::vectorised;
+
+pub(super) fn add(x: &[f32], sum: &mut [f32]) {
+    vectorised(
+        #[inline(always)]
+        || sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x),
+    );
+}
+
+/// `x += weights * y` by channel.
+pub(super) fn add_scaled(y: &[f32], weights: &[f32], x: &mut [f32]) {
+    vectorised(
+        #[inline(always)]
+        || {
+            for (x, y) in x.chunks_exact_mut(weights.len()).zip(y.chunks_exact(weights.len())) {
+                x.iter_mut().zip(y).zip(weights).for_each(|((x, y), w)| *x += w * y);
+            }
+        },
+    );
+}
+
+/// Replaces `grad_y`, adds to `grad_weights`.
+pub(super) fn add_scaled_grad(
+    y: &[f32],
+    weights: &[f32],
+    grad_x: &[f32],
+    grad_y: &mut [f32],
+    grad_weights: &mut [f32],
+) {
+    let width = weights.len();
+    vectorised(
+        #[inline(always)]
+        || {
+            let rows = y.chunks_exact(width).zip(grad_x.chunks_exact(width));
+            for ((y, grad_x), grad_y) in rows.zip(grad_y.chunks_exact_mut(width)) {
+                for i in 0..width {
+                    grad_y[i] = weights[i] * grad_x[i];
+                    grad_weights[i] += y[i] * grad_x[i];
+                }
+            }
+        },
+    );
+}
+
+pub(super) fn mix(x: &[f32], x0: &[f32], mix: &[f32]) -> Vec<f32> {
+    let width = mix.len() / 2;
+    let (keep, from_input) = mix.split_at(width);
+    let mut y = vec![0.0; x.len()];
+    vectorised(
+        #[inline(always)]
+        || {
+            let rows = x.chunks_exact(width).zip(x0.chunks_exact(width));
+            for ((x, x0), y) in rows.zip(y.chunks_exact_mut(width)) {
+                for i in 0..width {
+                    y[i] = keep[i] * x[i] + from_input[i] * x0[i];
+                }
+            }
+        },
+    );
+    y
+}
+
+/// Turns `grad` into the gradient of `x`, adds to the others.
+pub(super) fn mix_grad(
+    x: &[f32],
+    x0: &[f32],
+    mix: &[f32],
+    grad: &mut [f32],
+    grad_x0: &mut [f32],
+    grad_mix: &mut [f32],
+) {
+    let width = mix.len() / 2;
+    let ((keep, from_input), (grad_keep, grad_from)) = (mix.split_at(width), grad_mix.split_at_mut(width));
+    vectorised(
+        #[inline(always)]
+        || {
+            let rows = x.chunks_exact(width).zip(x0.chunks_exact(width));
+            let grads = grad.chunks_exact_mut(width).zip(grad_x0.chunks_exact_mut(width));
+            for ((x, x0), (grad, grad_x0)) in rows.zip(grads) {
+                for i in 0..width {
+                    grad_keep[i] += grad[i] * x[i];
+                    grad_from[i] += grad[i] * x0[i];
+                    grad_x0[i] += from_input[i] * grad[i];
+                    grad[i] *= keep[i];
+                }
+            }
+        },
+    );
+}
+
+/// `sigmoid(gate)`.
+fn sigmoid(gate: &[f32]) -> Vec<f32> {
+    gate.iter().map(|&gate| 1.0 / (1.0 + exp(-gate))).collect()
+}
+
+pub(super) fn smear(a: &[f32], gate: &[f32], seq_len: usize) -> Vec<f32> {
+    let (width, gate) = (gate.len(), sigmoid(gate));
+    let mut y = vec![0.0; a.len()];
+    vectorised(
+        #[inline(always)]
+        || {
+            for (a, y) in a.chunks_exact(seq_len * width).zip(y.chunks_exact_mut(seq_len * width)) {
+                for (y, a) in y.chunks_exact_mut(width).zip(a.chunks_exact(width)) {
+                    (0..width).for_each(|i| y[i] = (1.0 - gate[i]) * a[i]);
+                }
+                for (y, before) in y.chunks_exact_mut(width).skip(1).zip(a.chunks_exact(width)) {
+                    (0..width).for_each(|i| y[i] += gate[i] * before[i]);
+                }
+            }
+        },
+    );
+    y
+}
+
+/// Adds to `grad_a` and `grad_gate`.
+pub(super) fn smear_grad(
+    a: &[f32],
+    gate: &[f32],
+    seq_len: usize,
+    grad_y: &[f32],
+    grad_a: &mut [f32],
+    grad_gate: &mut [f32],
+) {
+    let (width, gate) = (gate.len(), sigmoid(gate));
+    let mut grad_sigmoid = vec![0.0f32; width];
+    vectorised(
+        #[inline(always)]
+        || {
+            let row = seq_len * width;
+            for ((a, grad_y), grad_a) in
+                a.chunks_exact(row).zip(grad_y.chunks_exact(row)).zip(grad_a.chunks_exact_mut(row))
+            {
+                for ((a, grad_y), grad_a) in
+                    a.chunks_exact(width).zip(grad_y.chunks_exact(width)).zip(grad_a.chunks_exact_mut(width))
+                {
+                    for i in 0..width {
+                        grad_a[i] += (1.0 - gate[i]) * grad_y[i];
+                        grad_sigmoid[i] -= a[i] * grad_y[i];
+                    }
+                }
+                for ((before, grad_y), grad_a) in
+                    a.chunks_exact(width).zip(grad_y.chunks_exact(width).skip(1)).zip(grad_a.chunks_exact_mut(width))
+                {
+                    for i in 0..width {
+                        grad_a[i] += gate[i] * grad_y[i];
+                        grad_sigmoid[i] += before[i] * grad_y[i];
+                    }
+                }
+            }
+        },
+    );
+    for ((grad, sum), gate) in grad_gate.iter_mut().zip(grad_sigmoid).zip(gate) {
+        *grad += sum * gate * (1.0 - gate);
+    }
+}
+
+pub(super) fn relu_squared(x: &[f32]) -> Vec<f32> {
+    let mut y = vec![0.0; x.len()];
+    vectorised(
+        #[inline(always)]
+        || {
+            for (y, x) in y.iter_mut().zip(x) {
+                let positive = x.max(0.0);
+                *y = positive * positive;
+            }
+        },
+    );
+    y
+}
+
+/// Turns the gradient of the square into that of its argument.
+pub(super) fn relu_squared_grad(x: &[f32], grad: &mut [f32]) {
+    vectorised(
+        #[inline(always)]
+        || grad.iter_mut().zip(x).for_each(|(grad, x)| *grad *= 2.0 * x.max(0.0)),
+    );
+}

@@ -1,0 +1,101 @@
+//! Softcapped logits and cross-entropy, some tokens at a time, so that the logits of a whole batch never exist.
+
+use super::exponential::{exp, tanh};
+use super::matmul::{product, rows, rows_mut};
+use super::vectorised;
+use crate::engine::kernels::traits::{Linear, Store};
+use crate::engine::lanes;
+
+/// Tokens whose logits exist at once.
+const TOKENS: usize = 128;
+
+/// `z = cap * tanh(x W^T / cap)`.
+fn capped(sides: Linear, x: &[f32], head: &[f32], cap: f32, z: &mut [f32]) {
+    let tokens = x.len() / sides.inputs;
+    let (x, head) = (rows(x, tokens, sides.inputs), rows(head, sides.outputs, sides.inputs));
+    product(x, head.transpose(), Store::Replace, 1.0 / cap, rows_mut(z, tokens, sides.outputs));
+    vectorised(
+        #[inline(always)]
+        || z.iter_mut().for_each(|z| *z = cap * tanh(*z)),
+    );
+}
+
+pub(super) fn logits(sides: Linear, x: &[f32], head: &[f32], cap: f32) -> Vec<f32> {
+    let mut z = vec![0.0; sides.tokens * sides.outputs];
+    capped(sides, x, head, cap, &mut z);
+    z
+}
+
+/// Turns a token's logits into `e^(z - max)`; returns its likelihood's negative logarithm and their sum.
+#[inline(always)]
+fn exponentials(z: &mut [f32], target: u16) -> (f32, f32) {
+    let (largest, aimed) = (lanes::max(z), z[usize::from(target)]);
+    z.iter_mut().for_each(|z| *z = exp(*z - largest));
+    let sum = lanes::sum(z);
+    ((f64::from(largest) - f64::from(aimed) + libm::log(f64::from(sum))) as f32, sum)
+}
+
+pub(super) fn nll(sides: Linear, x: &[f32], head: &[f32], cap: f32, targets: &[u16]) -> Vec<f32> {
+    let vocab = sides.outputs;
+    let mut nll = Vec::with_capacity(targets.len());
+    let mut z = vec![0.0; TOKENS.min(sides.tokens) * vocab];
+    for (x, targets) in x.chunks(TOKENS * sides.inputs).zip(targets.chunks(TOKENS)) {
+        let z = &mut z[..targets.len() * vocab];
+        capped(sides, x, head, cap, z);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (z, &target) in z.chunks_exact_mut(vocab).zip(targets) {
+                    nll.push(exponentials(z, target).0);
+                }
+            },
+        );
+    }
+    nll
+}
+
+#[allow(clippy::too_many_arguments)]
+pub(super) fn nll_grad(
+    sides: Linear,
+    x: &[f32],
+    head: &[f32],
+    cap: f32,
+    targets: &[u16],
+    weight: f32,
+    grad_x: &mut [f32],
+    grad_head: &mut [f32],
+) -> Vec<f32> {
+    let (vocab, width) = (sides.outputs, sides.inputs);
+    let mut nll = Vec::with_capacity(targets.len());
+    let mut logits = vec![0.0; TOKENS.min(sides.tokens) * vocab];
+    let mut slopes = vec![0.0; vocab];
+    let chunks = x.chunks(TOKENS * width).zip(grad_x.chunks_mut(TOKENS * width)).zip(targets.chunks(TOKENS));
+    for ((x, grad_x), targets) in chunks {
+        let z = &mut logits[..targets.len() * vocab];
+        capped(sides, x, head, cap, z);
+        vectorised(
+            #[inline(always)]
+            || {
+                for (z, &target) in z.chunks_exact_mut(vocab).zip(targets) {
+                    // d(cap * tanh(u / cap)) / du = 1 - (z / cap)^2.
+                    for (slope, z) in slopes.iter_mut().zip(z.iter()) {
+                        let share = z / cap;
+                        *slope = weight * (1.0 - share * share);
+                    }
+                    let (value, sum) = exponentials(z, target);
+                    nll.push(value);
+                    let inverse = 1.0 / sum;
+                    z.iter_mut().for_each(|z| *z *= inverse);
+                    z[usize::from(target)] -= 1.0;
+                    z.iter_mut().zip(&slopes).for_each(|(z, slope)| *z *= slope);
+                }
+            },
+        );
+        let grad = rows(z, targets.len(), vocab);
+        let head = rows(head, vocab, width);
+        product(grad, head, Store::Replace, 1.0, rows_mut(grad_x, targets.len(), width));
+        let x = rows(x, targets.len(), width);
+        product(grad.transpose(), x, Store::Add, 1.0, rows_mut(grad_head, vocab, width));
+    }
+    nll
+}

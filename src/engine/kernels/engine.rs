@@ -1,0 +1,143 @@
+//! The engine's two duties over the kernels.
+
+use rayon::prelude::*;
+
+use super::cpu::CpuKernels;
+use super::fold::{fold, unfold};
+use super::forward::{Forward, Rows};
+use super::network::Network;
+use super::traits::{Kernels, Linear};
+use crate::data::TokenBatch;
+use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Scorer, Window, check};
+use crate::model::{ModelConfig, Params, RopeTables, fake_quantise};
+
+/// Tokens a recorded forward pass handles at once.
+///
+/// A micro-batch is cut into groups of whole rows of about this many tokens, whatever the number of threads:
+/// the groups, and the order their gradients are added in, are part of the result.
+const GROUP_TOKENS: usize = 1024;
+
+/// The kernels engine on the CPU.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelsEngine;
+
+impl Engine for KernelsEngine {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Kernels
+    }
+
+    fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {
+        check::model(config, weights)?;
+        let network = Network::upload(&CpuKernels, config, &fold(weights))?;
+        Ok(Box::new(KernelsScorer { kernels: CpuKernels, config: config.clone(), network }))
+    }
+
+    fn loss_and_gradients(
+        &self,
+        config: &ModelConfig,
+        weights: &Params,
+        batch: &TokenBatch,
+        fake_quant: FakeQuant,
+    ) -> Result<LossAndGradients, EngineError> {
+        check::model(config, weights)?;
+        check::batch(config, batch)?;
+        // Straight through: the gradient at the rounded weights is taken as the gradient of the weights.
+        let rounded;
+        let weights = match fake_quant {
+            FakeQuant::Off => weights,
+            FakeQuant::On => {
+                rounded = fake_quantise(weights);
+                &rounded
+            }
+        };
+        let k = &CpuKernels;
+        let network = Network::upload(k, config, &fold(weights))?;
+        let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
+        let forward = Forward { k, config, network: &network, tables: &tables };
+
+        let group = (GROUP_TOKENS / batch.seq_len).max(1) * batch.seq_len;
+        let groups: Vec<_> = batch.inputs.chunks(group).zip(batch.targets.chunks(group)).collect();
+        let weight = 1.0 / batch.inputs.len() as f32;
+        let run = |&(inputs, targets): &(&[u16], &[u16])| {
+            let rows = Rows { inputs, seq_len: batch.seq_len };
+            let mut grads = Network::zeros(k, config);
+            let nll = forward.backward(rows, targets, weight, forward.record(rows), &mut grads);
+            (k.download(nll), grads.download(k, config))
+        };
+        let mut nll = 0.0f64;
+        let mut total: Option<Params> = None;
+        // As many groups at a time as there are threads, so that no more gradients exist than are being made.
+        for wave in groups.chunks(rayon::current_num_threads()) {
+            for (values, gradients) in wave.par_iter().map(run).collect::<Vec<_>>() {
+                nll += values.into_iter().map(f64::from).sum::<f64>();
+                match &mut total {
+                    None => total = Some(gradients),
+                    Some(total) => add(total, &gradients),
+                }
+            }
+        }
+        let mut gradients = total.unwrap_or_default();
+        unfold(weights, &mut gradients);
+        Ok(LossAndGradients { loss: (nll / batch.inputs.len() as f64) as f32, gradients })
+    }
+}
+
+fn add(total: &mut Params, gradients: &Params) {
+    let pairs: Vec<_> = total.iter_mut().zip(gradients.iter()).collect();
+    pairs.into_par_iter().for_each(|((_, sum), (_, gradient))| {
+        sum.data_mut().iter_mut().zip(gradient.data()).for_each(|(sum, gradient)| *sum += gradient);
+    });
+}
+
+/// Folded weights ready to score with.
+struct KernelsScorer<K: Kernels> {
+    kernels: K,
+    config: ModelConfig,
+    network: Network<K::Buffer>,
+}
+
+impl<K: Kernels> KernelsScorer<K> {
+    /// Likelihoods of a window's targets from its first scored one on.
+    fn window(&self, window: &Window<'_>, tables: &K::Tables) -> Vec<f32> {
+        let (inputs, targets) = (&window.tokens[..window.tokens.len() - 1], &window.tokens[1..]);
+        let targets = targets.get(window.first_scored..).unwrap_or_default();
+        if targets.is_empty() {
+            return Vec::new();
+        }
+        let x = self.forward(tables).score(Rows { inputs, seq_len: inputs.len() }, window.first_scored);
+        let (sides, cap) = (self.head_sides(targets.len()), self.config.logit_softcap as f32);
+        self.kernels.download(self.kernels.nll(sides, &x, self.network.head(), cap, targets))
+    }
+
+    fn forward<'a>(&'a self, tables: &'a K::Tables) -> Forward<'a, K> {
+        Forward { k: &self.kernels, config: &self.config, network: &self.network, tables }
+    }
+
+    fn tables(&self, positions: usize) -> K::Tables {
+        self.kernels.rope_tables(&RopeTables::new(&self.config, positions))
+    }
+
+    fn head_sides(&self, tokens: usize) -> Linear {
+        Linear { tokens, inputs: self.config.model_dim, outputs: self.config.vocab_size }
+    }
+}
+
+impl<K: Kernels> Scorer for KernelsScorer<K> {
+    fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
+        windows.iter().try_for_each(|window| check::window(&self.config, window))?;
+        let tables = self.tables(windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0));
+        Ok(windows.par_iter().map(|window| self.window(window, &tables)).collect())
+    }
+
+    fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
+        if inputs.is_empty() {
+            return Err(EngineError::Window { tokens: 0 });
+        }
+        check::tokens(&self.config, inputs)?;
+        let tables = self.tables(inputs.len());
+        let x = self.forward(&tables).score(Rows { inputs, seq_len: inputs.len() }, 0);
+        let cap = self.config.logit_softcap as f32;
+        let logits = self.kernels.logits(self.head_sides(inputs.len()), &x, self.network.head(), cap);
+        Ok(self.kernels.download(logits))
+    }
+}

@@ -1,0 +1,64 @@
+//! Scales folded into the matrices they follow.
+//!
+//! A branch ends in `scale * (x W^T)` by channel, which is `x (diag(scale) W)^T`. Folding once per call saves a
+//! pass over the activations per branch, and the product can be added straight to the residual. Backwards, with
+//! `G` the gradient of the folded matrix: `dW = diag(scale) G` and `dscale[c] = sum_k W[c, k] G[c, k]`, so the
+//! branch's output need not be kept either.
+
+use crate::model::{HostTensor, Params};
+
+/// A scale, the matrix it is folded into.
+fn pairs(params: &Params) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    if params.get("bigram.scale").is_some() {
+        let projected = params.get("bigram.proj.weight").is_some();
+        let matrix = if projected { "bigram.proj.weight" } else { "bigram.embed.weight" };
+        pairs.push(("bigram.scale".to_string(), matrix.to_string()));
+    }
+    for (name, _) in params.iter() {
+        if let Some(block) = name.strip_suffix("attn_scale") {
+            pairs.push((name.to_string(), format!("{block}attn.proj.weight")));
+        } else if let Some(block) = name.strip_suffix("mlp_scale") {
+            pairs.push((name.to_string(), format!("{block}mlp.proj.weight")));
+        }
+    }
+    pairs
+}
+
+/// Rows of a matrix with the factor of each; a scalar scale is every row's.
+fn rows<'a>(matrix: &'a mut HostTensor, scale: &'a [f32]) -> impl Iterator<Item = (&'a mut [f32], f32)> {
+    let columns = matrix.matrix_sides().map_or(1, |(_, columns)| columns).max(1);
+    matrix.data_mut().chunks_mut(columns).zip(scale.iter().copied().cycle())
+}
+
+/// Weights as the kernels see them.
+pub(super) fn fold(weights: &Params) -> Params {
+    let mut folded = weights.clone();
+    for (scale, matrix) in pairs(weights) {
+        if let (Some(scale), Some(matrix)) = (weights.get(&scale), folded.get_mut(&matrix)) {
+            rows(matrix, scale.data()).for_each(|(row, scale)| row.iter_mut().for_each(|value| *value *= scale));
+        }
+    }
+    folded
+}
+
+/// Gradients of the weights from those of the folded weights, in place.
+pub(super) fn unfold(weights: &Params, gradients: &mut Params) {
+    for (scale, matrix) in pairs(weights) {
+        let (Some(scale_values), Some(values)) = (weights.get(&scale), weights.get(&matrix)) else { continue };
+        let Some(gradient) = gradients.get_mut(&matrix) else { continue };
+        let mut scale_gradient = vec![0.0f64; scale_values.len()];
+        let columns = values.matrix_sides().map_or(1, |(_, columns)| columns).max(1);
+        let factors = rows(gradient, scale_values.data()).zip(values.data().chunks(columns));
+        for (i, ((gradient, factor), row)) in factors.enumerate() {
+            let dot: f64 = gradient.iter().zip(row).map(|(&g, &w)| f64::from(g) * f64::from(w)).sum();
+            if let Some(sum) = scale_gradient.get_mut(i % scale_values.len().max(1)) {
+                *sum += dot;
+            }
+            gradient.iter_mut().for_each(|value| *value *= factor);
+        }
+        if let Some(tensor) = gradients.get_mut(&scale) {
+            tensor.data_mut().iter_mut().zip(scale_gradient).for_each(|(slot, sum)| *slot = sum as f32);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The parameters, or their gradients, on a device.
+
+use super::traits::Kernels;
+use crate::model::{HostTensor, LayoutMismatch, ModelConfig, Params, layout};
+
+/// The bigram table and its projection, absent when the table is as wide as the model.
+pub(super) struct Bigram<B> {
+    /// Unused: folded into the projection or the table.
+    scale: B,
+    pub table: B,
+    pub projection: Option<B>,
+}
+
+/// One block's parameters. The two channel scales are folded into the projections.
+pub(super) struct Block<B> {
+    attn_scale: B,
+    mlp_scale: B,
+    pub resid_mix: B,
+    pub q_gain: B,
+    pub c_q: B,
+    pub c_k: B,
+    pub c_v: B,
+    pub attn_proj: B,
+    pub fc: B,
+    pub mlp_proj: B,
+}
+
+/// All parameters in state-dict order.
+pub(super) struct Network<B> {
+    pub skip_weights: B,
+    pub tok_emb: B,
+    pub bigram: Option<Bigram<B>>,
+    pub smear_gate: B,
+    pub blocks: Vec<Block<B>>,
+    pub lm_head: Option<B>,
+}
+
+impl<B> Network<B> {
+    /// Uploads folded weights.
+    pub fn upload<K: Kernels<Buffer = B>>(
+        k: &K,
+        config: &ModelConfig,
+        params: &Params,
+    ) -> Result<Self, LayoutMismatch> {
+        params.check_layout(config)?;
+        let mut tensors = params.iter();
+        Ok(Self::build(config, &mut || k.upload(tensors.next().map_or(&[], |(_, tensor)| tensor.data()))))
+    }
+
+    /// Zeros of the same shapes, to add gradients to.
+    pub fn zeros<K: Kernels<Buffer = B>>(k: &K, config: &ModelConfig) -> Self {
+        let mut specs = layout(config).into_iter();
+        Self::build(config, &mut || k.zeros(specs.next().map_or(0, |spec| spec.shape.iter().product())))
+    }
+
+    fn build(config: &ModelConfig, next: &mut impl FnMut() -> B) -> Self {
+        Network {
+            skip_weights: next(),
+            tok_emb: next(),
+            bigram: config.has_bigram().then(|| Bigram {
+                scale: next(),
+                table: next(),
+                projection: config.has_bigram_projection().then(&mut *next),
+            }),
+            smear_gate: next(),
+            blocks: (0..config.num_layers)
+                .map(|_| Block {
+                    attn_scale: next(),
+                    mlp_scale: next(),
+                    resid_mix: next(),
+                    q_gain: next(),
+                    c_q: next(),
+                    c_k: next(),
+                    c_v: next(),
+                    attn_proj: next(),
+                    fc: next(),
+                    mlp_proj: next(),
+                })
+                .collect(),
+            lm_head: (!config.tie_embeddings).then(&mut *next),
+        }
+    }
+
+    /// Downloads everything in state-dict order.
+    pub fn download<K: Kernels<Buffer = B>>(self, k: &K, config: &ModelConfig) -> Params {
+        let mut buffers = vec![self.skip_weights, self.tok_emb];
+        if let Some(bigram) = self.bigram {
+            buffers.extend([bigram.scale, bigram.table].into_iter().chain(bigram.projection));
+        }
+        buffers.push(self.smear_gate);
+        for b in self.blocks {
+            buffers.extend([b.attn_scale, b.mlp_scale, b.resid_mix, b.q_gain, b.c_q, b.c_k, b.c_v, b.attn_proj]);
+            buffers.extend([b.fc, b.mlp_proj]);
+        }
+        buffers.extend(self.lm_head);
+        let named = layout(config).into_iter().zip(buffers);
+        let entry = |(spec, buffer): (crate::model::ParamSpec, B)| {
+            Some((spec.name, HostTensor::new(spec.shape, k.download(buffer))?))
+        };
+        Params::from_entries(named.filter_map(entry).collect())
+    }
+
+    /// The output head: the embedding table when tied.
+    pub fn head(&self) -> &B {
+        self.lm_head.as_ref().unwrap_or(&self.tok_emb)
+    }
+
+    /// The output head, for adding a gradient.
+    pub fn head_mut(&mut self) -> &mut B {
+        self.lm_head.as_mut().unwrap_or(&mut self.tok_emb)
+    }
+}

@@ -1,0 +1,208 @@
+//! What a device must be able to do.
+
+/// Whether a result replaces what was there or is added to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Store {
+    Replace,
+    Add,
+}
+
+/// Sides of a linear layer applied to some tokens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Linear {
+    pub tokens: usize,
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+/// One row of a small matrix of channel weights.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ChannelRow {
+    pub row: usize,
+    pub width: usize,
+}
+
+impl ChannelRow {
+    /// Where it lies in the matrix.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.row * self.width..(self.row + 1) * self.width
+    }
+}
+
+/// Heads laid side by side in a row of activations.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heads {
+    /// Tokens in a row of the batch; positions count from 0 in each.
+    pub seq_len: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key/value heads; query head `h` reads `h / (heads / kv_heads)`.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub width: usize,
+    /// Queries begin at this position of every row; the ones before it are not computed.
+    pub first_query: usize,
+}
+
+impl Heads {
+    /// Queries in a row.
+    pub fn queries(&self) -> usize {
+        self.seq_len - self.first_query
+    }
+}
+
+/// Operations of the network on a device's buffers of single-precision values.
+///
+/// Activations are row-major `[tokens, width]`, rows of a batch one after another; weights are `[out, in]`.
+/// `grad_*` arguments are added to unless said otherwise.
+pub(super) trait Kernels: Send + Sync {
+    /// Values on the device.
+    type Buffer: Send + Sync;
+    /// What attention leaves for its backward pass.
+    type Tables: Send + Sync;
+
+    fn zeros(&self, len: usize) -> Self::Buffer;
+    fn upload(&self, values: &[f32]) -> Self::Buffer;
+    fn download(&self, buffer: Self::Buffer) -> Vec<f32>;
+    /// Cosines and sines of every position.
+    fn rope_tables(&self, tables: &crate::model::RopeTables) -> Self::Tables;
+
+    /// The last `len` values of a buffer, as one of their own.
+    fn tail(&self, x: &Self::Buffer, len: usize) -> Self::Buffer;
+    /// A copy.
+    fn copy(&self, x: &Self::Buffer) -> Self::Buffer;
+    /// `sum += x`.
+    fn add(&self, x: &Self::Buffer, sum: &mut Self::Buffer);
+
+    /// Rows `ids` of a table.
+    fn gather(&self, table: &Self::Buffer, ids: &[usize], width: usize) -> Self::Buffer;
+    /// Adds each row of `grad` to the row of the table it came from.
+    fn scatter(&self, grad: &Self::Buffer, ids: &[usize], width: usize, grad_table: &mut Self::Buffer);
+
+    /// `y (+)= x W^T`.
+    fn linear(&self, sides: Linear, x: &Self::Buffer, w: &Self::Buffer, store: Store, y: &mut Self::Buffer);
+    /// `grad_x (+)= grad_y W`.
+    fn linear_grad_x(
+        &self,
+        s: Linear,
+        grad_y: &Self::Buffer,
+        w: &Self::Buffer,
+        store: Store,
+        grad_x: &mut Self::Buffer,
+    );
+    /// `grad_w += grad_y^T x`.
+    fn linear_grad_w(&self, sides: Linear, grad_y: &Self::Buffer, x: &Self::Buffer, grad_w: &mut Self::Buffer);
+
+    /// `x / sqrt(mean(x^2) + eps)` over rows of `width`.
+    fn rms_norm(&self, x: &Self::Buffer, width: usize) -> Self::Buffer;
+    fn rms_norm_grad(&self, x: &Self::Buffer, grad_y: &Self::Buffer, width: usize, grad_x: &mut Self::Buffer);
+
+    /// `(1 - g) a[t] + g a[t - 1]`, `g = sigmoid(gate)`, nothing before position 0.
+    fn smear(&self, a: &Self::Buffer, gate: &Self::Buffer, seq_len: usize) -> Self::Buffer;
+    fn smear_grad(
+        &self,
+        a: &Self::Buffer,
+        gate: &Self::Buffer,
+        seq_len: usize,
+        grad_y: &Self::Buffer,
+        grad_a: &mut Self::Buffer,
+        grad_gate: &mut Self::Buffer,
+    );
+
+    /// `mix[0] * x + mix[1] * x0` by channel.
+    fn mix(&self, x: &Self::Buffer, x0: &Self::Buffer, mix: &Self::Buffer) -> Self::Buffer;
+    /// Turns `grad`, the gradient of the mixture, into that of `x` in place.
+    fn mix_grad(
+        &self,
+        x: &Self::Buffer,
+        x0: &Self::Buffer,
+        mix: &Self::Buffer,
+        grad: &mut Self::Buffer,
+        grad_x0: &mut Self::Buffer,
+        grad_mix: &mut Self::Buffer,
+    );
+
+    /// `x += weights[row] * skip` by channel.
+    fn add_skip(&self, skip: &Self::Buffer, weights: &Self::Buffer, row: ChannelRow, x: &mut Self::Buffer);
+    /// Replaces `grad_skip`, adds to `grad_weights`.
+    fn add_skip_grad(
+        &self,
+        skip: &Self::Buffer,
+        weights: &Self::Buffer,
+        row: ChannelRow,
+        grad_x: &Self::Buffer,
+        grad_skip: &mut Self::Buffer,
+        grad_weights: &mut Self::Buffer,
+    );
+
+    /// Normalises each head, rotates it by its position and multiplies it by its gain, where there is one.
+    ///
+    /// `first` is the position of the first token of each row of `rows` tokens.
+    fn prepare(&self, x: &Self::Buffer, shape: Prepare<'_, Self>) -> Self::Buffer;
+    /// Replaces `grad_x`, adds to `grad_gain`.
+    fn prepare_grad(
+        &self,
+        x: &Self::Buffer,
+        shape: Prepare<'_, Self>,
+        grad_y: &Self::Buffer,
+        grad_x: &mut Self::Buffer,
+        grad_gain: Option<&mut Self::Buffer>,
+    );
+
+    /// Causal attention; also the logarithm of each query's softmax denominator, `[tokens, heads]`.
+    fn attention(&self, heads: Heads, qkv: [&Self::Buffer; 3]) -> (Self::Buffer, Self::Buffer);
+    /// Gradients of queries, keys and values, given outputs `[mixed, log_sum]` and the gradient of `mixed`.
+    fn attention_grad(
+        &self,
+        heads: Heads,
+        qkv: [&Self::Buffer; 3],
+        outputs: [&Self::Buffer; 2],
+        grad: &Self::Buffer,
+    ) -> [Self::Buffer; 3];
+
+    /// `relu(x)^2`.
+    fn relu_squared(&self, x: &Self::Buffer) -> Self::Buffer;
+    /// Turns `grad`, the gradient of the square, into that of `x` in place.
+    fn relu_squared_grad(&self, x: &Self::Buffer, grad: &mut Self::Buffer);
+
+    /// Softcapped logits `[tokens, outputs]`.
+    fn logits(&self, sides: Linear, x: &Self::Buffer, head: &Self::Buffer, cap: f32) -> Self::Buffer;
+    /// Negative log-likelihood of each target.
+    fn nll(&self, sides: Linear, x: &Self::Buffer, head: &Self::Buffer, cap: f32, targets: &[u16]) -> Self::Buffer;
+    /// [`Kernels::nll`], and the gradients of `weight` times their sum: replaces `grad_x`, adds to `grad_head`.
+    #[allow(clippy::too_many_arguments)]
+    fn nll_grad(
+        &self,
+        sides: Linear,
+        x: &Self::Buffer,
+        head: &Self::Buffer,
+        cap: f32,
+        targets: &[u16],
+        weight: f32,
+        grad_x: &mut Self::Buffer,
+        grad_head: &mut Self::Buffer,
+    ) -> Self::Buffer;
+}
+
+/// How heads are prepared.
+pub(super) struct Prepare<'a, K: Kernels + ?Sized> {
+    /// Heads side by side in a row of activations.
+    pub heads: usize,
+    /// Width of a head.
+    pub width: usize,
+    /// Tokens of each row of the batch that are present.
+    pub tokens_per_row: usize,
+    /// Position of the first of them.
+    pub first: usize,
+    /// One factor a head.
+    pub gain: Option<&'a K::Buffer>,
+    pub tables: &'a K::Tables,
+}
+
+impl<K: Kernels + ?Sized> Clone for Prepare<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Kernels + ?Sized> Copy for Prepare<'_, K> {}

@@ -1,22 +1,39 @@
 //! Token shards, the tokenizer and the training loader.
 //!
 //! [`Dataset`] finds the files a manifest names, [`Loader`] cuts training batches off the shards
-//! as the challenge does, [`ByteTable`] says how many bytes of text each token stands for.
+//! as the challenge does, [`Tokenizer`] reads SentencePiece models, [`ByteTable`] says how many
+//! bytes of text each token stands for.
 
 mod batch;
 mod byte_table;
+mod charsmap;
 mod dataset;
+mod decode;
+mod documents;
+mod encode;
+mod entropy;
 mod file_pattern;
 mod geometry;
 mod loader;
+mod normalize;
+mod sentencepiece;
 mod shard;
+mod tokenize;
 
 pub use batch::TokenBatch;
 pub use byte_table::{ByteTable, TokenBytes};
+pub use charsmap::{Charsmap, CharsmapFault};
 pub use dataset::{DataFile, DataGap, DataRole, Dataset, DigestCheck, IncompleteData, Inspection, Wanted};
+pub use documents::{DocumentError, Documents, Separator};
+pub use encode::EncodeError;
+pub use entropy::{byte_unigram_entropy, token_unigram_entropy, unigram_bounds};
 pub use geometry::{BatchGeometry, GeometryError};
 pub use loader::{Loader, LoaderError, LoaderPosition};
+pub use sentencepiece::{
+    LEADING_MARKER, ModelType, NormalizerSpec, Piece, PieceKind, Tokenizer, TokenizerError, TokenizerFault,
+};
 pub use shard::{
     MAX_SHARD_TOKENS, SHARD_HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION, Shard, ShardError, ShardFault, WriteShardError,
     check_vocabulary, decode_shard, write_shard,
 };
+pub use tokenize::{BEGIN_ID, DEFAULT_SHARD_TOKENS, ShardLayout, TokenizeError, TokenizeSummary, tokenize_documents};

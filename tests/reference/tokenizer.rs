@@ -1,1 +1,136 @@
-//! Reference numbers: the byte table.
+//! Reference numbers: the byte table and the ids of the SentencePiece library.
+//!
+//! The shipped folder describes `fixtures/smoke/tokenizer.model`; an extra folder describes the model named by
+//! `GOLF_TOKENIZER`. `GOLF_SAMPLE_DIR` names a folder with FineWeb shards made with that same model.
+
+use std::path::{Path, PathBuf};
+
+use golf_harness::data::{Documents, Separator, Shard, ShardLayout, Tokenizer, tokenize_documents};
+use serde_json::Value;
+
+use crate::support::reference_folders;
+
+fn fixture(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/smoke").join(path)
+}
+
+/// The tokenizer named by `GOLF_TOKENIZER`.
+fn extra_tokenizer() -> Tokenizer {
+    let path = std::env::var_os("GOLF_TOKENIZER").expect("an extra reference folder needs GOLF_TOKENIZER as well");
+    Tokenizer::read(Path::new(&path)).unwrap().0
+}
+
+/// Each reference folder with its tokenizer.
+fn folders() -> Vec<(PathBuf, Tokenizer)> {
+    let shipped = Tokenizer::read(&fixture("tokenizer.model")).unwrap().0;
+    let mut folders = reference_folders().into_iter();
+    let first = folders.next().map(|folder| (folder, shipped));
+    first.into_iter().chain(folders.map(|folder| (folder, extra_tokenizer()))).collect()
+}
+
+fn json(path: &Path) -> Option<Value> {
+    std::fs::read(path).ok().map(|bytes| serde_json::from_slice(&bytes).unwrap())
+}
+
+fn ids(value: &Value) -> Vec<u16> {
+    value.as_array().unwrap().iter().map(|id| u16::try_from(id.as_u64().unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn every_id_has_the_librarys_bytes_and_flags() {
+    for (folder, tokenizer) in folders() {
+        let luts = json(&folder.join("tokenizer_luts.json")).unwrap();
+        let table = tokenizer.byte_table();
+        let column = |name: &str| luts[name].as_array().unwrap().clone();
+        let flag = |value: &Value| value.as_bool().or(value.as_u64().map(|n| n == 1)).unwrap();
+        assert_eq!(table.len(), column("base_bytes").len());
+        for id in 0..table.len() {
+            let entry = table.get(id as u16);
+            assert_eq!(u64::from(entry.base_bytes), column("base_bytes")[id].as_u64().unwrap(), "id {id}");
+            assert_eq!(entry.leading_marker, flag(&column("has_leading_space")[id]), "id {id}");
+            assert_eq!(entry.boundary, flag(&column("is_boundary")[id]), "id {id}");
+        }
+    }
+}
+
+#[test]
+fn texts_become_the_librarys_ids_and_ids_its_texts() {
+    let mut compared = 0;
+    for (folder, tokenizer) in folders() {
+        let Some(cases) = json(&folder.join("tokenizer_encodings.json")) else { continue };
+        for case in cases["encode"].as_array().unwrap() {
+            let text = case["text"].as_str().unwrap();
+            assert_eq!(tokenizer.normalize(text), case["normalized"].as_str().unwrap(), "{text:?}");
+            assert_eq!(tokenizer.encode(text).unwrap(), ids(&case["ids"]), "{text:?}");
+            compared += 1;
+        }
+        for case in cases["decode"].as_array().unwrap() {
+            assert_eq!(tokenizer.decode(&ids(&case["ids"])), case["text"].as_str().unwrap(), "{}", case["ids"]);
+            compared += 1;
+        }
+    }
+    assert!(compared > 300);
+}
+
+#[test]
+fn the_smoke_text_becomes_the_librarys_shards() {
+    let tokenizer = Tokenizer::read(&fixture("tokenizer.model")).unwrap().0;
+    let open = |name: &str| Documents::open(&fixture(name), Separator::EmptyLine).unwrap();
+    let documents = open("text/val.txt").chain(open("text/train.txt"));
+    let folder = tempfile::tempdir().unwrap();
+    // Two training shards of about equal size, the odd token in the second (`ci/fixtures/make_smoke.py`).
+    let first = Shard::open(&fixture("smoke_train_000000.bin")).unwrap().tokens();
+    let second = Shard::open(&fixture("smoke_train_000001.bin")).unwrap().tokens();
+    let layout = ShardLayout { val_documents: 250, shard_tokens: second, prefix: "smoke".into() };
+    let summary = tokenize_documents(&tokenizer, documents, &layout, folder.path()).unwrap();
+    let names: Vec<&str> = summary.shards.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["smoke_val_000000.bin", "smoke_train_000000.bin", "smoke_train_000001.bin"]);
+    assert_eq!(summary.val, (250, 53_656));
+    assert_eq!(summary.train, (2636, first + second));
+    let read = |path: &Path| Shard::open(path).unwrap().read_all().unwrap();
+    assert!(std::fs::read(&summary.shards[0]).unwrap() == std::fs::read(fixture(names[0])).unwrap());
+    let made: Vec<u16> = summary.shards[1..].iter().flat_map(|path| read(path)).collect();
+    let shipped: Vec<u16> = names[1..].iter().flat_map(|name| read(&fixture(name))).collect();
+    assert!(made == shipped, "the training tokens differ");
+}
+
+/// Cuts a shard into documents at the begin marks.
+fn documents(tokens: &[u16]) -> impl Iterator<Item = &[u16]> {
+    tokens.split(|&id| id == 1).skip(1)
+}
+
+/// Decoding a document and encoding the text again must give its ids back, and its bytes are the table's.
+fn check_round_trip(tokenizer: &Tokenizer, path: &Path) {
+    let tokens = Shard::open(path).unwrap().read_all().unwrap();
+    let mut ids = 0;
+    for document in documents(&tokens) {
+        assert_eq!(tokenizer.encode(&tokenizer.decode(document)).unwrap(), document);
+        ids += document.len() + 1;
+    }
+    assert_eq!(ids, tokens.len());
+    let bytes = tokenizer.bytes_of_targets(&tokens);
+    assert_eq!(bytes.len() as u64, tokenizer.byte_table().bytes_of_targets(&tokens));
+    let texts: Vec<String> = documents(&tokens).map(|document| tokenizer.decode(document)).collect();
+    assert!(bytes == texts.concat().as_bytes(), "the counted bytes are not the documents' text");
+}
+
+#[test]
+fn decoded_smoke_shards_encode_to_themselves() {
+    let tokenizer = Tokenizer::read(&fixture("tokenizer.model")).unwrap().0;
+    // The second training shard starts in the middle of a document.
+    check_round_trip(&tokenizer, &fixture("smoke_val_000000.bin"));
+}
+
+/// Counts of the whole FineWeb sample, from the challenge's own script.
+#[test]
+fn the_fineweb_sample_has_the_scripts_counts() {
+    let Some(folder) = std::env::var_os("GOLF_SAMPLE_DIR").map(PathBuf::from) else { return };
+    let tokenizer = extra_tokenizer();
+    for (split, targets, bytes) in [("val", 134_617, 319_690), ("train", 493_838, 1_169_728)] {
+        let path = folder.join(format!("fineweb_sample_{split}_000000.bin"));
+        let tokens = Shard::open(&path).unwrap().read_all().unwrap();
+        assert_eq!(tokens.len() as u64 - 1, targets);
+        assert_eq!(tokenizer.byte_table().bytes_of_targets(&tokens), bytes);
+        check_round_trip(&tokenizer, &path);
+    }
+}

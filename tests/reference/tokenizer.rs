@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use golf_harness::data::{Documents, Separator, Shard, ShardLayout, Tokenizer, tokenize_documents};
+use golf_harness::digest::ContentDigest;
 use serde_json::Value;
 
 use crate::support::reference_folders;
@@ -14,10 +15,13 @@ fn fixture(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/smoke").join(path)
 }
 
-/// The tokenizer named by `GOLF_TOKENIZER`.
-fn extra_tokenizer() -> Tokenizer {
-    let path = std::env::var_os("GOLF_TOKENIZER").expect("an extra reference folder needs GOLF_TOKENIZER as well");
-    Tokenizer::read(Path::new(&path)).unwrap().0
+/// The tokenizer named by `GOLF_TOKENIZER`; says so when there is none.
+fn extra_tokenizer() -> Option<Tokenizer> {
+    let path = std::env::var_os("GOLF_TOKENIZER");
+    if path.is_none() {
+        println!("skipped: GOLF_TOKENIZER does not name the tokenizer of the extra reference files");
+    }
+    path.map(|path| Tokenizer::read(Path::new(&path)).unwrap().0)
 }
 
 /// Each reference folder with its tokenizer.
@@ -25,7 +29,7 @@ fn folders() -> Vec<(PathBuf, Tokenizer)> {
     let shipped = Tokenizer::read(&fixture("tokenizer.model")).unwrap().0;
     let mut folders = reference_folders().into_iter();
     let first = folders.next().map(|folder| (folder, shipped));
-    first.into_iter().chain(folders.map(|folder| (folder, extra_tokenizer()))).collect()
+    first.into_iter().chain(folders.filter_map(|folder| Some((folder, extra_tokenizer()?)))).collect()
 }
 
 fn json(path: &Path) -> Option<Value> {
@@ -36,20 +40,38 @@ fn ids(value: &Value) -> Vec<u16> {
     value.as_array().unwrap().iter().map(|id| u16::try_from(id.as_u64().unwrap()).unwrap()).collect()
 }
 
+/// Compares the byte table with the columns of a `luts` object.
+fn check_table(tokenizer: &Tokenizer, luts: &Value) {
+    let table = tokenizer.byte_table();
+    let column = |name: &str| luts[name].as_array().unwrap().clone();
+    let flag = |value: &Value| value.as_bool().or(value.as_u64().map(|n| n == 1)).unwrap();
+    assert_eq!(table.len(), column("base_bytes").len());
+    for id in 0..table.len() {
+        let entry = table.get(id as u16);
+        assert_eq!(u64::from(entry.base_bytes), column("base_bytes")[id].as_u64().unwrap(), "id {id}");
+        assert_eq!(entry.leading_marker, flag(&column("has_leading_space")[id]), "id {id}");
+        assert_eq!(entry.boundary, flag(&column("is_boundary")[id]), "id {id}");
+    }
+}
+
+/// Compares normalised forms, ids and decoded texts; returns the number of comparisons.
+fn check_cases(tokenizer: &Tokenizer, cases: &Value, name: &str) -> usize {
+    let (encode, decode) = (cases["encode"].as_array().unwrap(), cases["decode"].as_array().unwrap());
+    for case in encode {
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(tokenizer.normalize(text), case["normalized"].as_str().unwrap(), "{name}: {text:?}");
+        assert_eq!(tokenizer.encode(text).unwrap(), ids(&case["ids"]), "{name}: {text:?}");
+    }
+    for case in decode {
+        assert_eq!(tokenizer.decode(&ids(&case["ids"])), case["text"].as_str().unwrap(), "{name}: {}", case["ids"]);
+    }
+    encode.len() + decode.len()
+}
+
 #[test]
 fn every_id_has_the_librarys_bytes_and_flags() {
     for (folder, tokenizer) in folders() {
-        let luts = json(&folder.join("tokenizer_luts.json")).unwrap();
-        let table = tokenizer.byte_table();
-        let column = |name: &str| luts[name].as_array().unwrap().clone();
-        let flag = |value: &Value| value.as_bool().or(value.as_u64().map(|n| n == 1)).unwrap();
-        assert_eq!(table.len(), column("base_bytes").len());
-        for id in 0..table.len() {
-            let entry = table.get(id as u16);
-            assert_eq!(u64::from(entry.base_bytes), column("base_bytes")[id].as_u64().unwrap(), "id {id}");
-            assert_eq!(entry.leading_marker, flag(&column("has_leading_space")[id]), "id {id}");
-            assert_eq!(entry.boundary, flag(&column("is_boundary")[id]), "id {id}");
-        }
+        check_table(&tokenizer, &json(&folder.join("tokenizer_luts.json")).unwrap());
     }
 }
 
@@ -58,18 +80,69 @@ fn texts_become_the_librarys_ids_and_ids_its_texts() {
     let mut compared = 0;
     for (folder, tokenizer) in folders() {
         let Some(cases) = json(&folder.join("tokenizer_encodings.json")) else { continue };
-        for case in cases["encode"].as_array().unwrap() {
-            let text = case["text"].as_str().unwrap();
-            assert_eq!(tokenizer.normalize(text), case["normalized"].as_str().unwrap(), "{text:?}");
-            assert_eq!(tokenizer.encode(text).unwrap(), ids(&case["ids"]), "{text:?}");
-            compared += 1;
-        }
-        for case in cases["decode"].as_array().unwrap() {
-            assert_eq!(tokenizer.decode(&ids(&case["ids"])), case["text"].as_str().unwrap(), "{}", case["ids"]);
-            compared += 1;
-        }
+        compared += check_cases(&tokenizer, &cases, "smoke");
     }
     assert!(compared > 300);
+}
+
+/// Settings that the challenge's tokenizers do not use: own normalisation rules, user-defined and unused pieces, no
+/// byte fallback, no dummy space or one behind the text, spaces kept as they are, pieces that span words.
+#[test]
+fn other_settings_give_the_librarys_ids_too() {
+    let folder = reference_folders().remove(0);
+    let variants = json(&folder.join("tokenizer_variants.json")).unwrap();
+    for (name, cases) in variants.as_object().unwrap() {
+        let path = folder.join(format!("tokenizers/{name}.model"));
+        let tokenizer = Tokenizer::read(&path).unwrap().0;
+        check_table(&tokenizer, &cases["luts"]);
+        assert!(check_cases(&tokenizer, cases, name) > 100, "{name}");
+    }
+    assert!(variants.as_object().unwrap().len() >= 9);
+}
+
+/// Every code point and every canonical composition, held against digests of the library's answers.
+#[test]
+fn all_of_unicode_is_normalised_and_cut_as_the_library_does() {
+    let tokenizer = Tokenizer::read(&fixture("tokenizer.model")).unwrap().0;
+    let reference = json(&reference_folders()[0].join("tokenizer_unicode.json")).unwrap();
+    let check = |texts: &[String], expected: &Value, what: &str| {
+        let (mut normalized, mut encoded) = (String::new(), Vec::new());
+        for text in texts {
+            normalized.push_str(&tokenizer.normalize(text));
+            normalized.push('\n');
+            encoded.extend(tokenizer.encode(text).unwrap().iter().flat_map(|id| id.to_le_bytes()));
+        }
+        let short = |bytes: &[u8]| ContentDigest::of(bytes).sha256.to_string()[..16].to_string();
+        assert_eq!(short(normalized.as_bytes()), expected["normalized"].as_str().unwrap(), "normalised {what}");
+        assert_eq!(short(&encoded), expected["ids"].as_str().unwrap(), "ids of {what}");
+    };
+    let size = u32::try_from(reference["code_points_a_block"].as_u64().unwrap()).unwrap();
+    let blocks = reference["blocks"].as_array().unwrap();
+    assert_eq!(blocks.len() as u32 * size, 0x11_0000);
+    for (first, block) in (0..).step_by(size as usize).zip(blocks) {
+        // Surrogates are no characters.
+        let texts: Vec<String> = (first..first + size).filter_map(char::from_u32).map(|c| format!("a{c}b")).collect();
+        check(&texts, block, &format!("U+{first:04X} and the {size} from there"));
+    }
+    let pairs = reference["pairs"]["texts"].as_array().unwrap();
+    let pairs: Vec<String> = pairs.iter().map(|text| text.as_str().unwrap().to_string()).collect();
+    assert!(pairs.len() > 1000);
+    check(&pairs, &reference["pairs"], "canonical compositions");
+}
+
+/// Counted in NumPy by the rule of specification section 9.
+#[test]
+fn the_smoke_shards_have_the_counted_bytes() {
+    let tokenizer = Tokenizer::read(&fixture("tokenizer.model")).unwrap().0;
+    let counts = json(&reference_folders()[0].join("token_counts.json")).unwrap();
+    for (name, count) in counts.as_object().unwrap() {
+        let tokens = Shard::open(&fixture(name)).unwrap().read_all().unwrap();
+        assert_eq!(tokens.len() as u64 - 1, count["tokens_scored"].as_u64().unwrap(), "{name}");
+        let bytes = count["bytes"].as_u64().unwrap();
+        assert_eq!(tokenizer.byte_table().bytes_of_targets(&tokens), bytes, "{name}");
+        assert_eq!(tokenizer.bytes_of_targets(&tokens).len() as u64, bytes, "{name}");
+    }
+    assert_eq!(counts.as_object().unwrap().len(), 3);
 }
 
 #[test]
@@ -125,7 +198,7 @@ fn decoded_smoke_shards_encode_to_themselves() {
 #[test]
 fn the_fineweb_sample_has_the_scripts_counts() {
     let Some(folder) = std::env::var_os("GOLF_SAMPLE_DIR").map(PathBuf::from) else { return };
-    let tokenizer = extra_tokenizer();
+    let Some(tokenizer) = extra_tokenizer() else { return };
     for (split, targets, bytes) in [("val", 134_617, 319_690), ("train", 493_838, 1_169_728)] {
         let path = folder.join(format!("fineweb_sample_{split}_000000.bin"));
         let tokens = Shard::open(&path).unwrap().read_all().unwrap();

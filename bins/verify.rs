@@ -8,6 +8,7 @@ use golf_harness::cli::{CommonArgs, ExitCode, run};
 use golf_harness::durable;
 use golf_harness::report::{Audit, Detail, Format, Level};
 use golf_harness::rules::audit::{self, Options};
+use golf_harness::stats::Board;
 
 /// Check a claim against its own files, logs and numbers
 ///
@@ -23,6 +24,7 @@ Examples:
   verify records/                       every record folder below
   verify --explain over_budget          what a rule says, and why
   verify --base origin/main --head HEAD what a pull request adds
+  verify FOLDER --against board.yaml    is it a record?
 
 Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 could not check, 130 interrupted"
 )]
@@ -42,6 +44,10 @@ struct Args {
     /// Repository of the range
     #[arg(long, value_name = "PATH", default_value = ".", requires = "base", help_heading = "Git range")]
     repository: PathBuf,
+
+    /// Judge claims against standing records: better by 0.005 nats at p < 0.01? (manifests/board.yaml)
+    #[arg(long, value_name = "BOARD")]
+    against: Option<PathBuf>,
 
     /// Report format
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
@@ -88,7 +94,8 @@ fn verify(args: &Args) -> anyhow::Result<ExitCode> {
         .iter()
         .chain(args.also.iter().map(|(_, file)| file))
         .try_for_each(|file| durable::check_writable(file))?;
-    let options = Options::default();
+    let against = args.against.as_deref().map(Board::load).transpose()?;
+    let options = Options { against, ..Options::default() };
     let mut reports = args.paths.iter().map(|path| audit::manifest(path, &options)).collect::<Result<Vec<_>, _>>()?;
     if let (Some(base), Some(head)) = (&args.base, &args.head) {
         reports.extend(audit::change(&args.repository, (base, head), &options, None)?);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Case, ChangeCase, ManifestCase, Policy, PolicyError, PolicyFile, judge, standing};
 use crate::manifest::{LoadError, Manifest, Track, load};
 use crate::report::{Fact, Report, Rung, Standing, SubjectFile, SubjectKind};
+use crate::stats::Board;
 use crate::submission::change::{Change, ChangeError, LeftOut, MAX_NEW_FOLDERS};
 use crate::submission::{Found, ManifestFiles};
 use crate::units::Bytes;
@@ -20,6 +21,8 @@ pub struct Options {
     pub policy: Option<PolicyFile>,
     /// Rules whose violations are set aside.
     pub allow: Vec<String>,
+    /// Standing records to judge claims against.
+    pub against: Option<Board>,
 }
 
 impl Options {
@@ -33,7 +36,8 @@ impl Options {
                 &builtin
             }
         };
-        file.on(self.as_of.as_deref()).allowing(self.allow.iter().map(String::as_str))
+        let policy = file.on(self.as_of.as_deref()).allowing(self.allow.iter().map(String::as_str))?;
+        Ok(policy.against(self.against.clone()))
     }
 
     /// The track to judge by: asked for, else the policy file's, else what the subject says.

@@ -11,6 +11,7 @@ mod code;
 mod judge;
 mod manifest;
 mod policy;
+mod record;
 mod registry;
 mod rule;
 pub mod standing;

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{closest, find};
 use crate::manifest::Track;
 use crate::report::{Level, PolicyRef, RuleId};
+use crate::stats::{Board, RecordTerms};
 use crate::units::Bytes;
 
 /// The schema identifier every policy file starts with.
@@ -88,6 +89,7 @@ pub struct Policy {
     pub limits: Limits,
     severities: BTreeMap<String, Level>,
     allow: BTreeSet<String>,
+    board: Option<Board>,
 }
 
 /// A policy that cannot be used.
@@ -203,6 +205,7 @@ impl PolicyFile {
             limits: revision.limits.clone(),
             severities: revision.severities.clone(),
             allow: revision.allow.clone(),
+            board: None,
         }
     }
 }
@@ -215,6 +218,22 @@ impl Policy {
             self.allow.insert(id.to_string());
         }
         Ok(self)
+    }
+
+    /// Judges claims against these standing records as well.
+    pub fn against(mut self, board: Option<Board>) -> Self {
+        self.board = board;
+        self
+    }
+
+    /// The standing records to judge against, if any were asked for.
+    pub fn board(&self) -> Option<&Board> {
+        self.board.as_ref()
+    }
+
+    /// What a record must show.
+    pub fn record_terms(&self) -> RecordTerms {
+        RecordTerms { margin: self.limits.record_margin_nats, alpha: self.limits.record_p }
     }
 
     /// The level this policy gives to a rule's violations, if it does not leave it to the rule.

@@ -1,9 +1,9 @@
 //! All rules in the order in which reports print them.
 
-use super::{Rule, change, code, manifest};
+use super::{Rule, change, code, manifest, record};
 
 /// Rules by subject; each module keeps its own list beside its checks.
-const BOOK: &[&[Rule]] = &[change::RULES, manifest::RULES, code::RULES];
+const BOOK: &[&[Rule]] = &[change::RULES, manifest::RULES, code::RULES, record::RULES];
 
 /// Every rule, in the order of the rulebook.
 pub fn all() -> impl Iterator<Item = &'static Rule> {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::seeds::{self, SeedRun, SeedWarning};
 use super::{
-    BytesPerToken, Margin, MarginReading, RECORD_ALPHA, SampleError, Summary, TTest, TYPICAL_SEED_SD, seeds_needed,
+    BytesPerToken, Margin, MarginReading, RecordTerms, SampleError, Summary, TTest, TYPICAL_SEED_SD, seeds_needed,
     t_test,
 };
 
@@ -139,6 +139,7 @@ pub fn judge(
     made: usize,
     reference: &Reference,
     bytes_per_token: Option<BytesPerToken>,
+    terms: &RecordTerms,
 ) -> Result<GateReport, RefusalReason> {
     let values: Vec<f64> = runs.iter().map(|run| run.val_bpb).collect();
     if values.is_empty() {
@@ -164,7 +165,7 @@ pub fn judge(
     let margins: Vec<MarginTest> = bytes_per_token.map_or_else(Vec::new, |ratio| {
         READINGS
             .map(|reading| {
-                let margin = Margin::record(reading);
+                let margin = Margin::of(terms, reading);
                 let margin_bpb = margin.in_bpb(ratio);
                 let met = improvement_bpb >= margin_bpb;
                 let improvement = margin.difference(improvement_bpb, ratio);
@@ -172,10 +173,10 @@ pub fn judge(
             })
             .to_vec()
     });
-    let outcome = outcome(improvement_bpb, margins.first(), values.len(), repeated);
+    let outcome = outcome(improvement_bpb, margins.first(), values.len(), repeated, terms.alpha);
     let spread = summary.map_or(TYPICAL_SEED_SD, |summary| summary.sd());
     let seeds_needed = margins.first().and_then(|judged| {
-        seeds_needed(mean, spread, standing.sample.as_ref().ok_or(standing.mean), judged.margin_bpb)
+        seeds_needed(mean, spread, standing.sample.as_ref().ok_or(standing.mean), judged.margin_bpb, terms.alpha)
     });
     Ok(GateReport {
         runs: values.len(),
@@ -198,7 +199,7 @@ pub fn judge(
 const READINGS: [MarginReading; 3] =
     [MarginReading::NatsPerToken, MarginReading::NatsPerByte, MarginReading::BitsPerByte];
 
-fn outcome(improvement_bpb: f64, judged: Option<&MarginTest>, runs: usize, repeated: bool) -> GateVerdict {
+fn outcome(improvement_bpb: f64, judged: Option<&MarginTest>, runs: usize, repeated: bool, alpha: f64) -> GateVerdict {
     if improvement_bpb <= 0.0 {
         return GateVerdict::NotBetter;
     }
@@ -211,7 +212,7 @@ fn outcome(improvement_bpb: f64, judged: Option<&MarginTest>, runs: usize, repea
         _ if repeated => refused(RefusalReason::RepeatedSeeds),
         _ if runs < 2 => refused(RefusalReason::OneRun),
         None => refused(RefusalReason::NoSpread),
-        Some(test) if test.p.0 < RECORD_ALPHA => GateVerdict::Record,
+        Some(test) if test.p.0 < alpha => GateVerdict::Record,
         Some(_) => GateVerdict::NotSignificant,
     }
 }
@@ -251,6 +252,21 @@ impl Standing {
 }
 
 impl GateReport {
+    /// The tests one by one: margin 0, then the margin under each reading.
+    pub fn test_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(TTest { t, df, p }) = self.plain {
+            lines.push(format!("{}, margin 0: t {t:.2}, df {df:.2}, p {p}", self.comparison));
+        }
+        for test in &self.margins {
+            let Margin { reading, amount } = test.margin;
+            let p = test.test.map_or(String::new(), |t| format!(", p {}", t.p));
+            let (needed, seen) = (test.margin_bpb, test.improvement);
+            lines.push(format!("{amount} {reading} = {needed:.5} bpb: improvement {seen:+.5} {reading}{p}"));
+        }
+        lines
+    }
+
     /// One sentence with the numbers that decide.
     pub fn verdict_text(&self) -> String {
         let change = if self.improvement_bpb > 0.0 { "better" } else { "worse" };
@@ -301,7 +317,7 @@ mod tests {
 
     fn judged(values: &[f64], reference: Reference) -> GateReport {
         let runs = seeds(values);
-        judge(&runs, &runs, 0, &reference, sp1024()).unwrap()
+        judge(&runs, &runs, 0, &reference, sp1024(), &RecordTerms::default()).unwrap()
     }
 
     #[test]
@@ -355,7 +371,7 @@ mod tests {
     #[test]
     fn repeated_seeds_get_no_p() {
         let runs = [SeedRun::of(1, 1.10), SeedRun::of(1, 1.11), SeedRun::of(2, 1.105)];
-        let report = judge(&runs, &runs, 0, &Reference::Mean(1.15), sp1024()).unwrap();
+        let report = judge(&runs, &runs, 0, &Reference::Mean(1.15), sp1024(), &RecordTerms::default()).unwrap();
         assert_eq!(report.outcome, GateVerdict::Refused { reason: RefusalReason::RepeatedSeeds });
         assert!(report.plain.is_none() && report.margins.iter().all(|m| m.test.is_none()));
         assert_eq!(report.warnings, [SeedWarning::Repeated { seed: 1, times: 2 }]);
@@ -364,11 +380,12 @@ mod tests {
     #[test]
     fn without_bytes_per_token_only_a_worse_mean_is_judged() {
         let runs = seeds(&[1.10, 1.11, 1.12]);
-        let better = judge(&runs, &runs, 0, &Reference::Mean(1.15), None).unwrap();
+        let terms = RecordTerms::default();
+        let better = judge(&runs, &runs, 0, &Reference::Mean(1.15), None, &terms).unwrap();
         assert_eq!(better.outcome, GateVerdict::Refused { reason: RefusalReason::NoBytesPerToken });
-        let worse = judge(&runs, &runs, 0, &Reference::Mean(1.05), None).unwrap();
+        let worse = judge(&runs, &runs, 0, &Reference::Mean(1.05), None, &terms).unwrap();
         assert_eq!(worse.outcome, GateVerdict::NotBetter);
-        assert_eq!(judge(&[], &[], 0, &Reference::Mean(1.05), None), Err(RefusalReason::NoRuns));
-        assert_eq!(judge(&runs, &runs, 0, &Reference::Mean(f64::NAN), None), Err(RefusalReason::NotFinite));
+        assert_eq!(judge(&[], &[], 0, &Reference::Mean(1.05), None, &terms), Err(RefusalReason::NoRuns));
+        assert_eq!(judge(&runs, &runs, 0, &Reference::Mean(f64::NAN), None, &terms), Err(RefusalReason::NotFinite));
     }
 }

@@ -12,6 +12,22 @@ pub const RECORD_MARGIN: f64 = 0.005;
 /// Level at which it must be shown (challenge README, submission rule 1).
 pub const RECORD_ALPHA: f64 = 0.01;
 
+/// What a record must show, as a policy states it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordTerms {
+    /// Improvement, nats.
+    pub margin: f64,
+    /// Level of significance.
+    pub alpha: f64,
+}
+
+impl Default for RecordTerms {
+    /// The README's 0.005 nats at p < 0.01.
+    fn default() -> Self {
+        RecordTerms { margin: RECORD_MARGIN, alpha: RECORD_ALPHA }
+    }
+}
+
 /// Bytes of text per token of the validation split: what turns nats per token into bits per byte.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -82,6 +98,11 @@ impl Margin {
     /// The README's 0.005, under one reading.
     pub fn record(reading: MarginReading) -> Self {
         Margin { reading, amount: RECORD_MARGIN }
+    }
+
+    /// Another amount, under one reading.
+    pub fn of(terms: &RecordTerms, reading: MarginReading) -> Self {
+        Margin { reading, amount: terms.margin }
     }
 
     /// The margin in bits per byte, for a tokenizer with this many bytes per token.

@@ -19,7 +19,7 @@ pub mod t_test;
 
 pub use board::{Board, BoardEntry, BoardError, MAX_BOARD_BYTES};
 pub use gate::{Comparison, GateReport, GateVerdict, MarginTest, Reference, RefusalReason, judge};
-pub use margin::{BytesPerToken, Margin, MarginReading, RECORD_ALPHA, RECORD_MARGIN};
+pub use margin::{BytesPerToken, Margin, MarginReading, RECORD_ALPHA, RECORD_MARGIN, RecordTerms};
 pub use needed::{MAX_SEEDS_CONSIDERED, TYPICAL_SEED_SD, seeds_needed};
 pub use seeds::{SeedRun, SeedWarning};
 pub use summary::{SampleError, Summary};

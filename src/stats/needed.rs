@@ -1,6 +1,6 @@
 //! How many seeds a claim still needs.
 
-use super::{RECORD_ALPHA, Summary, t_test};
+use super::{Summary, t_test};
 
 /// Median standard deviation of the final bpb between seeds, over 185 submissions with three or more seeds.
 ///
@@ -19,6 +19,7 @@ pub fn seeds_needed(
     candidate_sd: f64,
     reference: Result<&Summary, f64>,
     margin: f64,
+    alpha: f64,
 ) -> Option<usize> {
     (2..=MAX_SEEDS_CONSIDERED).find(|&n| {
         let Ok(candidate) = Summary::published(n, candidate_mean, candidate_sd) else { return false };
@@ -26,19 +27,20 @@ pub fn seeds_needed(
             Ok(reference) => t_test::welch(&candidate, reference, margin),
             Err(published) => t_test::one_sample(&candidate, published, margin),
         };
-        test.is_ok_and(|test| test.p.0 < RECORD_ALPHA)
+        test.is_ok_and(|test| test.p.0 < alpha)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::RECORD_ALPHA;
 
     #[test]
     fn three_against_three_need_nineteen_ten_thousandths_beyond_the_margin() {
         // With sd 0.00063 on both sides: 3.747 x 0.00063 x sqrt(2/3) = 0.00193 bpb for n = 3.
         let reference = Summary::published(3, 1.1, TYPICAL_SEED_SD).unwrap();
-        let needed = |beyond: f64| seeds_needed(1.1 - beyond, TYPICAL_SEED_SD, Ok(&reference), 0.0);
+        let needed = |beyond: f64| seeds_needed(1.1 - beyond, TYPICAL_SEED_SD, Ok(&reference), 0.0, RECORD_ALPHA);
         assert_eq!(needed(0.001_94), Some(3));
         assert!(needed(0.001_92).unwrap() > 3);
     }
@@ -46,7 +48,7 @@ mod tests {
     #[test]
     fn no_number_of_seeds_makes_a_worse_mean_better() {
         let reference = Summary::published(3, 1.1, TYPICAL_SEED_SD).unwrap();
-        assert_eq!(seeds_needed(1.1, TYPICAL_SEED_SD, Ok(&reference), 0.0), None);
-        assert_eq!(seeds_needed(1.1628, TYPICAL_SEED_SD, Err(1.1598), 0.0), None);
+        assert_eq!(seeds_needed(1.1, TYPICAL_SEED_SD, Ok(&reference), 0.0, RECORD_ALPHA), None);
+        assert_eq!(seeds_needed(1.1628, TYPICAL_SEED_SD, Err(1.1598), 0.0, RECORD_ALPHA), None);
     }
 }

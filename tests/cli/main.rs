@@ -9,6 +9,7 @@ mod score;
 #[cfg(feature = "engine")]
 mod train;
 
+mod against;
 mod gate;
 mod pack;
 mod verify;

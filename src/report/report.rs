@@ -145,3 +145,50 @@ impl Audit {
         schemars::schema_for!(Audit).to_value()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn the_published_schema_is_the_one_in_the_code() {
+        let published = include_str!("../../manifests/audit.schema.json");
+        let current = serde_json::to_string_pretty(&Audit::json_schema()).unwrap();
+        assert!(
+            published.trim() == current,
+            "manifests/audit.schema.json is stale; run \
+             `cargo run --no-default-features --example audit_schema > manifests/audit.schema.json`"
+        );
+    }
+
+    /// Every key of a real document is in the schema, and every required key of the schema in the document.
+    #[test]
+    fn a_document_has_the_shape_the_schema_says() {
+        fn check(schema: &serde_json::Value, root: &serde_json::Value, value: &serde_json::Value, at: &str) {
+            let schema = match schema["$ref"].as_str() {
+                Some(path) => root.pointer(path.trim_start_matches('#')).unwrap_or_else(|| panic!("{at}: {path}")),
+                None => schema,
+            };
+            match value {
+                serde_json::Value::Object(fields) => {
+                    for key in schema["required"].as_array().into_iter().flatten() {
+                        assert!(fields.contains_key(key.as_str().unwrap()), "{at}: {key} is missing");
+                    }
+                    for (key, value) in fields {
+                        let inner = &schema["properties"][key];
+                        assert!(!inner.is_null(), "{at}.{key} is not in the schema");
+                        check(inner, root, value, &format!("{at}.{key}"));
+                    }
+                }
+                serde_json::Value::Array(items) => {
+                    items.iter().for_each(|item| check(&schema["items"], root, item, &format!("{at}[]")));
+                }
+                _ => {}
+            }
+        }
+        let schema = Audit::json_schema();
+        let document = serde_json::to_value(sample::audit()).unwrap();
+        check(&schema, &schema, &document, "audit");
+    }
+}

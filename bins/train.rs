@@ -1,1 +1,119 @@
-fn main() {}
+//! `train`: from a manifest to a checkpoint, a log and a schedule trace.
+
+use std::io::Write;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, Progress, RecipeArgs};
+use golf_harness::engine::{self, EngineKind};
+use golf_harness::interrupt::Interrupt;
+use golf_harness::run_folder::RunFolder;
+use golf_harness::train::{self, Start, SystemClock, TrainError, TrainOutcome, TrainRequest};
+
+/// Train the model a manifest describes.
+///
+/// Writes checkpoint.safetensors, trace.jsonl, train.log and manifest.yaml (with results) into the run folder. The log
+/// has the format of the challenge's own scripts.
+///
+/// Exit codes: 0 trained; 1 a replay ran to its end with other losses than recorded; 2 could not train; 130 interrupted
+/// after a whole step, with a state that --resume continues bit for bit.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  \
+    train manifests/smoke.yaml                            into runs/smoke\n  \
+    train manifests/smoke.yaml --seed 7 --out runs/seed7 --checkpoint-every 100\n  \
+    train manifests/smoke.yaml --out runs/seed7 --seed 7 --resume\n  \
+    train manifests/smoke.yaml --replay runs/smoke/trace.jsonl --out runs/again\n\n\
+    The variables of the challenge's scripts (SEED, ITERATIONS, DATA_PATH, ...) are honoured; flags win over them, and\n\
+    they over the manifest."
+)]
+struct Args {
+    /// Manifest with the recipe
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+
+    /// Run folder [default: runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Continue the unfinished run in the run folder
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+
+    /// Start over in a folder that already holds a run
+    #[arg(long)]
+    overwrite: bool,
+
+    /// Follow a recorded schedule trace instead of the clock
+    #[arg(long, value_name = "TRACE")]
+    replay: Option<PathBuf>,
+
+    /// Save a state to resume from every N steps (on Ctrl-C one is saved in any case)
+    #[arg(long, value_name = "N")]
+    checkpoint_every: Option<NonZeroU64>,
+
+    /// What runs the model
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineKind,
+
+    /// Threads to use; the bytes do not depend on it [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+
+    #[command(flatten)]
+    recipe: RecipeArgs,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+fn main() -> std::process::ExitCode {
+    let args = Args::parse();
+    golf_harness::cli::run(|| {
+        args.common.apply_color();
+        golf_harness::cli::use_threads(args.threads)?;
+        let effective = args.recipe.load(&args.manifest)?;
+        let folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new);
+        let request = TrainRequest {
+            effective: &effective,
+            manifest_path: &args.manifest,
+            folder,
+            engine: &*engine::create(args.engine),
+            start: match (args.resume, args.overwrite) {
+                (true, _) => Start::Resume,
+                (_, true) => Start::Overwrite,
+                _ => Start::Fresh,
+            },
+            replay: args.replay.clone(),
+            checkpoint_every: args.checkpoint_every,
+            interrupt: Interrupt::on_signal().context("cannot listen for Ctrl-C")?,
+            progress: Progress::new(args.common.shows_progress(), "training", 0),
+        };
+        let is_silent = args.common.quiet || args.common.json;
+        let mut watcher: Box<dyn Write> =
+            if is_silent { Box::new(std::io::sink()) } else { Box::new(std::io::stdout()) };
+        let outcome = match train::run(&request, &mut SystemClock::start(), &mut *watcher) {
+            Err(error @ TrainError::Interrupted { .. }) => {
+                return Err(anyhow::Error::from(Interrupted).context(error.to_string()));
+            }
+            outcome => outcome?,
+        };
+        print(&args.common, &request.folder, &outcome)?;
+        let is_same = outcome.replay.as_ref().is_none_or(|replay| replay.is_identical());
+        Ok(if is_same { ExitCode::Ok } else { ExitCode::CheckFailed })
+    })
+}
+
+fn print(common: &CommonArgs, folder: &RunFolder, outcome: &TrainOutcome) -> anyhow::Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    if common.json {
+        serde_json::to_writer_pretty(&mut stdout, &outcome.to_json(folder))?;
+        writeln!(stdout)?;
+    } else {
+        writeln!(stdout, "{}", outcome.summary(folder))?;
+    }
+    Ok(())
+}

@@ -12,6 +12,13 @@ pub struct WriteError {
     source: io::Error,
 }
 
+impl WriteError {
+    /// A file that could not be written for this reason.
+    pub fn new(path: &Path, source: io::Error) -> Self {
+        WriteError { path: path.to_path_buf(), source }
+    }
+}
+
 /// Writes `path` through a temporary neighbour: write, fsync, rename, fsync the folder.
 ///
 /// Fails without touching an existing file at `path`. Missing parent folders are created.

@@ -1,6 +1,6 @@
 //! Which parameter is trained by which optimiser, at which rate, in which order.
 
-use crate::manifest::{Manifest, OptimizerConfig};
+use crate::manifest::OptimizerConfig;
 use crate::model::ParamRole;
 
 /// Order of the optimisers within a step: embeddings, head, matrices, controls.
@@ -40,10 +40,5 @@ impl Group {
             ParamRole::Control => (Method::AdamW, optimizer.scalar_lr, adam_decay),
         };
         Group { method, learning_rate, weight_decay }
-    }
-
-    /// The embedding rate a manifest implies, as the log prints it.
-    pub fn embedding_rate(manifest: &Manifest) -> f64 {
-        Group::of(ParamRole::Embedding, &manifest.optimizer, manifest.model.tie_embeddings).learning_rate
     }
 }

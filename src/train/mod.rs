@@ -1,18 +1,48 @@
 //! Optimisers, schedules and the training loop.
+//!
+//! [`run`] takes a manifest to a checkpoint. Below it: [`Trainer`] takes one step, [`Schedule`] decides its rate,
+//! [`Optimizer`] applies it, [`Trace`] records it, [`TrainingState`] lets it be continued.
 
 mod adamw;
 mod clip;
+mod clock;
+mod error;
+mod folder;
 mod groups;
+mod log;
 mod matmul;
 mod muon;
 mod newton_schulz;
+mod optimizer;
+mod pace;
+mod recipe;
+mod replay_report;
+mod run;
 mod schedule;
+mod session;
+mod state;
 mod swa;
+mod trace;
+mod trainer;
+mod validation;
 
 pub use adamw::AdamStep;
 pub use clip::{clip_global_norm, global_norm};
+pub use clock::{Clock, Stopwatch, SystemClock, TickingClock};
+pub use error::{Diverged, TrainError};
 pub use groups::{Group, Method, STEP_ORDER};
 pub use muon::MuonStep;
 pub use newton_schulz::orthogonalise;
+pub use optimizer::Optimizer;
+pub use recipe::{Difference, Recipe};
+pub use replay_report::{LossDifference, ReplayReport};
+pub use run::{Start, TrainOutcome, TrainRequest, run};
 pub use schedule::{Schedule, StepPlan};
+pub use session::Validation;
+pub use state::{Counters, StateError, TrainingState};
 pub use swa::SwaSum;
+pub use trace::{Trace, TraceError, TraceStep};
+pub use trainer::{StepReport, Trainer};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! The run folder as training finds it and leaves it.
+
+use std::io;
+use std::path::Path;
+
+use super::{Start, Trace, TrainError, TrainingState};
+use crate::data::Dataset;
+use crate::digest::ContentDigest;
+use crate::durable::{self, WriteError};
+use crate::manifest::{self, Effective, FileRef, Manifest, Results, TrainingRecord};
+use crate::model::{self, Params, WeightsError};
+use crate::run_folder::RunFolder;
+
+/// Checks that the folder is fit for the start asked for, and that every file can be written later.
+pub(super) fn check(folder: &RunFolder, start: Start) -> Result<(), TrainError> {
+    let (unfinished, finished) = (folder.training_state().exists(), folder.checkpoint().exists());
+    let root = || folder.root().to_path_buf();
+    match start {
+        Start::Fresh if unfinished || finished => {
+            return Err(TrainError::FolderInUse { folder: root(), finished: !unfinished });
+        }
+        Start::Resume if !unfinished && finished => return Err(TrainError::AlreadyFinished { folder: root() }),
+        Start::Resume if !unfinished => return Err(TrainError::NothingToResume { folder: root() }),
+        _ => {}
+    }
+    for path in [folder.checkpoint(), folder.trace(), folder.training_state(), folder.train_log(), folder.manifest()] {
+        durable::check_writable(&path)?;
+    }
+    Ok(())
+}
+
+/// Removes what an earlier run left, so that nothing of it is taken for the new one's.
+pub(super) fn clear(folder: &RunFolder) -> Result<(), TrainError> {
+    [folder.training_state(), folder.checkpoint(), folder.trace(), folder.train_log()]
+        .iter()
+        .try_for_each(|path| remove(path))
+}
+
+/// Removes the state of a run that is complete.
+pub(super) fn remove_state(folder: &RunFolder) -> Result<(), TrainError> {
+    remove(&folder.training_state())
+}
+
+fn remove(path: &Path) -> Result<(), TrainError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(WriteError::new(path, source).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the saved state and the steps of its trace into `trace`, which carries the recipe of today.
+pub(super) fn read_state(
+    folder: &RunFolder,
+    manifest: &Manifest,
+    trace: &mut Trace,
+) -> Result<TrainingState, TrainError> {
+    let path = folder.trace();
+    let mut recorded = Trace::read(&path)?;
+    recorded.check_recipe(&trace.recipe, &path)?;
+    let (state, recipe) = TrainingState::read(&folder.training_state(), manifest)?;
+    let resume = |message: String| TrainError::Resume { path: folder.training_state(), message };
+    if recipe != recorded.recipe.digest() {
+        return Err(resume(format!("it belongs to another recipe than {}", path.display())));
+    }
+    let steps = state.counters.steps;
+    if (recorded.steps.len() as u64) < steps {
+        let found = recorded.steps.len();
+        return Err(resume(format!("it is {steps} steps old, but {} has {found} steps", path.display())));
+    }
+    // Later steps were taken and lost; they will be taken again.
+    recorded.steps.truncate(steps as usize);
+    trace.steps = recorded.steps;
+    Ok(state)
+}
+
+/// Writes the final weights and returns their record, relative to the folder.
+pub(super) fn write_checkpoint(folder: &RunFolder, weights: &Params) -> Result<FileRef, TrainError> {
+    let path = folder.checkpoint();
+    match model::write_safetensors(&path, weights) {
+        Ok(()) => file_ref(&path),
+        Err(WeightsError::Write(error)) => Err(error.into()),
+        Err(other) => Err(WriteError::new(&path, io::Error::other(other)).into()),
+    }
+}
+
+/// Size and digests of a file just written, by its name.
+pub(super) fn file_ref(path: &Path) -> Result<FileRef, TrainError> {
+    let digest = ContentDigest::of_file(path).map_err(|source| WriteError::new(path, source))?;
+    Ok(FileRef::new(path.file_name().unwrap_or_default(), digest))
+}
+
+/// Writes the effective manifest with results: its paths moved, the digests of its inputs filled in.
+///
+/// Scores and artifact of earlier weights are dropped.
+pub(super) fn write_manifest(
+    folder: &RunFolder,
+    effective: &Effective,
+    data: &Dataset,
+    record: TrainingRecord,
+) -> Result<Manifest, TrainError> {
+    let path = folder.manifest();
+    let mut manifest = effective.manifest.clone();
+    let stages = std::mem::take(&mut manifest.results.stages);
+    manifest.results = Results { stages, ..Results::default() };
+    manifest.artifact = None;
+    manifest::relocate(&mut manifest, &effective.folder, folder.root())
+        .map_err(|source| WriteError::new(&path, source))?;
+    manifest.data.shards = data.shard_refs();
+    if let (Some(file), Some(digest)) =
+        (&mut manifest.data.tokenizer, data.tokenizer.as_ref().and_then(|file| file.digest))
+    {
+        *file = FileRef::new(std::mem::take(&mut file.path), digest);
+    }
+    manifest.environment = Some(crate::environment::current(rayon::current_num_threads(), Vec::new()));
+    manifest.results.training = Some(record);
+    manifest::save(&manifest, &path)?;
+    Ok(manifest)
+}

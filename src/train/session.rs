@@ -1,0 +1,175 @@
+//! The training loop: validate, step, record, look at the clock, until steps or time are used up.
+
+use super::log::{self, RunLog};
+use super::pace::Pace;
+use super::state::write_state;
+use super::{Counters, Schedule, StepPlan, Trace, TraceStep, TrainError, Trainer};
+use crate::cli::Progress;
+use crate::data::{Loader, LoaderPosition};
+use crate::engine::FakeQuant;
+use crate::interrupt::Interrupt;
+use crate::model::Params;
+use crate::run_folder::RunFolder;
+use crate::units::{BitsPerByte, Nats};
+
+/// A model's score during training: plain windows, before quantisation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Validation {
+    /// Mean loss, nats per token.
+    pub loss: Nats,
+    /// Bits per byte.
+    pub bpb: BitsPerByte,
+}
+
+/// Scores weights; `Ok(None)` when interrupted.
+pub(super) type Validator<'a> = dyn FnMut(&Params, &Interrupt) -> Result<Option<Validation>, TrainError> + 'a;
+
+/// How a loop ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Ending {
+    /// Training time, milliseconds.
+    pub elapsed_ms: f64,
+    /// Whether the wall-clock cap ended it before all iterations.
+    pub stopped_early: bool,
+    /// The last validation.
+    pub validation: Validation,
+}
+
+/// Everything a loop works with.
+pub(super) struct Session<'a> {
+    pub trainer: Trainer<'a>,
+    pub loader: Loader,
+    pub schedule: Schedule,
+    pub iterations: u64,
+    pub pace: Pace<'a>,
+    pub trace: Trace,
+    pub log: RunLog<'a>,
+    pub validator: &'a mut Validator<'a>,
+    pub folder: RunFolder,
+    /// Steps between checkpoints; `None` writes one only when interrupted.
+    pub checkpoint_every: Option<u64>,
+    pub interrupt: Interrupt,
+    pub progress: Progress,
+}
+
+impl Session<'_> {
+    /// Takes `steps` steps and throws everything about them away: weights, moments, position, time.
+    ///
+    /// The challenge's scripts warm their compiled graphs this way before the clock starts.
+    pub(super) fn warm_up(&mut self, mut trainer: Trainer<'_>, steps: u64) -> Result<(), TrainError> {
+        let plan = StepPlan { swa_pick: false, fake_quant: FakeQuant::Off, ..self.schedule.plan(0, 0.0) };
+        for step in 1..=steps {
+            if self.interrupt.is_raised() {
+                return Err(TrainError::Interrupted { steps: 0, state: None });
+            }
+            trainer.step(&plan, &mut self.loader)?;
+            // As often as the script does.
+            if steps <= 20 || step.is_multiple_of(10) || step == steps {
+                self.log.line(&format!("warmup_step:{step}/{steps}"))?;
+            }
+        }
+        self.loader.seek(LoaderPosition::default());
+        Ok(())
+    }
+
+    /// Trains to the end. `elapsed_ms` is the training time of the steps already taken.
+    pub(super) fn run(&mut self, elapsed_ms: f64) -> Result<Ending, TrainError> {
+        self.progress.set_len(self.iterations);
+        let mut reached_cap = self.trainer.steps() > 0 && self.schedule.reaches_cap(elapsed_ms);
+        self.pace.resume();
+        loop {
+            let step = self.trainer.steps();
+            let is_last = step >= self.iterations || reached_cap || self.pace.is_over(step);
+            let mut validation = None;
+            if is_last || self.schedule.validates_at(step) {
+                validation = Some(self.validate()?);
+            }
+            if let (true, Some((validation, elapsed_ms))) = (is_last, validation) {
+                let stopped_early = reached_cap && step < self.iterations;
+                if stopped_early {
+                    let position = format!("step:{step}/{}", self.iterations);
+                    self.log.line(&format!("stopping_early: wallclock_cap train_time:{elapsed_ms:.0}ms {position}"))?;
+                }
+                self.progress.finish();
+                return Ok(Ending { elapsed_ms, stopped_early, validation });
+            }
+            reached_cap = self.step()?;
+            self.progress.set_position(step + 1);
+            if self.interrupt.is_raised() {
+                return Err(self.suspend()?);
+            }
+            if self.checkpoint_every.is_some_and(|every| (step + 1).is_multiple_of(every)) {
+                self.checkpoint()?;
+                self.pace.resume();
+            }
+        }
+    }
+
+    /// Scores the current weights while the clock stands still.
+    fn validate(&mut self) -> Result<(Validation, f64), TrainError> {
+        let steps = self.trainer.steps();
+        let elapsed_ms = self.pace.pause(steps);
+        let Some(found) = (self.validator)(self.trainer.weights(), &self.interrupt)? else {
+            return Err(self.suspend()?);
+        };
+        self.log.line(&log::validation(steps, self.iterations, &found, elapsed_ms))?;
+        self.pace.resume();
+        Ok((found, elapsed_ms))
+    }
+
+    /// Takes one step; whether it reached the wall-clock cap.
+    fn step(&mut self) -> Result<bool, TrainError> {
+        let step = self.trainer.steps();
+        let elapsed_ms = self.pace.at_start_of(step);
+        let plan = self.schedule.plan(step, elapsed_ms);
+        let batch_position = self.loader.position().taken;
+        self.pace.check(step, &plan, batch_position)?;
+
+        let report = self.trainer.step(&plan, &mut self.loader)?;
+        let end_ms = self.pace.at_end_of(step);
+        self.trace.steps.push(TraceStep {
+            step,
+            elapsed_ms,
+            lr_multiplier: plan.lr_multiplier,
+            muon_momentum: plan.muon_momentum,
+            qat: plan.fake_quant == FakeQuant::On,
+            swa: plan.swa_pick,
+            batch_position,
+            loss: report.loss,
+            grad_norm: report.gradient_norm,
+            end_ms,
+        });
+        let steps = step + 1;
+        if plan.swa_pick && self.trainer.swa().count() == 1 {
+            self.log.line(&format!("swa:start step:{steps}"))?;
+        }
+        if self.schedule.logs_at(steps) {
+            self.log.line(&log::training(steps, self.iterations, report.loss, end_ms))?;
+        }
+        self.progress.note(format!("loss {:.4}", report.loss));
+        Ok(self.schedule.reaches_cap(end_ms))
+    }
+
+    /// Writes trace and state; time stands still until resumed.
+    fn checkpoint(&mut self) -> Result<(), TrainError> {
+        let steps = self.trainer.steps();
+        let elapsed_ms = self.pace.pause(steps);
+        self.log.sync()?;
+        self.trace.write(&self.folder.trace())?;
+        self.trainer.check_finite()?;
+        let counters =
+            Counters { steps, elapsed_ms, batch_position: self.loader.position().taken, log_bytes: self.log.bytes() };
+        let (path, recipe, trainer) = (self.folder.training_state(), self.trace.recipe.digest(), &self.trainer);
+        // The trace was written first: a state never knows more steps than its trace.
+        write_state(&path, recipe, &counters, trainer.weights(), trainer.optimizer(), trainer.swa())?;
+        Ok(())
+    }
+
+    /// Saves everything and returns the error that says so.
+    fn suspend(&mut self) -> Result<TrainError, TrainError> {
+        self.progress.finish();
+        self.checkpoint()?;
+        let (steps, state) = (self.trainer.steps(), Some(self.folder.training_state()));
+        Ok(TrainError::Interrupted { steps, state })
+    }
+}

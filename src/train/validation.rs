@@ -1,0 +1,80 @@
+//! Validation during training: plain windows over the whole validation split, before quantisation.
+
+use super::{TrainError, Validation};
+use crate::cli::Progress;
+use crate::data::{ByteTable, Dataset, Tokenizer, TokenizerError};
+use crate::engine::Engine;
+use crate::eval::{Evaluation, ScoreError, WindowPlan, plain};
+use crate::interrupt::Interrupt;
+use crate::manifest::Manifest;
+use crate::model::{ModelConfig, Params};
+
+/// The validation tokens and the bytes they stand for.
+pub(super) struct ValidationSplit {
+    tokens: Vec<u16>,
+    table: ByteTable,
+    model: ModelConfig,
+    seq_len: u64,
+    batch_windows: usize,
+}
+
+impl ValidationSplit {
+    /// Reads the validation shards and the tokenizer. Windows are as long as training sequences, as in the script.
+    pub(super) fn open(data: &Dataset, manifest: &Manifest) -> Result<Self, TrainError> {
+        let vocab_size = manifest.model.vocab_size as u32;
+        let tokens = data.val_tokens(vocab_size)?;
+        let table = byte_table(data, vocab_size)?;
+        let seq_len = manifest.schedule.train_seq_len;
+        let plan = WindowPlan::plain(tokens.len() as u64, seq_len).map_err(ScoreError::from)?;
+        // Found now rather than at the end of an hour of training.
+        if plan.windows() == 0 {
+            return Err(TrainError::ShortValidation { tokens: tokens.len(), seq_len });
+        }
+        if table.bytes_of_targets(tokens.get(..=plan.scored() as usize).unwrap_or_default()) == 0 {
+            return Err(TrainError::NoValidationText { tokens: tokens.len() });
+        }
+        Ok(ValidationSplit {
+            tokens,
+            table,
+            model: manifest.model.clone(),
+            seq_len,
+            batch_windows: usize::try_from(manifest.eval.batch_windows).unwrap_or(usize::MAX),
+        })
+    }
+
+    /// Tokens of the split, scored or not.
+    pub(super) fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Scores weights; `None` when interrupted.
+    pub(super) fn score(
+        &self,
+        engine: &dyn Engine,
+        weights: &Params,
+        interrupt: &Interrupt,
+    ) -> Result<Option<Validation>, TrainError> {
+        let scorer = engine.scorer(&self.model, weights)?;
+        let evaluation = Evaluation {
+            scorer: &*scorer,
+            tokens: &self.tokens,
+            table: &self.table,
+            batch_windows: self.batch_windows,
+            progress: &Progress::hidden(),
+            interrupt,
+        };
+        match plain(&evaluation, self.seq_len) {
+            Err(ScoreError::Interrupted(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+            // `open` made sure that there are tokens and bytes to divide by.
+            Ok(score) => Ok(score.val_loss().zip(score.val_bpb()).map(|(loss, bpb)| Validation { loss, bpb })),
+        }
+    }
+}
+
+fn byte_table(data: &Dataset, vocab_size: u32) -> Result<ByteTable, TrainError> {
+    let path = data.tokenizer.as_ref().map(|file| file.path.clone()).unwrap_or_default();
+    let (tokenizer, _) = Tokenizer::read(&path)?;
+    tokenizer.check_vocab_size(vocab_size).map_err(|fault| TokenizerError { path, fault })?;
+    Ok(tokenizer.byte_table())
+}

@@ -20,6 +20,7 @@ pub mod cli;
 pub mod data;
 pub mod digest;
 pub mod durable;
+pub mod environment;
 pub mod eval;
 pub mod interrupt;
 pub mod manifest;

@@ -1,0 +1,39 @@
+//! Where numbers are made: recorded beside every result, because a rerun elsewhere may differ.
+
+use crate::manifest::Environment;
+
+/// This machine and build. `devices` are accelerators found by the engines, already described.
+pub fn current(threads: usize, devices: Vec<String>) -> Environment {
+    Environment {
+        harness: env!("CARGO_PKG_VERSION").to_string(),
+        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        cpu: format!("{} ({threads} threads)", cpu_model().unwrap_or_else(|| "unknown CPU".into())),
+        devices,
+        zstd: zstd::zstd_safe::version_string().to_string(),
+    }
+}
+
+/// The processor's name where the system tells it in a file; no program is run to find out.
+fn cpu_model() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    model_name(&text).map(str::to_string)
+}
+
+/// The first `model name` of a Linux `/proc/cpuinfo`.
+fn model_name(cpuinfo: &str) -> Option<&str> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_name_is_found_in_cpuinfo() {
+        let text =
+            "processor\t: 0\nvendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Xeon(R) Processor\nflags\t: fpu\n";
+        assert_eq!(model_name(text), Some("Intel(R) Xeon(R) Processor"));
+        assert_eq!(model_name("processor\t: 0\n"), None);
+    }
+}

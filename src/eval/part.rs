@@ -95,8 +95,8 @@ pub fn read_part(path: &Path) -> Result<PartRecord, PartError> {
     if bytes.len() as u64 > MAX_PART_BYTES {
         return Err(PartError::TooLarge { path: path.to_path_buf() });
     }
-    let part: PartRecord = serde_json::from_slice(&bytes)
-        .map_err(|source| PartError::Format { path: path.to_path_buf(), source })?;
+    let part: PartRecord =
+        serde_json::from_slice(&bytes).map_err(|source| PartError::Format { path: path.to_path_buf(), source })?;
     if part.schema != PART_SCHEMA {
         return Err(PartError::Schema { path: path.to_path_buf(), found: part.schema });
     }

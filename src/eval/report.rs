@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::{Basis, Score, Weights, Windowing};
+use super::{Basis, Input, Score, Weights, Windowing};
 use crate::manifest::ScoreRecord;
 use crate::units::{BitsPerByte, Nats, group_digits};
 
@@ -94,6 +94,22 @@ impl Report {
             Some(Gap { windowing, val_loss: packed_loss.0 - loss.0, val_bpb: packed_bpb.0 - bpb.0 })
         };
         [Windowing::Sliding, Windowing::Plain].into_iter().filter_map(gap).collect()
+    }
+
+    /// One line a pass, for `--quiet`.
+    pub fn summary(&self) -> String {
+        let line = |pass: &Pass| match pass.numbers() {
+            Some((loss, bpb)) => format!("{} val_loss:{loss:.8} val_bpb:{bpb:.8}\n", pass.label()),
+            None => format!("{} nothing scored\n", pass.label()),
+        };
+        self.passes.iter().map(line).collect()
+    }
+
+    /// One line an input: what it is, its SHA-256, where it was.
+    pub fn inputs(&self) -> String {
+        let line = |input: &Input| format!("{:<11}{}  {}\n", input.role, input.digest.sha256, input.path.display());
+        let manifest = format!("{:<11}{}  (identity)\n", "manifest", self.basis.manifest);
+        self.basis.inputs.iter().map(line).chain([manifest]).collect()
     }
 
     /// One JSON document. `run` and `processors` aside it is the same for a run in one piece and for merged parts.

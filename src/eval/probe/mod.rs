@@ -7,6 +7,9 @@
 mod causality;
 mod company;
 mod distribution;
+mod text;
+
+pub use text::{all_passed, json, text};
 
 use std::collections::BTreeSet;
 

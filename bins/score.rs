@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, Progress};
-use golf_harness::engine::EngineKind;
-use golf_harness::eval::{self, Job, Outcome, Report, Shard, Windowing, probe};
+use golf_harness::engine::EngineError;
+use golf_harness::eval::{self, EngineChoice, Job, JobError, Outcome, Report, ScoreError, Shard, Windowing, probe};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::{Effective, Override, assignment, from_environment};
 
@@ -15,7 +15,7 @@ use golf_harness::manifest::{Effective, Override, assignment, from_environment};
 ///
 /// The same inputs give the same bits for any number of threads, any batch size and any division into parts.
 ///
-/// Exit codes: 0 scored; 1 a probe failed; 2 could not score; 130 interrupted, nothing half-written.
+/// Exit codes: 0 scored; 1 a probe failed or two engines disagree; 2 could not score; 130 interrupted, nothing half-written.
 #[derive(Parser)]
 #[command(
     version,
@@ -71,8 +71,8 @@ struct Args {
     max_tokens: Option<u64>,
 
     /// What runs the model
-    #[arg(long, value_enum, default_value_t = EngineKind::Dfdx, value_name = "NAME")]
-    engine: EngineKind,
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    engine: EngineChoice,
 
     /// Threads to use; changes no number [default: all cores]
     #[arg(long, value_name = "N")]
@@ -150,7 +150,7 @@ fn score(args: &Args, manifest: &std::path::Path) -> anyhow::Result<ExitCode> {
     let job = job(args, manifest)?;
     let what = if args.probe { "probing" } else { "scoring" };
     let progress = Progress::new(args.common.shows_progress(), what, 0);
-    let interrupted = |error: eval::JobError| match interrupt.is_raised() {
+    let interrupted = |error: JobError| match interrupt.is_raised() {
         true => anyhow::Error::from(Interrupted),
         false => error.into(),
     };
@@ -168,7 +168,13 @@ fn score(args: &Args, manifest: &std::path::Path) -> anyhow::Result<ExitCode> {
     output.as_deref().map(golf_harness::durable::check_writable).transpose()?;
     let outcome = job.run(&progress, &interrupt);
     progress.finish();
-    let outcome = outcome.map_err(interrupted)?;
+    let outcome = match outcome {
+        Err(error @ JobError::Score(ScoreError::Engine(EngineError::Disagreement { .. }))) => {
+            writeln!(anstream::stderr().lock(), "{error}")?;
+            return Ok(ExitCode::CheckFailed);
+        }
+        outcome => outcome.map_err(interrupted)?,
+    };
     if let Some((path, part)) = output.as_deref().zip(outcome.part.as_ref()) {
         eval::write_part(path, part)?;
         if !args.common.quiet {

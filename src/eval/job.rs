@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::engines::Prepared;
 use super::inputs::{Inputs, WeightsFile};
 use super::probe::{ProbeKind, ProbeOutcome, Subject, probe};
 use super::{
-    Basis, Evaluation, JobError, PART_SCHEMA, PartPass, PartRecord, Pass, Report, RunSettings, ScoreError, Shard,
-    Subset, Weights, WindowPlan, Windowing,
+    Agreement, Basis, EngineChoice, Evaluation, JobError, PART_SCHEMA, PartPass, PartRecord, Pass, Report, RunSettings,
+    ScoreError, Shard, Subset, Weights, WindowPlan, Windowing,
 };
 use crate::cli::Progress;
 use crate::durable::{self, PendingFile};
-use crate::engine::{self, EngineKind, Scorer};
+use crate::engine::Scorer;
 use crate::environment;
 use crate::interrupt::Interrupt;
 use crate::manifest::{self, Effective};
@@ -34,7 +35,7 @@ pub struct Job {
     /// Score only the first so many tokens of the split.
     pub max_tokens: Option<u64>,
     /// Engine to run them on.
-    pub engine: EngineKind,
+    pub engine: EngineChoice,
     /// Run only this part of the windows.
     pub shard: Option<Shard>,
     /// Where the likelihoods of the first pass go: one little-endian f32 a token, in corpus order.
@@ -89,11 +90,12 @@ impl Job {
         progress.set_len(windows * opened.files.len() as u64);
 
         let (mut passes, mut part_passes, mut elapsed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut agreement: Option<Agreement> = None;
         for file in &opened.files {
-            let scorer = self.scorer(file)?;
+            let prepared = self.prepare(file)?;
             for (plan, range) in &plans {
                 let started = Instant::now();
-                let evaluation = self.evaluation(&opened, scorer.as_ref(), progress, interrupt);
+                let evaluation = self.evaluation(&opened, prepared.scorer(), progress, interrupt);
                 let mut first_pass_file = nll_file.as_mut().filter(|_| passes.is_empty());
                 let mut buffer = Vec::new();
                 let score = evaluation.score(plan, range.clone(), &mut |nll| {
@@ -115,6 +117,7 @@ impl Job {
                     total_nats: score.total,
                 });
             }
+            agreement = prepared.agreement().map(|found| found.or_worse(agreement));
         }
         self.check_scored(&passes, &opened.basis)?;
         opened.inputs.check_unchanged()?;
@@ -122,8 +125,13 @@ impl Job {
 
         let processor = environment::processor();
         let run = RunSettings { threads: rayon::current_num_threads(), batch_windows: self.batch_windows() };
-        let report =
-            Report { basis: opened.basis.clone(), passes, run: Some(run), processors: vec![processor.clone()] };
+        let report = Report {
+            basis: opened.basis.clone(),
+            passes,
+            run: Some(run),
+            agreement,
+            processors: vec![processor.clone()],
+        };
         if self.record {
             self.record(&opened.on_disk, &report)?;
         }
@@ -144,10 +152,10 @@ impl Job {
         progress.set_len((plans.len() * opened.files.len() * ProbeKind::ALL.len()) as u64);
         let mut probed = Vec::new();
         for file in &opened.files {
-            let scorer = self.scorer(file)?;
+            let prepared = self.prepare(file)?;
             for (plan, _) in &plans {
                 let subject = Subject {
-                    scorer: scorer.as_ref(),
+                    scorer: prepared.scorer(),
                     tokens: opened.tokens(),
                     vocab_size: self.effective.manifest.model.vocab_size,
                     plan: *plan,
@@ -194,7 +202,7 @@ impl Job {
         let basis = Basis {
             harness: env!("CARGO_PKG_VERSION").into(),
             platform: environment::platform(),
-            engine: self.engine.to_string(),
+            engine: self.engine.reported().to_string(),
             manifest: manifest::identity(&on_disk),
             model: manifest.model.clone(),
             seq_len: manifest.eval.seq_len,
@@ -216,9 +224,9 @@ impl Job {
         self.windowings.iter().map(plan).collect()
     }
 
-    fn scorer(&self, file: &WeightsFile) -> Result<Box<dyn Scorer>, JobError> {
+    fn prepare(&self, file: &WeightsFile) -> Result<Prepared, JobError> {
         let model = &self.effective.manifest.model;
-        Ok(engine::create(self.engine).scorer(model, &file.read(model)?)?)
+        Ok(self.engine.prepare(model, &file.read(model)?)?)
     }
 
     fn evaluation<'a>(

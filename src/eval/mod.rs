@@ -17,6 +17,8 @@ mod shard;
 mod window;
 
 #[cfg(feature = "engine")]
+mod engines;
+#[cfg(feature = "engine")]
 mod error;
 #[cfg(feature = "engine")]
 mod evaluate;
@@ -38,11 +40,13 @@ pub use coverage::Coverage;
 pub use exact_sum::{ExactSum, NotFinite, ParseExactSumError};
 pub use log::log_lines;
 pub use part::{MergeError, PART_SCHEMA, PartError, PartPass, PartRecord, merge, read_part, write_part};
-pub use report::{Gap, Pass, REPORT_SCHEMA, Report, RunSettings};
+pub use report::{Agreement, Gap, Pass, REPORT_SCHEMA, Report, RunSettings};
 pub use score::Score;
 pub use shard::{ParseShardError, Shard};
 pub use window::{PlanError, WindowPlan, WindowSpan, Windowing};
 
+#[cfg(feature = "engine")]
+pub use engines::EngineChoice;
 #[cfg(feature = "engine")]
 pub use error::{JobError, NotRecordable};
 #[cfg(feature = "engine")]

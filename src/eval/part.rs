@@ -228,7 +228,7 @@ pub fn merge(mut parts: Vec<(PathBuf, PartRecord)>) -> Result<Report, MergeError
     let mut processors: Vec<String> = parts.iter().map(|(_, part)| part.processor.clone()).collect();
     processors.sort();
     processors.dedup();
-    Ok(Report { basis: first.basis.clone(), passes, run: None, processors })
+    Ok(Report { basis: first.basis.clone(), passes, run: None, agreement: None, processors })
 }
 
 /// What [`PartPass::check`] found.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Basis, Input, Score, Weights, Windowing};
@@ -51,6 +52,33 @@ pub struct RunSettings {
     pub batch_windows: usize,
 }
 
+/// Two engines agreed on every likelihood.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Agreement {
+    /// Largest difference of one likelihood, relative above one nat.
+    pub largest_difference: f64,
+    /// Most that would have been allowed.
+    pub tolerance: f64,
+}
+
+impl Agreement {
+    /// The worse of two.
+    pub fn or_worse(self, other: Option<Agreement>) -> Agreement {
+        let largest_difference = other.map_or(0.0, |other| other.largest_difference).max(self.largest_difference);
+        Agreement { largest_difference, ..self }
+    }
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "recounted by dfdx: no likelihood differs by more than {:.1e} (allowed: {:.0e})",
+            self.largest_difference, self.tolerance
+        )
+    }
+}
+
 /// A finished evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -60,6 +88,8 @@ pub struct Report {
     pub passes: Vec<Pass>,
     /// How it was run; `None` for merged parts.
     pub run: Option<RunSettings>,
+    /// How well a second engine agreed, if there was one.
+    pub agreement: Option<Agreement>,
     /// Kinds of processors the parts were made on, sorted.
     pub processors: Vec<String>,
 }
@@ -112,7 +142,7 @@ impl Report {
         self.basis.inputs.iter().map(line).chain([manifest]).collect()
     }
 
-    /// One JSON document. `run` and `processors` aside it is the same for a run in one piece and for merged parts.
+    /// One JSON document. `run`, `recount` and `processors` aside it is the same for a run in one piece and for merged parts.
     pub fn json(&self) -> Value {
         let scores: BTreeMap<String, Value> = self.passes.iter().map(|pass| (pass.label(), json_pass(pass))).collect();
         let gaps: BTreeMap<String, Value> = self
@@ -138,6 +168,7 @@ impl Report {
                 "model": basis.model,
             },
             "inputs": basis.inputs,
+            "recount": self.agreement,
             "run": self.run.map(|run| json!({ "threads": run.threads, "batch_windows": run.batch_windows })),
             "processors": self.processors,
         })
@@ -189,6 +220,9 @@ impl fmt::Display for Report {
         }
         let (seq_len, stride) = (group_digits(basis.seq_len.into()), group_digits(basis.stride.into()));
         writeln!(f, "\nengine {}, windows of {seq_len} tokens, sliding by {stride}", basis.engine)?;
+        if let Some(agreement) = self.agreement {
+            writeln!(f, "{agreement}")?;
+        }
         if self.passes.iter().any(|pass| pass.score.tokens == 0) {
             writeln!(f, "- nothing scored: the split has no full window of {seq_len} tokens")?;
         }

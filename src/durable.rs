@@ -23,22 +23,56 @@ impl WriteError {
 ///
 /// Fails without touching an existing file at `path`. Missing parent folders are created.
 pub fn write_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), WriteError> {
-    let attempt = || -> io::Result<()> {
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
+    let mut file = PendingFile::create(path)?;
+    write(&mut file.writer).map_err(|source| WriteError { path: path.to_path_buf(), source })?;
+    file.commit()
+}
+
+/// A file that is being written over a longer time. It appears under its name when committed; dropped before that,
+/// nothing is left of it.
+#[derive(Debug)]
+pub struct PendingFile {
+    path: PathBuf,
+    writer: BufWriter<tempfile::NamedTempFile>,
+}
+
+impl PendingFile {
+    /// Starts a temporary neighbour of `path`. Missing parent folders are created.
+    pub fn create(path: &Path) -> Result<Self, WriteError> {
+        let attempt = || -> io::Result<PendingFile> {
+            let folder = folder_of(path);
+            std::fs::create_dir_all(folder)?;
+            let temporary = tempfile::Builder::new().prefix(".golf-harness-").tempfile_in(folder)?;
+            Ok(PendingFile { path: path.to_path_buf(), writer: BufWriter::new(temporary) })
         };
-        std::fs::create_dir_all(folder)?;
-        let temporary = tempfile::Builder::new().prefix(".golf-harness-").tempfile_in(folder)?;
-        let mut writer = BufWriter::new(temporary);
-        write(&mut writer)?;
-        let temporary = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-        set_default_permissions(temporary.as_file())?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|e| e.error)?;
-        sync_folder(folder)
-    };
-    attempt().map_err(|source| WriteError { path: path.to_path_buf(), source })
+        attempt().map_err(|source| WriteError { path: path.to_path_buf(), source })
+    }
+
+    /// Appends bytes.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        self.writer.write_all(bytes).map_err(|source| WriteError { path: self.path.clone(), source })
+    }
+
+    /// Makes the content durable and gives it its name.
+    pub fn commit(self) -> Result<(), WriteError> {
+        let PendingFile { path, writer } = self;
+        let attempt = || -> io::Result<()> {
+            let temporary = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+            set_default_permissions(temporary.as_file())?;
+            temporary.as_file().sync_all()?;
+            temporary.persist(&path).map_err(|e| e.error)?;
+            sync_folder(folder_of(&path))
+        };
+        attempt().map_err(|source| WriteError { path: path.clone(), source })
+    }
+}
+
+/// The folder a file lies in; `.` for a bare name.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// [`write_with`] for bytes already in memory.
@@ -52,10 +86,7 @@ pub fn check_writable(path: &Path) -> Result<(), WriteError> {
         if path.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "a folder of that name exists"));
         }
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(path);
         std::fs::create_dir_all(folder)?;
         tempfile::Builder::new().prefix(".golf-harness-").tempfile_in(folder).map(drop)
     };
@@ -102,6 +133,22 @@ mod tests {
         assert!(error.to_string().contains("no space left on device"), "{error}");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_pending_file_appears_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long.bin");
+        let mut file = PendingFile::create(&path).unwrap();
+        file.append(b"never").unwrap();
+        drop(file);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut file = PendingFile::create(&path).unwrap();
+        file.append(b"in ").unwrap();
+        file.append(b"parts").unwrap();
+        assert!(!path.exists());
+        file.commit().unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"in parts");
     }
 
     #[test]

@@ -6,17 +6,22 @@ use crate::manifest::Environment;
 pub fn current(threads: usize, devices: Vec<String>) -> Environment {
     Environment {
         harness: env!("CARGO_PKG_VERSION").to_string(),
-        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
-        cpu: format!("{} ({threads} threads)", cpu_model().unwrap_or_else(|| "unknown CPU".into())),
+        platform: platform(),
+        cpu: format!("{} ({threads} threads)", processor()),
         devices,
         zstd: zstd::zstd_safe::version_string().to_string(),
     }
 }
 
 /// The processor's name where the system tells it in a file; no program is run to find out.
-fn cpu_model() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
-    model_name(&text).map(str::to_string)
+pub fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    model_name(&text).unwrap_or("unknown CPU").to_string()
+}
+
+/// Operating system and architecture, such as `linux-x86_64`.
+pub fn platform() -> String {
+    format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
 /// The first `model name` of a Linux `/proc/cpuinfo`.

@@ -3,24 +3,57 @@
 //! [`WindowPlan`] says which predictions each window scores, [`Evaluation`] runs windows through an engine and
 //! adds up a [`Score`] that is exact ([`ExactSum`]): any batch size, thread count or division over machines gives
 //! the same bits. [`plain`] is the short way to what training logs. [`probe`](mod@probe) tries to catch the scorer
-//! cheating.
+//! cheating. [`Job`] does it all between files and gives a [`Report`]; [`merge`] makes one of the parts of several
+//! machines.
 
+mod basis;
 mod coverage;
 mod exact_sum;
+mod log;
+mod part;
+mod report;
+mod score;
+mod shard;
+mod window;
+
+#[cfg(feature = "engine")]
+mod engines;
+#[cfg(feature = "engine")]
+mod error;
+#[cfg(feature = "engine")]
+mod evaluate;
 #[cfg(all(test, feature = "engine"))]
 mod fake;
+#[cfg(feature = "engine")]
+mod inputs;
+#[cfg(feature = "engine")]
+mod job;
 #[cfg(feature = "engine")]
 mod plain;
 #[cfg(feature = "engine")]
 pub mod probe;
 #[cfg(feature = "engine")]
-mod score;
-mod window;
+mod record;
 
+pub use basis::{Basis, Input, InputRole, Subset, Weights};
 pub use coverage::Coverage;
 pub use exact_sum::{ExactSum, NotFinite, ParseExactSumError};
+pub use log::log_lines;
+pub use part::{MergeError, PART_SCHEMA, PartError, PartPass, PartRecord, merge, read_part, write_part};
+pub use report::{Agreement, Gap, Pass, REPORT_SCHEMA, Report, RunSettings};
+pub use score::Score;
+pub use shard::{ParseShardError, Shard};
+pub use window::{PlanError, WindowPlan, WindowSpan, Windowing};
+
+#[cfg(feature = "engine")]
+pub use engines::EngineChoice;
+#[cfg(feature = "engine")]
+pub use error::{JobError, NotRecordable};
+#[cfg(feature = "engine")]
+pub use evaluate::{Evaluation, NllSink, ScoreError};
+#[cfg(feature = "engine")]
+pub use inputs::{Inputs, WeightsFile};
+#[cfg(feature = "engine")]
+pub use job::{Job, Outcome, Probed};
 #[cfg(feature = "engine")]
 pub use plain::plain;
-#[cfg(feature = "engine")]
-pub use score::{Evaluation, NllSink, Score, ScoreError};
-pub use window::{PlanError, WindowPlan, WindowSpan, Windowing};

@@ -128,10 +128,10 @@ impl WindowPlan {
             return None;
         }
         let start = index * self.stride;
-        let end = (start + self.seq_len).min(self.predictions);
+        let end = start.saturating_add(self.seq_len).min(self.predictions);
         let first_scored = match index {
             0 => 0,
-            _ => start + self.seq_len - self.stride,
+            _ => start.saturating_add(self.seq_len - self.stride),
         };
         Some(WindowSpan { start, first_scored, end })
     }

@@ -1,7 +1,7 @@
 //! Whether a window's numbers depend on the windows it is scored with.
 
 use super::{ProbeKind, ProbeOutcome, Subject, first_difference};
-use crate::eval::score::nll;
+use crate::eval::evaluate::nll;
 use crate::eval::{ScoreError, WindowSpan};
 
 /// Scores the sampled windows together, in reverse, together again, and each alone.

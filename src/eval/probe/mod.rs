@@ -7,12 +7,15 @@
 mod causality;
 mod company;
 mod distribution;
+mod text;
+
+pub use text::{all_passed, json, text};
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::score::{ScoreError, nll};
+use super::evaluate::{ScoreError, nll};
 use super::{Coverage, WindowPlan, WindowSpan, Windowing};
 use crate::cli::{Interrupted, Progress};
 use crate::engine::Scorer;

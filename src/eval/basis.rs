@@ -1,0 +1,139 @@
+//! Everything that decides a score, so that two scores can be told apart.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{PlanError, WindowPlan, Windowing};
+use crate::digest::{ContentDigest, Digest};
+use crate::model::ModelConfig;
+
+/// Which form of a model's weights is scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weights {
+    /// Decoded from the artifact: the model that counts.
+    Packed,
+    /// As trained, before quantisation.
+    Checkpoint,
+}
+
+impl std::fmt::Display for Weights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Weights::Packed => "packed",
+            Weights::Checkpoint => "checkpoint",
+        })
+    }
+}
+
+/// What a file is to an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputRole {
+    /// A validation shard.
+    Shard,
+    /// The SentencePiece model.
+    Tokenizer,
+    /// The packed weights.
+    Artifact,
+    /// The unpacked weights.
+    Checkpoint,
+}
+
+impl std::fmt::Display for InputRole {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            InputRole::Shard => "shard",
+            InputRole::Tokenizer => "tokenizer",
+            InputRole::Artifact => "artifact",
+            InputRole::Checkpoint => "checkpoint",
+        })
+    }
+}
+
+/// A file that went into a score.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// What it is.
+    pub role: InputRole,
+    /// Where it was on the machine that read it.
+    pub path: PathBuf,
+    /// Its content.
+    #[serde(rename = "content")]
+    pub digest: ContentDigest,
+}
+
+/// Only the beginning of the split was scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subset {
+    /// Tokens used, from the start of the split.
+    pub first_tokens: u64,
+    /// Tokens in the split.
+    pub of: u64,
+}
+
+/// What a score depends on. Equal bases give equal bits, on the same kind of processor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Basis {
+    /// Version of this crate.
+    pub harness: String,
+    /// Operating system and architecture.
+    pub platform: String,
+    /// Engine that ran the windows.
+    pub engine: String,
+    /// Identity of the manifest, as the file has it.
+    pub manifest: Digest,
+    /// The network, after flags and environment.
+    pub model: ModelConfig,
+    /// Predictions in a full window.
+    pub seq_len: u64,
+    /// Distance between sliding windows.
+    pub stride: u64,
+    /// Tokens used.
+    pub tokens: u64,
+    /// Set where that is not the whole split.
+    pub subset: Option<Subset>,
+    /// Every file read.
+    pub inputs: Vec<Input>,
+}
+
+impl Basis {
+    /// The windows of one kind.
+    pub fn plan(&self, windowing: Windowing) -> Result<WindowPlan, PlanError> {
+        match windowing {
+            Windowing::Sliding => WindowPlan::sliding(self.tokens, self.seq_len, self.stride),
+            Windowing::Plain => WindowPlan::plain(self.tokens, self.seq_len),
+        }
+    }
+
+    /// The first respect in which two scores do not have the same basis, with both values; paths do not count.
+    pub fn difference(&self, other: &Basis) -> Option<(&'static str, String, String)> {
+        let contents = |basis: &Basis, role| -> Vec<String> {
+            let of_role = basis.inputs.iter().filter(|input| input.role == role);
+            of_role.map(|input| input.digest.sha256.to_string()).collect()
+        };
+        let pairs = [
+            ("harness version", self.harness.clone(), other.harness.clone()),
+            ("platform", self.platform.clone(), other.platform.clone()),
+            ("engine", self.engine.clone(), other.engine.clone()),
+            ("manifest", self.manifest.to_string(), other.manifest.to_string()),
+            ("model", format!("{:?}", self.model), format!("{:?}", other.model)),
+            ("window length", self.seq_len.to_string(), other.seq_len.to_string()),
+            ("stride", self.stride.to_string(), other.stride.to_string()),
+            ("number of tokens", self.tokens.to_string(), other.tokens.to_string()),
+            ("subset", format!("{:?}", self.subset), format!("{:?}", other.subset)),
+        ];
+        let roles = [
+            (InputRole::Shard, "validation shards"),
+            (InputRole::Tokenizer, "tokenizer"),
+            (InputRole::Artifact, "artifact"),
+            (InputRole::Checkpoint, "checkpoint"),
+        ];
+        let files = roles.map(|(role, what)| (what, contents(self, role).join(" "), contents(other, role).join(" ")));
+        pairs.into_iter().chain(files).find(|(_, a, b)| a != b)
+    }
+}

@@ -1,0 +1,249 @@
+//! Running windows through a model and adding up what comes back.
+
+use std::ops::Range;
+
+use super::{PlanError, Score, WindowPlan, WindowSpan};
+use crate::cli::{Interrupted, Progress};
+use crate::data::ByteTable;
+use crate::durable::WriteError;
+use crate::engine::{EngineError, Scorer, Window};
+use crate::interrupt::Interrupt;
+
+/// Most windows given to an engine at once, whatever is asked for: keeps memory bounded.
+const MAX_BATCH_WINDOWS: usize = 4096;
+
+/// Why scoring stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScoreError {
+    /// No such windows.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The engine answered for another number of predictions than it was asked about.
+    #[error("window {window}: the engine returned {found} likelihoods for {expected} predictions")]
+    Count {
+        /// Index of the window.
+        window: u64,
+        /// Likelihoods returned.
+        found: usize,
+        /// Predictions scored by the window.
+        expected: u64,
+    },
+    /// A likelihood that is no number.
+    #[error(
+        "prediction {prediction}: negative log-likelihood is {value}; the weights give logits that are not finite: \
+         damaged file, or training diverged"
+    )]
+    NotFinite {
+        /// Index of the prediction in the split.
+        prediction: u64,
+        /// What the engine returned.
+        value: f32,
+    },
+    /// The likelihoods could not be written down.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Stopped between two batches.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// A model and a split, and how to go about it.
+#[derive(Clone, Copy)]
+pub struct Evaluation<'a> {
+    /// The model.
+    pub scorer: &'a dyn Scorer,
+    /// The whole split.
+    pub tokens: &'a [u16],
+    /// Bytes of every token.
+    pub table: &'a ByteTable,
+    /// Windows given to the engine at a time. Changes no number.
+    pub batch_windows: usize,
+    /// Told about every finished window.
+    pub progress: &'a Progress,
+    /// Looked at between batches.
+    pub interrupt: &'a Interrupt,
+}
+
+/// Takes likelihoods in corpus order, a window at a time.
+pub type NllSink<'a> = dyn FnMut(&[f32]) -> Result<(), WriteError> + 'a;
+
+impl Evaluation<'_> {
+    /// Scores the windows of a range of indices.
+    ///
+    /// Likelihoods go to `sink` as they are made and are not kept: memory is the split plus one batch.
+    pub fn score(&self, plan: &WindowPlan, range: Range<u64>, sink: &mut NllSink<'_>) -> Result<Score, ScoreError> {
+        let batch = self.batch_windows.clamp(1, MAX_BATCH_WINDOWS);
+        let mut score = Score::default();
+        let mut spans = plan.iter(range.clone()).peekable();
+        while spans.peek().is_some() {
+            if self.interrupt.is_raised() {
+                return Err(Interrupted.into());
+            }
+            let batch: Vec<WindowSpan> = spans.by_ref().take(batch).collect();
+            let likelihoods = nll(self.scorer, self.tokens, &batch, range.start + score.windows)?;
+            for (span, nll) in batch.iter().zip(likelihoods) {
+                for (prediction, &value) in span.scored().zip(&nll) {
+                    score.total.add(value).map_err(|_| ScoreError::NotFinite { prediction, value })?;
+                    let (previous, target) = (self.tokens[prediction as usize], self.tokens[prediction as usize + 1]);
+                    score.bytes += self.table.bytes_of(previous, target);
+                }
+                sink(&nll)?;
+                score.tokens += nll.len() as u64;
+                score.windows += 1;
+            }
+            self.progress.advance(batch.len() as u64);
+            if let Some(bpb) = score.val_bpb() {
+                self.progress.note(format!("val_bpb {bpb:.4}"));
+            }
+        }
+        Ok(score)
+    }
+}
+
+/// Runs windows and checks that exactly the predictions asked for were answered. `first_index` serves errors.
+pub(super) fn nll(
+    scorer: &dyn Scorer,
+    tokens: &[u16],
+    spans: &[WindowSpan],
+    first_index: u64,
+) -> Result<Vec<Vec<f32>>, ScoreError> {
+    let window = |span: &WindowSpan| Window {
+        tokens: &tokens[span.tokens()],
+        first_scored: (span.first_scored - span.start) as usize,
+    };
+    let windows: Vec<Window<'_>> = spans.iter().map(window).collect();
+    let likelihoods = scorer.nll(&windows)?;
+    for (offset, span) in spans.iter().enumerate() {
+        let found = likelihoods.get(offset).map_or(0, Vec::len);
+        let expected = span.end - span.first_scored;
+        if found as u64 != expected {
+            return Err(ScoreError::Count { window: first_index + offset as u64, found, expected });
+        }
+    }
+    Ok(likelihoods)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ExactSum, fake};
+    use super::*;
+
+    fn run(scorer: &dyn Scorer, plan: &WindowPlan, range: Range<u64>, batch: usize) -> (Score, Vec<f32>) {
+        let tokens = fake::tokens(plan.predictions() as usize + 1);
+        let table = fake::byte_table();
+        let evaluation = Evaluation {
+            scorer,
+            tokens: &tokens,
+            table: &table,
+            batch_windows: batch,
+            progress: &Progress::hidden(),
+            interrupt: &Interrupt::none(),
+        };
+        let mut all = Vec::new();
+        let mut sink = |nll: &[f32]| {
+            all.extend_from_slice(nll);
+            Ok(())
+        };
+        (evaluation.score(plan, range, &mut sink).unwrap(), all)
+    }
+
+    #[test]
+    fn numbers_are_those_of_the_closed_form() {
+        let model = fake::hash_model();
+        let tokens = fake::tokens(203);
+        for (plan, context) in
+            [(WindowPlan::sliding(203, 16, 5).unwrap(), 5), (WindowPlan::plain(203, 16).unwrap(), 16)]
+        {
+            let (score, nll) = run(&model, &plan, 0..plan.windows(), 3);
+            let expected: Vec<f32> = (0..plan.scored() as usize)
+                .map(|prediction| {
+                    let start = if prediction < 16 { 0 } else { (prediction - 16) / context * context + context };
+                    let start = if context == 16 { prediction / 16 * 16 } else { start };
+                    fake::nll(&tokens[start..=prediction], tokens[prediction + 1])
+                })
+                .collect();
+            assert_eq!(nll, expected);
+            assert_eq!(score.total, ExactSum::of(&expected).unwrap());
+            assert_eq!((score.tokens, score.windows), (plan.scored(), plan.windows()));
+            let text = &tokens[..=plan.scored() as usize];
+            assert_eq!(score.bytes, fake::byte_table().bytes_of_targets(text));
+            let mean = expected.iter().copied().map(f64::from).sum::<f64>() / expected.len() as f64;
+            let loss = score.val_loss().unwrap().0;
+            assert!((loss - mean).abs() < 1e-12);
+            let bpb = mean * plan.scored() as f64 / (score.bytes as f64 * std::f64::consts::LN_2);
+            assert!((score.val_bpb().unwrap().0 - bpb).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn neither_batches_nor_parts_change_a_bit() {
+        let plan = WindowPlan::sliding(400, 24, 7).unwrap();
+        let whole = run(&fake::hash_model(), &plan, 0..plan.windows(), 1);
+        for batch in [2, 3, 32, usize::MAX] {
+            assert_eq!(run(&fake::hash_model(), &plan, 0..plan.windows(), batch), whole);
+        }
+        for parts in [1, 2, 3, 8, 1000] {
+            let (mut score, mut nll) = (Score::default(), Vec::new());
+            for index in 1..=parts {
+                let (part, likelihoods) = run(&fake::hash_model(), &plan, plan.part(index, parts).unwrap(), 4);
+                score.merge(&part);
+                nll.extend(likelihoods);
+            }
+            assert_eq!((score, nll), whole);
+        }
+    }
+
+    #[test]
+    fn nothing_scored_is_no_score() {
+        let plan = WindowPlan::plain(16, 16).unwrap();
+        let (score, _) = run(&fake::hash_model(), &plan, 0..plan.windows(), 4);
+        assert_eq!((score, score.val_loss(), score.val_bpb()), (Score::default(), None, None));
+    }
+
+    #[test]
+    fn a_scorer_that_miscounts_or_returns_nan_is_caught() {
+        let plan = WindowPlan::sliding(40, 8, 4).unwrap();
+        let tokens = fake::tokens(40);
+        let table = fake::byte_table();
+        let attempt = |scorer: &dyn Scorer| {
+            let (progress, interrupt) = (&Progress::hidden(), &Interrupt::none());
+            Evaluation { scorer, tokens: &tokens, table: &table, batch_windows: 4, progress, interrupt }
+                .score(&plan, 0..plan.windows(), &mut |_| Ok(()))
+                .unwrap_err()
+        };
+        let error = attempt(&fake::miscounts());
+        assert!(matches!(error, ScoreError::Count { window: 1, found: 5, expected: 4 }), "{error}");
+        let error = attempt(&fake::nan_at(17));
+        assert!(matches!(error, ScoreError::NotFinite { prediction: 17, .. }), "{error}");
+    }
+
+    #[test]
+    fn an_interrupt_stops_between_batches() {
+        let plan = WindowPlan::sliding(400, 8, 4).unwrap();
+        let (tokens, table, interrupt) = (fake::tokens(400), fake::byte_table(), Interrupt::none());
+        let progress = &Progress::hidden();
+        let evaluation = Evaluation {
+            scorer: &fake::hash_model(),
+            tokens: &tokens,
+            table: &table,
+            batch_windows: 4,
+            progress,
+            interrupt: &interrupt,
+        };
+        let mut windows = 0;
+        let mut sink = |_: &[f32]| {
+            windows += 1;
+            if windows == 6 {
+                interrupt.raise();
+            }
+            Ok(())
+        };
+        let error = evaluation.score(&plan, 0..plan.windows(), &mut sink).unwrap_err();
+        assert!(matches!(error, ScoreError::Interrupted(_)));
+        assert_eq!(windows, 8);
+    }
+}

@@ -1,0 +1,104 @@
+//! Everything an evaluation reads: opened, checked, hashed, and hashed again at the end.
+
+use std::path::{Path, PathBuf};
+
+use super::{Input, InputRole, JobError, Weights};
+use crate::artifact::foreign;
+use crate::data::{ByteTable, DataFile, Dataset, DigestCheck, Tokenizer, TokenizerError, Wanted};
+use crate::digest::ContentDigest;
+use crate::manifest::Manifest;
+use crate::model::{ModelConfig, Params, read_safetensors};
+
+/// Weights by file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightsFile {
+    /// Packed or not.
+    pub weights: Weights,
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl WeightsFile {
+    fn role(&self) -> InputRole {
+        match self.weights {
+            Weights::Packed => InputRole::Artifact,
+            Weights::Checkpoint => InputRole::Checkpoint,
+        }
+    }
+
+    /// Reads the weights and puts them into the model's order. Artifacts may be of any format this crate reads.
+    pub fn read(&self, model: &ModelConfig) -> Result<Params, JobError> {
+        let params = match self.weights {
+            Weights::Packed => foreign::read(&self.path)?.params(),
+            Weights::Checkpoint => read_safetensors(&self.path)?,
+        };
+        params.arrange(model).map_err(|source| JobError::Layout { path: self.path.clone(), source })
+    }
+}
+
+/// The data of an evaluation and the digests of everything it reads.
+#[derive(Clone, Debug)]
+pub struct Inputs {
+    /// The validation split.
+    pub tokens: Vec<u16>,
+    /// Bytes of every token.
+    pub table: ByteTable,
+    /// Every file, hashed before its first use.
+    pub files: Vec<Input>,
+    dataset: Dataset,
+}
+
+impl Inputs {
+    /// Hashes weights, shards and tokenizer, and reads the data. Whatever the manifest states is held against the files.
+    pub fn open(manifest: &Manifest, folder: &Path, weights: &[WeightsFile]) -> Result<Self, JobError> {
+        let mut files = Vec::new();
+        for file in weights {
+            files.push(Input { role: file.role(), path: file.path.clone(), digest: digest(file.role(), &file.path)? });
+        }
+        let dataset = Dataset::open(&manifest.data, folder, Wanted::SCORING, DigestCheck::All)?;
+        let data_input = |role, file: &DataFile| -> Result<Input, JobError> {
+            let known = file.digest.map(Ok);
+            Ok(Input { role, path: file.path.clone(), digest: known.unwrap_or_else(|| digest(role, &file.path))? })
+        };
+        for shard in &dataset.val {
+            files.push(data_input(InputRole::Shard, shard)?);
+        }
+        if let Some(tokenizer) = &dataset.tokenizer {
+            files.push(data_input(InputRole::Tokenizer, tokenizer)?);
+        }
+
+        let vocab_size = manifest.model.vocab_size as u32;
+        let path = dataset.tokenizer.as_ref().map(|file| file.path.clone()).unwrap_or_default();
+        let (tokenizer, _) = Tokenizer::read(&path)?;
+        tokenizer.check_vocab_size(vocab_size).map_err(|fault| TokenizerError { path, fault })?;
+        let tokens = dataset.val_tokens(vocab_size)?;
+        if tokens.len() < 2 {
+            return Err(JobError::TooShort { tokens: tokens.len() as u64 });
+        }
+        Ok(Inputs { tokens, table: tokenizer.byte_table(), files, dataset })
+    }
+
+    /// The digest of the file of one role, where there is exactly one.
+    pub fn digest_of(&self, role: InputRole) -> Option<ContentDigest> {
+        self.files.iter().find(|input| input.role == role).map(|input| input.digest)
+    }
+
+    /// Hashes every file once more: one that changed while it was used spoils the score.
+    pub fn check_unchanged(&self) -> Result<(), JobError> {
+        self.dataset.check_unchanged()?;
+        for Input { role, path, digest: before } in &self.files {
+            if matches!(role, InputRole::Artifact | InputRole::Checkpoint) {
+                let after = digest(*role, path)?;
+                if after != *before {
+                    let (before, after) = (before.sha256, after.sha256);
+                    return Err(JobError::Changed { role: *role, path: path.clone(), before, after });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn digest(role: InputRole, path: &Path) -> Result<ContentDigest, JobError> {
+    ContentDigest::of_file(path).map_err(|source| JobError::Read { role, path: path.to_path_buf(), source })
+}

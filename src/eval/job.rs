@@ -1,0 +1,268 @@
+//! `score` between files: a manifest and weights in, numbers out.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::engines::Prepared;
+use super::inputs::{Inputs, WeightsFile};
+use super::probe::{ProbeKind, ProbeOutcome, Subject, probe};
+use super::{
+    Agreement, Basis, EngineChoice, Evaluation, JobError, PART_SCHEMA, PartPass, PartRecord, Pass, Report, RunSettings,
+    ScoreError, Shard, Subset, Weights, WindowPlan, Windowing,
+};
+use crate::cli::Progress;
+use crate::durable::{self, PendingFile};
+use crate::engine::Scorer;
+use crate::environment;
+use crate::interrupt::Interrupt;
+use crate::manifest::{self, Effective};
+
+/// What to score, and how.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The file the recipe was read from.
+    pub manifest_path: PathBuf,
+    /// The recipe as it will be used.
+    pub effective: Effective,
+    /// Score packed weights at all?
+    pub packed: bool,
+    /// Artifact instead of the manifest's own.
+    pub artifact: Option<PathBuf>,
+    /// Unpacked weights to score as well.
+    pub checkpoint: Option<PathBuf>,
+    /// Kinds of windows, in the order they are run.
+    pub windowings: Vec<Windowing>,
+    /// Score only the first so many tokens of the split.
+    pub max_tokens: Option<u64>,
+    /// Engine to run them on.
+    pub engine: EngineChoice,
+    /// Run only this part of the windows.
+    pub shard: Option<Shard>,
+    /// Where the likelihoods of the first pass go: one little-endian f32 a token, in corpus order.
+    pub nll_out: Option<PathBuf>,
+    /// Write the scores into the manifest.
+    pub record: bool,
+}
+
+/// A finished job.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The numbers; with `--shard`, of the part.
+    pub report: Report,
+    /// The part, if that is what was asked for.
+    pub part: Option<PartRecord>,
+    /// Time each pass took.
+    pub elapsed: Vec<Duration>,
+}
+
+/// Probes of one form of the weights.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// What was probed.
+    pub weights: Weights,
+    /// With which windows.
+    pub windowing: Windowing,
+    /// What was found.
+    pub outcomes: Vec<ProbeOutcome>,
+}
+
+/// A job whose inputs are open.
+struct Opened {
+    inputs: Inputs,
+    basis: Basis,
+    files: Vec<WeightsFile>,
+    on_disk: manifest::Manifest,
+}
+
+impl Job {
+    /// Scores. Outputs are written last, once the inputs are known not to have changed.
+    pub fn run(&self, progress: &Progress, interrupt: &Interrupt) -> Result<Outcome, JobError> {
+        for path in self.nll_out.iter().chain(self.record.then_some(&self.manifest_path)) {
+            durable::check_writable(path)?;
+        }
+        let opened = self.open()?;
+        if self.record {
+            self.check_recordable(&opened.on_disk, &opened.inputs)?;
+        }
+        let mut nll_file = self.nll_out.as_deref().map(PendingFile::create).transpose()?;
+        let plans = self.plans(&opened.basis)?;
+        let windows: u64 = plans.iter().map(|(_, range)| range.end - range.start).sum();
+        progress.set_len(windows * opened.files.len() as u64);
+
+        let (mut passes, mut part_passes, mut elapsed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut agreement: Option<Agreement> = None;
+        for file in &opened.files {
+            let prepared = self.prepare(file)?;
+            for (plan, range) in &plans {
+                let started = Instant::now();
+                let evaluation = self.evaluation(&opened, prepared.scorer(), progress, interrupt);
+                let mut first_pass_file = nll_file.as_mut().filter(|_| passes.is_empty());
+                let mut buffer = Vec::new();
+                let score = evaluation.score(plan, range.clone(), &mut |nll| {
+                    let Some(file) = first_pass_file.as_deref_mut() else { return Ok(()) };
+                    buffer.clear();
+                    buffer.extend(nll.iter().flat_map(|value| value.to_le_bytes()));
+                    file.append(&buffer)
+                })?;
+                elapsed.push(started.elapsed());
+                let (weights, windowing) = (file.weights, plan.windowing());
+                passes.push(Pass { weights, windowing, score });
+                part_passes.push(PartPass {
+                    weights,
+                    windowing,
+                    first_window: range.start,
+                    windows: score.windows,
+                    tokens: score.tokens,
+                    bytes: score.bytes,
+                    total_nats: score.total,
+                });
+            }
+            agreement = prepared.agreement().map(|found| found.or_worse(agreement));
+        }
+        self.check_scored(&passes, &opened.basis)?;
+        opened.inputs.check_unchanged()?;
+        nll_file.map(PendingFile::commit).transpose()?;
+
+        let processor = environment::processor();
+        let run = RunSettings { threads: rayon::current_num_threads(), batch_windows: self.batch_windows() };
+        let report = Report {
+            basis: opened.basis.clone(),
+            passes,
+            run: Some(run),
+            agreement,
+            processors: vec![processor.clone()],
+        };
+        if self.record {
+            self.record(&opened.on_disk, &report)?;
+        }
+        let part = self.shard.map(|shard| PartRecord {
+            schema: PART_SCHEMA.into(),
+            shard,
+            processor,
+            basis: opened.basis,
+            passes: part_passes,
+        });
+        Ok(Outcome { report, part, elapsed })
+    }
+
+    /// Probes the scorer instead of scoring, on `samples` windows of every pass.
+    pub fn probe(&self, samples: u64, progress: &Progress, interrupt: &Interrupt) -> Result<Vec<Probed>, JobError> {
+        let opened = self.open()?;
+        let plans = self.plans(&opened.basis)?;
+        progress.set_len((plans.len() * opened.files.len() * ProbeKind::ALL.len()) as u64);
+        let mut probed = Vec::new();
+        for file in &opened.files {
+            let prepared = self.prepare(file)?;
+            for (plan, _) in &plans {
+                let subject = Subject {
+                    scorer: prepared.scorer(),
+                    tokens: opened.tokens(),
+                    vocab_size: self.effective.manifest.model.vocab_size,
+                    plan: *plan,
+                    samples,
+                    progress,
+                    interrupt,
+                };
+                let outcomes = probe(&subject)?;
+                probed.push(Probed { weights: file.weights, windowing: plan.windowing(), outcomes });
+            }
+        }
+        opened.inputs.check_unchanged()?;
+        Ok(probed)
+    }
+
+    fn open(&self) -> Result<Opened, JobError> {
+        let Effective { manifest, folder, .. } = &self.effective;
+        let on_disk = manifest::load(&self.manifest_path)?;
+        let mut files = Vec::new();
+        if self.packed {
+            let own = manifest.artifact.as_ref().map(|artifact| folder.join(&artifact.path));
+            let path = self.artifact.clone().or(own);
+            files.extend(path.map(|path| WeightsFile { weights: Weights::Packed, path }));
+        }
+        let checkpoint = self.checkpoint.clone();
+        files.extend(checkpoint.map(|path| WeightsFile { weights: Weights::Checkpoint, path }));
+        if files.is_empty() {
+            return Err(JobError::NoWeights { path: self.manifest_path.clone() });
+        }
+        let inputs = Inputs::open(manifest, folder, &files)?;
+        if let (None, Some(record)) = (&self.artifact, &manifest.artifact)
+            && let Some(found) = inputs.digest_of(super::InputRole::Artifact).map(|digest| digest.sha256)
+            && found != record.sha256
+        {
+            let (path, stated) = (folder.join(&record.path), record.sha256);
+            return Err(JobError::OtherArtifact { path, found, stated });
+        }
+
+        let of = inputs.tokens.len() as u64;
+        let tokens = self.max_tokens.map_or(of, |tokens| tokens.min(of));
+        if tokens < 2 {
+            return Err(JobError::TooShort { tokens });
+        }
+        let basis = Basis {
+            harness: env!("CARGO_PKG_VERSION").into(),
+            platform: environment::platform(),
+            engine: self.engine.reported().to_string(),
+            manifest: manifest::identity(&on_disk),
+            model: manifest.model.clone(),
+            seq_len: manifest.eval.seq_len,
+            stride: manifest.eval.stride,
+            tokens,
+            subset: (tokens < of).then_some(Subset { first_tokens: tokens, of }),
+            inputs: inputs.files.clone(),
+        };
+        Ok(Opened { inputs, basis, files, on_disk })
+    }
+
+    /// The windows of every pass over one form of the weights.
+    fn plans(&self, basis: &Basis) -> Result<Vec<(WindowPlan, std::ops::Range<u64>)>, ScoreError> {
+        let plan = |&windowing: &Windowing| -> Result<_, ScoreError> {
+            let plan = basis.plan(windowing)?;
+            let part = self.shard.and_then(|shard| plan.part(shard.index, shard.of));
+            Ok((plan, part.unwrap_or(0..plan.windows())))
+        };
+        self.windowings.iter().map(plan).collect()
+    }
+
+    fn prepare(&self, file: &WeightsFile) -> Result<Prepared, JobError> {
+        let model = &self.effective.manifest.model;
+        Ok(self.engine.prepare(model, &file.read(model)?)?)
+    }
+
+    fn evaluation<'a>(
+        &self,
+        opened: &'a Opened,
+        scorer: &'a dyn Scorer,
+        progress: &'a Progress,
+        interrupt: &'a Interrupt,
+    ) -> Evaluation<'a> {
+        let (tokens, table, batch_windows) = (opened.tokens(), &opened.inputs.table, self.batch_windows());
+        Evaluation { scorer, tokens, table, batch_windows, progress, interrupt }
+    }
+
+    fn batch_windows(&self) -> usize {
+        usize::try_from(self.effective.manifest.eval.batch_windows).unwrap_or(usize::MAX)
+    }
+
+    /// A whole evaluation must have scored something, and what it scored must be text. Parts may be empty.
+    fn check_scored(&self, passes: &[Pass], basis: &Basis) -> Result<(), JobError> {
+        if self.shard.is_some() {
+            return Ok(());
+        }
+        if passes.iter().all(|pass| pass.score.tokens == 0) {
+            return Err(JobError::NothingScored { predictions: basis.tokens - 1, seq_len: basis.seq_len });
+        }
+        match passes.iter().find(|pass| pass.score.tokens > 0 && pass.score.bytes == 0) {
+            Some(pass) => Err(JobError::NoText { label: pass.label(), tokens: pass.score.tokens }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Opened {
+    /// The tokens to use, of the whole split.
+    fn tokens(&self) -> &[u16] {
+        let tokens = &self.inputs.tokens;
+        &tokens[..tokens.len().min(self.basis.tokens as usize)]
+    }
+}

@@ -1,0 +1,283 @@
+//! Part records: what one machine found out about its share of an evaluation, and how shares become the whole.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Basis, ExactSum, Pass, PlanError, Report, Score, Shard, Weights, Windowing};
+use crate::durable::{self, WriteError};
+
+/// First field of every part record.
+pub const PART_SCHEMA: &str = "golf-harness/score-part/v1";
+/// A record lists a few hundred files at most; anything larger is something else.
+const MAX_PART_BYTES: u64 = 4 * 1024 * 1024;
+/// A million million tokens: keeps every sum below far from overflow.
+const MAX_SPLIT_TOKENS: u64 = 1 << 40;
+
+/// The score of one shard, exact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartRecord {
+    /// Always [`PART_SCHEMA`].
+    pub schema: String,
+    /// Which part this is.
+    pub shard: Shard,
+    /// Processor it was made on. Parts from different kinds add up, but not to the bits of any one machine.
+    pub processor: String,
+    /// What the scores depend on.
+    pub basis: Basis,
+    /// One entry a pass, in the order they were run.
+    pub passes: Vec<PartPass>,
+}
+
+/// One pass over the windows of the part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartPass {
+    /// Weights scored.
+    pub weights: Weights,
+    /// Kind of windows.
+    pub windowing: Windowing,
+    /// First window of the part.
+    pub first_window: u64,
+    /// Windows run.
+    pub windows: u64,
+    /// Tokens scored.
+    pub tokens: u64,
+    /// Bytes of text they stand for.
+    pub bytes: u64,
+    /// Exact sum of negative log-likelihoods: a 384-bit two's complement integer in units of 2^-149 nats.
+    pub total_nats: ExactSum,
+}
+
+/// A part record that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PartError {
+    /// The file could not be read.
+    #[error("cannot read part record {}: {source}", path.display())]
+    Read {
+        /// The record.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Larger than any record.
+    #[error("{} is larger than {MAX_PART_BYTES} bytes: not a part record", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not JSON, or not this JSON.
+    #[error("{} is not a part record: {source}; expected what `score --shard` writes", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: serde_json::Error,
+    },
+    /// Another schema.
+    #[error("{}: schema is `{found}`, this version reads `{PART_SCHEMA}`", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: String,
+    },
+}
+
+/// Reads one part record.
+pub fn read_part(path: &Path) -> Result<PartRecord, PartError> {
+    let read = |source| PartError::Read { path: path.to_path_buf(), source };
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(read)?.take(MAX_PART_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
+    if bytes.len() as u64 > MAX_PART_BYTES {
+        return Err(PartError::TooLarge { path: path.to_path_buf() });
+    }
+    let part: PartRecord =
+        serde_json::from_slice(&bytes).map_err(|source| PartError::Format { path: path.to_path_buf(), source })?;
+    if part.schema != PART_SCHEMA {
+        return Err(PartError::Schema { path: path.to_path_buf(), found: part.schema });
+    }
+    Ok(part)
+}
+
+/// Writes a part record, atomically.
+pub fn write_part(path: &Path, part: &PartRecord) -> Result<(), WriteError> {
+    // Plain structs with string keys always have a JSON form.
+    let mut text = serde_json::to_vec_pretty(part).unwrap_or_default();
+    text.push(b'\n');
+    durable::write(path, &text)
+}
+
+/// Parts that do not make a whole.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MergeError {
+    /// Nothing to merge.
+    #[error("no part records given")]
+    Empty,
+    /// The evaluation was cut differently.
+    #[error("{}: is part {found}, but {} is a part of {parts}; merge parts of one division only", path.display(), first.display())]
+    Division {
+        /// The record.
+        path: PathBuf,
+        /// What it is.
+        found: Shard,
+        /// The record it was held against.
+        first: PathBuf,
+        /// Number of parts there.
+        parts: u64,
+    },
+    /// The same part twice.
+    #[error("{} and {} are both part {shard}", first.display(), second.display())]
+    Twice {
+        /// The part.
+        shard: Shard,
+        /// One record.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// A part is not there.
+    #[error("part {shard} is missing; {given} of {} parts were given", shard.of)]
+    Missing {
+        /// The first that is missing.
+        shard: Shard,
+        /// Parts given.
+        given: usize,
+    },
+    /// Parts of different evaluations.
+    #[error("{} and {} were not made from the same {what}: {a} against {b}", first.display(), second.display())]
+    Different {
+        /// One record.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// In the first.
+        a: String,
+        /// In the second.
+        b: String,
+    },
+    /// Numbers that the part cannot have.
+    #[error("{}: {pass}: {what}; the record is damaged or was edited", path.display())]
+    Inconsistent {
+        /// The record.
+        path: PathBuf,
+        /// Weights and kind of windows.
+        pass: String,
+        /// What does not fit.
+        what: String,
+    },
+    /// Windows that cannot be.
+    #[error("{}: {source}", path.display())]
+    Plan {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong.
+        source: PlanError,
+    },
+}
+
+/// Adds up all parts of an evaluation. The result has the bits of a run in one piece.
+///
+/// Every part must be there exactly once, made from the same inputs with the same settings; what each record says
+/// about its windows is recomputed.
+pub fn merge(mut parts: Vec<(PathBuf, PartRecord)>) -> Result<Report, MergeError> {
+    parts.sort_by_key(|(_, part)| part.shard);
+    let Some((first_path, first)) = parts.first() else { return Err(MergeError::Empty) };
+    let of = first.shard.of;
+    for (path, part) in &parts {
+        if part.shard.of != of {
+            let (path, first, found) = (path.clone(), first_path.clone(), part.shard);
+            return Err(MergeError::Division { path, found, first, parts: of });
+        }
+        if let Some((what, a, b)) = first.basis.difference(&part.basis) {
+            let (first, second) = (first_path.clone(), path.clone());
+            return Err(MergeError::Different { first, second, what, a, b });
+        }
+        let names = |part: &PartRecord| -> Vec<String> { part.passes.iter().map(PartPass::name).collect() };
+        if names(first) != names(part) {
+            let (a, b) = (names(first).join(" "), names(part).join(" "));
+            let (first, second) = (first_path.clone(), path.clone());
+            return Err(MergeError::Different { first, second, what: "passes", a, b });
+        }
+    }
+    if let Some(pair) = parts.windows(2).find(|pair| pair[0].1.shard == pair[1].1.shard) {
+        let (first, second) = (pair[0].0.clone(), pair[1].0.clone());
+        return Err(MergeError::Twice { shard: pair[0].1.shard, first, second });
+    }
+    let gap = parts.iter().zip(1..).find(|((_, part), index)| part.shard.index != *index).map(|(_, index)| index);
+    let after_last = (parts.len() as u64 != of).then_some(parts.len() as u64 + 1);
+    if let Some(index) = gap.or(after_last) {
+        return Err(MergeError::Missing { shard: Shard { index, of }, given: parts.len() });
+    }
+
+    let mut passes = Vec::new();
+    for (position, pass) in first.passes.iter().enumerate() {
+        let mut score = Score::default();
+        for (path, part) in &parts {
+            part.passes[position].check(part).map_err(|wrong| wrong.in_file(path, &part.passes[position]))?;
+            score.merge(&part.passes[position].score());
+        }
+        passes.push(Pass { weights: pass.weights, windowing: pass.windowing, score });
+    }
+    let mut processors: Vec<String> = parts.iter().map(|(_, part)| part.processor.clone()).collect();
+    processors.sort();
+    processors.dedup();
+    Ok(Report { basis: first.basis.clone(), passes, run: None, agreement: None, processors })
+}
+
+/// What [`PartPass::check`] found.
+enum Wrong {
+    Plan(PlanError),
+    Numbers(String),
+}
+
+impl Wrong {
+    fn in_file(self, path: &Path, pass: &PartPass) -> MergeError {
+        let path = path.to_path_buf();
+        match self {
+            Wrong::Plan(source) => MergeError::Plan { path, source },
+            Wrong::Numbers(what) => MergeError::Inconsistent { path, pass: pass.name(), what },
+        }
+    }
+}
+
+impl PartPass {
+    fn name(&self) -> String {
+        format!("{}/{}", self.weights, self.windowing)
+    }
+
+    fn score(&self) -> Score {
+        Score { total: self.total_nats, tokens: self.tokens, bytes: self.bytes, windows: self.windows }
+    }
+
+    /// Recomputes windows and tokens of the part from its basis.
+    fn check(&self, part: &PartRecord) -> Result<(), Wrong> {
+        if part.basis.tokens > MAX_SPLIT_TOKENS {
+            return Err(Wrong::Numbers(format!("a split of {} tokens", part.basis.tokens)));
+        }
+        let plan = part.basis.plan(self.windowing).map_err(Wrong::Plan)?;
+        let range = plan.part(part.shard.index, part.shard.of);
+        let range = range.ok_or_else(|| Wrong::Numbers(format!("there is no part {}", part.shard)))?;
+        let found = (self.first_window, self.windows);
+        let expected = (range.start, range.end - range.start);
+        if found != expected {
+            return Err(Wrong::Numbers(format!("windows {found:?} (first, count) where the part has {expected:?}")));
+        }
+        let edges = plan.window(range.start).zip(range.end.checked_sub(1).and_then(|last| plan.window(last)));
+        let tokens = if range.is_empty() { 0 } else { edges.map_or(0, |(a, b)| b.end - a.first_scored) };
+        if self.tokens != tokens {
+            return Err(Wrong::Numbers(format!("{} tokens where its windows score {tokens}", self.tokens)));
+        }
+        // One token stands for at most 65,535 bytes and a space.
+        if self.bytes > tokens.saturating_mul(1 << 16) {
+            return Err(Wrong::Numbers(format!("{} bytes for {tokens} tokens", self.bytes)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,238 @@
+//! What `score` tells: passes side by side, the quantisation gap, and the same as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Basis, Input, Score, Weights, Windowing};
+use crate::manifest::ScoreRecord;
+use crate::units::{BitsPerByte, Nats, group_digits};
+
+/// Schema identifier of the JSON form.
+pub const REPORT_SCHEMA: &str = "golf-harness/score/v1";
+
+/// One evaluation of one form of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pass {
+    /// Weights scored.
+    pub weights: Weights,
+    /// Kind of windows.
+    pub windowing: Windowing,
+    /// What came out.
+    pub score: Score,
+}
+
+impl Pass {
+    /// `packed/sliding` and the like: the key of the pass in reports and manifests.
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.weights, self.windowing)
+    }
+
+    /// Mean loss and bits per byte, where anything was scored.
+    pub fn numbers(&self) -> Option<(Nats, BitsPerByte)> {
+        self.score.val_loss().zip(self.score.val_bpb())
+    }
+
+    /// The form a manifest keeps; `None` where nothing was scored.
+    pub fn record(&self, engine: &str) -> Option<ScoreRecord> {
+        let (val_loss, val_bpb) = self.numbers()?;
+        let Score { tokens, bytes, windows, .. } = self.score;
+        Some(ScoreRecord { val_loss, val_bpb, tokens, bytes, windows, engine: engine.to_string() })
+    }
+}
+
+/// How a run was carried out; decides its speed and no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSettings {
+    /// Threads used.
+    pub threads: usize,
+    /// Windows given to the engine at a time.
+    pub batch_windows: usize,
+}
+
+/// Two engines agreed on every likelihood.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Agreement {
+    /// Largest difference of one likelihood, relative above one nat.
+    pub largest_difference: f64,
+    /// Most that would have been allowed.
+    pub tolerance: f64,
+}
+
+impl Agreement {
+    /// The worse of two.
+    pub fn or_worse(self, other: Option<Agreement>) -> Agreement {
+        let largest_difference = other.map_or(0.0, |other| other.largest_difference).max(self.largest_difference);
+        Agreement { largest_difference, ..self }
+    }
+}
+
+impl fmt::Display for Agreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "recounted by dfdx: no likelihood differs by more than {:.1e} (allowed: {:.0e})",
+            self.largest_difference, self.tolerance
+        )
+    }
+}
+
+/// A finished evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// What the numbers depend on.
+    pub basis: Basis,
+    /// One entry a pass: packed before checkpoint, sliding before plain. The first is the headline.
+    pub passes: Vec<Pass>,
+    /// How it was run; `None` for merged parts.
+    pub run: Option<RunSettings>,
+    /// How well a second engine agreed, if there was one.
+    pub agreement: Option<Agreement>,
+    /// Kinds of processors the parts were made on, sorted.
+    pub processors: Vec<String>,
+}
+
+/// What quantisation costs: packed minus checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gap {
+    /// Kind of windows.
+    pub windowing: Windowing,
+    /// Nats per token.
+    pub val_loss: f64,
+    /// Bits per byte.
+    pub val_bpb: f64,
+}
+
+impl Report {
+    /// The pass that counts: the first.
+    pub fn headline(&self) -> Option<&Pass> {
+        self.passes.first()
+    }
+
+    /// The pass of that kind.
+    pub fn pass(&self, weights: Weights, windowing: Windowing) -> Option<&Pass> {
+        self.passes.iter().find(|pass| pass.weights == weights && pass.windowing == windowing)
+    }
+
+    /// Packed minus checkpoint, for every kind of windows that both were scored with.
+    pub fn gaps(&self) -> Vec<Gap> {
+        let gap = |windowing| {
+            let (packed_loss, packed_bpb) = self.pass(Weights::Packed, windowing)?.numbers()?;
+            let (loss, bpb) = self.pass(Weights::Checkpoint, windowing)?.numbers()?;
+            Some(Gap { windowing, val_loss: packed_loss.0 - loss.0, val_bpb: packed_bpb.0 - bpb.0 })
+        };
+        [Windowing::Sliding, Windowing::Plain].into_iter().filter_map(gap).collect()
+    }
+
+    /// One line a pass, for `--quiet`.
+    pub fn summary(&self) -> String {
+        let line = |pass: &Pass| match pass.numbers() {
+            Some((loss, bpb)) => format!("{} val_loss:{loss:.8} val_bpb:{bpb:.8}\n", pass.label()),
+            None => format!("{} nothing scored\n", pass.label()),
+        };
+        self.passes.iter().map(line).collect()
+    }
+
+    /// One line an input: what it is, its SHA-256, where it was.
+    pub fn inputs(&self) -> String {
+        let line = |input: &Input| format!("{:<11}{}  {}\n", input.role, input.digest.sha256, input.path.display());
+        let manifest = format!("{:<11}{}  (identity)\n", "manifest", self.basis.manifest);
+        self.basis.inputs.iter().map(line).chain([manifest]).collect()
+    }
+
+    /// One JSON document. `run`, `recount` and `processors` aside it is the same for a run in one piece and for merged parts.
+    pub fn json(&self) -> Value {
+        let scores: BTreeMap<String, Value> = self.passes.iter().map(|pass| (pass.label(), json_pass(pass))).collect();
+        let gaps: BTreeMap<String, Value> = self
+            .gaps()
+            .iter()
+            .map(|gap| (gap.windowing.to_string(), json!({ "val_loss": gap.val_loss, "val_bpb": gap.val_bpb })))
+            .collect();
+        let basis = &self.basis;
+        json!({
+            "schema": REPORT_SCHEMA,
+            "harness": basis.harness,
+            "platform": basis.platform,
+            "engine": basis.engine,
+            "manifest_identity": basis.manifest,
+            "headline": self.headline().map(Pass::label),
+            "scores": scores,
+            "quantisation_gap": gaps,
+            "subset": basis.subset,
+            "settings": {
+                "seq_len": basis.seq_len,
+                "stride": basis.stride,
+                "tokens": basis.tokens,
+                "model": basis.model,
+            },
+            "inputs": basis.inputs,
+            "recount": self.agreement,
+            "run": self.run.map(|run| json!({ "threads": run.threads, "batch_windows": run.batch_windows })),
+            "processors": self.processors,
+        })
+    }
+}
+
+fn json_pass(pass: &Pass) -> Value {
+    let (val_loss, val_bpb) = pass.numbers().unzip();
+    json!({
+        "val_loss": val_loss,
+        "val_bpb": val_bpb,
+        "tokens": pass.score.tokens,
+        "bytes": pass.score.bytes,
+        "windows": pass.score.windows,
+        "total_nats": pass.score.total.to_f64(),
+        "total_nats_exact": pass.score.total,
+    })
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let basis = &self.basis;
+        if let Some(subset) = basis.subset {
+            let (first, of) = (group_digits(subset.first_tokens.into()), group_digits(subset.of.into()));
+            writeln!(f, "SUBSET: the first {first} of {of} tokens; this is not a score of the split\n")?;
+        }
+        let head = [12, 8, 12, 12, 12, 12, 10];
+        let row = |f: &mut fmt::Formatter<'_>, cells: [&str; 7]| {
+            let mut line = format!("{:<1$}{2:<3$}", cells[0], head[0], cells[1], head[1]);
+            for (cell, width) in cells.iter().zip(head).skip(2) {
+                line.push_str(&format!("{cell:>width$}"));
+            }
+            writeln!(f, "{}", line.trim_end())
+        };
+        row(f, ["weights", "windows", "val_loss", "val_bpb", "tokens", "bytes", "windows"])?;
+        for pass in &self.passes {
+            let (loss, bpb) = match pass.numbers() {
+                Some((loss, bpb)) => (format!("{loss:.8}"), format!("{bpb:.8}")),
+                None => ("-".into(), "-".into()),
+            };
+            let [tokens, bytes, windows] =
+                [pass.score.tokens, pass.score.bytes, pass.score.windows].map(|n| group_digits(n.into()));
+            let (weights, windowing) = (pass.weights.to_string(), pass.windowing.to_string());
+            row(f, [&weights, &windowing, &loss, &bpb, &tokens, &bytes, &windows])?;
+        }
+        for gap in self.gaps() {
+            let (loss, bpb) = (format!("{:+.8}", gap.val_loss), format!("{:+.8}", gap.val_bpb));
+            row(f, ["gap", &gap.windowing.to_string(), &loss, &bpb, "", "", ""])?;
+        }
+        let (seq_len, stride) = (group_digits(basis.seq_len.into()), group_digits(basis.stride.into()));
+        writeln!(f, "\nengine {}, windows of {seq_len} tokens, sliding by {stride}", basis.engine)?;
+        if let Some(agreement) = self.agreement {
+            writeln!(f, "{agreement}")?;
+        }
+        if self.passes.iter().any(|pass| pass.score.tokens == 0) {
+            writeln!(f, "- nothing scored: the split has no full window of {seq_len} tokens")?;
+        }
+        if self.processors.len() > 1 {
+            writeln!(
+                f,
+                "parts were made on {} kinds of processors: the sum is exact, but no single machine need give its bits",
+                self.processors.len()
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -4,11 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
-use golf_harness::cli::{CommonArgs, ExitCode, run};
+use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, Progress, run};
 use golf_harness::durable;
-use golf_harness::report::{Audit, Detail, Format, Level};
+use golf_harness::interrupt::Interrupt;
+use golf_harness::report::{Detail, Format, Level};
 use golf_harness::rules::audit::{self, Options};
 use golf_harness::stats::Board;
+use golf_harness::rules::tree;
 
 /// Check a claim against its own files, logs and numbers
 ///
@@ -96,11 +98,14 @@ fn verify(args: &Args) -> anyhow::Result<ExitCode> {
         .try_for_each(|file| durable::check_writable(file))?;
     let against = args.against.as_deref().map(Board::load).transpose()?;
     let options = Options { against, ..Options::default() };
-    let mut reports = args.paths.iter().map(|path| audit::manifest(path, &options)).collect::<Result<Vec<_>, _>>()?;
+    let interrupt = Interrupt::on_signal()?;
+    let progress = Progress::new(args.common.shows_progress(), "verify", 0);
+    let audit = tree::paths(&args.paths, &options, &interrupt, &progress)?;
+    progress.finish();
+    let Some(mut audit) = audit else { return Err(Interrupted.into()) };
     if let (Some(base), Some(head)) = (&args.base, &args.head) {
-        reports.extend(audit::change(&args.repository, (base, head), &options, None)?);
+        audit.reports.extend(audit::change(&args.repository, (base, head), &options, None)?);
     }
-    let audit = Audit::new(reports, Vec::new());
     let detail = match (args.common.quiet, args.common.verbose) {
         (true, _) => Detail::Brief,
         (false, 0) => Detail::Usual,

@@ -8,6 +8,7 @@ pub mod audit;
 mod case;
 mod change;
 mod code;
+mod folder;
 mod judge;
 mod manifest;
 mod policy;
@@ -15,6 +16,7 @@ mod record;
 mod registry;
 mod rule;
 pub mod standing;
+pub mod tree;
 
 pub use case::{Case, ChangeCase, FolderCase, ManifestCase};
 pub use judge::{Judgement, judge};

@@ -130,7 +130,7 @@ fn known(id: &str) -> Result<(), PolicyError> {
 }
 
 /// Whether this is a calendar date `YYYY-MM-DD` (so that dates compare as text).
-pub(crate) fn is_iso_date(text: &str) -> bool {
+pub(super) fn is_iso_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let number = |part: &str, digits: usize| {
         (part.len() == digits && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse::<u32>().unwrap_or(0))

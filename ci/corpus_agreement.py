@@ -23,7 +23,10 @@ import tempfile
 
 def lay_out(corpus: pathlib.Path, root: pathlib.Path, label: dict) -> pathlib.Path:
     """Copies one folder to ROOT/pr-N/<path in the repository>."""
-    place = root / label["dir"].split("/")[0] / label["folder"]
+    clone = root / label["dir"].split("/")[0]
+    (clone / ".git").mkdir(parents=True, exist_ok=True)
+    (clone / "records").mkdir(exist_ok=True)
+    place = clone / label["folder"]
     shutil.copytree(corpus / label["dir"], place, ignore=shutil.ignore_patterns("files.tsv"), dirs_exist_ok=True)
     listing = corpus / label["dir"] / "files.tsv"
     for line in listing.read_text(errors="replace").splitlines()[1:]:

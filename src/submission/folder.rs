@@ -243,7 +243,17 @@ fn stream(file: &Listed, limit: u64, buffer: &mut [u8], take: &mut dyn FnMut(&[u
 /// `records/...` out of an absolute path, if it lies in a clone of the challenge's repository.
 fn repository_path(path: &Path) -> Option<String> {
     let parts: Vec<String> = path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-    let at = parts.iter().rposition(|part| part == "records")?;
+    // A folder that stands in a clone: its path from there, whatever it is.
+    let mut root = PathBuf::new();
+    for (i, part) in path.components().enumerate() {
+        root.push(part);
+        if i + 1 < parts.len() && root.join(".git").exists() && root.join("records").is_dir() {
+            return Some(parts[i + 1..].join("/"));
+        }
+    }
+    let is_track = |at: usize| parts.get(at + 1).is_some_and(|next| next.starts_with("track_"));
+    let records: Vec<usize> = (0..parts.len()).filter(|&at| parts[at] == "records").collect();
+    let at = *records.iter().find(|&&at| is_track(at)).or(records.last())?;
     (at + 1 < parts.len()).then(|| parts[at..].join("/"))
 }
 

@@ -11,8 +11,19 @@ pub const MAX_JSON_BYTES: u64 = 4 * 1024 * 1024;
 /// Fields under which people put the headline number, best first.
 const BPB_KEYS: &[&str] = &["val_bpb", "val_bpb_mean", "mean_val_bpb", "bpb", "val_bpb_3seed_mean", "mean_bpb"];
 /// Fields with the total size.
-const TOTAL_KEYS: &[&str] =
-    &["bytes_total", "total_bytes", "total_submission_bytes", "total_artifact_bytes", "artifact_bytes_max"];
+const TOTAL_KEYS: &[&str] = &[
+    "bytes_total",
+    "total_bytes",
+    "total_submission_bytes",
+    "total_submission_bytes_max",
+    "bytes_total_max",
+    "submission_size_bytes",
+    "total_artifact_bytes",
+    "artifact_bytes",
+    "artifact_size_bytes",
+    "artifact_bytes_max",
+    "artifact_bytes_mean",
+];
 /// Fields with the code size.
 const CODE_KEYS: &[&str] = &["bytes_code", "code_bytes"];
 /// Fields with results by seed.
@@ -167,7 +178,7 @@ impl SubmissionJson {
     /// Seeds the claim names, sorted: a `seeds` list, or the keys of results by seed, or a single `seed`.
     pub fn seeds(&self) -> Vec<u64> {
         let mut seeds: Vec<u64> = match self.fields.get("seeds") {
-            Some(Value::Array(list)) => list.iter().filter_map(Value::as_u64).collect(),
+            Some(Value::Array(list)) => list.iter().filter_map(seed_value).collect(),
             _ => Vec::new(),
         };
         seeds.extend(self.seed_results().iter().map(|result| result.seed));
@@ -193,7 +204,7 @@ impl SubmissionJson {
                 }
                 Some(Value::Array(list)) => {
                     for value in list {
-                        if let Some(seed) = value.get("seed").and_then(Value::as_u64) {
+                        if let Some(seed) = value.get("seed").and_then(seed_value) {
                             results.push(seed_claim(seed, value));
                         }
                     }
@@ -225,6 +236,11 @@ fn collect_texts<'a>(key: &'a str, value: &'a Value, out: &mut Vec<(&'a str, &'a
         Value::Object(fields) => fields.values().for_each(|value| collect_texts(key, value, out)),
         _ => {}
     }
+}
+
+/// `1337` or `"1337"`.
+fn seed_value(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| seed_name(value.as_str()?))
 }
 
 /// `1337`, `seed_1337`, `seed1337`, `s42`.

@@ -183,6 +183,20 @@ fn over_budget(case: &FolderCase) -> Outcome {
     if !violations.is_empty() {
         return Outcome::Violated(violations);
     }
+    if logged.is_none() && claimed.is_none() {
+        // No total anywhere, but a model size: the shipped script is what would be added.
+        let file = case.folder.main_code().map(|code| code.digest.bytes.0);
+        let model = sizes(case.folder, SizeKind::Model).last().copied();
+        if let (Some(file), Some(model)) = (file, model) {
+            let total = model.saturating_add(file);
+            let words = format!("model {} + train_gpt.py {} = {}", Bytes(model), Bytes(file), Bytes(total));
+            return if total > cap {
+                Outcome::violated(words, lines(case, SizeKind::Model, model))
+            } else {
+                Outcome::holds(words)
+            };
+        }
+    }
     let best = logged.map(|worst| (worst.shipped, "logged")).or(claimed_value.map(|value| (value, "claimed")));
     match best {
         Some((total, how)) => {
@@ -250,10 +264,12 @@ fn relation(case: &FolderCase) -> Option<(ClaimedField, Relation)> {
     let rounding = claim.number.rounding().max(0.5);
     let near = |size: u64| (size as f64 - value).abs() <= 2.0 * rounding;
     // What every run ends with.
+    let mut contents = std::collections::BTreeSet::new();
     let mut last: Vec<u64> = case
         .folder
         .logs
         .iter()
+        .filter(|log| contents.insert(log.digest.sha256))
         .filter_map(|log| log.sizes_of(SizeKind::Total).next_back())
         .map(|size| size.bytes)
         .collect();
@@ -262,16 +278,15 @@ fn relation(case: &FolderCase) -> Option<(ClaimedField, Relation)> {
     let mean = last.iter().map(|&size| size as f64).sum::<f64>() / last.len() as f64;
     let nearest = totals.iter().copied().min_by_key(|&size| (size as f64 - value).abs() as u64)?;
     let delta = (nearest as f64 - value).abs() as u64;
-    let relation = if near(worst) || value >= worst as f64 && delta <= 512 {
+    let sweep = super::runs::is_seed_sweep(&super::runs::runs(case.folder));
+    let relation = if near(worst) {
         Relation::Equal
     } else if last.iter().any(|&size| near(size)) || (mean - value).abs() <= 2.0 * rounding {
-        if value < worst as f64 { Relation::NotWorst(worst) } else { Relation::Equal }
+        if value < worst as f64 && sweep { Relation::NotWorst(worst) } else { Relation::Equal }
     } else if models.iter().any(|&size| near(size)) {
         Relation::ModelAlone(worst)
     } else if totals.iter().any(|&size| near(size)) {
         Relation::OtherLine
-    } else if sizes(case.folder, SizeKind::RawTotal).iter().any(|&size| near(size)) {
-        Relation::Equal
     } else {
         Relation::Different { nearest, delta }
     };
@@ -289,7 +304,9 @@ fn total_differs(case: &FolderCase) -> Outcome {
             let models = sizes(case.folder, SizeKind::Model);
             let shipped = |model: u64| file.is_some_and(|file| (model + file) as f64 == claim.number.value());
             if models.iter().any(|&model| shipped(model)) {
-                return Outcome::holds("a logged model plus train_gpt.py as shipped");
+                let message =
+                    format!("{} is in no log; it is a logged model plus train_gpt.py as shipped", claim.number);
+                return Outcome::Violated(vec![Violation::new(message, vec![cite(case, &claim)]).graded(Level::Note)]);
             }
             let mut evidence = vec![cite(case, &claim).expected(Bytes(nearest))];
             evidence.extend(lines(case, SizeKind::Total, nearest));

@@ -43,6 +43,17 @@ pub(super) const RULES: &[Rule] = &[
         ..DEFAULT
     },
     Rule {
+        id: RuleId("lossy_normalisation"),
+        statement: "The text is normalised before tokenising in a way that cannot be undone.",
+        reference: "open question (#1604): casefolded entries (#1578, #1585, #1670) never reached the board",
+        severity: Level::Review,
+        basis: Basis::Logs,
+        why: "Bits per byte of another text are not bits per byte of this one.",
+        example: "a tokenizer called fineweb_8192_casefold.model",
+        check: Check::Folder(lossy),
+        ..DEFAULT
+    },
+    Rule {
         id: RuleId("train_val_overlap"),
         statement: "The log names a training split known to overlap with validation.",
         reference: "#2127: `prepare_caseops_data.py --val-docs 10000` writes 1,499 training shards of which 80 % of validation is part",
@@ -75,7 +86,8 @@ impl Tokenizer {
             Tokenizer::Sp1024 => Some(2.436),
             Tokenizer::Sp4096 => Some(3.3197),
             Tokenizer::Sp8192 => Some(3.7266),
-            Tokenizer::CaseOps | Tokenizer::Bytes | Tokenizer::Other => None,
+            Tokenizer::CaseOps => None,
+            Tokenizer::Bytes | Tokenizer::Other => None,
         }
     }
 }
@@ -184,6 +196,12 @@ fn implied(case: &FolderCase) -> Outcome {
 fn unusual(case: &FolderCase) -> Outcome {
     let Some(tokenizer) = tokenizer(case.folder) else { return Outcome::unknown("no log names the tokenizer") };
     let Some(expected) = tokenizer.bytes_per_token() else { return Outcome::NotApplicable };
+    if matches!(implied(case), Outcome::Violated(_)) {
+        return Outcome::unknown("the length of the text is wrong already; see implied_val_bytes_wrong");
+    }
+    if case.folder.logs.iter().filter_map(val_tokens).any(|tokens| tokens < FEWEST_TOKENS) {
+        return Outcome::unknown("a part of the validation text has its own bytes per token");
+    }
     let Some(log) = case.folder.logs.iter().rev().find(|log| ratio(log).is_some()) else {
         return Outcome::unknown("no log gives both loss and bits per byte");
     };
@@ -195,6 +213,21 @@ fn unusual(case: &FolderCase) -> Outcome {
         format!("{ratio:.4} bytes per token, {expected:.4} usual for {tokenizer:?}"),
         vec![Evidence::at(&log.path, line).found(format!("{ratio:.4}")).expected(format!("{expected:.4}"))],
     )
+}
+
+fn lossy(case: &FolderCase) -> Outcome {
+    let tokenizers = case.folder.logs.iter().filter_map(|log| log.tokenizer.as_ref().map(|noted| (log, noted)));
+    let mut evidence: Vec<Evidence> = tokenizers
+        .filter(|(_, noted)| noted.value.to_ascii_lowercase().contains("casefold"))
+        .map(|(log, noted)| Evidence::at(&log.path, noted.line).found(&noted.value))
+        .collect();
+    if case.folder.name.to_ascii_lowercase().contains("casefold") {
+        evidence.push(Evidence::file("").found(&case.folder.name));
+    }
+    if evidence.is_empty() {
+        return Outcome::HOLDS;
+    }
+    Outcome::violated("the validation text is casefolded", evidence)
 }
 
 fn subset(case: &FolderCase) -> Outcome {

@@ -219,8 +219,11 @@ fn not_in_readme(case: &FolderCase) -> Outcome {
     let Some(claim) = json.bpb() else { return Outcome::unknown("no bits per byte are claimed") };
     // To four decimals, rounded or cut off: what READMEs print.
     let value = claim.number.value();
+    if value <= 0.0 {
+        return Outcome::NotApplicable;
+    }
     let mut forms = vec![claim.number.text().to_string()];
-    for digits in [4, 3] {
+    for digits in [4.min(claim.number.decimals() as usize).max(2)] {
         forms.push(format!("{value:.digits$}"));
         let scale = 10f64.powi(digits as i32);
         forms.push(format!("{:.digits$}", (value * scale).floor() / scale));
@@ -275,7 +278,13 @@ fn mismatch(case: &FolderCase) -> Outcome {
 }
 
 fn no_log(case: &FolderCase) -> Outcome {
-    match case.folder.logs.len() {
+    // Whatever tells of a run, by content or by name.
+    let of_a_run = |log: &&crate::submission::LogFile| {
+        let file = log.path.rsplit('/').next().unwrap_or(&log.path).to_ascii_lowercase();
+        let by_name = ["train", "seed", "run", "eval", "stdout"].iter().any(|word| file.contains(word));
+        log.trains || !log.metrics.is_empty() || by_name
+    };
+    match case.folder.logs.iter().filter(of_a_run).count() {
         0 => Outcome::violated("no log of any run", vec![Evidence::file("").expected("train.log")]),
         1 => Outcome::HOLDS,
         n => Outcome::holds(format!("{n} logs")),
@@ -300,9 +309,14 @@ fn no_main(case: &FolderCase) -> Outcome {
     Outcome::violated(message, others)
 }
 
+/// The script itself or another form of it (`train_gpt_source.py`, the unpacked text of a packed script).
+fn is_script(path: &str) -> bool {
+    path.starts_with("train_gpt") && !path.contains('/')
+}
+
 fn extra_python(case: &FolderCase) -> Outcome {
     let extra: Vec<&crate::submission::CodeText> =
-        case.folder.code.iter().filter(|code| code.path.ends_with(".py") && !code.is_main()).collect();
+        case.folder.code.iter().filter(|code| code.path.ends_with(".py") && !is_script(&code.path)).collect();
     if extra.is_empty() {
         return Outcome::HOLDS;
     }

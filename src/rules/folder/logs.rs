@@ -132,7 +132,7 @@ fn noted(case: &FolderCase, list: fn(&LogFile) -> &Vec<Noted<String>>, what: &st
 const SMALL_LOG: u64 = 800;
 
 fn says_nothing(log: &LogFile) -> bool {
-    log.metrics.is_empty() && log.digest.bytes.0 < SMALL_LOG
+    log.metrics.is_empty() && !log.trains && log.digest.bytes.0 < SMALL_LOG
 }
 
 fn placeholder(case: &FolderCase) -> Outcome {
@@ -163,7 +163,7 @@ fn without_metrics(case: &FolderCase) -> Outcome {
         .folder
         .logs
         .iter()
-        .filter(|log| log.metrics.is_empty() && !says_nothing(log) && should_have_metrics(log))
+        .filter(|log| log.metrics.is_empty() && !log.trains && !says_nothing(log) && should_have_metrics(log))
         .map(|log| Evidence::file(&log.path).found(format!("{} bytes, no metric", log.digest.bytes)))
         .collect();
     many(evidence, "log(s) without any loss or bits per byte")
@@ -177,9 +177,9 @@ fn without_final(case: &FolderCase) -> Outcome {
         .folder
         .logs
         .iter()
-        .filter(|log| log.last_final().is_none() && log.metrics.iter().any(|m| m.kind == MetricKind::Step))
-        // A run that only trains leaves evaluation to another log.
-        .filter(|log| !log.metrics.iter().any(|m| m.kind >= MetricKind::PreQuant))
+        .filter(|log| log.last_final().is_none() && log.trains)
+        // A run that only trains leaves evaluation to another log, but scores the weights it trained.
+        .filter(|log| !log.metrics.iter().any(|m| m.kind >= MetricKind::PreQuant && m.bpb.is_finite()))
         .map(|log| {
             let last = log.metrics.last().map_or(log.lines, |metric| metric.line);
             Evidence::at(&log.path, last).found(format!("last value of {} lines", log.lines))

@@ -104,6 +104,9 @@ fn claimed(case: &FolderCase) -> Outcome {
         .filter(|count| !count.is_empty() && count.len() <= 3)
         .collect();
     let count = counts.is_empty() || counts.contains(&wanted);
+    if !upper.bytes().any(|byte| byte.is_ascii_digit()) {
+        return Outcome::unknown("the hardware named is no machine");
+    }
     if kind && count {
         return Outcome::holds(crate::report::quote(text));
     }

@@ -164,6 +164,10 @@ fn inconsistent(case: &FolderCase) -> Outcome {
         return Outcome::unknown("neither the logs nor a known tokenizer tell the bytes per token");
     };
     let differs = |expected: f64| (ratio / expected - 1.0).abs() > RATIO_TOLERANCE + rounding;
+    let known = [2.436, 3.3197, 3.7266, 3.1574];
+    if logged.is_none() && known.into_iter().any(|known| !differs(known)) {
+        return Outcome::unknown("no log tells the bytes per token; the claim fits a known tokenizer");
+    }
     if !differs(expected) || !named.is_none_or(differs) {
         return Outcome::holds(format!("{ratio:.4} bytes per token"));
     }
@@ -177,7 +181,7 @@ fn not_bytes(case: &FolderCase) -> Outcome {
     let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
     let Some(total) = json.total() else { return Outcome::unknown("no total is claimed") };
     let value = total.number.value();
-    if value == 0.0 || value >= 10_000.0 {
+    if value <= 0.0 || value >= 10_000.0 {
         return Outcome::HOLDS;
     }
     Outcome::violated(format!("{} is {}", total.key, total.number), vec![cite(json, &total).expected("bytes")])

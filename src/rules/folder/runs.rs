@@ -54,6 +54,16 @@ pub fn seeds(runs: &[Run]) -> Vec<u64> {
     seeds
 }
 
+/// Whether the runs are one experiment with different seeds: no seed twice, and every log ends with the same evaluation.
+pub fn is_seed_sweep(runs: &[Run]) -> bool {
+    runs.len() >= 2 && runs.iter().all(|run| run.seed.is_some()) && seeds(runs).len() == runs.len() && end_alike(runs)
+}
+
+/// Whether every log ends with the same evaluation.
+pub fn end_alike(runs: &[Run]) -> bool {
+    runs.windows(2).all(|pair| pair[0].last.label == pair[1].last.label)
+}
+
 /// Mean of the runs' final values, one a seed (the last run of a seed counts).
 pub fn mean_by_seed(runs: &[Run]) -> Option<(f64, usize)> {
     let mut by_seed: std::collections::BTreeMap<Option<u64>, f64> = std::collections::BTreeMap::new();

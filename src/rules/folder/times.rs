@@ -96,6 +96,7 @@ fn train(case: &FolderCase) -> Outcome {
             let evidence = Evidence::at(&log.path, noted.line).found(format!("{:.3} s", noted.value));
             (noted.value, evidence)
         }
+        None if case.track == Track::NonRecord => return Outcome::unknown("no log gives a training time"),
         None => {
             let Some(json) = &case.folder.submission else { return Outcome::unknown("no log gives a training time") };
             let keys = ["training_time_seconds", "train_time_seconds", "wallclock_seconds"];
@@ -175,7 +176,11 @@ fn eval_sum(case: &FolderCase) -> Outcome {
         let longest = log.eval_times.iter().map(|time| time.seconds).fold(0.0, f64::max);
         // Lines that repeat one time (`done`, `exact`) count once.
         let mut seconds: Vec<f64> = Vec::new();
-        for time in &log.eval_times {
+        let diagnostic = |label: &str| {
+            let lower = label.to_ascii_lowercase();
+            ["diagnostic", "pre-quant", "pre_quant", "post_ema", "post-ema"].iter().any(|word| lower.contains(word))
+        };
+        for time in log.eval_times.iter().filter(|time| !diagnostic(&time.label)) {
             if !seconds.iter().any(|known| (known - time.seconds).abs() < 2.0) {
                 seconds.push(time.seconds);
             }

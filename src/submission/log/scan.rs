@@ -102,6 +102,8 @@ pub struct LogFile {
     pub errors: Vec<Noted<String>>,
     /// Loss values that are not numbers.
     pub nans: Vec<Noted<String>>,
+    /// Training steps were logged.
+    pub trains: bool,
     /// Lines that say the run stopped because of the clock.
     pub stop: Option<Noted<String>>,
     /// Calibration on validation data, as the log says itself.
@@ -141,6 +143,7 @@ impl LogScanner {
                 tokenizer: None,
                 errors: Vec::new(),
                 nans: Vec::new(),
+                trains: false,
                 stop: None,
                 calibration: Vec::new(),
             },
@@ -334,6 +337,7 @@ impl LogFile {
                     self.tokenizer.get_or_insert(Noted { line: number, value: short(pair.value) });
                 }
             }
+            "train_loss" | "tl" => self.trains = true,
             "train_time" | "tt" => self.note_train_time(number, seconds(pair)),
             "artifact_production_wallclock" => {
                 if let Some(value) = seconds(pair) {

@@ -40,6 +40,11 @@ impl Options {
         Ok(policy.against(self.against.clone()))
     }
 
+    /// Refuses names of rules nobody knows before anything is read.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.policy_for(self.track_for(Track::TenMinutes)).map(drop)
+    }
+
     /// The track to judge by: asked for, else the policy file's, else what the subject says.
     pub fn track_for(&self, subject: Track) -> Track {
         self.track.or(self.policy.as_ref().map(PolicyFile::track)).unwrap_or(subject)

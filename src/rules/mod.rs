@@ -8,6 +8,7 @@ pub mod audit;
 mod case;
 mod change;
 mod code;
+mod explain;
 mod folder;
 mod judge;
 mod manifest;
@@ -19,7 +20,8 @@ pub mod standing;
 pub mod tree;
 
 pub use case::{Case, ChangeCase, FolderCase, ManifestCase};
+pub use explain::{explain, markdown};
 pub use judge::{Judgement, judge};
-pub use policy::{POLICY_SCHEMA, Policy, PolicyError, PolicyFile};
+pub use policy::{POLICY_SCHEMA, Policy, PolicyError, PolicyFile, is_iso_date};
 pub use registry::{all, closest, find};
 pub use rule::{Basis, Check, Outcome, Rule, Tracks, Violation};

@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::code::CodeSurvey;
 use super::log::LogScanner;
+use super::opened::{MAX_OPENED_BYTES, OpenedArtifact};
 use super::submission_json::MAX_JSON_BYTES;
 use super::text::decode;
 use super::walk::{self, Anomaly, AnomalyKind, Listed};
@@ -78,6 +80,10 @@ pub struct RecordFolder {
     pub logs: Vec<LogFile>,
     /// Code files with their text, sorted by path.
     pub code: Vec<CodeText>,
+    /// Model files, opened without running their pickles, sorted by path.
+    pub artifacts: Vec<OpenedArtifact>,
+    /// What parsing the Python files told.
+    pub survey: CodeSurvey,
 }
 
 impl RecordFolder {
@@ -96,6 +102,8 @@ impl RecordFolder {
             readme: None,
             logs: Vec::new(),
             code: Vec::new(),
+            artifacts: Vec::new(),
+            survey: CodeSurvey::default(),
         };
         let mut buffer = vec![0; CHUNK];
         for file in listed {
@@ -108,6 +116,7 @@ impl RecordFolder {
             }
         }
         folder.anomalies.sort();
+        folder.survey = CodeSurvey::of(&folder.code);
         folder
     }
 
@@ -199,13 +208,21 @@ impl RecordFolder {
             FileKind::Tokenizer | FileKind::Artifact | FileKind::Other => {
                 let mut hasher = ContentHasher::new();
                 let mut head = Vec::new();
+                let opens = kind == FileKind::Artifact && (1..=MAX_OPENED_BYTES).contains(&file.bytes);
+                let mut content = Vec::new();
                 let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |bytes| {
                     if head.len() < HEAD {
                         head.extend_from_slice(&bytes[..bytes.len().min(HEAD - head.len())]);
                     }
                     hasher.update(bytes);
+                    if opens && content.len() as u64 <= MAX_OPENED_BYTES {
+                        content.extend_from_slice(bytes);
+                    }
                 })?;
                 let whole = read >= file.bytes;
+                if opens && whole && content.len() as u64 <= MAX_OPENED_BYTES {
+                    self.artifacts.push(OpenedArtifact::open(&name, &content));
+                }
                 if !whole {
                     self.too_large(file, MAX_OTHER_BYTES);
                 }

@@ -7,16 +7,20 @@ pub mod change;
 pub mod code;
 mod code_text;
 mod folder;
+mod implied;
 pub mod log;
 mod manifest_files;
+mod opened;
 mod submission_json;
 pub mod text;
 pub mod walk;
 
 pub use code_text::CodeText;
 pub use folder::{FileKind, FoundFile, RecordFolder};
+pub use implied::{GAP, implied_manifest};
 pub use log::LogFile;
 pub use manifest_files::{DecodedArtifact, Found, ManifestFiles, NamedFile, Part};
+pub use opened::{Opened, OpenedArtifact};
 pub use submission_json::{ClaimedField, JsonTrouble, SeedClaim, SubmissionJson, kind as json_kind};
 
 /// The README of a folder.

@@ -223,11 +223,10 @@ fn not_in_readme(case: &FolderCase) -> Outcome {
         return Outcome::NotApplicable;
     }
     let mut forms = vec![claim.number.text().to_string()];
-    for digits in [4.min(claim.number.decimals() as usize).max(2)] {
-        forms.push(format!("{value:.digits$}"));
-        let scale = 10f64.powi(digits as i32);
-        forms.push(format!("{:.digits$}", (value * scale).floor() / scale));
-    }
+    let digits = (claim.number.decimals() as usize).clamp(2, 4);
+    let scale = 10f64.powi(digits as i32);
+    forms.push(format!("{value:.digits$}"));
+    forms.push(format!("{:.digits$}", (value * scale).floor() / scale));
     if forms.iter().any(|form| readme.text.contains(form.as_str())) {
         return Outcome::HOLDS;
     }

@@ -3,8 +3,8 @@
 use super::DEFAULT;
 use crate::report::{Evidence, Level, RuleId};
 use crate::rules::{Check, FolderCase, Outcome, Rule, Violation};
-use crate::submission::FileKind;
 use crate::submission::walk::AnomalyKind;
+use crate::submission::{FileKind, Opened};
 
 const SOURCE: &str = "safety of whoever checks: nothing from a submission is trusted or run";
 
@@ -67,7 +67,67 @@ pub(super) const RULES: &[Rule] = &[
         check: Check::Folder(pickle),
         ..DEFAULT
     },
+    Rule {
+        id: RuleId("artifact_imports_code"),
+        statement: "An artifact's pickle imports something that tensors do not need.",
+        reference: "allow-list of imports: torch tensors and storages, OrderedDict, NumPy scalars; deny-lists are bypassed (modelscan #338, picklescan #14)",
+        severity: Level::Fail,
+        why: "Loading it would run that code. It was read here without executing anything.",
+        example: "a pickle that imports os.system",
+        check: Check::Folder(imports_code),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("artifact_not_opened"),
+        statement: "An artifact is damaged or in a format this tool does not read.",
+        reference: "formats read: this crate's, torch zip, safetensors, npz, plain or in zlib, zstd, lzma or brotli",
+        severity: Level::Note,
+        why: "What is inside was not examined.",
+        example: "model.rans with a coder of its own",
+        check: Check::Folder(not_opened),
+        ..DEFAULT
+    },
 ];
+
+fn imports_code(case: &FolderCase) -> Outcome {
+    if case.folder.artifacts.is_empty() {
+        return Outcome::NotApplicable;
+    }
+    let violations = case
+        .folder
+        .artifacts
+        .iter()
+        .filter_map(|artifact| match &artifact.content {
+            Opened::Refused(words) => {
+                Some(Violation::new(words.clone(), vec![Evidence::file(&artifact.path).found(words)]))
+            }
+            _ => None,
+        })
+        .collect();
+    Outcome::from_violations(violations)
+}
+
+fn not_opened(case: &FolderCase) -> Outcome {
+    let mut opened = Vec::new();
+    let mut violations = Vec::new();
+    for artifact in &case.folder.artifacts {
+        let words = match &artifact.content {
+            Opened::Model { description, tensors, .. } => {
+                opened.push(format!("{}: {description}, {tensors} tensors", artifact.path));
+                continue;
+            }
+            Opened::Refused(_) => continue,
+            Opened::Unknown => format!("{} is in no format this tool reads", artifact.path),
+            Opened::Damaged(words) => words.clone(),
+        };
+        violations.push(Violation::new(words, vec![Evidence::file(&artifact.path)]));
+    }
+    match (violations.is_empty(), opened.is_empty()) {
+        (false, _) => Outcome::Violated(violations),
+        (true, false) => Outcome::holds(opened.join("; ")),
+        (true, true) => Outcome::NotApplicable,
+    }
+}
 
 fn anomalies(case: &FolderCase, kind: AnomalyKind, words: &str) -> Outcome {
     let violations = case

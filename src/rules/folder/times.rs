@@ -32,7 +32,6 @@ pub(super) const RULES: &[Rule] = &[
         why: "Allowed here; it cannot become a record.",
         example: "train_time:14400160ms",
         check: Check::Folder(train),
-        ..DEFAULT
     },
     Rule {
         id: RuleId("artifact_production_over_600s"),
@@ -55,7 +54,6 @@ pub(super) const RULES: &[Rule] = &[
         why: "Evaluation has its own ten minutes.",
         example: "eval_time:706300ms",
         check: Check::Folder(eval),
-        ..DEFAULT
     },
     Rule {
         id: RuleId("eval_over_600s_nonrecord"),
@@ -67,7 +65,6 @@ pub(super) const RULES: &[Rule] = &[
         why: "It could not be run under the record track's rules.",
         example: "eval_time:7457100ms",
         check: Check::Folder(eval),
-        ..DEFAULT
     },
     Rule {
         id: RuleId("eval_sum_over_600s"),
@@ -79,7 +76,6 @@ pub(super) const RULES: &[Rule] = &[
         why: "If they all belong to one scoring, it is over the cap; usually some are diagnostics.",
         example: "sliding window 190 s + test-time training 480 s",
         check: Check::Folder(eval_sum),
-        ..DEFAULT
     },
 ];
 

@@ -332,10 +332,8 @@ impl LogFile {
                     self.train_shards.get_or_insert(Noted { line: number, value });
                 }
             }
-            "tokenizer_path" | "sp" => {
-                if pair.number.is_none() && pair.value.contains('.') {
-                    self.tokenizer.get_or_insert(Noted { line: number, value: short(pair.value) });
-                }
+            "tokenizer_path" | "sp" if pair.number.is_none() && pair.value.contains('.') => {
+                self.tokenizer.get_or_insert(Noted { line: number, value: short(pair.value) });
             }
             "train_loss" | "tl" => self.trains = true,
             "train_time" | "tt" => self.note_train_time(number, seconds(pair)),
@@ -392,8 +390,8 @@ impl LogFile {
             } else {
                 SizeKind::RawTotal
             }
-        } else if key.starts_with("serialized model") {
-            let how = key["serialized model".len()..].trim();
+        } else if let Some(how) = key.strip_prefix("serialized model") {
+            let how = how.trim();
             if how.is_empty() || how.contains("fp32") || how.contains("bf16") || how.contains(".pt") {
                 SizeKind::RawModel
             } else {

@@ -11,8 +11,8 @@ use golf_harness::manifest::{Track, canonical_yaml};
 use golf_harness::report::{Detail, Format, Level};
 use golf_harness::rules::audit::{self, Options};
 use golf_harness::rules::{PolicyError, PolicyFile, explain, find, is_iso_date, markdown, tree};
-use golf_harness::submission::{RecordFolder, implied_manifest};
 use golf_harness::stats::Board;
+use golf_harness::submission::{RecordFolder, implied_manifest};
 
 /// Check a claim against its own files, logs and numbers
 ///

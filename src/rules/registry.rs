@@ -1,16 +1,9 @@
 //! All rules in the order in which reports print them.
 
-<<<<<<< HEAD
-use super::{Rule, change, code, manifest, record};
-
-/// Rules by subject; each module keeps its own list beside its checks.
-const BOOK: &[&[Rule]] = &[change::RULES, manifest::RULES, code::RULES, record::RULES];
-=======
-use super::{Rule, change, code, folder, manifest};
+use super::{Rule, change, code, folder, manifest, record};
 
 /// Rules by subject; each module keeps its own lists beside its checks.
-const BOOK: &[&[&[Rule]]] = &[&[change::RULES], folder::RULES, &[code::RULES, manifest::RULES]];
->>>>>>> 92f605d (Read record folders and judge them by the challenge's rulebook)
+const BOOK: &[&[&[Rule]]] = &[&[change::RULES], folder::RULES, &[code::RULES, manifest::RULES, record::RULES]];
 
 /// Every rule, in the order of the rulebook.
 pub fn all() -> impl Iterator<Item = &'static Rule> {

@@ -9,7 +9,7 @@ mod logs;
 mod machine;
 mod numbers;
 mod results;
-mod runs;
+pub(super) mod runs;
 mod safety;
 mod seeds;
 mod times;

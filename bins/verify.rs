@@ -1,14 +1,18 @@
 //! `verify`: judge a manifest, a record folder or a tree of them, and say why.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
-use golf_harness::cli::{CommonArgs, ExitCode, run};
+use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, Progress, run};
 use golf_harness::durable;
-use golf_harness::report::{Audit, Detail, Format, Level};
+use golf_harness::interrupt::Interrupt;
+use golf_harness::manifest::{Track, canonical_yaml};
+use golf_harness::report::{Detail, Format, Level};
 use golf_harness::rules::audit::{self, Options};
+use golf_harness::rules::{PolicyError, PolicyFile, explain, find, is_iso_date, markdown, tree};
 use golf_harness::stats::Board;
+use golf_harness::submission::{RecordFolder, implied_manifest};
 
 /// Check a claim against its own files, logs and numbers
 ///
@@ -30,7 +34,7 @@ Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 could not check, 
 )]
 struct Args {
     /// Manifests, record folders, or trees of them
-    #[arg(required_unless_present = "base", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["base", "explain", "rules"], value_name = "PATH")]
     paths: Vec<PathBuf>,
 
     /// Judge what a git range adds: the revision it branched from
@@ -48,6 +52,34 @@ struct Args {
     /// Judge claims against standing records: better by 0.005 nats at p < 0.01? (manifests/board.yaml)
     #[arg(long, value_name = "BOARD")]
     against: Option<PathBuf>,
+
+    /// Explain one rule and stop
+    #[arg(long, value_name = "RULE", exclusive = true)]
+    explain: Option<String>,
+
+    /// Print the rulebook as Markdown and stop
+    #[arg(long, exclusive = true)]
+    rules: bool,
+
+    /// Write the manifest that one record folder implies, gaps marked, to --output or stdout
+    #[arg(long, conflicts_with_all = ["base", "format", "also"])]
+    init: bool,
+
+    /// Set a rule aside: its violations become notes; repeatable
+    #[arg(long, value_name = "RULE", help_heading = "Policy")]
+    allow: Vec<String>,
+
+    /// Judge by this policy file instead of the built-in ones
+    #[arg(long, value_name = "FILE", help_heading = "Policy")]
+    policy: Option<PathBuf>,
+
+    /// Judge by this track's rules instead of those of the subject's place
+    #[arg(long, value_enum, value_name = "TRACK", help_heading = "Policy")]
+    track: Option<TrackName>,
+
+    /// Judge by the rules in force on this day (YYYY-MM-DD) instead of the latest
+    #[arg(long, value_name = "DATE", value_parser = date, help_heading = "Policy")]
+    as_of: Option<String>,
 
     /// Report format
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
@@ -78,6 +110,19 @@ enum FailOn {
     Unknown,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum TrackName {
+    #[value(name = "10min_16mb")]
+    TenMinutes,
+    #[value(name = "non_record_16mb")]
+    NonRecord,
+}
+
+/// A calendar date.
+fn date(text: &str) -> Result<String, String> {
+    if is_iso_date(text) { Ok(text.into()) } else { Err("expected a date YYYY-MM-DD".into()) }
+}
+
 fn main() -> std::process::ExitCode {
     run(|| verify(&Args::parse()))
 }
@@ -88,19 +133,56 @@ fn format_and_file(text: &str) -> Result<(Format, PathBuf), String> {
     Ok((Format::from_str(format, false)?, PathBuf::from(file)))
 }
 
+/// Writes the manifest one record folder implies.
+fn init(args: &Args) -> anyhow::Result<ExitCode> {
+    let [path] = args.paths.as_slice() else { anyhow::bail!("--init takes exactly one record folder") };
+    anyhow::ensure!(path.is_dir(), "{} is not a folder", path.display());
+    let yaml = canonical_yaml(&implied_manifest(&RecordFolder::read(path)));
+    match &args.output {
+        Some(file) => durable::write(file, yaml.as_bytes())?,
+        None => write!(anstream::stdout(), "{yaml}")?,
+    }
+    Ok(ExitCode::Ok)
+}
+
 fn verify(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
+    if let Some(id) = &args.explain {
+        let rule = find(id).ok_or_else(|| PolicyError::unknown_rule(id))?;
+        write!(anstream::stdout(), "{}", explain(rule))?;
+        return Ok(ExitCode::Ok);
+    }
+    if args.rules {
+        write!(anstream::stdout(), "{}", markdown())?;
+        return Ok(ExitCode::Ok);
+    }
     args.output
         .iter()
         .chain(args.also.iter().map(|(_, file)| file))
         .try_for_each(|file| durable::check_writable(file))?;
-    let against = args.against.as_deref().map(Board::load).transpose()?;
-    let options = Options { against, ..Options::default() };
-    let mut reports = args.paths.iter().map(|path| audit::manifest(path, &options)).collect::<Result<Vec<_>, _>>()?;
-    if let (Some(base), Some(head)) = (&args.base, &args.head) {
-        reports.extend(audit::change(&args.repository, (base, head), &options, None)?);
+    let options = Options {
+        track: args.track.map(|track| match track {
+            TrackName::TenMinutes => Track::TenMinutes,
+            TrackName::NonRecord => Track::NonRecord,
+        }),
+        as_of: args.as_of.clone(),
+        policy: args.policy.as_deref().map(PolicyFile::load).transpose()?,
+        allow: args.allow.clone(),
+        against: args.against.as_deref().map(Board::load).transpose()?,
+    };
+    options.check()?;
+    if args.init {
+        return init(args);
     }
-    let audit = Audit::new(reports, Vec::new());
+    let interrupt = Interrupt::on_signal()?;
+    let progress = Progress::new(args.common.shows_progress(), "verify", 0);
+    let audit = tree::paths(&args.paths, &options, &interrupt, &progress)?;
+    progress.finish();
+    let Some(mut audit) = audit else { return Err(Interrupted.into()) };
+    let judge_folder = |path: &Path, options: &Options| audit::folder(path, path.display().to_string(), options);
+    if let (Some(base), Some(head)) = (&args.base, &args.head) {
+        audit.reports.extend(audit::change(&args.repository, (base, head), &options, Some(&judge_folder))?);
+    }
     let detail = match (args.common.quiet, args.common.verbose) {
         (true, _) => Detail::Brief,
         (false, 0) => Detail::Usual,

@@ -86,13 +86,18 @@ impl Text {
     fn write_tree(&self, reports: &[Report], out: &mut dyn Write) -> io::Result<()> {
         let width = reports.iter().map(|report| report.subject.chars().count()).max().unwrap_or(0).min(100);
         for report in reports {
-            let worst = report.worst();
+            // An open question is no reason for alarm; a check that broke is.
+            let worst = match report.worst() {
+                Level::Note | Level::Unknown if !report.findings.iter().any(|finding| finding.broken) => Level::Pass,
+                worst => worst,
+            };
             if self.0 == Detail::Brief && worst < Level::Fail {
                 continue;
             }
             let style = style(worst);
             let bpb = report.facts.iter().find(|fact| fact.name == "val_bpb").map_or("-", |fact| fact.value.as_str());
-            let rules: Vec<&str> = report.at_level(Level::Fail).map(|finding| finding.rule.0).collect();
+            let mut rules: Vec<&str> = report.at_level(Level::Fail).map(|finding| finding.rule.0).collect();
+            rules.dedup();
             writeln!(
                 out,
                 "{style}{:7}{style:#}  {:width$}  {bpb:>10}  {:10}  {:>2} fail {:>2} warn {:>2} review  {}",

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Case, ChangeCase, ManifestCase, Policy, PolicyError, PolicyFile, judge, standing};
+use super::{Case, ChangeCase, FolderCase, ManifestCase, Policy, PolicyError, PolicyFile, judge, standing};
 use crate::manifest::{LoadError, Manifest, Track, load};
 use crate::report::{Fact, Report, Rung, Standing, SubjectFile, SubjectKind};
 use crate::stats::Board;
 use crate::submission::change::{Change, ChangeError, LeftOut, MAX_NEW_FOLDERS};
-use crate::submission::{Found, ManifestFiles};
+use crate::submission::{Found, ManifestFiles, RecordFolder};
 use crate::units::Bytes;
 
 /// How to judge, as far as the caller wants a say.
@@ -40,6 +40,11 @@ impl Options {
         Ok(policy.against(self.against.clone()))
     }
 
+    /// Refuses names of rules nobody knows before anything is read.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.policy_for(self.track_for(Track::TenMinutes)).map(drop)
+    }
+
     /// The track to judge by: asked for, else the policy file's, else what the subject says.
     pub fn track_for(&self, subject: Track) -> Track {
         self.track.or(self.policy.as_ref().map(PolicyFile::track)).unwrap_or(subject)
@@ -66,6 +71,49 @@ pub enum AuditError {
         /// Why not.
         reason: String,
     },
+}
+
+/// Judges the record folder at `path`; `subject` is how the report names it.
+pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report, AuditError> {
+    let folder = RecordFolder::read(path);
+    let track = options.track_for(folder.track());
+    let policy = options.policy_for(track)?;
+    let case = FolderCase { folder: &folder, track, policy: &policy };
+    let judgement = judge(&Case::Folder(case), track, &policy);
+    let standing = standing::of_folder(&case, &judgement.findings);
+    Ok(Report {
+        subject,
+        kind: SubjectKind::RecordFolder,
+        policy: policy.reference(),
+        standing,
+        facts: folder_facts(&folder),
+        findings: judgement.findings,
+        not_applicable: judgement.not_applicable,
+        files: folder
+            .files
+            .iter()
+            .filter_map(|file| {
+                let digest = file.digest?;
+                Some(SubjectFile { path: crate::report::visible(&file.path), digest })
+            })
+            .collect(),
+    })
+}
+
+fn folder_facts(folder: &RecordFolder) -> Vec<Fact> {
+    let Some(json) = &folder.submission else { return Vec::new() };
+    let text = |name, key| json.text_field(key).map(|value| Fact { name, value: crate::report::quote(value) });
+    let total = json.total().map(|total| total.number.value()).filter(|total| total.fract() == 0.0 && *total >= 0.0);
+    [
+        text("claim", "name"),
+        text("author", "author"),
+        text("date", "date"),
+        json.bpb().map(|bpb| Fact { name: "val_bpb", value: bpb.number.to_string() }),
+        total.map(|total| Fact { name: "total_bytes", value: Bytes(total as u64).to_string() }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Judges the manifest at `path` and every file it names.

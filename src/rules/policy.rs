@@ -121,16 +121,20 @@ pub enum PolicyError {
     },
 }
 
-/// Checks that a rule of this name exists.
-fn known(id: &str) -> Result<(), PolicyError> {
-    match find(id) {
-        Some(_) => Ok(()),
-        None => Err(PolicyError::UnknownRule { id: id.into(), closest: closest(id).map(|rule| rule.id.0) }),
+impl PolicyError {
+    /// No rule has this name; suggests the nearest.
+    pub fn unknown_rule(id: &str) -> Self {
+        PolicyError::UnknownRule { id: id.into(), closest: closest(id).map(|rule| rule.id.0) }
     }
 }
 
+/// Checks that a rule of this name exists.
+fn known(id: &str) -> Result<(), PolicyError> {
+    find(id).map(|_| ()).ok_or_else(|| PolicyError::unknown_rule(id))
+}
+
 /// Whether this is a calendar date `YYYY-MM-DD` (so that dates compare as text).
-pub(crate) fn is_iso_date(text: &str) -> bool {
+pub fn is_iso_date(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let number = |part: &str, digits: usize| {
         (part.len() == digits && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse::<u32>().unwrap_or(0))

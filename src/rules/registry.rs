@@ -1,13 +1,13 @@
 //! All rules in the order in which reports print them.
 
-use super::{Rule, change, code, manifest, record};
+use super::{Rule, change, code, folder, manifest, record};
 
-/// Rules by subject; each module keeps its own list beside its checks.
-const BOOK: &[&[Rule]] = &[change::RULES, manifest::RULES, code::RULES, record::RULES];
+/// Rules by subject; each module keeps its own lists beside its checks.
+const BOOK: &[&[&[Rule]]] = &[&[change::RULES], folder::RULES, &[code::RULES, manifest::RULES, record::RULES]];
 
 /// Every rule, in the order of the rulebook.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    BOOK.iter().flat_map(|rules| rules.iter())
+    BOOK.iter().flat_map(|part| part.iter()).flat_map(|rules| rules.iter())
 }
 
 /// The rule of that name.

@@ -1,12 +1,31 @@
 //! A record folder, read once: every file listed, hashed and handed to the reader of its kind.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
-use super::walk::Anomaly;
+use super::code::CodeSurvey;
+use super::log::LogScanner;
+use super::opened::{MAX_OPENED_BYTES, OpenedArtifact};
+use super::submission_json::MAX_JSON_BYTES;
+use super::text::decode;
+use super::walk::{self, Anomaly, AnomalyKind, Listed};
 use super::{CodeText, LogFile, Readme, SubmissionJson};
-use crate::digest::ContentDigest;
+use crate::digest::{ContentDigest, ContentHasher};
+use crate::manifest::Track;
 
-/// What a file is, judged by its name (and, for logs, by its content).
+/// Text files larger than this are hashed but not kept: no README or script is.
+pub const MAX_TEXT_BYTES: u64 = 4 * 1024 * 1024;
+/// Logs are read up to here; a larger one is reported as cut short.
+pub const MAX_LOG_BYTES: u64 = 256 * 1024 * 1024;
+/// Other files are hashed up to here; a larger one is no part of a 16 MB submission and is listed unread.
+pub const MAX_OTHER_BYTES: u64 = 1024 * 1024 * 1024;
+/// Bytes read at a time.
+const CHUNK: usize = 128 * 1024;
+/// First bytes kept of a file, for magic numbers.
+const HEAD: usize = 16;
+
+/// What a file is, judged by its name (and, for `.txt` logs, by its content).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileKind {
     /// `submission.json`.
@@ -32,9 +51,11 @@ pub struct FoundFile {
     pub path: String,
     /// What it is.
     pub kind: FileKind,
-    /// Size and digests of the bytes that were read.
-    pub digest: ContentDigest,
-    /// First bytes, for magic numbers (at most 16).
+    /// Size as listed.
+    pub bytes: u64,
+    /// Size and digests of what was read; `None` if it was not read to its end.
+    pub digest: Option<ContentDigest>,
+    /// First bytes, at most 16.
     pub head: Vec<u8>,
 }
 
@@ -49,7 +70,7 @@ pub struct RecordFolder {
     pub repository_path: Option<String>,
     /// All files, sorted by path.
     pub files: Vec<FoundFile>,
-    /// Links, special files, odd names, unreadable files.
+    /// Links, special files, odd names, unreadable or oversized files.
     pub anomalies: Vec<Anomaly>,
     /// `submission.json` at the top of the folder.
     pub submission: Option<SubmissionJson>,
@@ -59,4 +80,233 @@ pub struct RecordFolder {
     pub logs: Vec<LogFile>,
     /// Code files with their text, sorted by path.
     pub code: Vec<CodeText>,
+    /// Model files, opened without running their pickles, sorted by path.
+    pub artifacts: Vec<OpenedArtifact>,
+    /// What parsing the Python files told.
+    pub survey: CodeSurvey,
+}
+
+impl RecordFolder {
+    /// Reads the folder at `root`. Never fails: what cannot be read is an anomaly.
+    pub fn read(root: &Path) -> Self {
+        let absolute = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+        let name = absolute.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let (listed, anomalies) = walk::list(root);
+        let mut folder = RecordFolder {
+            root: root.to_path_buf(),
+            name,
+            repository_path: repository_path(&absolute),
+            files: Vec::with_capacity(listed.len()),
+            anomalies,
+            submission: None,
+            readme: None,
+            logs: Vec::new(),
+            code: Vec::new(),
+            artifacts: Vec::new(),
+            survey: CodeSurvey::default(),
+        };
+        let mut buffer = vec![0; CHUNK];
+        for file in listed {
+            if let Err(error) = folder.take(&file, &mut buffer) {
+                folder.anomalies.push(Anomaly {
+                    path: crate::report::visible(&file.name),
+                    kind: AnomalyKind::Unreadable,
+                    detail: error.to_string(),
+                });
+            }
+        }
+        folder.anomalies.sort();
+        folder.survey = CodeSurvey::of(&folder.code);
+        folder
+    }
+
+    /// The track of the folder's place in the repository, if it stands in one.
+    pub fn track_by_place(&self) -> Option<Track> {
+        match self.repository_path.as_deref()?.strip_prefix("records/")?.split('/').next()? {
+            "track_10min_16mb" => Some(Track::TenMinutes),
+            "track_non_record_16mb" => Some(Track::NonRecord),
+            _ => None,
+        }
+    }
+
+    /// The track to judge by: its place, else what submission.json says, else the one without time caps.
+    pub fn track(&self) -> Track {
+        let stated = || self.submission.as_ref().and_then(SubmissionJson::track);
+        match (self.track_by_place(), &self.repository_path) {
+            (Some(track), _) => track,
+            (None, Some(_)) => Track::NonRecord,
+            (None, None) => stated().unwrap_or(Track::TenMinutes),
+        }
+    }
+
+    /// Files of one kind.
+    pub fn of_kind(&self, kind: FileKind) -> impl Iterator<Item = &FoundFile> {
+        self.files.iter().filter(move |file| file.kind == kind)
+    }
+
+    /// The script the challenge runs.
+    pub fn main_code(&self) -> Option<&CodeText> {
+        self.code.iter().find(|code| code.is_main())
+    }
+
+    fn take(&mut self, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+        let kind = kind_by_name(&file.name);
+        let name = file.name.clone();
+        match kind {
+            FileKind::Log => {
+                let mut scanner = LogScanner::new(name.clone());
+                let mut head = Vec::new();
+                let read = stream(file, MAX_LOG_BYTES, buffer, &mut |bytes| {
+                    if head.len() < HEAD {
+                        head.extend_from_slice(&bytes[..bytes.len().min(HEAD - head.len())]);
+                    }
+                    scanner.feed(bytes);
+                })?;
+                let cut_short = read < file.bytes;
+                let log = scanner.finish(cut_short);
+                let digest = (!cut_short).then_some(log.digest);
+                let kind = if is_log(&log) { FileKind::Log } else { FileKind::Other };
+                self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
+                if kind == FileKind::Log {
+                    self.logs.push(log);
+                }
+            }
+            FileKind::Submission | FileKind::Readme | FileKind::Code => {
+                let limit = if kind == FileKind::Submission { MAX_JSON_BYTES } else { MAX_TEXT_BYTES };
+                let mut bytes = Vec::new();
+                let mut hasher = ContentHasher::new();
+                let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |chunk| {
+                    hasher.update(chunk);
+                    if bytes.len() as u64 <= limit {
+                        bytes.extend_from_slice(chunk);
+                    }
+                })?;
+                let whole = read >= file.bytes;
+                let digest = hasher.finish();
+                let fits = whole && bytes.len() as u64 <= limit;
+                if !fits {
+                    self.too_large(file, limit);
+                }
+                let head = bytes.iter().copied().take(HEAD).collect();
+                self.files.push(FoundFile {
+                    path: name.clone(),
+                    kind,
+                    bytes: file.bytes,
+                    digest: whole.then_some(digest),
+                    head,
+                });
+                let text = || fits.then(|| decode(&bytes).0.into_owned());
+                match kind {
+                    FileKind::Submission if fits => self.submission = Some(SubmissionJson::parse(name, &bytes)),
+                    FileKind::Readme => {
+                        self.readme = Some(Readme { path: name, bytes: file.bytes, text: text().unwrap_or_default() });
+                    }
+                    FileKind::Code => self.code.push(CodeText { path: name, digest, text: text() }),
+                    _ => {}
+                }
+            }
+            FileKind::Tokenizer | FileKind::Artifact | FileKind::Other => {
+                let mut hasher = ContentHasher::new();
+                let mut head = Vec::new();
+                let opens = kind == FileKind::Artifact && (1..=MAX_OPENED_BYTES).contains(&file.bytes);
+                let mut content = Vec::new();
+                let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |bytes| {
+                    if head.len() < HEAD {
+                        head.extend_from_slice(&bytes[..bytes.len().min(HEAD - head.len())]);
+                    }
+                    hasher.update(bytes);
+                    if opens && content.len() as u64 <= MAX_OPENED_BYTES {
+                        content.extend_from_slice(bytes);
+                    }
+                })?;
+                let whole = read >= file.bytes;
+                if opens && whole && content.len() as u64 <= MAX_OPENED_BYTES {
+                    self.artifacts.push(OpenedArtifact::open(&name, &content));
+                }
+                if !whole {
+                    self.too_large(file, MAX_OTHER_BYTES);
+                }
+                let digest = whole.then(|| hasher.finish());
+                self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
+            }
+        }
+        Ok(())
+    }
+
+    fn too_large(&mut self, file: &Listed, limit: u64) {
+        let detail = format!("{} bytes; read up to {limit} only", file.bytes);
+        let path = crate::report::visible(&file.name);
+        self.anomalies.push(Anomaly { path, kind: AnomalyKind::TooMuch, detail });
+    }
+}
+
+/// Reads at most `limit` bytes; gives how many.
+fn stream(file: &Listed, limit: u64, buffer: &mut [u8], take: &mut dyn FnMut(&[u8])) -> io::Result<u64> {
+    let mut reader = File::open(&file.path)?.take(limit);
+    let mut total = 0;
+    loop {
+        match reader.read(buffer) {
+            Ok(0) => return Ok(total),
+            Ok(n) => {
+                take(&buffer[..n]);
+                total += n as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// `records/...` out of an absolute path, if it lies in a clone of the challenge's repository.
+fn repository_path(path: &Path) -> Option<String> {
+    let parts: Vec<String> = path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+    // A folder that stands in a clone: its path from there, whatever it is.
+    let mut root = PathBuf::new();
+    for (i, part) in path.components().enumerate() {
+        root.push(part);
+        if i + 1 < parts.len() && root.join(".git").exists() && root.join("records").is_dir() {
+            return Some(parts[i + 1..].join("/"));
+        }
+    }
+    let is_track = |at: usize| parts.get(at + 1).is_some_and(|next| next.starts_with("track_"));
+    let records: Vec<usize> = (0..parts.len()).filter(|&at| parts[at] == "records").collect();
+    let at = *records.iter().find(|&&at| is_track(at)).or(records.last())?;
+    (at + 1 < parts.len()).then(|| parts[at..].join("/"))
+}
+
+fn extension(name: &str) -> &str {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    file.rsplit_once('.').map_or("", |(_, extension)| extension)
+}
+
+fn kind_by_name(path: &str) -> FileKind {
+    let lower = path.to_ascii_lowercase();
+    let file = lower.rsplit('/').next().unwrap_or(&lower);
+    let top = !path.contains('/');
+    if top && lower == "submission.json" {
+        return FileKind::Submission;
+    }
+    if top && matches!(lower.as_str(), "readme.md" | "readme" | "readme.txt" | "readme.rst") {
+        return FileKind::Readme;
+    }
+    let is_tokenizer = ["bpe", "tokenizer", "sentencepiece", "spm", "vocab"].iter().any(|word| lower.contains(word));
+    match extension(file) {
+        "log" | "out" => FileKind::Log,
+        "txt" if file.starts_with("requirements") || is_tokenizer || file.starts_with("license") => FileKind::Other,
+        "txt" => FileKind::Log,
+        "py" | "c" | "cc" | "cpp" | "cu" | "cuh" | "h" | "hpp" | "sh" | "pyx" | "rs" => FileKind::Code,
+        "model" | "vocab" => FileKind::Tokenizer,
+        "json" if is_tokenizer && !file.contains("manifest") => FileKind::Tokenizer,
+        "pt" | "ptz" | "pth" | "bin" | "safetensors" | "npz" | "npy" | "pkl" | "pickle" | "ckpt" | "zst" | "xz"
+        | "br" => FileKind::Artifact,
+        _ => FileKind::Other,
+    }
+}
+
+/// A `.txt` is a log if it says so by name or by content; `.log` and `.out` always are.
+fn is_log(log: &LogFile) -> bool {
+    let lower = log.path.to_ascii_lowercase();
+    let file = lower.rsplit('/').next().unwrap_or(&lower);
+    let by_name = ["log", "train", "seed", "run", "stdout", "eval"].iter().any(|word| file.contains(word));
+    !file.ends_with(".txt") || by_name || !log.metrics.is_empty()
 }

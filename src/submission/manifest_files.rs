@@ -176,6 +176,11 @@ fn normal(path: &Path) -> PathBuf {
     path.components().filter(|c| !matches!(c, Component::CurDir)).collect()
 }
 
-fn decode(_root: &Path, _named: &[NamedFile]) -> Option<Result<DecodedArtifact, String>> {
-    None
+/// Decodes the artifact if it was read; an error in its own words.
+fn decode(root: &Path, named: &[NamedFile]) -> Option<Result<DecodedArtifact, String>> {
+    let artifact = named.iter().find(|file| file.part == Part::Artifact && matches!(file.found, Found::Digest(_)))?;
+    let decoded = crate::artifact::read(&root.join(&artifact.stated.path))
+        .map(|artifact| DecodedArtifact { payload: artifact.payload, tensors: artifact.tensors })
+        .map_err(|error| error.to_string());
+    Some(decoded)
 }

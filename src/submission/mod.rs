@@ -7,27 +7,29 @@ pub mod change;
 pub mod code;
 mod code_text;
 mod folder;
+mod implied;
+pub mod log;
 mod manifest_files;
+mod opened;
+mod submission_json;
 pub mod text;
 pub mod walk;
 
 pub use code_text::CodeText;
 pub use folder::{FileKind, FoundFile, RecordFolder};
+pub use implied::{GAP, implied_manifest};
+pub use log::LogFile;
 pub use manifest_files::{DecodedArtifact, Found, ManifestFiles, NamedFile, Part};
+pub use opened::{Opened, OpenedArtifact};
+pub use submission_json::{ClaimedField, JsonTrouble, SeedClaim, SubmissionJson, kind as json_kind};
 
 /// The README of a folder.
 #[derive(Clone, Debug)]
 pub struct Readme {
     /// Relative path.
     pub path: String,
-    /// The text.
+    /// Size of the file.
+    pub bytes: u64,
+    /// The text; empty if the file is larger than any README.
     pub text: String,
 }
-
-/// A submission.json (fields to come).
-#[derive(Clone, Debug)]
-pub struct SubmissionJson {}
-
-/// A log (fields to come).
-#[derive(Clone, Debug)]
-pub struct LogFile {}

@@ -1,3 +1,4 @@
 //! `verify` on manifests and record folders.
 
+mod folders;
 mod manifests;

@@ -27,6 +27,6 @@ pub(super) const RULES: &[Rule] = &[
 /// Places shown for one finding.
 const MAX_PLACES: usize = 8;
 
-fn survey(case: &FolderCase) -> CodeSurvey {
-    CodeSurvey::of(&case.folder.code)
+fn survey<'a>(case: &FolderCase<'a>) -> &'a CodeSurvey {
+    &case.folder.survey
 }

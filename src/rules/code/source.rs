@@ -142,8 +142,8 @@ fn syntax(case: &FolderCase) -> Outcome {
     if survey.counted.is_empty() {
         return Outcome::NotApplicable;
     }
-    let refused = for_each_counted(&survey).find_map(|file| Some((&file.path, file.refused?)));
-    let violations: Vec<Violation> = for_each_counted(&survey)
+    let refused = for_each_counted(survey).find_map(|file| Some((&file.path, file.refused?)));
+    let violations: Vec<Violation> = for_each_counted(survey)
         .filter_map(|file| {
             let first = file.syntax.first()?;
             let inside = if matches!(file.packed, Some(Ok(_))) { " of the code inside" } else { "" };
@@ -162,7 +162,7 @@ fn needs_3_12(case: &FolderCase) -> Outcome {
     if survey.counted.is_empty() {
         return Outcome::NotApplicable;
     }
-    let violations = for_each_counted(&survey).filter_map(|file| {
+    let violations = for_each_counted(survey).filter_map(|file| {
         let first = file.needs_3_12.first()?;
         let message = format!("{}: line {}: {}", file.path, first.line, first.message);
         Some(Violation::new(message, file.needs_3_12.iter().take(MAX_PLACES).map(|p| problem(&file.path, p)).collect()))
@@ -203,7 +203,7 @@ fn missing_module(case: &FolderCase) -> Outcome {
     }
     let requirements = case.folder.files.iter().any(|file| file.path == "requirements.txt");
     let mut violations = Vec::new();
-    for file in for_each_counted(&survey) {
+    for file in for_each_counted(survey) {
         for import in &file.imports {
             let known = import.origin != Origin::Package || KNOWN_PACKAGES.contains(&import.module.as_str());
             if known || import.guarded || requirements {
@@ -223,7 +223,7 @@ fn zstd_fallback(case: &FolderCase) -> Outcome {
         return Outcome::NotApplicable;
     }
     let mut violations = Vec::new();
-    for file in for_each_counted(&survey) {
+    for file in for_each_counted(survey) {
         if let Some(note) = file.notes.iter().find(|note| note.kind == NoteKind::SilentCompressorFallback) {
             let message = format!("{}: zstandard is optional; the fallback compressor raises no error", file.path);
             violations.push(Violation::new(message, vec![Evidence::at(&file.path, note.line).found(&note.text)]));

@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""How far `verify` agrees with labels of real submissions, rule by rule.
+
+Usage: ci/corpus_agreement.py CORPUS [--verify PATH] [--disagreements] [--rule ID]
+
+CORPUS holds `labels.jsonl` (one submission a line: `dir`, `folder`, `findings`) and the folders it names. Every folder
+is laid out at its path in the challenge's repository below a temporary folder, with files that the corpus leaves out
+(tokenizers, artifacts; listed in `files.tsv`) as empty stand-ins, and the whole is judged in one run.
+
+Recall: of the labels of high confidence that can be decided from the folder, how many `verify` finds.
+Precision: of the findings of `verify` under a labelled rule, how many carry a label of any confidence.
+"""
+import argparse
+import collections
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+
+def lay_out(corpus: pathlib.Path, root: pathlib.Path, label: dict) -> pathlib.Path:
+    """Copies one folder to ROOT/pr-N/<path in the repository>."""
+    clone = root / label["dir"].split("/")[0]
+    (clone / ".git").mkdir(parents=True, exist_ok=True)
+    (clone / "records").mkdir(exist_ok=True)
+    place = clone / label["folder"]
+    shutil.copytree(corpus / label["dir"], place, ignore=shutil.ignore_patterns("files.tsv"), dirs_exist_ok=True)
+    listing = corpus / label["dir"] / "files.tsv"
+    for line in listing.read_text(errors="replace").splitlines()[1:]:
+        path = place / line.split("\t")[0]
+        if path.exists() or not path.resolve().is_relative_to(place.resolve()):
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return place
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=pathlib.Path)
+    parser.add_argument("--verify", default="target/release/verify", help="the binary")
+    parser.add_argument("--disagreements", action="store_true", help="list every one, with the evidence of both sides")
+    parser.add_argument("--rule", help="look at this rule only")
+    args = parser.parse_args()
+
+    labels = [json.loads(line) for line in (args.corpus / "labels.jsonl").read_text().splitlines()]
+    ours = collections.defaultdict(dict)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = pathlib.Path(temporary)
+        places = {}
+        for label in labels:
+            places[str(lay_out(args.corpus, root, label))] = label["dir"]
+        command = [args.verify, *places, "--format", "jsonl", "--fail-on", "unknown"]
+        run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
+        if run.returncode not in (0, 1):
+            sys.exit(run.stderr)
+        for line in run.stdout.splitlines():
+            finding = json.loads(line)
+            if finding["level"] != "unknown":
+                ours[places[finding["path"]]].setdefault(finding["rule"], finding)
+
+    rules = collections.defaultdict(collections.Counter)
+    wrong = []
+    for label in labels:
+        labelled = collections.defaultdict(list)
+        for finding in label["findings"]:
+            labelled[finding["finding"]].append(finding)
+        found = ours[label["dir"]]
+        for name, findings in labelled.items():
+            decidable = [f for f in findings if f["decidable_here"]]
+            for finding in decidable:
+                strength = finding["confidence"]
+                rules[name][strength] += 1
+                rules[name][f"{strength} found"] += name in found
+                if strength != "low" and name not in found:
+                    wrong.append((name, "missed", label["dir"], strength, finding))
+        for name, finding in found.items():
+            rules[name]["ours"] += 1
+            rules[name]["confirmed"] += name in labelled
+            if name not in labelled:
+                wrong.append((name, "extra", label["dir"], finding["level"], finding))
+
+    known = {f["finding"] for label in labels for f in label["findings"]}
+    # Rules whose labels need more than the folder are no measure of precision either.
+    decidable = {f["finding"] for label in labels for f in label["findings"] if f["decidable_here"]}
+    names = sorted(n for n in rules if args.rule in (None, n))
+    print(f"{'rule':44} {'high':>11} {'medium':>11} {'low':>9} {'ours':>5} {'confirmed':>9}")
+    total = collections.Counter()
+    for name in names:
+        c = rules[name]
+        if name not in known:
+            continue
+        cells = [f"{c[s + ' found']}/{c[s]}" if c[s] else "-" for s in ("high", "medium", "low")]
+        print(f"{name:44} {cells[0]:>11} {cells[1]:>11} {cells[2]:>9} {c['ours']:>5} {c['confirmed']:>9}")
+        if name in decidable:
+            total.update(c)
+    unlabelled = [f"{n} ({rules[n]['ours']})" for n in names if n not in known and rules[n]["ours"]]
+    print("without labels:", ", ".join(unlabelled) or "none")
+    for what, got, of in (("high-confidence labels found", "high found", "high"),
+                          ("medium-confidence labels found", "medium found", "medium"),
+                          ("our findings confirmed", "confirmed", "ours")):
+        if total[of]:
+            print(f"{what}: {total[got]} of {total[of]} ({100 * total[got] / total[of]:.2f} %)")
+    if args.disagreements:
+        for name, kind, folder, strength, finding in sorted(wrong, key=lambda w: (w[0], w[1], w[2])):
+            if args.rule in (None, name) and name in known:
+                text = finding.get("message") or {k: v for k, v in finding.items() if k not in ("finding", "decidable_here")}
+                print(f"{name} | {kind} | {folder[:60]} | {strength} | {text}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

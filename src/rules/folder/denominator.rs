@@ -1,0 +1,272 @@
+//! The denominator of bits per byte: how long is the validation text, whatever the tokenizer.
+
+use std::f64::consts::LN_2;
+
+use super::DEFAULT;
+use crate::report::{Evidence, Level, RuleId};
+use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
+use crate::submission::{LogFile, RecordFolder};
+use crate::units::group_digits;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: RuleId("implied_val_bytes_wrong"),
+        statement: "Tokens, loss and bits per byte imply a text of another length than the validation text.",
+        reference: "val_bpb = loss / ln 2 x tokens / bytes (train_gpt.py); FineWeb's validation text has 151,078,222 bytes (#1916)",
+        severity: Level::Fail,
+        basis: Basis::Logs,
+        why: "tokens x loss / (ln 2 x bpb) gives the bytes that were divided by, and must give the same text for every tokenizer. The strongest single check there is: #1143, #1289, #897 would have failed it.",
+        example: "47,851,520 tokens, loss 2.3295, bpb 0.9771: a text of 164.6 MB instead of 151.1 MB",
+        check: Check::Folder(implied),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("log_ratio_unusual_for_tokenizer"),
+        statement: "The logged bytes per token are not those of the tokenizer named.",
+        reference: "bytes per token on FineWeb validation: sp1024 2.436, sp4096 3.320, sp8192 3.727, caseops 3.157",
+        severity: Level::Review,
+        basis: Basis::Logs,
+        why: "Another tokenizer or text normalisation is at work; whether it counts bytes correctly is for a person to see.",
+        example: "sp8192 with 4.158 bytes a token (casefolded text)",
+        check: Check::Folder(unusual),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("val_subset"),
+        statement: "Validation ran on fewer tokens than the full split has.",
+        reference: "challenge README: the fixed first 50,000 documents; sp1024 62,021,632 tokens, sp8192 40,540,160, caseops 47,851,520",
+        severity: Level::Fail,
+        basis: Basis::Logs,
+        why: "A score on a part of the text is another score.",
+        example: "val_loader ... tokens:1048576",
+        check: Check::Folder(subset),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("lossy_normalisation"),
+        statement: "The text is normalised before tokenising in a way that cannot be undone.",
+        reference: "open question (#1604): casefolded entries (#1578, #1585, #1670) never reached the board",
+        severity: Level::Review,
+        basis: Basis::Logs,
+        why: "Bits per byte of another text are not bits per byte of this one.",
+        example: "a tokenizer called fineweb_8192_casefold.model",
+        check: Check::Folder(lossy),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("train_val_overlap"),
+        statement: "The log names a training split known to overlap with validation.",
+        reference: "#2127: `prepare_caseops_data.py --val-docs 10000` writes 1,499 training shards of which 80 % of validation is part",
+        severity: Level::Review,
+        basis: Basis::Logs,
+        why: "Trained on what it is scored on.",
+        example: "train_shards: 1499",
+        check: Check::Folder(overlap),
+        ..DEFAULT
+    },
+];
+
+/// Tokenizers whose bytes per token are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tokenizer {
+    Sp1024,
+    Sp4096,
+    Sp8192,
+    /// Lossless capitals or casefolding: several variants.
+    CaseOps,
+    Bytes,
+    /// Some other vocabulary.
+    Other,
+}
+
+impl Tokenizer {
+    /// Bytes of validation text a token, where one number is right.
+    pub fn bytes_per_token(self) -> Option<f64> {
+        match self {
+            Tokenizer::Sp1024 => Some(2.436),
+            Tokenizer::Sp4096 => Some(3.3197),
+            Tokenizer::Sp8192 => Some(3.7266),
+            Tokenizer::CaseOps => None,
+            Tokenizer::Bytes | Tokenizer::Other => None,
+        }
+    }
+}
+
+/// The tokenizer the logs name; without them, the one submission.json or the folder's name speaks of.
+pub(super) fn tokenizer(folder: &RecordFolder) -> Option<Tokenizer> {
+    let by_words = |text: &str| {
+        let lower = text.to_ascii_lowercase();
+        if lower.contains("caseops") || lower.contains("casefold") || lower.contains("lossless_caps") {
+            return Some(Tokenizer::CaseOps);
+        }
+        if lower.contains("tokenizer_kind=bytes") {
+            return Some(Tokenizer::Bytes);
+        }
+        let has = |n: &str| {
+            lower.contains(&format!("fineweb_{n}_"))
+                || lower.contains(&format!("sp{n}"))
+                || lower.contains(&format!("{n}_bpe"))
+        };
+        match () {
+            () if has("8192") => Some(Tokenizer::Sp8192),
+            () if has("4096") => Some(Tokenizer::Sp4096),
+            () if has("1024") => Some(Tokenizer::Sp1024),
+            () => None,
+        }
+    };
+    let logged: Vec<&str> =
+        folder.logs.iter().filter_map(|log| log.tokenizer.as_ref()).map(|noted| noted.value.as_str()).collect();
+    // CaseOps data goes through a plain tokenizer's file name; the folder's name says so.
+    if by_words(&folder.name) == Some(Tokenizer::CaseOps) {
+        return Some(Tokenizer::CaseOps);
+    }
+    if let Some(found) = logged.iter().find_map(|text| by_words(text)) {
+        return Some(found);
+    }
+    if !logged.is_empty() {
+        return Some(Tokenizer::Other);
+    }
+    let json = folder.submission.as_ref()?;
+    json.text_field("tokenizer").and_then(by_words).or_else(|| by_words(&folder.name))
+}
+
+/// Bytes per token of a log's final value.
+fn ratio(log: &LogFile) -> Option<(f64, u64, f64)> {
+    let metric = log
+        .metrics
+        .iter()
+        .rev()
+        .filter(|metric| metric.kind >= crate::submission::log::MetricKind::PreQuant)
+        .find(|metric| metric.loss.is_some_and(|loss| loss > 0.0) && metric.bpb > 0.0)?;
+    let loss = metric.loss?;
+    let rounding = 0.5 * 10f64.powi(-(metric.decimals.min(12) as i32)) * (1.0 / metric.bpb + 1.0 / loss);
+    Some((loss / (LN_2 * metric.bpb), metric.line, rounding))
+}
+
+/// Bytes per token according to the logs: that of the last log that tells.
+pub(super) fn log_ratio(folder: &RecordFolder) -> Option<f64> {
+    folder.logs.iter().rev().find_map(ratio).map(|(ratio, _, _)| ratio)
+}
+
+/// The validation tokens a log speaks of, if it names one number only.
+fn val_tokens(log: &LogFile) -> Option<u64> {
+    log.val_tokens.iter().map(|noted| noted.value).max()
+}
+
+/// Fewer tokens than this are a part of the validation text for every tokenizer seen so far (the largest vocabulary,
+/// 65,536 pieces, needs 33 million).
+const FEWEST_TOKENS: u64 = 30_000_000;
+
+/// Half a percent: what document boundaries and truncation to whole windows explain, with the data of 18 March.
+const TEXT_TOLERANCE: f64 = 0.01;
+
+fn implied(case: &FolderCase) -> Outcome {
+    let expected = case.policy.limits.val_text_bytes as f64;
+    let mut violations = Vec::new();
+    let mut checked = 0;
+    for log in &case.folder.logs {
+        let (Some(tokens), Some((ratio, line, rounding))) = (val_tokens(log), ratio(log)) else { continue };
+        if tokens < FEWEST_TOKENS {
+            continue;
+        }
+        checked += 1;
+        let implied = tokens as f64 * ratio;
+        let distance = implied / expected - 1.0;
+        if distance.abs() <= TEXT_TOLERANCE + 2.0 * rounding {
+            continue;
+        }
+        let message = format!(
+            "{}: {} tokens of {ratio:.4} bytes make a text of {} bytes, {:+.2} % off",
+            log.path,
+            group_digits(tokens.into()),
+            group_digits(implied as i128),
+            distance * 100.0
+        );
+        let evidence = Evidence::at(&log.path, line)
+            .found(format!("{ratio:.4} bytes per token"))
+            .expected(group_digits(expected as i128));
+        violations.push(crate::rules::Violation::new(message, vec![evidence]));
+    }
+    if checked == 0 {
+        return Outcome::unknown("no log gives validation tokens, loss and bits per byte");
+    }
+    Outcome::from_violations(violations)
+}
+
+fn unusual(case: &FolderCase) -> Outcome {
+    let Some(tokenizer) = tokenizer(case.folder) else { return Outcome::unknown("no log names the tokenizer") };
+    let Some(expected) = tokenizer.bytes_per_token() else { return Outcome::NotApplicable };
+    if matches!(implied(case), Outcome::Violated(_)) {
+        return Outcome::unknown("the length of the text is wrong already; see implied_val_bytes_wrong");
+    }
+    if case.folder.logs.iter().filter_map(val_tokens).any(|tokens| tokens < FEWEST_TOKENS) {
+        return Outcome::unknown("a part of the validation text has its own bytes per token");
+    }
+    let Some(log) = case.folder.logs.iter().rev().find(|log| ratio(log).is_some()) else {
+        return Outcome::unknown("no log gives both loss and bits per byte");
+    };
+    let Some((ratio, line, rounding)) = ratio(log) else { return Outcome::NotApplicable };
+    if (ratio / expected - 1.0).abs() <= TEXT_TOLERANCE + 2.0 * rounding {
+        return Outcome::holds(format!("{ratio:.4} bytes per token"));
+    }
+    Outcome::violated(
+        format!("{ratio:.4} bytes per token, {expected:.4} usual for {tokenizer:?}"),
+        vec![Evidence::at(&log.path, line).found(format!("{ratio:.4}")).expected(format!("{expected:.4}"))],
+    )
+}
+
+fn lossy(case: &FolderCase) -> Outcome {
+    let tokenizers = case.folder.logs.iter().filter_map(|log| log.tokenizer.as_ref().map(|noted| (log, noted)));
+    let mut evidence: Vec<Evidence> = tokenizers
+        .filter(|(_, noted)| noted.value.to_ascii_lowercase().contains("casefold"))
+        .map(|(log, noted)| Evidence::at(&log.path, noted.line).found(&noted.value))
+        .collect();
+    if case.folder.name.to_ascii_lowercase().contains("casefold") {
+        evidence.push(Evidence::file("").found(&case.folder.name));
+    }
+    if evidence.is_empty() {
+        return Outcome::HOLDS;
+    }
+    Outcome::violated("the validation text is casefolded", evidence)
+}
+
+fn subset(case: &FolderCase) -> Outcome {
+    let mut evidence = Vec::new();
+    let mut any = false;
+    for log in &case.folder.logs {
+        if let Some(noted) = log.val_tokens.iter().min_by_key(|noted| noted.value) {
+            any = true;
+            if noted.value < FEWEST_TOKENS && noted.value > 0 {
+                evidence.push(
+                    Evidence::at(&log.path, noted.line).found(format!("{} tokens", group_digits(noted.value.into()))),
+                );
+            }
+        }
+    }
+    match (any, evidence.is_empty()) {
+        (false, _) => Outcome::unknown("no log says how many tokens were validated"),
+        (true, true) => Outcome::HOLDS,
+        (true, false) => {
+            let fewest = evidence.first().and_then(|e| e.found.clone()).unwrap_or_default();
+            Outcome::violated(format!("validated on {fewest}"), evidence)
+        }
+    }
+}
+
+fn overlap(case: &FolderCase) -> Outcome {
+    let evidence: Vec<Evidence> = case
+        .folder
+        .logs
+        .iter()
+        .filter_map(|log| log.train_shards.as_ref().map(|noted| (log, noted)))
+        .filter(|(_, noted)| noted.value == 1499)
+        .map(|(log, noted)| Evidence::at(&log.path, noted.line).found("train_shards 1499").expected("80 shards"))
+        .collect();
+    if evidence.is_empty() {
+        return Outcome::HOLDS;
+    }
+    Outcome::violated(
+        "1,499 training shards: the split whose first 10,000 validation documents only are kept apart",
+        evidence,
+    )
+}

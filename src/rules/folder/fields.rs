@@ -1,0 +1,252 @@
+//! submission.json as a document: readable, complete, of the right types.
+
+use super::{DEFAULT, FILE_LIST};
+use crate::report::{Evidence, Level, RuleId};
+use crate::rules::policy::is_iso_date;
+use crate::rules::{Check, FolderCase, Outcome, Rule};
+use crate::submission::text::Encoding;
+use crate::submission::{SubmissionJson, json_kind};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: RuleId("json_unparseable"),
+        statement: "submission.json is not JSON.",
+        reference: "RFC 8259",
+        severity: Level::Fail,
+        why: "No tool can read the claim.",
+        example: "a comma missing at the end of line 13",
+        check: Check::Folder(unparseable),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("json_has_bom"),
+        statement: "submission.json starts with a byte-order mark.",
+        reference: "RFC 8259, section 8.1",
+        why: "Strict readers, Python's among them, refuse it.",
+        example: "EF BB BF 7B",
+        check: Check::Folder(bom),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("json_has_nan"),
+        statement: "submission.json holds NaN or Infinity.",
+        reference: "RFC 8259, section 6",
+        why: "JSON has no such numbers; most readers refuse the file.",
+        example: "\"val_loss\": NaN",
+        check: Check::Folder(nan),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("json_missing_required"),
+        statement: "submission.json lacks val_bpb, name, or both author and github_id.",
+        reference: FILE_LIST,
+        severity: Level::Fail,
+        why: "The leaderboard is made from these fields.",
+        example: "\"mean_val_bpb\" instead of \"val_bpb\"",
+        check: Check::Folder(required),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("json_missing_recommended"),
+        statement: "submission.json lacks author or github_id.",
+        reference: FILE_LIST,
+        severity: Level::Note,
+        why: "Who made it should be findable.",
+        example: "no \"github_id\"",
+        check: Check::Folder(recommended),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("val_bpb_not_number"),
+        statement: "val_bpb is not a number.",
+        reference: FILE_LIST,
+        severity: Level::Fail,
+        why: "There is no claim to check.",
+        example: "\"val_bpb\": \"TBD\"",
+        check: Check::Folder(bpb_type),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("numeric_field_is_string"),
+        statement: "A number in submission.json is written as text.",
+        reference: "custom",
+        why: "Readers that compare numbers pass over it.",
+        example: "\"bytes_total\": \"15330834\"",
+        check: Check::Folder(strings),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("json_placeholder_text"),
+        statement: "submission.json holds placeholder text.",
+        reference: "custom: what is handed in is final",
+        why: "The claim was not filled in.",
+        example: "\"status\": \"pending-compute\"",
+        check: Check::Folder(placeholder),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("date_not_iso"),
+        statement: "The date is not a calendar date YYYY-MM-DD.",
+        reference: "custom; order of acceptance is chronological",
+        severity: Level::Note,
+        why: "Dates decide which record was standing.",
+        example: "\"date\": \"2026-03-XX\"",
+        check: Check::Folder(date),
+        ..DEFAULT
+    },
+];
+
+/// submission.json, if it could be read as JSON of some kind.
+fn json<'a>(case: &FolderCase<'a>) -> Option<&'a SubmissionJson> {
+    case.folder.submission.as_ref().filter(|json| json.trouble.is_none())
+}
+
+fn unparseable(case: &FolderCase) -> Outcome {
+    let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
+    if let Some(trouble) = &json.trouble {
+        let evidence = Evidence::at(&json.path, trouble.line).found(&trouble.message);
+        return Outcome::violated(format!("{} line {}: {}", json.path, trouble.line, trouble.message), vec![evidence]);
+    }
+    if json.encoding != Encoding::Utf8 {
+        let message =
+            format!("{} is {}; strict readers refuse it (read here all the same)", json.path, json.encoding.word());
+        return Outcome::violated(
+            message,
+            vec![Evidence::at(&json.path, 1).found(json.encoding.word()).expected("utf-8")],
+        );
+    }
+    Outcome::HOLDS
+}
+
+fn bom(case: &FolderCase) -> Outcome {
+    match &case.folder.submission {
+        None => Outcome::NotApplicable,
+        Some(json) if json.encoding == Encoding::Utf8 || json.encoding == Encoding::Lossy => Outcome::HOLDS,
+        Some(json) => {
+            let evidence = Evidence::at(&json.path, 1).found(json.encoding.word()).expected("utf-8");
+            Outcome::violated("it starts with a byte-order mark", vec![evidence])
+        }
+    }
+}
+
+fn nan(case: &FolderCase) -> Outcome {
+    match &case.folder.submission {
+        None => Outcome::NotApplicable,
+        Some(json) if json.has_nan => {
+            Outcome::violated("NaN or Infinity was read as null", vec![Evidence::file(&json.path)])
+        }
+        Some(_) => Outcome::HOLDS,
+    }
+}
+
+/// Fields that are absent or empty text. `val_bpb: null` is another rule's business.
+fn absent(json: &SubmissionJson) -> Vec<&'static str> {
+    ["val_bpb", "name", "author", "github_id"]
+        .into_iter()
+        .filter(|key| match json.fields.get(*key) {
+            None => true,
+            Some(serde_json::Value::Null) => *key != "val_bpb",
+            Some(serde_json::Value::String(text)) => *key != "val_bpb" && text.trim().is_empty(),
+            Some(_) => false,
+        })
+        .collect()
+}
+
+fn is_essential(absent: &[&str]) -> bool {
+    absent.contains(&"val_bpb")
+        || absent.contains(&"name")
+        || (absent.contains(&"author") && absent.contains(&"github_id"))
+}
+
+fn required(case: &FolderCase) -> Outcome {
+    let Some(json) = json(case) else { return Outcome::NotApplicable };
+    let absent = absent(json);
+    if !is_essential(&absent) {
+        return Outcome::HOLDS;
+    }
+    let elsewhere = match json.bpb() {
+        Some(claim) if claim.key != "val_bpb" => format!("; the number stands under {}", claim.key),
+        _ => String::new(),
+    };
+    Outcome::violated(
+        format!("missing: {}{elsewhere}", absent.join(", ")),
+        vec![Evidence::file(&json.path).expected(absent.join(", "))],
+    )
+}
+
+fn recommended(case: &FolderCase) -> Outcome {
+    let Some(json) = json(case) else { return Outcome::NotApplicable };
+    let absent = absent(json);
+    if absent.is_empty() || is_essential(&absent) {
+        return Outcome::HOLDS;
+    }
+    Outcome::violated(
+        format!("missing: {}", absent.join(", ")),
+        vec![Evidence::file(&json.path).expected(absent.join(", "))],
+    )
+}
+
+fn bpb_type(case: &FolderCase) -> Outcome {
+    let Some(json) = json(case) else { return Outcome::NotApplicable };
+    match json.fields.get("val_bpb") {
+        None => Outcome::NotApplicable,
+        Some(serde_json::Value::Number(_)) => Outcome::HOLDS,
+        Some(other) => Outcome::violated(
+            format!("val_bpb is {}", json_kind(other)),
+            vec![Evidence::at(&json.path, json.line_of("val_bpb")).found(other).expected("a number")],
+        ),
+    }
+}
+
+fn strings(case: &FolderCase) -> Outcome {
+    let Some(json) = json(case) else { return Outcome::NotApplicable };
+    let evidence: Vec<Evidence> = ["bytes_total", "bytes_code", "bytes_model", "val_loss"]
+        .into_iter()
+        .filter_map(|key| {
+            json.text_field(key)
+                .map(|text| Evidence::at(&json.path, json.line_of(key)).found(format!("{key}: \"{text}\"")))
+        })
+        .collect();
+    if evidence.is_empty() {
+        return Outcome::HOLDS;
+    }
+    Outcome::violated(format!("{} number(s) written as text", evidence.len()), evidence)
+}
+
+fn placeholder(case: &FolderCase) -> Outcome {
+    let Some(json) = json(case) else { return Outcome::NotApplicable };
+    let is_placeholder = |text: &str| {
+        let lower = text.to_ascii_lowercase();
+        lower
+            .split(|c: char| !(c.is_ascii_alphanumeric()))
+            .any(|word| matches!(word, "placeholder" | "pending" | "tbd" | "todo" | "fixme" | "xxx"))
+    };
+    let evidence: Vec<Evidence> = json
+        .texts()
+        .into_iter()
+        .filter(|(_, text)| is_placeholder(text))
+        .map(|(key, text)| Evidence::at(&json.path, json.line_of(key)).found(format!("{key}: {text}")))
+        .collect();
+    if evidence.is_empty() {
+        return Outcome::HOLDS;
+    }
+    Outcome::violated("it holds placeholder text", evidence)
+}
+
+fn date(case: &FolderCase) -> Outcome {
+    let Some(json) = json(case) else { return Outcome::NotApplicable };
+    match json.fields.get("date") {
+        None => Outcome::unknown("no date is given"),
+        Some(value) => {
+            let text = value.as_str().unwrap_or_default();
+            // A time of day may follow.
+            if text.get(..10).is_some_and(is_iso_date) {
+                return Outcome::HOLDS;
+            }
+            Outcome::violated(
+                format!("date is {value}"),
+                vec![Evidence::at(&json.path, json.line_of("date")).found(value).expected("YYYY-MM-DD")],
+            )
+        }
+    }
+}

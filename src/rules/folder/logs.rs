@@ -1,0 +1,227 @@
+//! Logs as evidence: readable, complete, about the run they are said to be about.
+
+use super::runs::seed_in_name;
+use super::{DEFAULT, FILE_LIST};
+use crate::report::{Evidence, Level, RuleId};
+use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
+use crate::submission::LogFile;
+use crate::submission::log::{MetricKind, Noted};
+use crate::submission::text::Encoding;
+
+const LOGS: Rule = Rule { basis: Basis::Logs, reference: FILE_LIST, ..DEFAULT };
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: RuleId("log_encoding_not_utf8"),
+        statement: "A log is not plain UTF-8.",
+        severity: Level::Note,
+        why: "Most tools that read logs find nothing in it. PowerShell's `>` writes UTF-16.",
+        example: "train.log starting with FF FE",
+        check: Check::Folder(encoding),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("log_is_placeholder"),
+        statement: "A log is empty or says nothing.",
+        why: "It is there for its name only.",
+        example: "a train.log of 0 bytes",
+        check: Check::Folder(placeholder),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("log_without_metrics"),
+        statement: "A log holds no loss and no bits per byte.",
+        why: "It supports no claim.",
+        example: "2,000 bytes of launch messages",
+        check: Check::Folder(without_metrics),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("log_without_final_metric"),
+        statement: "A log stops before its final number.",
+        reference: "custom (#2071): the number claimed must stand in the log",
+        why: "The number claimed was not printed by this run.",
+        example: "the last line is step:4600/20000",
+        check: Check::Folder(without_final),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("log_has_error_trace"),
+        statement: "A log holds a Python traceback or a fatal error.",
+        why: "The run, or a part of it, failed.",
+        example: "Traceback (most recent call last):",
+        check: Check::Folder(|case| noted(case, |log| &log.errors, "holds an error")),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("log_has_nan"),
+        statement: "A log holds a loss that is not a number.",
+        why: "Training diverged.",
+        example: "val_loss:nan val_bpb:nan",
+        check: Check::Folder(|case| noted(case, |log| &log.nans, "holds a loss that is not a number")),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("log_seed_differs_from_filename"),
+        statement: "A log states another seed than its name.",
+        reference: "challenge README, rule 1: runs with different seeds",
+        severity: Level::Fail,
+        why: "One run may be shown as another.",
+        example: "train_seed0.log: seed: 1337",
+        check: Check::Folder(other_seed),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("duplicate_log_files"),
+        statement: "Two logs are the same file.",
+        reference: "challenge README, rule 1: runs with different seeds",
+        why: "One run counted twice.",
+        example: "train.log and train_seed1337.log with the same SHA-256",
+        check: Check::Folder(duplicates),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("calibration_on_validation_data"),
+        statement: "A log says that quantisation was calibrated on validation data.",
+        reference: "ruling on #728: calibration on validation data breaks the order of prediction",
+        severity: Level::Review,
+        why: "The weights then depend on the text they are scored on.",
+        example: "gptq:using validation data for calibration",
+        check: Check::Folder(|case| noted(case, |log| &log.calibration, "calibrates on validation data")),
+        ..LOGS
+    },
+];
+
+fn encoding(case: &FolderCase) -> Outcome {
+    if case.folder.logs.is_empty() {
+        return Outcome::NotApplicable;
+    }
+    let evidence: Vec<Evidence> = case
+        .folder
+        .logs
+        .iter()
+        .filter(|log| log.encoding != Encoding::Utf8)
+        .map(|log| Evidence::file(&log.path).found(log.encoding.word()).expected("utf-8"))
+        .collect();
+    many(evidence, "log(s) not plain UTF-8 (read here all the same)")
+}
+
+fn many(evidence: Vec<Evidence>, what: &str) -> Outcome {
+    if evidence.is_empty() {
+        return Outcome::HOLDS;
+    }
+    let files: std::collections::BTreeSet<&str> = evidence.iter().map(|e| e.path.as_str()).collect();
+    Outcome::violated(format!("{} {what}", files.len()), evidence)
+}
+
+fn noted(case: &FolderCase, list: fn(&LogFile) -> &Vec<Noted<String>>, what: &str) -> Outcome {
+    if case.folder.logs.is_empty() {
+        return Outcome::NotApplicable;
+    }
+    let evidence: Vec<Evidence> = case
+        .folder
+        .logs
+        .iter()
+        .flat_map(|log| list(log).iter().take(3).map(move |noted| (log, noted)))
+        .map(|(log, noted)| Evidence::at(&log.path, noted.line).found(&noted.value))
+        .collect();
+    many(evidence, &format!("log(s): {what}"))
+}
+
+/// Smaller logs without a single number are placeholders; larger ones lack metrics.
+const SMALL_LOG: u64 = 800;
+
+fn says_nothing(log: &LogFile) -> bool {
+    log.metrics.is_empty() && !log.trains && log.digest.bytes.0 < SMALL_LOG
+}
+
+fn placeholder(case: &FolderCase) -> Outcome {
+    if case.folder.logs.is_empty() {
+        return Outcome::NotApplicable;
+    }
+    let evidence = case
+        .folder
+        .logs
+        .iter()
+        .filter(|log| says_nothing(log))
+        .map(|log| Evidence::file(&log.path).found(format!("{} bytes", log.digest.bytes)))
+        .collect();
+    many(evidence, "log(s) that say nothing")
+}
+
+/// Logs of training or evaluation by name; build logs and notes need no metrics.
+fn should_have_metrics(log: &LogFile) -> bool {
+    let lower = log.path.to_ascii_lowercase();
+    ["train", "seed", "run", "eval"].iter().any(|word| lower.contains(word))
+}
+
+fn without_metrics(case: &FolderCase) -> Outcome {
+    if case.folder.logs.is_empty() {
+        return Outcome::NotApplicable;
+    }
+    let evidence = case
+        .folder
+        .logs
+        .iter()
+        .filter(|log| log.metrics.is_empty() && !log.trains && !says_nothing(log) && should_have_metrics(log))
+        .map(|log| Evidence::file(&log.path).found(format!("{} bytes, no metric", log.digest.bytes)))
+        .collect();
+    many(evidence, "log(s) without any loss or bits per byte")
+}
+
+fn without_final(case: &FolderCase) -> Outcome {
+    if case.folder.logs.is_empty() {
+        return Outcome::NotApplicable;
+    }
+    let evidence = case
+        .folder
+        .logs
+        .iter()
+        .filter(|log| log.last_final().is_none() && log.trains)
+        // A run that only trains leaves evaluation to another log, but scores the weights it trained.
+        .filter(|log| !log.metrics.iter().any(|m| m.kind >= MetricKind::PreQuant && m.bpb.is_finite()))
+        .map(|log| {
+            let last = log.metrics.last().map_or(log.lines, |metric| metric.line);
+            Evidence::at(&log.path, last).found(format!("last value of {} lines", log.lines))
+        })
+        .collect();
+    many(evidence, "log(s) that end before the final number")
+}
+
+fn other_seed(case: &FolderCase) -> Outcome {
+    let mut evidence = Vec::new();
+    for log in &case.folder.logs {
+        let (Some(named), Some(first)) = (seed_in_name(&log.path), log.seeds.first()) else { continue };
+        if log.seeds.iter().all(|seed| seed.value != named) {
+            evidence.push(
+                Evidence::at(&log.path, first.line)
+                    .found(format!("seed {}", first.value))
+                    .expected(format!("seed {named}")),
+            );
+        }
+    }
+    if evidence.is_empty() {
+        return Outcome::HOLDS;
+    }
+    Outcome::violated(format!("{} log(s) of another seed than their name says", evidence.len()), evidence)
+}
+
+fn duplicates(case: &FolderCase) -> Outcome {
+    let mut by_content: std::collections::BTreeMap<_, Vec<&LogFile>> = std::collections::BTreeMap::new();
+    for log in case.folder.logs.iter().filter(|log| log.digest.bytes.0 > 0) {
+        by_content.entry(log.digest.sha256).or_default().push(log);
+    }
+    let mut groups: Vec<&Vec<&LogFile>> = by_content.values().filter(|group| group.len() > 1).collect();
+    groups.sort_by(|a, b| a[0].path.cmp(&b[0].path));
+    let evidence: Vec<Evidence> = groups
+        .iter()
+        .flat_map(|group| {
+            let first = group.first().map(|log| log.path.clone()).unwrap_or_default();
+            group.iter().skip(1).map(move |log| Evidence::file(&log.path).found(format!("the same bytes as {first}")))
+        })
+        .collect();
+    if evidence.is_empty() {
+        return Outcome::HOLDS;
+    }
+    Outcome::violated(format!("{} log(s) are copies of another", evidence.len()), evidence)
+}

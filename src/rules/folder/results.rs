@@ -1,0 +1,371 @@
+//! The claimed score against the logs.
+
+use super::DEFAULT;
+use super::runs::{mean_by_seed, runs, same_number};
+use crate::report::{Evidence, Level, RuleId};
+use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
+use crate::submission::log::{Metric, MetricKind};
+use crate::submission::{ClaimedField, LogFile, SubmissionJson};
+
+const LOGS: Rule = Rule { basis: Basis::Logs, reference: "custom: claims come from logs (#2076, #2118)", ..DEFAULT };
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: RuleId("claimed_bpb_differs_from_log"),
+        statement: "The claimed bits per byte stand in no log.",
+        severity: Level::Fail,
+        why: "A number nobody logged is not supported by anything.",
+        example: "claimed 1.69361; the log ends with 1.66445102",
+        check: Check::Folder(differs),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("claim_matches_only_prequant_or_step_value"),
+        statement: "The claim is a value from before quantisation or from the middle of a run.",
+        severity: Level::Fail,
+        why: "The artifact is what is scored, and all of the text.",
+        example: "claimed 1.15677; that is step 6038, the quantised model has 1.17825",
+        check: Check::Folder(only_prequant),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("claim_is_not_last_logged_metric"),
+        statement: "The claim is a final value, but not the one the log ends with.",
+        severity: Level::Note,
+        why: "A better of several evaluations may have been picked.",
+        example: "claimed the sliding value, the log ends with test-time training",
+        check: Check::Folder(not_last),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("claim_is_best_seed_not_mean"),
+        statement: "The claim is the best seed's value, not the mean.",
+        reference: "challenge README, rule 1: the mean over runs is judged",
+        severity: Level::Fail,
+        why: "The best of several seeds is lower than what the method gives.",
+        example: "seeds 1.2120, 1.2160, 1.2174; claimed 1.2120",
+        check: Check::Folder(best_seed),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("mean_wrong"),
+        statement: "The claim is not the mean of the seeds submission.json lists.",
+        reference: "arithmetic",
+        severity: Level::Fail,
+        basis: Basis::Files,
+        why: "Headline and table disagree.",
+        example: "seeds 1.1467, 1.1460, 1.1468; claimed 1.1467032",
+        check: Check::Folder(mean_wrong),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("seed_bpb_differs_from_log"),
+        statement: "A seed's claimed value is not in that seed's log.",
+        severity: Level::Fail,
+        why: "The table was not made from these logs.",
+        example: "seed 1337: 1.1142 claimed, 1.114792 logged",
+        check: Check::Folder(seed_differs),
+        ..LOGS
+    },
+    Rule {
+        id: RuleId("claimed_val_loss_differs_from_log"),
+        statement: "The claimed val_loss stands in no log.",
+        severity: Level::Note,
+        why: "Loss and bits per byte may come from different runs.",
+        example: "\"val_loss\": 1.9379; the log has 1.9542",
+        check: Check::Folder(loss_differs),
+        ..LOGS
+    },
+];
+
+fn claim<'a>(case: &FolderCase<'a>) -> Option<(&'a SubmissionJson, ClaimedField)> {
+    let json = case.folder.submission.as_ref()?;
+    let claim = json.bpb()?;
+    (claim.number.value() > 0.0).then_some((json, claim))
+}
+
+fn cite(json: &SubmissionJson, field: &ClaimedField) -> Evidence {
+    Evidence::at(&json.path, json.line_of(&field.key)).found(format!("{}: {}", field.key, field.number))
+}
+
+fn line(log: &LogFile, metric: &Metric) -> Evidence {
+    let what = match metric.kind {
+        MetricKind::Step => "validation during training",
+        MetricKind::Progress => "running value",
+        MetricKind::PreQuant => "before quantisation",
+        MetricKind::Final => metric.label.as_str(),
+    };
+    Evidence::at(&log.path, metric.line).found(format!("{what}: {:.*}", metric.decimals as usize, metric.bpb))
+}
+
+/// How a claimed score relates to what the logs hold.
+enum Support<'a> {
+    /// The mean, or the value a run ends with.
+    Headline,
+    /// Another final value.
+    OtherFinal(&'a LogFile, &'a Metric),
+    /// Only values from before quantisation or the middle of a run.
+    Early(&'a LogFile, &'a Metric),
+    /// Nothing equal; the nearest value.
+    None(&'a LogFile, &'a Metric),
+}
+
+/// Differences up to here are taken for rounding of a mean by hand, or another subset of seeds.
+const BY_HAND: f64 = 5e-4;
+
+fn support<'a>(case: &FolderCase<'a>, claim: &ClaimedField) -> Option<Support<'a>> {
+    let runs = runs(case.folder);
+    let number = &claim.number;
+    let all = || case.folder.logs.iter().flat_map(|log| log.metrics.iter().map(move |metric| (log, metric)));
+    let finite = || all().filter(|(_, metric)| metric.bpb.is_finite());
+    let same = |metric: &Metric| same_number(number, metric.bpb, metric.decimals);
+    if runs.iter().any(|run| same(run.last)) {
+        return Some(Support::Headline);
+    }
+    let decimals = runs.iter().map(|run| run.last.decimals).min().unwrap_or(8);
+    let subsets = |value: f64| same_number(number, value, decimals.max(4));
+    if mean_by_seed(&runs).is_some_and(|(mean, _)| subsets(mean)) || means(&runs).into_iter().any(subsets) {
+        return Some(Support::Headline);
+    }
+    if let Some((log, metric)) = finite().find(|(_, metric)| metric.kind == MetricKind::Final && same(metric)) {
+        return Some(Support::OtherFinal(log, metric));
+    }
+    if let Some(mean) = mean_by_label(case.folder, number.value())
+        && same_number(number, mean, 6)
+    {
+        return Some(Support::Headline);
+    }
+    if let Some((log, metric)) = finite().find(|(_, metric)| same(metric)) {
+        return Some(Support::Early(log, metric));
+    }
+    let (log, metric) = finite().min_by(|a, b| {
+        let away = |metric: &Metric| (metric.bpb - number.value()).abs();
+        away(a.1).total_cmp(&away(b.1))
+    })?;
+    Some(Support::None(log, metric))
+}
+
+/// Means of the runs left after dropping one or two: people report three of four seeds.
+fn means(runs: &[super::runs::Run]) -> Vec<f64> {
+    let values: Vec<f64> = runs.iter().map(|run| run.last.bpb).collect();
+    if !(2..=12).contains(&values.len()) {
+        return Vec::new();
+    }
+    let mean = |skip: &dyn Fn(usize) -> bool| {
+        let kept: Vec<f64> = values.iter().enumerate().filter(|(i, _)| !skip(*i)).map(|(_, v)| *v).collect();
+        kept.iter().sum::<f64>() / kept.len().max(1) as f64
+    };
+    let mut means = vec![mean(&|_| false)];
+    if values.len() > 2 {
+        means.extend((0..values.len()).map(|i| mean(&|j| i == j)));
+    }
+    means
+}
+
+/// The mean over logs of final values with one label that lies nearest to `value`.
+fn mean_by_label(folder: &crate::submission::RecordFolder, value: f64) -> Option<f64> {
+    let mut by_label: std::collections::BTreeMap<&str, Vec<f64>> = std::collections::BTreeMap::new();
+    for log in &folder.logs {
+        let mut seen = std::collections::BTreeMap::new();
+        for metric in log.finals() {
+            seen.insert(metric.label.as_str(), metric.bpb);
+        }
+        for (label, bpb) in seen {
+            by_label.entry(label).or_default().push(bpb);
+        }
+    }
+    by_label
+        .values()
+        .filter(|values| values.len() > 1)
+        .map(|values| values.iter().sum::<f64>() / values.len() as f64)
+        .min_by(|a, b| (a - value).abs().total_cmp(&(b - value).abs()))
+}
+
+const NOTHING: &str = "a claim and a logged value are not both there";
+
+fn differs(case: &FolderCase) -> Outcome {
+    let Some((json, claim)) = claim(case) else { return Outcome::unknown(NOTHING) };
+    match support(case, &claim) {
+        None => Outcome::unknown(NOTHING),
+        Some(Support::None(log, metric)) if (metric.bpb - claim.number.value()).abs() > BY_HAND => {
+            let delta = (metric.bpb - claim.number.value()).abs();
+            Outcome::violated(
+                format!("{} claimed; the nearest logged value is {:.6}, {delta:.6} away", claim.number, metric.bpb),
+                vec![cite(json, &claim), line(log, metric)],
+            )
+        }
+        Some(_) => Outcome::HOLDS,
+    }
+}
+
+fn only_prequant(case: &FolderCase) -> Outcome {
+    let Some((json, claim)) = claim(case) else { return Outcome::unknown(NOTHING) };
+    match support(case, &claim) {
+        None => Outcome::unknown(NOTHING),
+        Some(Support::Early(log, metric)) => {
+            let Some((mean, _)) = mean_by_seed(&runs(case.folder)) else {
+                return Outcome::unknown("no log has a final value");
+            };
+            Outcome::violated(
+                format!("{} is not a final value; those have a mean of {mean:.6}", claim.number),
+                vec![cite(json, &claim), line(log, metric)],
+            )
+        }
+        Some(_) => Outcome::HOLDS,
+    }
+}
+
+fn not_last(case: &FolderCase) -> Outcome {
+    let Some((json, claim)) = claim(case) else { return Outcome::unknown(NOTHING) };
+    match support(case, &claim) {
+        None => Outcome::unknown(NOTHING),
+        Some(Support::OtherFinal(log, metric)) => {
+            let last = log.last_final().map_or(metric.bpb, |last| last.bpb);
+            if (last - claim.number.value()).abs() <= BY_HAND {
+                return Outcome::HOLDS;
+            }
+            Outcome::violated(
+                format!("{} is a final value; the log ends with {last}", claim.number),
+                vec![cite(json, &claim), line(log, metric)],
+            )
+        }
+        Some(_) => Outcome::HOLDS,
+    }
+}
+
+fn best_seed(case: &FolderCase) -> Outcome {
+    let Some((json, claim)) = claim(case) else { return Outcome::unknown(NOTHING) };
+    let runs = runs(case.folder);
+    let Some((mean, n)) = mean_by_seed(&runs).filter(|(_, n)| *n >= 2) else {
+        return Outcome::unknown("fewer than two seeds are logged");
+    };
+    if super::runs::seeds(&runs).len() < 2 {
+        return Outcome::unknown("fewer than two seeds are logged");
+    }
+    let listed: Vec<f64> = json.seed_results().iter().filter_map(|seed| seed.bpb.as_ref()).map(|n| n.value()).collect();
+    let Some(best) = runs.iter().min_by(|a, b| a.last.bpb.total_cmp(&b.last.bpb)) else { return Outcome::HOLDS };
+    let is = |value: f64| same_number(&claim.number, value, best.last.decimals.max(4));
+    let listed_mean = listed.iter().sum::<f64>() / listed.len().max(1) as f64;
+    let is_mean = is(mean) || (listed.len() >= 2 && is(listed_mean)) || means(&runs).into_iter().any(is);
+    let listed_best = listed.iter().copied().fold(f64::INFINITY, f64::min);
+    if !is_mean && listed.len() >= 2 && !is(best.last.bpb) && same_number(&claim.number, listed_best, 4) {
+        return Outcome::violated(
+            format!("{} is the best of {} seeds listed; their mean is {listed_mean:.6}", claim.number, listed.len()),
+            vec![cite(json, &claim).expected(format!("{listed_mean:.6}"))],
+        );
+    }
+    let doubled = runs.iter().filter(|run| run.last.bpb == best.last.bpb).count() > 1;
+    if is_mean || !is(best.last.bpb) || doubled || !super::runs::end_alike(&runs) {
+        return best_by_label(case, json, &claim).unwrap_or(Outcome::HOLDS);
+    }
+    Outcome::violated(
+        format!("{} is the best of {n} seeds; their mean is {mean:.6}", claim.number),
+        vec![cite(json, &claim).expected(format!("{mean:.6}")), line(best.log, best.last)],
+    )
+}
+
+/// Final values under one label, one a seed: is the claim the best of them?
+///
+/// Logs end with different evaluations; the claim may be about an earlier one.
+fn best_by_label(case: &FolderCase, json: &SubmissionJson, claim: &ClaimedField) -> Option<Outcome> {
+    let mut by_label: std::collections::BTreeMap<&str, std::collections::BTreeMap<u64, (&LogFile, &Metric)>> =
+        std::collections::BTreeMap::new();
+    let runs = runs(case.folder);
+    if super::runs::seeds(&runs).len() != runs.len() {
+        return None;
+    }
+    for run in runs {
+        for metric in run.log.finals() {
+            by_label.entry(&metric.label).or_default().insert(run.seed?, (run.log, metric));
+        }
+    }
+    let is = |value: f64| same_number(&claim.number, value, 6);
+    let matching: Vec<_> = by_label.values().filter(|values| values.values().any(|(_, m)| is(m.bpb))).collect();
+    let values = matching.first()?;
+    let mean = values.values().map(|(_, metric)| metric.bpb).sum::<f64>() / values.len() as f64;
+    let (log, best) = values.values().min_by(|a, b| a.1.bpb.total_cmp(&b.1.bpb))?;
+    if values.len() < 2 || matching.len() > 1 || !is(best.bpb) || is(mean) {
+        return None;
+    }
+    let message = format!("{} is the best of {} seeds; their mean is {mean:.6}", claim.number, values.len());
+    Some(Outcome::violated(message, vec![cite(json, claim).expected(format!("{mean:.6}")), line(log, best)]))
+}
+
+fn mean_wrong(case: &FolderCase) -> Outcome {
+    let Some((json, claim)) = claim(case) else { return Outcome::unknown(NOTHING) };
+    let listed: Vec<(f64, f64)> = json
+        .seed_results()
+        .iter()
+        .filter_map(|seed| seed.bpb.as_ref())
+        .filter(|bpb| bpb.value() > 0.0)
+        .map(|bpb| (bpb.value(), bpb.rounding()))
+        .collect();
+    if listed.len() < 2 {
+        return Outcome::unknown("submission.json lists fewer than two seeds");
+    }
+    let n = listed.len() as f64;
+    let mean = listed.iter().map(|(value, _)| value).sum::<f64>() / n;
+    // JSON drops trailing zeros: the longest of the numbers tells how they were printed.
+    let rounding = listed.iter().map(|(_, rounding)| *rounding).fold(f64::INFINITY, f64::min);
+    let best = listed.iter().map(|(value, _)| *value).fold(f64::INFINITY, f64::min);
+    let value = claim.number.value();
+    let allowed = 2.0 * claim.number.rounding() + 2.0 * rounding;
+    if (value - mean).abs() <= allowed.max(5e-5) || same_number(&claim.number, best, 4) {
+        return Outcome::HOLDS;
+    }
+    Outcome::violated(
+        format!("{} claimed, the mean of {} seeds is {mean:.6}", claim.number, listed.len()),
+        vec![cite(json, &claim).expected(format!("{mean:.6}"))],
+    )
+}
+
+fn seed_differs(case: &FolderCase) -> Outcome {
+    let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
+    let mut compared = 0;
+    let mut evidence = Vec::new();
+    for claim in json.seed_results() {
+        let Some(bpb) = claim.bpb.filter(|bpb| bpb.value() > 0.0) else { continue };
+        let is_of_seed = |log: &&LogFile| {
+            super::runs::seed(log) == Some(claim.seed) || super::runs::seed_in_name(&log.path) == Some(claim.seed)
+        };
+        let of_seed: Vec<&LogFile> = case.folder.logs.iter().filter(is_of_seed).collect();
+        let metrics = || of_seed.iter().flat_map(|log| log.metrics.iter().map(move |metric| (*log, metric)));
+        let Some((log, nearest)) = metrics()
+            .filter(|(_, metric)| metric.bpb.is_finite() && metric.kind >= MetricKind::PreQuant)
+            .min_by(|a, b| (a.1.bpb - bpb.value()).abs().total_cmp(&(b.1.bpb - bpb.value()).abs()))
+        else {
+            continue;
+        };
+        compared += 1;
+        if !metrics().any(|(_, metric)| same_number(&bpb, metric.bpb, metric.decimals)) {
+            evidence.push(line(log, nearest).expected(format!("seed {}: {bpb}", claim.seed)));
+        }
+    }
+    match (compared, evidence.is_empty()) {
+        (0, _) => Outcome::unknown("no listed seed has a log"),
+        (_, true) => Outcome::HOLDS,
+        _ => Outcome::violated(format!("{} of {compared} seeds differ from their logs", evidence.len()), evidence),
+    }
+}
+
+fn loss_differs(case: &FolderCase) -> Outcome {
+    let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
+    let Some(loss) = json.number("val_loss").filter(|loss| loss.value() > 0.0) else {
+        return Outcome::unknown("no val_loss is claimed");
+    };
+    let losses: Vec<f64> =
+        case.folder.logs.iter().flat_map(|log| log.metrics.iter().filter_map(|metric| metric.loss)).collect();
+    if losses.is_empty() {
+        return Outcome::unknown("no log gives a loss");
+    }
+    let finals: Vec<f64> = runs(case.folder).iter().filter_map(|run| run.last.loss).collect();
+    let mean = finals.iter().sum::<f64>() / finals.len().max(1) as f64;
+    let is = |value: f64| (loss.value() - value).abs() <= (2.0 * loss.rounding()).max(1e-4);
+    if losses.iter().copied().any(is) || is(mean) || json.seed_results().len() > 1 {
+        return Outcome::HOLDS;
+    }
+    Outcome::violated(
+        format!("{loss} is no loss of any log"),
+        vec![Evidence::at(&json.path, json.line_of("val_loss")).found(format!("val_loss: {loss}"))],
+    )
+}

@@ -1,0 +1,181 @@
+//! Things in a folder that are no honest part of a submission, or cannot be read.
+
+use super::DEFAULT;
+use crate::report::{Evidence, Level, RuleId};
+use crate::rules::{Check, FolderCase, Outcome, Rule, Violation};
+use crate::submission::walk::AnomalyKind;
+use crate::submission::{FileKind, Opened};
+
+const SOURCE: &str = "safety of whoever checks: nothing from a submission is trusted or run";
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: RuleId("link_in_folder"),
+        statement: "The folder holds a symbolic link.",
+        reference: SOURCE,
+        severity: Level::Fail,
+        why: "A link makes a reader open files of its own machine. Links are never followed here.",
+        example: "train.log -> /etc/passwd",
+        check: Check::Folder(|case| anomalies(case, AnomalyKind::Link, "is a link to")),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("special_file"),
+        statement: "The folder holds a device, socket or pipe.",
+        reference: SOURCE,
+        severity: Level::Fail,
+        why: "Reading it may never end.",
+        example: "a named pipe called train.log",
+        check: Check::Folder(|case| anomalies(case, AnomalyKind::Special, "is")),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("odd_file_name"),
+        statement: "A file name is not plain UTF-8 text.",
+        reference: SOURCE,
+        why: "It cannot be named in a manifest, and may hide what it is.",
+        example: "train\\x1b[2K.log",
+        check: Check::Folder(|case| anomalies(case, AnomalyKind::Name, "has an odd name:")),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("unreadable_file"),
+        statement: "A file could not be read.",
+        reference: SOURCE,
+        severity: Level::Fail,
+        why: "A check that could not be made must not look like one that passed.",
+        example: "no permission to read train.log",
+        check: Check::Folder(|case| anomalies(case, AnomalyKind::Unreadable, "cannot be read:")),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("too_much_to_read"),
+        statement: "A file or folder is larger than any submission needs, and was not read whole.",
+        reference: "bounds of this tool: 20,000 files, 256 MiB a log, 4 MiB a script, 1 GiB any other file",
+        why: "Memory and time are bounded; what lies beyond was not examined.",
+        example: "a log of 10 GB",
+        check: Check::Folder(too_much),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("pickle_present"),
+        statement: "An artifact is a pickle, which runs code when it is loaded.",
+        reference: "Python documentation, `pickle`: never unpickle untrusted data",
+        severity: Level::Warning,
+        why: "torch.save writes pickles; loading one runs whatever it says. Safetensors and plain bytes do not.",
+        example: "final_model.pt",
+        check: Check::Folder(pickle),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("artifact_imports_code"),
+        statement: "An artifact's pickle imports something that tensors do not need.",
+        reference: "allow-list of imports: torch tensors and storages, OrderedDict, NumPy scalars; deny-lists are bypassed (modelscan #338, picklescan #14)",
+        severity: Level::Fail,
+        why: "Loading it would run that code. It was read here without executing anything.",
+        example: "a pickle that imports os.system",
+        check: Check::Folder(imports_code),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("artifact_not_opened"),
+        statement: "An artifact is damaged or in a format this tool does not read.",
+        reference: "formats read: this crate's, torch zip, safetensors, npz, plain or in zlib, zstd, lzma or brotli",
+        severity: Level::Note,
+        why: "What is inside was not examined.",
+        example: "model.rans with a coder of its own",
+        check: Check::Folder(not_opened),
+        ..DEFAULT
+    },
+];
+
+fn imports_code(case: &FolderCase) -> Outcome {
+    if case.folder.artifacts.is_empty() {
+        return Outcome::NotApplicable;
+    }
+    let violations = case
+        .folder
+        .artifacts
+        .iter()
+        .filter_map(|artifact| match &artifact.content {
+            Opened::Refused(words) => {
+                Some(Violation::new(words.clone(), vec![Evidence::file(&artifact.path).found(words)]))
+            }
+            _ => None,
+        })
+        .collect();
+    Outcome::from_violations(violations)
+}
+
+fn not_opened(case: &FolderCase) -> Outcome {
+    let mut opened = Vec::new();
+    let mut violations = Vec::new();
+    for artifact in &case.folder.artifacts {
+        let words = match &artifact.content {
+            Opened::Model { description, tensors, .. } => {
+                opened.push(format!("{}: {description}, {tensors} tensors", artifact.path));
+                continue;
+            }
+            Opened::Refused(_) => continue,
+            Opened::Unknown => format!("{} is in no format this tool reads", artifact.path),
+            Opened::Damaged(words) => words.clone(),
+        };
+        violations.push(Violation::new(words, vec![Evidence::file(&artifact.path)]));
+    }
+    match (violations.is_empty(), opened.is_empty()) {
+        (false, _) => Outcome::Violated(violations),
+        (true, false) => Outcome::holds(opened.join("; ")),
+        (true, true) => Outcome::NotApplicable,
+    }
+}
+
+fn anomalies(case: &FolderCase, kind: AnomalyKind, words: &str) -> Outcome {
+    let violations = case
+        .folder
+        .anomalies
+        .iter()
+        .filter(|anomaly| anomaly.kind == kind)
+        .map(|anomaly| {
+            let evidence = Evidence::file(anomaly.path.clone()).found(&anomaly.detail);
+            Violation::new(format!("{} {words} {}", anomaly.path, anomaly.detail), vec![evidence])
+        })
+        .collect();
+    Outcome::from_violations(violations)
+}
+
+fn too_much(case: &FolderCase) -> Outcome {
+    let mut violations = match anomalies(case, AnomalyKind::TooMuch, "was not read whole:") {
+        Outcome::Violated(violations) => violations,
+        _ => Vec::new(),
+    };
+    for log in &case.folder.logs {
+        if log.cut_short {
+            let message = format!("{} was read up to {} bytes only", log.path, log.digest.bytes);
+            violations.push(Violation::new(message, vec![Evidence::file(&log.path)]));
+        }
+        if log.overlong > 0 {
+            let message = format!("{} lines of {} are longer than a line of a log can be", log.overlong, log.path);
+            violations.push(Violation::new(message, vec![Evidence::file(&log.path)]).graded(Level::Note));
+        }
+    }
+    Outcome::from_violations(violations)
+}
+
+/// zip (torch.save since 1.6) and pickle protocol 2 to 5.
+fn is_pickle(head: &[u8]) -> bool {
+    matches!(head, [b'P', b'K', 3, 4, ..] | [0x80, 2..=5, ..])
+}
+
+fn pickle(case: &FolderCase) -> Outcome {
+    let by_name = |path: &str| [".pt", ".pth", ".pkl", ".pickle", ".ckpt"].iter().any(|end| path.ends_with(end));
+    let files: Vec<Evidence> = case
+        .folder
+        .of_kind(FileKind::Artifact)
+        .filter(|file| is_pickle(&file.head) || by_name(&file.path))
+        .map(|file| Evidence::file(&file.path).found(format!("{} bytes", file.bytes)))
+        .collect();
+    if files.is_empty() {
+        return Outcome::HOLDS;
+    }
+    Outcome::violated(format!("{} pickled file(s); never load them", files.len()), files)
+}

@@ -1,0 +1,98 @@
+//! A loss or bits-per-byte value in a log, and what kind of evaluation it came from.
+
+/// Where in a run a value was printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MetricKind {
+    /// A training step's validation.
+    Step,
+    /// A running value in the middle of an evaluation.
+    Progress,
+    /// An evaluation of the model before it was quantised, or a diagnostic.
+    PreQuant,
+    /// An evaluation of what is handed in.
+    Final,
+}
+
+/// One logged value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// 1-based line.
+    pub line: u64,
+    /// Kind of evaluation.
+    pub kind: MetricKind,
+    /// Words before the value; kept for final values only.
+    pub label: String,
+    /// Bits per byte.
+    pub bpb: f64,
+    /// Digits after the decimal point of `bpb`.
+    pub decimals: u32,
+    /// Nats per token, where the line gives it.
+    pub loss: Option<f64>,
+}
+
+/// Words that make a value a difference of values.
+const DIFFERENCE: &[&str] =
+    &["gap", "delta", "gain", "improvement", "diff", "std", "spread", "better", "worse", " vs "];
+/// Words of running values.
+const PROGRESS: &[&str] = &[
+    "running_",
+    "cum_bpb",
+    "progress",
+    "chunk",
+    "tc[",
+    "windows",
+    "_batch [",
+    "epoch",
+    "window [",
+    "cache_eval [",
+    "eval [",
+    "%]",
+    "long docs",
+    "est_bpb",
+    "sgd_steps",
+];
+/// Words of values from before quantisation.
+const PRE_QUANT: &[&str] = &[
+    "pre-quant",
+    "pre_quant",
+    "prequant",
+    "post_ema",
+    "post-ema",
+    "post_swa",
+    "post_average",
+    "diagnostic",
+    "diag ",
+    "raw_model",
+    "raw model",
+    "ema_eval",
+    "swa_eval",
+    "best_averaging",
+    "best_model",
+    "using ema",
+    "candidate_eval",
+    "full_precision",
+    "pre-codebook",
+    "pre_ttt",
+    "best_val_update",
+    "post_train",
+    "final_ema",
+    "base_chunked",
+    "ema bpb",
+    "checkpoint",
+    "fp32",
+];
+
+/// What a bits-per-byte value on this line is; `None` if it is no evaluation of anything.
+pub(super) fn kind(lower: &str, is_step: bool, key: &str) -> Option<MetricKind> {
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if DIFFERENCE.iter().any(|word| key.contains(word)) {
+        return None;
+    }
+    if is_step {
+        return Some(MetricKind::Step);
+    }
+    if has(PROGRESS) {
+        return Some(MetricKind::Progress);
+    }
+    Some(if has(PRE_QUANT) { MetricKind::PreQuant } else { MetricKind::Final })
+}

@@ -1,0 +1,486 @@
+//! One pass over a log: metrics, sizes, times, seeds, machine, trouble. Memory does not grow with the file.
+
+use super::lines::LineCutter;
+use super::metric::{self, Metric, MetricKind};
+use super::pairs::{Pair, pairs};
+use crate::digest::{ContentDigest, ContentHasher};
+use crate::submission::text::Encoding;
+
+/// A value with the line it stands on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Noted<T> {
+    /// 1-based line.
+    pub line: u64,
+    /// The value.
+    pub value: T,
+}
+
+/// What a logged size is the size of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SizeKind {
+    /// Code plus compressed model.
+    Total,
+    /// Code plus the model as PyTorch saves it: nothing the budget counts.
+    RawTotal,
+    /// The compressed model.
+    Model,
+    /// The model as PyTorch saves it.
+    RawModel,
+    /// The code.
+    Code,
+    /// The code after the script compressed it.
+    PackedCode,
+}
+
+/// A logged size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggedSize {
+    /// 1-based line.
+    pub line: u64,
+    /// Of what.
+    pub kind: SizeKind,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// A logged duration of an evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggedTime {
+    /// 1-based line.
+    pub line: u64,
+    /// Seconds.
+    pub seconds: f64,
+    /// The words before it.
+    pub label: String,
+    /// The script itself calls it the total.
+    pub is_total: bool,
+}
+
+/// Most entries kept of one kind; later ones replace the last, so that the end of a log is always there.
+const MAX_KEPT: usize = 4096;
+/// Longest label kept, bytes.
+const MAX_LABEL: usize = 100;
+
+/// What a log says.
+#[derive(Clone, Debug)]
+pub struct LogFile {
+    /// Relative path.
+    pub path: String,
+    /// Size and digests.
+    pub digest: ContentDigest,
+    /// What the bytes were taken for.
+    pub encoding: Encoding,
+    /// Lines.
+    pub lines: u64,
+    /// Lines too long to be read whole.
+    pub overlong: u64,
+    /// The reader stopped before the end because the file is larger than it reads.
+    pub cut_short: bool,
+    /// Loss and bits-per-byte values, in order.
+    pub metrics: Vec<Metric>,
+    /// Seeds stated.
+    pub seeds: Vec<Noted<u64>>,
+    /// Number of processes.
+    pub world_size: Option<Noted<u64>>,
+    /// Tokens of the validation split.
+    pub val_tokens: Vec<Noted<u64>>,
+    /// Training shards.
+    pub train_shards: Option<Noted<u64>>,
+    /// Sizes.
+    pub sizes: Vec<LoggedSize>,
+    /// Longest training time, seconds.
+    pub train_seconds: Option<Noted<f64>>,
+    /// Evaluation times.
+    pub eval_times: Vec<LoggedTime>,
+    /// `artifact_production_wallclock`, seconds.
+    pub production_seconds: Option<Noted<f64>>,
+    /// Accelerators named, without repetition.
+    pub devices: Vec<Noted<String>>,
+    /// Path of the tokenizer.
+    pub tokenizer: Option<Noted<String>>,
+    /// Tracebacks and fatal errors.
+    pub errors: Vec<Noted<String>>,
+    /// Loss values that are not numbers.
+    pub nans: Vec<Noted<String>>,
+    /// Training steps were logged.
+    pub trains: bool,
+    /// Lines that say the run stopped because of the clock.
+    pub stop: Option<Noted<String>>,
+    /// Calibration on validation data, as the log says itself.
+    pub calibration: Vec<Noted<String>>,
+}
+
+/// Builds a [`LogFile`] from bytes as they are read.
+pub struct LogScanner {
+    cutter: LineCutter,
+    hasher: ContentHasher,
+    log: LogFile,
+}
+
+impl LogScanner {
+    /// A scanner for the log at this relative path.
+    pub fn new(path: String) -> Self {
+        LogScanner {
+            cutter: LineCutter::new(),
+            hasher: ContentHasher::new(),
+            log: LogFile {
+                path,
+                digest: ContentDigest::of(&[]),
+                encoding: Encoding::Utf8,
+                lines: 0,
+                overlong: 0,
+                cut_short: false,
+                metrics: Vec::new(),
+                seeds: Vec::new(),
+                world_size: None,
+                val_tokens: Vec::new(),
+                train_shards: None,
+                sizes: Vec::new(),
+                train_seconds: None,
+                eval_times: Vec::new(),
+                production_seconds: None,
+                devices: Vec::new(),
+                tokenizer: None,
+                errors: Vec::new(),
+                nans: Vec::new(),
+                trains: false,
+                stop: None,
+                calibration: Vec::new(),
+            },
+        }
+    }
+
+    /// The next bytes of the file.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        let log = &mut self.log;
+        self.cutter.feed(bytes, &mut |number, line| log.note(number, line));
+    }
+
+    /// The file ended, or reading stopped before its end (`cut_short`).
+    pub fn finish(mut self, cut_short: bool) -> LogFile {
+        let log = &mut self.log;
+        log.lines = self.cutter.finish(&mut |number, line| log.note(number, line));
+        log.encoding = self.cutter.encoding();
+        log.overlong = self.cutter.overlong;
+        log.cut_short = cut_short;
+        log.digest = self.hasher.finish();
+        self.log
+    }
+}
+
+fn keep<T>(list: &mut Vec<T>, item: T) {
+    if list.len() >= MAX_KEPT {
+        list.pop();
+    }
+    list.push(item);
+}
+
+fn short(text: &str) -> String {
+    let mut end = text.len().min(MAX_LABEL);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_string()
+}
+
+/// Seconds, from a value with a unit as logs print it.
+fn seconds(pair: &Pair) -> Option<f64> {
+    let value = pair.number.filter(|value| value.is_finite() && *value >= 0.0)?;
+    match pair.unit {
+        "ms" => Some(value / 1000.0),
+        "s" | "seconds" => Some(value),
+        "minutes" => Some(value * 60.0),
+        _ => None,
+    }
+}
+
+fn count(pair: &Pair) -> Option<u64> {
+    pair.number.filter(|value| (0.0..9e15).contains(value) && value.fract() == 0.0).map(|value| value as u64)
+}
+
+fn decimals(text: &str) -> u32 {
+    text.split_once('.').map_or(0, |(_, digits)| digits.bytes().take_while(u8::is_ascii_digit).count() as u32)
+}
+
+impl LogFile {
+    /// Final values: evaluations of what is handed in.
+    pub fn finals(&self) -> impl DoubleEndedIterator<Item = &Metric> {
+        self.metrics.iter().filter(|metric| metric.kind == MetricKind::Final && metric.bpb.is_finite())
+    }
+
+    /// The value the run ends with: the last final one.
+    pub fn last_final(&self) -> Option<&Metric> {
+        self.finals().next_back()
+    }
+
+    /// Sizes of one kind.
+    pub fn sizes_of(&self, kind: SizeKind) -> impl DoubleEndedIterator<Item = &LoggedSize> {
+        self.sizes.iter().filter(move |size| size.kind == kind)
+    }
+
+    /// The seed the log states, else none.
+    pub fn seed(&self) -> Option<u64> {
+        self.seeds.first().map(|seed| seed.value)
+    }
+
+    fn note(&mut self, number: u64, line: &str) {
+        let line = line.trim();
+        if line.is_empty() {
+            return;
+        }
+        self.note_words(number, line);
+        if !line.bytes().any(|byte| matches!(byte, b':' | b'=')) {
+            return;
+        }
+        let mut list = Vec::new();
+        pairs(line, &mut list);
+        self.note_metric(number, line, &list);
+        for pair in &list {
+            self.note_pair(number, line, pair);
+        }
+    }
+
+    fn note_words(&mut self, number: u64, line: &str) {
+        let noted = |text: &str| Noted { line: number, value: short(text) };
+        if line.starts_with("Traceback (most recent call last)")
+            || line.contains("Traceback (most recent call last)")
+            || line.contains("CUDA out of memory")
+            || line.contains("OutOfMemoryError")
+        {
+            keep(&mut self.errors, noted(line));
+        }
+        if let Some(device) = device(line)
+            && self.devices.len() < 64
+            && !self.devices.iter().any(|known| known.value == device)
+        {
+            self.devices.push(Noted { line: number, value: device });
+        }
+        let lower_starts = line.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("stopping"));
+        if lower_starts || line.starts_with("stop tt:") {
+            self.stop = Some(noted(line));
+        }
+        if line.contains("using validation data for calibration") {
+            keep(&mut self.calibration, noted(line));
+        }
+    }
+
+    fn note_metric(&mut self, number: u64, line: &str, list: &[Pair]) {
+        let is_bpb = |pair: &&Pair| {
+            let name = pair.name();
+            name.len() >= 3
+                && name.is_char_boundary(name.len() - 3)
+                && name[name.len() - 3..].eq_ignore_ascii_case("bpb")
+        };
+        let is_loss = |pair: &&Pair| {
+            let name = pair.name();
+            matches!(name, "val_loss" | "vl" | "Loss" | "validation_loss" | "diffusion_pll_loss")
+        };
+        let bpbs: Vec<&Pair> = list.iter().filter(is_bpb).filter(|pair| pair.number.is_some()).collect();
+        let loss = list.iter().filter(is_loss).filter_map(|pair| pair.number).next_back();
+        if loss.is_some_and(f64::is_nan) || bpbs.iter().any(|pair| pair.number.is_some_and(f64::is_nan)) {
+            keep(&mut self.nans, Noted { line: number, value: short(line) });
+        }
+        if bpbs.is_empty() {
+            return;
+        }
+        let lower = line.to_ascii_lowercase();
+        let is_step = list.iter().any(|pair| {
+            (matches!(pair.name(), "step" | "s" | "step_avg" | "train_time") && !lower.starts_with("final"))
+                || pair.key.contains('/')
+                    && pair.name() == "val_loss"
+                    && pair.key.starts_with(|c: char| c.is_ascii_digit())
+        });
+        for pair in bpbs {
+            let key = pair.key.to_ascii_lowercase();
+            let Some(value) = pair.number else { continue };
+            let Some(kind) = metric::kind(&lower, is_step, &key) else { continue };
+            let label = if kind == MetricKind::Final { short(line_label(line, list)) } else { String::new() };
+            let metric = Metric { line: number, kind, label, bpb: value, decimals: decimals(pair.value), loss };
+            keep(&mut self.metrics, metric);
+        }
+    }
+
+    fn note_pair(&mut self, number: u64, line: &str, pair: &Pair) {
+        let name = pair.name();
+        match name {
+            "seed" | "Seed" | "SEED" => {
+                if let Some(seed) = count(pair)
+                    && !matches!(pair.label(), "spinquant:baked" | "rank_sweep")
+                    && !line.starts_with("spinquant")
+                {
+                    keep(&mut self.seeds, Noted { line: number, value: seed });
+                }
+            }
+            "world_size" => {
+                if let Some(value) = count(pair) {
+                    self.world_size.get_or_insert(Noted { line: number, value });
+                }
+            }
+            "val_tokens" => {
+                if let Some(value) = count(pair) {
+                    keep(&mut self.val_tokens, Noted { line: number, value });
+                }
+            }
+            "tokens" if line.contains("val_loader") || line.to_ascii_lowercase().contains("val tokens:") => {
+                if let Some(value) = count(pair) {
+                    keep(&mut self.val_tokens, Noted { line: number, value });
+                }
+            }
+            "train_shards" => {
+                if let Some(value) = count(pair) {
+                    self.train_shards.get_or_insert(Noted { line: number, value });
+                }
+            }
+            "tokenizer_path" | "sp" if pair.number.is_none() && pair.value.contains('.') => {
+                self.tokenizer.get_or_insert(Noted { line: number, value: short(pair.value) });
+            }
+            "train_loss" | "tl" => self.trains = true,
+            "train_time" | "tt" => self.note_train_time(number, seconds(pair)),
+            "artifact_production_wallclock" => {
+                if let Some(value) = seconds(pair) {
+                    self.production_seconds = Some(Noted { line: number, value });
+                }
+            }
+            _ => {}
+        }
+        self.note_eval_time(number, line, pair, name);
+        self.note_size(number, pair);
+    }
+
+    fn note_train_time(&mut self, line: u64, seconds: Option<f64>) {
+        if let Some(value) = seconds
+            && self.train_seconds.as_ref().is_none_or(|known| value >= known.value)
+        {
+            self.train_seconds = Some(Noted { line, value });
+        }
+    }
+
+    fn note_eval_time(&mut self, number: u64, line: &str, pair: &Pair, name: &str) {
+        let is_total = name == "total_eval_time";
+        let timed = matches!(name, "eval_time" | "time" | "elapsed" | "t") || is_total;
+        if !timed {
+            return;
+        }
+        let Some(seconds) = seconds(pair) else { return };
+        // `time`, `elapsed` and `t` time anything; only at the end of an evaluation do they time it.
+        let of_evaluation = is_total
+            || name == "eval_time"
+            || line.contains(":done")
+            || (line.contains("bpb") && !line.contains("chunk") && !line.contains('[') && !line.contains("step"));
+        if of_evaluation {
+            let label = short(line_label(line, &[]));
+            keep(&mut self.eval_times, LoggedTime { line: number, seconds, label, is_total });
+        }
+    }
+
+    fn note_size(&mut self, number: u64, pair: &Pair) {
+        let key = pair.key.to_ascii_lowercase().replace('_', " ");
+        let key = key.rsplit("] ").next().unwrap_or_default();
+        let is_bytes = matches!(pair.unit, "bytes" | "B" | "");
+        let Some(bytes) = count(pair).filter(|_| is_bytes) else { return };
+        let kind = if key.contains("total submission")
+            || key.contains("total mixed submission")
+            || key.contains("total artifact")
+        {
+            let compressed = key.split_once("size").map_or("", |(_, rest)| rest.trim());
+            let packed = !compressed.is_empty() && !compressed.contains(".pt") && !compressed.contains("raw");
+            if packed || key.contains("total mixed") || key.contains("total artifact") || key.ends_with("zstd") {
+                SizeKind::Total
+            } else {
+                SizeKind::RawTotal
+            }
+        } else if let Some(how) = key.strip_prefix("serialized model") {
+            let how = how.trim();
+            if how.is_empty() || how.contains("fp32") || how.contains("bf16") || how.contains(".pt") {
+                SizeKind::RawModel
+            } else {
+                SizeKind::Model
+            }
+        } else if key == "code size" || key == "code size (uncompressed)" || key == "code bytes" {
+            SizeKind::Code
+        } else if key == "code size (compressed)" {
+            SizeKind::PackedCode
+        } else {
+            return;
+        };
+        keep(&mut self.sizes, LoggedSize { line: number, kind, bytes });
+    }
+}
+
+/// The words a line starts with, before its first value.
+fn line_label<'a>(line: &'a str, list: &[Pair<'a>]) -> &'a str {
+    match list.first() {
+        Some(first) if !first.label().is_empty() => first.label(),
+        Some(first) => first.key,
+        None => line.split([':', '=']).next().unwrap_or_default(),
+    }
+}
+
+/// `NVIDIA H100 80GB HBM3` out of a line of `nvidia-smi` or the like.
+fn device(line: &str) -> Option<String> {
+    let at = line.find("NVIDIA ")?;
+    let rest = &line[at + "NVIDIA ".len()..];
+    if rest.starts_with("Corporation") || line.contains("NVIDIA-SMI") {
+        return None;
+    }
+    let words: Vec<&str> =
+        rest.split_whitespace().take_while(|word| !matches!(*word, "On" | "Off" | "|" | "WDDM")).take(4).collect();
+    let name = words.join(" ");
+    name.chars().any(|c| c.is_ascii_digit()).then(|| short(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(text: &str) -> LogFile {
+        let mut scanner = LogScanner::new("train.log".into());
+        scanner.feed(text.as_bytes());
+        scanner.finish(false)
+    }
+
+    /// The last lines of PR #286's log.
+    const TAIL: &str = "seed:1337\nworld_size:8 grad_accum_steps:1\n\
+        val_loader:shards pattern=./data/fineweb_val_*.bin tokens:62021845\n\
+        step:4354/20000 val_loss:2.0105 val_bpb:1.1907 train_time:601991ms step_avg:138.26ms\n\
+        stopping_early: wallclock_cap train_time:601991ms step:4354/20000\n\
+        Serialized model: 96864555 bytes\nCode size: 56721 bytes\nTotal submission size: 96921276 bytes\n\
+        Serialized model mixed-int5int6+zstd: 15425120 bytes\nTotal submission size mixed-int5int6: 15481841 bytes\n\
+        final_mixed_int5int6_roundtrip val_loss:1.9634 val_bpb:1.1628 eval_time:170665ms\n\
+        final_mixed_int5int6_roundtrip_exact val_loss:1.96338430 val_bpb:1.16282670\n";
+
+    #[test]
+    fn pr_286_is_read_as_a_person_reads_it() {
+        let log = scan(TAIL);
+        assert_eq!(log.seed(), Some(1337));
+        assert_eq!(log.world_size.as_ref().unwrap().value, 8);
+        assert_eq!(log.val_tokens[0].value, 62_021_845);
+        assert_eq!(log.train_seconds.as_ref().unwrap().value, 601.991);
+        assert_eq!(log.sizes_of(SizeKind::Total).map(|s| s.bytes).collect::<Vec<_>>(), [15_481_841]);
+        assert_eq!(log.sizes_of(SizeKind::Model).map(|s| s.bytes).collect::<Vec<_>>(), [15_425_120]);
+        assert_eq!(log.sizes_of(SizeKind::Code).map(|s| s.bytes).collect::<Vec<_>>(), [56_721]);
+        let last = log.last_final().unwrap();
+        assert_eq!((last.bpb, last.loss, last.line), (1.162_826_70, Some(1.963_384_30), 12));
+        assert_eq!(log.finals().count(), 2);
+        assert_eq!(log.eval_times[0].seconds, 170.665);
+    }
+
+    #[test]
+    fn running_and_pre_quantisation_values_are_no_results() {
+        let log = scan(
+            "ttt_chunk [1/1893] bpb=1.731706 time=0.5s\npre-quantization post-ema val_loss:1.97 val_bpb:1.17158907\n\
+             quant_gap: 0.012894 BPB (pre:1.16)\nstep:0/20000 val_loss:6.93 val_bpb:4.1077 train_time:0ms\n",
+        );
+        assert_eq!(log.finals().count(), 0);
+        assert_eq!(log.metrics.len(), 3);
+    }
+
+    #[test]
+    fn trouble_is_noted() {
+        let log = scan("Traceback (most recent call last):\nstep:4/4 val_loss:nan val_bpb:nan\n");
+        assert_eq!((log.errors.len(), log.nans.len()), (1, 1));
+        let log = scan("|   0  NVIDIA GeForce RTX 2060 ...    Off |   0 |\n");
+        assert_eq!(log.devices[0].value, "GeForce RTX 2060 ...");
+    }
+}

@@ -1,0 +1,119 @@
+//! `verify FOLDER` and `verify TREE`: reports as people read them, exit codes, hostile input.
+
+use std::path::Path;
+
+use crate::support::{fixture, golf};
+
+/// Runs `verify` in `folder`; exit code and stdout followed by stderr.
+fn verify(folder: &Path, args: &[&str]) -> (i32, String) {
+    let output = golf("verify").current_dir(folder).args(args).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap(), text)
+}
+
+/// A report on one of the shipped folders, placed where it would stand in the challenge's repository.
+fn report(name: &str) -> (i32, String) {
+    let clone = tempfile::tempdir().unwrap();
+    let place = clone.path().join("records/track_10min_16mb").join(name);
+    std::fs::create_dir_all(&place).unwrap();
+    for file in std::fs::read_dir(fixture("submissions").join(name)).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), place.join(file.file_name())).unwrap();
+    }
+    verify(clone.path(), &[&format!("records/track_10min_16mb/{name}")])
+}
+
+#[test]
+fn a_good_folder_passes() {
+    let (code, text) = report("good");
+    assert_eq!(code, 0, "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn an_over_budget_folder_fails_by_the_byte() {
+    let (code, text) = report("over-budget");
+    assert_eq!(code, 1, "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_wrong_denominator_fails() {
+    let (code, text) = report("wrong-denominator");
+    assert_eq!(code, 1, "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_damaged_folder_names_everything_that_is_wrong() {
+    let (code, text) = report("damaged");
+    assert_eq!(code, 1, "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn the_best_seed_is_not_the_mean() {
+    let (code, text) = report("best-seed");
+    assert_eq!(code, 1, "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_tree_prints_one_line_a_folder_and_counts() {
+    let (code, text) = verify(&fixture("submissions"), &["."]);
+    assert_eq!(code, 1, "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn an_allowed_rule_is_a_note_and_an_unknown_one_is_refused() {
+    let good = fixture("submissions/over-budget");
+    let path = good.to_str().unwrap();
+    let (code, text) = verify(Path::new("."), &[path, "--allow", "over_budget"]);
+    assert_eq!(code, 0, "{text}");
+    let (code, text) = verify(Path::new("."), &[path, "--allow", "over_bugdet"]);
+    assert!(code == 2 && text.contains("did you mean `over_budget`?"), "{text}");
+}
+
+#[test]
+fn rules_explain_themselves() {
+    let (code, text) = verify(Path::new("."), &["--explain", "over_budget"]);
+    assert_eq!(code, 0);
+    insta::assert_snapshot!(text);
+    assert_eq!(verify(Path::new("."), &["--explain", "nonsense"]).0, 2);
+}
+
+#[test]
+fn init_writes_a_manifest_that_verify_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["submission.json", "train_gpt.py", "train_seed42.log"] {
+        std::fs::copy(fixture("submissions/good").join(file), folder.path().join(file)).unwrap();
+    }
+    let path = folder.path().to_str().unwrap();
+    let (code, yaml) = verify(folder.path(), &["--init", path, "-o", "m.yaml"]);
+    assert_eq!(code, 0, "{yaml}");
+    let yaml = std::fs::read_to_string(folder.path().join("m.yaml")).unwrap();
+    assert!(yaml.contains("GAP: artifact") && yaml.contains("62021632"), "{yaml}");
+    let (code, text) = verify(folder.path(), &["m.yaml", "-v"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("bytes to spare"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn hostile_folders_are_answered_with_findings() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("hostile");
+    std::fs::create_dir(&root).unwrap();
+    let write = |name: &str, content: &[u8]| std::fs::write(root.join(name), content).unwrap();
+    write("submission.json", &b"[".repeat(1 << 20));
+    write("train.log", &[&b"val_bpb:"[..], &vec![b'1'; 8 << 20], b"\nTraceback (most recent call last):\n"].concat());
+    write("final_model.pt", &[0x80, 2, b'c', b'o', b's', b'\n', b's', b'y', b's', b't', b'e', b'm', b'\n', b'.']);
+    std::os::unix::fs::symlink("/etc", root.join("etc")).unwrap();
+    let (code, text) = verify(folder.path(), &["hostile"]);
+    assert_eq!(code, 1, "{text}");
+    for rule in ["json_unparseable", "link_in_folder", "log_has_error_trace", "too_much_to_read"] {
+        assert!(text.contains(rule), "{rule} is missing from\n{text}");
+    }
+    assert!(!text.contains("panicked"), "{text}");
+}

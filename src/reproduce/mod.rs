@@ -1,7 +1,16 @@
-//! Reproducing a claim: train, pack, verify, score, and say how far the claim holds.
+//! Reproducing a claim: train, pack, score, verify, and say how far the claim holds.
+//!
+//! Each stage records what it read and wrote in the run folder's manifest and is done again only when that changed,
+//! so an interrupted reproduction continues where it stopped.
 
+mod outcome;
+mod run;
+mod scores;
 mod stage;
 mod table;
 
-pub use stage::{Stage, UnreadableFile, digest_files, is_current};
+pub use outcome::{Missing, Reproduction};
+pub use run::{Ended, ReproduceError, Request, run};
+pub use scores::{ScoreStageError, Subject};
+pub use stage::{Stage, UnreadableFile, digest_files, digest_settings, is_current};
 pub use table::{Row, RowVerdict, Table, Unit, Yardstick};

@@ -1,0 +1,238 @@
+//! What a reproduction found, as a table for people and as JSON.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::scores::UnigramBounds;
+use super::{Row, Stage, Table, Unit, Yardstick};
+use crate::artifact::Budget;
+use crate::cli::ExitCode;
+use crate::data::DataGap;
+use crate::manifest::{Manifest, ScoreRecord};
+use crate::model;
+use crate::report::{Level, Report};
+use crate::run_folder::RunFolder;
+use crate::units::{Bytes, group_digits};
+
+/// A finished reproduction.
+pub struct Reproduction {
+    /// The run folder's manifest, results filled in.
+    pub manifest: Manifest,
+    /// Where everything is.
+    pub folder: RunFolder,
+    /// What the rules say about it.
+    pub report: Report,
+    /// Byte-unigram and token-unigram entropy of the validation text.
+    pub bounds: Option<UnigramBounds>,
+    /// Wall-clock of the score stage, when it ran.
+    pub eval_seconds: Option<f64>,
+    /// Stages done in this run.
+    pub done: Vec<Stage>,
+    /// Stages kept from an earlier one.
+    pub kept: Vec<Stage>,
+}
+
+/// A reproduction that cannot start here.
+pub struct Missing {
+    /// What is not here.
+    pub gaps: Vec<DataGap>,
+    /// What could be judged anyway.
+    pub report: Report,
+}
+
+impl Reproduction {
+    /// Claimed against reproduced.
+    pub fn table(&self) -> Table {
+        let claim = &self.manifest.claim.metrics;
+        let results = &self.manifest.results;
+        let training = results.training.as_ref();
+        let packed = self.score("packed/sliding");
+        let plain = self.score("checkpoint/plain");
+        let budget = self.budget();
+        let bpb = Yardstick::Claim { tolerance: self.manifest.tolerance.retrained_bpb };
+        // The same tolerance in nats per token: bpb = loss / ln 2 * tokens / bytes.
+        let nats = |score: Option<&ScoreRecord>| Yardstick::Claim {
+            tolerance: score.map_or(0.0, |score| {
+                let bytes_per_token = score.bytes as f64 / score.tokens.max(1) as f64;
+                self.manifest.tolerance.retrained_bpb * std::f64::consts::LN_2 * bytes_per_token
+            }),
+        };
+        let parameters: usize =
+            model::layout(&self.manifest.model).iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
+        let exact = Yardstick::Claim { tolerance: 0.0 };
+        let cap = Yardstick::Cap { cap: Bytes::BUDGET.0 as f64 };
+        let bytes = |bytes: Bytes| Some(bytes.0 as f64);
+        let seconds = training.map(|training| training.train_time_ms.0 / 1000.0);
+        let rows = [
+            Row::new("parameters", Unit::Count, claim.parameters.as_ref(), Some(parameters as f64), exact),
+            Row::new("steps", Unit::Count, claim.steps.as_ref(), training.map(|t| t.steps as f64), Yardstick::None),
+            Row::new("train_seconds", Unit::Seconds, claim.train_seconds.as_ref(), seconds, Yardstick::None),
+            Row::new(
+                "pre_quant_val_loss",
+                Unit::Nats,
+                claim.pre_quant_val_loss.as_ref(),
+                plain.map(|score| score.val_loss.0),
+                nats(plain),
+            ),
+            Row::new(
+                "pre_quant_val_bpb",
+                Unit::BitsPerByte,
+                claim.pre_quant_val_bpb.as_ref(),
+                plain.map(|score| score.val_bpb.0),
+                bpb,
+            ),
+            Row::new(
+                "model_bytes",
+                Unit::Bytes,
+                claim.model_bytes.as_ref(),
+                budget.and_then(|b| bytes(b.model)),
+                Yardstick::None,
+            ),
+            Row::new(
+                "code_bytes",
+                Unit::Bytes,
+                claim.code_bytes.as_ref(),
+                budget.and_then(|b| bytes(b.code)),
+                Yardstick::None,
+            ),
+            Row::new("total_bytes", Unit::Bytes, claim.total_bytes.as_ref(), budget.and_then(|b| bytes(b.total)), cap),
+            Row::new(
+                "val_tokens",
+                Unit::Count,
+                claim.val_tokens.as_ref(),
+                packed.map(|score| score.tokens as f64),
+                exact,
+            ),
+            Row::new("eval_seconds", Unit::Seconds, claim.eval_seconds.as_ref(), self.eval_seconds, Yardstick::None),
+            Row::new(
+                "val_loss",
+                Unit::Nats,
+                claim.val_loss.as_ref(),
+                packed.map(|score| score.val_loss.0),
+                nats(packed),
+            ),
+            Row::new("val_bpb", Unit::BitsPerByte, claim.val_bpb.as_ref(), packed.map(|score| score.val_bpb.0), bpb),
+        ];
+        let says_something = |row: &Row| row.claimed.is_some() || row.reproduced.is_some();
+        Table(rows.into_iter().filter(says_something).collect())
+    }
+
+    /// 1 if a number does not hold or a rule fails, 2 if a rule could not be checked at all, else 0.
+    pub fn exit_code(&self) -> ExitCode {
+        if self.table().has_failure() { ExitCode::CheckFailed } else { self.report.exit_code(Level::Fail) }
+    }
+
+    /// The whole story for people.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing into a String cannot fail.
+        let _ = self.write_text(&mut out);
+        out
+    }
+
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "{}", self.table())?;
+        self.write_scores(out)?;
+        if let Some(budget) = self.budget() {
+            let word = if budget.is_kept() { "to spare" } else { "OVER" };
+            let margin = group_digits(budget.margin.abs());
+            writeln!(out, "budget    {} of {} bytes, {margin} {word}", budget.total, budget.cap)?;
+        }
+        for finding in self.report.at_level(Level::Fail).chain(self.report.at_level(Level::Warning)) {
+            writeln!(out, "{:<9} {}: {}", finding.level, finding.rule, finding.message)?;
+        }
+        write_standing(out, &self.report)?;
+        writeln!(out, "files     {}", self.folder.root().display())
+    }
+
+    /// Checkpoint and artifact, plain and sliding: the quantisation gap and what context is worth.
+    fn write_scores(&self, out: &mut String) -> std::fmt::Result {
+        let bpb = |label: &str| self.score(label).map(|score| score.val_bpb.0);
+        writeln!(out, "{:<9} {:>12} {:>12}   bits per byte", "", "plain", "sliding")?;
+        for subject in ["checkpoint", "packed"] {
+            let (plain, sliding) = (bpb(&format!("{subject}/plain")), bpb(&format!("{subject}/sliding")));
+            if let (Some(plain), Some(sliding)) = (plain, sliding) {
+                writeln!(out, "{subject:<10}{plain:>12.6} {sliding:>12.6}")?;
+            }
+        }
+        let gap =
+            |kind: &str| bpb(&format!("packed/{kind}")).zip(bpb(&format!("checkpoint/{kind}"))).map(|(p, c)| p - c);
+        if let (Some(plain), Some(sliding)) = (gap("plain"), gap("sliding")) {
+            writeln!(out, "{:<10}{plain:>+12.6} {sliding:>+12.6}   lost to quantisation", "gap")?;
+        }
+        if let Some((bytes, tokens)) = self.bounds {
+            writeln!(
+                out,
+                "unigrams  {:>12.6} byte by byte, {:.6} token by token: the text without context",
+                bytes.0, tokens.0
+            )?;
+        }
+        writeln!(out)
+    }
+
+    /// The same for other programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "schema": "golf-harness/reproduction/v1",
+            "name": self.manifest.name,
+            "folder": self.folder.root(),
+            "table": self.table(),
+            "scores": self.manifest.results.scores,
+            "byte_unigram_bpb": self.bounds.map(|(bytes, _)| bytes),
+            "token_unigram_bpb": self.bounds.map(|(_, tokens)| tokens),
+            "report": self.report,
+            "stages_done": self.done.iter().map(|stage| stage.key()).collect::<Vec<_>>(),
+            "stages_kept": self.kept.iter().map(|stage| stage.key()).collect::<Vec<_>>(),
+        })
+    }
+
+    fn score(&self, label: &str) -> Option<&ScoreRecord> {
+        self.manifest.results.scores.get(label)
+    }
+
+    fn budget(&self) -> Option<Budget> {
+        self.manifest.artifact.as_ref().map(|artifact| Budget::of(artifact.bytes, &self.manifest))
+    }
+}
+
+impl Missing {
+    /// What is missing, then what the manifest alone tells.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let _ = self.write_text(&mut out);
+        out
+    }
+
+    fn write_text(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "{} cannot be reproduced here; missing:", self.report.subject)?;
+        for gap in &self.gaps {
+            writeln!(out, "  - {gap}")?;
+        }
+        writeln!(out, "\nWhat can be checked anyway:")?;
+        let spoken = [Level::Fail, Level::Warning, Level::Review, Level::Note, Level::Pass];
+        for finding in spoken.into_iter().flat_map(|level| self.report.at_level(level)) {
+            writeln!(out, "  {:<8} {}: {}", finding.level, finding.rule, finding.message)?;
+        }
+        writeln!(out)?;
+        write_standing(out, &self.report)
+    }
+
+    /// The same for other programs.
+    pub fn json(&self) -> Value {
+        json!({
+            "schema": "golf-harness/reproduction/v1",
+            "missing": self.gaps.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "report": self.report,
+        })
+    }
+}
+
+fn write_standing(out: &mut String, report: &Report) -> std::fmt::Result {
+    let standing = &report.standing;
+    writeln!(out, "verdict   rung {}: {}", standing.rung.number(), standing.rung)?;
+    for (i, need) in standing.next_needs.iter().enumerate() {
+        writeln!(out, "{:<9} {need}", if i == 0 { "next" } else { "" })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! The stages in order, each skipped where its record still stands.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::scores::Scoring;
+use super::stage::{digest_files, digest_settings, is_current};
+use super::{Missing, Reproduction, ScoreStageError, Stage, UnreadableFile};
+use crate::artifact::job::{Job, JobError};
+use crate::cli::{Interrupted, Progress};
+use crate::data::{DataGap, Dataset, DigestCheck, Wanted};
+use crate::durable::WriteError;
+use crate::engine::{Engine, devices};
+use crate::environment;
+use crate::eval::ScoreError;
+use crate::interrupt::Interrupt;
+use crate::manifest::{self, Effective, FileRef, LoadError, Manifest, StageRecord};
+use crate::rules::audit::{self, AuditError, Options};
+use crate::run_folder::RunFolder;
+use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
+
+/// What to reproduce, and where.
+pub struct Request<'a> {
+    /// The recipe, with overrides applied.
+    pub effective: &'a Effective,
+    /// The manifest file.
+    pub manifest_path: &'a Path,
+    /// Where the files of the run go.
+    pub folder: RunFolder,
+    /// What runs the model.
+    pub engine: &'a dyn Engine,
+    /// Do every stage again.
+    pub fresh: bool,
+    /// Looked at between units of work.
+    pub interrupt: Interrupt,
+    /// Whether to draw progress bars.
+    pub shows_progress: bool,
+}
+
+/// How a reproduction ended.
+pub enum Ended {
+    /// Every stage is done.
+    Complete(Box<Reproduction>),
+    /// The data is not here; what can be checked without it was.
+    Incomplete(Box<Missing>),
+}
+
+/// Why a reproduction stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReproduceError {
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Packing failed.
+    #[error(transparent)]
+    Pack(#[from] JobError),
+    /// Scoring failed.
+    #[error(transparent)]
+    Score(#[from] ScoreStageError),
+    /// The result could not be judged.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The run folder's manifest is not acceptable.
+    #[error(transparent)]
+    Manifest(#[from] LoadError),
+    /// A file of the run cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] UnreadableFile),
+    /// A file of the run cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// A data file changed while it was in use.
+    #[error(transparent)]
+    InputChanged(#[from] DataGap),
+    /// Progress could not be told.
+    #[error("cannot print progress: {0}")]
+    Watcher(#[from] std::io::Error),
+    /// Ctrl-C; run the same command again to continue.
+    #[error("interrupted; the same command continues from here")]
+    Interrupted(#[source] Interrupted),
+}
+
+/// Trains, packs, scores and verifies; `watcher` hears of each stage and gets the training log.
+pub fn run(request: &Request<'_>, watcher: &mut dyn Write) -> Result<Ended, ReproduceError> {
+    let effective = request.effective;
+    let found = Dataset::inspect(&effective.manifest.data, &effective.folder, Wanted::ALL, DigestCheck::All);
+    if !found.gaps.is_empty() {
+        let report = audit::manifest(request.manifest_path, &Options::default())?;
+        return Ok(Ended::Incomplete(Box::new(Missing { gaps: found.gaps, report })));
+    }
+    let data = found.dataset;
+    let mut stages = Stages { request, data: &data, done: Vec::new(), kept: Vec::new() };
+    let manifest = stages.train(watcher)?;
+    let manifest = stages.pack(manifest, watcher)?;
+    let (mut manifest, bounds, eval_seconds) = stages.score(manifest, watcher)?;
+    data.check_unchanged()?;
+
+    let found_devices = devices().into_iter().map(|device| device.name).collect();
+    manifest.environment = Some(environment::current(rayon::current_num_threads(), found_devices));
+    let path = request.folder.manifest();
+    manifest::save(&manifest, &path)?;
+    writeln!(watcher, "{:<6} digests, budget, claims", Stage::Verify)?;
+    let report = audit::manifest(&path, &Options::default())?;
+    let Stages { done, kept, .. } = stages;
+    let folder = request.folder.clone();
+    Ok(Ended::Complete(Box::new(Reproduction { manifest, folder, report, bounds, eval_seconds, done, kept })))
+}
+
+struct Stages<'a, 'r> {
+    request: &'a Request<'r>,
+    data: &'a Dataset,
+    done: Vec<Stage>,
+    kept: Vec<Stage>,
+}
+
+type Scored = (Manifest, Option<super::scores::UnigramBounds>, Option<f64>);
+
+impl Stages<'_, '_> {
+    fn train(&mut self, watcher: &mut dyn Write) -> Result<Manifest, ReproduceError> {
+        let recipe = &self.request.effective.manifest;
+        let mut inputs = vec![digest_settings(
+            "recipe",
+            &(&recipe.model, &recipe.optimizer, &recipe.schedule, self.request.engine.kind().to_string()),
+        )];
+        inputs.extend(self.data.files().filter_map(data_input));
+        let folder = &self.request.folder;
+        if let Some(mut earlier) = self.earlier(Stage::Train, &inputs) {
+            // Claims, notes and later settings may have changed since; the weights do not depend on them.
+            let results = std::mem::take(&mut earlier.results);
+            let artifact = earlier.artifact.take();
+            let mut manifest = recipe.clone();
+            relocate(&mut manifest, &self.request.effective.folder, folder.root())?;
+            manifest.results = results;
+            manifest.artifact = artifact;
+            return self.keep(Stage::Train, manifest, watcher);
+        }
+        writeln!(watcher, "{:<6} {} steps at most", Stage::Train, recipe.schedule.iterations)?;
+        let start =
+            if self.request.fresh || !folder.training_state().exists() { Start::Overwrite } else { Start::Resume };
+        let request = TrainRequest {
+            effective: self.request.effective,
+            manifest_path: self.request.manifest_path,
+            folder: folder.clone(),
+            engine: self.request.engine,
+            start,
+            replay: None,
+            checkpoint_every: None,
+            interrupt: self.request.interrupt.clone(),
+            progress: Progress::new(self.request.shows_progress, "training", 0),
+        };
+        let mut manifest = train::run(&request, &mut SystemClock::start(), watcher)
+            .map_err(|error| match error {
+                TrainError::Interrupted { .. } => ReproduceError::Interrupted(Interrupted),
+                other => other.into(),
+            })?
+            .manifest;
+        // Whatever was packed or scored before belonged to other weights.
+        manifest.results.scores.clear();
+        manifest.results.stages.clear();
+        manifest.artifact = None;
+        self.finish(Stage::Train, manifest, inputs, &[&folder.checkpoint(), &folder.trace()])
+    }
+
+    fn pack(&mut self, manifest: Manifest, watcher: &mut dyn Write) -> Result<Manifest, ReproduceError> {
+        let folder = &self.request.folder;
+        let mut inputs = digest_files([folder.checkpoint().as_path()])?;
+        inputs.push(digest_settings("quantization", &manifest.quantization));
+        if manifest.artifact.is_some() && self.earlier(Stage::Pack, &inputs).is_some() {
+            return self.keep(Stage::Pack, manifest, watcher);
+        }
+        writeln!(
+            watcher,
+            "{:<6} int5, int6, int8, f16, then zstd level {}",
+            Stage::Pack,
+            manifest.quantization.zstd_level
+        )?;
+        manifest::save(&manifest, &folder.manifest())?;
+        let job = Job {
+            manifest,
+            manifest_path: folder.manifest(),
+            checkpoint: None,
+            artifact: folder.artifact(),
+            manifest_out: folder.manifest(),
+        };
+        let progress = Progress::new(self.request.shows_progress, "packing", 0);
+        let done = job.run(&progress, &self.request.interrupt);
+        progress.finish();
+        let done = done.map_err(|error| match error {
+            JobError::Interrupted(interrupted) => ReproduceError::Interrupted(interrupted),
+            other => other.into(),
+        })?;
+        self.finish(Stage::Pack, done.manifest, inputs, &[&folder.artifact()])
+    }
+
+    fn score(&mut self, manifest: Manifest, watcher: &mut dyn Write) -> Result<Scored, ReproduceError> {
+        let folder = &self.request.folder;
+        let mut inputs = digest_files([folder.checkpoint().as_path(), folder.artifact().as_path()])?;
+        inputs.extend(self.data.val.iter().chain(&self.data.tokenizer).filter_map(data_input));
+        let eval = &manifest.eval;
+        inputs.push(digest_settings("eval", &(eval.seq_len, eval.stride, self.request.engine.kind().to_string())));
+        let scoring = |manifest| Scoring {
+            manifest,
+            data: self.data,
+            engine: self.request.engine,
+            interrupt: &self.request.interrupt,
+            shows_progress: self.request.shows_progress,
+        };
+        if !manifest.results.scores.is_empty() && self.earlier(Stage::Score, &inputs).is_some() {
+            let bounds = scoring(&manifest).bounds()?;
+            return Ok((self.keep(Stage::Score, manifest, watcher)?, bounds, None));
+        }
+        writeln!(watcher, "{:<6} windows of {} every {}", Stage::Score, eval.seq_len, eval.stride)?;
+        let started = Instant::now();
+        let (scores, bounds) = scoring(&manifest).run(folder).map_err(|error| match error {
+            ScoreStageError::Score(ScoreError::Interrupted(interrupted)) => ReproduceError::Interrupted(interrupted),
+            other => other.into(),
+        })?;
+        let seconds = started.elapsed().as_secs_f64();
+        let mut manifest = manifest;
+        manifest.results.scores = scores;
+        Ok((self.finish(Stage::Score, manifest, inputs, &[])?, bounds, Some(seconds)))
+    }
+
+    /// The run folder's manifest, if this stage of it still stands.
+    fn earlier(&self, stage: Stage, inputs: &[FileRef]) -> Option<Manifest> {
+        if self.request.fresh || self.done.iter().any(|done| *done < stage) {
+            return None;
+        }
+        let manifest = manifest::load(&self.request.folder.manifest()).ok()?;
+        let record = manifest.results.stages.get(stage.key())?;
+        is_current(record, inputs, self.request.folder.root()).then_some(manifest)
+    }
+
+    fn keep(&mut self, stage: Stage, manifest: Manifest, watcher: &mut dyn Write) -> Result<Manifest, ReproduceError> {
+        writeln!(watcher, "{stage:<6} kept from the earlier run: nothing it reads or wrote has changed")?;
+        self.kept.push(stage);
+        Ok(manifest)
+    }
+
+    fn finish(
+        &mut self,
+        stage: Stage,
+        mut manifest: Manifest,
+        inputs: Vec<FileRef>,
+        outputs: &[&PathBuf],
+    ) -> Result<Manifest, ReproduceError> {
+        let outputs = digest_files(outputs.iter().map(|path| path.as_path()))?;
+        manifest.results.stages.insert(stage.key().to_string(), StageRecord { inputs, outputs });
+        manifest::save(&manifest, &self.request.folder.manifest())?;
+        self.done.push(stage);
+        Ok(manifest)
+    }
+}
+
+fn data_input(file: &crate::data::DataFile) -> Option<FileRef> {
+    Some(FileRef::new(file.path.file_name().unwrap_or_default(), file.digest?))
+}
+
+fn relocate(manifest: &mut Manifest, from: &Path, to: &Path) -> Result<(), ReproduceError> {
+    manifest.artifact = None;
+    Ok(manifest::relocate(manifest, from, to)?)
+}

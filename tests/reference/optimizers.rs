@@ -68,7 +68,7 @@ fn muon_follows_pytorch_for_five_steps() {
             // In f32 within a few roundings of the f64 run. In bf16 the products' order of accumulation can
             // flip a rounding (2^-8 relative) that later iterations carry on; with AVX2 kernels every bit agrees.
             for (precision, tag, reference, tolerance) in [
-                (OrthogonaliserPrecision::F32, "f32", "f64", 1e-6),
+                (OrthogonaliserPrecision::F32, "f32", "f64", 3e-6),
                 (OrthogonaliserPrecision::Bf16, "bf16", "bf16", 4e-3),
             ] {
                 let config = MuonConfig {

@@ -1,6 +1,6 @@
 //! From checkpoint to the bytes that count, and back.
 //!
-//! [`pack`] assigns a [`TensorClass`] to every tensor, quantises and compresses; [`read`] checks a file and
+//! [`pack`](fn@pack) assigns a [`TensorClass`] to every tensor, quantises and compresses; [`read`] checks a file and
 //! gives the weights back. [`job`] does the same between files, and keeps the manifest in step.
 
 mod assign;

@@ -2,7 +2,7 @@
 //!
 //! [`WindowPlan`] says which predictions each window scores, [`Evaluation`] runs windows through an engine and
 //! adds up a [`Score`] that is exact ([`ExactSum`]): any batch size, thread count or division over machines gives
-//! the same bits. [`plain`] is the short way to what training logs. [`probe`](mod@probe) tries to catch the scorer
+//! the same bits. [`plain`](fn@plain) is the short way to what training logs. [`probe`](mod@probe) tries to catch the scorer
 //! cheating. [`Job`] does it all between files and gives a [`Report`]; [`merge`] makes one of the parts of several
 //! machines.
 

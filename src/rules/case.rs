@@ -70,7 +70,7 @@ impl Case<'_> {
 
     /// Runs the rule's check; `None` where it does not look at this kind of subject.
     ///
-    /// Shaped for [`super::judge`]: the inner `Err` is filled in by a caught panic only.
+    /// Shaped for [`judge`](fn@super::judge): the inner `Err` is filled in by a caught panic only.
     pub(super) fn decide(&self, rule: &Rule) -> Option<Result<Outcome, String>> {
         match (self, rule.check) {
             (Case::Folder(case), Check::Folder(check)) => Some(Ok(check(case))),

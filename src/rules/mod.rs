@@ -1,7 +1,7 @@
 //! The rulebook: every rule is data (id, statement, source, severity, example) plus one check function.
 //!
 //! A check is a pure function from what was read ([`FolderCase`], [`ManifestCase`]) to an [`Outcome`]; it cannot
-//! choose its rule's name or severity, and it cannot stop the others. [`judge`] runs every rule that applies, turns a
+//! choose its rule's name or severity, and it cannot stop the others. [`judge`](fn@judge) runs every rule that applies, turns a
 //! panic into an `unknown` finding, and sorts. Numbers that rules compare with come from a [`Policy`], never from code.
 
 pub mod audit;

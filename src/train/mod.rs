@@ -1,6 +1,6 @@
 //! Optimisers, schedules and the training loop.
 //!
-//! [`run`] takes a manifest to a checkpoint. Below it: [`Trainer`] takes one step, [`Schedule`] decides its rate,
+//! [`run`](fn@run) takes a manifest to a checkpoint. Below it: [`Trainer`] takes one step, [`Schedule`] decides its rate,
 //! [`Optimizer`] applies it, [`Trace`] records it, [`TrainingState`] lets it be continued.
 
 mod adamw;

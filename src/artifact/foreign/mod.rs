@@ -1,7 +1,7 @@
 //! Artifacts in other people's formats, read without running any of their code.
 //!
-//! A file is peeled like an onion: compression ([`wrapper`]), then a container (torch zip, safetensors, npz), then
-//! a convention for quantised tensors ([`convention`]: PR #286's `w`/`m`, the challenge baseline's int8 dict, or plain
+//! A file is peeled like an onion: compression (`wrapper`), then a container (torch zip, safetensors, npz), then
+//! a convention for quantised tensors (`convention`: PR #286's `w`/`m`, the challenge baseline's int8 dict, or plain
 //! tensors). Pickles inside are followed on symbols only ([`pickle`]) and refused when they import anything that
 //! tensors do not need.
 

@@ -73,7 +73,7 @@ pub(super) fn softmax(subject: &Subject<'_>) -> Result<ProbeOutcome, ScoreError>
     Ok(outcome)
 }
 
-/// -log softmax(logits)[target], stable for any range of logits.
+/// -log softmax(logits)(target), stable for any range of logits.
 fn cross_entropy(logits: &[f32], target: usize) -> f64 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&z| libm::exp(f64::from(z) - f64::from(largest))).sum();

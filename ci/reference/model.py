@@ -66,7 +66,7 @@ def main(folder):
     files, summary = {}, {}
 
     def save(name, tensors):
-        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, folder / f"{name}.safetensors")
+        save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, folder / f"{name}.safetensors")
 
     for tag, c in SETS.items():
         weights, tokens = draw(c)
@@ -80,7 +80,8 @@ def main(folder):
         save(f"{tag}_grads_f64", gradients(leaves, nll))
         if tag not in ("4L", "bf16rope"):
             continue
-        keep = ("rope_cos", "rope_sin", "bigram_hash_ids")
+        tables_only = ("rope_cos", "rope_sin", "bigram_hash_ids")
+        keep = probes if tag == "4L" else tables_only
         save(f"{tag}_probes_f64", {k: v for k, v in probes.items() if k in keep})
         leaves, qat, _ = losses(weights, tokens, c, torch.float64, quantise=True)
         summary[tag] = {"loss_f64": nll.mean().item(), "qat_loss_f64": qat.mean().item()}

@@ -95,14 +95,15 @@ def forward(p, ids, c, quantise=False, probes=None):
     def heads(x, n):
         return x.view(batch, seq, n, d).transpose(1, 2)
 
-    x = p["tok_emb.weight"][ids]
+    x = probes["tok_emb_out"] = p["tok_emb.weight"][ids]
     if c["bg_vocab"]:
         probes["bigram_hash_ids"] = bigram_ids(ids, c["bg_vocab"])
         h = p["bigram.embed.weight"][probes["bigram_hash_ids"]]
         if "bigram.proj.weight" in p:
             h = linear(h, "bigram.proj.weight")
-        x = x + h * p["bigram.scale"]
-    x = rms_norm(x)
+        probes["bigram_out"] = h * p["bigram.scale"]
+        x = x + probes["bigram_out"]
+    x = probes["after_input_rmsnorm"] = rms_norm(x)
     g = torch.sigmoid(p["smear.gate"])
     x0 = x = (1 - g) * x + g * F.pad(x, (0, 0, 1, 0))[:, :-1]
     probes["x0_after_smear"] = x0
@@ -120,16 +121,21 @@ def forward(p, ids, c, quantise=False, probes=None):
         q = q * p[b + "attn.q_gain"][:, None, None]
         k = rotate(rms_norm(heads(linear(n, b + "attn.c_k.weight"), c["kv"])), tables)
         v = heads(linear(n, b + "attn.c_v.weight"), c["kv"])
+        probes |= {f"block{i}.q_roped_gained": q, f"block{i}.k_roped": k, f"block{i}.v": v}
         scores = q @ k.repeat_interleave(group, 1).transpose(2, 3) / math.sqrt(d) + causal
-        mixed = (scores.softmax(-1) @ v.repeat_interleave(group, 1)).transpose(1, 2).reshape(batch, seq, -1)
-        x = x + p[b + "attn_scale"] * linear(mixed, b + "attn.proj.weight")
+        mixed = probes[f"block{i}.sdpa_out"] = scores.softmax(-1) @ v.repeat_interleave(group, 1)
+        mixed = mixed.transpose(1, 2).reshape(batch, seq, -1)
+        attended = probes[f"block{i}.attn_out"] = linear(mixed, b + "attn.proj.weight")
+        x = x + p[b + "attn_scale"] * attended
         hidden = linear(rms_norm(x), b + "mlp.fc.weight").relu().square()
-        x = x + p[b + "mlp_scale"] * linear(hidden, b + "mlp.proj.weight")
+        output = probes[f"block{i}.mlp_out"] = linear(hidden, b + "mlp.proj.weight")
+        x = x + p[b + "mlp_scale"] * output
         probes[f"block{i}.out"] = x
         if i < encoder:
             outputs.append(x)
     head = p.get("lm_head.weight", p["tok_emb.weight"])
-    return c["softcap"] * torch.tanh(rms_norm(x) @ head.T / c["softcap"])
+    x = probes["final_norm_out"] = rms_norm(x)
+    return c["softcap"] * torch.tanh(x @ head.T / c["softcap"])
 
 
 def nll(logits, targets):

@@ -11,7 +11,7 @@ mod lanes;
 mod recount;
 
 pub use self::device::{DeviceInfo, devices};
-pub use self::dfdx::DfdxEngine;
+pub use self::dfdx::{Activations, DfdxEngine};
 pub use self::kernels::KernelsEngine;
 pub use self::recount::{Difference, Recount};
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use golf_harness::data::TokenBatch;
-use golf_harness::engine::{EngineError, EngineKind, FakeQuant, Scorer, Window, create};
+use golf_harness::engine::{DfdxEngine, EngineError, EngineKind, FakeQuant, Scorer, Window, create};
 use golf_harness::model::{
     ModelConfig, Params, RopePrecision, RopeTables, bigram_rows, fake_quant_limit, fake_quantise_rows, init,
 };
@@ -203,6 +203,24 @@ fn bigram_rows_and_rope_tables_match() {
         checked += 1;
     }
     assert!(checked > 0);
+}
+
+#[test]
+fn values_between_the_layers_match() {
+    let mut checked = 0;
+    for set in sets().iter().filter(|set| set.file("probes_f64").exists()) {
+        let probes = tensors::read(&set.file("probes_f64"));
+        let found = DfdxEngine.activations(&set.config, &set.weights, &set.batch()).unwrap().0;
+        let compared_elsewhere = ["bigram_hash_ids", "rope_cos", "rope_sin"];
+        for (name, expected) in probes.iter().filter(|(name, _)| !compared_elsewhere.contains(&name.as_str())) {
+            let found = found.get(name).unwrap_or_else(|| panic!("{}: nothing is called {name}", set.tag));
+            assert_eq!(found.len(), expected.shape.iter().product::<usize>(), "{} {name}", set.tag);
+            let error = expected.relative_distance(found);
+            assert!(error < 2e-5, "{} {name}: off by {error:e}", set.tag);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 40, "{checked}");
 }
 
 #[test]

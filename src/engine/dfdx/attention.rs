@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use dfdx::prelude::*;
 
+use super::activations::Probe;
 use super::block::linear;
 use super::fused::{causal_softmax, rms_norm, rope};
 use super::weights::BlockWeights;
@@ -17,6 +18,7 @@ pub(super) fn attention<T: Recorder>(
     tables: &Rc<RopeTables>,
     x: Matrix<T>,
     seq_len: usize,
+    probe: &mut Probe<'_>,
 ) -> Matrix<T> {
     let (tokens, dim) = *x.shape();
     let (batch, d) = (tokens / seq_len, config.head_dim());
@@ -36,11 +38,16 @@ pub(super) fn attention<T: Recorder>(
     // and keys and values are never copied.
     let q = q.reshape_like(&(batch, seq_len, kv_heads, group, d));
     let q = q.permute::<_, Axes5<0, 2, 3, 1, 4>>().reshape_like(&(batch, kv_heads, group * seq_len, d));
-    let k = k.reshape_like(&(batch, seq_len, kv_heads, d)).permute::<_, Axes4<0, 2, 3, 1>>();
+    probe.see("q_roped_gained", &q);
+    let k = k.reshape_like(&(batch, seq_len, kv_heads, d)).permute::<_, Axes4<0, 2, 1, 3>>();
+    probe.see("k_roped", &k);
     let v = v.reshape_like(&(batch, seq_len, kv_heads, d)).permute::<_, Axes4<0, 2, 1, 3>>();
+    probe.see("v", &v);
 
-    let weights_by_key = causal_softmax(q.matmul(k), 1.0 / (d as f32).sqrt());
-    let mixed = weights_by_key.matmul(v).reshape_like(&(batch, kv_heads, group, seq_len, d));
+    let weights_by_key = causal_softmax(q.matmul(k.permute::<_, Axes4<0, 1, 3, 2>>()), 1.0 / (d as f32).sqrt());
+    let mixed = weights_by_key.matmul(v);
+    probe.see("sdpa_out", &mixed);
+    let mixed = mixed.reshape_like(&(batch, kv_heads, group, seq_len, d));
     let mixed = mixed.permute::<_, Axes5<0, 3, 1, 2, 4>>().reshape_like(&(tokens, dim));
     linear(mixed, &weights.attn_proj)
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use dfdx::prelude::*;
 
+use super::activations::Probe;
 use super::attention::attention;
 use super::fused::rms_norm;
 use super::weights::BlockWeights;
@@ -23,13 +24,20 @@ pub(super) fn block<T: Recorder>(
     x: Matrix<T>,
     x0: &Matrix,
     seq_len: usize,
+    probe: &mut Probe<'_>,
 ) -> Matrix<T> {
+    probe.see("in", &x);
     let from_input = scaled(row::<T>(&weights.resid_mix, 1), x0);
     let x = channels(x, row::<T>(&weights.resid_mix, 0)) + from_input;
-    let attended = attention(config, weights, tables, rms_norm(x.with_empty_tape()), seq_len);
+    let attended = attention(config, weights, tables, rms_norm(x.with_empty_tape()), seq_len, probe);
+    probe.see("attn_out", &attended);
     let x = x + channels(attended, weights.attn_scale.retaped::<T>());
     let hidden = linear(rms_norm(x.with_empty_tape()), &weights.fc).relu().square();
-    x + channels(linear(hidden, &weights.mlp_proj), weights.mlp_scale.retaped::<T>())
+    let output = linear(hidden, &weights.mlp_proj);
+    probe.see("mlp_out", &output);
+    let x = x + channels(output, weights.mlp_scale.retaped::<T>());
+    probe.see("out", &x);
+    x
 }
 
 /// A row of a small matrix of channel weights, recorded.

@@ -2,6 +2,7 @@
 
 use dfdx::prelude::*;
 
+use super::activations::Probe;
 use super::block::linear;
 use super::fused::rms_norm;
 use super::weights::Weights;
@@ -15,10 +16,12 @@ pub(super) fn embed<T: Recorder>(
     inputs: &[u16],
     seq_len: usize,
     tape: T,
+    probe: &mut Probe<'_>,
 ) -> Matrix<T> {
     let dev = weights.tok_emb.device();
     let ids: Vec<usize> = inputs.iter().map(|&id| usize::from(id)).collect();
     let mut x: Matrix<T> = weights.tok_emb.clone().put_tape(tape).gather(index(dev, ids));
+    probe.see("tok_emb_out", &x);
     if let Some(bigram) = &weights.bigram {
         let rows = inputs.chunks(seq_len).flat_map(|row| bigram_rows(row, config.bigram_vocab_size)).collect();
         let mut h: Matrix<T> = bigram.table.retaped::<T>().gather(index(dev, rows));
@@ -26,9 +29,15 @@ pub(super) fn embed<T: Recorder>(
             h = linear(h, projection);
         }
         let shape = *h.shape();
-        x = x + h * bigram.scale.clone().broadcast_like::<_, Axes2<0, 1>>(&shape);
+        let h = h * bigram.scale.clone().broadcast_like::<_, Axes2<0, 1>>(&shape);
+        probe.see("bigram_out", &h);
+        x = x + h;
     }
-    smear(rms_norm(x), weights, seq_len)
+    let normed = rms_norm(x);
+    probe.see("after_input_rmsnorm", &normed);
+    let x0 = smear(normed, weights, seq_len);
+    probe.see("x0_after_smear", &x0);
+    x0
 }
 
 /// Mixes each position with the one before it: `(1 - g) * a[t] + g * a[t - 1]`, `g = sigmoid(gate)`, `a[-1] = 0`.

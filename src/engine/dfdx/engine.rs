@@ -3,6 +3,7 @@
 use ::dfdx::prelude::*;
 use rayon::prelude::*;
 
+use super::activations::{Activations, Probe};
 use super::network;
 use super::weights::Weights;
 use crate::data::TokenBatch;
@@ -18,6 +19,23 @@ const GROUP_TOKENS: usize = 1024;
 /// The dfdx engine on the CPU.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DfdxEngine;
+
+impl DfdxEngine {
+    /// Values between the layers for whole rows of `seq_len` inputs: where two implementations part is seen here.
+    pub fn activations(
+        &self,
+        config: &ModelConfig,
+        weights: &Params,
+        batch: &TokenBatch,
+    ) -> Result<Activations, EngineError> {
+        check::model(config, weights)?;
+        check::batch(config, batch)?;
+        let weights = Weights::new(config, weights)?;
+        let mut kept = Activations::default();
+        network::logits(config, &weights, &batch.inputs, batch.seq_len, NoneTape, &mut Probe::into(&mut kept));
+        Ok(kept)
+    }
+}
 
 impl Engine for DfdxEngine {
     fn kind(&self) -> EngineKind {
@@ -93,7 +111,7 @@ fn differentiate(
     weight: f32,
 ) -> Result<GroupResult, CpuError> {
     let tape = OwnedTape::default();
-    let logits = network::logits(config, weights, inputs, seq_len, tape);
+    let logits = network::logits(config, weights, inputs, seq_len, tape, &mut Probe::none());
     let nll = network::nll(logits, targets);
     let sum = nll.as_vec().into_iter().map(f64::from).sum();
     let mut gradients = (nll * weight).sum::<Rank0, Axis<0>>().try_backward()?;
@@ -111,7 +129,7 @@ impl DfdxScorer {
     /// the batch can change them.
     fn window(&self, window: &Window<'_>) -> Vec<f32> {
         let (inputs, targets) = (&window.tokens[..window.tokens.len() - 1], &window.tokens[1..]);
-        let logits = network::logits(&self.config, &self.weights, inputs, inputs.len(), NoneTape);
+        let logits = network::logits(&self.config, &self.weights, inputs, inputs.len(), NoneTape, &mut Probe::none());
         let mut nll = network::nll(logits, targets).as_vec();
         nll.split_off(window.first_scored.min(nll.len()))
     }
@@ -128,7 +146,7 @@ impl Scorer for DfdxScorer {
             return Err(EngineError::Window { tokens: 0 });
         }
         check::tokens(&self.config, inputs)?;
-        Ok(network::logits(&self.config, &self.weights, inputs, inputs.len(), NoneTape).as_vec())
+        Ok(network::logits(&self.config, &self.weights, inputs, inputs.len(), NoneTape, &mut Probe::none()).as_vec())
     }
 }
 

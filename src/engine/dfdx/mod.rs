@@ -5,8 +5,9 @@
 //!
 //! [`network`] is the whole forward pass in one page; [`embed`], [`attention`] and [`block`] are its parts,
 //! [`fused`] the three operations that dfdx composes too slowly, [`weights`] the way in and out of host
-//! memory.
+//! memory, [`activations`] what can be seen between the layers.
 
+mod activations;
 mod attention;
 mod block;
 mod embed;
@@ -15,6 +16,7 @@ mod fused;
 mod network;
 mod weights;
 
+pub use activations::Activations;
 pub use engine::DfdxEngine;
 
 use ::dfdx::prelude::{Cpu, Merge, Tape, Tensor};

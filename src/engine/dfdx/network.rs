@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use dfdx::prelude::*;
 
+use super::activations::Probe;
 use super::block::{block, linear, row, scaled};
 use super::embed::embed;
 use super::fused::rms_norm;
@@ -18,17 +19,19 @@ pub(super) fn logits<T: Recorder>(
     inputs: &[u16],
     seq_len: usize,
     tape: T,
+    probe: &mut Probe<'_>,
 ) -> Matrix<T> {
     let tables = Rc::new(RopeTables::new(config, seq_len));
-    let (x0, tape) = embed(config, weights, inputs, seq_len, tape).split_tape();
+    let (x0, tape) = embed(config, weights, inputs, seq_len, tape, probe).split_tape();
     let mut x = x0.clone().put_tape(tape);
     let (encoder, decoder) = weights.blocks.split_at(config.encoder_layers());
 
     // U-Net: decoder block j adds the output of encoder block E - 1 - j. With an odd number of layers the last
     // decoder block finds the stack empty.
     let mut outputs = Vec::new();
-    for weights in encoder {
-        x = block(config, weights, &tables, x, &x0, seq_len);
+    for (i, weights) in encoder.iter().enumerate() {
+        probe.enter_block(i);
+        x = block(config, weights, &tables, x, &x0, seq_len, probe);
         let (output, tape) = x.split_tape();
         outputs.push(output.clone());
         x = output.put_tape(tape);
@@ -37,11 +40,15 @@ pub(super) fn logits<T: Recorder>(
         if let Some(output) = outputs.pop() {
             x = x + scaled(row::<T>(&weights.skip_weights, j), &output);
         }
-        x = block(config, weights_of_block, &tables, x, &x0, seq_len);
+        probe.enter_block(encoder.len() + j);
+        x = block(config, weights_of_block, &tables, x, &x0, seq_len, probe);
     }
 
+    probe.leave_blocks();
+    let normed = rms_norm(x);
+    probe.see("final_norm_out", &normed);
     let cap = config.logit_softcap as f32;
-    (linear(rms_norm(x), &weights.head) / cap).tanh() * cap
+    (linear(normed, &weights.head) / cap).tanh() * cap
 }
 
 /// Negative log-likelihood of each target, nats.

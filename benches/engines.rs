@@ -1,7 +1,9 @@
 //! Tokens per second of each engine beside the ceiling that matrix products set.
 //!
-//! `cargo bench --bench engines -- [small] [full]` prints one line per engine and task. Numbers of one run can be
-//! compared with one another; those of different runs only where nothing else ran.
+//! `cargo bench --bench engines -- [small|full|shapes] [kernels|dfdx] [scoring|training] [json]` prints one line
+//! per measurement; without arguments everything but `shapes`, which times the products of one layer one by one.
+//! Numbers of one run can be compared with one another; those of different runs only where nothing else ran.
+//! `ci/speed/compare.py` alternates these measurements with PyTorch's.
 
 use std::time::Instant;
 
@@ -10,6 +12,9 @@ use golf_harness::engine::{EngineKind, FakeQuant, Window, create};
 use golf_harness::model::{ModelConfig, init};
 use golf_harness::random::RandomStream;
 use rayon::prelude::*;
+
+/// Timed repetitions; the median counts.
+const REPEATS: usize = 3;
 
 struct Case {
     name: &'static str,
@@ -32,13 +37,26 @@ fn cases() -> [Case; 2] {
 }
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
-    for case in cases().iter().filter(|case| wanted.is_empty() || wanted.iter().any(|name| name == case.name)) {
-        measure(case);
+    let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let among = |names: &[&str], name: &str| {
+        words.iter().any(|word| word == name) || !words.iter().any(|word| names.contains(&word.as_str()))
+    };
+    let json = words.iter().any(|word| word == "json");
+    if words.iter().any(|word| word == "shapes") {
+        return shapes();
+    }
+    for case in cases().iter().filter(|case| among(&["small", "full"], case.name)) {
+        for (kind, engine) in [(EngineKind::Kernels, "kernels"), (EngineKind::Dfdx, "dfdx")] {
+            for task in ["scoring", "training"] {
+                if among(&["kernels", "dfdx"], engine) && among(&["scoring", "training"], task) {
+                    measure(case, kind, task, json);
+                }
+            }
+        }
     }
 }
 
-fn measure(case: &Case) {
+fn measure(case: &Case, kind: EngineKind, task: &str, json: bool) {
     let weights = init(&case.config, 1);
     let mut stream = RandomStream::new(1, "bench tokens");
     let mut tokens = |n: usize| -> Vec<u16> { (0..n).map(|_| stream.below(1024) as u16).collect() };
@@ -49,34 +67,68 @@ fn measure(case: &Case) {
     let batch = TokenBatch { inputs, targets, seq_len: case.seq_len };
 
     let ceiling = ceiling(case.config.model_dim, case.config.mlp_hidden());
-    let threads = rayon::current_num_threads();
-    println!("{}: {threads} threads, matrix products {:.0} GFLOP/s", case.name, ceiling / 1e9);
-    for kind in [EngineKind::Kernels, EngineKind::Dfdx] {
-        let engine = create(kind);
+    let engine = create(kind);
+    let ((seconds, cpu), rows) = if task == "scoring" {
         let scorer = engine.scorer(&case.config, &weights).expect("valid weights");
-        let forward = best(|| scorer.nll(&windows).expect("valid windows").len());
-        let training = best(|| {
+        (median(|| scorer.nll(&windows).expect("valid windows").len()), case.windows)
+    } else {
+        let train = || {
             let result = engine.loss_and_gradients(&case.config, &weights, &batch, FakeQuant::Off);
             result.expect("valid batch").gradients.num_elements()
-        });
-        let scored = (case.windows * case.seq_len) as f64 / forward;
-        let trained = batch.inputs.len() as f64 / training;
+        };
+        (median(train), case.rows)
+    };
+    let per_cpu = (rows * case.seq_len) as f64 / cpu;
+    let (windows, tokens) = (rows as f64 / seconds, (rows * case.seq_len) as f64 / seconds);
+    let (gflops, peak, threads) = (ceiling / 1e9, peak_mib(), rayon::current_num_threads());
+    if json {
         println!(
-            "  {kind:>8}: scoring {scored:9.0} tokens/s ({:.2} windows/s), training {trained:9.0} tokens/s",
-            case.windows as f64 / forward
+            "{{\"engine\": \"{kind}\", \"task\": \"{task}\", \"seconds\": {seconds}, \"cpu_seconds\": {cpu}, \"windows_per_s\": {windows}, \
+             \"tokens_per_s\": {tokens}, \"peak_mib\": {peak}, \"gemm_gflops\": {gflops}, \"threads\": {threads}}}"
+        );
+    } else {
+        let name = case.name;
+        println!(
+            "{name} {kind:>8} {task:>8}: {tokens:8.0} tokens/s, {windows:7.2} windows/s, {per_cpu:6.0} tokens per CPU second, peak {peak:5.0} MiB \
+             ({threads} threads; matrix products {gflops:.0} GFLOP/s)"
         );
     }
 }
 
-/// Seconds of the faster of two runs.
-fn best(mut run: impl FnMut() -> usize) -> f64 {
-    (0..2)
-        .map(|_| {
-            let start = Instant::now();
-            std::hint::black_box(run());
-            start.elapsed().as_secs_f64()
-        })
-        .fold(f64::INFINITY, f64::min)
+/// Seconds of the median run, after one that does not count; and processor seconds of all threads a run.
+fn median(mut run: impl FnMut() -> usize) -> (f64, f64) {
+    std::hint::black_box(run());
+    let mut times = [0.0; REPEATS];
+    let cpu = all_threads();
+    for time in &mut times {
+        let start = Instant::now();
+        std::hint::black_box(run());
+        *time = start.elapsed().as_secs_f64();
+    }
+    times.sort_by(f64::total_cmp);
+    (times[REPEATS / 2], (all_threads() - cpu) / REPEATS as f64)
+}
+
+/// Processor seconds of every thread so far.
+fn all_threads() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    threads.map(|thread| cpu_seconds(&thread.path().join("schedstat").to_string_lossy())).sum()
+}
+
+/// Most memory this process has had, in MiB; 0 where the system does not tell.
+fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}
+
+/// Seconds a thread or process has been on a processor, from the system's account of it.
+///
+/// Unlike the clock on the wall it leaves out the time other processes took.
+fn cpu_seconds(account: &str) -> f64 {
+    let text = std::fs::read_to_string(account).unwrap_or_default();
+    text.split_whitespace().next().and_then(|nanoseconds| nanoseconds.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e9
 }
 
 /// Floating-point operations a second of `[1024, inputs] x [inputs, outputs]` on every thread at once.
@@ -92,4 +144,52 @@ fn ceiling(inputs: usize, outputs: usize) -> f64 {
         std::hint::black_box(c);
     });
     (2 * TOKENS * inputs * outputs * repeats * threads) as f64 / start.elapsed().as_secs_f64()
+}
+
+/// The products of one layer, on one thread, with their operands laid out as the kernels engine has them.
+fn shapes() {
+    use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+    const T: usize = 2048;
+    // Name, rows, inner side, columns, row strides of a and b (negative: read transposed) and out.
+    let cases: [(&str, usize, usize, usize, isize, isize, usize); 12] = [
+        ("x W^T   512 -> 1536", T, 512, 1536, 512, -512, 1536),
+        ("x W^T  1536 ->  512", T, 1536, 512, 1536, -1536, 512),
+        ("x W^T   512 ->  512", T, 512, 512, 512, -512, 512),
+        ("x W^T   512 ->  256", T, 512, 256, 512, -512, 256),
+        ("g W    1536 ->  512", T, 1536, 512, 1536, 512, 512),
+        ("g^T x  1536 x   512", 1536, T, 512, -1536, 512, 512),
+        ("q k^T    64 x  1024", 64, 64, 1024, 512, -256, 1024),
+        ("p v      64 x  1024", 64, 1024, 64, 1024, 256, 512),
+        ("p^T g  1024 x    64", 1024, 64, 64, -1024, 512, 256),
+        ("q k^T   128 x  1024", 128, 64, 1024, 512, -256, 1024),
+        ("p v     128 x  1024", 128, 1024, 64, 1024, 256, 512),
+        ("p^T g  1024 x   128", 1024, 128, 64, -1024, 512, 256),
+    ];
+    let (a, b, mut out) = (vec![0.5f32; T * 1536], vec![0.25f32; T * 1536], vec![0.0f32; T * 1536]);
+    fn view(values: &[f32], rows: usize, columns: usize, stride: isize) -> MatRef<'_, f32> {
+        let (height, width, step) = match stride > 0 {
+            true => (rows, columns, stride as usize),
+            false => (columns, rows, stride.unsigned_abs()),
+        };
+        let matrix =
+            MatRef::from_row_major_slice_with_stride(&values[..(height - 1) * step + width], height, width, step);
+        if stride > 0 { matrix } else { matrix.transpose() }
+    }
+    for (name, m, k, n, a_stride, b_stride, out_stride) in cases {
+        let (a, b) = (view(&a, m, k, a_stride), view(&b, k, n, b_stride));
+        let repeats = (2_000_000_000 / (2 * m * k * n)).max(1);
+        let mut rates: Vec<f64> = (0..5)
+            .map(|_| {
+                let start = cpu_seconds("/proc/thread-self/schedstat");
+                for _ in 0..repeats {
+                    let out = &mut out[..(m - 1) * out_stride + n];
+                    let c = MatMut::from_column_major_slice_with_stride_mut(out, n, m, out_stride).transpose_mut();
+                    matmul(c, Accum::Replace, a, b, 1.0, Par::Seq);
+                }
+                (2 * m * k * n * repeats) as f64 / (cpu_seconds("/proc/thread-self/schedstat") - start) / 1e9
+            })
+            .collect();
+        rates.sort_by(f64::total_cmp);
+        println!("{name}: {:6.1} GFLOP per CPU second (best {:.1})", rates[2], rates[4]);
+    }
 }

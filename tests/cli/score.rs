@@ -152,6 +152,25 @@ fn packed_and_unpacked_stand_side_by_side() {
 }
 
 #[test]
+fn a_recount_reports_how_far_the_engines_are_apart() {
+    let workshop = Workshop::new();
+    let nll = |engine: &str| -> Vec<f32> {
+        workshop.json(&["--sliding", "--engine", engine, "--nll-out", engine]);
+        workshop.bytes(engine).as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+    };
+    let (kernels, dfdx) = (nll("kernels"), nll("dfdx"));
+    let apart = |(a, b): (&f32, &f32)| f64::from((a - b).abs()) / f64::from(b.abs()).max(1.0);
+    let largest = kernels.iter().zip(&dfdx).map(apart).fold(0.0, f64::max);
+    assert!(largest > 0.0, "two engines that round alike everywhere are one engine");
+
+    let both = workshop.json(&["--sliding", "--engine", "both", "--nll-out", "both"]);
+    let reported = both["recount"]["largest_difference"].as_f64().unwrap();
+    assert!((reported / largest - 1.0).abs() < 1e-6, "{reported:e} where {largest:e} was found");
+    assert_eq!(workshop.bytes("both"), workshop.bytes("kernels"));
+    assert!(workshop.json(&["--sliding"])["recount"].is_null());
+}
+
+#[test]
 fn json_agrees_with_the_likelihoods_and_with_the_inputs() {
     let workshop = Workshop::new();
     let report = workshop.json(&["--nll-out", "nll.f32"]);

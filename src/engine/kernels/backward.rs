@@ -20,7 +20,7 @@ impl<K: Kernels> Forward<'_, K> {
         let normed = k.rms_norm(&record.last, dim);
         let sides = Linear { tokens, inputs: dim, outputs: c.vocab_size };
         let cap = c.logit_softcap as f32;
-        let mut grad_normed = k.zeros(tokens * dim);
+        let mut grad_normed = k.unset(tokens * dim);
         let head = self.network.head();
         let nll = k.nll_grad(sides, &normed, head, cap, targets, weight, &mut grad_normed, grads.head_mut());
         let mut grad = k.zeros(tokens * dim);
@@ -39,7 +39,7 @@ impl<K: Kernels> Forward<'_, K> {
             if let Some((row, encoder)) = skip_of(c, i)
                 && let Some(output) = record.skips.get(encoder)
             {
-                let mut grad_skip = k.zeros(tokens * dim);
+                let mut grad_skip = k.unset(tokens * dim);
                 let weights = &self.network.skip_weights;
                 k.add_skip_grad(output, weights, row, &grad, &mut grad_skip, &mut grads.skip_weights);
                 grad_skips[encoder] = Some(grad_skip);
@@ -59,7 +59,7 @@ impl<K: Kernels> Forward<'_, K> {
                 (Some(projection), Some(grad_projection)) => {
                     let sides = self.bigram_sides(rows);
                     k.linear_grad_w(sides, &grad, read, grad_projection);
-                    let mut grad_read = k.zeros(tokens * c.bigram_dim);
+                    let mut grad_read = k.unset(tokens * c.bigram_dim);
                     k.linear_grad_x(sides, &grad, projection, Store::Replace, &mut grad_read);
                     k.scatter(&grad_read, &record.bigram_rows, c.bigram_dim, &mut bigram.table);
                 }
@@ -100,7 +100,7 @@ impl<K: Kernels> Forward<'_, K> {
 
         // Attention: x += W' attend(norm(x))
         k.linear_grad_w(sides(dim, dim), grad, &kept.mixed, &mut grads.attn_proj);
-        let mut grad_mixed = k.zeros(tokens * dim);
+        let mut grad_mixed = k.unset(tokens * dim);
         k.linear_grad_x(sides(dim, dim), grad, &w.attn_proj, Store::Replace, &mut grad_mixed);
         let heads = self.heads(rows, 0);
         let (prepare_q, prepare_k) = (self.prepare_q(w, heads), self.prepare_k(heads));

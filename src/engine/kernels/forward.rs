@@ -135,7 +135,7 @@ impl<K: Kernels> Forward<'_, K> {
         let (dim, kv, hidden_width, tokens) = (c.model_dim, c.kv_dim(), c.mlp_hidden(), rows.inputs.len());
         let queries = tokens - first;
         let linear = |tokens, inputs, outputs, x: &K::Buffer, w: &K::Buffer| {
-            let mut y = k.zeros(tokens * outputs);
+            let mut y = k.unset(tokens * outputs);
             k.linear(Linear { tokens, inputs, outputs }, x, w, Store::Replace, &mut y);
             y
         };

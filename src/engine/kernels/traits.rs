@@ -62,6 +62,8 @@ pub(super) trait Kernels: Send + Sync {
     type Tables: Send + Sync;
 
     fn zeros(&self, len: usize) -> Self::Buffer;
+    /// Values of no particular size, to be overwritten.
+    fn unset(&self, len: usize) -> Self::Buffer;
     fn upload(&self, values: &[f32]) -> Self::Buffer;
     fn download(&self, buffer: Self::Buffer) -> Vec<f32>;
     /// Cosines and sines of every position.

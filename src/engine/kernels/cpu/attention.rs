@@ -4,6 +4,7 @@
 //! in one go; the whole square of scores never exists. Keys and values are read where they lie, by every query
 //! head of their group.
 
+use super::buffer::Buffer;
 use super::exponential::exp;
 use super::matmul::{product, strided, strided_mut};
 use super::vectorised;
@@ -49,13 +50,13 @@ fn blocks(heads: Heads, rows: usize) -> impl Iterator<Item = Block> {
 }
 
 /// Attention's output `[queries, heads * width]` and the logarithm of each softmax denominator `[queries, heads]`.
-pub(super) fn attention(heads: Heads, [q, k, v]: [&Vec<f32>; 3]) -> (Vec<f32>, Vec<f32>) {
+pub(super) fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -> (Buffer, Buffer) {
     let rows = k.len() / (heads.seq_len * heads.kv_heads * heads.width);
     let (stride, kv_stride, width) = (heads.heads * heads.width, heads.kv_heads * heads.width, heads.width);
     let scale = 1.0 / (width as f32).sqrt();
-    let mut mixed = vec![0.0; q.len()];
-    let mut log_sums = vec![0.0; q.len() / width];
-    let mut scores = vec![0.0; BLOCK * heads.seq_len];
+    let mut mixed = Buffer::unset(q.len());
+    let mut log_sums = Buffer::unset(q.len() / width);
+    let mut scores = Buffer::unset(BLOCK * heads.seq_len);
     for b in blocks(heads, rows) {
         let query = strided(&q[b.query..], b.len, width, stride);
         let (key, value) =
@@ -86,16 +87,16 @@ pub(super) fn attention(heads: Heads, [q, k, v]: [&Vec<f32>; 3]) -> (Vec<f32>, V
 /// Gradients of queries, keys and values. All queries of a row must be present.
 pub(super) fn attention_grad(
     heads: Heads,
-    [q, k, v]: [&Vec<f32>; 3],
-    [mixed, log_sums]: [&Vec<f32>; 2],
+    [q, k, v]: [&Buffer; 3],
+    [mixed, log_sums]: [&Buffer; 2],
     grad: &[f32],
-) -> [Vec<f32>; 3] {
+) -> [Buffer; 3] {
     let rows = k.len() / (heads.seq_len * heads.kv_heads * heads.width);
     let (stride, kv_stride, width) = (heads.heads * heads.width, heads.kv_heads * heads.width, heads.width);
     let scale = 1.0 / (width as f32).sqrt();
-    let [mut grad_q, mut grad_k, mut grad_v] = [vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]];
-    let mut weights = vec![0.0; BLOCK * heads.seq_len];
-    let mut grad_weights = vec![0.0; BLOCK * heads.seq_len];
+    let [mut grad_q, mut grad_k, mut grad_v] = [Buffer::unset(q.len()), Buffer::zeros(k.len()), Buffer::zeros(v.len())];
+    let mut weights = Buffer::unset(BLOCK * heads.seq_len);
+    let mut grad_weights = Buffer::unset(BLOCK * heads.seq_len);
     for b in blocks(heads, rows) {
         let query = strided(&q[b.query..], b.len, width, stride);
         let grad_out = strided(&grad[b.query..], b.len, width, stride);

@@ -1,5 +1,6 @@
 //! Operations that look at each activation once.
 
+use super::buffer::Buffer;
 use super::exponential::exp;
 use super::vectorised;
 
@@ -45,10 +46,10 @@ pub(super) fn add_scaled_grad(
     );
 }
 
-pub(super) fn mix(x: &[f32], x0: &[f32], mix: &[f32]) -> Vec<f32> {
+pub(super) fn mix(x: &[f32], x0: &[f32], mix: &[f32]) -> Buffer {
     let width = mix.len() / 2;
     let (keep, from_input) = mix.split_at(width);
-    let mut y = vec![0.0; x.len()];
+    let mut y = Buffer::unset(x.len());
     vectorised(
         #[inline(always)]
         || {
@@ -96,9 +97,9 @@ fn sigmoid(gate: &[f32]) -> Vec<f32> {
     gate.iter().map(|&gate| 1.0 / (1.0 + exp(-gate))).collect()
 }
 
-pub(super) fn smear(a: &[f32], gate: &[f32], seq_len: usize) -> Vec<f32> {
+pub(super) fn smear(a: &[f32], gate: &[f32], seq_len: usize) -> Buffer {
     let (width, gate) = (gate.len(), sigmoid(gate));
-    let mut y = vec![0.0; a.len()];
+    let mut y = Buffer::unset(a.len());
     vectorised(
         #[inline(always)]
         || {
@@ -157,8 +158,8 @@ pub(super) fn smear_grad(
     }
 }
 
-pub(super) fn relu_squared(x: &[f32]) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
+pub(super) fn relu_squared(x: &[f32]) -> Buffer {
+    let mut y = Buffer::unset(x.len());
     vectorised(
         #[inline(always)]
         || {

@@ -1,5 +1,6 @@
 //! Heads before attention: normalised, rotated, gained.
 
+use super::buffer::Buffer;
 use super::norm::{inverse_rms, row_grad};
 use super::{CpuKernels, vectorised};
 use crate::engine::kernels::traits::Prepare;
@@ -26,8 +27,8 @@ fn rotate(x: &[f32], cos: &[f32], sin: &[f32], factor: f32, direction: f32, y: &
     }
 }
 
-pub(super) fn prepare(x: &[f32], shape: Prepare<'_, CpuKernels>) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
+pub(super) fn prepare(x: &[f32], shape: Prepare<'_, CpuKernels>) -> Buffer {
+    let mut y = Buffer::unset(x.len());
     vectorised(
         #[inline(always)]
         || {
@@ -46,7 +47,7 @@ pub(super) fn prepare_grad(
     shape: Prepare<'_, CpuKernels>,
     grad_y: &[f32],
     grad_x: &mut [f32],
-    mut grad_gain: Option<&mut Vec<f32>>,
+    mut grad_gain: Option<&mut Buffer>,
 ) {
     let width = shape.width;
     let mut grad_normed = vec![0.0; width];

@@ -1,5 +1,6 @@
 //! Softcapped logits and cross-entropy, some tokens at a time, so that the logits of a whole batch never exist.
 
+use super::buffer::Buffer;
 use super::exponential::{exp, tanh};
 use super::matmul::{product, rows, rows_mut};
 use super::vectorised;
@@ -20,8 +21,8 @@ fn capped(sides: Linear, x: &[f32], head: &[f32], cap: f32, z: &mut [f32]) {
     );
 }
 
-pub(super) fn logits(sides: Linear, x: &[f32], head: &[f32], cap: f32) -> Vec<f32> {
-    let mut z = vec![0.0; sides.tokens * sides.outputs];
+pub(super) fn logits(sides: Linear, x: &[f32], head: &[f32], cap: f32) -> Buffer {
+    let mut z = Buffer::unset(sides.tokens * sides.outputs);
     capped(sides, x, head, cap, &mut z);
     z
 }
@@ -35,18 +36,19 @@ fn exponentials(z: &mut [f32], target: u16) -> (f32, f32) {
     ((f64::from(largest) - f64::from(aimed) + libm::log(f64::from(sum))) as f32, sum)
 }
 
-pub(super) fn nll(sides: Linear, x: &[f32], head: &[f32], cap: f32, targets: &[u16]) -> Vec<f32> {
+pub(super) fn nll(sides: Linear, x: &[f32], head: &[f32], cap: f32, targets: &[u16]) -> Buffer {
     let vocab = sides.outputs;
-    let mut nll = Vec::with_capacity(targets.len());
-    let mut z = vec![0.0; TOKENS.min(sides.tokens) * vocab];
-    for (x, targets) in x.chunks(TOKENS * sides.inputs).zip(targets.chunks(TOKENS)) {
+    let mut nll = Buffer::unset(targets.len());
+    let mut z = Buffer::unset(TOKENS.min(sides.tokens) * vocab);
+    let chunks = x.chunks(TOKENS * sides.inputs).zip(targets.chunks(TOKENS)).zip(nll.chunks_mut(TOKENS));
+    for ((x, targets), nll) in chunks {
         let z = &mut z[..targets.len() * vocab];
         capped(sides, x, head, cap, z);
         vectorised(
             #[inline(always)]
             || {
-                for (z, &target) in z.chunks_exact_mut(vocab).zip(targets) {
-                    nll.push(exponentials(z, target).0);
+                for ((z, &target), nll) in z.chunks_exact_mut(vocab).zip(targets).zip(nll) {
+                    *nll = exponentials(z, target).0;
                 }
             },
         );
@@ -64,26 +66,26 @@ pub(super) fn nll_grad(
     weight: f32,
     grad_x: &mut [f32],
     grad_head: &mut [f32],
-) -> Vec<f32> {
+) -> Buffer {
     let (vocab, width) = (sides.outputs, sides.inputs);
-    let mut nll = Vec::with_capacity(targets.len());
-    let mut logits = vec![0.0; TOKENS.min(sides.tokens) * vocab];
+    let mut nll = Buffer::unset(targets.len());
+    let mut logits = Buffer::unset(TOKENS.min(sides.tokens) * vocab);
     let mut slopes = vec![0.0; vocab];
     let chunks = x.chunks(TOKENS * width).zip(grad_x.chunks_mut(TOKENS * width)).zip(targets.chunks(TOKENS));
-    for ((x, grad_x), targets) in chunks {
+    for (((x, grad_x), targets), nll) in chunks.zip(nll.chunks_mut(TOKENS)) {
         let z = &mut logits[..targets.len() * vocab];
         capped(sides, x, head, cap, z);
         vectorised(
             #[inline(always)]
             || {
-                for (z, &target) in z.chunks_exact_mut(vocab).zip(targets) {
+                for ((z, &target), nll) in z.chunks_exact_mut(vocab).zip(targets).zip(nll) {
                     // d(cap * tanh(u / cap)) / du = 1 - (z / cap)^2.
                     for (slope, z) in slopes.iter_mut().zip(z.iter()) {
                         let share = z / cap;
                         *slope = weight * (1.0 - share * share);
                     }
                     let (value, sum) = exponentials(z, target);
-                    nll.push(value);
+                    *nll = value;
                     let inverse = 1.0 / sum;
                     z.iter_mut().for_each(|z| *z *= inverse);
                     z[usize::from(target)] -= 1.0;

@@ -5,6 +5,7 @@
 //! does not show in the elementwise part.
 
 mod attention;
+mod buffer;
 mod elementwise;
 mod exponential;
 mod heads;
@@ -12,6 +13,7 @@ mod loss;
 mod matmul;
 mod norm;
 
+use self::buffer::Buffer;
 use super::traits::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
 use crate::model::RopeTables;
 
@@ -26,178 +28,178 @@ fn vectorised<R>(body: impl FnOnce() -> R) -> R {
 }
 
 impl Kernels for CpuKernels {
-    type Buffer = Vec<f32>;
+    type Buffer = Buffer;
     type Tables = RopeTables;
 
-    fn zeros(&self, len: usize) -> Vec<f32> {
-        vec![0.0; len]
+    fn zeros(&self, len: usize) -> Buffer {
+        Buffer::zeros(len)
     }
 
-    fn upload(&self, values: &[f32]) -> Vec<f32> {
-        values.to_vec()
+    fn unset(&self, len: usize) -> Buffer {
+        Buffer::unset(len)
     }
 
-    fn download(&self, buffer: Vec<f32>) -> Vec<f32> {
-        buffer
+    fn upload(&self, values: &[f32]) -> Buffer {
+        Buffer::copy_of(values)
+    }
+
+    fn download(&self, buffer: Buffer) -> Vec<f32> {
+        buffer.into_vec()
     }
 
     fn rope_tables(&self, tables: &RopeTables) -> RopeTables {
         tables.clone()
     }
 
-    fn tail(&self, x: &Vec<f32>, len: usize) -> Vec<f32> {
-        x[x.len() - len..].to_vec()
+    fn tail(&self, x: &Buffer, len: usize) -> Buffer {
+        Buffer::copy_of(&x[x.len() - len..])
     }
 
-    fn copy(&self, x: &Vec<f32>) -> Vec<f32> {
-        x.clone()
+    fn copy(&self, x: &Buffer) -> Buffer {
+        Buffer::copy_of(x)
     }
 
-    fn add(&self, x: &Vec<f32>, sum: &mut Vec<f32>) {
+    fn add(&self, x: &Buffer, sum: &mut Buffer) {
         elementwise::add(x, sum);
     }
 
-    fn gather(&self, table: &Vec<f32>, ids: &[usize], width: usize) -> Vec<f32> {
-        let mut rows = Vec::with_capacity(ids.len() * width);
-        ids.iter().for_each(|&id| rows.extend_from_slice(&table[id * width..(id + 1) * width]));
+    fn gather(&self, table: &Buffer, ids: &[usize], width: usize) -> Buffer {
+        let mut rows = Buffer::unset(ids.len() * width);
+        for (row, &id) in rows.chunks_exact_mut(width).zip(ids) {
+            row.copy_from_slice(&table[id * width..(id + 1) * width]);
+        }
         rows
     }
 
-    fn scatter(&self, grad: &Vec<f32>, ids: &[usize], width: usize, grad_table: &mut Vec<f32>) {
+    fn scatter(&self, grad: &Buffer, ids: &[usize], width: usize, grad_table: &mut Buffer) {
         for (row, &id) in grad.chunks_exact(width).zip(ids) {
             elementwise::add(row, &mut grad_table[id * width..(id + 1) * width]);
         }
     }
 
-    fn linear(&self, s: Linear, x: &Vec<f32>, w: &Vec<f32>, store: Store, y: &mut Vec<f32>) {
+    fn linear(&self, s: Linear, x: &Buffer, w: &Buffer, store: Store, y: &mut Buffer) {
         let (x, w) = (matmul::rows(x, s.tokens, s.inputs), matmul::rows(w, s.outputs, s.inputs));
         matmul::product(x, w.transpose(), store, 1.0, matmul::rows_mut(y, s.tokens, s.outputs));
     }
 
-    fn linear_grad_x(&self, s: Linear, grad_y: &Vec<f32>, w: &Vec<f32>, store: Store, grad_x: &mut Vec<f32>) {
+    fn linear_grad_x(&self, s: Linear, grad_y: &Buffer, w: &Buffer, store: Store, grad_x: &mut Buffer) {
         let (grad_y, w) = (matmul::rows(grad_y, s.tokens, s.outputs), matmul::rows(w, s.outputs, s.inputs));
         matmul::product(grad_y, w, store, 1.0, matmul::rows_mut(grad_x, s.tokens, s.inputs));
     }
 
-    fn linear_grad_w(&self, s: Linear, grad_y: &Vec<f32>, x: &Vec<f32>, grad_w: &mut Vec<f32>) {
+    fn linear_grad_w(&self, s: Linear, grad_y: &Buffer, x: &Buffer, grad_w: &mut Buffer) {
         let (grad_y, x) = (matmul::rows(grad_y, s.tokens, s.outputs), matmul::rows(x, s.tokens, s.inputs));
         matmul::product(grad_y.transpose(), x, Store::Add, 1.0, matmul::rows_mut(grad_w, s.outputs, s.inputs));
     }
 
-    fn rms_norm(&self, x: &Vec<f32>, width: usize) -> Vec<f32> {
+    fn rms_norm(&self, x: &Buffer, width: usize) -> Buffer {
         norm::rms_norm(x, width)
     }
 
-    fn rms_norm_grad(&self, x: &Vec<f32>, grad_y: &Vec<f32>, width: usize, grad_x: &mut Vec<f32>) {
+    fn rms_norm_grad(&self, x: &Buffer, grad_y: &Buffer, width: usize, grad_x: &mut Buffer) {
         norm::rms_norm_grad(x, grad_y, width, grad_x);
     }
 
-    fn smear(&self, a: &Vec<f32>, gate: &Vec<f32>, seq_len: usize) -> Vec<f32> {
+    fn smear(&self, a: &Buffer, gate: &Buffer, seq_len: usize) -> Buffer {
         elementwise::smear(a, gate, seq_len)
     }
 
     fn smear_grad(
         &self,
-        a: &Vec<f32>,
-        gate: &Vec<f32>,
+        a: &Buffer,
+        gate: &Buffer,
         seq_len: usize,
-        grad_y: &Vec<f32>,
-        grad_a: &mut Vec<f32>,
-        grad_gate: &mut Vec<f32>,
+        grad_y: &Buffer,
+        grad_a: &mut Buffer,
+        grad_gate: &mut Buffer,
     ) {
         elementwise::smear_grad(a, gate, seq_len, grad_y, grad_a, grad_gate);
     }
 
-    fn mix(&self, x: &Vec<f32>, x0: &Vec<f32>, mix: &Vec<f32>) -> Vec<f32> {
+    fn mix(&self, x: &Buffer, x0: &Buffer, mix: &Buffer) -> Buffer {
         elementwise::mix(x, x0, mix)
     }
 
     fn mix_grad(
         &self,
-        x: &Vec<f32>,
-        x0: &Vec<f32>,
-        mix: &Vec<f32>,
-        grad: &mut Vec<f32>,
-        grad_x0: &mut Vec<f32>,
-        grad_mix: &mut Vec<f32>,
+        x: &Buffer,
+        x0: &Buffer,
+        mix: &Buffer,
+        grad: &mut Buffer,
+        grad_x0: &mut Buffer,
+        grad_mix: &mut Buffer,
     ) {
         elementwise::mix_grad(x, x0, mix, grad, grad_x0, grad_mix);
     }
 
-    fn add_skip(&self, skip: &Vec<f32>, weights: &Vec<f32>, row: ChannelRow, x: &mut Vec<f32>) {
+    fn add_skip(&self, skip: &Buffer, weights: &Buffer, row: ChannelRow, x: &mut Buffer) {
         let weights = &weights[row.range()];
         elementwise::add_scaled(skip, weights, x);
     }
 
     fn add_skip_grad(
         &self,
-        skip: &Vec<f32>,
-        weights: &Vec<f32>,
+        skip: &Buffer,
+        weights: &Buffer,
         row: ChannelRow,
-        grad_x: &Vec<f32>,
-        grad_skip: &mut Vec<f32>,
-        grad_weights: &mut Vec<f32>,
+        grad_x: &Buffer,
+        grad_skip: &mut Buffer,
+        grad_weights: &mut Buffer,
     ) {
         let (weights, grad_weights) = (&weights[row.range()], &mut grad_weights[row.range()]);
         elementwise::add_scaled_grad(skip, weights, grad_x, grad_skip, grad_weights);
     }
 
-    fn prepare(&self, x: &Vec<f32>, shape: Prepare<'_, Self>) -> Vec<f32> {
+    fn prepare(&self, x: &Buffer, shape: Prepare<'_, Self>) -> Buffer {
         heads::prepare(x, shape)
     }
 
     fn prepare_grad(
         &self,
-        x: &Vec<f32>,
+        x: &Buffer,
         shape: Prepare<'_, Self>,
-        grad_y: &Vec<f32>,
-        grad_x: &mut Vec<f32>,
-        grad_gain: Option<&mut Vec<f32>>,
+        grad_y: &Buffer,
+        grad_x: &mut Buffer,
+        grad_gain: Option<&mut Buffer>,
     ) {
         heads::prepare_grad(x, shape, grad_y, grad_x, grad_gain);
     }
 
-    fn attention(&self, heads: Heads, qkv: [&Vec<f32>; 3]) -> (Vec<f32>, Vec<f32>) {
+    fn attention(&self, heads: Heads, qkv: [&Buffer; 3]) -> (Buffer, Buffer) {
         attention::attention(heads, qkv)
     }
 
-    fn attention_grad(
-        &self,
-        heads: Heads,
-        qkv: [&Vec<f32>; 3],
-        outputs: [&Vec<f32>; 2],
-        grad: &Vec<f32>,
-    ) -> [Vec<f32>; 3] {
+    fn attention_grad(&self, heads: Heads, qkv: [&Buffer; 3], outputs: [&Buffer; 2], grad: &Buffer) -> [Buffer; 3] {
         attention::attention_grad(heads, qkv, outputs, grad)
     }
 
-    fn relu_squared(&self, x: &Vec<f32>) -> Vec<f32> {
+    fn relu_squared(&self, x: &Buffer) -> Buffer {
         elementwise::relu_squared(x)
     }
 
-    fn relu_squared_grad(&self, x: &Vec<f32>, grad: &mut Vec<f32>) {
+    fn relu_squared_grad(&self, x: &Buffer, grad: &mut Buffer) {
         elementwise::relu_squared_grad(x, grad);
     }
 
-    fn logits(&self, sides: Linear, x: &Vec<f32>, head: &Vec<f32>, cap: f32) -> Vec<f32> {
+    fn logits(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32) -> Buffer {
         loss::logits(sides, x, head, cap)
     }
 
-    fn nll(&self, sides: Linear, x: &Vec<f32>, head: &Vec<f32>, cap: f32, targets: &[u16]) -> Vec<f32> {
+    fn nll(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32, targets: &[u16]) -> Buffer {
         loss::nll(sides, x, head, cap, targets)
     }
 
     fn nll_grad(
         &self,
         sides: Linear,
-        x: &Vec<f32>,
-        head: &Vec<f32>,
+        x: &Buffer,
+        head: &Buffer,
         cap: f32,
         targets: &[u16],
         weight: f32,
-        grad_x: &mut Vec<f32>,
-        grad_head: &mut Vec<f32>,
-    ) -> Vec<f32> {
+        grad_x: &mut Buffer,
+        grad_head: &mut Buffer,
+    ) -> Buffer {
         loss::nll_grad(sides, x, head, cap, targets, weight, grad_x, grad_head)
     }
 }

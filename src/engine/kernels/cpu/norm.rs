@@ -1,5 +1,6 @@
 //! Root-mean-square normalisation.
 
+use super::buffer::Buffer;
 use super::vectorised;
 use crate::engine::lanes;
 
@@ -21,8 +22,8 @@ pub(super) fn row_grad(x: &[f32], inverse: f32, grad_y: &[f32], grad_x: &mut [f3
     }
 }
 
-pub(super) fn rms_norm(x: &[f32], width: usize) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
+pub(super) fn rms_norm(x: &[f32], width: usize) -> Buffer {
+    let mut y = Buffer::unset(x.len());
     vectorised(
         #[inline(always)]
         || {

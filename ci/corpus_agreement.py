@@ -8,7 +8,8 @@ is laid out at its path in the challenge's repository below a temporary folder, 
 (tokenizers, artifacts; listed in `files.tsv`) as empty stand-ins, and the whole is judged in one run.
 
 Recall: of the labels of high confidence that can be decided from the folder, how many `verify` finds.
-Precision: of the findings of `verify` under a labelled rule, how many carry a label of any confidence.
+Precision: of the findings of `verify` under a labelled rule, how many carry a label of any confidence; once for all such
+rules, once for those that have labels of high confidence (the others are hints by their makers' own word).
 """
 import argparse
 import collections
@@ -89,6 +90,7 @@ def main() -> int:
     names = sorted(n for n in rules if args.rule in (None, n))
     print(f"{'rule':44} {'high':>11} {'medium':>11} {'low':>9} {'ours':>5} {'confirmed':>9}")
     total = collections.Counter()
+    same_kind = collections.Counter()
     for name in names:
         c = rules[name]
         if name not in known:
@@ -97,6 +99,8 @@ def main() -> int:
         print(f"{name:44} {cells[0]:>11} {cells[1]:>11} {cells[2]:>9} {c['ours']:>5} {c['confirmed']:>9}")
         if name in decidable:
             total.update(c)
+        if c["high"]:
+            same_kind.update(c)
     unlabelled = [f"{n} ({rules[n]['ours']})" for n in names if n not in known and rules[n]["ours"]]
     print("without labels:", ", ".join(unlabelled) or "none")
     for what, got, of in (("high-confidence labels found", "high found", "high"),
@@ -104,6 +108,10 @@ def main() -> int:
                           ("our findings confirmed", "confirmed", "ours")):
         if total[of]:
             print(f"{what}: {total[got]} of {total[of]} ({100 * total[got] / total[of]:.2f} %)")
+    if same_kind["ours"]:
+        share = 100 * same_kind["confirmed"] / same_kind["ours"]
+        print(f"our findings confirmed, rules with high-confidence labels: "
+              f"{same_kind['confirmed']} of {same_kind['ours']} ({share:.2f} %)")
     if args.disagreements:
         for name, kind, folder, strength, finding in sorted(wrong, key=lambda w: (w[0], w[1], w[2])):
             if args.rule in (None, name) and name in known:

@@ -48,7 +48,8 @@ impl OpenedArtifact {
             Ok(model) => Opened::Model {
                 description: model.description(),
                 tensors: model.packed.len(),
-                values: model.params().num_elements() as u64,
+                // Counted without decoding: several views may share a storage, and decoded they take far more memory.
+                values: model.packed.iter().map(|tensor| tensor.elements() as u64).sum(),
             },
             Err(error @ ForeignError::Import { .. }) => Opened::Refused(error.to_string()),
             Err(ForeignError::Unknown { .. }) => Opened::Unknown,

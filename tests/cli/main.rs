@@ -10,6 +10,7 @@ mod score;
 mod train;
 
 mod against;
+mod corpus;
 mod gate;
 mod pack;
 mod verify;

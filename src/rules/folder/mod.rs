@@ -8,6 +8,7 @@ mod fields;
 mod logs;
 mod machine;
 mod numbers;
+mod record;
 mod results;
 pub(super) mod runs;
 mod safety;
@@ -45,6 +46,7 @@ pub(super) const RULES: &[&[Rule]] = &[
     seeds::RULES,
     times::RULES,
     machine::RULES,
+    record::RULES,
 ];
 
 /// The README's list of files: what the challenge asks of every submission.

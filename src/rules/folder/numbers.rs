@@ -23,7 +23,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("val_bpb_suspiciously_low"),
         statement: "The claimed val_bpb is below what any accepted method reached.",
-        reference: "experience: values below 1.0 have come from n-gram caches, leaks and wrong denominators (#779 family, #1143, #2039)",
+        reference: "experience: values below 0.95 have come from n-gram caches, leaks and wrong denominators (#779 family, #1143, #2039)",
         severity: Level::Review,
         why: "A person must look at how the score came about.",
         example: "\"val_bpb\": 0.2952",

@@ -1,0 +1,121 @@
+//! What the fuzzers call, one function a parser: any bytes in, no panic and no unbounded memory out.
+//!
+//! The project's tests include this file and replay the seeds under `fixtures/fuzz` through the same functions.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use golf_harness::artifact::{self, foreign};
+use golf_harness::data::{Tokenizer, check_vocabulary, decode_shard};
+use golf_harness::digest::ContentDigest;
+use golf_harness::manifest::{canonical_yaml, parse};
+use golf_harness::model::parse_safetensors;
+use golf_harness::stats::Board;
+use golf_harness::submission::code::{CodeSurvey, shell};
+use golf_harness::submission::log::LogScanner;
+use golf_harness::submission::{CodeText, OpenedArtifact, SubmissionJson};
+
+/// A parser under its name.
+pub type Parser = (&'static str, fn(&[u8]));
+
+/// Every parser; the name is also that of the fuzz target and of the folder with its seeds.
+pub const PARSERS: &[Parser] = &[
+    ("json", json),
+    ("log", log),
+    ("manifest", manifest),
+    ("board", board),
+    ("pickle", pickle),
+    ("zip", zip),
+    ("safetensors", safetensors),
+    ("artifact", artifact),
+    ("shard", shard),
+    ("tokenizer", tokenizer),
+    ("python", python),
+    ("shell", shell),
+];
+
+/// A submission.json, and everything that is asked of one.
+pub fn json(bytes: &[u8]) {
+    let json = SubmissionJson::parse("submission.json".into(), bytes);
+    black_box((json.bpb(), json.total(), json.code(), json.models(), json.track()));
+    black_box((json.seeds(), json.seed_results(), json.texts(), json.line_of("val_bpb")));
+}
+
+/// A log; where the reads happen to end must make no difference.
+pub fn log(bytes: &[u8]) {
+    let read = |chunk: usize| {
+        let mut scanner = LogScanner::new("train.log".into());
+        bytes.chunks(chunk).for_each(|part| scanner.feed(part));
+        format!("{:?}", scanner.finish(false))
+    };
+    assert!(read(7) == read(1 << 16), "a log reads differently in small pieces");
+}
+
+/// A manifest; one that is accepted must survive being written.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(first) = parse(text, Path::new("m.yaml")) else { return };
+    let written = canonical_yaml(&first);
+    match parse(&written, Path::new("m.yaml")) {
+        Ok(second) => assert!(canonical_yaml(&second) == written, "a manifest changes when written twice"),
+        Err(error) => panic!("a written manifest is refused: {error}\n{written}"),
+    }
+}
+
+/// A board of standing records.
+pub fn board(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Ok(board) = Board::parse(text, Path::new("board.yaml")) else { return };
+    black_box(board.standing(Some("2026-04-01"), Some(1)).map(|entry| (entry.label(), entry.reference())));
+}
+
+/// A pickle program by itself.
+pub fn pickle(bytes: &[u8]) {
+    if let Ok(pickle) = foreign::pickle::interpret(bytes) {
+        black_box((pickle.get(pickle.root, "w"), pickle.first_refused()));
+    }
+}
+
+/// A model file in somebody else's format: compression, zip, pickle, arrays.
+pub fn zip(bytes: &[u8]) {
+    black_box(OpenedArtifact::open("final_model.ptz", bytes));
+}
+
+/// A weights file.
+pub fn safetensors(bytes: &[u8]) {
+    let path = Path::new("weights.safetensors");
+    black_box(parse_safetensors(bytes, path).is_ok());
+    black_box(foreign::parse(bytes, path).is_ok());
+}
+
+/// An artifact of this project.
+pub fn artifact(bytes: &[u8]) {
+    black_box(artifact::parse(bytes).is_ok());
+}
+
+/// A token shard.
+pub fn shard(bytes: &[u8]) {
+    if let Ok(tokens) = decode_shard(bytes) {
+        assert!(tokens.len() * 2 <= bytes.len(), "more tokens than bytes");
+        black_box(check_vocabulary(&tokens, 1024, 0).is_ok());
+    }
+}
+
+/// A SentencePiece model; one that is accepted must encode any text without harm.
+pub fn tokenizer(bytes: &[u8]) {
+    let Ok(tokenizer) = Tokenizer::decode_model(bytes) else { return };
+    black_box(tokenizer.byte_table());
+    black_box(tokenizer.encode("Golf, \u{fb01}nal \u{4e16}\u{754c}\t1.1628\n  x").is_ok());
+}
+
+/// A Python script.
+pub fn python(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    let file = CodeText { path: "train_gpt.py".into(), digest: ContentDigest::of(bytes), text: Some(text) };
+    black_box(CodeSurvey::of(&[file]));
+}
+
+/// A README with shell blocks.
+pub fn shell(bytes: &[u8]) {
+    black_box(shell::lost_variables(&shell::commands(&String::from_utf8_lossy(bytes))));
+}

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, Progress};
-use golf_harness::engine::EngineError;
+use golf_harness::engine::{EngineError, Isa, Precision, use_isa};
 use golf_harness::eval::{self, EngineChoice, Job, JobError, Outcome, Report, ScoreError, Shard, Windowing, probe};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::{Effective, Override, assignment, from_environment};
@@ -73,6 +73,14 @@ struct Args {
     /// What runs the model
     #[arg(long, value_enum, default_value_t, value_name = "NAME")]
     engine: EngineChoice,
+
+    /// What the kernels engine computes in; the challenge's own runs use bf16
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    precision: Precision,
+
+    /// Vector instructions to use; numbers differ by less than 1e-5 between them
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    isa: Isa,
 
     /// Threads to use; changes no number [default: all cores]
     #[arg(long, value_name = "N")]
@@ -146,6 +154,7 @@ fn main() -> std::process::ExitCode {
 
 fn score(args: &Args, manifest: &std::path::Path) -> anyhow::Result<ExitCode> {
     golf_harness::cli::use_threads(args.threads)?;
+    use_isa(args.isa)?;
     let interrupt = Interrupt::on_signal().context("cannot listen for Ctrl-C")?;
     let job = job(args, manifest)?;
     let what = if args.probe { "probing" } else { "scoring" };
@@ -211,6 +220,7 @@ fn job(args: &Args, manifest: &std::path::Path) -> anyhow::Result<Job> {
         windowings,
         max_tokens: args.max_tokens,
         engine: args.engine,
+        precision: args.precision,
         shard: args.shard,
         nll_out: args.nll_out.clone(),
         record: args.record,

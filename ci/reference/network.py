@@ -35,6 +35,8 @@ def layout(c):
 
 
 def rms_norm(x):
+    if x.dtype == torch.bfloat16:
+        return F.rms_norm(x, (x.shape[-1],), eps=RMS_EPSILON)  # Single precision inside.
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + RMS_EPSILON)
 
 
@@ -77,8 +79,11 @@ class StraightThrough(torch.autograd.Function):
         return grad, None
 
 
-def forward(p, ids, c, quantise=False, probes=None):
-    """Softcapped logits [B, T, V]. `probes`, a dict, receives intermediate values."""
+def forward(p, ids, c, quantise=False, probes=None, attention=None):
+    """Softcapped logits [B, T, V]. `probes`, a dict, receives intermediate values.
+
+    `attention(q, k, v, group)` replaces the attention written out here.
+    """
     probes = {} if probes is None else probes
     batch, seq = ids.shape
     d, group = c["dim"] // c["heads"], c["heads"] // c["kv"]
@@ -122,8 +127,12 @@ def forward(p, ids, c, quantise=False, probes=None):
         k = rotate(rms_norm(heads(linear(n, b + "attn.c_k.weight"), c["kv"])), tables)
         v = heads(linear(n, b + "attn.c_v.weight"), c["kv"])
         probes |= {f"block{i}.q_roped_gained": q, f"block{i}.k_roped": k, f"block{i}.v": v}
-        scores = q @ k.repeat_interleave(group, 1).transpose(2, 3) / math.sqrt(d) + causal
-        mixed = probes[f"block{i}.sdpa_out"] = scores.softmax(-1) @ v.repeat_interleave(group, 1)
+        if attention:
+            mixed = attention(q, k, v, group)
+        else:
+            scores = q @ k.repeat_interleave(group, 1).transpose(2, 3) / math.sqrt(d) + causal
+            mixed = scores.softmax(-1) @ v.repeat_interleave(group, 1)
+        probes[f"block{i}.sdpa_out"] = mixed
         mixed = mixed.transpose(1, 2).reshape(batch, seq, -1)
         attended = probes[f"block{i}.attn_out"] = linear(mixed, b + "attn.proj.weight")
         x = x + p[b + "attn_scale"] * attended

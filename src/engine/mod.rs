@@ -6,12 +6,15 @@
 mod check;
 mod device;
 mod dfdx;
+mod isa;
 mod kernels;
 mod lanes;
 mod recount;
 
 pub use self::device::{DeviceInfo, devices};
 pub use self::dfdx::{Activations, DfdxEngine};
+pub(crate) use self::isa::held_to_avx2;
+pub use self::isa::{Isa, use_isa};
 pub use self::kernels::KernelsEngine;
 pub use self::recount::{Difference, Recount};
 
@@ -37,11 +40,21 @@ impl std::fmt::Display for EngineKind {
     }
 }
 
+/// Precisions to score in, as `--precision` takes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Precision {
+    /// Single precision
+    #[default]
+    F32,
+    /// Weights and activations rounded to bfloat16, sums in single precision; kernels engine only
+    Bf16,
+}
+
 /// The engine of that name.
 pub fn create(kind: EngineKind) -> Box<dyn Engine> {
     match kind {
         EngineKind::Dfdx => Box::new(DfdxEngine),
-        EngineKind::Kernels => Box::new(KernelsEngine),
+        EngineKind::Kernels => Box::new(KernelsEngine::default()),
     }
 }
 

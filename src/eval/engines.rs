@@ -1,7 +1,7 @@
 //! Which engine scores, or both with one recounting the other.
 
 use super::Agreement;
-use crate::engine::{self, EngineError, EngineKind, Recount, Scorer};
+use crate::engine::{self, Engine, EngineError, EngineKind, KernelsEngine, Precision, Recount, Scorer};
 use crate::model::{ModelConfig, Params};
 
 /// What runs the windows, as `score --engine` takes it.
@@ -26,8 +26,18 @@ impl EngineChoice {
     }
 
     /// Prepares weights for scoring.
-    pub(super) fn prepare(self, model: &ModelConfig, weights: &Params) -> Result<Prepared, EngineError> {
+    pub(super) fn prepare(
+        self,
+        precision: Precision,
+        model: &ModelConfig,
+        weights: &Params,
+    ) -> Result<Prepared, EngineError> {
         match self {
+            EngineChoice::Kernels => Ok(Prepared::One(KernelsEngine::scoring_in(precision).scorer(model, weights)?)),
+            _ if precision != Precision::F32 => Err(EngineError::Backend {
+                engine: EngineKind::Dfdx,
+                message: "computes in single precision only; --precision bf16 needs --engine kernels".into(),
+            }),
             EngineChoice::Both => Ok(Prepared::Both(Recount::new(model, weights)?)),
             one => Ok(Prepared::One(engine::create(one.reported()).scorer(model, weights)?)),
         }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::cli::Progress;
 use crate::durable::{self, PendingFile};
-use crate::engine::Scorer;
+use crate::engine::{self, Precision, Scorer};
 use crate::environment;
 use crate::interrupt::Interrupt;
 use crate::manifest::{self, Effective};
@@ -36,6 +36,8 @@ pub struct Job {
     pub max_tokens: Option<u64>,
     /// Engine to run them on.
     pub engine: EngineChoice,
+    /// Precision it computes in.
+    pub precision: Precision,
     /// Run only this part of the windows.
     pub shard: Option<Shard>,
     /// Where the likelihoods of the first pass go: one little-endian f32 a token, in corpus order.
@@ -123,7 +125,8 @@ impl Job {
         opened.inputs.check_unchanged()?;
         nll_file.map(PendingFile::commit).transpose()?;
 
-        let processor = environment::processor();
+        let held = if engine::held_to_avx2() { " (held to AVX2)" } else { "" };
+        let processor = environment::processor() + held;
         let run = RunSettings { threads: rayon::current_num_threads(), batch_windows: self.batch_windows() };
         let report = Report {
             basis: opened.basis.clone(),
@@ -202,7 +205,10 @@ impl Job {
         let basis = Basis {
             harness: env!("CARGO_PKG_VERSION").into(),
             platform: environment::platform(),
-            engine: self.engine.reported().to_string(),
+            engine: match self.precision {
+                Precision::F32 => self.engine.reported().to_string(),
+                Precision::Bf16 => format!("{} (bf16)", self.engine.reported()),
+            },
             manifest: manifest::identity(&on_disk),
             model: manifest.model.clone(),
             seq_len: manifest.eval.seq_len,
@@ -226,7 +232,7 @@ impl Job {
 
     fn prepare(&self, file: &WeightsFile) -> Result<Prepared, JobError> {
         let model = &self.effective.manifest.model;
-        Ok(self.engine.prepare(model, &file.read(model)?)?)
+        Ok(self.engine.prepare(self.precision, model, &file.read(model)?)?)
     }
 
     fn evaluation<'a>(

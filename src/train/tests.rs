@@ -75,7 +75,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn run(&self) -> Result<TrainOutcome, TrainError> {
-        self.run_with(&KernelsEngine, &mut |_, _| {})
+        self.run_with(&KernelsEngine::default(), &mut |_, _| {})
     }
 
     /// `at_line` sees every line of the log as it is written, and may interfere.
@@ -151,7 +151,7 @@ fn ten_steps_are_five_and_five_more() {
     for stop in [1, 3, 6, 9] {
         let broken = Job { tick: 0.0, ..workshop.job(&format!("stop-{stop}")) };
         let error = broken
-            .run_with(&KernelsEngine, &mut |line, interrupt| {
+            .run_with(&KernelsEngine::default(), &mut |line, interrupt| {
                 if line.starts_with(&format!("step:{stop}/10 train_loss")) {
                     interrupt.raise();
                 }
@@ -219,7 +219,7 @@ fn a_run_by_the_clock_is_replayed_to_the_same_bytes() {
             interrupt.raise();
         }
     };
-    assert!(matches!(broken.run_with(&KernelsEngine, stop), Err(TrainError::Interrupted { .. })));
+    assert!(matches!(broken.run_with(&KernelsEngine::default(), stop), Err(TrainError::Interrupted { .. })));
     let resumed = Job { start: Start::Resume, ..broken };
     resumed.run().unwrap();
     assert_same(&resumed, &original, CHECKPOINT);
@@ -269,7 +269,7 @@ fn an_input_that_changes_during_the_run_spoils_it() {
         let path = workshop.path(name);
         let job = workshop.job("run");
         let error = job
-            .run_with(&KernelsEngine, &mut |line, _| {
+            .run_with(&KernelsEngine::default(), &mut |line, _| {
                 if line.starts_with("step:9/10") {
                     let mut bytes = std::fs::read(&path).unwrap();
                     let last = bytes.len() - 2;
@@ -316,7 +316,7 @@ impl Engine for Failing {
     }
 
     fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {
-        KernelsEngine.scorer(config, weights)
+        KernelsEngine::default().scorer(config, weights)
     }
 
     fn loss_and_gradients(
@@ -326,7 +326,7 @@ impl Engine for Failing {
         batch: &TokenBatch,
         fake_quant: FakeQuant,
     ) -> Result<LossAndGradients, EngineError> {
-        let mut found = KernelsEngine.loss_and_gradients(config, weights, batch, fake_quant)?;
+        let mut found = KernelsEngine::default().loss_and_gradients(config, weights, batch, fake_quant)?;
         if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
             found.loss = self.loss;
         }

@@ -171,6 +171,34 @@ fn a_recount_reports_how_far_the_engines_are_apart() {
 }
 
 #[test]
+fn vector_width_and_precision_are_chosen_and_reported() {
+    let workshop = Workshop::new();
+    let nll = |name: &str, flags: &[&str]| -> (Vec<f32>, Value) {
+        let report = workshop.json(&[&["--sliding", "--nll-out", name][..], flags].concat());
+        (workshop.bytes(name).as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(), report)
+    };
+    let (widest, report) = nll("widest", &[]);
+    assert_eq!(report["engine"], "kernels");
+    let apart = |values: &[f32]| {
+        let one = |(a, b): (&f32, &f32)| (a - b).abs() / a.abs().max(1.0);
+        widest.iter().zip(values).map(one).fold(0.0, f32::max)
+    };
+    // The bound docs/engine.md states between processor families, on the narrower of two.
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        let (narrow, report) = nll("narrow", &["--isa", "avx2"]);
+        assert!(apart(&narrow) < 1e-5, "{:e}", apart(&narrow));
+        assert!(report["processors"][0].as_str().unwrap().ends_with("(held to AVX2)"));
+    }
+    let (rounded, report) = nll("rounded", &["--precision", "bf16"]);
+    assert_eq!(report["engine"], "kernels (bf16)");
+    assert!((1e-5..0.1).contains(&apart(&rounded)), "{:e}", apart(&rounded));
+    let both = ["run/manifest.yaml", "--engine", "both", "--precision", "bf16"];
+    let refused = workshop.command(&both).assert().code(2);
+    assert!(String::from_utf8_lossy(&refused.get_output().stderr).contains("needs --engine kernels"));
+}
+
+#[test]
 fn json_agrees_with_the_likelihoods_and_with_the_inputs() {
     let workshop = Workshop::new();
     let report = workshop.json(&["--nll-out", "nll.f32"]);

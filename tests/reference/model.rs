@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use golf_harness::data::TokenBatch;
-use golf_harness::engine::{DfdxEngine, EngineError, EngineKind, FakeQuant, Scorer, Window, create};
+use golf_harness::engine::{
+    DfdxEngine, Engine, EngineError, EngineKind, FakeQuant, KernelsEngine, Precision, Scorer, Window, create,
+};
 use golf_harness::model::{
     ModelConfig, Params, RopePrecision, RopeTables, bigram_rows, fake_quant_limit, fake_quantise_rows, init,
 };
@@ -118,6 +120,33 @@ fn likelihoods_and_logits_match() {
             }
         }
     }
+}
+
+/// PyTorch under bfloat16 autocast and ours round at other places, so tokens differ and their mean hardly does.
+#[test]
+fn bf16_scores_match_pytorch_autocast() {
+    let file = |set: &Set| set.folder.join("bf16_autocast.safetensors");
+    let mut set = sets().into_iter().find(|set| set.tag == "4L" && file(set).exists()).unwrap();
+    set.weights.get_mut("tok_emb.weight").unwrap().data_mut().iter_mut().for_each(|value| *value *= 0.25);
+    let expected = tensors::read(&file(&set));
+    let (autocast, exact) = (&expected["nll_bf16"].data, &expected["nll_f64"].data);
+    let rows: Vec<_> = expected["tokens"].ids().chunks(expected["tokens"].shape[1]).map(<[u16]>::to_vec).collect();
+    let windows: Vec<_> = rows.iter().map(|row| Window { tokens: row, first_scored: 0 }).collect();
+    let scorer = KernelsEngine::scoring_in(Precision::Bf16).scorer(&set.config, &set.weights).unwrap();
+    let found: Vec<f64> = scorer.nll(&windows).unwrap().concat().into_iter().map(f64::from).collect();
+
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let apart =
+        |a: &[f64], b: &[f64]| (a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>() / a.len() as f64).sqrt();
+    let (difference, noise) = (mean(&found) - mean(autocast), apart(autocast, exact));
+    let (ours, between) = (apart(&found, exact), apart(&found, autocast));
+    println!(
+        "means {difference:+.2e} nats apart; rms of a token: {between:.2e} apart, {ours:.2e} and {noise:.2e} from f64"
+    );
+    assert!(difference.abs() < 2e-3, "means differ by {difference:e} nats");
+    // Rounded at all, and no more than PyTorch rounds; two independent draws of that noise lie sqrt(2) apart.
+    assert!((0.3 * noise..1.5 * noise).contains(&ours));
+    assert!(between < 2.0 * noise);
 }
 
 #[test]

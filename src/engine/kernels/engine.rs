@@ -8,7 +8,7 @@ use super::forward::{Forward, Rows};
 use super::network::Network;
 use super::traits::{Kernels, Linear};
 use crate::data::TokenBatch;
-use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Scorer, Window, check};
+use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Precision, Scorer, Window, check};
 use crate::model::{ModelConfig, Params, RopeTables, fake_quantise};
 
 /// Tokens a recorded forward pass handles at once.
@@ -19,7 +19,16 @@ const GROUP_TOKENS: usize = 1024;
 
 /// The kernels engine on the CPU.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct KernelsEngine;
+pub struct KernelsEngine {
+    precision: Precision,
+}
+
+impl KernelsEngine {
+    /// An engine whose scorers compute in that precision. Training is in single precision always.
+    pub fn scoring_in(precision: Precision) -> Self {
+        KernelsEngine { precision }
+    }
+}
 
 impl Engine for KernelsEngine {
     fn kind(&self) -> EngineKind {
@@ -28,8 +37,11 @@ impl Engine for KernelsEngine {
 
     fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {
         check::model(config, weights)?;
-        let network = Network::upload(&CpuKernels, config, &fold(weights))?;
-        Ok(Box::new(KernelsScorer { kernels: CpuKernels, config: config.clone(), network }))
+        let kernels = CpuKernels { precision: self.precision };
+        let mut weights = weights.clone();
+        kernels.stored(&mut weights);
+        let network = Network::upload(&kernels, config, &fold(&weights))?;
+        Ok(Box::new(KernelsScorer { kernels, config: config.clone(), network }))
     }
 
     fn loss_and_gradients(
@@ -50,7 +62,7 @@ impl Engine for KernelsEngine {
                 &rounded
             }
         };
-        let k = &CpuKernels;
+        let k = &CpuKernels::default();
         let network = Network::upload(k, config, &fold(weights))?;
         let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
         let forward = Forward { k, config, network: &network, tables: &tables };

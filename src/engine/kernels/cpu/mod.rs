@@ -5,6 +5,7 @@
 //! does not show in the elementwise part.
 
 mod attention;
+mod bf16;
 mod buffer;
 mod elementwise;
 mod exponential;
@@ -15,16 +16,50 @@ mod norm;
 
 use self::buffer::Buffer;
 use super::traits::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
-use crate::model::RopeTables;
+use crate::engine::{Precision, isa};
+use crate::model::{Params, RopeTables};
 
 /// The processor, one thread of it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CpuKernels;
+pub(super) struct CpuKernels {
+    /// What values are rounded to after every operation of the forward pass.
+    pub precision: Precision,
+}
 
-/// Runs a loop compiled for the widest vectors the processor has.
+impl CpuKernels {
+    fn round(&self, values: &mut [f32]) {
+        if self.precision == Precision::Bf16 {
+            bf16::round(values);
+        }
+    }
+
+    /// Weights as that precision stores them. Folding a scale into a matrix afterwards makes products that single
+    /// precision holds exactly, and so do those products times an activation.
+    pub fn stored(&self, weights: &mut Params) {
+        weights.iter_mut().for_each(|(_, tensor)| self.round(tensor.data_mut()));
+    }
+
+    fn rounded(&self, mut values: Buffer) -> Buffer {
+        self.round(&mut values);
+        values
+    }
+}
+
+/// Runs a loop compiled for the widest vectors the processor has and `--isa` allows.
 #[inline(always)]
 fn vectorised<R>(body: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(body)
+    arch().dispatch(body)
+}
+
+#[inline(always)]
+fn arch() -> pulp::Arch {
+    #[cfg(target_arch = "x86_64")]
+    if isa::held_to_avx2()
+        && let Some(v3) = pulp::x86::V3::try_new()
+    {
+        return pulp::Arch::V3(v3);
+    }
+    pulp::Arch::new()
 }
 
 impl Kernels for CpuKernels {
@@ -48,7 +83,10 @@ impl Kernels for CpuKernels {
     }
 
     fn rope_tables(&self, tables: &RopeTables) -> RopeTables {
-        tables.clone()
+        let mut tables = tables.clone();
+        self.round(&mut tables.cos);
+        self.round(&mut tables.sin);
+        tables
     }
 
     fn tail(&self, x: &Buffer, len: usize) -> Buffer {
@@ -61,6 +99,7 @@ impl Kernels for CpuKernels {
 
     fn add(&self, x: &Buffer, sum: &mut Buffer) {
         elementwise::add(x, sum);
+        self.round(sum);
     }
 
     fn gather(&self, table: &Buffer, ids: &[usize], width: usize) -> Buffer {
@@ -80,6 +119,7 @@ impl Kernels for CpuKernels {
     fn linear(&self, s: Linear, x: &Buffer, w: &Buffer, store: Store, y: &mut Buffer) {
         let (x, w) = (matmul::rows(x, s.tokens, s.inputs), matmul::rows(w, s.outputs, s.inputs));
         matmul::product(x, w.transpose(), store, 1.0, matmul::rows_mut(y, s.tokens, s.outputs));
+        self.round(y);
     }
 
     fn linear_grad_x(&self, s: Linear, grad_y: &Buffer, w: &Buffer, store: Store, grad_x: &mut Buffer) {
@@ -93,7 +133,7 @@ impl Kernels for CpuKernels {
     }
 
     fn rms_norm(&self, x: &Buffer, width: usize) -> Buffer {
-        norm::rms_norm(x, width)
+        self.rounded(norm::rms_norm(x, width))
     }
 
     fn rms_norm_grad(&self, x: &Buffer, grad_y: &Buffer, width: usize, grad_x: &mut Buffer) {
@@ -101,7 +141,7 @@ impl Kernels for CpuKernels {
     }
 
     fn smear(&self, a: &Buffer, gate: &Buffer, seq_len: usize) -> Buffer {
-        elementwise::smear(a, gate, seq_len)
+        self.rounded(elementwise::smear(a, gate, seq_len))
     }
 
     fn smear_grad(
@@ -117,7 +157,7 @@ impl Kernels for CpuKernels {
     }
 
     fn mix(&self, x: &Buffer, x0: &Buffer, mix: &Buffer) -> Buffer {
-        elementwise::mix(x, x0, mix)
+        self.rounded(elementwise::mix(x, x0, mix))
     }
 
     fn mix_grad(
@@ -135,6 +175,7 @@ impl Kernels for CpuKernels {
     fn add_skip(&self, skip: &Buffer, weights: &Buffer, row: ChannelRow, x: &mut Buffer) {
         let weights = &weights[row.range()];
         elementwise::add_scaled(skip, weights, x);
+        self.round(x);
     }
 
     fn add_skip_grad(
@@ -151,7 +192,7 @@ impl Kernels for CpuKernels {
     }
 
     fn prepare(&self, x: &Buffer, shape: Prepare<'_, Self>) -> Buffer {
-        heads::prepare(x, shape)
+        self.rounded(heads::prepare(x, shape))
     }
 
     fn prepare_grad(
@@ -166,7 +207,8 @@ impl Kernels for CpuKernels {
     }
 
     fn attention(&self, heads: Heads, qkv: [&Buffer; 3]) -> (Buffer, Buffer) {
-        attention::attention(heads, qkv)
+        let (mixed, log_sum) = attention::attention(heads, qkv);
+        (self.rounded(mixed), log_sum)
     }
 
     fn attention_grad(&self, heads: Heads, qkv: [&Buffer; 3], outputs: [&Buffer; 2], grad: &Buffer) -> [Buffer; 3] {
@@ -174,7 +216,7 @@ impl Kernels for CpuKernels {
     }
 
     fn relu_squared(&self, x: &Buffer) -> Buffer {
-        elementwise::relu_squared(x)
+        self.rounded(elementwise::relu_squared(x))
     }
 
     fn relu_squared_grad(&self, x: &Buffer, grad: &mut Buffer) {
@@ -182,11 +224,11 @@ impl Kernels for CpuKernels {
     }
 
     fn logits(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32) -> Buffer {
-        loss::logits(sides, x, head, cap)
+        loss::logits(sides, x, head, cap, |z| self.round(z))
     }
 
     fn nll(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32, targets: &[u16]) -> Buffer {
-        loss::nll(sides, x, head, cap, targets)
+        loss::nll(sides, x, head, cap, targets, |z| self.round(z))
     }
 
     fn nll_grad(
@@ -201,5 +243,33 @@ impl Kernels for CpuKernels {
         grad_head: &mut Buffer,
     ) -> Buffer {
         loss::nll_grad(sides, x, head, cap, targets, weight, grad_x, grad_head)
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::exponential::{exp, tanh};
+    use super::norm::inverse_rms;
+    use crate::engine::lanes;
+
+    #[inline(always)]
+    fn work(x: &[f32]) -> Vec<u32> {
+        let each = x.iter().flat_map(|&x| [exp(x), tanh(x)]);
+        let reductions = [lanes::sum(x), lanes::dot(x, x), lanes::max(x), inverse_rms(x)];
+        each.chain(reductions).map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn vector_width_does_not_show() {
+        let x: Vec<f32> = (0..4099u32).map(|i| (i.wrapping_mul(2_654_435_761) as f32 / 2e9 - 1.0) * 3.0).collect();
+        let scalar = work(&x);
+        let widths = [pulp::x86::V3::try_new().map(pulp::Arch::V3), pulp::x86::V4::try_new().map(pulp::Arch::V4)];
+        for arch in widths.into_iter().flatten() {
+            let wide = arch.dispatch(
+                #[inline(always)]
+                || work(&x),
+            );
+            assert!(wide == scalar, "a vector width changed a bit");
+        }
     }
 }

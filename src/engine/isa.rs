@@ -1,0 +1,61 @@
+//! Which vector instructions the kernels engine may use.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{EngineError, EngineKind};
+
+/// Vector instructions by name, as `--isa` takes them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Isa {
+    /// The widest this processor has
+    #[default]
+    Auto,
+    /// 256-bit vectors (AVX2 and FMA), also where there are wider ones
+    Avx2,
+    /// 512-bit vectors; refuses to run without them
+    Avx512,
+}
+
+static HELD_TO_AVX2: AtomicBool = AtomicBool::new(false);
+
+/// Holds the whole process to these instructions; call once, before anything is computed.
+pub fn use_isa(isa: Isa) -> Result<(), EngineError> {
+    let present = match isa {
+        Isa::Auto => true,
+        Isa::Avx2 => avx2(),
+        Isa::Avx512 => avx512(),
+    };
+    if !present {
+        let name = if isa == Isa::Avx2 { "AVX2 and FMA" } else { "AVX-512" };
+        let message = format!("this processor has no {name} instructions; leave out --isa to use what it has");
+        return Err(EngineError::Backend { engine: EngineKind::Kernels, message });
+    }
+    HELD_TO_AVX2.store(isa == Isa::Avx2, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Whether wider vectors than AVX2's are off limits.
+#[inline(always)]
+pub(crate) fn held_to_avx2() -> bool {
+    HELD_TO_AVX2.load(Ordering::Relaxed)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn avx512() -> bool {
+    is_x86_feature_detected!("avx512f")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn avx2() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn avx512() -> bool {
+    false
+}

@@ -61,7 +61,7 @@ pub fn unwrap(bytes: &[u8], path: &Path) -> Result<(Vec<Wrapper>, Vec<u8>), Fore
     let (mut wrappers, mut content) = (Vec::new(), bytes.to_vec());
     while wrappers.len() < MAX_LAYERS {
         let Some(wrapper) = recognise(&content, path, &wrappers) else { break };
-        content = decompress(&content, wrapper, path)?;
+        content = decompress(&content, wrapper, path, MAX_CONTENT_BYTES)?;
         wrappers.push(wrapper);
     }
     Ok((wrappers, content))
@@ -104,10 +104,11 @@ fn decodes_as_brotli(bytes: &[u8]) -> bool {
         && (start.starts_with(b"PK\x03\x04") || start.starts_with(b"\x89GOLF"))
 }
 
-fn decompress(bytes: &[u8], wrapper: Wrapper, path: &Path) -> Result<Vec<u8>, ForeignError> {
+/// At most `max` bytes are ever held: what expands further is an error.
+fn decompress(bytes: &[u8], wrapper: Wrapper, path: &Path, max: u64) -> Result<Vec<u8>, ForeignError> {
     let mut content = Vec::new();
     let failed = |e: io::Error| ForeignError::Wrapper { path: path.to_path_buf(), wrapper, what: e.to_string() };
-    let mut read = |reader: &mut dyn Read| reader.take(MAX_CONTENT_BYTES + 1).read_to_end(&mut content);
+    let mut read = |reader: &mut dyn Read| reader.take(max + 1).read_to_end(&mut content);
     match wrapper {
         Wrapper::Zstd => zstd::stream::read::Decoder::with_buffer(bytes).and_then(|mut decoder| {
             decoder.window_log_max(ZSTD_WINDOW_LOG)?;
@@ -121,8 +122,42 @@ fn decompress(bytes: &[u8], wrapper: Wrapper, path: &Path) -> Result<Vec<u8>, Fo
         Wrapper::Brotli => read(&mut brotli_decompressor::Decompressor::new(bytes, 1 << 16)),
     }
     .map_err(failed)?;
-    if content.len() as u64 > MAX_CONTENT_BYTES {
-        return Err(ForeignError::TooLarge { path: path.to_path_buf(), within: Some(wrapper), max: MAX_CONTENT_BYTES });
+    if content.len() as u64 > max {
+        return Err(ForeignError::TooLarge { path: path.to_path_buf(), within: Some(wrapper), max });
     }
     Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A million zeros in every compression there is a writer for.
+    fn bombs() -> Vec<(Wrapper, Vec<u8>)> {
+        use std::io::Write;
+        let zeros = vec![0; 1_000_000];
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        zlib.write_all(&zeros).unwrap();
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&zeros).unwrap();
+        let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 0);
+        xz.write_all(&zeros).unwrap();
+        vec![
+            (Wrapper::Zstd, zstd::encode_all(&zeros[..], 3).unwrap()),
+            (Wrapper::Zlib, zlib.finish().unwrap()),
+            (Wrapper::Gzip, gzip.finish().unwrap()),
+            (Wrapper::Xz, xz.finish().unwrap()),
+        ]
+    }
+
+    #[test]
+    fn expansion_stops_one_byte_past_the_limit() {
+        for (wrapper, bomb) in bombs() {
+            let path = Path::new("final_model.ptz");
+            assert!(bomb.len() < 10_000, "{wrapper} is no bomb");
+            assert_eq!(decompress(&bomb, wrapper, path, 1_000_000).unwrap().len(), 1_000_000, "{wrapper}");
+            let refused = decompress(&bomb, wrapper, path, 999_999);
+            assert!(matches!(refused, Err(ForeignError::TooLarge { max: 999_999, .. })), "{wrapper}: {refused:?}");
+        }
+    }
 }

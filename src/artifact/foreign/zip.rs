@@ -48,3 +48,26 @@ pub(super) fn holds_arrays(bytes: &[u8]) -> bool {
         !names.is_empty() && names.iter().all(|name| name.ends_with(".npy"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn members_share_one_limit() {
+        let mut writer = ::zip::ZipWriter::new(Cursor::new(Vec::new()));
+        let deflated =
+            ::zip::write::SimpleFileOptions::default().compression_method(::zip::CompressionMethod::Deflated);
+        for name in ["a", "b"] {
+            writer.start_file(name, deflated).unwrap();
+            writer.write_all(&[0; 100_000]).unwrap();
+        }
+        let bomb = writer.finish().unwrap().into_inner();
+        assert!(bomb.len() < 1000);
+        let mut zip = Zip { left: 150_000, ..Zip::open(&bomb).unwrap() };
+        assert_eq!(zip.member("a").unwrap().len(), 100_000);
+        assert!(zip.member("b").unwrap_err().contains("more than"));
+    }
+}

@@ -117,3 +117,38 @@ fn hostile_folders_are_answered_with_findings() {
     }
     assert!(!text.contains("panicked"), "{text}");
 }
+
+/// A protocol-2 pickle of 70 MB, deflated into a torch zip of about 70 kB.
+fn huge_pickle() -> Vec<u8> {
+    use std::io::Write;
+    let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let deflated = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Deflated);
+    writer.start_file("archive/data.pkl", deflated).unwrap();
+    writer.write_all(b"\x80\x02").unwrap();
+    for _ in 0..70 {
+        writer.write_all(&vec![b'}'; 1_000_000]).unwrap();
+    }
+    writer.write_all(b".").unwrap();
+    writer.finish().unwrap().into_inner()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_huge_pickle_and_names_that_are_no_text_are_findings() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("odd");
+    std::fs::create_dir(&root).unwrap();
+    let pickle = huge_pickle();
+    assert!(pickle.len() < 1 << 20, "{} bytes", pickle.len());
+    std::fs::write(root.join("final_model.pt"), pickle).unwrap();
+    std::fs::write(root.join(std::ffi::OsStr::from_bytes(b"tr\xffain.log")), "val_bpb:1.2\n").unwrap();
+    std::fs::write(root.join("train\x1b[31m.log"), "val_bpb:1.2\n").unwrap();
+    let (code, text) = verify(folder.path(), &["odd", "--fail-on", "review"]);
+    assert_eq!(code, 1, "{text}");
+    for words in ["odd_file_name", "artifact_not_opened", "are more than the 67108864 that are followed"] {
+        assert!(text.contains(words), "{words} is missing from\n{text}");
+    }
+    // Names reach the terminal without what could steer it.
+    assert!(!text.contains('\u{1b}') && !text.contains("panicked"), "{text}");
+}

@@ -48,6 +48,10 @@ struct Args {
     #[arg(long, value_name = "K")]
     keep_last_k: Option<u32>,
 
+    /// zstd, the usual format, or ans: entropy-coded with adaptive models, smaller, the same weights
+    #[arg(long, value_name = "CODEC", value_parser = ["zstd", "ans"])]
+    codec: Option<String>,
+
     /// Set any field of the manifest's quantization section; repeatable (`--set quantization.zstd_level=19`)
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<String>,
@@ -104,6 +108,7 @@ fn overrides(args: &Args) -> anyhow::Result<Vec<Override>> {
         overrides.push(change);
     }
     overrides.extend(args.prune.map(|value| Override::flag("--prune", "quantization.prune_fraction", value)));
+    overrides.extend(args.codec.clone().map(|codec| Override::flag("--codec", "quantization.codec", codec)));
     overrides.extend(args.keep_last_k.map(|k| Override::flag("--keep-last-k", "quantization.keep_last_k_fp16", k)));
     Ok(overrides)
 }

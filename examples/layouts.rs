@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use golf_harness::artifact::foreign::torch_ptz;
-use golf_harness::artifact::{PackedTensor, PackedValues, TensorClass, assign, encode, quantise};
+use golf_harness::artifact::{Codec, PackedTensor, PackedValues, TensorClass, assign, encode, quantise};
 use golf_harness::cli::Progress;
 use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::QuantizationConfig;
@@ -64,9 +64,12 @@ fn main() -> anyhow::Result<()> {
     if !args.quick {
         single("torch.save + zstd 22, one frame, one thread", &|| torch_ptz(&tensors, &rules, 22).unwrap_or_default());
     }
-    single("this crate's container, zstd", &|| {
-        encode(&tensors, 22, &Progress::hidden(), &Interrupt::none()).map(|encoded| encoded.bytes).unwrap_or_default()
-    });
+    for codec in [Codec::Zstd, Codec::Ans] {
+        single(&format!("pack --codec {codec:?}, this crate's container"), &|| {
+            let encoded = encode(&tensors, codec, 22, &Progress::hidden(), &Interrupt::none());
+            encoded.map(|encoded| encoded.bytes).unwrap_or_default()
+        });
+    }
     let (mixed, classes) = (vec![in_order(&tensors)], by_class(&tensors, Order::Rows));
     const WHOLE: usize = usize::MAX;
     let plain = |level| Setting { level, literals_only: false, window_log: None };

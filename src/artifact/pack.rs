@@ -71,7 +71,7 @@ pub fn pack(
     let tensors: Vec<PackedTensor> = quantised.into_iter().map(|(tensor, _)| tensor).collect();
     let assignments =
         tensors.iter().zip(rules).map(|(tensor, rule)| (tensor.name().to_string(), rule, tensor.class())).collect();
-    let encoded = encode(&tensors, config.zstd_level, progress, interrupt)?;
+    let encoded = encode(&tensors, config.codec, config.zstd_level, progress, interrupt)?;
     Ok(Packed { encoded, assignments, classes: count_classes(&tensors), pruned })
 }
 

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::Codec;
+
 /// Learning rates by parameter group, and the two optimisers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -197,6 +199,8 @@ pub struct QuantizationConfig {
     pub passthrough_max_elements: u64,
     /// Quantile of |w| per row at which int8 tensors are clipped.
     pub int8_clip_quantile: f64,
+    /// Compression of the payload: zstd, or the smaller ans.
+    pub codec: Codec,
     /// zstd level of the payload.
     pub zstd_level: i32,
 }
@@ -209,6 +213,7 @@ impl Default for QuantizationConfig {
             passthrough_max_elements: 65_536,
             // The script's percentile is 99.99984.
             int8_clip_quantile: 0.999_998_4,
+            codec: Codec::Zstd,
             zstd_level: 22,
         }
     }

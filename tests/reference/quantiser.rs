@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use golf_harness::artifact::{PackedTensor, PackedValues, TensorClass, assign, encode, pack, parse, prune, quantise};
+use golf_harness::artifact::{
+    Codec, PackedTensor, PackedValues, TensorClass, assign, encode, pack, parse, prune, quantise,
+};
 use golf_harness::cli::Progress;
 use golf_harness::digest::ContentDigest;
 use golf_harness::interrupt::Interrupt;
@@ -177,7 +179,7 @@ fn an_artifact_carries_the_same_values() {
         // Without any pool of threads: the same bytes.
         let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         let level = export.config.zstd_level;
-        let again = single.install(|| encode(&artifact.packed, level, &progress, &interrupt)).unwrap();
+        let again = single.install(|| encode(&artifact.packed, Codec::Zstd, level, &progress, &interrupt)).unwrap();
         assert_eq!(again.bytes, packed.encoded.bytes);
     }
 }

@@ -6,7 +6,7 @@ use super::{Codec, Trouble, layout::Layout, limits};
 /// First bytes of every artifact.
 pub(super) const MAGIC: [u8; 8] = *b"\x89GOLF\r\n\x1a";
 /// Version this crate writes, and the only one it reads.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 /// Bytes of the header, seal included.
 pub(super) const HEADER_BYTES: usize = SEAL_OFFSET + SEAL_BYTES;
 /// Where the seal lies.

@@ -1,8 +1,12 @@
 //! How tensors are laid out in streams before compression.
 //!
-//! Layout 1 puts values of one kind together: all int5 symbols, all int6 symbols, all int8 symbols, the scales'
-//! low bytes and high bytes, the halves' low and high bytes, and the bytes of f32 values by significance.
-//! Within a stream tensors keep their order.
+//! Layout 2 puts values of one kind together: the rows' spreads, all int5 symbols, all int6 symbols, all int8
+//! symbols, the scales' low bytes and high bytes, the halves' low and high bytes, and the bytes of f32 values by
+//! significance. Tensors keep their order within a stream, except that the rows of an integer class are sorted by
+//! spread (ties in the tensors' order): a coder then meets one distribution at a time. The spread is one byte a row;
+//! it pays for itself many times over (docs/packing.md).
+
+use std::ops::RangeInclusive;
 
 use half::f16;
 
@@ -14,25 +18,27 @@ use crate::artifact::{PackedTensor, PackedValues, TensorClass};
 /// Which arrangement the streams follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// Values by class, multi-byte values split by significance.
-    ByClass,
+    /// Values by class, rows by spread, multi-byte values split by significance.
+    RowsBySpread,
 }
 
 impl Layout {
     pub fn code(self) -> u8 {
         match self {
-            Layout::ByClass => 1,
+            Layout::RowsBySpread => 2,
         }
     }
 
     pub fn from_code(code: u8) -> Option<Self> {
-        (code == Layout::ByClass.code()).then_some(Layout::ByClass)
+        (code == Layout::RowsBySpread.code()).then_some(Layout::RowsBySpread)
     }
 }
 
 /// What a stream holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum StreamKind {
+    /// How wide the symbols of each row are spread, see [`spread_of`].
+    Spread,
     /// Symbols of an integer class, offset to be unsigned.
     Symbols(TensorClass),
     /// One byte of every scale; 0 is the low one.
@@ -45,7 +51,8 @@ pub(super) enum StreamKind {
 
 impl StreamKind {
     /// Every stream, in file order.
-    pub const ALL: [StreamKind; 11] = [
+    pub const ALL: [StreamKind; 12] = [
+        StreamKind::Spread,
         StreamKind::Symbols(TensorClass::Int5),
         StreamKind::Symbols(TensorClass::Int6),
         StreamKind::Symbols(TensorClass::Int8),
@@ -61,6 +68,7 @@ impl StreamKind {
 
     pub fn code(self) -> u8 {
         match self {
+            StreamKind::Spread => 0x30,
             StreamKind::Symbols(class) => class.code(),
             StreamKind::Scale(byte) => 0x40 | byte,
             StreamKind::Half(byte) => 0x50 | byte,
@@ -76,7 +84,7 @@ impl StreamKind {
     pub fn part(self) -> Part {
         match self {
             StreamKind::Symbols(class) => Part::Class(class),
-            StreamKind::Scale(_) => Part::Scales,
+            StreamKind::Spread | StreamKind::Scale(_) => Part::Scales,
             StreamKind::Half(_) => Part::Class(TensorClass::F16),
             StreamKind::Single(_) => Part::Class(TensorClass::F32),
         }
@@ -86,7 +94,7 @@ impl StreamKind {
     pub fn expected_bytes(self, tensors: &[TensorEntry]) -> usize {
         let bytes = |tensor: &TensorEntry| match self {
             StreamKind::Symbols(class) if tensor.class == class => tensor.elements(),
-            StreamKind::Scale(_) if tensor.class.symbols().is_some() => scale_count(&tensor.shape),
+            StreamKind::Spread | StreamKind::Scale(_) if tensor.class.symbols().is_some() => scale_count(&tensor.shape),
             StreamKind::Half(_) if tensor.class == TensorClass::F16 => tensor.elements(),
             StreamKind::Single(_) if tensor.class == TensorClass::F32 => tensor.elements(),
             _ => 0,
@@ -98,13 +106,79 @@ impl StreamKind {
 /// Symbols are stored as `symbol + 128`, so that 0 of every class is the same byte.
 const SYMBOL_BIAS: i16 = 128;
 
+impl StreamKind {
+    /// The bytes that can occur in the stream.
+    pub fn alphabet(self) -> RangeInclusive<u8> {
+        let biased = |symbol: i8| (i16::from(symbol) + SYMBOL_BIAS) as u8;
+        match self {
+            StreamKind::Symbols(class) => class.symbols().map_or(0..=255, |r| biased(*r.start())..=biased(*r.end())),
+            _ => 0..=255,
+        }
+    }
+}
+
+/// The spread of a row's symbols: their mean magnitude on a logarithmic grid, eight steps an octave; 0 for none.
+pub(super) fn spread_of(symbols: &[i8]) -> u8 {
+    let sum: u64 = symbols.iter().map(|&symbol| u64::from(symbol.unsigned_abs())).sum();
+    // In 1/256 steps: at most 128 * 256, so the result is at most 1 + 8 * 15 + 7.
+    let mean = (sum << 8).checked_div(symbols.len() as u64).unwrap_or(0);
+    match mean.checked_ilog2() {
+        None => 0,
+        Some(octave) => 1 + 8 * octave as u8 + ((mean << 3 >> octave) & 7) as u8,
+    }
+}
+
+/// The rows of one integer class and where they lie in its stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RowOrder {
+    /// Spread and length of the rows, in the order of the stream.
+    pub runs: Vec<(u8, usize)>,
+    /// Where each row starts in the stream, in the order of the table.
+    starts: Vec<usize>,
+}
+
+impl RowOrder {
+    /// The order for rows given as (spread, length) in the order of the table.
+    fn new(rows: &[(u8, usize)]) -> Self {
+        let mut sorted: Vec<(usize, (u8, usize))> = rows.iter().copied().enumerate().collect();
+        sorted.sort_by_key(|(_, (spread, _))| *spread);
+        let mut order = RowOrder { runs: Vec::with_capacity(rows.len()), starts: vec![0; rows.len()] };
+        let mut at = 0;
+        for (index, (spread, length)) in sorted {
+            order.runs.push((spread, length));
+            if let Some(start) = order.starts.get_mut(index) {
+                *start = at;
+            }
+            at += length;
+        }
+        order
+    }
+
+    /// The order of a class, from the table and the spreads of all integer rows.
+    pub fn of_class(class: TensorClass, tensors: &[TensorEntry], spreads: &[u8]) -> Self {
+        let mut spreads = spreads.iter().copied();
+        let mut rows = Vec::new();
+        for tensor in tensors.iter().filter(|tensor| tensor.class.symbols().is_some()) {
+            let count = scale_count(&tensor.shape);
+            let length = tensor.elements().checked_div(count).unwrap_or(0);
+            let spreads = spreads.by_ref().take(count);
+            rows.extend(spreads.filter(|_| tensor.class == class).map(|spread| (spread, length)));
+        }
+        RowOrder::new(&rows)
+    }
+}
+
 /// The bytes of one stream.
 pub(super) fn gather(kind: StreamKind, tensors: &[PackedTensor]) -> Vec<u8> {
     let mut out = Vec::new();
+    let mut rows: Vec<(u8, &[i8])> = Vec::new();
     for tensor in tensors {
         match (kind, tensor.values()) {
-            (StreamKind::Symbols(wanted), PackedValues::Integers { class, symbols, .. }) if wanted == *class => {
-                out.extend(symbols.iter().map(|&symbol| (i16::from(symbol) + SYMBOL_BIAS) as u8));
+            (StreamKind::Spread, PackedValues::Integers { symbols, scales, .. }) => {
+                out.extend(rows_of(symbols, scales.len()).map(spread_of));
+            }
+            (StreamKind::Symbols(wanted), PackedValues::Integers { class, symbols, scales }) if wanted == *class => {
+                rows.extend(rows_of(symbols, scales.len()).map(|row| (spread_of(row), row)));
             }
             (StreamKind::Scale(byte), PackedValues::Integers { scales, .. }) => push_halves(&mut out, scales, byte),
             (StreamKind::Half(byte), PackedValues::F16(values)) => push_halves(&mut out, values, byte),
@@ -114,7 +188,17 @@ pub(super) fn gather(kind: StreamKind, tensors: &[PackedTensor]) -> Vec<u8> {
             _ => {}
         }
     }
+    rows.sort_by_key(|(spread, _)| *spread);
+    for (_, row) in rows {
+        out.extend(row.iter().map(|&symbol| (i16::from(symbol) + SYMBOL_BIAS) as u8));
+    }
     out
+}
+
+/// A tensor's symbols cut into as many rows as it has scales, also where rows are empty.
+fn rows_of(symbols: &[i8], count: usize) -> impl Iterator<Item = &[i8]> {
+    let length = symbols.len().checked_div(count).unwrap_or(0);
+    (0..count).map(move |row| symbols.get(row * length..(row + 1) * length).unwrap_or(&[]))
 }
 
 fn push_halves(out: &mut Vec<u8>, values: &[f16], byte: u8) {
@@ -123,14 +207,34 @@ fn push_halves(out: &mut Vec<u8>, values: &[f16], byte: u8) {
 
 /// Decoded streams, handed out from the front tensor by tensor.
 pub(super) struct Streams<'a> {
-    /// (kind, bytes not yet handed out), in the order of [`StreamKind::ALL`].
+    /// (kind, bytes not yet handed out), in the order of [`StreamKind::ALL`]; whole streams for symbols.
     rest: Vec<(StreamKind, &'a [u8])>,
+    /// Starts of the rows not yet handed out, by integer class.
+    starts: Vec<(TensorClass, std::vec::IntoIter<usize>)>,
 }
 
 impl<'a> Streams<'a> {
-    /// Streams with the lengths [`StreamKind::expected_bytes`] gives.
-    pub fn new(streams: &'a [(StreamKind, Vec<u8>)]) -> Self {
-        Streams { rest: streams.iter().map(|(kind, bytes)| (*kind, bytes.as_slice())).collect() }
+    /// Streams with the lengths [`StreamKind::expected_bytes`] gives, of the tensors of a table.
+    pub fn new(streams: &'a [(StreamKind, Vec<u8>)], tensors: &[TensorEntry]) -> Self {
+        let rest: Vec<_> = streams.iter().map(|(kind, bytes)| (*kind, bytes.as_slice())).collect();
+        let spreads = rest.iter().find(|(kind, _)| *kind == StreamKind::Spread).map_or(&[][..], |(_, bytes)| bytes);
+        let integer = TensorClass::ALL.into_iter().filter(|class| class.symbols().is_some());
+        let starts = |class| (class, RowOrder::of_class(class, tensors, spreads).starts.into_iter());
+        Streams { starts: integer.map(starts).collect(), rest }
+    }
+
+    /// The symbols of the next `count` rows of a class, `length` each.
+    fn take_rows(&mut self, class: TensorClass, count: usize, length: usize) -> Vec<i8> {
+        let kind = StreamKind::Symbols(class);
+        let stream = self.rest.iter().find(|(known, _)| *known == kind).map_or(&[][..], |(_, bytes)| bytes);
+        let mut symbols = Vec::with_capacity(stream.len().min(count.saturating_mul(length)));
+        if let Some((_, starts)) = self.starts.iter_mut().find(|(known, _)| *known == class) {
+            for start in starts.by_ref().take(count) {
+                let row = stream.get(start..start + length).unwrap_or(&[]);
+                symbols.extend(row.iter().map(|&byte| (i16::from(byte) - SYMBOL_BIAS) as i8));
+            }
+        }
+        symbols
     }
 
     fn take(&mut self, kind: StreamKind, n: usize) -> &'a [u8] {
@@ -156,9 +260,9 @@ impl<'a> Streams<'a> {
                 PackedValues::F32(bytes.map(|(((&a, &b), &c), &d)| f32::from_le_bytes([a, b, c, d])).collect())
             }
             class => {
-                let symbols = self.take(StreamKind::Symbols(class), n);
-                let symbols = symbols.iter().map(|&byte| (i16::from(byte) - SYMBOL_BIAS) as i8).collect();
-                let scales = self.take_halves(StreamKind::Scale, scale_count(&entry.shape));
+                let rows = scale_count(&entry.shape);
+                let symbols = self.take_rows(class, rows, n.checked_div(rows).unwrap_or(0));
+                let scales = self.take_halves(StreamKind::Scale, rows);
                 PackedValues::Integers { class, symbols, scales }
             }
         };

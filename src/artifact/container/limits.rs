@@ -16,3 +16,5 @@ pub const MAX_ELEMENTS: u64 = 1 << 28;
 pub const MAX_FRAMES: u64 = 1 << 16;
 /// Most a compressed frame can expand: zstd's cheapest block is 3 + 1 bytes for 128 KiB.
 pub const MAX_EXPANSION: u64 = 1 << 15;
+/// Most rows of integer tensors, each of which has a scale.
+pub const MAX_ROWS: u64 = 1 << 22;

@@ -3,9 +3,9 @@
 //! ```text
 //! offset  bytes
 //!      0      8  magic 89 47 4F 4C 46 0D 0A 1A  (a text-mode copy or a 7-bit channel breaks it visibly)
-//!      8      1  format version, 1
-//!      9      1  codec of the streams: 1 zstd
-//!     10      1  layout of the streams: 1 by class
+//!      8      1  format version, 2
+//!      9      1  codec of the streams: 1 zstd, 2 range-coded with adaptive models
+//!     10      1  layout of the streams: 2 by class, rows by spread
 //!     11      1  compression level, for the record
 //!     12      4  bytes of the table as stored (little-endian, like all integers)
 //!     16      4  bytes of the table decompressed
@@ -19,6 +19,7 @@
 //! the tensor digests prove the decoding itself. Every size is checked against [`limits`] and against what
 //! the file's own length allows before memory is taken.
 
+mod adaptive;
 mod codec;
 mod cursor;
 #[cfg(test)]

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::codec;
+use super::adaptive;
+use super::codec::{self, Codec};
 use super::cursor::Cursor;
 use super::header::{HEADER_BYTES, Header};
 use super::layout::{StreamKind, Streams};
-use super::table::Table;
-use super::write::{cut_digest, record_of};
+use super::table::{FrameEntry, Table};
+use super::write::{cut_digest, record_of, runs};
 use super::{ReadError, Trouble, limits};
 use crate::artifact::PackedTensor;
 use crate::digest::{ContentDigest, ContentHasher};
@@ -78,14 +79,14 @@ pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
     let table = codec::decompress(stored_table, header.table_bytes as usize)
         .map_err(|e| Trouble::at(origin, format!("table: {e}")))?;
     let table = Table::decode(&table, origin)?;
-    let streams = read_streams(&table, &mut cursor)?;
+    let streams = read_streams(header.codec, &table, &mut cursor)?;
     if cursor.remaining() > 0 {
         return Err(cursor.trouble(format!("{} bytes after the last frame", cursor.remaining())));
     }
 
     let mut payload = ContentHasher::new();
     streams.iter().for_each(|(_, bytes)| payload.update(bytes));
-    let mut rest = Streams::new(&streams);
+    let mut rest = Streams::new(&streams, &table.tensors);
     let body = (HEADER_BYTES + stored_table.len()) as u64;
     let packed: Vec<PackedTensor> =
         table.tensors.iter().map(|entry| rest.next(entry, body)).collect::<Result<_, _>>()?;
@@ -121,7 +122,7 @@ pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
 }
 
 /// Decompresses every stream, after checking that the frames' lengths add up to what the tensors need.
-fn read_streams(table: &Table, cursor: &mut Cursor<'_>) -> Result<Vec<(StreamKind, Vec<u8>)>, Trouble> {
+fn read_streams(codec: Codec, table: &Table, cursor: &mut Cursor<'_>) -> Result<Vec<(StreamKind, Vec<u8>)>, Trouble> {
     let mut parts = Vec::new();
     for frame in &table.frames {
         let offset = cursor.position() as u64;
@@ -138,14 +139,32 @@ fn read_streams(table: &Table, cursor: &mut Cursor<'_>) -> Result<Vec<(StreamKin
             return Err(Trouble::at(HEADER_BYTES as u64, what));
         }
     }
-    let decoded: Vec<Vec<u8>> = parts
+    let decode = |frame: &FrameEntry, offset: u64, stored: &[u8], spreads: &[u8]| {
+        let bytes = match codec {
+            Codec::Zstd => codec::decompress(stored, frame.raw),
+            Codec::Ans => {
+                let runs = runs(frame.stream, frame.raw, &table.tensors, spreads);
+                adaptive::decode(stored, frame.raw, &frame.stream.alphabet(), &runs)
+            }
+        };
+        bytes.map_err(|e| Trouble::at(offset, format!("frame: {e}")))
+    };
+    // Spreads come first in the file: the models of the symbols depend on them.
+    let first = parts.partition_point(|(frame, ..)| frame.stream == StreamKind::Spread);
+    let (before, after) = parts.split_at(first);
+    let mut spreads = Vec::new();
+    for (frame, offset, stored) in before {
+        spreads.extend(decode(frame, *offset, stored, &[])?);
+    }
+    let decoded: Vec<Vec<u8>> = after
         .par_iter()
-        .map(|(frame, offset, stored)| {
-            codec::decompress(stored, frame.raw).map_err(|e| Trouble::at(*offset, format!("frame: {e}")))
-        })
-        .collect::<Result<_, _>>()?;
+        .map(|(frame, offset, stored)| decode(frame, *offset, stored, &spreads))
+        .collect::<Result<_, Trouble>>()?;
     let mut streams: Vec<(StreamKind, Vec<u8>)> = StreamKind::ALL.into_iter().map(|kind| (kind, Vec::new())).collect();
-    for ((frame, ..), bytes) in parts.iter().zip(decoded) {
+    if let Some((_, stream)) = streams.first_mut() {
+        *stream = spreads;
+    }
+    for ((frame, ..), bytes) in after.iter().zip(decoded) {
         if let Some((_, stream)) = streams.iter_mut().find(|(kind, _)| *kind == frame.stream) {
             stream.extend_from_slice(&bytes);
         }

@@ -4,7 +4,7 @@ use super::cursor::{Cursor, push_varint};
 use super::header::SEAL_BYTES;
 use super::layout::StreamKind;
 use super::{Trouble, limits};
-use crate::artifact::TensorClass;
+use crate::artifact::{TensorClass, scale_count};
 
 /// One tensor as the table describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl Table {
         let mut cursor = Cursor::inside(bytes, origin, "table");
         let count = cursor.varint(limits::MAX_TENSORS, "the number of tensors")?;
         let mut tensors = Vec::new();
-        let mut total = 0u64;
+        let (mut total, mut rows) = (0u64, 0u64);
         for _ in 0..count {
             let tensor = decode_tensor(&mut cursor)?;
             let elements = tensor.shape.iter().try_fold(1u64, |n, &side| n.checked_mul(side as u64));
@@ -79,6 +79,13 @@ impl Table {
                     let max = limits::MAX_ELEMENTS;
                     cursor.trouble(format!("with tensor `{name}` {shape:?} the model has more than {max} weights"))
                 })?;
+            if tensor.class.symbols().is_some() {
+                rows = rows.saturating_add(scale_count(&tensor.shape) as u64);
+            }
+            if rows > limits::MAX_ROWS {
+                let (name, max) = (&tensor.name, limits::MAX_ROWS);
+                return Err(cursor.trouble(format!("with tensor `{name}` the model has more than {max} rows")));
+            }
             tensors.push(tensor);
         }
         let frames = (0..cursor.varint(limits::MAX_FRAMES, "the number of frames")?)

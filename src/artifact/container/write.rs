@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::adaptive;
 use super::codec::{self, Codec};
 use super::header::{self, HEADER_BYTES, Header, SEAL_BYTES};
-use super::layout::{Layout, StreamKind, gather};
+use super::layout::{Layout, RowOrder, StreamKind, gather};
 use super::limits;
 use super::table::{FrameEntry, Table, TensorEntry};
-use crate::artifact::{PackedTensor, TensorClass};
+use crate::artifact::{PackedTensor, TensorClass, scale_count};
 use crate::cli::Progress;
 use crate::digest::{ContentDigest, ContentHasher, Digest};
 use crate::interrupt::Interrupt;
@@ -42,7 +43,7 @@ pub struct Encoded {
 pub enum Part {
     /// Symbols or floats of one class.
     Class(TensorClass),
-    /// Scales of the integer classes.
+    /// Scales and spreads of the rows of integer classes.
     Scales,
     /// Header, names, shapes and digests.
     Table,
@@ -88,6 +89,7 @@ pub enum EncodeError {
 /// Progress counts bytes before compression.
 pub fn encode(
     tensors: &[PackedTensor],
+    codec: Codec,
     level: i32,
     progress: &Progress,
     interrupt: &Interrupt,
@@ -95,42 +97,60 @@ pub fn encode(
     check_bounds(tensors)?;
     let digests: Vec<(TensorRecord, [u8; SEAL_BYTES])> = tensors.par_iter().map(digest_of).collect();
 
+    let entries: Vec<TensorEntry> = tensors
+        .iter()
+        .zip(&digests)
+        .map(|(tensor, (_, digest))| TensorEntry {
+            name: tensor.name().to_string(),
+            shape: tensor.shape().to_vec(),
+            class: tensor.class(),
+            digest: *digest,
+        })
+        .collect();
+
+    progress.set_len(StreamKind::ALL.iter().map(|&kind| kind.expected_bytes(&entries) as u64).sum());
+    let streams: Vec<(StreamKind, Vec<u8>)> =
+        StreamKind::ALL.into_par_iter().map(|kind| (kind, gather(kind, tensors))).collect();
+    let spreads = streams.iter().find(|(kind, _)| *kind == StreamKind::Spread).map_or(&[][..], |(_, bytes)| bytes);
+    let compressed: Vec<Vec<(FrameEntry, Vec<u8>)>> = streams
+        .par_iter()
+        .map(|(kind, stream)| {
+            let frame_bytes = if codec == Codec::Ans { stream.len().max(1) } else { FRAME_BYTES };
+            stream
+                .par_chunks(frame_bytes)
+                .map(|chunk| {
+                    if interrupt.is_raised() {
+                        return Err(EncodeError::Interrupted(crate::cli::Interrupted));
+                    }
+                    let frame = match codec {
+                        Codec::Zstd => codec::compress(chunk, level)?,
+                        Codec::Ans => {
+                            adaptive::encode(chunk, &kind.alphabet(), &runs(*kind, chunk.len(), &entries, spreads))
+                                .ok_or_else(|| std::io::Error::other("a symbol is outside its class"))?
+                        }
+                    };
+                    progress.advance(chunk.len() as u64);
+                    Ok((FrameEntry { stream: *kind, raw: chunk.len(), stored: frame.len() }, frame))
+                })
+                .collect()
+        })
+        .collect::<Result<_, EncodeError>>()?;
     let mut payload = ContentHasher::new();
+    streams.iter().for_each(|(_, stream)| payload.update(stream));
+    drop(streams);
     let (mut frames, mut body) = (Vec::new(), Vec::new());
-    progress.set_len(StreamKind::ALL.iter().map(|&kind| stream_bytes(kind, tensors)).sum());
-    for kind in StreamKind::ALL {
-        let stream = gather(kind, tensors);
-        payload.update(&stream);
-        let compressed: Vec<Vec<u8>> = stream
-            .par_chunks(FRAME_BYTES)
-            .map(|chunk| {
-                if interrupt.is_raised() {
-                    return Err(EncodeError::Interrupted(crate::cli::Interrupted));
-                }
-                let frame = codec::compress(chunk, level)?;
-                progress.advance(chunk.len() as u64);
-                Ok(frame)
-            })
-            .collect::<Result<_, EncodeError>>()?;
-        for (chunk, frame) in stream.chunks(FRAME_BYTES).zip(&compressed) {
-            frames.push(FrameEntry { stream: kind, raw: chunk.len(), stored: frame.len() });
-            body.extend_from_slice(frame);
-        }
+    for (entry, frame) in compressed.into_iter().flatten() {
+        frames.push(entry);
+        body.extend_from_slice(&frame);
     }
 
-    let entries = tensors.iter().zip(&digests).map(|(tensor, (_, digest))| TensorEntry {
-        name: tensor.name().to_string(),
-        shape: tensor.shape().to_vec(),
-        class: tensor.class(),
-        digest: *digest,
-    });
     let parts = sizes_by_part(&frames);
-    let table = Table { tensors: entries.collect(), frames }.encode();
+    let table = Table { tensors: entries, frames }.encode();
     bounded("the table", table.len() as u64, u64::from(limits::MAX_TABLE_BYTES))?;
     let stored_table = codec::compress(&table, level)?;
     let header = Header {
-        codec: Codec::Zstd,
-        layout: Layout::ByClass,
+        codec,
+        layout: Layout::RowsBySpread,
         level: u8::try_from(level).unwrap_or(0),
         table_stored: stored_table.len() as u32,
         table_bytes: table.len() as u32,
@@ -164,17 +184,12 @@ fn sizes_by_part(frames: &[FrameEntry]) -> BTreeMap<Part, Bytes> {
     sizes
 }
 
-fn stream_bytes(kind: StreamKind, tensors: &[PackedTensor]) -> u64 {
-    let entries: Vec<TensorEntry> = tensors
-        .iter()
-        .map(|tensor| TensorEntry {
-            name: String::new(),
-            shape: tensor.shape().to_vec(),
-            class: tensor.class(),
-            digest: [0; SEAL_BYTES],
-        })
-        .collect();
-    kind.expected_bytes(&entries) as u64
+/// Contexts of the bytes of a stream: rows by spread for symbols, a single one for anything else.
+pub(super) fn runs(kind: StreamKind, length: usize, tensors: &[TensorEntry], spreads: &[u8]) -> Vec<(u8, usize)> {
+    match kind {
+        StreamKind::Symbols(class) => RowOrder::of_class(class, tensors, spreads).runs,
+        _ => vec![(0, length)],
+    }
 }
 
 /// The manifest's record (SHA-256) and the table's digest (BLAKE3, cut) of a tensor's decoded values.
@@ -210,6 +225,9 @@ fn check_bounds(tensors: &[PackedTensor]) -> Result<(), EncodeError> {
         tensors.iter().map(|tensor| tensor.elements() as u64).sum(),
         limits::MAX_ELEMENTS,
     )?;
+    let rows = tensors.iter().filter(|tensor| tensor.class().symbols().is_some());
+    let rows: u64 = rows.map(|tensor| scale_count(tensor.shape()) as u64).sum();
+    bounded("the number of rows", rows, limits::MAX_ROWS)?;
     for tensor in tensors {
         bounded("the length of a tensor's name", tensor.name().len() as u64, limits::MAX_NAME_BYTES)?;
         bounded("the rank of a tensor", tensor.shape().len() as u64, limits::MAX_RANK)?;

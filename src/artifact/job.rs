@@ -161,8 +161,7 @@ impl Job {
         };
         let mut manifest = self.manifest;
         manifest.artifact = None;
-        manifest::relocate(&mut manifest, &folder_of(&self.manifest_path), &output_folder)
-            .map_err(|source| JobError::Read { path: self.manifest_path.clone(), source })?;
+        manifest::settle(&mut manifest, &folder_of(&self.manifest_path), &output_folder)?;
         manifest.artifact = Some(record.clone());
         durable::write(&self.artifact, &std::mem::take(&mut encoded.bytes))?;
         manifest::save(&manifest, &self.manifest_out)?;

@@ -14,6 +14,7 @@ mod recipe;
 mod relocate;
 mod results;
 mod schema;
+mod settle;
 
 pub use canonical::{canonical_yaml, identity};
 pub use checks::MICRO_BATCHES_PER_STEP;
@@ -29,3 +30,4 @@ pub use recipe::{
 pub use relocate::{relative, relocate};
 pub use results::{Environment, Results, ScoreRecord, StageRecord, Tolerance, TrainingRecord};
 pub use schema::{MANIFEST_SCHEMA, Manifest, json_schema};
+pub use settle::settle;

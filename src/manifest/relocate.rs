@@ -18,6 +18,7 @@ pub fn relocate(manifest: &mut Manifest, from: &Path, to: &Path) -> std::io::Res
     paths.extend(manifest.artifact.as_mut().map(|artifact| &mut artifact.path));
     if let Some(training) = manifest.results.training.as_mut() {
         paths.extend([&mut training.checkpoint.path, &mut training.trace.path]);
+        paths.extend(training.log.as_mut().map(|file| &mut file.path));
     }
     for stage in manifest.results.stages.values_mut() {
         paths.extend(stage.inputs.iter_mut().chain(&mut stage.outputs).map(|file| &mut file.path));

@@ -46,6 +46,9 @@ pub struct TrainingRecord {
     pub checkpoint: FileRef,
     /// Schedule trace for `--replay`.
     pub trace: FileRef,
+    /// Log in the challenge's format; older records have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<FileRef>,
 }
 
 /// One evaluation.

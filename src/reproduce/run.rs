@@ -131,7 +131,8 @@ impl Stages<'_, '_> {
             let results = std::mem::take(&mut earlier.results);
             let artifact = earlier.artifact.take();
             let mut manifest = recipe.clone();
-            relocate(&mut manifest, &self.request.effective.folder, folder.root())?;
+            manifest.artifact = None;
+            manifest::settle(&mut manifest, &self.request.effective.folder, folder.root())?;
             manifest.results = results;
             manifest.artifact = artifact;
             return self.keep(Stage::Train, manifest, watcher);
@@ -256,9 +257,4 @@ impl Stages<'_, '_> {
 
 fn data_input(file: &crate::data::DataFile) -> Option<FileRef> {
     Some(FileRef::new(file.path.file_name().unwrap_or_default(), file.digest?))
-}
-
-fn relocate(manifest: &mut Manifest, from: &Path, to: &Path) -> Result<(), ReproduceError> {
-    manifest.artifact = None;
-    Ok(manifest::relocate(manifest, from, to)?)
 }

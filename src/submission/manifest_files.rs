@@ -128,6 +128,9 @@ fn stated_files(manifest: &Manifest) -> Vec<(Part, String, FileRef)> {
     if let Some(training) = &manifest.results.training {
         files.push((Part::Result, "results.training.checkpoint".into(), training.checkpoint.clone()));
         files.push((Part::Result, "results.training.trace".into(), training.trace.clone()));
+        if let Some(log) = &training.log {
+            files.push((Part::Result, "results.training.log".into(), log.clone()));
+        }
     }
     files
 }

@@ -231,6 +231,7 @@ fn finish(
         swa_snapshots: snapshots,
         checkpoint,
         trace: folder::file_ref(&folder.trace())?,
+        log: Some(folder::file_ref(&folder.train_log())?),
     };
     let manifest = folder::write_manifest(&folder, request.effective, data, record.clone())?;
     folder::remove_state(&folder)?;

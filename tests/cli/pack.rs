@@ -112,6 +112,20 @@ fn artifact_and_manifest_agree_and_decode() {
 }
 
 #[test]
+fn code_is_copied_into_the_run_folder_so_that_it_can_be_sealed() {
+    let workshop = Workshop::new();
+    std::fs::write(workshop.path("train_gpt.py"), "#".repeat(56_721)).unwrap();
+    workshop.pack(&["--out", "run", "--quiet"]).assert().success();
+    let manifest = manifest::load(&workshop.path("run/manifest.yaml")).unwrap();
+    assert_eq!(manifest.code[0].path, Path::new("code/train_gpt.py"));
+
+    let report = stdout(golf("verify").current_dir(workshop.0.path()).args(["run/manifest.yaml", "--json"]), 0);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let text = report.to_string();
+    assert!(text.contains("\"sealed\""), "{text}");
+}
+
+#[test]
 fn packing_again_gives_the_same_bytes_with_any_number_of_threads() {
     let workshop = Workshop::new();
     let file = |flags: &[&str]| {

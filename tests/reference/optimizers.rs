@@ -10,7 +10,7 @@ use golf_harness::train::{AdamStep, Group, Method, MuonStep, Schedule, orthogona
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-use crate::support::reference_folders;
+use crate::support::{SPREAD_FACTOR, reference_folders};
 
 /// Tensors of a reference file, widened to double precision.
 struct Tensors(BTreeMap<String, (Vec<usize>, Vec<f64>)>);
@@ -65,12 +65,19 @@ fn muon_follows_pytorch_for_five_steps() {
                 [rows, columns] => (rows, columns),
                 ref other => panic!("{name} {other:?}"),
             };
-            // In f32 within a few roundings of the f64 run. In bf16 the products' order of accumulation can
-            // flip a rounding (2^-8 relative) that later iterations carry on; with AVX2 kernels every bit agrees.
-            for (precision, tag, reference, tolerance) in [
-                (OrthogonaliserPrecision::F32, "f32", "f64", 3e-6),
-                (OrthogonaliserPrecision::Bf16, "bf16", "bf16", 4e-3),
-            ] {
+            for (precision, tag, reference) in
+                [(OrthogonaliserPrecision::F32, "f32", "f64"), (OrthogonaliserPrecision::Bf16, "bf16", "bf16")]
+            {
+                // In f32 as near to the f64 run as PyTorch's own f32 run, times a factor: rounding depends on the
+                // order of accumulation, and five iterations carry it on. In bf16 that order can flip a rounding
+                // (2^-8 relative); with AVX2 kernels every bit agrees.
+                let tolerance = |what: &str| match precision {
+                    OrthogonaliserPrecision::F32 => {
+                        let own = tensors.f32(&format!("{name}.{what}.f32"));
+                        SPREAD_FACTOR * relative_error(&own, tensors.get(&format!("{name}.{what}.f64")))
+                    }
+                    OrthogonaliserPrecision::Bf16 => 4e-3,
+                };
                 let config = MuonConfig {
                     weight_decay: settings["weight_decay"].as_f64().unwrap(),
                     newton_schulz_steps: settings["ns_steps"].as_u64().unwrap() as u32,
@@ -80,7 +87,8 @@ fn muon_follows_pytorch_for_five_steps() {
                 let gradient = tensors.f32(&format!("{name}.grad0"));
                 let first = orthogonalise(&gradient, sides.0, sides.1, config.newton_schulz_steps, precision);
                 let error = relative_error(&first, tensors.get(&format!("{name}.ns_of_grad0.{reference}")));
-                assert!(error <= tolerance, "{name} {tag} orthogonaliser: {error:e}");
+                let allowed = tolerance("ns_of_grad0");
+                assert!(error <= allowed, "{name} {tag} orthogonaliser: {error:e} of {allowed:e}");
 
                 let mut weight = tensors.f32(&format!("{name}.init"));
                 let mut buffer = vec![0.0; weight.len()];
@@ -88,9 +96,10 @@ fn muon_follows_pytorch_for_five_steps() {
                     let gradient = tensors.f32(&format!("{name}.grad{step}"));
                     let muon = MuonStep::new(&config, rates[step], momenta[step]);
                     muon.apply(&mut weight, &mut buffer, Some(&gradient), sides);
-                    let expected = tensors.get(&format!("{name}.param_after{}.{reference}", step + 1));
-                    let error = relative_error(&weight, expected);
-                    assert!(error <= tolerance, "{name} {tag} step {}: {error:e}", step + 1);
+                    let what = format!("param_after{}", step + 1);
+                    let error = relative_error(&weight, tensors.get(&format!("{name}.{what}.{reference}")));
+                    let allowed = tolerance(&what);
+                    assert!(error <= allowed, "{name} {tag} {what}: {error:e} of {allowed:e}");
                 }
                 // The buffer involves no orthogonaliser: PyTorch's f32 bits exactly.
                 assert_eq!(buffer, tensors.f32(&format!("{name}.momentum_after5.{tag}")), "{name} {tag} momentum");

@@ -8,3 +8,7 @@ pub fn reference_folders() -> Vec<PathBuf> {
     let extra = std::env::var_os("GOLF_GOLDEN_DIR").map(PathBuf::from);
     std::iter::once(shipped).chain(extra).collect()
 }
+
+/// A port may lie as far from the reference as the reference's own precisions lie apart, times this: each is one draw
+/// of the same rounding noise.
+pub const SPREAD_FACTOR: f64 = 3.0;

@@ -10,7 +10,7 @@ use golf_harness::model::{Params, read_safetensors};
 use golf_harness::train::{Schedule, Trainer};
 use serde_json::Value;
 
-use crate::support::reference_folders;
+use crate::support::{SPREAD_FACTOR, reference_folders};
 
 /// One of the two runs in one of its variants.
 struct Run<'a> {
@@ -154,9 +154,6 @@ impl Run<'_> {
 
 /// Numbers of a step that are compared, in the order of [`Run::follow`]'s distances.
 const METRICS: [&str; 2] = ["train_loss", "grad_norm_preclip"];
-/// A port may lie as far from the reference as the reference's own variants lie apart, times this. In bfloat16 port
-/// and reference are two draws of the same rounding noise; the distance to single precision is that of one.
-const SPREAD_FACTOR: f64 = 3.0;
 /// Relative rounding of a single-precision loss, for steps where the variants agree by chance.
 const ROUNDING: f64 = 1e-6;
 /// Relative distance of a tensor after one step in single precision. AdamW's first step is the gradient's sign,

@@ -11,4 +11,5 @@ pub fn reference_folders() -> Vec<PathBuf> {
 
 /// A port may lie as far from the reference as the reference's own precisions lie apart, times this: each is one draw
 /// of the same rounding noise.
+#[cfg(feature = "engine")]
 pub const SPREAD_FACTOR: f64 = 3.0;

@@ -9,7 +9,7 @@ use crate::units::Bytes;
 /// Folder below the run folder that holds copies of the code files.
 const CODE_FOLDER: &str = "code";
 
-/// [`relocate`]s a manifest read in folder `from`, to be saved in folder `to`, and copies its code files along: what
+/// [`relocate()`]s a manifest read in folder `from`, to be saved in folder `to`, and copies its code files along: what
 /// is handed in must travel with the manifest, and `verify` refuses paths that leave its folder.
 ///
 /// Copied byte for byte, whatever sizes and digests the manifest states: judging these is `verify`'s work. A file that

@@ -57,7 +57,9 @@ fn single(case: &FolderCase) -> Outcome {
         return Outcome::unknown("neither a log nor submission.json names a seed");
     }
     let many = logged.len() > 1 || claimed.len() > 1;
-    if !many && logged.is_empty() && unnamed > 1 {
+    // An evaluation of a checkpoint is no run of its own.
+    let trained_once = case.folder.logs.iter().filter(|log| log.trains).count() == 1;
+    if !many && logged.is_empty() && unnamed > 1 && !trained_once {
         return Outcome::unknown(format!("{unnamed} runs, none of which names its seed"));
     }
     if many {

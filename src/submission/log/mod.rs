@@ -4,7 +4,9 @@ mod lines;
 mod metric;
 mod pairs;
 mod scan;
+mod size;
 
 pub use lines::MAX_LINE_BYTES;
 pub use metric::{Metric, MetricKind};
-pub use scan::{LogFile, LogScanner, LoggedSize, LoggedTime, Noted, SizeKind};
+pub use scan::{LogFile, LogScanner, LoggedTime, Noted};
+pub use size::{LoggedSize, SizeKind};

@@ -3,6 +3,7 @@
 use super::lines::LineCutter;
 use super::metric::{self, Metric, MetricKind};
 use super::pairs::{Pair, pairs};
+use super::size::{self, LoggedSize, SizeKind};
 use crate::digest::{ContentDigest, ContentHasher};
 use crate::submission::text::Encoding;
 
@@ -13,34 +14,6 @@ pub struct Noted<T> {
     pub line: u64,
     /// The value.
     pub value: T,
-}
-
-/// What a logged size is the size of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum SizeKind {
-    /// Code plus compressed model.
-    Total,
-    /// Code plus the model as PyTorch saves it: nothing the budget counts.
-    RawTotal,
-    /// The compressed model.
-    Model,
-    /// The model as PyTorch saves it.
-    RawModel,
-    /// The code.
-    Code,
-    /// The code after the script compressed it.
-    PackedCode,
-}
-
-/// A logged size.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LoggedSize {
-    /// 1-based line.
-    pub line: u64,
-    /// Of what.
-    pub kind: SizeKind,
-    /// Bytes.
-    pub bytes: u64,
 }
 
 /// A logged duration of an evaluation.
@@ -195,7 +168,7 @@ fn seconds(pair: &Pair) -> Option<f64> {
     }
 }
 
-fn count(pair: &Pair) -> Option<u64> {
+pub(super) fn count(pair: &Pair) -> Option<u64> {
     pair.number.filter(|value| (0.0..9e15).contains(value) && value.fract() == 0.0).map(|value| value as u64)
 }
 
@@ -345,7 +318,9 @@ impl LogFile {
             _ => {}
         }
         self.note_eval_time(number, line, pair, name);
-        self.note_size(number, pair);
+        if let Some(size) = size::logged(number, pair, &self.sizes) {
+            keep(&mut self.sizes, size);
+        }
     }
 
     fn note_train_time(&mut self, line: u64, seconds: Option<f64>) {
@@ -373,39 +348,6 @@ impl LogFile {
             keep(&mut self.eval_times, LoggedTime { line: number, seconds, label, is_total });
         }
     }
-
-    fn note_size(&mut self, number: u64, pair: &Pair) {
-        let key = pair.key.to_ascii_lowercase().replace('_', " ");
-        let key = key.rsplit("] ").next().unwrap_or_default();
-        let is_bytes = matches!(pair.unit, "bytes" | "B" | "");
-        let Some(bytes) = count(pair).filter(|_| is_bytes) else { return };
-        let kind = if key.contains("total submission")
-            || key.contains("total mixed submission")
-            || key.contains("total artifact")
-        {
-            let compressed = key.split_once("size").map_or("", |(_, rest)| rest.trim());
-            let packed = !compressed.is_empty() && !compressed.contains(".pt") && !compressed.contains("raw");
-            if packed || key.contains("total mixed") || key.contains("total artifact") || key.ends_with("zstd") {
-                SizeKind::Total
-            } else {
-                SizeKind::RawTotal
-            }
-        } else if let Some(how) = key.strip_prefix("serialized model") {
-            let how = how.trim();
-            if how.is_empty() || how.contains("fp32") || how.contains("bf16") || how.contains(".pt") {
-                SizeKind::RawModel
-            } else {
-                SizeKind::Model
-            }
-        } else if key == "code size" || key == "code size (uncompressed)" || key == "code bytes" {
-            SizeKind::Code
-        } else if key == "code size (compressed)" {
-            SizeKind::PackedCode
-        } else {
-            return;
-        };
-        keep(&mut self.sizes, LoggedSize { line: number, kind, bytes });
-    }
 }
 
 /// The words a line starts with, before its first value.
@@ -432,6 +374,7 @@ fn device(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+
     use super::*;
 
     fn scan(text: &str) -> LogFile {

@@ -17,6 +17,7 @@
 
 pub mod artifact;
 pub mod cli;
+pub mod contained;
 pub mod data;
 pub mod digest;
 pub mod durable;

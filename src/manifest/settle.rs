@@ -1,8 +1,9 @@
 //! Moving a manifest into a run folder together with the code it counts.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use super::{Manifest, relocate};
+use crate::contained::{contained, real};
 use crate::durable::{self, WriteError};
 use crate::units::Bytes;
 
@@ -34,19 +35,9 @@ pub fn settle(manifest: &mut Manifest, from: &Path, to: &Path) -> Result<(), Wri
 
 /// The content of a regular file at `path`, if that stays inside `folder`, links followed.
 fn read_inside(folder: &Path, path: &Path) -> Option<Vec<u8>> {
-    let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    let full = folder.join(path).canonicalize().ok()?;
-    if !plain || !full.starts_with(real(folder)?) {
-        return None;
-    }
+    let full = contained(folder, path).ok()?;
     let metadata = std::fs::metadata(&full).ok()?;
     (metadata.is_file() && metadata.len() <= Bytes::BUDGET.0).then(|| std::fs::read(&full).ok()).flatten()
-}
-
-/// The folder itself, links and `..` resolved; `None` while it does not exist.
-fn real(folder: &Path) -> Option<PathBuf> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    folder.canonicalize().ok()
 }
 
 #[cfg(test)]

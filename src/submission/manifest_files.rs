@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::walk;
+use crate::contained::contained;
 use crate::digest::ContentDigest;
 use crate::manifest::{FileRef, Manifest};
 
@@ -137,19 +138,11 @@ fn stated_files(manifest: &Manifest) -> Vec<(Part, String, FileRef)> {
 
 /// Data and results may lie anywhere their owner says; what is handed in must lie in the folder.
 fn look(root: &Path, path: &Path, part: Part) -> Found {
-    let handed_in = matches!(part, Part::Code | Part::Artifact);
-    if handed_in && path.components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir)) {
-        return Found::Outside("the path must stay inside the manifest's folder".into());
-    }
-    let full = root.join(path);
-    if handed_in {
-        match (full.canonicalize(), root.canonicalize()) {
-            (Ok(full), Ok(root)) if !full.starts_with(&root) => {
-                return Found::Outside("the path leaves the manifest's folder through a link".into());
-            }
-            _ => {}
-        }
-    }
+    let full = match (part, contained(root, path)) {
+        (Part::Code | Part::Artifact, Err(leaves)) => return Found::Outside(leaves.to_string()),
+        (_, Ok(full)) => full,
+        (_, Err(_)) => root.join(path),
+    };
     match std::fs::metadata(&full) {
         Ok(data) if !data.is_file() => return Found::Unreadable("not a regular file".into()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Found::Missing,

@@ -8,6 +8,10 @@ use crate::artifact::foreign::{self, ForeignError};
 /// Larger model files are hashed but not opened: four times the budget.
 pub const MAX_OPENED_BYTES: u64 = 64_000_000;
 
+/// Model files that expand to more are not read further: eight times the budget, room for a model of one bit a weight
+/// held in bytes.
+pub const MAX_EXPANDED_BYTES: u64 = 128_000_000;
+
 /// One at a time: a decoded model takes some hundred megabytes, and folders are read on all cores.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -44,7 +48,7 @@ impl OpenedArtifact {
     /// Opens the bytes of the file at a relative path, within the bounds of the artifact readers.
     pub fn open(path: &str, bytes: &[u8]) -> Self {
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let content = match foreign::parse(bytes, Path::new(path)) {
+        let content = match foreign::parse_within(bytes, Path::new(path), MAX_EXPANDED_BYTES) {
             Ok(model) => Opened::Model {
                 description: model.description(),
                 tensors: model.packed.len(),

@@ -22,7 +22,8 @@ pub use convention::Convention;
 pub use error::ForeignError;
 pub use raw::{Dtype, RawTensor};
 pub use torch_write::torch_ptz;
-pub use wrapper::{Wrapper, unwrap};
+use wrapper::unwrap_within;
+pub use wrapper::{MAX_CONTENT_BYTES, Wrapper, unwrap};
 
 use crate::artifact::{Artifact, PackedTensor};
 use crate::digest::ContentDigest;
@@ -96,8 +97,13 @@ pub fn read(path: &Path) -> Result<Foreign, ForeignError> {
 
 /// [`read`] on bytes in memory; `path` is for messages, and its ending hints at brotli, which has no magic.
 pub fn parse(bytes: &[u8], path: &Path) -> Result<Foreign, ForeignError> {
+    parse_within(bytes, path, MAX_CONTENT_BYTES)
+}
+
+/// [`parse`], with another limit for what the file expands to: its content, and again the members of a zip in it.
+pub fn parse_within(bytes: &[u8], path: &Path, max: u64) -> Result<Foreign, ForeignError> {
     let file = ContentDigest::of(bytes);
-    let (wrappers, inner) = unwrap(bytes, path)?;
+    let (wrappers, inner) = unwrap_within(bytes, path, max)?;
     let container = identify(&inner).ok_or_else(|| ForeignError::Unknown {
         path: path.to_path_buf(),
         start: inner.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
@@ -108,11 +114,11 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<Foreign, ForeignError> {
             let Artifact { packed, .. } = crate::artifact::parse(&inner).map_err(|e| damaged(e.to_string()))?;
             (Convention::Golf, packed)
         }
-        Container::TorchZip => convention::of_tree(torch::read(&inner, path)?).map_err(damaged)?,
+        Container::TorchZip => convention::of_tree(torch::read(&inner, path, max)?).map_err(damaged)?,
         Container::Safetensors => {
             convention::of_tensors(safetensors::read(&inner).map_err(damaged)?).map_err(damaged)?
         }
-        Container::Npz => convention::of_tensors(npz::read(&inner).map_err(damaged)?).map_err(damaged)?,
+        Container::Npz => convention::of_tensors(npz::read(&inner, max).map_err(damaged)?).map_err(damaged)?,
     };
     Ok(Foreign { wrappers, container, convention, packed, file, content: ContentDigest::of(&inner) })
 }

@@ -6,9 +6,9 @@ use super::{Dtype, RawTensor};
 /// Longest header of an array.
 const MAX_HEADER: usize = 1 << 16;
 
-/// Name and tensor of every array.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<(String, RawTensor)>, String> {
-    let mut zip = Zip::open(bytes)?;
+/// Name and tensor of every array; together they may expand to `max` bytes.
+pub(super) fn read(bytes: &[u8], max: u64) -> Result<Vec<(String, RawTensor)>, String> {
+    let mut zip = Zip::open(bytes, max)?;
     let names = zip.names();
     let array = |name: String| {
         let content = zip.member(&name)?;

@@ -15,14 +15,14 @@ pub(super) struct Tree {
     pub tensors: BTreeMap<NodeId, RawTensor>,
 }
 
-/// Most bytes of tensors: several may share a storage, so the file's own size does not bound them.
-const MAX_TENSOR_BYTES: usize = 1 << 30;
-
 /// Reads the pickle and all tensors of a torch zip, refusing pickles that import anything else.
-pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Tree, ForeignError> {
+///
+/// `max` bounds the bytes of the members and, by itself, those of the tensors: several may share a storage, so the
+/// file's own size does not bound them.
+pub(super) fn read(bytes: &[u8], path: &Path, max: u64) -> Result<Tree, ForeignError> {
     let damaged =
         |what: String| ForeignError::Damaged { path: path.to_path_buf(), container: Container::TorchZip, what };
-    let mut zip = Zip::open(bytes).map_err(damaged)?;
+    let mut zip = Zip::open(bytes, max).map_err(damaged)?;
     let names = zip.names();
     let index = names.iter().find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
     let index = index.ok_or_else(|| damaged("no data.pkl in it: not written by torch.save".into()))?;
@@ -45,7 +45,7 @@ pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Tree, ForeignError> {
     }
     let mut storages = BTreeMap::new();
     let mut tensors = BTreeMap::new();
-    let mut total = 0usize;
+    let mut left = usize::try_from(max).unwrap_or(usize::MAX);
     for (i, node) in pickle.nodes.iter().enumerate() {
         let Node::Call { callee, arguments, .. } = node else { continue };
         let Some(Rebuild { storage, offset, shape, strides, dtype }) = rebuild(&pickle, *callee, *arguments) else {
@@ -56,9 +56,9 @@ pub(super) fn read(bytes: &[u8], path: &Path) -> Result<Tree, ForeignError> {
             storages.insert(storage.clone(), content);
         }
         let content = storages.get(&storage).map_or(&[][..], Vec::as_slice);
-        let tensor = gather(content, dtype, offset, shape, &strides, MAX_TENSOR_BYTES - total)
+        let tensor = gather(content, dtype, offset, shape, &strides, left)
             .map_err(|e| damaged(format!("tensor over storage {storage}: {e}")))?;
-        total += tensor.bytes.len();
+        left = left.saturating_sub(tensor.bytes.len());
         tensors.insert(pickle.id(i), tensor);
     }
     Ok(Tree { pickle, tensors })

@@ -58,10 +58,15 @@ pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, ForeignError> {
 
 /// Takes off every layer of compression, outermost first. Bytes in no known compression come back as they are.
 pub fn unwrap(bytes: &[u8], path: &Path) -> Result<(Vec<Wrapper>, Vec<u8>), ForeignError> {
+    unwrap_within(bytes, path, MAX_CONTENT_BYTES)
+}
+
+/// [`unwrap`] of content of at most `max` bytes.
+pub(super) fn unwrap_within(bytes: &[u8], path: &Path, max: u64) -> Result<(Vec<Wrapper>, Vec<u8>), ForeignError> {
     let (mut wrappers, mut content) = (Vec::new(), bytes.to_vec());
     while wrappers.len() < MAX_LAYERS {
         let Some(wrapper) = recognise(&content, path, &wrappers) else { break };
-        content = decompress(&content, wrapper, path, MAX_CONTENT_BYTES)?;
+        content = decompress(&content, wrapper, path, max)?;
         wrappers.push(wrapper);
     }
     Ok((wrappers, content))

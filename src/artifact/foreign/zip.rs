@@ -4,23 +4,23 @@ use std::io::{Cursor, Read};
 
 /// Most members looked at.
 const MAX_MEMBERS: usize = 1 << 16;
-/// Most bytes all members may hold together when decompressed.
-const MAX_TOTAL_BYTES: u64 = 1 << 30;
 
 /// An opened zip file.
 pub(super) struct Zip<'a> {
     archive: ::zip::ZipArchive<Cursor<&'a [u8]>>,
+    /// Bytes that all members may hold together when decompressed.
+    max: u64,
     left: u64,
 }
 
 impl<'a> Zip<'a> {
-    /// Reads the directory.
-    pub fn open(bytes: &'a [u8]) -> Result<Self, String> {
+    /// Reads the directory. The members may expand to `max` bytes together.
+    pub fn open(bytes: &'a [u8], max: u64) -> Result<Self, String> {
         let archive = ::zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| format!("broken zip directory: {e}"))?;
         if archive.len() > MAX_MEMBERS {
             return Err(format!("{} members; at most {MAX_MEMBERS} are read", archive.len()));
         }
-        Ok(Zip { archive, left: MAX_TOTAL_BYTES })
+        Ok(Zip { archive, max, left: max })
     }
 
     /// Names of all members, in directory order.
@@ -36,14 +36,14 @@ impl<'a> Zip<'a> {
         self.left = self
             .left
             .checked_sub(read as u64)
-            .ok_or_else(|| format!("members hold more than {MAX_TOTAL_BYTES} bytes together"))?;
+            .ok_or_else(|| format!("members hold more than {} bytes together", self.max))?;
         Ok(content)
     }
 }
 
 /// Whether the members are NumPy arrays.
 pub(super) fn holds_arrays(bytes: &[u8]) -> bool {
-    Zip::open(bytes).is_ok_and(|zip| {
+    Zip::open(bytes, 0).is_ok_and(|zip| {
         let names = zip.names();
         !names.is_empty() && names.iter().all(|name| name.ends_with(".npy"))
     })
@@ -66,7 +66,7 @@ mod tests {
         }
         let bomb = writer.finish().unwrap().into_inner();
         assert!(bomb.len() < 1000);
-        let mut zip = Zip { left: 150_000, ..Zip::open(&bomb).unwrap() };
+        let mut zip = Zip::open(&bomb, 150_000).unwrap();
         assert_eq!(zip.member("a").unwrap().len(), 100_000);
         assert!(zip.member("b").unwrap_err().contains("more than"));
     }

@@ -93,3 +93,15 @@ macro_rules! replays {
 }
 
 replays!(json log manifest board pickle zip safetensors artifact shard tokenizer python shell);
+
+/// Damage to bytes that are refused at the first field finds nothing.
+#[test]
+fn seeds_of_artifacts_are_of_the_present_format() {
+    for (parser, ending) in [("artifact", ".golf"), ("zip", ".golf")] {
+        let seeds: Vec<_> = seeds(parser).into_iter().filter(|(file, _)| file.ends_with(ending)).collect();
+        assert!(!seeds.is_empty(), "no artifact among the seeds of {parser}");
+        for (file, seed) in seeds {
+            assert!(golf_harness::artifact::parse(&seed).is_ok(), "{parser}/{file}: run the example fuzz_seeds");
+        }
+    }
+}

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use golf_harness::artifact::foreign::pickle::{Node, NodeId, Pickle, interpret};
-use golf_harness::artifact::{Codec, PackedTensor, PackedValues, TensorClass, encode, parse, scale_count};
+use golf_harness::artifact::foreign::{self, torch_ptz};
+use golf_harness::artifact::{ClassRule, Codec, PackedTensor, PackedValues, TensorClass, encode, parse, scale_count};
 use golf_harness::cli::Progress;
-use golf_harness::data::{decode_shard, write_shard};
+use golf_harness::data::{Tokenizer, decode_shard, write_shard};
 use golf_harness::interrupt::Interrupt;
-use golf_harness::manifest::{canonical_yaml, parse as parse_manifest};
+use golf_harness::manifest::{Track, canonical_yaml, parse as parse_manifest};
 use golf_harness::model::{HostTensor, Params, parse_safetensors, write_safetensors};
+use golf_harness::stats::{Board, BoardEntry, SeedRun};
 use golf_harness::submission::SubmissionJson;
 use golf_harness::submission::log::{LogScanner, MetricKind};
 use half::f16;
@@ -150,6 +152,63 @@ proptest! {
         let encoded = encode(&tensors, codec, 3, &Progress::hidden(), &Interrupt::none()).unwrap();
         let read = parse(&encoded.bytes).unwrap();
         prop_assert_eq!(read.packed, tensors);
+    }
+
+    #[test]
+    fn torch_files(tensors in tensors()) {
+        let bytes = torch_ptz(&tensors, &vec![ClassRule::Small; tensors.len()], 1).unwrap();
+        let read = foreign::parse(&bytes, Path::new("final_model.ptz")).unwrap();
+        prop_assert_eq!(read.packed, tensors);
+    }
+
+    #[test]
+    fn boards(
+        means in vec(0.2f64..3.0, 1..6),
+        spread in 0.0f64..0.01,
+        seeds in vec(any::<u32>(), 2..5),
+        title in "[A-Za-z0-9 :#'\"+-]{1,30}",
+    ) {
+        let entry = |(i, mean): (usize, &f64)| {
+            let val_bpb = (mean * 1e5).round() / 1e5;
+            let known = i % 2 == 0;
+            // Deviations that cancel, so that the mean is the one stated.
+            let away = |at: usize| if seeds.len().is_multiple_of(2) && at.is_multiple_of(2) { spread } else { -spread };
+            let run = |(at, seed): (usize, &u32)| SeedRun {
+                seed: Some(u64::from(*seed) + at as u64 * (1 << 32)),
+                val_bpb: if seeds.len().is_multiple_of(2) { val_bpb + away(at) } else { val_bpb },
+                val_loss: None,
+            };
+            BoardEntry {
+                pr: (i > 0).then_some(i as u64),
+                title: title.clone(),
+                date: format!("2026-03-{:02}", i + 1),
+                val_bpb,
+                runs: if known { seeds.iter().enumerate().map(run).collect() } else { Vec::new() },
+                n: (!known).then_some(3),
+                sd: (!known).then_some(spread),
+                source: "a table".into(),
+                note: None,
+            }
+        };
+        let board = Board {
+            schema: "golf-harness/board/v1".into(),
+            track: Track::TenMinutes,
+            as_of: "2026-04-30".into(),
+            records: means.iter().enumerate().map(entry).collect(),
+        };
+        let text = serde_yaml::to_string(&board).unwrap();
+        prop_assert_eq!(Board::parse(&text, Path::new("board.yaml")).unwrap(), board);
+    }
+
+    #[test]
+    fn text(words in vec("[ -~]{1,12}", 1..8)) {
+        // Spaces at the ends and in rows are the normaliser's to remove; everything else must come back.
+        let words: Vec<&str> = words.iter().flat_map(|word| word.split_ascii_whitespace()).collect();
+        let text = words.join(" ");
+        let model = include_bytes!("../../fixtures/reference/tokenizers/bytes.model");
+        let tokenizer = Tokenizer::decode_model(model).unwrap();
+        let ids = tokenizer.encode(&text).unwrap();
+        prop_assert_eq!(tokenizer.decode(&ids), text);
     }
 
     #[test]

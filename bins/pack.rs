@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Parser;
 use golf_harness::artifact::job::{Done, Job};
-use golf_harness::artifact::report;
+use golf_harness::artifact::{ClassPattern, report};
 use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, Progress};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::{Effective, Override, assignment, from_environment};
@@ -47,6 +47,16 @@ struct Args {
     /// Keep the key projections of the last K blocks in half precision
     #[arg(long, value_name = "K")]
     keep_last_k: Option<u32>,
+
+    /// Hold tensors by name in int5, int6, int8, f16 or f32; repeatable, the first that fits decides;
+    /// in place of the manifest's own (`--class 'blocks.*.mlp.*=int6'`)
+    #[arg(long = "class", value_name = "PATTERN=CLASS")]
+    classes: Vec<ClassPattern>,
+
+    /// Scale of a row: from its largest magnitude, or with the least squared error over PR #414's five clip
+    /// percentiles, or over these and 1.00 to 0.50 of the largest magnitude
+    #[arg(long, value_name = "HOW", value_parser = ["max", "percentiles", "mse"])]
+    scale_search: Option<String>,
 
     /// zstd, the usual format, or ans: entropy-coded with adaptive models, smaller, the same weights
     #[arg(long, value_name = "CODEC", value_parser = ["zstd", "ans"])]
@@ -109,6 +119,12 @@ fn overrides(args: &Args) -> anyhow::Result<Vec<Override>> {
     }
     overrides.extend(args.prune.map(|value| Override::flag("--prune", "quantization.prune_fraction", value)));
     overrides.extend(args.codec.clone().map(|codec| Override::flag("--codec", "quantization.codec", codec)));
+    if !args.classes.is_empty() {
+        let rules: Vec<String> = args.classes.iter().map(ToString::to_string).collect();
+        overrides.push(Override::flag("--class", "quantization.classes", rules.join(",")));
+    }
+    let search = args.scale_search.clone();
+    overrides.extend(search.map(|search| Override::flag("--scale-search", "quantization.scale_search", search)));
     overrides.extend(args.keep_last_k.map(|k| Override::flag("--keep-last-k", "quantization.keep_last_k_fp16", k)));
     Ok(overrides)
 }

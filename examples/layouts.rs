@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
     }
     let config = QuantizationConfig { passthrough_max_elements: args.passthrough, ..Default::default() };
     let sizes: Vec<_> = params.iter().map(|(name, tensor)| (name, tensor.len())).collect();
-    let rules = assign(&sizes, &config);
+    let rules = assign(&sizes, &config)?;
     let tensors: Vec<PackedTensor> = params
         .iter()
         .zip(&rules)

@@ -1,6 +1,6 @@
 //! Which tensor gets which storage class: the decision order of PR #286's export.
 
-use super::TensorClass;
+use super::{ClassPattern, TensorClass, UnmatchedPattern};
 use crate::manifest::QuantizationConfig;
 
 /// Parts of names that mark control tensors (PR #286, `CONTROL_TENSOR_NAME_PATTERNS`).
@@ -16,6 +16,8 @@ const KEPT_KEY_SUFFIX: &str = "attn.c_k.weight";
 /// The rule that decided a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClassRule {
+    /// The manifest's `quantization.classes` name it. Asked before all others.
+    Named(TensorClass),
     /// At most `passthrough_max_elements` elements. Asked first, so controls become f16, not f32.
     Small,
     /// A gain, gate, mix or scale too large to be small.
@@ -34,6 +36,7 @@ impl ClassRule {
     /// The class the rule leads to.
     pub fn class(self) -> TensorClass {
         match self {
+            ClassRule::Named(class) => class,
             ClassRule::Small | ClassRule::Kept => TensorClass::F16,
             ClassRule::Control => TensorClass::F32,
             ClassRule::Attention => TensorClass::Int6,
@@ -45,12 +48,12 @@ impl ClassRule {
     /// What PR #286's export writes for it into its metadata.
     pub fn export_label(self) -> &'static str {
         match self {
-            ClassRule::Small => "passthrough",
-            ClassRule::Control => "passthrough_ctrl",
+            ClassRule::Small | ClassRule::Named(TensorClass::F16) => "passthrough",
+            ClassRule::Control | ClassRule::Named(TensorClass::F32) => "passthrough_ctrl",
             ClassRule::Kept => "passthrough_fp16",
-            ClassRule::Attention => "int6",
-            ClassRule::Mlp => "int5",
-            ClassRule::Other => "int8",
+            ClassRule::Attention | ClassRule::Named(TensorClass::Int6) => "int6",
+            ClassRule::Mlp | ClassRule::Named(TensorClass::Int5) => "int5",
+            ClassRule::Other | ClassRule::Named(TensorClass::Int8) => "int8",
         }
     }
 }
@@ -58,10 +61,17 @@ impl ClassRule {
 /// The rule for every tensor, given names and element counts of the whole state dict.
 ///
 /// The whole is needed because "the last k blocks" are counted from the highest block index present.
-pub fn assign(tensors: &[(&str, usize)], config: &QuantizationConfig) -> Vec<ClassRule> {
+pub fn assign(tensors: &[(&str, usize)], config: &QuantizationConfig) -> Result<Vec<ClassRule>, UnmatchedPattern> {
+    if let Some(unmatched) = UnmatchedPattern::find(&config.classes, tensors.iter().map(|(name, _)| *name)) {
+        return Err(unmatched);
+    }
     let layers = tensors.iter().filter_map(|(name, _)| block_index(name)).max().map_or(0, |top| top + 1);
     let first_kept = layers.saturating_sub(u64::from(config.keep_last_k_fp16));
-    tensors.iter().map(|&(name, elements)| decide(name, elements as u64, first_kept, config)).collect()
+    let rule = |&(name, elements): &(&str, usize)| match ClassPattern::first(&config.classes, name) {
+        Some(named) => ClassRule::Named(named.class),
+        None => decide(name, elements as u64, first_kept, config),
+    };
+    Ok(tensors.iter().map(rule).collect())
 }
 
 fn decide(name: &str, elements: u64, first_kept: u64, config: &QuantizationConfig) -> ClassRule {
@@ -93,7 +103,7 @@ mod tests {
 
     fn rule_of(name: &str, elements: usize, others: &[&str]) -> ClassRule {
         let tensors: Vec<_> = others.iter().map(|&other| (other, 1)).chain([(name, elements)]).collect();
-        *assign(&tensors, &QuantizationConfig::default()).last().unwrap()
+        *assign(&tensors, &QuantizationConfig::default()).unwrap().last().unwrap()
     }
 
     #[test]
@@ -109,6 +119,24 @@ mod tests {
         assert_eq!(rule_of("tok_emb.weight", 65_537, &[]), ClassRule::Kept);
         assert_eq!(rule_of("lm_head.weight", 65_537, &[]), ClassRule::Other);
         assert_eq!(rule_of("bigram.embed.weight", 65_537, &[]), ClassRule::Other);
+    }
+
+    #[test]
+    fn names_come_before_sizes_and_the_first_match_wins() {
+        let classes = ["blocks.0.*=int8", "blocks.*.mlp.*=int6", "smear.gate=f32"].map(|text| text.parse().unwrap());
+        let config = QuantizationConfig { classes: classes.to_vec(), ..Default::default() };
+        let names = [
+            "blocks.0.mlp.fc.weight",
+            "blocks.1.mlp.fc.weight",
+            "blocks.1.attn.c_q.weight",
+            "smear.gate",
+            "skip_weights",
+        ];
+        let sizes = names.map(|name| (name, if name.ends_with("weight") { 70_000 } else { 512 }));
+        let classes: Vec<TensorClass> = assign(&sizes, &config).unwrap().into_iter().map(ClassRule::class).collect();
+        use TensorClass::{F16, F32, Int6, Int8};
+        assert_eq!(classes, [Int8, Int6, Int6, F32, F16]);
+        assert_eq!(assign(&sizes[..3], &config).unwrap_err().pattern, "smear.gate");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod assign;
 mod budget;
 mod class;
+mod class_pattern;
 mod container;
 pub mod foreign;
 pub mod job;
@@ -15,12 +16,15 @@ mod prune;
 mod quantile;
 mod quantise;
 pub mod report;
+mod scale_search;
 
 pub use assign::{ClassRule, assign};
 pub use budget::Budget;
 pub use class::TensorClass;
+pub use class_pattern::{ClassPattern, ParseClassPatternError, UnmatchedPattern};
 pub use container::{Artifact, Codec, EncodeError, Encoded, Part, ReadError, Trouble, encode, limits, parse, read};
 pub use pack::{PackError, Packed, pack};
 pub use packed::{PackedTensor, PackedValues, scale_count};
 pub use prune::prune;
 pub use quantise::{QuantiseError, quantise};
+pub use scale_search::ScaleSearch;

@@ -3,7 +3,8 @@
 use rayon::prelude::*;
 
 use super::{
-    ClassRule, EncodeError, Encoded, PackedTensor, QuantiseError, TensorClass, assign, encode, prune, quantise,
+    ClassRule, EncodeError, Encoded, PackedTensor, QuantiseError, TensorClass, UnmatchedPattern, assign, encode, prune,
+    quantise,
 };
 use crate::cli::Progress;
 use crate::interrupt::Interrupt;
@@ -38,6 +39,9 @@ pub struct ClassCount {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackError {
+    /// A class for tensors that do not exist.
+    #[error("quantization.classes: {0}")]
+    Classes(#[from] UnmatchedPattern),
     /// Weights that a class cannot hold.
     #[error(transparent)]
     Quantise(#[from] QuantiseError),
@@ -57,7 +61,7 @@ pub fn pack(
     interrupt: &Interrupt,
 ) -> Result<Packed, PackError> {
     let sizes: Vec<(&str, usize)> = params.iter().map(|(name, tensor)| (name, tensor.len())).collect();
-    let rules = assign(&sizes, config);
+    let rules = assign(&sizes, config)?;
     let entries: Vec<(String, HostTensor)> = params.into_entries();
     let quantised: Vec<(PackedTensor, usize)> = entries
         .into_par_iter()

@@ -5,14 +5,11 @@
 use half::f16;
 
 use super::quantile::quantile_of_sorted;
+use super::scale_search::{RowScale, ScaleSearch};
 use super::{PackedTensor, PackedValues, TensorClass};
 use crate::manifest::QuantizationConfig;
 use crate::model::HostTensor;
 
-/// Lower bound of a row's scale before it is rounded to f16 (PR #286).
-const MIN_SCALE: f32 = 1e-12;
-/// Smallest normal f16, 2^-14: the lower bound of a row's scale after rounding.
-const MIN_NORMAL_HALF: f16 = f16::MIN_POSITIVE;
 /// Largest integer of the int8 class.
 const INT8_MAX: f32 = 127.0;
 
@@ -67,7 +64,9 @@ pub fn quantise(
     let values = match class {
         TensorClass::F32 => PackedValues::F32(tensor.data().to_vec()),
         TensorClass::F16 => PackedValues::F16(to_halves(name, tensor)?),
-        TensorClass::Int5 | TensorClass::Int6 | TensorClass::Int8 => to_integers(name, tensor, class, config)?,
+        TensorClass::Int5 => to_integers(name, tensor, class, 15, config)?,
+        TensorClass::Int6 => to_integers(name, tensor, class, 31, config)?,
+        TensorClass::Int8 => to_integers(name, tensor, class, 127, config)?,
     };
     Ok(PackedTensor::from_trusted_parts(name, tensor.shape().to_vec(), values))
 }
@@ -81,59 +80,69 @@ fn to_halves(name: &str, tensor: &HostTensor) -> Result<Vec<f16>, QuantiseError>
     tensor.data().iter().enumerate().map(convert).collect()
 }
 
+/// `limit` is the integer the largest magnitude is mapped to.
 fn to_integers(
     name: &str,
     tensor: &HostTensor,
     class: TensorClass,
+    limit: i8,
     config: &QuantizationConfig,
 ) -> Result<PackedValues, QuantiseError> {
     let is_matrix = tensor.matrix_sides().is_some();
     let rows = super::packed::scale_count(tensor.shape());
     let columns = tensor.len().checked_div(rows).unwrap_or(0);
+    let range = class.symbols().unwrap_or(0..=0);
     let mut symbols = Vec::with_capacity(tensor.len());
     let mut scales = Vec::with_capacity(rows);
     for row in 0..rows {
         let values = tensor.data().get(row * columns..(row + 1) * columns).unwrap_or(&[]);
         let scale = match class {
-            TensorClass::Int8 => int8_row(values, is_matrix, config.int8_clip_quantile as f32, &mut symbols),
-            TensorClass::Int5 => low_bit_row(values, is_matrix, 15, &mut symbols),
-            _ => low_bit_row(values, is_matrix, 31, &mut symbols),
+            TensorClass::Int8 => int8_scale(values, is_matrix, config),
+            _ => low_bit_scale(values, is_matrix, limit, config),
         };
-        if !scale.is_finite() {
+        let searched = match config.scale_search {
+            ScaleSearch::Max => Vec::new(),
+            search => search.clips(&sorted_magnitudes(values)),
+        };
+        let searched: Vec<RowScale> =
+            searched.into_iter().map(|clip| RowScale::symmetric(clip, limit, is_matrix)).collect();
+        let scale = RowScale::best(scale, &searched, values, &range);
+        if !scale.stored.is_finite() {
             let magnitude = values.iter().fold(0.0f32, |max, value| max.max(value.abs()));
             return Err(QuantiseError::ScaleTooLarge { name: name.to_string(), row, magnitude, class });
         }
-        scales.push(scale);
+        symbols.extend(values.iter().map(|&value| scale.symbol(value, &range)));
+        scales.push(scale.stored);
     }
     Ok(PackedValues::Integers { class, symbols, scales })
 }
 
-/// int5 (`limit` 15) and int6 (`limit` 31): symmetric, the scale rounded to f16 *before* it divides.
-fn low_bit_row(values: &[f32], is_matrix: bool, limit: i8, symbols: &mut Vec<i8>) -> f16 {
-    let max = values.iter().fold(0.0f32, |max, value| max.max(value.abs()));
-    let scale = f16::from_f32((max / f32::from(limit)).max(MIN_SCALE));
-    // Only the per-row form has this second bound; without it a scale of zero is possible.
-    let scale = if is_matrix { scale.max(MIN_NORMAL_HALF) } else { scale };
-    let divisor = scale.to_f32();
-    let (low, high) = (-f32::from(limit) - 1.0, f32::from(limit));
-    symbols.extend(values.iter().map(|value| (value / divisor).round_ties_even().clamp(low, high) as i8));
-    scale
+fn sorted_magnitudes(values: &[f32]) -> Vec<f32> {
+    let mut magnitudes: Vec<f32> = values.iter().map(|value| value.abs()).collect();
+    magnitudes.sort_unstable_by(f32::total_cmp);
+    magnitudes
+}
+
+/// int5 and int6: symmetric, from the largest magnitude or the clip quantile.
+fn low_bit_scale(values: &[f32], is_matrix: bool, limit: i8, config: &QuantizationConfig) -> RowScale {
+    let clip = if config.low_bit_clip_quantile < 1.0 {
+        quantile_of_sorted(&sorted_magnitudes(values), config.low_bit_clip_quantile as f32)
+    } else {
+        values.iter().fold(0.0f32, |max, value| max.max(value.abs()))
+    };
+    RowScale::symmetric(clip, limit, is_matrix)
 }
 
 /// int8: clipped at a quantile of |w|; the f32 scale divides, its f16 rounding is what the file keeps.
-fn int8_row(values: &[f32], is_matrix: bool, clip_quantile: f32, symbols: &mut Vec<i8>) -> f16 {
-    let mut magnitudes: Vec<f32> = values.iter().map(|value| value.abs()).collect();
-    magnitudes.sort_unstable_by(f32::total_cmp);
-    let clip = quantile_of_sorted(&magnitudes, clip_quantile);
-    let scale = match (is_matrix, clip > 0.0) {
+fn int8_scale(values: &[f32], is_matrix: bool, config: &QuantizationConfig) -> RowScale {
+    let clip = quantile_of_sorted(&sorted_magnitudes(values), config.int8_clip_quantile as f32);
+    let divisor = match (is_matrix, clip > 0.0) {
         // The floor of 1/127 makes steps of 0.00787 for any row that stays below 1.
         (true, _) => (clip / INT8_MAX).max(1.0 / INT8_MAX),
         (false, true) => clip / INT8_MAX,
         (false, false) => 1.0,
     };
-    let quantised = |value: &f32| (value.clamp(-clip, clip) / scale).round_ties_even().clamp(-INT8_MAX, INT8_MAX);
-    symbols.extend(values.iter().map(|value| quantised(value) as i8));
-    f16::from_f32(scale)
+    RowScale { clip, divisor, stored: f16::from_f32(divisor) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::job::Done;
-use super::{Part, TensorClass};
+use super::{ClassRule, Part, TensorClass};
 use crate::units::{Bytes, group_digits};
 
 /// Bytes of a weight before packing.
@@ -24,7 +24,8 @@ fn write_text(out: &mut String, done: &Done, verbose: bool) -> std::fmt::Result 
     if verbose {
         writeln!(out, "{:<32} {:>6}  {:<16} shape", "tensor", "class", "rule")?;
         for ((name, rule, class), tensor) in done.packed.assignments.iter().zip(&record.tensors) {
-            writeln!(out, "{name:<32} {class:>6}  {:<16} {:?}", rule.export_label(), tensor.shape)?;
+            let rule = if let ClassRule::Named(_) = rule { "by name" } else { rule.export_label() };
+            writeln!(out, "{name:<32} {class:>6}  {rule:<16} {:?}", tensor.shape)?;
         }
         writeln!(out)?;
     }

@@ -1,7 +1,7 @@
-//! Shell patterns for file names: `*` is any run of characters, `?` any one.
+//! Shell patterns for names of files and tensors: `*` is any run of characters, `?` any one.
 
 /// Whether `name` matches `pattern`. Linear in the product of their lengths, whatever the pattern.
-pub(super) fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
     let (mut p, mut n) = (0, 0);

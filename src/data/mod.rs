@@ -27,6 +27,7 @@ pub use dataset::{DataFile, DataGap, DataRole, Dataset, DigestCheck, IncompleteD
 pub use documents::{DocumentError, Documents, Separator};
 pub use encode::EncodeError;
 pub use entropy::{byte_unigram_entropy, token_unigram_entropy, unigram_bounds};
+pub(crate) use file_pattern::matches as matches_pattern;
 pub use geometry::{BatchGeometry, GeometryError};
 pub use loader::{Loader, LoaderError, LoaderPosition};
 pub use sentencepiece::{

@@ -3,7 +3,8 @@
 use super::Manifest;
 use crate::digest::{ContentDigest, Digest};
 
-/// The manifest as YAML in declaration order, every default written out.
+/// The manifest as YAML in declaration order, defaults written out (save those of settings younger than the
+/// first manifests: these keep their identity).
 ///
 /// Maps inside are `BTreeMap`s and numbers print shortest-round-trip, so the same manifest gives the
 /// same bytes on every machine.

@@ -1,6 +1,8 @@
 //! Recipe values that parse but cannot be: zero strides, worlds that do not divide 8, batches that do not fit.
 
 use super::Manifest;
+use crate::artifact::{ScaleSearch, UnmatchedPattern, limits};
+use crate::model::layout;
 
 /// The script runs 8 micro-batches per step over all ranks: `grad_accum = 8 / world_size`.
 pub const MICRO_BATCHES_PER_STEP: u64 = 8;
@@ -40,12 +42,21 @@ pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> 
     if !(1..=22).contains(&manifest.quantization.zstd_level) {
         return fail("quantization.zstd_level", format!("{} is outside 1..=22", manifest.quantization.zstd_level));
     }
+    check_classes(manifest).or_else(|message| fail("quantization.classes", message))?;
+    let quantization = &manifest.quantization;
+    if quantization.scale_search != ScaleSearch::Max && quantization.low_bit_clip_quantile != 1.0 {
+        return fail(
+            "quantization.low_bit_clip_quantile",
+            format!("scale_search {} chooses the clip itself; leave this at 1", quantization.scale_search),
+        );
+    }
     for (field, value, range) in [
         ("schedule.max_wallclock_seconds", schedule.max_wallclock_seconds, 0.0..=1e9),
         ("schedule.swa.start_frac", schedule.swa.start_frac, 0.0..=1.0),
         ("schedule.qat.start_frac", schedule.qat.start_frac, 0.0..=1.0),
         ("quantization.prune_fraction", manifest.quantization.prune_fraction, 0.0..=1.0),
         ("quantization.int8_clip_quantile", manifest.quantization.int8_clip_quantile, 0.0..=1.0),
+        ("quantization.low_bit_clip_quantile", manifest.quantization.low_bit_clip_quantile, 0.0..=1.0),
         ("optimizer.embed_lr", manifest.optimizer.embed_lr, 0.0..=1e6),
         ("optimizer.tied_embed_lr", manifest.optimizer.tied_embed_lr, 0.0..=1e6),
         ("optimizer.head_lr", manifest.optimizer.head_lr, 0.0..=1e6),
@@ -67,6 +78,26 @@ pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> 
         }
     }
     Ok(())
+}
+
+/// Most class patterns accepted: one for each matrix of a network of 1,000 layers, and still quick to match.
+const MAX_CLASS_PATTERNS: usize = 8192;
+
+/// Every pattern must name a tensor of this network: found before hours of training rather than after.
+fn check_classes(manifest: &Manifest) -> Result<(), String> {
+    let classes = &manifest.quantization.classes;
+    if classes.is_empty() {
+        return Ok(());
+    }
+    if classes.len() > MAX_CLASS_PATTERNS {
+        return Err(format!("{} patterns; at most {MAX_CLASS_PATTERNS} are supported", classes.len()));
+    }
+    if let Some(long) = classes.iter().find(|rule| rule.pattern.len() as u64 > limits::MAX_NAME_BYTES) {
+        return Err(format!("a pattern of {} bytes is longer than any tensor's name", long.pattern.len()));
+    }
+    let specs = layout(&manifest.model);
+    let unmatched = UnmatchedPattern::find(classes, specs.iter().map(|spec| spec.name.as_str()));
+    unmatched.map_or(Ok(()), |unmatched| Err(unmatched.to_string()))
 }
 
 /// Longest window accepted: 32 times the challenge's, and still small next to memory.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml::{Mapping, Value};
 
-use super::{LoadError, Manifest, load, parse};
+use super::{LoadError, Manifest, QuantizationConfig, load, parse};
+use crate::artifact::ClassPattern;
 
 /// Where an override came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,6 +184,7 @@ fn apply(manifest: Manifest, overrides: &[Override], path: &Path, current: &Path
     }
     // A manifest that was just parsed always has a YAML form.
     let mut tree = serde_yaml::to_value(&manifest).unwrap_or(Value::Null);
+    show_resting(&mut tree);
     for change in overrides {
         set(&mut tree, change, current)?;
     }
@@ -195,6 +197,26 @@ const PATH_FIELDS: [&str; 2] = ["data.path", "data.tokenizer.path"];
 
 /// Fields absent from the YAML form while they have no value.
 const OPTIONAL_FIELDS: [&str; 1] = ["data.tokenizer.path"];
+
+/// Writes out the quantiser's settings that rest at a default and are left out of the YAML form then.
+fn show_resting(tree: &mut Value) {
+    if let Some(quantization) = tree.get_mut("quantization").and_then(Value::as_mapping_mut) {
+        let defaults = QuantizationConfig::default();
+        for (key, value) in [
+            ("classes", Value::Sequence(Vec::new())),
+            ("low_bit_clip_quantile", Value::from(defaults.low_bit_clip_quantile)),
+            ("scale_search", Value::from(defaults.scale_search.to_string())),
+        ] {
+            quantization.entry(Value::from(key)).or_insert(value);
+        }
+    }
+}
+
+/// Class rules from a text: `PATTERN=CLASS,PATTERN=CLASS`, none for an empty one.
+fn class_rules(text: &str) -> Option<Value> {
+    let rules = text.split(',').filter(|rule| !rule.trim().is_empty()).map(str::parse::<ClassPattern>);
+    serde_yaml::to_value(rules.collect::<Result<Vec<_>, _>>().ok()?).ok()
+}
 
 fn set(tree: &mut Value, change: &Override, current: &Path) -> Result<(), OverrideError> {
     let unknown = |suggestion| OverrideError::UnknownField {
@@ -255,6 +277,9 @@ fn scalar_like(existing: &Value, change: &Override, current: &Path) -> Result<Va
             _ => Err(misfit("a finite number")),
         },
         Value::Number(_) => text.parse::<u64>().map(Value::from).map_err(|_| misfit("a whole number")),
+        Value::Sequence(_) if change.field == "quantization.classes" => {
+            class_rules(text).ok_or_else(|| misfit("a list PATTERN=CLASS,... with classes int5, int6, int8, f16, f32"))
+        }
         _ => Err(misfit("settable: it is a list or a section, not a single value; edit the manifest")),
     }
 }
@@ -302,6 +327,21 @@ mod tests {
     }
 
     #[test]
+    fn quantiser_settings_that_rest_can_be_set() {
+        let set = |text: &str| changed(&[assignment(text).unwrap()]).unwrap().quantization;
+        let classes = set("quantization.classes=blocks.*.mlp.*=int6, tok_emb.weight=int8").classes;
+        let expected: Vec<ClassPattern> =
+            ["blocks.*.mlp.*=int6", "tok_emb.weight=int8"].map(|rule| rule.parse().unwrap()).to_vec();
+        assert_eq!(classes, expected);
+        assert_eq!(set("quantization.classes="), QuantizationConfig::default());
+        assert_eq!(set("quantization.scale_search=mse").scale_search, crate::artifact::ScaleSearch::Mse);
+        assert_eq!(set("quantization.low_bit_clip_quantile=0.999").low_bit_clip_quantile, 0.999);
+        let both = ["quantization.low_bit_clip_quantile=0.9", "quantization.scale_search=percentiles"];
+        let error = changed(&both.map(|text| assignment(text).unwrap())).unwrap_err().to_string();
+        assert!(error.contains("scale_search percentiles chooses the clip itself"), "{error}");
+    }
+
+    #[test]
     fn misfits_are_named_with_field_and_source() {
         for (text, expected) in [
             ("schedule.sede=7", "did you mean `schedule.seed`?"),
@@ -311,6 +351,10 @@ mod tests {
             ("schedule.swa.enabled=yes", "`yes` is not 0, 1, true or false"),
             ("model=7", "it is a list or a section"),
             ("model.num_heads=7", "7 does not divide model_dim 512"),
+            ("quantization.scale_serch=mse", "did you mean `quantization.scale_search`?"),
+            ("quantization.scale_search=mean", "unknown variant `mean`, expected one of `max`, `percentiles`, `mse`"),
+            ("quantization.classes=tok_emb.weight", "is not a list PATTERN=CLASS"),
+            ("quantization.classes=tok_em.*=f16", "pattern `tok_em.*` matches no tensor"),
             ("nothing.at.all=1", "has no field `nothing.at.all`"),
         ] {
             let error = assignment(text).and_then(|change| changed(&[change])).unwrap_err().to_string();

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::Codec;
+use crate::artifact::{ClassPattern, Codec, ScaleSearch};
 
 /// Learning rates by parameter group, and the two optimisers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -172,6 +172,9 @@ impl Default for SwaConfig {
 }
 
 /// Late quantisation-aware training with straight-through gradients.
+///
+/// Rounds as PR #286 does, attention to int6 and the MLP to int5, scales from the row's largest magnitude: never by the
+/// `quantization` section, which may be settled after training, when the budget is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QatConfig {
@@ -191,6 +194,10 @@ impl Default for QatConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QuantizationConfig {
+    /// Classes by tensor name; the first pattern that fits decides, tensors that none fits follow PR #286's rules.
+    /// Any tensor can be named, gains and small ones too. A pattern that fits no tensor is an error.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassPattern>,
     /// In the last k blocks `attn.c_k.weight` stays float16.
     pub keep_last_k_fp16: u32,
     /// Fraction of smallest-magnitude weights set to zero before quantising, in [0, 1).
@@ -199,6 +206,13 @@ pub struct QuantizationConfig {
     pub passthrough_max_elements: u64,
     /// Quantile of |w| per row at which int8 tensors are clipped.
     pub int8_clip_quantile: f64,
+    /// Quantile of |w| per row at which int5 and int6 tensors are clipped; 1, the default, is the largest
+    /// magnitude (PR #286).
+    #[serde(skip_serializing_if = "is_one")]
+    pub low_bit_clip_quantile: f64,
+    /// How the scale of each row of an integer tensor is chosen; `max` is the default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub scale_search: ScaleSearch,
     /// Compression of the payload: zstd, or the smaller ans.
     pub codec: Codec,
     /// zstd level of the payload.
@@ -208,15 +222,28 @@ pub struct QuantizationConfig {
 impl Default for QuantizationConfig {
     fn default() -> Self {
         QuantizationConfig {
+            classes: Vec::new(),
             keep_last_k_fp16: 1,
             prune_fraction: 0.0,
             passthrough_max_elements: 65_536,
             // The script's percentile is 99.99984.
             int8_clip_quantile: 0.999_998_4,
+            low_bit_clip_quantile: 1.0,
+            scale_search: ScaleSearch::Max,
             codec: Codec::Zstd,
             zstd_level: 22,
         }
     }
+}
+
+// Settings that came after the first manifests are left out at their defaults, so that identities stay what they were.
+
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
+}
+
+fn is_default(search: &ScaleSearch) -> bool {
+    *search == ScaleSearch::default()
 }
 
 /// How validation is scored.

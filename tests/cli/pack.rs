@@ -159,6 +159,51 @@ fn flags_win_over_environment_and_both_are_recorded() {
 }
 
 #[test]
+fn classes_and_scales_are_recorded_and_pack_to_the_same_bytes() {
+    let workshop = Workshop::new();
+    let plain = {
+        workshop.pack(&["-o", "plain.golf", "--quiet"]).assert().success();
+        std::fs::read(workshop.path("plain.golf")).unwrap()
+    };
+    let flags = ["--class", "blocks.*.mlp.*=int6", "--class", "smear.gate=f32", "--scale-search", "mse", "-v"];
+    let text = stdout(&mut workshop.pack(&[&flags[..], &["-o", "a.golf"]].concat()), 0);
+    assert!(text.contains("blocks.0.mlp.fc.weight             int6  by name"), "{text}");
+    let artifact = artifact::read(&workshop.path("a.golf")).unwrap();
+    for tensor in &artifact.tensors {
+        let named = if tensor.name.contains(".mlp.") {
+            Some(TensorClass::Int6)
+        } else {
+            (tensor.name == "smear.gate").then_some(TensorClass::F32)
+        };
+        assert!(named.is_none_or(|class| class == tensor.class), "{tensor:?}");
+    }
+    let bytes = std::fs::read(workshop.path("a.golf")).unwrap();
+    assert_ne!(bytes, plain);
+
+    let mut again = golf("pack");
+    again.current_dir(workshop.0.path()).args(["a.golf.manifest.yaml", "--checkpoint", "weights.safetensors"]);
+    again.args(["-o", "b.golf"]).assert().success();
+    assert_eq!(std::fs::read(workshop.path("b.golf")).unwrap(), bytes);
+    // What was recorded can be taken back.
+    let back = ["--set", "quantization.classes=", "--scale-search", "max", "-o", "c.golf"];
+    let mut back_to_plain = golf("pack");
+    back_to_plain.current_dir(workshop.0.path()).args(["a.golf.manifest.yaml", "--checkpoint", "weights.safetensors"]);
+    back_to_plain.args(back).assert().success();
+    assert_eq!(std::fs::read(workshop.path("c.golf")).unwrap(), plain);
+}
+
+#[test]
+fn a_pattern_without_tensor_is_an_error_with_near_names() {
+    let workshop = Workshop::new();
+    let before = workshop.files();
+    let error = stderr(&mut workshop.pack(&["--class", "blocks.*.mpl.*=int6", "-o", "a.golf"]), 2);
+    insta::assert_snapshot!(error, @"error: recipe.yaml: quantization.classes: pattern `blocks.*.mpl.*` matches no tensor of this model; near it are `blocks.*.mlp_scale`, `blocks.*.mlp.fc.weight`, `blocks.*.mlp.proj.weight`");
+    let error = stderr(&mut workshop.pack(&["--class", "tok_emb.weight=int4", "-o", "a.golf"]), 2);
+    assert!(error.contains("is not PATTERN=CLASS with class int5, int6, int8, f16 or f32"), "{error}");
+    assert_eq!(workshop.files(), before);
+}
+
+#[test]
 fn over_budget_is_written_and_exits_1() {
     let workshop = Workshop::new();
     workshop.recipe("code: [{ path: train_gpt.py, bytes: 16000000 }]\n");

@@ -53,7 +53,7 @@ fn the_written_ptz_is_the_shipped_one_that_pytorch_has_loaded() {
     let file = foreign::read(&folder.join("export_model.ptz")).unwrap();
     let sizes: Vec<_> = file.packed.iter().map(|tensor| (tensor.name(), tensor.elements())).collect();
     let config = QuantizationConfig { passthrough_max_elements: 511, ..Default::default() };
-    let bytes = foreign::torch_ptz(&file.packed, &assign(&sizes, &config), 22).unwrap();
+    let bytes = foreign::torch_ptz(&file.packed, &assign(&sizes, &config).unwrap(), 22).unwrap();
     let path = folder.join("torch_written.ptz");
     if std::env::var_os("GOLF_WRITE_FIXTURES").is_some() {
         std::fs::write(&path, &bytes).unwrap();

@@ -46,7 +46,7 @@ fn strings(value: &Value) -> BTreeMap<String, String> {
 }
 
 fn labels(tensors: &[(&str, usize)], config: &QuantizationConfig) -> BTreeMap<String, String> {
-    let rules = assign(tensors, config);
+    let rules = assign(tensors, config).unwrap();
     tensors.iter().zip(rules).map(|((name, _), rule)| (name.to_string(), rule.export_label().to_string())).collect()
 }
 
@@ -55,7 +55,7 @@ fn sizes(params: &Params) -> Vec<(&str, usize)> {
 }
 
 fn quantise_all(params: &Params, config: &QuantizationConfig) -> Vec<PackedTensor> {
-    let rules = assign(&sizes(params), config);
+    let rules = assign(&sizes(params), config).unwrap();
     let tensors = params.iter().zip(rules);
     tensors.map(|((name, tensor), rule)| quantise(name, tensor, rule.class(), config).unwrap()).collect()
 }
@@ -181,5 +181,46 @@ fn an_artifact_carries_the_same_values() {
         let level = export.config.zstd_level;
         let again = single.install(|| encode(&artifact.packed, Codec::Zstd, level, &progress, &interrupt)).unwrap();
         assert_eq!(again.bytes, packed.encoded.bytes);
+    }
+}
+
+/// The fixture's folder has no counterpart among the larger sets.
+#[test]
+fn scales_are_those_of_trying_every_candidate() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/reference");
+    let weights = read_safetensors(&folder.join("export_weights.safetensors")).unwrap();
+    let facts: Value = serde_json::from_slice(&std::fs::read(folder.join("scale_search.json")).unwrap()).unwrap();
+    let cases = facts["cases"].as_array().unwrap();
+    assert!(cases.len() > 50);
+    let mut unsearched = BTreeMap::new();
+    for case in cases {
+        let field = |name: &str| case[name].as_str().unwrap();
+        let class: TensorClass = serde_json::from_value(case["class"].clone()).unwrap();
+        let config = QuantizationConfig {
+            scale_search: serde_json::from_value(case["scale_search"].clone()).unwrap(),
+            low_bit_clip_quantile: case["low_bit_clip_quantile"].as_f64().unwrap(),
+            ..Default::default()
+        };
+        let tensor = weights.get(field("tensor")).unwrap();
+        let packed = quantise(field("tensor"), tensor, class, &config).unwrap();
+        let PackedValues::Integers { symbols, scales, .. } = packed.values() else { panic!("{case}") };
+        let digest = |bytes: Vec<u8>| ContentDigest::of(&bytes).sha256.to_string();
+        let scales = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+        let symbols = symbols.iter().map(|&symbol| symbol as u8).collect();
+        assert_eq!(digest(scales), field("scales_sha256"), "{case}");
+        assert_eq!(digest(symbols), field("symbols_sha256"), "{case}");
+
+        let decoded = packed.dequantise();
+        let pairs = tensor.data().iter().zip(decoded.data());
+        let error: f64 = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+        let expected = case["squared_error"].as_f64().unwrap();
+        assert!((error - expected).abs() <= 1e-9 * expected, "{case}: {error}");
+        // Searching never does worse than the plain rule.
+        let key = (field("tensor").to_string(), class);
+        match field("scale_search") {
+            "max" if config.low_bit_clip_quantile == 1.0 => drop(unsearched.insert(key, expected)),
+            "max" => {}
+            _ => assert!(error <= unsearched[&key] * (1.0 + 1e-12), "{case}"),
+        }
     }
 }

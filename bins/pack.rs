@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
-use golf_harness::artifact::job::{Done, Job};
+use golf_harness::artifact::job::Job;
 use golf_harness::artifact::{ClassPattern, report};
-use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, Progress};
+use golf_harness::cli::{CommonArgs, ExitCode, FitArgs, Interrupted, Progress};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::{Effective, Override, assignment, from_environment};
 
@@ -20,7 +20,8 @@ use golf_harness::manifest::{Effective, Override, assignment, from_environment};
     after_help = "Examples:\n  \
     pack runs/smoke/manifest.yaml                       the run that `train` left there\n  \
     pack manifests/pr-286.yaml --checkpoint w.safetensors --out runs/mine\n  \
-    pack runs/a/manifest.yaml --prune 0.03 -o small.golf\n\n\
+    pack runs/a/manifest.yaml --prune 0.03 -o small.golf\n  \
+    pack runs/a/manifest.yaml --fit 16000000 --svg curve.svg\n\n\
     KEEP_LAST_K_FP16 and PRUNE_FRAC are honoured; flags win over them, and they over the manifest."
 )]
 struct Args {
@@ -71,6 +72,13 @@ struct Args {
     threads: Option<usize>,
 
     #[command(flatten)]
+    fit: FitArgs,
+
+    /// Draw the trade-off of --fit between bytes and loss
+    #[arg(long, value_name = "FILE", requires = "fit")]
+    svg: Option<PathBuf>,
+
+    #[command(flatten)]
     common: CommonArgs,
 }
 
@@ -80,22 +88,67 @@ fn main() -> std::process::ExitCode {
         args.common.apply_color();
         golf_harness::cli::use_threads(args.threads)?;
         let interrupt = Interrupt::on_signal().context("cannot listen for Ctrl-C")?;
+        if let Some(budget) = args.fit.fit {
+            return fit(&args, budget, &interrupt);
+        }
         let progress = Progress::new(args.common.shows_progress(), "packing", 0);
-        let done = job(&args)?.run(&progress, &interrupt);
+        let (job, _) = job(&args)?;
+        let done = job.run(&progress, &interrupt);
         progress.finish();
         let done = match done {
             Err(_) if interrupt.is_raised() => return Err(Interrupted.into()),
             done => done?,
         };
-        print(&args.common, &done)?;
+        let verbose = args.common.verbose > 0;
+        show(&args.common, || report::json(&done), || report::summary(&done), || report::text(&done, verbose))?;
         Ok(if done.budget.is_kept() { ExitCode::Ok } else { ExitCode::CheckFailed })
     })
 }
 
-/// Flags to a job, with environment and flags applied to the recipe.
-fn job(args: &Args) -> anyhow::Result<Job> {
+/// Searches settings instead of taking the manifest's.
+#[cfg(feature = "engine")]
+fn fit(args: &Args, budget: u64, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+    use golf_harness::artifact::fit;
+
+    if let Some(path) = &args.svg {
+        golf_harness::durable::check_writable(path)?;
+    }
+    let changes = overrides(args)?;
+    let pins = |field: &str| changes.iter().any(|change| change.field == field);
+    let (job, folder) = job(args)?;
+    let (classes, scales) = (pins("quantization.classes"), pins("quantization.scale_search"));
+    let job = args.fit.job(budget, job, folder, classes, scales);
+    let progress = Progress::new(args.common.shows_progress(), "fitting", 0);
+    let fitted = job.run(&progress, interrupt);
+    progress.finish();
+    let fitted = match fitted {
+        Err(_) if interrupt.is_raised() => return Err(Interrupted.into()),
+        fitted => fitted?,
+    };
+    if let Some(path) = &args.svg {
+        golf_harness::durable::write(path, fit::svg(&fitted.curve).as_bytes())?;
+    }
+    show(
+        &args.common,
+        || fit::json(&fitted),
+        || fit::summary(&fitted),
+        || fit::text(&fitted, args.common.verbose > 0),
+    )?;
+    Ok(if fitted.done.budget.is_kept() { ExitCode::Ok } else { ExitCode::CheckFailed })
+}
+
+#[cfg(not(feature = "engine"))]
+fn fit(_: &Args, _: u64, _: &Interrupt) -> anyhow::Result<ExitCode> {
+    anyhow::bail!(
+        "--fit measures losses, and this `pack` was built without the numeric engines; build it with \
+         `cargo build --release --bin pack`, without --no-default-features"
+    )
+}
+
+/// Flags to a job, with environment and flags applied to the recipe, and the folder the recipe's paths start from.
+fn job(args: &Args) -> anyhow::Result<(Job, PathBuf)> {
     let current = std::env::current_dir().context("cannot tell the current folder")?;
-    let Effective { manifest, .. } = Effective::load(&args.manifest, overrides(args)?, &current)?;
+    let Effective { manifest, folder: base, .. } = Effective::load(&args.manifest, overrides(args)?, &current)?;
     let (artifact, manifest_out) = match (&args.output, &args.out) {
         (Some(file), _) => (file.clone(), beside(file)),
         (None, out) => {
@@ -105,7 +158,8 @@ fn job(args: &Args) -> anyhow::Result<Job> {
         }
     };
     let manifest_path = args.manifest.clone();
-    Ok(Job { manifest, manifest_path, checkpoint: args.checkpoint.clone(), artifact, manifest_out })
+    let checkpoint = args.checkpoint.clone();
+    Ok((Job { manifest, manifest_path, checkpoint, artifact, manifest_out }, base))
 }
 
 /// `pack` changes how weights are stored and nothing else: other recipe variables and fields do not apply here.
@@ -135,15 +189,21 @@ fn beside(artifact: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn print(common: &CommonArgs, done: &Done) -> anyhow::Result<()> {
+/// Prints a report in the form the flags ask for.
+fn show(
+    common: &CommonArgs,
+    json: impl FnOnce() -> serde_json::Value,
+    summary: impl FnOnce() -> String,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
     use std::io::Write;
     let mut stdout = anstream::stdout().lock();
     if common.json {
-        writeln!(stdout, "{}", serde_json::to_string_pretty(&report::json(done))?)?;
+        writeln!(stdout, "{}", serde_json::to_string_pretty(&json())?)?;
     } else if common.quiet {
-        writeln!(stdout, "{}", report::summary(done))?;
+        writeln!(stdout, "{}", summary())?;
     } else {
-        write!(stdout, "{}", report::text(done, common.verbose > 0))?;
+        write!(stdout, "{}", text())?;
     }
     Ok(())
 }

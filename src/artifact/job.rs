@@ -8,7 +8,7 @@ use crate::digest::ContentDigest;
 use crate::durable::{self, WriteError};
 use crate::interrupt::Interrupt;
 use crate::manifest::{self, ArtifactRecord, FileRef, Manifest};
-use crate::model::{self, LayoutMismatch, WeightsError};
+use crate::model::{self, LayoutMismatch, Params, WeightsError};
 use crate::run_folder::RunFolder;
 
 /// What to pack, and where to.
@@ -24,6 +24,13 @@ pub struct Job {
     pub artifact: PathBuf,
     /// The updated manifest to write.
     pub manifest_out: PathBuf,
+}
+
+/// The files a job read, as they were at its start.
+pub(super) struct Inputs {
+    checkpoint: PathBuf,
+    checkpoint_digest: ContentDigest,
+    manifest_digest: ContentDigest,
 }
 
 /// What a finished job did.
@@ -112,6 +119,13 @@ impl Job {
 
     /// Reads, packs, checks that no input changed meanwhile, and writes artifact and manifest, each atomically.
     pub fn run(self, progress: &Progress, interrupt: &Interrupt) -> Result<Done, JobError> {
+        let (params, inputs) = self.open()?;
+        let packed = pack(params, &self.manifest.quantization, progress, interrupt)?;
+        self.finish(packed, inputs, interrupt)
+    }
+
+    /// Checks that the outputs can be written, and reads the weights.
+    pub(super) fn open(&self) -> Result<(Params, Inputs), JobError> {
         durable::check_writable(&self.artifact)?;
         durable::check_writable(&self.manifest_out)?;
         let folder = folder_of(&self.manifest_path);
@@ -132,8 +146,13 @@ impl Job {
         let params = model::read_safetensors(&checkpoint)?
             .arrange(&self.manifest.model)
             .map_err(|source| JobError::Layout { path: checkpoint.clone(), source })?;
-        let packed = pack(params, &self.manifest.quantization, progress, interrupt)?;
-        for (path, expected) in [(&checkpoint, before), (&self.manifest_path, manifest_before)] {
+        Ok((params, Inputs { checkpoint, checkpoint_digest: before, manifest_digest: manifest_before }))
+    }
+
+    /// Writes what was packed, if the inputs are still what they were.
+    pub(super) fn finish(self, packed: Packed, inputs: Inputs, interrupt: &Interrupt) -> Result<Done, JobError> {
+        let Inputs { checkpoint, checkpoint_digest, manifest_digest } = inputs;
+        for (path, expected) in [(&checkpoint, checkpoint_digest), (&self.manifest_path, manifest_digest)] {
             if digest(path)? != expected {
                 return Err(JobError::Changed { path: path.clone() });
             }
@@ -141,7 +160,7 @@ impl Job {
         if interrupt.is_raised() {
             return Err(crate::cli::Interrupted.into());
         }
-        self.write(packed, FileRef::new(checkpoint, before))
+        self.write(packed, FileRef::new(checkpoint, checkpoint_digest))
     }
 
     fn write(self, mut packed: Packed, checkpoint: FileRef) -> Result<Done, JobError> {

@@ -8,6 +8,8 @@ mod budget;
 mod class;
 mod class_pattern;
 mod container;
+#[cfg(feature = "engine")]
+pub mod fit;
 pub mod foreign;
 pub mod job;
 mod pack;

@@ -2,12 +2,14 @@
 
 mod common;
 mod exit;
+mod fit;
 mod progress;
 mod recipe;
 mod threads;
 
 pub use common::{ColorChoice, CommonArgs};
 pub use exit::{ExitCode, Interrupted, run};
+pub use fit::FitArgs;
 pub use progress::Progress;
 pub use recipe::RecipeArgs;
 pub use threads::use_threads;

@@ -365,6 +365,13 @@ fn an_interrupted_pack_leaves_the_old_files() {
 }
 
 #[test]
+#[cfg(not(feature = "engine"))]
+fn a_fit_needs_an_engine() {
+    let error = stderr(&mut Workshop::new().pack(&["--fit", "1000000"]), 2);
+    assert!(error.contains("was built without the numeric engines; build it with"), "{error}");
+}
+
+#[test]
 fn every_class_is_in_use_here() {
     let workshop = Workshop::new();
     workshop.pack(&["-o", "a.golf", "--quiet"]).assert().success();

@@ -1,0 +1,22 @@
+//! `pack --fit`: the classes that fit a budget with the least damage, found by measuring.
+//!
+//! Damage is the increase of the loss on a sample of *training* tokens ([`calibration`]). From the highest precision
+//! (every matrix in f16) each [`Group`] of tensors is lowered to each class alone; what that costs in loss and saves in
+//! compressed bytes gives a path of single steps in the order of damage per byte ([`search`]). Every setting on the path
+//! is packed for its real size, and the least predicted damage that really fits is chosen. Losses at points of the path
+//! are measured again with all tensors lowered together ([`Curve`]): the damages of single steps do not quite add up.
+
+pub mod calibration;
+mod curve;
+mod groups;
+mod job;
+mod meter;
+mod picture;
+pub mod search;
+mod shelf;
+
+pub use calibration::{Calibration, CalibrationError};
+pub use curve::{Curve, CurvePoint, json, summary, text};
+pub use groups::{Group, Grouping};
+pub use job::{FitError, FitJob, Fitted};
+pub use picture::svg;

@@ -4,6 +4,7 @@
 //! engine is the readable definition and the judge; faster engines answer to it.
 
 mod check;
+mod cuda;
 mod device;
 mod dfdx;
 mod isa;
@@ -11,6 +12,7 @@ mod kernels;
 mod lanes;
 mod recount;
 
+pub use self::cuda::{Device, DeviceChoice, DeviceError, NoDevice, UnknownDevice};
 pub use self::device::{DeviceInfo, devices};
 pub use self::dfdx::{Activations, DfdxEngine};
 pub(crate) use self::isa::held_to_avx2;
@@ -107,6 +109,9 @@ pub enum EngineError {
         /// What they may differ by, relative to max(1, value).
         tolerance: f64,
     },
+    /// The device the engine runs on failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
     /// The numeric backend failed.
     #[error("{engine} engine: {message}")]
     Backend {
@@ -149,6 +154,11 @@ pub enum FakeQuant {
 pub trait Engine: Send + Sync {
     /// Which engine this is.
     fn kind(&self) -> EngineKind;
+
+    /// Name of what makes the numbers: equal labels give equal bits on equal machines.
+    fn label(&self) -> String {
+        self.kind().to_string()
+    }
 
     /// Prepares weights for scoring.
     fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError>;

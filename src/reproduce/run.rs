@@ -122,7 +122,7 @@ impl Stages<'_, '_> {
         let recipe = &self.request.effective.manifest;
         let mut inputs = vec![digest_settings(
             "recipe",
-            &(&recipe.model, &recipe.optimizer, &recipe.schedule, self.request.engine.kind().to_string()),
+            &(&recipe.model, &recipe.optimizer, &recipe.schedule, self.request.engine.label()),
         )];
         inputs.extend(self.data.files().filter_map(data_input));
         let folder = &self.request.folder;
@@ -200,7 +200,7 @@ impl Stages<'_, '_> {
         let mut inputs = digest_files([folder.checkpoint().as_path(), folder.artifact().as_path()])?;
         inputs.extend(self.data.val.iter().chain(&self.data.tokenizer).filter_map(data_input));
         let eval = &manifest.eval;
-        inputs.push(digest_settings("eval", &(eval.seq_len, eval.stride, self.request.engine.kind().to_string())));
+        inputs.push(digest_settings("eval", &(eval.seq_len, eval.stride, self.request.engine.label())));
         let scoring = |manifest| Scoring {
             manifest,
             data: self.data,

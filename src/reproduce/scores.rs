@@ -113,7 +113,7 @@ impl Scoring<'_> {
                 let (Some(val_loss), Some(val_bpb)) = (score.val_loss(), score.val_bpb()) else {
                     return Err(ScoreStageError::TooShort { tokens: tokens.len(), seq_len: eval.seq_len });
                 };
-                let engine = self.engine.kind().to_string();
+                let engine = self.engine.label();
                 let (tokens, bytes, windows) = (score.tokens, score.bytes, score.windows);
                 let record = ScoreRecord { val_loss, val_bpb, tokens, bytes, windows, engine };
                 records.insert(format!("{subject}/{}", plan.windowing()), record);

@@ -5,7 +5,6 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::digest::{ContentDigest, Digest};
-use crate::engine::EngineKind;
 use crate::manifest::Manifest;
 
 /// Model, optimiser, schedule, training tokens and engine, without what only changes the log.
@@ -30,7 +29,7 @@ impl Recipe {
     /// The recipe of a manifest on these training shards, in reading order.
     pub fn new<'a>(
         manifest: &Manifest,
-        engine: EngineKind,
+        engine: impl std::fmt::Display,
         shards: impl IntoIterator<Item = (&'a Path, &'a ContentDigest)>,
     ) -> Self {
         // Plain structs of numbers, strings and enums always have a JSON form.
@@ -97,6 +96,7 @@ fn difference(path: &str, ours: &Value, theirs: &Value) -> Option<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineKind;
 
     fn manifest() -> Manifest {
         crate::manifest::parse("schema: golf-harness/manifest/v1\nname: t\n", Path::new("t.yaml")).unwrap()

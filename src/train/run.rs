@@ -139,7 +139,7 @@ fn begin<'a>(
     let manifest = &request.effective.manifest;
     let schedule = &manifest.schedule;
     let shards = data.train.iter().filter_map(|file| Some((file.path.as_path(), file.digest.as_ref()?)));
-    let recipe = Recipe::new(manifest, request.engine.kind(), shards);
+    let recipe = Recipe::new(manifest, request.engine.label(), shards);
     let recorded = match &request.replay {
         Some(path) => {
             let trace = Trace::read(path)?;

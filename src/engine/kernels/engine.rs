@@ -6,6 +6,7 @@ use super::cpu::CpuKernels;
 use super::fold::{fold, unfold};
 use super::forward::{Forward, Rows};
 use super::network::Network;
+use super::stored;
 use super::traits::{Kernels, Linear};
 use crate::data::TokenBatch;
 use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Precision, Scorer, Window, check};
@@ -38,9 +39,7 @@ impl Engine for KernelsEngine {
     fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {
         check::model(config, weights)?;
         let kernels = CpuKernels { precision: self.precision };
-        let mut weights = weights.clone();
-        kernels.stored(&mut weights);
-        let network = Network::upload(&kernels, config, &fold(&weights))?;
+        let network = Network::upload(&kernels, config, &fold(&stored(self.precision, weights)))?;
         Ok(Box::new(KernelsScorer { kernels, config: config.clone(), network }))
     }
 

@@ -32,7 +32,7 @@ fn rows<'a>(matrix: &'a mut HostTensor, scale: &'a [f32]) -> impl Iterator<Item 
 }
 
 /// Weights as the kernels see them.
-pub(super) fn fold(weights: &Params) -> Params {
+pub(in crate::engine) fn fold(weights: &Params) -> Params {
     let mut folded = weights.clone();
     for (scale, matrix) in pairs(weights) {
         if let (Some(scale), Some(matrix)) = (weights.get(&scale), folded.get_mut(&matrix)) {
@@ -43,7 +43,7 @@ pub(super) fn fold(weights: &Params) -> Params {
 }
 
 /// Gradients of the weights from those of the folded weights, in place.
-pub(super) fn unfold(weights: &Params, gradients: &mut Params) {
+pub(in crate::engine) fn unfold(weights: &Params, gradients: &mut Params) {
     for (scale, matrix) in pairs(weights) {
         let (Some(scale_values), Some(values)) = (weights.get(&scale), weights.get(&matrix)) else { continue };
         let Some(gradient) = gradients.get_mut(&matrix) else { continue };

@@ -6,13 +6,13 @@ use crate::model::{ModelConfig, bigram_rows};
 
 /// Some whole rows of a batch.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
+pub(in crate::engine) struct Rows<'a> {
     pub inputs: &'a [u16],
     pub seq_len: usize,
 }
 
 /// What a block keeps for its backward pass.
-pub(super) struct BlockRecord<B> {
+pub(in crate::engine) struct BlockRecord<B> {
     /// Input, after the skip.
     pub x: B,
     /// Queries, keys and values as their linears made them.
@@ -28,7 +28,7 @@ pub(super) struct BlockRecord<B> {
 }
 
 /// What the forward pass keeps.
-pub(super) struct Record<B> {
+pub(in crate::engine) struct Record<B> {
     pub ids: Vec<usize>,
     pub bigram_rows: Vec<usize>,
     /// Table rows read.
@@ -44,7 +44,7 @@ pub(super) struct Record<B> {
 }
 
 /// Runs the network on a device.
-pub(super) struct Forward<'a, K: Kernels> {
+pub(in crate::engine) struct Forward<'a, K: Kernels> {
     pub k: &'a K,
     pub config: &'a ModelConfig,
     pub network: &'a Network<K::Buffer>,
@@ -73,7 +73,7 @@ impl<K: Kernels> Forward<'_, K> {
         Record { ids, bigram_rows, bigram, embedded, x0, blocks, skips, last: x }
     }
 
-    /// Normalised activations of the positions from `first` on, ready for the head. One row only.
+    /// Normalised activations of the positions from `first` on of every row, ready for the head.
     ///
     /// The last block's queries, its MLP and all that follows are computed for those positions alone; its keys
     /// and values for all.
@@ -133,7 +133,8 @@ impl<K: Kernels> Forward<'_, K> {
     ) -> K::Buffer {
         let (k, c) = (self.k, self.config);
         let (dim, kv, hidden_width, tokens) = (c.model_dim, c.kv_dim(), c.mlp_hidden(), rows.inputs.len());
-        let queries = tokens - first;
+        let (row, kept) = (rows.seq_len, rows.seq_len - first);
+        let queries = tokens / row * kept;
         let linear = |tokens, inputs, outputs, x: &K::Buffer, w: &K::Buffer| {
             let mut y = k.unset(tokens * outputs);
             k.linear(Linear { tokens, inputs, outputs }, x, w, Store::Replace, &mut y);
@@ -144,7 +145,7 @@ impl<K: Kernels> Forward<'_, K> {
         let normed = k.rms_norm(&x, dim);
         let key = linear(tokens, dim, kv, &normed, &w.c_k);
         let value = linear(tokens, dim, kv, &normed, &w.c_v);
-        let normed = if first > 0 { k.tail(&normed, queries * dim) } else { normed };
+        let normed = if first > 0 { k.tails(&normed, row * dim, kept * dim) } else { normed };
         let query = linear(queries, dim, dim, &normed, &w.c_q);
         drop(normed);
         let heads = self.heads(rows, first);
@@ -153,7 +154,7 @@ impl<K: Kernels> Forward<'_, K> {
         drop(prepared);
 
         if first > 0 {
-            x = k.tail(&x, queries * dim);
+            x = k.tails(&x, row * dim, kept * dim);
         }
         let output = Linear { tokens: queries, inputs: dim, outputs: dim };
         k.linear(output, &mixed, &w.attn_proj, Store::Add, &mut x);
@@ -200,7 +201,7 @@ impl<K: Kernels> Forward<'_, K> {
 }
 
 /// Which skip enters a block: the row of `skip_weights` and the encoder block whose output is added.
-pub(super) fn skip_of(config: &ModelConfig, block: usize) -> Option<(ChannelRow, usize)> {
+pub(in crate::engine) fn skip_of(config: &ModelConfig, block: usize) -> Option<(ChannelRow, usize)> {
     let j = block.checked_sub(config.encoder_layers())?;
     let row = ChannelRow { row: j, width: config.model_dim };
     Some((row, config.encoder_layers().checked_sub(j + 1)?))

@@ -1,7 +1,7 @@
 //! The fast engine: forward and backward written out, once, over a small set of kernels.
 //!
 //! [`forward`] and [`backward`] are the network; `Kernels` is what a device has to be able to do; [`cpu`]
-//! is the backend that runs everywhere. What is skipped, and why no number changes, is in `docs/engine.md`.
+//! is the backend that runs everywhere, `engine::cuda` the one for GPUs. What is skipped, and why no number changes, is in `docs/engine.md`.
 //!
 //! Work is cut into tasks of whole rows. A task runs on one thread from its first operation to its last, so
 //! that nothing inside it can depend on how many threads there are.
@@ -14,4 +14,20 @@ mod forward;
 mod network;
 mod traits;
 
+use crate::engine::Precision;
+use crate::model::Params;
+
 pub use engine::KernelsEngine;
+pub(in crate::engine) use fold::{fold, unfold};
+pub(in crate::engine) use forward::{Forward, Rows};
+pub(in crate::engine) use network::Network;
+#[cfg(test)]
+pub(in crate::engine) use cpu::CpuKernels;
+pub(in crate::engine) use traits::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
+
+/// Weights as that precision stores them.
+pub(in crate::engine) fn stored(precision: Precision, weights: &Params) -> Params {
+    let mut weights = weights.clone();
+    cpu::CpuKernels { precision }.stored(&mut weights);
+    weights
+}

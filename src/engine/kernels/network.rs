@@ -4,7 +4,7 @@ use super::traits::Kernels;
 use crate::model::{HostTensor, LayoutMismatch, ModelConfig, Params, layout};
 
 /// The bigram table and its projection, absent when the table is as wide as the model.
-pub(super) struct Bigram<B> {
+pub(in crate::engine) struct Bigram<B> {
     /// Unused: folded into the projection or the table.
     scale: B,
     pub table: B,
@@ -12,7 +12,7 @@ pub(super) struct Bigram<B> {
 }
 
 /// One block's parameters. The two channel scales are folded into the projections.
-pub(super) struct Block<B> {
+pub(in crate::engine) struct Block<B> {
     attn_scale: B,
     mlp_scale: B,
     pub resid_mix: B,
@@ -26,7 +26,7 @@ pub(super) struct Block<B> {
 }
 
 /// All parameters in state-dict order.
-pub(super) struct Network<B> {
+pub(in crate::engine) struct Network<B> {
     pub skip_weights: B,
     pub tok_emb: B,
     pub bigram: Option<Bigram<B>>,

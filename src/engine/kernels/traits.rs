@@ -2,14 +2,14 @@
 
 /// Whether a result replaces what was there or is added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Store {
+pub(in crate::engine) enum Store {
     Replace,
     Add,
 }
 
 /// Sides of a linear layer applied to some tokens.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Linear {
+pub(in crate::engine) struct Linear {
     pub tokens: usize,
     pub inputs: usize,
     pub outputs: usize,
@@ -17,7 +17,7 @@ pub(super) struct Linear {
 
 /// One row of a small matrix of channel weights.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ChannelRow {
+pub(in crate::engine) struct ChannelRow {
     pub row: usize,
     pub width: usize,
 }
@@ -31,7 +31,7 @@ impl ChannelRow {
 
 /// Heads laid side by side in a row of activations.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Heads {
+pub(in crate::engine) struct Heads {
     /// Tokens in a row of the batch; positions count from 0 in each.
     pub seq_len: usize,
     /// Query heads.
@@ -55,7 +55,7 @@ impl Heads {
 ///
 /// Activations are row-major `[tokens, width]`, rows of a batch one after another; weights are `[out, in]`.
 /// `grad_*` arguments are added to unless said otherwise.
-pub(super) trait Kernels: Send + Sync {
+pub(in crate::engine) trait Kernels: Send + Sync {
     /// Values on the device.
     type Buffer: Send + Sync;
     /// What attention leaves for its backward pass.
@@ -69,8 +69,8 @@ pub(super) trait Kernels: Send + Sync {
     /// Cosines and sines of every position.
     fn rope_tables(&self, tables: &crate::model::RopeTables) -> Self::Tables;
 
-    /// The last `len` values of a buffer, as one of their own.
-    fn tail(&self, x: &Self::Buffer, len: usize) -> Self::Buffer;
+    /// The last `keep` values of every `row` values.
+    fn tails(&self, x: &Self::Buffer, row: usize, keep: usize) -> Self::Buffer;
     /// A copy.
     fn copy(&self, x: &Self::Buffer) -> Self::Buffer;
     /// `sum += x`.
@@ -187,7 +187,7 @@ pub(super) trait Kernels: Send + Sync {
 }
 
 /// How heads are prepared.
-pub(super) struct Prepare<'a, K: Kernels + ?Sized> {
+pub(in crate::engine) struct Prepare<'a, K: Kernels + ?Sized> {
     /// Heads side by side in a row of activations.
     pub heads: usize,
     /// Width of a head.

@@ -40,7 +40,7 @@ impl Free {
 
 /// Single-precision values; their memory goes back to the thread that drops them.
 #[derive(Debug, Default)]
-pub(in crate::engine::kernels) struct Buffer(Vec<f32>);
+pub(in crate::engine) struct Buffer(Vec<f32>);
 
 impl Buffer {
     /// `len` values of no particular size, to be overwritten.

@@ -21,7 +21,7 @@ use crate::model::{Params, RopeTables};
 
 /// The processor, one thread of it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct CpuKernels {
+pub(in crate::engine) struct CpuKernels {
     /// What values are rounded to after every operation of the forward pass.
     pub precision: Precision,
 }
@@ -89,8 +89,12 @@ impl Kernels for CpuKernels {
         tables
     }
 
-    fn tail(&self, x: &Buffer, len: usize) -> Buffer {
-        Buffer::copy_of(&x[x.len() - len..])
+    fn tails(&self, x: &Buffer, row: usize, keep: usize) -> Buffer {
+        let mut y = Buffer::unset(x.len() / row * keep);
+        for (y, x) in y.chunks_exact_mut(keep).zip(x.chunks_exact(row)) {
+            y.copy_from_slice(&x[row - keep..]);
+        }
+        y
     }
 
     fn copy(&self, x: &Buffer) -> Buffer {

@@ -1,0 +1,239 @@
+//! `--device`: where the kernels engine runs.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use cudarc::driver::{DriverError, result, sys};
+
+use super::backend::CudaKernels;
+use super::compile;
+use super::device::DeviceError;
+use super::driver::Gpu;
+use super::engine::CudaEngine;
+use crate::engine::{DfdxEngine, Engine, EngineError, EngineKind, KernelsEngine, Precision};
+
+/// Oldest CUDA version a driver must support: 13.0, which is driver 580.
+const OLDEST_DRIVER: i32 = 13_000;
+
+/// A device by name, as `--device` takes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// `cpu`: the processor. The default: published numbers then do not depend on what else is in the machine.
+    #[default]
+    Cpu,
+    /// `cuda` or `cuda:N`: the N-th CUDA device, or nothing.
+    Cuda(usize),
+    /// `auto`: the first CUDA device that can be used, else the processor.
+    Auto,
+}
+
+/// A device that does not exist by that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such device; cpu, cuda, cuda:N (counted from 0) and auto are known")]
+pub struct UnknownDevice;
+
+impl FromStr for DeviceChoice {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
+        match text {
+            "cpu" => Ok(DeviceChoice::Cpu),
+            "cuda" => Ok(DeviceChoice::Cuda(0)),
+            "auto" => Ok(DeviceChoice::Auto),
+            _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(DeviceChoice::Cuda).ok_or(UnknownDevice),
+        }
+    }
+}
+
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DeviceChoice::Cpu => f.pad("cpu"),
+            DeviceChoice::Cuda(ordinal) => f.pad(&format!("cuda:{ordinal}")),
+            DeviceChoice::Auto => f.pad("auto"),
+        }
+    }
+}
+
+/// Why a CUDA device cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoDevice {
+    /// No driver on this machine.
+    #[error("no NVIDIA driver (libcuda) on this machine")]
+    Driver,
+    /// A driver that does not start, often because there is no device.
+    #[error("the NVIDIA driver does not start: {0}")]
+    Start(String),
+    /// A driver without devices.
+    #[error("the NVIDIA driver finds no device")]
+    None,
+    /// A driver older than the kernels need.
+    #[error("the NVIDIA driver supports CUDA {found}, and {} is needed (driver 580 or newer)", version(OLDEST_DRIVER))]
+    Old {
+        /// Version it supports.
+        found: String,
+    },
+    /// Fewer devices than asked for.
+    #[error("cuda:{ordinal} is not there: {count} device(s), counted from 0")]
+    Ordinal {
+        /// The device asked for.
+        ordinal: usize,
+        /// Devices there are.
+        count: usize,
+    },
+    /// A library of the CUDA toolkit that is not found.
+    #[error("{library} is not on the library path; put the CUDA toolkit's lib64 on LD_LIBRARY_PATH (docs/cuda.md)")]
+    Library {
+        /// Its name.
+        library: &'static str,
+    },
+    /// A compiler newer than the driver.
+    #[error("NVRTC is of CUDA {compiler} and the driver of CUDA {driver}: machine code of a newer one is not taken")]
+    Newer {
+        /// Version of the compiler.
+        compiler: String,
+        /// Version the driver supports.
+        driver: String,
+    },
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+fn version(number: i32) -> String {
+    format!("{}.{}", number / 1000, number % 1000 / 10)
+}
+
+/// Opens a device after asking for everything it needs. Never panics: cudarc does when a library is missing, so
+/// each is looked for before it is used.
+pub(super) fn open(ordinal: usize) -> Result<Gpu, NoDevice> {
+    // SAFETY: only looks for the shared library.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(NoDevice::Driver);
+    }
+    let start = |error: DriverError| NoDevice::Start(error.to_string());
+    result::init().map_err(start)?;
+    let mut driver = 0;
+    // SAFETY: the driver writes one integer to the address given, which outlives the call.
+    unsafe { sys::cuDriverGetVersion(&mut driver).result().map_err(start)? };
+    if driver < OLDEST_DRIVER {
+        return Err(NoDevice::Old { found: version(driver) });
+    }
+    let count = usize::try_from(result::device::get_count().map_err(start)?).unwrap_or(0);
+    match count {
+        0 => return Err(NoDevice::None),
+        _ if ordinal >= count => return Err(NoDevice::Ordinal { ordinal, count }),
+        _ => {}
+    }
+    // SAFETY: these only look for the shared libraries.
+    let (nvrtc, cublaslt) =
+        unsafe { (cudarc::nvrtc::sys::is_culib_present(), cudarc::cublaslt::sys::is_culib_present()) };
+    for (library, is_there) in [("libnvrtc", nvrtc), ("libcublasLt", cublaslt)] {
+        if !is_there {
+            return Err(NoDevice::Library { library });
+        }
+    }
+    let compiler =
+        compile::version().map_err(|error| NoDevice::Device(DeviceError::new("NVRTC does not start", error)))?;
+    if compiler.0 > driver / 1000 {
+        let compiler = format!("{}.{}", compiler.0, compiler.1);
+        return Err(NoDevice::Newer { compiler, driver: version(driver) });
+    }
+    Ok(Gpu::open(ordinal)?)
+}
+
+/// What engines run on: the processor, or an open CUDA device.
+#[derive(Clone, Default)]
+pub struct Device {
+    gpu: Option<Arc<Gpu>>,
+    refusal: Option<NoDevice>,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.to_string())
+    }
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.gpu, &self.refusal) {
+            (Some(gpu), _) => f.pad(&gpu.name),
+            (None, None) => f.pad("cpu"),
+            (None, Some(reason)) => write!(f, "cpu ({reason})"),
+        }
+    }
+}
+
+impl Device {
+    /// Opens the device of that name. `auto` falls back to the processor and remembers why.
+    pub fn open(choice: DeviceChoice) -> Result<Self, NoDevice> {
+        match choice {
+            DeviceChoice::Cpu => Ok(Device::default()),
+            DeviceChoice::Cuda(ordinal) => Ok(Device { gpu: Some(Arc::new(open(ordinal)?)), refusal: None }),
+            DeviceChoice::Auto => Ok(match open(0) {
+                Ok(gpu) => Device { gpu: Some(Arc::new(gpu)), refusal: None },
+                Err(refusal) => Device { gpu: None, refusal: Some(refusal) },
+            }),
+        }
+    }
+
+    /// The accelerator's name, if this is one.
+    pub fn accelerator(&self) -> Option<&str> {
+        self.gpu.as_ref().map(|gpu| gpu.name.as_str())
+    }
+
+    /// An engine on this device; scorers compute in that precision.
+    pub fn engine(&self, kind: EngineKind, precision: Precision) -> Result<Box<dyn Engine>, EngineError> {
+        let refused = |message: &str| Err(EngineError::Backend { engine: kind, message: message.into() });
+        match (kind, &self.gpu) {
+            (EngineKind::Kernels, None) => Ok(Box::new(KernelsEngine::scoring_in(precision))),
+            (EngineKind::Kernels, Some(gpu)) => {
+                Ok(Box::new(CudaEngine::new(CudaKernels::new(Arc::clone(gpu), precision))))
+            }
+            (EngineKind::Dfdx, _) if precision != Precision::F32 => {
+                refused("computes in single precision only; --precision bf16 needs --engine kernels")
+            }
+            (EngineKind::Dfdx, None) => Ok(Box::new(DfdxEngine)),
+            (EngineKind::Dfdx, Some(_)) => {
+                refused("runs on the processor only; a CUDA device needs --engine kernels")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_have_names() {
+        for (text, choice) in [
+            ("cpu", DeviceChoice::Cpu),
+            ("cuda", DeviceChoice::Cuda(0)),
+            ("cuda:3", DeviceChoice::Cuda(3)),
+            ("auto", DeviceChoice::Auto),
+        ] {
+            assert_eq!(text.parse(), Ok(choice));
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        for text in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "CPU", "cuda0"] {
+            assert_eq!(text.parse::<DeviceChoice>(), Err(UnknownDevice), "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_device_auto_is_the_processor_and_says_why() {
+        let auto = Device::open(DeviceChoice::Auto).unwrap();
+        match Device::open(DeviceChoice::Cuda(0)) {
+            Ok(device) => assert_eq!(device.accelerator(), auto.accelerator()),
+            Err(reason) => {
+                assert_eq!(auto.to_string(), format!("cpu ({reason})"));
+                assert!(!reason.to_string().contains('\n'));
+            }
+        }
+        assert!(Device::open(DeviceChoice::Cuda(usize::MAX)).is_err());
+        assert_eq!(Device::open(DeviceChoice::Cpu).unwrap().to_string(), "cpu");
+    }
+}

@@ -1,0 +1,137 @@
+//! What the backend asks of whatever runs its kernels: a GPU, or in tests the processor.
+
+use std::ffi::c_void;
+
+use crate::engine::kernels::Store;
+
+/// What a device could not do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {said}")]
+pub struct DeviceError {
+    /// What was tried.
+    pub(super) what: String,
+    /// What the device or its library answered.
+    pub(super) said: String,
+}
+
+impl DeviceError {
+    pub(super) fn new(what: impl Into<String>, said: impl ToString) -> Self {
+        DeviceError { what: what.into(), said: said.to_string() }
+    }
+}
+
+/// An argument of a kernel, of the type its source declares.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Argument {
+    /// A device address, of floats or of 32-bit integers.
+    Address(u64),
+    U32(u32),
+    U64(u64),
+    F32(f32),
+}
+
+impl Argument {
+    /// Where its value lies, as a launch wants it.
+    pub fn pointer(&self) -> *mut c_void {
+        match self {
+            Argument::Address(value) | Argument::U64(value) => std::ptr::from_ref(value).cast_mut().cast(),
+            Argument::U32(value) => std::ptr::from_ref(value).cast_mut().cast(),
+            Argument::F32(value) => std::ptr::from_ref(value).cast_mut().cast(),
+        }
+    }
+}
+
+/// A kernel with its grid and arguments.
+#[derive(Clone, Debug)]
+pub(super) struct Launch<'a> {
+    pub kernel: &'static str,
+    /// Blocks in x and y.
+    pub grid: [u32; 2],
+    /// Threads a block, whole warps.
+    pub threads: u32,
+    pub arguments: &'a [Argument],
+}
+
+/// `out [rows, columns] (+)= factor * a b` of single-precision row-major matrices.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Product {
+    pub rows: usize,
+    pub columns: usize,
+    /// Columns of `a`, rows of `b`.
+    pub inner: usize,
+    /// Whether `a` is stored as [inner, rows].
+    pub a_transposed: bool,
+    /// Whether `b` is stored as [columns, inner].
+    pub b_transposed: bool,
+    pub factor: f32,
+    pub store: Store,
+    /// Device addresses.
+    pub a: u64,
+    pub b: u64,
+    pub out: u64,
+}
+
+impl Product {
+    /// The same by the kernel in `product.cu`.
+    pub fn arguments(&self) -> [Argument; 12] {
+        let strides = |transposed: bool, rows: usize, columns: usize| match transposed {
+            false => [columns as u64, 1],
+            true => [1, rows as u64],
+        };
+        let [a_row, a_column] = strides(self.a_transposed, self.rows, self.inner);
+        let [b_row, b_column] = strides(self.b_transposed, self.inner, self.columns);
+        [
+            Argument::Address(self.a),
+            Argument::Address(self.b),
+            Argument::Address(self.out),
+            Argument::U32(self.rows as u32),
+            Argument::U32(self.columns as u32),
+            Argument::U32(self.inner as u32),
+            Argument::U64(a_row),
+            Argument::U64(a_column),
+            Argument::U64(b_row),
+            Argument::U64(b_column),
+            Argument::F32(self.factor),
+            Argument::U32(u32::from(self.store == Store::Add)),
+        ]
+    }
+
+    /// A launch of that kernel.
+    pub fn launch<'a>(&self, arguments: &'a [Argument; 12]) -> Launch<'a> {
+        /// Rows and columns a block makes (`SIDE` in the source).
+        const SIDE: usize = 64;
+        let blocks = self.rows.div_ceil(SIDE) * self.columns.div_ceil(SIDE);
+        Launch { kernel: "product", grid: [blocks as u32, 1], threads: 256, arguments }
+    }
+}
+
+/// Runs kernels one after another, in the order of the calls, whatever thread they come from.
+pub(super) trait Device: Send + Sync {
+    /// Memory on the device; freed when dropped.
+    type Memory: Send + Sync;
+
+    fn allocate(&self, bytes: usize) -> Result<Self::Memory, DeviceError>;
+    fn address(memory: &Self::Memory) -> u64;
+
+    /// Copies to the device. The range must lie in memory of this device, as for all addresses below.
+    fn write(&self, address: u64, values: &[u32]) -> Result<(), DeviceError>;
+    /// Copies from the device, after everything launched before.
+    fn read(&self, address: u64, values: &mut [f32]) -> Result<(), DeviceError>;
+    /// Copies within the device.
+    fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError>;
+    /// Sets bytes to zero.
+    fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError>;
+
+    /// Runs a kernel.
+    ///
+    /// # Safety
+    /// The arguments must be of the types the kernel declares, and every index the kernel forms from them must lie
+    /// in memory of this device that stays allocated until the kernel has run.
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError>;
+
+    /// Multiplies matrices.
+    ///
+    /// # Safety
+    /// The three matrices must lie in memory of this device, `out` apart from the others.
+    unsafe fn product(&self, product: &Product) -> Result<(), DeviceError>;
+}

@@ -1,0 +1,192 @@
+//! A GPU through the CUDA driver, found at run time.
+//!
+//! Everything runs on the device's default stream: launches, copies and products happen in the order of the calls,
+//! and copies to and from host memory wait for what came before them.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, DriverError, result, sys};
+
+use super::compile;
+use super::device::{Device, DeviceError, Launch, Product};
+use super::products::{Products, WORKSPACE_BYTES};
+use super::source::KERNELS;
+
+/// A CUDA device with this crate's kernels loaded.
+pub(super) struct Gpu {
+    // Fields are dropped in this order: what lives in the context goes before it.
+    products: Products,
+    module: Module,
+    context: Arc<CudaContext>,
+    /// What the driver calls it, with compute capability.
+    pub name: String,
+}
+
+impl Gpu {
+    /// Opens a device of the driver; the libraries must be there (`choice.rs` asks first).
+    pub fn open(ordinal: usize) -> Result<Self, DeviceError> {
+        let context = CudaContext::new(ordinal).map_err(said("cannot open the device"))?;
+        let (name, capability) = describe(ordinal).map_err(said("cannot describe the device"))?;
+        let image = compile::image(capability)?;
+        let module = Module::load(&image, Arc::clone(&context))?;
+        let workspace = GpuMemory::new(WORKSPACE_BYTES, &context)?;
+        let products = Products::new(Arc::clone(&context), workspace)?;
+        let name = format!("{name} (compute capability {}.{})", capability.0, capability.1);
+        Ok(Gpu { products, module, context, name })
+    }
+
+    fn bind(&self) -> Result<(), DeviceError> {
+        self.context.bind_to_thread().map_err(said("cannot use the device from this thread"))
+    }
+}
+
+fn said(what: &'static str) -> impl Fn(DriverError) -> DeviceError {
+    move |error| DeviceError::new(what, error)
+}
+
+/// Name and compute capability.
+fn describe(ordinal: usize) -> Result<(String, (u32, u32)), DriverError> {
+    use sys::CUdevice_attribute_enum::{
+        CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+    };
+    let device = result::device::get(ordinal as i32)?;
+    // SAFETY: `device` is a handle the driver has just given out.
+    let [major, minor] = [MAJOR, MINOR].map(|which| unsafe { result::device::get_attribute(device, which) });
+    Ok((result::device::get_name(device)?, (major?.unsigned_abs(), minor?.unsigned_abs())))
+}
+
+/// Loaded kernels by name.
+struct Module {
+    handle: sys::CUmodule,
+    functions: BTreeMap<&'static str, sys::CUfunction>,
+    context: Arc<CudaContext>,
+}
+
+// SAFETY: both kinds of handles are numbers to the driver, which may be called with them from any thread.
+unsafe impl Send for Module {}
+// SAFETY: as above; nothing is changed through a shared reference.
+unsafe impl Sync for Module {}
+
+impl Module {
+    fn load(image: &[u8], context: Arc<CudaContext>) -> Result<Self, DeviceError> {
+        // SAFETY: the image is a cubin that NVRTC made, whole (the cache checks its digest), and outlives the call.
+        let loaded = unsafe { result::module::load_data(image.as_ptr().cast()) };
+        let handle = loaded.map_err(said("the driver does not take the compiled kernels"))?;
+        let mut module = Module { handle, functions: BTreeMap::new(), context };
+        for name in KERNELS {
+            let symbol = CString::new(name).map_err(|error| DeviceError::new("cannot name a kernel", error))?;
+            // SAFETY: the module was loaded above and is not unloaded before this one is dropped.
+            let function = unsafe { result::module::get_function(handle, symbol) };
+            let function = function.map_err(|error| DeviceError::new(format!("no kernel {name}"), error))?;
+            module.functions.insert(name, function);
+        }
+        Ok(module)
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        // A context that cannot be used any more has nothing left to unload.
+        if self.context.bind_to_thread().is_ok() {
+            // SAFETY: loaded in `load`, unloaded nowhere else; a launch needs a reference to this module.
+            let _ = unsafe { result::module::unload(self.handle) };
+        }
+    }
+}
+
+/// Memory of a device.
+pub(super) struct GpuMemory {
+    address: sys::CUdeviceptr,
+    context: Arc<CudaContext>,
+}
+
+impl GpuMemory {
+    /// The context must be bound to this thread.
+    fn new(bytes: usize, context: &Arc<CudaContext>) -> Result<Self, DeviceError> {
+        // SAFETY: nothing is read before it is written: the backend's buffers are written whole by what makes them.
+        let address = unsafe { result::malloc_sync(bytes) };
+        let address = address.map_err(|error| DeviceError::new(format!("cannot allocate {bytes} bytes"), error))?;
+        Ok(GpuMemory { address, context: Arc::clone(context) })
+    }
+
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+}
+
+impl Drop for GpuMemory {
+    fn drop(&mut self) {
+        if self.context.bind_to_thread().is_ok() {
+            // SAFETY: allocated in `allocate` and freed nowhere else. The driver waits for running kernels.
+            let _ = unsafe { result::free_sync(self.address) };
+        }
+    }
+}
+
+impl Device for Gpu {
+    type Memory = GpuMemory;
+
+    fn allocate(&self, bytes: usize) -> Result<GpuMemory, DeviceError> {
+        self.bind()?;
+        GpuMemory::new(bytes, &self.context)
+    }
+
+    fn address(memory: &GpuMemory) -> u64 {
+        memory.address()
+    }
+
+    fn write(&self, address: u64, values: &[u32]) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: the range is allocated (contract of `Device`), and the call returns when `values` has been read.
+        unsafe { result::memcpy_htod_sync(address, values) }.map_err(said("cannot copy to the device"))
+    }
+
+    fn read(&self, address: u64, values: &mut [f32]) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: the range is allocated (contract of `Device`), and the call returns when `values` is written.
+        unsafe { result::memcpy_dtoh_sync(values, address) }.map_err(said("work on the device failed"))
+    }
+
+    fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: both ranges are allocated (contract of `Device`); the null stream is the device's default one.
+        unsafe { result::memcpy_dtod_async(to, from, bytes, std::ptr::null_mut()) }
+            .map_err(said("cannot copy on the device"))
+    }
+
+    fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: the range is allocated (contract of `Device`).
+        unsafe { result::memset_d8_async(address, 0, bytes, std::ptr::null_mut()) }
+            .map_err(said("cannot clear memory of the device"))
+    }
+
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError> {
+        self.bind()?;
+        let Some(&function) = self.module.functions.get(launch.kernel) else {
+            return Err(DeviceError::new("no such kernel", launch.kernel));
+        };
+        let mut arguments: Vec<_> = launch.arguments.iter().map(super::device::Argument::pointer).collect();
+        let [x, y] = launch.grid;
+        // SAFETY: the function belongs to the loaded module; the driver copies the arguments before it returns; that
+        // they fit the kernel is the caller's promise.
+        let launched = unsafe {
+            let threads = (launch.threads, 1, 1);
+            result::launch_kernel(function, (x, y, 1), threads, 0, std::ptr::null_mut(), &mut arguments)
+        };
+        launched.map_err(|error| DeviceError::new(format!("cannot launch {}", launch.kernel), error))
+    }
+
+    unsafe fn product(&self, product: &Product) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: passed on to the caller.
+        if unsafe { self.products.run(product)? } {
+            return Ok(());
+        }
+        let arguments = product.arguments();
+        // SAFETY: the kernel takes these arguments, and the caller vouches for the matrices.
+        unsafe { self.launch(&product.launch(&arguments)) }
+    }
+}

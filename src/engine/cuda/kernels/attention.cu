@@ -1,0 +1,245 @@
+// Causal attention, a tile of queries (or keys) a block. The square of scores never exists: the forward pass keeps a
+// running maximum and sum over the tiles of keys, the backward pass makes the weights again from each query's kept
+// logarithm of its softmax denominator.
+//
+// Activations are [tokens, heads, width]. A block has TILE rows and eight threads for each: thread (r, c) makes the
+// scores c, c + 8, ... of row r and keeps the channels c, c + 8, ... of its output. The eight lie in one warp.
+// WIDTH is the head's width rounded up to what is compiled; channels past `width` are zero.
+
+#define THREADS_A_ROW 8u
+
+// Sum and maximum over a row's eight threads.
+static __device__ float row_sum(float value) {
+    for (u32 distance = THREADS_A_ROW / 2; distance > 0; distance /= 2) {
+        value += __shfl_xor_sync(ALL_LANES, value, distance);
+    }
+    return value;
+}
+
+static __device__ float row_max(float value) {
+    for (u32 distance = THREADS_A_ROW / 2; distance > 0; distance /= 2) {
+        value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, distance));
+    }
+    return value;
+}
+
+// A tile's rows `start`... of one head; rows past `count` and channels past `width` become zero. `x` points to the
+// head's channels of row 0, rows are `stride` values apart.
+template <u32 WIDTH, u32 TILE>
+static __device__ void load(const float* x, u64 stride, u32 start, u32 count, u32 width, float (*tile)[WIDTH + 1]) {
+    for (u32 i = threadIdx.x; i < TILE * WIDTH; i += TILE * THREADS_A_ROW) {
+        const u32 row = i / WIDTH, channel = i % WIDTH;
+        const bool present = start + row < count && channel < width;
+        tile[row][channel] = present ? x[(start + row) * stride + channel] : 0.0f;
+    }
+}
+
+template <u32 WIDTH>
+static __device__ float dot(const float* a, const float* b) {
+    float sum = 0.0f;
+    for (u32 i = 0; i < WIDTH; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+// What a block works on: tiles of a row's tokens, heads, rows, in that order.
+struct Task {
+    u32 start, head;
+    u64 row;
+};
+
+template <u32 TILE>
+static __device__ Task task(u32 tokens, u32 heads) {
+    const u32 tiles = (tokens + TILE - 1) / TILE;
+    Task own;
+    own.start = blockIdx.x % tiles * TILE;
+    own.head = blockIdx.x / tiles % heads;
+    own.row = blockIdx.x / tiles / heads;
+    return own;
+}
+
+template <u32 WIDTH, u32 TILE>
+static __device__ void attend(const float* q, const float* k, const float* v, float* mixed, float* log_sum,
+                              u32 seq_len, u32 first_query, u32 heads, u32 kv_heads, u32 width, float scale) {
+    __shared__ float queries[TILE][WIDTH + 1], keys[TILE][WIDTH + 1], values[TILE][WIDTH + 1];
+    __shared__ float weights[TILE][TILE + 1];
+    const u32 count = seq_len - first_query;
+    const Task own = task<TILE>(count, heads);
+    const u32 r = threadIdx.x / THREADS_A_ROW, c = threadIdx.x % THREADS_A_ROW;
+    const u64 stride = (u64)heads * width, kv_stride = (u64)kv_heads * width;
+    const u64 kv = own.row * seq_len * kv_stride + own.head / (heads / kv_heads) * width;
+    const u64 first = own.row * count * stride + (u64)own.head * width;
+    load<WIDTH, TILE>(q + first, stride, own.start, count, width, queries);
+
+    // The last key this thread's query sees, and one past the last any of the tile's queries does.
+    const u32 seen = first_query + own.start + r;
+    const u32 end = first_query + (own.start + TILE < count ? own.start + TILE : count);
+    float out[WIDTH / THREADS_A_ROW] = {}, scores[TILE / THREADS_A_ROW];
+    float largest = MINUS_INFINITY, sum = 0.0f;
+    for (u32 start = 0; start < end; start += TILE) {
+        __syncthreads();
+        load<WIDTH, TILE>(k + kv, kv_stride, start, seq_len, width, keys);
+        load<WIDTH, TILE>(v + kv, kv_stride, start, seq_len, width, values);
+        __syncthreads();
+        float tile_largest = MINUS_INFINITY;
+        for (u32 j = 0; j < TILE / THREADS_A_ROW; j++) {
+            const u32 key = c + j * THREADS_A_ROW;
+            const float score = dot<WIDTH>(queries[r], keys[key]) * scale;
+            scores[j] = start + key <= seen ? score : MINUS_INFINITY;
+            tile_largest = fmaxf(tile_largest, scores[j]);
+        }
+        // Finite: every query sees the first key of the first tile.
+        const float next = fmaxf(largest, row_max(tile_largest));
+        const float shrink = exponential(largest - next);
+        float tile_sum = 0.0f;
+        for (u32 j = 0; j < TILE / THREADS_A_ROW; j++) {
+            const float weight = exponential(scores[j] - next);
+            weights[r][c + j * THREADS_A_ROW] = weight;
+            tile_sum += weight;
+        }
+        sum = sum * shrink + row_sum(tile_sum);
+        largest = next;
+        __syncwarp();
+        for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
+            float value = out[i] * shrink;
+            for (u32 t = 0; t < TILE; t++) value += weights[r][t] * values[t][c + i * THREADS_A_ROW];
+            out[i] = value;
+        }
+    }
+    if (own.start + r >= count) return;
+    const float inverse = 1.0f / sum;
+    mixed += first + (own.start + r) * stride;
+    for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
+        const u32 channel = c + i * THREADS_A_ROW;
+        if (channel < width) mixed[channel] = out[i] * inverse;
+    }
+    if (c == 0) log_sum[(own.row * count + own.start + r) * heads + own.head] = largest + (float)log((double)sum);
+}
+
+// Gradient of a tile of queries, given each query's log_sum and the mean of its gradient.
+template <u32 WIDTH, u32 TILE>
+static __device__ void attend_grad_q(const float* q, const float* k, const float* v, const float* log_sum,
+                                     const float* mean, const float* grad, float* grad_q, u32 seq_len, u32 heads,
+                                     u32 kv_heads, u32 width, float scale) {
+    __shared__ float queries[TILE][WIDTH + 1], keys[TILE][WIDTH + 1], values[TILE][WIDTH + 1];
+    __shared__ float grads[TILE][WIDTH + 1], slopes[TILE][TILE + 1];
+    const Task own = task<TILE>(seq_len, heads);
+    const u32 r = threadIdx.x / THREADS_A_ROW, c = threadIdx.x % THREADS_A_ROW;
+    const u64 stride = (u64)heads * width, kv_stride = (u64)kv_heads * width;
+    const u64 kv = own.row * seq_len * kv_stride + own.head / (heads / kv_heads) * width;
+    const u64 first = own.row * seq_len * stride + (u64)own.head * width;
+    load<WIDTH, TILE>(q + first, stride, own.start, seq_len, width, queries);
+    load<WIDTH, TILE>(grad + first, stride, own.start, seq_len, width, grads);
+    const u32 query = own.start + r;
+    const bool present = query < seq_len;
+    const u64 place_of_sums = (own.row * seq_len + query) * heads + own.head;
+    const float own_log_sum = present ? log_sum[place_of_sums] : 0.0f, own_mean = present ? mean[place_of_sums] : 0.0f;
+    const u32 end = own.start + TILE < seq_len ? own.start + TILE : seq_len;
+    float out[WIDTH / THREADS_A_ROW] = {};
+    for (u32 start = 0; start < end; start += TILE) {
+        __syncthreads();
+        load<WIDTH, TILE>(k + kv, kv_stride, start, seq_len, width, keys);
+        load<WIDTH, TILE>(v + kv, kv_stride, start, seq_len, width, values);
+        __syncthreads();
+        for (u32 j = 0; j < TILE / THREADS_A_ROW; j++) {
+            const u32 key = c + j * THREADS_A_ROW;
+            float slope = 0.0f;
+            if (present && start + key <= query) {
+                const float weight = exponential(dot<WIDTH>(queries[r], keys[key]) * scale - own_log_sum);
+                slope = weight * (dot<WIDTH>(grads[r], values[key]) - own_mean);
+            }
+            slopes[r][key] = slope;
+        }
+        __syncwarp();
+        for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
+            float value = out[i];
+            for (u32 t = 0; t < TILE; t++) value += slopes[r][t] * keys[t][c + i * THREADS_A_ROW];
+            out[i] = value;
+        }
+    }
+    if (!present) return;
+    grad_q += first + query * stride;
+    for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
+        const u32 channel = c + i * THREADS_A_ROW;
+        if (channel < width) grad_q[channel] = out[i] * scale;
+    }
+}
+
+// Gradients of a tile of keys and values: over the query heads of their group, over the queries that see them.
+template <u32 WIDTH, u32 TILE>
+static __device__ void attend_grad_kv(const float* q, const float* k, const float* v, const float* log_sum,
+                                      const float* mean, const float* grad, float* grad_k, float* grad_v, u32 seq_len,
+                                      u32 heads, u32 kv_heads, u32 width, float scale) {
+    __shared__ float queries[TILE][WIDTH + 1], keys[TILE][WIDTH + 1], values[TILE][WIDTH + 1];
+    __shared__ float grads[TILE][WIDTH + 1], weights[TILE][TILE + 1], slopes[TILE][TILE + 1];
+    const Task own = task<TILE>(seq_len, kv_heads);
+    const u32 r = threadIdx.x / THREADS_A_ROW, c = threadIdx.x % THREADS_A_ROW, group = heads / kv_heads;
+    const u64 stride = (u64)heads * width, kv_stride = (u64)kv_heads * width;
+    const u64 kv = own.row * seq_len * kv_stride + (u64)own.head * width;
+    load<WIDTH, TILE>(k + kv, kv_stride, own.start, seq_len, width, keys);
+    load<WIDTH, TILE>(v + kv, kv_stride, own.start, seq_len, width, values);
+    const u32 key = own.start + r;
+    float key_out[WIDTH / THREADS_A_ROW] = {}, value_out[WIDTH / THREADS_A_ROW] = {};
+    for (u32 head = own.head * group; head < (own.head + 1) * group; head++) {
+        const u64 first = own.row * seq_len * stride + (u64)head * width;
+        for (u32 start = own.start; start < seq_len; start += TILE) {
+            __syncthreads();
+            load<WIDTH, TILE>(q + first, stride, start, seq_len, width, queries);
+            load<WIDTH, TILE>(grad + first, stride, start, seq_len, width, grads);
+            __syncthreads();
+            for (u32 j = 0; j < TILE / THREADS_A_ROW; j++) {
+                const u32 t = c + j * THREADS_A_ROW, query = start + t;
+                float weight = 0.0f, slope = 0.0f;
+                if (query < seq_len && key <= query) {
+                    const u64 place_of_sums = (own.row * seq_len + query) * heads + head;
+                    weight = exponential(dot<WIDTH>(queries[t], keys[r]) * scale - log_sum[place_of_sums]);
+                    slope = weight * (dot<WIDTH>(grads[t], values[r]) - mean[place_of_sums]);
+                }
+                weights[r][t] = weight;
+                slopes[r][t] = slope;
+            }
+            __syncwarp();
+            for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
+                const u32 channel = c + i * THREADS_A_ROW;
+                float key_sum = key_out[i], value_sum = value_out[i];
+                for (u32 t = 0; t < TILE; t++) {
+                    key_sum += slopes[r][t] * queries[t][channel];
+                    value_sum += weights[r][t] * grads[t][channel];
+                }
+                key_out[i] = key_sum;
+                value_out[i] = value_sum;
+            }
+        }
+    }
+    if (key >= seq_len) return;
+    for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
+        const u32 channel = c + i * THREADS_A_ROW;
+        if (channel >= width) continue;
+        grad_k[kv + key * kv_stride + channel] = key_out[i] * scale;
+        grad_v[kv + key * kv_stride + channel] = value_out[i];
+    }
+}
+
+// Tiles of 32 rows, or of 16 where heads are so wide that 32 would not fit in 48 KiB of shared memory.
+#define ATTENTION(WIDTH, TILE)                                                                                        \
+    extern "C" __global__ void __launch_bounds__(TILE* THREADS_A_ROW)                                                 \
+        attention_##WIDTH(const float* q, const float* k, const float* v, float* mixed, float* log_sum, u32 seq_len,  \
+                          u32 first_query, u32 heads, u32 kv_heads, u32 width, float scale) {                         \
+        attend<WIDTH, TILE>(q, k, v, mixed, log_sum, seq_len, first_query, heads, kv_heads, width, scale);            \
+    }                                                                                                                 \
+    extern "C" __global__ void __launch_bounds__(TILE* THREADS_A_ROW)                                                 \
+        attention_grad_q_##WIDTH(const float* q, const float* k, const float* v, const float* log_sum,                \
+                                 const float* mean, const float* grad, float* grad_q, u32 seq_len, u32 heads,         \
+                                 u32 kv_heads, u32 width, float scale) {                                              \
+        attend_grad_q<WIDTH, TILE>(q, k, v, log_sum, mean, grad, grad_q, seq_len, heads, kv_heads, width, scale);     \
+    }                                                                                                                 \
+    extern "C" __global__ void __launch_bounds__(TILE* THREADS_A_ROW)                                                 \
+        attention_grad_kv_##WIDTH(const float* q, const float* k, const float* v, const float* log_sum,               \
+                                  const float* mean, const float* grad, float* grad_k, float* grad_v, u32 seq_len,    \
+                                  u32 heads, u32 kv_heads, u32 width, float scale) {                                  \
+        attend_grad_kv<WIDTH, TILE>(q, k, v, log_sum, mean, grad, grad_k, grad_v, seq_len, heads, kv_heads, width,    \
+                                    scale);                                                                           \
+    }
+
+ATTENTION(32, 32)
+ATTENTION(64, 32)
+ATTENTION(128, 16)

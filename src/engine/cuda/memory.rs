@@ -1,0 +1,113 @@
+//! Device memory that is used again, and the first thing that went wrong.
+//!
+//! A forward pass makes hundreds of buffers of a few sizes, and asking the driver for each would wait for the device.
+//! Freed memory may still be read by kernels already launched; whatever reuses it is launched after them, and a
+//! device runs its kernels in order.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::device::{Device, DeviceError};
+
+/// Sizes are rounded up to this many bytes, so that nearly equal ones share memory.
+const GRAIN: usize = 512;
+
+/// A device, the memory it may use again, and its first failure.
+///
+/// After a failure nothing more is run and results are zeros; the engine asks [`Shared::check`] before it answers.
+pub(super) struct Shared<D: Device> {
+    pub device: Arc<D>,
+    free: Mutex<BTreeMap<usize, Vec<D::Memory>>>,
+    failure: Mutex<Option<DeviceError>>,
+}
+
+impl<D: Device> Shared<D> {
+    pub fn new(device: Arc<D>) -> Self {
+        Shared { device, free: Mutex::default(), failure: Mutex::default() }
+    }
+
+    /// The first failure, if any.
+    pub fn check(&self) -> Result<(), DeviceError> {
+        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(()),
+            Some(failure) => Err(failure.clone()),
+        }
+    }
+
+    /// Runs something on the device unless it has failed; remembers a failure.
+    pub fn run<T>(&self, work: impl FnOnce(&D) -> Result<T, DeviceError>) -> Option<T> {
+        self.check().ok()?;
+        work(&self.device).map_err(|error| self.fail(error)).ok()
+    }
+
+    fn fail(&self, error: DeviceError) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    /// Memory for so many bytes: kept memory up to twice as large, else fresh; all that is kept is given up before
+    /// the device is found too small.
+    fn take(&self, bytes: usize) -> Option<Room<D>> {
+        let bytes = bytes.max(1).next_multiple_of(GRAIN);
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = free.range_mut(bytes..=2 * bytes).find_map(|(&size, kept)| Some((size, kept.pop()?)));
+        if let Some((bytes, memory)) = kept {
+            return Some(Room { bytes, memory });
+        }
+        let fresh = self.run(|device| {
+            device.allocate(bytes).or_else(|_| {
+                free.clear();
+                device.allocate(bytes)
+            })
+        });
+        fresh.map(|memory| Room { bytes, memory })
+    }
+}
+
+struct Room<D: Device> {
+    bytes: usize,
+    memory: D::Memory,
+}
+
+/// Single-precision values, or 32-bit integers, on a device.
+pub(super) struct Buffer<D: Device> {
+    shared: Arc<Shared<D>>,
+    /// None after a failure.
+    room: Option<Room<D>>,
+    len: usize,
+}
+
+impl<D: Device> Buffer<D> {
+    /// `len` values of no particular size, to be overwritten.
+    pub fn unset(shared: &Arc<Shared<D>>, len: usize) -> Self {
+        Buffer { shared: Arc::clone(shared), room: shared.take(len * size_of::<f32>()), len }
+    }
+
+    /// Values copied to the device, given by their bits.
+    pub fn of_bits(shared: &Arc<Shared<D>>, bits: &[u32]) -> Self {
+        let buffer = Buffer::unset(shared, bits.len());
+        shared.run(|device| device.write(buffer.address(), bits));
+        buffer
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where the values begin; 0 after a failure, when nothing is run any more.
+    pub fn address(&self) -> u64 {
+        self.room.as_ref().map_or(0, |room| D::address(&room.memory))
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.len * size_of::<f32>()
+    }
+}
+
+impl<D: Device> Drop for Buffer<D> {
+    fn drop(&mut self) {
+        if let Some(Room { bytes, memory }) = self.room.take() {
+            let mut free = self.shared.free.lock().unwrap_or_else(PoisonError::into_inner);
+            free.entry(bytes).or_default().push(memory);
+        }
+    }
+}

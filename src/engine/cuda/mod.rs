@@ -1,0 +1,27 @@
+//! The kernels engine on CUDA devices.
+//!
+//! Kernels are plain CUDA C++ in `kernels/`, embedded in the binary and compiled by NVRTC for the device at hand;
+//! matrix products are cuBLASLt's. All libraries are found at run time, so one binary runs with and without a GPU.
+//! Nothing adds floating-point numbers in an order that depends on timing: equal inputs give equal bits.
+//!
+//! [`backend`] turns the network's operations into launches for anything that is a [`device::Device`]: a GPU
+//! ([`driver`]), or in tests the processor, which runs the same kernel source compiled by g++. What that leaves
+//! unchecked is in `docs/cuda.md`.
+
+mod backend;
+mod choice;
+mod compile;
+mod device;
+mod driver;
+mod engine;
+mod memory;
+mod products;
+mod source;
+
+#[cfg(test)]
+mod shim;
+#[cfg(test)]
+mod tests;
+
+pub use self::choice::{Device, DeviceChoice, NoDevice, UnknownDevice};
+pub use self::device::DeviceError;

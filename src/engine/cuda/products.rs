@@ -1,0 +1,211 @@
+//! Matrix products by cuBLASLt, in single precision (no TF32).
+//!
+//! cuBLASLt thinks in columns: a row-major matrix is its transpose there. So `out = a b` is asked for as
+//! `out^T = b^T a^T`, with `b` as the first factor.
+
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cudarc::cublaslt::result::{self, CublasError};
+use cudarc::cublaslt::sys;
+use cudarc::driver::CudaContext;
+
+use super::device::{DeviceError, Product};
+use super::driver::GpuMemory;
+use crate::engine::kernels::Store;
+
+/// Memory the library may use within a product: what NVIDIA advises for Hopper.
+pub(super) const WORKSPACE_BYTES: usize = 32 << 20;
+
+/// `CUBLAS_OP_N` and `CUBLAS_OP_T` of `cublas_api.h`, which cudarc gives no names here.
+const AS_IT_IS: i32 = 0;
+const TRANSPOSED: i32 = 1;
+
+/// Sides and layouts of a product: what its algorithm depends on.
+type Shape = (usize, usize, usize, bool, bool);
+
+/// The library's handle, its workspace, and the algorithms chosen so far.
+pub(super) struct Products {
+    handle: sys::cublasLtHandle_t,
+    workspace: GpuMemory,
+    /// None where the library has no algorithm.
+    plans: Mutex<BTreeMap<Shape, Option<Plan>>>,
+    context: Arc<CudaContext>,
+}
+
+// SAFETY: a cuBLASLt handle may be used from several threads; the plans are behind a lock, which also keeps two
+// products from being queued at once, so that the workspace has one user at a time in the stream's order.
+unsafe impl Send for Products {}
+// SAFETY: as above.
+unsafe impl Sync for Products {}
+
+/// Descriptions and algorithm of one shape.
+struct Plan {
+    description: sys::cublasLtMatmulDesc_t,
+    first: sys::cublasLtMatrixLayout_t,
+    second: sys::cublasLtMatrixLayout_t,
+    out: sys::cublasLtMatrixLayout_t,
+    algorithm: sys::cublasLtMatmulAlgo_t,
+}
+
+fn said(what: &'static str) -> impl Fn(CublasError) -> DeviceError {
+    move |error| DeviceError::new(what, error)
+}
+
+impl Products {
+    /// The device's context must be bound to this thread.
+    pub fn new(context: Arc<CudaContext>, workspace: GpuMemory) -> Result<Self, DeviceError> {
+        let handle = result::create_handle().map_err(said("cuBLASLt does not start"))?;
+        Ok(Products { handle, workspace, plans: Mutex::default(), context })
+    }
+
+    /// Queues a product on the default stream; false where the library has no algorithm for such sides.
+    ///
+    /// # Safety
+    /// As for `Device::product`, with the device's context bound to this thread.
+    pub unsafe fn run(&self, product: &Product) -> Result<bool, DeviceError> {
+        let Product { rows, columns, inner, a_transposed, b_transposed, .. } = *product;
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let shape = (rows, columns, inner, a_transposed, b_transposed);
+        let plan = match plans.entry(shape) {
+            std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::btree_map::Entry::Vacant(unknown) => {
+                let plan = match Plan::new(self.handle, product) {
+                    Ok(plan) => Some(plan),
+                    Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)) => None,
+                    Err(error) => {
+                        let what = format!("cuBLASLt cannot plan a product of {rows} x {inner} x {columns}");
+                        return Err(DeviceError::new(what, error));
+                    }
+                };
+                unknown.insert(plan)
+            }
+        };
+        let Some(plan) = plan else { return Ok(false) };
+        let factor: *const f32 = &product.factor;
+        let keep: *const f32 = if product.store == Store::Add { &1.0 } else { &0.0 };
+        let pointer = |address: u64| address as *mut c_void;
+        // SAFETY: handle, descriptions and algorithm belong together and live as long as `self`; the matrices have
+        // the described sides (the caller's promise); the factors are read before the call returns (host pointers).
+        let queued = unsafe {
+            result::matmul(
+                self.handle,
+                plan.description,
+                factor.cast(),
+                keep.cast(),
+                pointer(product.b),
+                plan.first,
+                pointer(product.a),
+                plan.second,
+                pointer(product.out),
+                plan.out,
+                pointer(product.out),
+                plan.out,
+                &plan.algorithm,
+                pointer(self.workspace.address()),
+                WORKSPACE_BYTES,
+                std::ptr::null_mut(),
+            )
+        };
+        let what = || format!("a product of {rows} x {inner} x {columns} failed");
+        queued.map(|()| true).map_err(|error| DeviceError::new(what(), error))
+    }
+}
+
+impl Drop for Products {
+    fn drop(&mut self) {
+        self.plans.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        if self.context.bind_to_thread().is_ok() {
+            // SAFETY: created in `new`, destroyed nowhere else.
+            let _ = unsafe { result::destroy_handle(self.handle) };
+        }
+    }
+}
+
+impl Plan {
+    fn new(handle: sys::cublasLtHandle_t, product: &Product) -> Result<Self, CublasError> {
+        use sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+        use sys::cudaDataType_t::CUDA_R_32F;
+        let Product { rows, columns, inner, a_transposed, b_transposed, .. } = *product;
+        // A row-major matrix of some columns is a column-major one of as many rows.
+        let layout = |stored_rows: usize, stored_columns: usize| {
+            result::create_matrix_layout(CUDA_R_32F, stored_columns as u64, stored_rows as u64, stored_columns as i64)
+        };
+        let mut plan = Plan {
+            description: result::create_matmul_desc(CUBLAS_COMPUTE_32F, CUDA_R_32F)?,
+            first: std::ptr::null_mut(),
+            second: std::ptr::null_mut(),
+            out: std::ptr::null_mut(),
+            algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
+        };
+        plan.first = if b_transposed { layout(columns, inner)? } else { layout(inner, columns)? };
+        plan.second = if a_transposed { layout(inner, rows)? } else { layout(rows, inner)? };
+        plan.out = layout(rows, columns)?;
+        for (attribute, transposed) in [
+            (sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA, b_transposed),
+            (sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSB, a_transposed),
+        ] {
+            let operation = if transposed { TRANSPOSED } else { AS_IT_IS };
+            let value = std::ptr::from_ref(&operation).cast();
+            // SAFETY: the description was made above; the attribute is an operation, copied before the call returns.
+            unsafe {
+                result::set_matmul_desc_attribute(plan.description, attribute, value, size_of_val(&operation))?;
+            }
+        }
+        plan.algorithm = plan.choose(handle, a_transposed)?;
+        Ok(plan)
+    }
+
+    /// The library's first choice.
+    ///
+    /// Sums over inputs or outputs of a layer must not be split among blocks: then a row of activations is summed the
+    /// same way wherever it lies. Sums over tokens, in a weight's gradient, are long and may be split; the library
+    /// adds the parts in a fixed order.
+    fn choose(
+        &self,
+        handle: sys::cublasLtHandle_t,
+        over_tokens: bool,
+    ) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
+        use sys::cublasLtMatmulPreferenceAttributes_t as Preference;
+        let preference = Preferences(result::create_matmul_pref()?);
+        let unsplit = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_NONE as u32;
+        let anything = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_MASK as u32;
+        let schemes = if over_tokens { anything } else { unsplit };
+        // SAFETY: the preference was made above; both values have the attributes' types (size_t and uint32_t) and are
+        // copied before the calls return; layouts and description are this plan's own.
+        unsafe {
+            let bytes: *const usize = &WORKSPACE_BYTES;
+            let attribute = Preference::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+            result::set_matmul_pref_attribute(preference.0, attribute, bytes.cast(), size_of::<usize>())?;
+            let mask: *const u32 = &schemes;
+            let attribute = Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK;
+            result::set_matmul_pref_attribute(preference.0, attribute, mask.cast(), size_of::<u32>())?;
+            let (first, second, out) = (self.first, self.second, self.out);
+            result::get_matmul_algo_heuristic(handle, self.description, first, second, out, out, preference.0)
+                .map(|found| found.algo)
+        }
+    }
+}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        for layout in [self.first, self.second, self.out] {
+            if !layout.is_null() {
+                // SAFETY: made in `new`, destroyed nowhere else.
+                let _ = unsafe { result::destroy_matrix_layout(layout) };
+            }
+        }
+        // SAFETY: as above.
+        let _ = unsafe { result::destroy_matmul_desc(self.description) };
+    }
+}
+
+struct Preferences(sys::cublasLtMatmulPreference_t);
+
+impl Drop for Preferences {
+    fn drop(&mut self) {
+        // SAFETY: made by the one who wrapped it, destroyed nowhere else.
+        let _ = unsafe { result::destroy_matmul_pref(self.0) };
+    }
+}

@@ -1,0 +1,248 @@
+//! A device that is the processor: the kernels' own source compiled by g++ over `tests/kernels/shim.h`.
+
+use std::alloc::{Layout, alloc, dealloc};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use libloading::Library;
+
+use super::device::{Argument, Device, DeviceError, Launch, Product};
+use super::source::{self, KERNELS};
+
+/// Bytes before and after each allocation that must stay as they are.
+const GUARD: usize = 256;
+const PATTERN: u8 = 0xA5;
+/// Every byte of fresh memory: as floats, a large negative number that no result would hide.
+const UNSET: u8 = 0xFA;
+
+/// Kernels for the tests of the shim itself.
+const OWN: &str = r#"
+extern "C" __global__ void divergent(u32 n) { if (threadIdx.x < n) __syncthreads(); }
+extern "C" __global__ void half_a_warp(u32 n) { if (threadIdx.x < n) __syncwarp(); }
+extern "C" __global__ void beyond(float* x, u32 n) { x[n] = 1.0f; }
+"#;
+const OWN_NAMES: [&str; 3] = ["divergent", "half_a_warp", "beyond"];
+
+#[repr(C)]
+struct RawLaunch {
+    name: *const c_char,
+    grid: [u32; 2],
+    threads: u32,
+    arguments: *mut *mut c_void,
+    kinds: *const c_char,
+    message: *mut c_char,
+    message_bytes: usize,
+}
+
+type Run = unsafe extern "C" fn(*const RawLaunch) -> c_int;
+
+/// The compiled kernels; one launch at a time.
+pub(super) struct Shim {
+    library: Mutex<Library>,
+    /// Allocations whose guards were written over.
+    damaged: Arc<Mutex<usize>>,
+}
+
+/// The shim, compiled once a process; None where there is no g++, which is said once.
+pub(super) fn shim() -> Option<Arc<Shim>> {
+    static SHIM: OnceLock<Option<Arc<Shim>>> = OnceLock::new();
+    SHIM.get_or_init(|| {
+        if Command::new("g++").arg("--version").output().is_err() {
+            println!("no g++: skipped");
+            return None;
+        }
+        Some(Arc::new(build()))
+    })
+    .clone()
+}
+
+fn build() -> Shim {
+    let folder = tempfile::tempdir().unwrap();
+    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels/shim.h");
+    let mut text = format!("#include \"{}\"\n{}\n{OWN}", header.display(), source::whole());
+    text.push_str("extern \"C\" int golf_run(const shim::Launch* launch) {\n");
+    for name in KERNELS.iter().chain(&OWN_NAMES) {
+        writeln!(text, "    if (!strcmp(launch->name, \"{name}\")) return shim::run({name}, *launch);").unwrap();
+    }
+    text.push_str("    return 2;\n}\n");
+    let (source, library) = (folder.path().join("kernels.cpp"), folder.path().join("kernels.so"));
+    std::fs::write(&source, text).unwrap();
+    // As on the device: no contraction, IEEE arithmetic.
+    let flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-Wall", "-Werror=return-type"];
+    let output = Command::new("g++").args(flags).arg(&source).arg("-o").arg(&library).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // SAFETY: the library was built above from this crate's source; loading it runs nothing but its constructors.
+    let library = unsafe { Library::new(&library) }.unwrap();
+    Shim { library: Mutex::new(library), damaged: Arc::default() }
+}
+
+impl Shim {
+    /// Allocations freed so far whose surroundings a kernel wrote to.
+    pub fn damaged(&self) -> usize {
+        *self.damaged.lock().unwrap()
+    }
+}
+
+/// Memory between two guards.
+pub(super) struct Guarded {
+    start: *mut u8,
+    bytes: usize,
+    damaged: Arc<Mutex<usize>>,
+}
+
+// SAFETY: plain memory; kernels run one at a time behind the library's lock.
+unsafe impl Send for Guarded {}
+// SAFETY: as above.
+unsafe impl Sync for Guarded {}
+
+impl Guarded {
+    fn layout(bytes: usize) -> Layout {
+        Layout::from_size_align(bytes + 2 * GUARD, GUARD).unwrap()
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: allocated with the same layout, every byte written then.
+        let bytes = unsafe { std::slice::from_raw_parts(self.start, self.bytes + 2 * GUARD) };
+        let (before, rest) = bytes.split_at(GUARD);
+        if before.iter().chain(&rest[self.bytes..]).any(|&byte| byte != PATTERN) {
+            *self.damaged.lock().unwrap() += 1;
+        }
+        // SAFETY: as above, and freed nowhere else.
+        unsafe { dealloc(self.start, Self::layout(self.bytes)) };
+    }
+}
+
+impl Device for Shim {
+    type Memory = Guarded;
+
+    fn allocate(&self, bytes: usize) -> Result<Guarded, DeviceError> {
+        // SAFETY: the layout is never empty; every byte is written before the memory is used.
+        let start = unsafe {
+            let start = alloc(Guarded::layout(bytes));
+            start.write_bytes(PATTERN, bytes + 2 * GUARD);
+            start.add(GUARD).write_bytes(UNSET, bytes);
+            start
+        };
+        Ok(Guarded { start, bytes, damaged: Arc::clone(&self.damaged) })
+    }
+
+    fn address(memory: &Guarded) -> u64 {
+        memory.start as u64 + GUARD as u64
+    }
+
+    fn write(&self, address: u64, values: &[u32]) -> Result<(), DeviceError> {
+        // SAFETY: the range is allocated (contract of `Device`).
+        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), address as *mut u32, values.len()) };
+        Ok(())
+    }
+
+    fn read(&self, address: u64, values: &mut [f32]) -> Result<(), DeviceError> {
+        // SAFETY: the range is allocated (contract of `Device`).
+        unsafe { std::ptr::copy_nonoverlapping(address as *const f32, values.as_mut_ptr(), values.len()) };
+        Ok(())
+    }
+
+    fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError> {
+        // SAFETY: both ranges are allocated (contract of `Device`).
+        unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
+        Ok(())
+    }
+
+    fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError> {
+        // SAFETY: the range is allocated (contract of `Device`).
+        unsafe { (address as *mut u8).write_bytes(0, bytes) };
+        Ok(())
+    }
+
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError> {
+        let library = self.library.lock().unwrap();
+        let kind = |argument: &Argument| match argument {
+            Argument::Address(_) => b'a',
+            Argument::U32(_) => b'u',
+            Argument::U64(_) => b'l',
+            Argument::F32(_) => b'f',
+        };
+        let name = CString::new(launch.kernel).unwrap();
+        let kinds = CString::new(launch.arguments.iter().map(kind).collect::<Vec<u8>>()).unwrap();
+        let mut arguments: Vec<_> = launch.arguments.iter().map(Argument::pointer).collect();
+        let mut message = [0 as c_char; 256];
+        let raw = RawLaunch {
+            name: name.as_ptr(),
+            grid: launch.grid,
+            threads: launch.threads,
+            arguments: arguments.as_mut_ptr(),
+            kinds: kinds.as_ptr(),
+            message: message.as_mut_ptr(),
+            message_bytes: message.len(),
+        };
+        // SAFETY: the function has this signature in the source above and checks the arguments' types before use.
+        let code = unsafe { library.get::<Run>(b"golf_run\0").unwrap()(&raw) };
+        if code == 0 {
+            return Ok(());
+        }
+        // SAFETY: the library ends the message with a zero byte, as the array was filled with.
+        let message = unsafe { CStr::from_ptr(message.as_ptr()) };
+        Err(DeviceError::new("the shim stopped", message.to_string_lossy()))
+    }
+
+    unsafe fn product(&self, product: &Product) -> Result<(), DeviceError> {
+        let arguments = product.arguments();
+        // SAFETY: passed on to the caller.
+        unsafe { self.launch(&product.launch(&arguments)) }
+    }
+}
+
+mod tests {
+    use super::*;
+
+    fn launch(kernel: &'static str, arguments: &[Argument]) -> Option<Result<(), DeviceError>> {
+        let launch = Launch { kernel, grid: [2, 1], threads: 64, arguments };
+        // SAFETY: these kernels use no memory.
+        shim().map(|shim| unsafe { shim.launch(&launch) })
+    }
+
+    #[test]
+    fn a_divergent_barrier_stops_the_launch() {
+        let Some(result) = launch("divergent", &[Argument::U32(64)]) else { return };
+        result.unwrap();
+        for (kernel, threads) in [("divergent", 63), ("divergent", 32), ("half_a_warp", 16), ("half_a_warp", 48)] {
+            let error = launch(kernel, &[Argument::U32(threads)]).unwrap().unwrap_err();
+            assert!(error.to_string().contains("divergent barrier"), "{error}");
+        }
+        // And the next launch is unharmed.
+        launch("half_a_warp", &[Argument::U32(32)]).unwrap().unwrap();
+    }
+
+    #[test]
+    fn arguments_of_other_types_are_refused() {
+        let Some(result) = launch("divergent", &[Argument::U64(64)]) else { return };
+        assert!(result.unwrap_err().to_string().contains("divergent takes u and was given l"));
+        assert!(launch("divergent", &[]).unwrap().is_err());
+    }
+
+    #[test]
+    fn writing_past_the_end_is_noticed() {
+        if shim().is_none() {
+            return;
+        }
+        let own = build();
+        let memory = own.allocate(64).unwrap();
+        for (place, damaged) in [(15, 0), (16, 1)] {
+            let arguments = [Argument::Address(Shim::address(&memory)), Argument::U32(place)];
+            let launch = Launch { kernel: "beyond", grid: [1, 1], threads: 32, arguments: &arguments };
+            // SAFETY: one value past the end, the guard lies there.
+            unsafe { own.launch(&launch) }.unwrap();
+            assert_eq!(own.damaged(), 0);
+            if damaged == 1 {
+                break;
+            }
+        }
+        drop(memory);
+        assert_eq!(own.damaged(), 1);
+    }
+}

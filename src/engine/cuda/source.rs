@@ -1,0 +1,76 @@
+//! The kernels' source, as one translation unit.
+
+/// Files in the order they are compiled; what the others use comes first.
+pub(super) const FILES: [(&str, &str); 7] = [
+    ("common.cu", include_str!("kernels/common.cu")),
+    ("elementwise.cu", include_str!("kernels/elementwise.cu")),
+    ("columns.cu", include_str!("kernels/columns.cu")),
+    ("norm.cu", include_str!("kernels/norm.cu")),
+    ("attention.cu", include_str!("kernels/attention.cu")),
+    ("loss.cu", include_str!("kernels/loss.cu")),
+    ("product.cu", include_str!("kernels/product.cu")),
+];
+
+/// Every kernel by the name it has in the source.
+pub(super) const KERNELS: [&str; 34] = [
+    "add",
+    "round_bf16",
+    "tails",
+    "gather",
+    "scatter",
+    "relu_squared",
+    "relu_squared_grad",
+    "mix",
+    "add_skip",
+    "smear",
+    "column_partials",
+    "column_sums",
+    "mix_grad",
+    "add_skip_grad",
+    "smear_grad",
+    "smear_gate_grad",
+    "rms_norm",
+    "rms_norm_grad",
+    "prepare",
+    "prepare_grad",
+    "row_dots",
+    "attention_32",
+    "attention_grad_q_32",
+    "attention_grad_kv_32",
+    "attention_64",
+    "attention_grad_q_64",
+    "attention_grad_kv_64",
+    "attention_128",
+    "attention_grad_q_128",
+    "attention_grad_kv_128",
+    "softcap",
+    "nll",
+    "nll_grad",
+    "product",
+];
+
+/// The translation unit; `#line` makes a compiler's messages name file and line.
+pub(super) fn whole() -> String {
+    FILES.iter().map(|(name, text)| format!("#line 1 \"{name}\"\n{text}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kernel_of_the_source_is_listed() {
+        let text = whole();
+        let named = |line: &str| Some(line.split_once("__global__ void ")?.1.split_once('(')?.0.to_string());
+        let mut found: Vec<String> = text.lines().filter_map(named).filter(|name| !name.starts_with("__")).collect();
+        // The macro's kernels, whose names stand on the line after their bounds.
+        for width in [32, 64, 128] {
+            assert!(text.contains(&format!("\nATTENTION({width}, ")));
+            found.extend(["", "_grad_q", "_grad_kv"].map(|kind| format!("attention{kind}_{width}")));
+        }
+        found.sort();
+        let mut listed: Vec<String> = KERNELS.iter().map(ToString::to_string).collect();
+        listed.sort();
+        assert_eq!(found, listed);
+    }
+}

@@ -1,0 +1,73 @@
+//! The backend against the CPU's kernels, on the shim and on a GPU where there is one.
+
+mod network;
+mod operations;
+
+use std::sync::{Arc, OnceLock};
+
+use super::backend::CudaKernels;
+use super::choice;
+use super::device::Device;
+use super::driver::Gpu;
+use crate::engine::Precision;
+use crate::random::RandomStream;
+
+/// Checks that take a device, each run on the shim and on a GPU.
+macro_rules! on_both {
+    ($($check:ident),+ $(,)?) => {
+        mod on_the_processor {
+            $(#[test]
+            fn $check() {
+                if let Some(device) = crate::engine::cuda::shim::shim() {
+                    super::$check(&device);
+                    assert_eq!(device.damaged(), 0, "a kernel wrote past the end of its memory");
+                }
+            })+
+        }
+        mod on_a_gpu {
+            $(#[test]
+            fn $check() {
+                if let Some(device) = crate::engine::cuda::tests::gpu() {
+                    super::$check(&device);
+                }
+            })+
+        }
+    };
+}
+use on_both;
+
+/// The first GPU, opened once; without one the reason is printed.
+fn gpu() -> Option<Arc<Gpu>> {
+    static GPU: OnceLock<Option<Arc<Gpu>>> = OnceLock::new();
+    let open = || choice::open(0).map(Arc::new).map_err(|reason| println!("{reason}")).ok();
+    let found = GPU.get_or_init(open).clone();
+    if found.is_none() {
+        println!("no GPU: skipped");
+    }
+    found
+}
+
+/// Kernels in single precision.
+fn kernels<D: Device>(device: &Arc<D>) -> CudaKernels<D> {
+    CudaKernels::new(Arc::clone(device), Precision::F32)
+}
+
+/// Normally distributed values.
+fn random(len: usize, name: &str) -> Vec<f32> {
+    let mut stream = RandomStream::new(1, name);
+    (0..len).map(|_| stream.normal() as f32).collect()
+}
+
+/// Numbers below a bound.
+fn random_ids(len: usize, bound: usize, name: &str) -> Vec<usize> {
+    let mut stream = RandomStream::new(1, name);
+    (0..len).map(|_| stream.below(bound as u64) as usize).collect()
+}
+
+/// Largest difference relative to max(1, value); NaN counts as infinite.
+fn largest_error(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    let error = |(found, expected): (&f32, &f32)| (found - expected).abs() / expected.abs().max(1.0);
+    let errors = found.iter().zip(expected).map(error);
+    errors.map(|error| if error.is_nan() { f32::INFINITY } else { error }).fold(0.0, f32::max)
+}

@@ -1,0 +1,208 @@
+//! The whole network on the device beside the CPU's.
+
+use std::sync::Arc;
+
+use super::{kernels, largest_error, on_both};
+use crate::data::TokenBatch;
+use crate::engine::cuda::device::{Device, DeviceError, Launch, Product};
+use crate::engine::cuda::engine::CudaEngine;
+use crate::engine::{Engine, EngineError, FakeQuant, KernelsEngine, Window};
+use crate::manifest::OptimizerConfig;
+use crate::model::{ModelConfig, Params, init};
+use crate::random::RandomStream;
+use crate::train::{Optimizer, StepPlan, clip_global_norm};
+
+on_both!(
+    likelihoods_match_the_cpu,
+    neither_company_nor_repetition_changes_a_bit,
+    gradients_match_the_cpu,
+    thirty_steps_follow_the_cpu,
+);
+
+/// Small networks: plain; odd sides, untied, table as wide as the model.
+fn configs() -> [ModelConfig; 2] {
+    let plain = ModelConfig {
+        vocab_size: 50,
+        num_layers: 4,
+        model_dim: 64,
+        num_heads: 4,
+        num_kv_heads: 2,
+        bigram_vocab_size: 32,
+        bigram_dim: 16,
+        ..Default::default()
+    };
+    let odd = ModelConfig {
+        vocab_size: 37,
+        num_layers: 3,
+        model_dim: 36,
+        num_heads: 2,
+        num_kv_heads: 1,
+        mlp_mult: 1.5,
+        bigram_dim: 36,
+        tie_embeddings: false,
+        ..plain.clone()
+    };
+    [plain, odd]
+}
+
+/// Initial weights with some noise on all of them, so that nothing is zero.
+fn weights(config: &ModelConfig) -> Params {
+    let mut weights = init(config, 3);
+    let mut stream = RandomStream::new(3, "noise");
+    for (_, tensor) in weights.iter_mut() {
+        tensor.data_mut().iter_mut().for_each(|value| *value += 0.1 * stream.normal() as f32);
+    }
+    weights
+}
+
+fn tokens(config: &ModelConfig, len: usize) -> Vec<u16> {
+    let mut stream = RandomStream::new(4, "tokens");
+    (0..len).map(|_| stream.below(config.vocab_size as u64) as u16).collect()
+}
+
+/// Two or three windows at once, groups of one or two rows.
+fn engine<D: Device + 'static>(device: &Arc<D>) -> CudaEngine<D> {
+    CudaEngine::with_groups(kernels(device), 80, 40)
+}
+
+fn batch(config: &ModelConfig, rows: usize, seq_len: usize) -> TokenBatch {
+    let tokens = tokens(config, rows * seq_len + 1);
+    TokenBatch { inputs: tokens[..rows * seq_len].to_vec(), targets: tokens[1..].to_vec(), seq_len }
+}
+
+fn likelihoods_match_the_cpu<D: Device + 'static>(device: &Arc<D>) {
+    for config in configs() {
+        let (weights, tokens) = (weights(&config), tokens(&config, 120));
+        let windows = [
+            Window { tokens: &tokens[..37], first_scored: 0 },
+            Window { tokens: &tokens[10..47], first_scored: 30 },
+            Window { tokens: &tokens[20..22], first_scored: 0 },
+            Window { tokens: &tokens[40..77], first_scored: 30 },
+            Window { tokens: &tokens[50..60], first_scored: 20 },
+            Window { tokens: &tokens[70..107], first_scored: 30 },
+        ];
+        let cpu = KernelsEngine::default().scorer(&config, &weights).unwrap();
+        let scorer = engine(device).scorer(&config, &weights).unwrap();
+        let (found, expected) = (scorer.nll(&windows).unwrap(), cpu.nll(&windows).unwrap());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(largest_error(found, expected) < 1e-5, "{:e}", largest_error(found, expected));
+        }
+        let logits = [&scorer, &cpu].map(|scorer| scorer.logits(&tokens[..20]).unwrap());
+        assert!(largest_error(&logits[0], &logits[1]) < 1e-5);
+        assert!(scorer.nll(&[]).unwrap().is_empty());
+        assert!(matches!(scorer.logits(&[]), Err(EngineError::Window { tokens: 0 })));
+    }
+}
+
+fn neither_company_nor_repetition_changes_a_bit<D: Device + 'static>(device: &Arc<D>) {
+    let config = &configs()[0];
+    let (weights, tokens) = (weights(config), tokens(config, 120));
+    let windows: Vec<_> = (0..5).map(|i| Window { tokens: &tokens[i * 9..i * 9 + 33], first_scored: 24 }).collect();
+    let scorer = engine(device).scorer(config, &weights).unwrap();
+    let together = scorer.nll(&windows).unwrap();
+    assert_eq!(together, scorer.nll(&windows).unwrap());
+    let again = engine(device).scorer(config, &weights).unwrap();
+    let alone: Vec<_> = windows.iter().flat_map(|&window| again.nll(&[window]).unwrap()).collect();
+    assert_eq!(together, alone);
+
+    let batch = batch(config, 3, 20);
+    let run = || engine(device).loss_and_gradients(config, &weights, &batch, FakeQuant::Off).unwrap();
+    let (first, second) = (run(), run());
+    assert_eq!((first.loss.to_bits(), first.gradients), (second.loss.to_bits(), second.gradients));
+}
+
+/// Relative distance of every gradient, in the 2-norm.
+fn gradients_match_the_cpu<D: Device + 'static>(device: &Arc<D>) {
+    for (config, fake_quant) in configs().into_iter().zip([FakeQuant::Off, FakeQuant::On]) {
+        let (weights, batch) = (weights(&config), batch(&config, 3, 20));
+        let expected = KernelsEngine::default().loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();
+        let found = engine(device).loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();
+        assert!((found.loss - expected.loss).abs() < 1e-5 * expected.loss);
+        for ((name, found), (_, expected)) in found.gradients.iter().zip(expected.gradients.iter()) {
+            let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
+            let distance = norm(&mut found.data().iter().zip(expected.data()).map(|(a, b)| a - b));
+            let size = norm(&mut expected.data().iter().copied());
+            assert!(distance <= 5e-5 * size, "{name}: {distance:e} of {size:e}");
+        }
+    }
+}
+
+fn thirty_steps_follow_the_cpu<D: Device + 'static>(device: &Arc<D>) {
+    let config = ModelConfig { num_layers: 2, ..configs()[0].clone() };
+    let train = |engine: &dyn Engine| -> Vec<f32> {
+        let mut weights = weights(&config);
+        let mut optimizer = Optimizer::new(&OptimizerConfig::default(), &config);
+        let batch = batch(&config, 2, 16);
+        let step = |_| {
+            let plan =
+                StepPlan { lr_multiplier: 1.0, muon_momentum: 0.9, fake_quant: FakeQuant::Off, swa_pick: false };
+            let mut result = engine.loss_and_gradients(&config, &weights, &batch, plan.fake_quant).unwrap();
+            clip_global_norm(&mut result.gradients, 0.3);
+            optimizer.step(&mut weights, &result.gradients, &plan);
+            result.loss
+        };
+        (0..30).map(step).collect()
+    };
+    let (found, expected) = (train(&engine(device)), train(&KernelsEngine::default()));
+    assert!(expected[29] < 0.5 * expected[0], "the network should have learnt {expected:?}");
+    for (step, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        // Muon's bfloat16 magnifies the rounding of gradients from step to step.
+        assert!((found - expected).abs() < 2e-2 * expected.max(1.0), "step {step}: {found} against {expected}");
+    }
+}
+
+/// A device whose memory ends, to see that its error comes out.
+struct Small;
+
+impl Device for Small {
+    type Memory = ();
+
+    fn allocate(&self, bytes: usize) -> Result<(), DeviceError> {
+        Err(DeviceError::new(format!("cannot allocate {bytes} bytes"), "out of memory"))
+    }
+
+    fn address(_: &()) -> u64 {
+        unreachable!("nothing is allocated")
+    }
+
+    fn write(&self, _: u64, _: &[u32]) -> Result<(), DeviceError> {
+        unreachable!("nothing runs after a failure")
+    }
+
+    fn read(&self, _: u64, _: &mut [f32]) -> Result<(), DeviceError> {
+        unreachable!("nothing runs after a failure")
+    }
+
+    fn copy(&self, _: u64, _: u64, _: usize) -> Result<(), DeviceError> {
+        unreachable!("nothing runs after a failure")
+    }
+
+    fn clear(&self, _: u64, _: usize) -> Result<(), DeviceError> {
+        unreachable!("nothing runs after a failure")
+    }
+
+    unsafe fn launch(&self, _: &Launch<'_>) -> Result<(), DeviceError> {
+        unreachable!("nothing runs after a failure")
+    }
+
+    unsafe fn product(&self, _: &Product) -> Result<(), DeviceError> {
+        unreachable!("nothing runs after a failure")
+    }
+}
+
+#[test]
+fn a_device_that_is_too_small_is_an_error_and_no_panic() {
+    let config = &configs()[0];
+    let (weights, engine) = (weights(config), engine(&Arc::new(Small)));
+    let error = engine.scorer(config, &weights).err().unwrap();
+    assert!(error.to_string().contains("out of memory"), "{error}");
+    let result = engine.loss_and_gradients(config, &weights, &batch(config, 1, 8), FakeQuant::Off);
+    assert!(matches!(result, Err(EngineError::Device(_))));
+}
+
+#[test]
+fn heads_wider_than_the_kernels_take_are_refused() {
+    let config = ModelConfig { num_heads: 1, num_kv_heads: 1, model_dim: 130, ..configs()[0].clone() };
+    let error = engine(&Arc::new(Small)).scorer(&config, &weights(&config)).err().unwrap();
+    assert!(error.to_string().contains("130 channels; the kernels take up to 128"), "{error}");
+}

@@ -1,0 +1,241 @@
+// CUDA C++ on the processor, enough of it for the kernels in src/engine/cuda/kernels.
+//
+// A block's threads are fibers of one thread of the system. A fiber runs until it ends or waits at a barrier; when all
+// have, the ones whose barrier is complete go on. A barrier that can never be complete (some threads of the block or
+// warp have ended, or wait elsewhere) stops the launch with a message: on a GPU that is undefined behaviour.
+// Blocks run one after another. Races are not found, nor what only the hardware has (mma, cp.async).
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __launch_bounds__(...)
+#define __shared__ static
+
+struct Dimensions {
+    unsigned x, y, z;
+};
+static Dimensions gridDim, blockDim, blockIdx, threadIdx;
+
+namespace shim {
+
+const unsigned LANES = 32, MOST_THREADS = 1024;
+const size_t STACK_BYTES = 64 << 10;
+
+enum class State { Ready, AtBlock, AtWarp, Ended };
+
+struct Fiber {
+    ucontext_t context;
+    unsigned thread;
+    bool idle;
+};
+
+static std::function<void()> body;
+static ucontext_t scheduler;
+static std::vector<Fiber*> fibers;
+static Fiber* running;
+static State states[MOST_THREADS];
+static Fiber* owners[MOST_THREADS];
+static unsigned started, threads;
+// Two sets of exchanged values: a lane may write the next while another still reads the last.
+static uint32_t exchanged[2][MOST_THREADS];
+static unsigned char turns[MOST_THREADS];
+
+static void to_scheduler() {
+    swapcontext(&running->context, &scheduler);
+}
+
+// Runs one thread of the block after another as long as none of them waits.
+static void work() {
+    for (;;) {
+        while (started < threads) {
+            running->thread = started++;
+            owners[running->thread] = running;
+            threadIdx = {running->thread, 0, 0};
+            body();
+            states[running->thread] = State::Ended;
+        }
+        running->idle = true;
+        to_scheduler();
+    }
+}
+
+static void resume(Fiber* fiber) {
+    running = fiber;
+    fiber->idle = false;
+    threadIdx = {fiber->thread, 0, 0};
+    swapcontext(&scheduler, &fiber->context);
+}
+
+static Fiber* idle_fiber() {
+    for (Fiber* fiber : fibers) {
+        if (fiber->idle) return fiber;
+    }
+    Fiber* fiber = new Fiber();
+    getcontext(&fiber->context);
+    void* stack = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    fiber->context.uc_stack = {stack, 0, STACK_BYTES};
+    makecontext(&fiber->context, work, 0);
+    fibers.push_back(fiber);
+    return fiber;
+}
+
+static void wait_as(State state) {
+    states[running->thread] = state;
+    to_scheduler();
+}
+
+// Lets go whoever's barrier is complete; false if nobody is.
+static bool release() {
+    unsigned at_block = 0;
+    bool released = false;
+    for (unsigned warp = 0; warp < threads; warp += LANES) {
+        unsigned at_warp = 0;
+        for (unsigned i = warp; i < warp + LANES; i++) {
+            at_warp += states[i] == State::AtWarp;
+            at_block += states[i] == State::AtBlock;
+        }
+        if (at_warp < LANES) continue;
+        for (unsigned i = warp; i < warp + LANES; i++) states[i] = State::Ready;
+        released = true;
+    }
+    if (at_block == threads) {
+        for (unsigned i = 0; i < threads; i++) states[i] = State::Ready;
+        released = true;
+    }
+    return released;
+}
+
+// Runs one block; what is wrong, or null.
+static const char* run_block() {
+    started = 0;
+    for (unsigned i = 0; i < threads; i++) {
+        states[i] = State::Ready;
+        turns[i] = 0;
+    }
+    while (started < threads) resume(idle_fiber());
+    for (;;) {
+        bool ended = true;
+        for (unsigned i = 0; i < threads; i++) ended = ended && states[i] == State::Ended;
+        if (ended) return nullptr;
+        if (!release()) {
+            // The fibers that wait stay behind; nothing runs them again.
+            fibers.clear();
+            return "divergent barrier: some threads wait for others that ended or wait elsewhere";
+        }
+        for (unsigned i = 0; i < threads; i++) {
+            if (states[i] == State::Ready) resume(owners[i]);
+        }
+    }
+}
+
+template <class T>
+static T exchange(T value, unsigned partner) {
+    static_assert(sizeof(T) == 4, "shuffles of 32-bit values only");
+    const unsigned thread = running->thread, turn = turns[thread] ^= 1;
+    memcpy(&exchanged[turn][thread], &value, 4);
+    wait_as(State::AtWarp);
+    memcpy(&value, &exchanged[turn][thread / LANES * LANES + partner], 4);
+    return value;
+}
+
+template <class T>
+struct Kind;
+template <class T>
+struct Kind<T*> {
+    static const char letter = 'a';
+};
+template <>
+struct Kind<unsigned> {
+    static const char letter = 'u';
+};
+template <>
+struct Kind<unsigned long long> {
+    static const char letter = 'l';
+};
+template <>
+struct Kind<float> {
+    static const char letter = 'f';
+};
+
+struct Launch {
+    const char* name;
+    unsigned grid[2], threads;
+    void** arguments;
+    // One letter an argument: address, u32, u64 (long), float.
+    const char* kinds;
+    char* message;
+    size_t message_bytes;
+};
+
+template <class... A, size_t... I>
+static int run(void (*kernel)(A...), const Launch& launch, std::index_sequence<I...>) {
+    const char expected[] = {Kind<A>::letter..., 0};
+    if (strcmp(expected, launch.kinds) != 0) {
+        snprintf(launch.message, launch.message_bytes, "%s takes %s and was given %s", launch.name, expected,
+                 launch.kinds);
+        return 1;
+    }
+    if (launch.threads == 0 || launch.threads > MOST_THREADS || launch.threads % LANES != 0) {
+        snprintf(launch.message, launch.message_bytes, "%s: %u threads are no whole warps", launch.name,
+                 launch.threads);
+        return 1;
+    }
+    if (launch.grid[0] == 0 || launch.grid[1] == 0 || launch.grid[0] > 0x7fffffff || launch.grid[1] > 65535) {
+        snprintf(launch.message, launch.message_bytes, "%s: no grid of %u x %u", launch.name, launch.grid[0],
+                 launch.grid[1]);
+        return 1;
+    }
+    body = [&] { kernel(*static_cast<A*>(launch.arguments[I])...); };
+    threads = launch.threads;
+    gridDim = {launch.grid[0], launch.grid[1], 1};
+    blockDim = {threads, 1, 1};
+    for (unsigned y = 0; y < launch.grid[1]; y++) {
+        for (unsigned x = 0; x < launch.grid[0]; x++) {
+            blockIdx = {x, y, 0};
+            if (const char* wrong = run_block()) {
+                snprintf(launch.message, launch.message_bytes, "%s, block %u %u: %s", launch.name, x, y, wrong);
+                return 1;
+            }
+        }
+    }
+    return 0;
+}
+
+template <class... A>
+static int run(void (*kernel)(A...), const Launch& launch) {
+    return run(kernel, launch, std::index_sequence_for<A...>());
+}
+
+}  // namespace shim
+
+static inline void __syncthreads() {
+    shim::wait_as(shim::State::AtBlock);
+}
+static inline void __syncwarp(unsigned = 0xffffffffu) {
+    shim::wait_as(shim::State::AtWarp);
+}
+template <class T>
+static T __shfl_xor_sync(unsigned, T value, unsigned distance) {
+    return shim::exchange(value, threadIdx.x % shim::LANES ^ distance);
+}
+static inline unsigned __float_as_uint(float value) {
+    unsigned bits;
+    memcpy(&bits, &value, 4);
+    return bits;
+}
+static inline float __uint_as_float(unsigned bits) {
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
-use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, RecipeArgs};
-use golf_harness::engine::{self, EngineKind};
+use golf_harness::cli::{CommonArgs, DeviceArgs, ExitCode, Interrupted, RecipeArgs};
+use golf_harness::engine::{EngineKind, Precision};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::reproduce::{self, Ended, ReproduceError, Request};
 use golf_harness::run_folder::RunFolder;
@@ -42,6 +42,9 @@ struct Args {
     #[arg(long, value_enum, default_value_t)]
     engine: EngineKind,
 
+    #[command(flatten)]
+    device: DeviceArgs,
+
     /// Threads to use; no number depends on it [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -59,11 +62,12 @@ fn main() -> std::process::ExitCode {
         args.common.apply_color();
         golf_harness::cli::use_threads(args.threads)?;
         let effective = args.recipe.load(&args.manifest)?;
+        let engine = args.device.open(&args.common)?.engine(args.engine, Precision::F32)?;
         let request = Request {
             folder: args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new),
             effective: &effective,
             manifest_path: &args.manifest,
-            engine: &*engine::create(args.engine),
+            engine: &*engine,
             fresh: args.fresh,
             interrupt: Interrupt::on_signal().context("cannot listen for Ctrl-C")?,
             shows_progress: args.common.shows_progress(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, Progress};
+use golf_harness::cli::{CommonArgs, DeviceArgs, ExitCode, Interrupted, Progress};
 use golf_harness::engine::{EngineError, Isa, Precision, use_isa};
 use golf_harness::eval::{self, EngineChoice, Job, JobError, Outcome, Report, ScoreError, Shard, Windowing, probe};
 use golf_harness::interrupt::Interrupt;
@@ -73,6 +73,9 @@ struct Args {
     /// What runs the model
     #[arg(long, value_enum, default_value_t, value_name = "NAME")]
     engine: EngineChoice,
+
+    #[command(flatten)]
+    device: DeviceArgs,
 
     /// What the kernels engine computes in; the challenge's own runs use bf16
     #[arg(long, value_enum, default_value_t, value_name = "NAME")]
@@ -220,6 +223,7 @@ fn job(args: &Args, manifest: &std::path::Path) -> anyhow::Result<Job> {
         windowings,
         max_tokens: args.max_tokens,
         engine: args.engine,
+        device: args.device.open(&args.common)?,
         precision: args.precision,
         shard: args.shard,
         nll_out: args.nll_out.clone(),

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
-use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, Progress, RecipeArgs};
-use golf_harness::engine::{self, EngineKind};
+use golf_harness::cli::{CommonArgs, DeviceArgs, ExitCode, Interrupted, Progress, RecipeArgs};
+use golf_harness::engine::{EngineKind, Precision};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::run_folder::RunFolder;
 use golf_harness::train::{self, Start, SystemClock, TrainError, TrainOutcome, TrainRequest};
@@ -59,6 +59,9 @@ struct Args {
     #[arg(long, value_enum, default_value_t)]
     engine: EngineKind,
 
+    #[command(flatten)]
+    device: DeviceArgs,
+
     /// Threads to use; the bytes do not depend on it [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -76,12 +79,13 @@ fn main() -> std::process::ExitCode {
         args.common.apply_color();
         golf_harness::cli::use_threads(args.threads)?;
         let effective = args.recipe.load(&args.manifest)?;
+        let engine = args.device.open(&args.common)?.engine(args.engine, Precision::F32)?;
         let folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new);
         let request = TrainRequest {
             effective: &effective,
             manifest_path: &args.manifest,
             folder,
-            engine: &*engine::create(args.engine),
+            engine: &*engine,
             start: match (args.resume, args.overwrite) {
                 (true, _) => Start::Resume,
                 (_, true) => Start::Overwrite,

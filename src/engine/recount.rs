@@ -44,10 +44,10 @@ impl Recount {
     /// Twice the distance either engine may keep from double precision (`docs/engine.md`).
     pub const TOLERANCE: f64 = 2e-5;
 
-    /// The fast engine, recounted by the reference.
-    pub fn new(config: &ModelConfig, weights: &Params) -> Result<Self, EngineError> {
+    /// Weights ready on the fast engine, recounted by the reference.
+    pub fn new(first: Box<dyn Scorer>, config: &ModelConfig, weights: &Params) -> Result<Self, EngineError> {
         Ok(Recount {
-            first: create(EngineKind::Kernels).scorer(config, weights)?,
+            first,
             second: create(EngineKind::Dfdx).scorer(config, weights)?,
             tolerance: Self::TOLERANCE,
             seen: Mutex::default(),
@@ -106,7 +106,8 @@ mod tests {
         let tokens: Vec<u16> = (0..40).map(|i| i * 7 % 50).collect();
         let windows = [Window { tokens: &tokens, first_scored: 30 }, Window { tokens: &tokens[..9], first_scored: 0 }];
         let weights = init(&config, 1);
-        let mut recount = Recount::new(&config, &weights).unwrap();
+        let mut recount =
+            Recount::new(create(EngineKind::Kernels).scorer(&config, &weights).unwrap(), &config, &weights).unwrap();
         assert_eq!(recount.nll(&windows).unwrap().concat().len(), 9 + 8);
         assert!(recount.largest_difference().relative() < Recount::TOLERANCE);
 

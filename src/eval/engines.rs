@@ -1,7 +1,7 @@
 //! Which engine scores, or both with one recounting the other.
 
 use super::Agreement;
-use crate::engine::{self, Engine, EngineError, EngineKind, KernelsEngine, Precision, Recount, Scorer};
+use crate::engine::{Device, EngineError, EngineKind, Precision, Recount, Scorer};
 use crate::model::{ModelConfig, Params};
 
 /// What runs the windows, as `score --engine` takes it.
@@ -25,21 +25,22 @@ impl EngineChoice {
         }
     }
 
-    /// Prepares weights for scoring.
+    /// Prepares weights for scoring; a recount is made on the processor wherever the reported engine runs.
     pub(super) fn prepare(
         self,
+        device: &Device,
         precision: Precision,
         model: &ModelConfig,
         weights: &Params,
     ) -> Result<Prepared, EngineError> {
+        if self == EngineChoice::Both {
+            // Refuses a precision the second engine does not have.
+            Device::default().engine(EngineKind::Dfdx, precision)?;
+        }
+        let scorer = device.engine(self.reported(), precision)?.scorer(model, weights)?;
         match self {
-            EngineChoice::Kernels => Ok(Prepared::One(KernelsEngine::scoring_in(precision).scorer(model, weights)?)),
-            _ if precision != Precision::F32 => Err(EngineError::Backend {
-                engine: EngineKind::Dfdx,
-                message: "computes in single precision only; --precision bf16 needs --engine kernels".into(),
-            }),
-            EngineChoice::Both => Ok(Prepared::Both(Recount::new(model, weights)?)),
-            one => Ok(Prepared::One(engine::create(one.reported()).scorer(model, weights)?)),
+            EngineChoice::Both => Ok(Prepared::Both(Recount::new(scorer, model, weights)?)),
+            EngineChoice::Kernels | EngineChoice::Dfdx => Ok(Prepared::One(scorer)),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::cli::Progress;
 use crate::durable::{self, PendingFile};
-use crate::engine::{self, Precision, Scorer};
+use crate::engine::{self, Device, Precision, Scorer};
 use crate::environment;
 use crate::interrupt::Interrupt;
 use crate::manifest::{self, Effective};
@@ -36,6 +36,8 @@ pub struct Job {
     pub max_tokens: Option<u64>,
     /// Engine to run them on.
     pub engine: EngineChoice,
+    /// Where the kernels engine runs.
+    pub device: Device,
     /// Precision it computes in.
     pub precision: Precision,
     /// Run only this part of the windows.
@@ -126,7 +128,7 @@ impl Job {
         nll_file.map(PendingFile::commit).transpose()?;
 
         let held = if engine::held_to_avx2() { " (held to AVX2)" } else { "" };
-        let processor = environment::processor() + held;
+        let processor = self.device.accelerator().map_or_else(|| environment::processor() + held, str::to_string);
         let run = RunSettings { threads: rayon::current_num_threads(), batch_windows: self.batch_windows() };
         let report = Report {
             basis: opened.basis.clone(),
@@ -206,8 +208,8 @@ impl Job {
             harness: env!("CARGO_PKG_VERSION").into(),
             platform: environment::platform(),
             engine: match self.precision {
-                Precision::F32 => self.engine.reported().to_string(),
-                Precision::Bf16 => format!("{} (bf16)", self.engine.reported()),
+                Precision::F32 => self.device.label(self.engine.reported()),
+                Precision::Bf16 => format!("{} (bf16)", self.device.label(self.engine.reported())),
             },
             manifest: manifest::identity(&on_disk),
             model: manifest.model.clone(),
@@ -232,7 +234,7 @@ impl Job {
 
     fn prepare(&self, file: &WeightsFile) -> Result<Prepared, JobError> {
         let model = &self.effective.manifest.model;
-        Ok(self.engine.prepare(self.precision, model, &file.read(model)?)?)
+        Ok(self.engine.prepare(&self.device, self.precision, model, &file.read(model)?)?)
     }
 
     fn evaluation<'a>(

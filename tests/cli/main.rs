@@ -3,6 +3,8 @@
 mod support;
 
 #[cfg(feature = "engine")]
+mod device;
+#[cfg(feature = "engine")]
 mod fit;
 #[cfg(feature = "engine")]
 mod reproduce;

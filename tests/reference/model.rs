@@ -12,17 +12,17 @@ use golf_harness::model::{
 use golf_harness::random::RandomStream;
 use serde_json::Value;
 
-use crate::support::reference_folders;
+use crate::support::{on_a_gpu, reference_folders};
 use crate::tensors::{self, Reference};
 
 /// What an engine may be off by on likelihoods and logits, relative to max(1, value).
-fn forward_tolerance(kind: EngineKind) -> f64 {
-    if kind == EngineKind::Kernels { 1e-5 } else { 2e-5 }
+fn forward_tolerance(engine: &dyn Engine) -> f64 {
+    if engine.kind() == EngineKind::Kernels { 1e-5 } else { 2e-5 }
 }
 
 /// What an engine may be off by on a tensor's gradient, in the relative 2-norm.
-fn gradient_tolerance(kind: EngineKind) -> f64 {
-    if kind == EngineKind::Kernels { 5e-5 } else { 1e-4 }
+fn gradient_tolerance(engine: &dyn Engine) -> f64 {
+    if engine.kind() == EngineKind::Kernels { 5e-5 } else { 1e-4 }
 }
 
 /// One reference network: weights, tokens and numbers under a common prefix.
@@ -48,8 +48,8 @@ impl Set {
         }
     }
 
-    fn scorer(&self, kind: EngineKind) -> Box<dyn Scorer> {
-        create(kind).scorer(&self.config, &self.weights).unwrap()
+    fn scorer(&self, engine: &dyn Engine) -> Box<dyn Scorer> {
+        engine.scorer(&self.config, &self.weights).unwrap()
     }
 }
 
@@ -96,27 +96,30 @@ fn set(folder: &Path, tag: &str, entry: &Value) -> Set {
     Set { folder: folder.to_path_buf(), tag: tag.to_string(), config, weights, rows }
 }
 
-fn engines() -> impl Iterator<Item = EngineKind> {
-    <EngineKind as clap::ValueEnum>::value_variants().iter().copied()
+/// Every engine, on a GPU too where there is one.
+fn engines() -> Vec<Box<dyn Engine>> {
+    let kinds = <EngineKind as clap::ValueEnum>::value_variants().iter();
+    kinds.map(|&kind| create(kind)).chain(on_a_gpu()).collect()
 }
 
 #[test]
 fn likelihoods_and_logits_match() {
     for set in sets() {
         let io = tensors::read(&set.file("io"));
-        for kind in engines() {
-            let scorer = set.scorer(kind);
+        for engine in engines() {
+            let kind = engine.label();
+            let scorer = set.scorer(&*engine);
             let windows: Vec<_> = set.rows.iter().map(|row| Window { tokens: row, first_scored: 0 }).collect();
             let nll = scorer.nll(&windows).unwrap().concat();
             let error = io["nll_f64"].largest_error(&nll);
             println!("{} {kind}: nll {error:.2e}", set.tag);
-            assert!(error < forward_tolerance(kind), "{} {kind}: nll off by {error:e}", set.tag);
+            assert!(error < forward_tolerance(&*engine), "{} {kind}: nll off by {error:e}", set.tag);
 
             if let Some(expected) = io.get("logits_f64") {
                 let inputs = set.rows[0].len() - 1;
                 let logits: Vec<f32> = set.rows.iter().flat_map(|row| scorer.logits(&row[..inputs]).unwrap()).collect();
                 let error = expected.largest_error(&logits);
-                assert!(error < forward_tolerance(kind), "{} {kind}: logits off by {error:e}", set.tag);
+                assert!(error < forward_tolerance(&*engine), "{} {kind}: logits off by {error:e}", set.tag);
             }
         }
     }
@@ -152,15 +155,16 @@ fn bf16_scores_match_pytorch_autocast() {
 #[test]
 fn only_the_targets_asked_for_come_back() {
     let set = &sets()[0];
-    for kind in engines() {
-        let scorer = set.scorer(kind);
+    for engine in engines() {
+        let kind = engine.label();
+        let scorer = set.scorer(&*engine);
         let nll = |first_scored| scorer.nll(&[Window { tokens: &set.rows[0], first_scored }]).unwrap().remove(0);
         let all = nll(0);
         for first in [1, 5, all.len() - 1, all.len()] {
             let tail = nll(first);
             assert_eq!(tail.len(), all.len() - first);
             // Kernels computes the last block for these positions alone: products of other shapes, rounded otherwise.
-            let exact = kind == EngineKind::Dfdx;
+            let exact = engine.kind() == EngineKind::Dfdx;
             let close = |(a, b): (&f32, &f32)| (a - b).abs() <= if exact { 0.0 } else { 2e-6 * b.abs().max(1.0) };
             assert!(tail.iter().zip(&all[first..]).all(close), "{kind} from {first}");
         }
@@ -171,8 +175,8 @@ fn only_the_targets_asked_for_come_back() {
 fn gradients_match() {
     for set in sets() {
         let io = tensors::read(&set.file("io"));
-        for kind in engines() {
-            compare_gradients(&set, kind, FakeQuant::Off, io["loss_f64"].data[0], &set.file("grads_f64"));
+        for engine in engines() {
+            compare_gradients(&set, &*engine, FakeQuant::Off, io["loss_f64"].data[0], &set.file("grads_f64"));
         }
     }
 }
@@ -184,25 +188,26 @@ fn gradients_match_under_fake_quantisation() {
         let summary = std::fs::read(set.folder.join("model_summary.json")).unwrap();
         let summary: Value = serde_json::from_slice(&summary).unwrap();
         let loss = summary[&set.tag]["qat_loss_f64"].as_f64().unwrap();
-        for kind in engines() {
-            compare_gradients(set, kind, FakeQuant::On, loss, &set.file("qat_grads"));
+        for engine in engines() {
+            compare_gradients(set, &*engine, FakeQuant::On, loss, &set.file("qat_grads"));
         }
         checked += 1;
     }
     assert!(checked > 0);
 }
 
-fn compare_gradients(set: &Set, kind: EngineKind, fake_quant: FakeQuant, loss: f64, expected: &Path) {
-    let found = create(kind).loss_and_gradients(&set.config, &set.weights, &set.batch(), fake_quant).unwrap();
+fn compare_gradients(set: &Set, engine: &dyn Engine, fake_quant: FakeQuant, loss: f64, expected: &Path) {
+    let kind = engine.label();
+    let found = engine.loss_and_gradients(&set.config, &set.weights, &set.batch(), fake_quant).unwrap();
     let error = (f64::from(found.loss) - loss).abs() / loss;
-    assert!(error < forward_tolerance(kind), "{} {kind}: loss {} where {loss} is expected", set.tag, found.loss);
+    assert!(error < forward_tolerance(engine), "{} {kind}: loss {} where {loss} is expected", set.tag, found.loss);
 
     let expected = tensors::read(expected);
     assert_eq!(found.gradients.iter().len(), expected.len());
     let mut worst = (0.0, "");
     for (name, gradient) in found.gradients.iter().filter(|(_, gradient)| !gradient.is_empty()) {
         let error = expected[name].relative_distance(gradient.data());
-        assert!(error < gradient_tolerance(kind), "{} {kind} {name}: gradient off by {error:e}", set.tag);
+        assert!(error < gradient_tolerance(engine), "{} {kind} {name}: gradient off by {error:e}", set.tag);
         if error > worst.0 {
             worst = (error, name);
         }
@@ -289,8 +294,8 @@ fn neither_threads_nor_neighbours_change_a_bit() {
         targets: batch.iter().flat_map(|row| row[1..].to_vec()).collect(),
         seq_len: 128,
     };
-    for kind in engines() {
-        let engine = create(kind);
+    for engine in engines() {
+        let kind = engine.label();
         let scorer = engine.scorer(&config, &weights).unwrap();
         let window = |i: usize| Window { tokens: &windows[i], first_scored: 200 };
         let alone: Vec<_> = (0..5).map(|i| scorer.nll(&[window(i)]).unwrap().remove(0)).collect();
@@ -309,8 +314,9 @@ fn neither_threads_nor_neighbours_change_a_bit() {
 #[test]
 fn the_future_changes_nothing_before_it() {
     let set = &sets()[0];
-    for kind in engines() {
-        let scorer = set.scorer(kind);
+    for engine in engines() {
+        let kind = engine.label();
+        let scorer = set.scorer(&*engine);
         let mut changed = set.rows[0].clone();
         let cut = changed.len() / 2;
         changed[cut..].iter_mut().for_each(|id| *id = (*id + 1) % set.config.vocab_size as u16);
@@ -326,15 +332,14 @@ fn the_future_changes_nothing_before_it() {
 fn input_that_cannot_be_scored_is_an_error() {
     let set = &sets()[0];
     let vocab = set.config.vocab_size as u16;
-    for kind in engines() {
-        let scorer = set.scorer(kind);
+    for engine in engines() {
+        let scorer = set.scorer(&*engine);
         let error = |tokens: &[u16]| scorer.nll(&[Window { tokens, first_scored: 0 }]).unwrap_err();
         assert!(matches!(error(&[]), EngineError::Window { tokens: 0 }));
         assert!(matches!(error(&[1]), EngineError::Window { tokens: 1 }));
         assert!(matches!(error(&[1, vocab, 2]), EngineError::Token { position: 1, .. }));
         assert!(scorer.logits(&[]).is_err() && scorer.logits(&[vocab]).is_err());
 
-        let engine = create(kind);
         let ragged = TokenBatch { inputs: vec![1; 5], targets: vec![1; 5], seq_len: 2 };
         let result = engine.loss_and_gradients(&set.config, &set.weights, &ragged, FakeQuant::Off);
         assert!(matches!(result, Err(EngineError::Batch { inputs: 5, .. })));

@@ -13,3 +13,16 @@ pub fn reference_folders() -> Vec<PathBuf> {
 /// of the same rounding noise.
 #[cfg(feature = "engine")]
 pub const SPREAD_FACTOR: f64 = 3.0;
+
+/// The kernels engine on the first GPU; without one a line says so.
+#[cfg(feature = "engine")]
+pub fn on_a_gpu() -> Option<Box<dyn golf_harness::engine::Engine>> {
+    use golf_harness::engine::{Device, DeviceChoice, EngineKind, Precision};
+    match Device::open(DeviceChoice::Cuda(0)) {
+        Ok(device) => Some(device.engine(EngineKind::Kernels, Precision::F32).unwrap()),
+        Err(reason) => {
+            println!("no GPU: skipped ({reason})");
+            None
+        }
+    }
+}

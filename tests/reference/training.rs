@@ -10,7 +10,7 @@ use golf_harness::model::{Params, read_safetensors};
 use golf_harness::train::{Schedule, Trainer};
 use serde_json::Value;
 
-use crate::support::{SPREAD_FACTOR, reference_folders};
+use crate::support::{SPREAD_FACTOR, on_a_gpu, reference_folders};
 
 /// One of the two runs in one of its variants.
 struct Run<'a> {
@@ -221,8 +221,7 @@ fn follow_everywhere(name: &str) {
         let reference: Value = serde_json::from_slice(&text).unwrap();
         let sample_is_there = reference["train_shard"].is_string() || std::env::var_os("GOLF_SAMPLE_DIR").is_some();
         assert!(sample_is_there, "set GOLF_SAMPLE_DIR to the folder of fineweb_sample_train_000000.bin");
-        for kind in EngineKind::value_variants() {
-            let engine = engine::create(*kind);
+        for engine in EngineKind::value_variants().iter().map(|kind| engine::create(*kind)).chain(on_a_gpu()) {
             let run = |precision| Run { folder: &folder, reference: &reference, name, precision, engine: &*engine };
             // Single precision against double, within the distance of PyTorch's own single precision; bfloat16
             // against bfloat16, within the distance that bfloat16 makes at all.

@@ -184,6 +184,14 @@ impl Device {
         self.gpu.as_ref().map(|gpu| gpu.name.as_str())
     }
 
+    /// [`Engine::label`] of the engine of that kind.
+    pub fn label(&self, kind: EngineKind) -> String {
+        match (kind, &self.gpu) {
+            (EngineKind::Kernels, Some(_)) => super::engine::LABEL.to_string(),
+            _ => kind.to_string(),
+        }
+    }
+
     /// An engine on this device; scorers compute in that precision.
     pub fn engine(&self, kind: EngineKind, precision: Precision) -> Result<Box<dyn Engine>, EngineError> {
         let refused = |message: &str| Err(EngineError::Backend { engine: kind, message: message.into() });
@@ -196,9 +204,7 @@ impl Device {
                 refused("computes in single precision only; --precision bf16 needs --engine kernels")
             }
             (EngineKind::Dfdx, None) => Ok(Box::new(DfdxEngine)),
-            (EngineKind::Dfdx, Some(_)) => {
-                refused("runs on the processor only; a CUDA device needs --engine kernels")
-            }
+            (EngineKind::Dfdx, Some(_)) => refused("runs on the processor only; a CUDA device needs --engine kernels"),
         }
     }
 }

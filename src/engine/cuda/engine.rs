@@ -20,6 +20,9 @@ const SCORED_TOKENS: usize = 1 << 16;
 /// added group by group.
 const GROUP_TOKENS: usize = 1 << 15;
 
+/// What reports call this engine: its numbers are not the processor's, so their parts do not merge.
+pub(super) const LABEL: &str = "kernels on cuda";
+
 /// The kernels engine on a device.
 pub(super) struct CudaEngine<D: Device> {
     kernels: CudaKernels<D>,
@@ -54,7 +57,7 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
     }
 
     fn label(&self) -> String {
-        "kernels on cuda".to_string()
+        LABEL.to_string()
     }
 
     fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {

@@ -17,12 +17,12 @@ mod traits;
 use crate::engine::Precision;
 use crate::model::Params;
 
+#[cfg(test)]
+pub(in crate::engine) use cpu::CpuKernels;
 pub use engine::KernelsEngine;
 pub(in crate::engine) use fold::{fold, unfold};
 pub(in crate::engine) use forward::{Forward, Rows};
 pub(in crate::engine) use network::Network;
-#[cfg(test)]
-pub(in crate::engine) use cpu::CpuKernels;
 pub(in crate::engine) use traits::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
 
 /// Weights as that precision stores them.

@@ -134,8 +134,7 @@ fn thirty_steps_follow_the_cpu<D: Device + 'static>(device: &Arc<D>) {
         let mut optimizer = Optimizer::new(&OptimizerConfig::default(), &config);
         let batch = batch(&config, 2, 16);
         let step = |_| {
-            let plan =
-                StepPlan { lr_multiplier: 1.0, muon_momentum: 0.9, fake_quant: FakeQuant::Off, swa_pick: false };
+            let plan = StepPlan { lr_multiplier: 1.0, muon_momentum: 0.9, fake_quant: FakeQuant::Off, swa_pick: false };
             let mut result = engine.loss_and_gradients(&config, &weights, &batch, plan.fake_quant).unwrap();
             clip_global_norm(&mut result.gradients, 0.3);
             optimizer.step(&mut weights, &result.gradients, &plan);

@@ -337,7 +337,8 @@ fn products_are_close_to_double_precision<D: Device>(device: &std::sync::Arc<D>)
         k.linear(Linear { tokens, inputs, outputs }, &k.upload(&x), &k.upload(&w), Store::Replace, &mut y);
         for (i, found) in k.download(y).into_iter().enumerate() {
             let row = &x[i / outputs * inputs..][..inputs];
-            let pairs = row.iter().zip(&w[i % outputs * inputs..][..inputs]).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+            let pairs =
+                row.iter().zip(&w[i % outputs * inputs..][..inputs]).map(|(a, b)| (f64::from(*a), f64::from(*b)));
             let (exact, size) = pairs.fold((0.0, 0.0), |(sum, size), (a, b)| (sum + a * b, size + (a * b).abs()));
             // Higham's bound for a sum of products, in any order.
             let bound = (inputs + 1) as f64 * f64::from(f32::EPSILON) / 2.0 * size * 1.01;

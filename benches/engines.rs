@@ -1,14 +1,15 @@
 //! Tokens per second of each engine beside the ceiling that matrix products set.
 //!
-//! `cargo bench --bench engines -- [small|full|shapes] [kernels|dfdx] [scoring|training] [json]` prints one line
-//! per measurement; without arguments everything but `shapes`, which times the products of one layer one by one.
+//! `cargo bench --bench engines -- [small|full|gpu|shapes] [kernels|dfdx] [scoring|training] [json]` prints one line
+//! per measurement; without arguments everything but `gpu`, the full size on a CUDA device with the batches of the
+//! challenge's runs, and `shapes`, which times the products of one layer one by one.
 //! Numbers of one run can be compared with one another; those of different runs only where nothing else ran.
 //! `ci/speed/compare.py` alternates these measurements with PyTorch's.
 
 use std::time::Instant;
 
 use golf_harness::data::TokenBatch;
-use golf_harness::engine::{EngineKind, FakeQuant, Window, create};
+use golf_harness::engine::{Device, DeviceChoice, EngineKind, FakeQuant, Precision, Window};
 use golf_harness::model::{ModelConfig, init};
 use golf_harness::random::RandomStream;
 use rayon::prelude::*;
@@ -26,13 +27,40 @@ struct Case {
     windows: usize,
     /// Positions scored at the end of each window.
     stride: usize,
+    device: DeviceChoice,
 }
 
-fn cases() -> [Case; 2] {
+fn cases() -> [Case; 3] {
     let small = ModelConfig { num_layers: 4, model_dim: 128, num_heads: 4, num_kv_heads: 2, ..Default::default() };
     [
-        Case { name: "small", config: small, seq_len: 128, rows: 64, windows: 64, stride: 32 },
-        Case { name: "full", config: ModelConfig::default(), seq_len: 2048, rows: 2, windows: 2, stride: 64 },
+        Case {
+            name: "small",
+            config: small,
+            seq_len: 128,
+            rows: 64,
+            windows: 64,
+            stride: 32,
+            device: DeviceChoice::Cpu,
+        },
+        Case {
+            name: "full",
+            config: ModelConfig::default(),
+            seq_len: 2048,
+            rows: 2,
+            windows: 2,
+            stride: 64,
+            device: DeviceChoice::Cpu,
+        },
+        Case {
+            name: "gpu",
+            config: ModelConfig::default(),
+            seq_len: 2048,
+            // A micro-batch of the recipe, an eighth of 786,432 tokens.
+            rows: 48,
+            windows: 256,
+            stride: 64,
+            device: DeviceChoice::Cuda(0),
+        },
     ]
 }
 
@@ -45,10 +73,15 @@ fn main() {
     if words.iter().any(|word| word == "shapes") {
         return shapes();
     }
-    for case in cases().iter().filter(|case| among(&["small", "full"], case.name)) {
+    let asked = |case: &&Case| {
+        let is_named = words.iter().any(|word| word == case.name);
+        is_named || case.name != "gpu" && among(&["small", "full", "gpu"], case.name)
+    };
+    for case in cases().iter().filter(asked) {
         for (kind, engine) in [(EngineKind::Kernels, "kernels"), (EngineKind::Dfdx, "dfdx")] {
             for task in ["scoring", "training"] {
-                if among(&["kernels", "dfdx"], engine) && among(&["scoring", "training"], task) {
+                let runs_there = case.device == DeviceChoice::Cpu || kind == EngineKind::Kernels;
+                if runs_there && among(&["kernels", "dfdx"], engine) && among(&["scoring", "training"], task) {
                     measure(case, kind, task, json);
                 }
             }
@@ -67,7 +100,14 @@ fn measure(case: &Case, kind: EngineKind, task: &str, json: bool) {
     let batch = TokenBatch { inputs, targets, seq_len: case.seq_len };
 
     let ceiling = ceiling(case.config.model_dim, case.config.mlp_hidden());
-    let engine = create(kind);
+    let device = match Device::open(case.device) {
+        Ok(device) => device,
+        Err(reason) => {
+            eprintln!("{}: {reason}", case.device);
+            std::process::exit(2);
+        }
+    };
+    let engine = device.engine(kind, Precision::F32).expect("a kind that runs there");
     let ((seconds, cpu), rows) = if task == "scoring" {
         let scorer = engine.scorer(&case.config, &weights).expect("valid weights");
         (median(|| scorer.nll(&windows).expect("valid windows").len()), case.windows)

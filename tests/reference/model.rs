@@ -254,7 +254,7 @@ fn values_between_the_layers_match() {
             checked += 1;
         }
     }
-    assert!(checked >= 40, "{checked}");
+    assert!(checked >= 37, "{checked}");
 }
 
 #[test]

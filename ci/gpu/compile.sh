@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Compiles every kernel for the architectures the engine may meet; needs NVRTC or nvcc, but no GPU and no driver.
+#
+#   ci/gpu/compile.sh [FOLDER]     FOLDER holds libnvrtc.so.13, e.g. nvidia/cu13/lib in the site-packages of a Python
+#                                  where `pip install 'nvidia-cuda-nvrtc==13.0.*'` was run
+#
+# Without a folder, the libraries on LD_LIBRARY_PATH; where there are none, nvcc.
+set -euo pipefail
+folder=${1:-}
+if [ -n "$folder" ]; then folder=$(cd "$folder" && pwd); fi
+cd "$(dirname "$0")/../.."
+if [ -n "$folder" ]; then export LD_LIBRARY_PATH="$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"; fi
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+cargo test --locked --release --lib the_kernels_compile_where_the_compiler_is -- --nocapture | tee "$log"
+if ! grep -q 'no NVRTC: skipped' "$log"; then exit 0; fi
+if ! command -v nvcc > /dev/null; then
+    echo "neither NVRTC nor nvcc is here: nothing was compiled" >&2
+    exit 2
+fi
+kernels=$(mktemp --suffix .cu)
+trap 'rm -f "$log" "$kernels"' EXIT
+for name in common elementwise columns norm attention loss product; do
+    printf '#line 1 "%s.cu"\n' "$name"
+    cat "src/engine/cuda/kernels/$name.cu"
+done > "$kernels"
+for architecture in sm_80 sm_90 sm_90a; do
+    nvcc -cubin -std=c++17 -fmad=false -arch="$architecture" -o /dev/null "$kernels"
+    echo "nvcc, $architecture: compiled"
+done

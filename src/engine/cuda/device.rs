@@ -110,6 +110,9 @@ pub(super) trait Device: Send + Sync {
     /// Memory on the device; freed when dropped.
     type Memory: Send + Sync;
 
+    /// Whether memory is handed out exactly as large as asked for, so that the end of each buffer can be watched.
+    const EXACT: bool = false;
+
     fn allocate(&self, bytes: usize) -> Result<Self::Memory, DeviceError>;
     fn address(memory: &Self::Memory) -> u64;
 

@@ -47,9 +47,10 @@ impl<D: Device> Shared<D> {
     /// Memory for so many bytes: kept memory up to twice as large, else fresh; all that is kept is given up before
     /// the device is found too small.
     fn take(&self, bytes: usize) -> Option<Room<D>> {
-        let bytes = bytes.max(1).next_multiple_of(GRAIN);
+        let bytes = bytes.max(1).next_multiple_of(if D::EXACT { 1 } else { GRAIN });
+        let most = if D::EXACT { bytes } else { 2 * bytes };
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = free.range_mut(bytes..=2 * bytes).find_map(|(&size, kept)| Some((size, kept.pop()?)));
+        let kept = free.range_mut(bytes..=most).find_map(|(&size, kept)| Some((size, kept.pop()?)));
         if let Some((bytes, memory)) = kept {
             return Some(Room { bytes, memory });
         }

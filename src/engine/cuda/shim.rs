@@ -120,6 +120,8 @@ impl Drop for Guarded {
 impl Device for Shim {
     type Memory = Guarded;
 
+    const EXACT: bool = true;
+
     fn allocate(&self, bytes: usize) -> Result<Guarded, DeviceError> {
         // SAFETY: the layout is never empty; every byte is written before the memory is used.
         let start = unsafe {

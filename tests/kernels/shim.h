@@ -172,7 +172,7 @@ struct Launch {
     const char* name;
     unsigned grid[2], threads;
     void** arguments;
-    // One letter an argument: address, u32, u64 (long), float.
+    // One letter an argument: address, u32, u64 (long), float; null where nobody knows.
     const char* kinds;
     char* message;
     size_t message_bytes;
@@ -181,7 +181,7 @@ struct Launch {
 template <class... A, size_t... I>
 static int run(void (*kernel)(A...), const Launch& launch, std::index_sequence<I...>) {
     const char expected[] = {Kind<A>::letter..., 0};
-    if (strcmp(expected, launch.kinds) != 0) {
+    if (launch.kinds && strcmp(expected, launch.kinds) != 0) {
         snprintf(launch.message, launch.message_bytes, "%s takes %s and was given %s", launch.name, expected,
                  launch.kinds);
         return 1;

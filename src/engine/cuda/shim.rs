@@ -61,6 +61,15 @@ pub(super) fn shim() -> Option<Arc<Shim>> {
 
 fn build() -> Shim {
     let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("kernels.so");
+    compile(&text(), &library);
+    // SAFETY: the library was built above from this crate's source; loading it runs nothing but its constructors.
+    let library = unsafe { Library::new(&library) }.unwrap();
+    Shim { library: Mutex::new(library), damaged: Arc::default() }
+}
+
+/// Shim, kernels, and the function that runs one by name.
+fn text() -> String {
     let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels/shim.h");
     let mut text = format!("#include \"{}\"\n{}\n{OWN}", header.display(), source::whole());
     text.push_str("extern \"C\" int golf_run(const shim::Launch* launch) {\n");
@@ -68,15 +77,30 @@ fn build() -> Shim {
         writeln!(text, "    if (!strcmp(launch->name, \"{name}\")) return shim::run({name}, *launch);").unwrap();
     }
     text.push_str("    return 2;\n}\n");
-    let (source, library) = (folder.path().join("kernels.cpp"), folder.path().join("kernels.so"));
+    text
+}
+
+fn compile(text: &str, library: &Path) {
+    let source = library.with_extension("cpp");
     std::fs::write(&source, text).unwrap();
     // As on the device: no contraction, IEEE arithmetic.
     let flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-Wall", "-Werror=return-type"];
-    let output = Command::new("g++").args(flags).arg(&source).arg("-o").arg(&library).output().unwrap();
+    let output = Command::new("g++").args(flags).arg(&source).arg("-o").arg(library).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // SAFETY: the library was built above from this crate's source; loading it runs nothing but its constructors.
-    let library = unsafe { Library::new(&library) }.unwrap();
-    Shim { library: Mutex::new(library), damaged: Arc::default() }
+}
+
+/// A folder with a driver, a compiler and a product library that are all the shim.
+fn made_up_cuda() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels/driver.cpp");
+    let names = KERNELS.map(|name| format!("\"{name}\"")).join(", ");
+    let kernels = format!("static const char* const KERNEL_NAMES[] = {{{names}}};");
+    let text = format!("{}\n{kernels}\n#include \"{}\"\n", text(), driver.display());
+    compile(&text, &folder.path().join("libcuda.so"));
+    for name in ["libnvrtc.so", "libcublasLt.so"] {
+        std::os::unix::fs::symlink("libcuda.so", folder.path().join(name)).unwrap();
+    }
+    folder
 }
 
 impl Shim {
@@ -246,5 +270,25 @@ mod tests {
         }
         drop(memory);
         assert_eq!(own.damaged(), 1);
+    }
+
+    /// This program again, with a made-up CUDA on the library path: everything between the backend and the driver runs.
+    #[test]
+    fn the_way_to_the_driver_works_on_a_made_up_one() {
+        if shim().is_none() {
+            return;
+        }
+        let folder = made_up_cuda();
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["on_a_gpu::copies", "on_a_gpu::linears", "on_a_gpu::losses", "on_a_gpu::likelihoods"])
+            .args(["on_a_gpu::gradients", "on_a_gpu::rows", "--nocapture"])
+            .env("LD_LIBRARY_PATH", folder.path())
+            .env("GOLF_HARNESS_CACHE", folder.path().join("cache"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("6 passed") && !said.contains("skipped"), "{said}");
+        assert_eq!(std::fs::read_dir(folder.path().join("cache")).unwrap().count(), 1, "one compiled image is kept");
     }
 }

@@ -5,10 +5,26 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Parser;
 use golf_harness::artifact::job::Job;
-use golf_harness::artifact::{ClassPattern, report};
+use golf_harness::artifact::{ClassPattern, inspect, report};
 use golf_harness::cli::{CommonArgs, ExitCode, FitArgs, Interrupted, Progress};
+use golf_harness::durable;
 use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::{Effective, Override, assignment, from_environment};
+
+/// What makes no sense where nothing is packed.
+const PACKING: [&str; 11] = [
+    "manifest",
+    "checkpoint",
+    "output",
+    "out",
+    "prune",
+    "keep_last_k",
+    "classes",
+    "scale_search",
+    "codec",
+    "set",
+    "fit",
+];
 
 /// Quantise and compress a trained model into the artifact whose bytes count.
 ///
@@ -21,13 +37,15 @@ use golf_harness::manifest::{Effective, Override, assignment, from_environment};
     pack runs/smoke/manifest.yaml                       the run that `train` left there\n  \
     pack manifests/pr-286.yaml --checkpoint w.safetensors --out runs/mine\n  \
     pack runs/a/manifest.yaml --prune 0.03 -o small.golf\n  \
-    pack runs/a/manifest.yaml --fit 16000000 --svg curve.svg\n\n\
-    KEEP_LAST_K_FP16 and PRUNE_FRAC are honoured; flags win over them, and they over the manifest."
+    pack runs/a/manifest.yaml --fit 16000000 --svg curve.svg\n  \
+    pack --inspect final_model.int8.ptz --svg bytes.svg\n\n\
+    KEEP_LAST_K_FP16 and PRUNE_FRAC are honoured; flags win over them, and they over the manifest.",
+    group = clap::ArgGroup::new("drawn").args(["fit", "inspect"])
 )]
 struct Args {
     /// Manifest of a finished run, or any recipe together with --checkpoint
-    #[arg(value_name = "MANIFEST")]
-    manifest: PathBuf,
+    #[arg(value_name = "MANIFEST", required_unless_present = "inspect")]
+    manifest: Option<PathBuf>,
 
     /// Weights to pack (safetensors) instead of the manifest's own checkpoint
     #[arg(long, value_name = "FILE")]
@@ -74,8 +92,13 @@ struct Args {
     #[command(flatten)]
     fit: FitArgs,
 
-    /// Draw the trade-off of --fit between bytes and loss
-    #[arg(long, value_name = "FILE", requires = "fit")]
+    /// Pack nothing; show where the bytes of an artifact go, tensor by tensor: this program's, or a .ptz, .pt,
+    /// .safetensors or .npz file, plain or compressed
+    #[arg(long, value_name = "FILE", conflicts_with_all = PACKING)]
+    inspect: Option<PathBuf>,
+
+    /// Draw the trade-off of --fit between bytes and loss, or an area for every tensor of --inspect
+    #[arg(long, value_name = "FILE", requires = "drawn")]
     svg: Option<PathBuf>,
 
     #[command(flatten)]
@@ -87,6 +110,9 @@ fn main() -> std::process::ExitCode {
     golf_harness::cli::run(|| {
         args.common.apply_color();
         golf_harness::cli::use_threads(args.threads)?;
+        if let Some(file) = &args.inspect {
+            return inspect(&args, file);
+        }
         let interrupt = Interrupt::on_signal().context("cannot listen for Ctrl-C")?;
         if let Some(budget) = args.fit.fit {
             return fit(&args, budget, &interrupt);
@@ -105,13 +131,28 @@ fn main() -> std::process::ExitCode {
     })
 }
 
+/// Answers a question about a file, which has no verdict: over the budget is no failure here.
+fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &args.svg {
+        let is_input = path.canonicalize().is_ok_and(|svg| file.canonicalize().is_ok_and(|file| svg == file));
+        anyhow::ensure!(!is_input, "--svg {} would overwrite the artifact", path.display());
+        durable::check_writable(path)?;
+    }
+    let found = inspect::inspect(file)?;
+    if let Some(path) = &args.svg {
+        durable::write(path, inspect::svg(&found).as_bytes())?;
+    }
+    show(&args.common, || inspect::json(&found), || inspect::summary(&found), || inspect::text(&found))?;
+    Ok(ExitCode::Ok)
+}
+
 /// Searches settings instead of taking the manifest's.
 #[cfg(feature = "engine")]
 fn fit(args: &Args, budget: u64, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     use golf_harness::artifact::fit;
 
     if let Some(path) = &args.svg {
-        golf_harness::durable::check_writable(path)?;
+        durable::check_writable(path)?;
     }
     let changes = overrides(args)?;
     let pins = |field: &str| changes.iter().any(|change| change.field == field);
@@ -126,7 +167,7 @@ fn fit(args: &Args, budget: u64, interrupt: &Interrupt) -> anyhow::Result<ExitCo
         fitted => fitted?,
     };
     if let Some(path) = &args.svg {
-        golf_harness::durable::write(path, fit::svg(&fitted.curve).as_bytes())?;
+        durable::write(path, fit::svg(&fitted.curve).as_bytes())?;
     }
     show(
         &args.common,
@@ -147,19 +188,19 @@ fn fit(_: &Args, _: u64, _: &Interrupt) -> anyhow::Result<ExitCode> {
 
 /// Flags to a job, with environment and flags applied to the recipe, and the folder the recipe's paths start from.
 fn job(args: &Args) -> anyhow::Result<(Job, PathBuf)> {
+    let recipe = args.manifest.clone().context("no MANIFEST is given")?;
     let current = std::env::current_dir().context("cannot tell the current folder")?;
-    let Effective { manifest, folder: base, .. } = Effective::load(&args.manifest, overrides(args)?, &current)?;
+    let Effective { manifest, folder: base, .. } = Effective::load(&recipe, overrides(args)?, &current)?;
     let (artifact, manifest_out) = match (&args.output, &args.out) {
         (Some(file), _) => (file.clone(), beside(file)),
         (None, out) => {
-            let default = || Job::default_folder(&manifest, &args.manifest);
+            let default = || Job::default_folder(&manifest, &recipe);
             let folder = out.as_ref().map_or_else(default, golf_harness::run_folder::RunFolder::new);
             (folder.artifact(), folder.manifest())
         }
     };
-    let manifest_path = args.manifest.clone();
     let checkpoint = args.checkpoint.clone();
-    Ok((Job { manifest, manifest_path, checkpoint, artifact, manifest_out }, base))
+    Ok((Job { manifest, manifest_path: recipe, checkpoint, artifact, manifest_out }, base))
 }
 
 /// `pack` changes how weights are stored and nothing else: other recipe variables and fields do not apply here.

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use golf_harness::artifact::foreign::torch_ptz;
+use golf_harness::artifact::inspect::entropy::{self, grouped, octave_bucket};
 use golf_harness::artifact::{Codec, PackedTensor, PackedValues, TensorClass, assign, encode, quantise};
 use golf_harness::cli::Progress;
 use golf_harness::interrupt::Interrupt;
@@ -72,8 +73,8 @@ fn main() -> anyhow::Result<()> {
     }
     let (mixed, classes) = (vec![in_order(&tensors)], by_class(&tensors, Order::Rows));
     const WHOLE: usize = usize::MAX;
-    let plain = |level| Setting { level, literals_only: false, window_log: None };
-    let huffman = Setting { level: 1, literals_only: true, window_log: None };
+    let plain = |level| Setting { level, ..Setting::default() };
+    let huffman = Setting { level: 1, literals_only: true, ..Setting::default() };
     if !args.quick {
         measure("tensors in order, zstd 22, one frame", &mixed, plain(22), WHOLE);
         measure("by class, zstd 22, a frame a stream", &classes, plain(22), WHOLE);
@@ -83,6 +84,22 @@ fn main() -> anyhow::Result<()> {
         measure("by class, transposed, zstd 22, 1 MiB", &by_class(&tensors, Order::Columns), plain(22), 1 << 20);
         measure("bits packed (5 and 6 a weight), zstd 22, 1 MiB", &bit_packed(&tensors), plain(22), 1 << 20);
         measure("by class, zstd 19, frames of 1 MiB", &classes, plain(19), 1 << 20);
+        for target in [1 << 12, 1 << 14, 1 << 16] {
+            let name = format!("by class, zstd 22, 1 MiB, blocks of {} KiB", target >> 10);
+            measure(&name, &classes, Setting { target_block: Some(target), ..plain(22) }, 1 << 20);
+        }
+        for size in [1 << 12, 1 << 14, 110 << 10] {
+            let name = format!("by class, zstd 22, 128 KiB, dictionary {} KiB", size >> 10);
+            measure_trained(&name, &classes, plain(22), 1 << 17, size);
+        }
+    }
+    for target in [1 << 12, 1 << 14, 1 << 16] {
+        let name = format!("by class, literals only, 1 MiB, blocks of {} KiB", target >> 10);
+        measure(&name, &classes, Setting { target_block: Some(target), ..huffman }, 1 << 20);
+    }
+    for shift in [17, 14] {
+        let name = format!("by class, literals only, {} KiB, dictionary 4 KiB", 1 << (shift - 10));
+        measure_trained(&name, &classes, huffman, 1 << shift, 1 << 12);
     }
     for level in [9, 3, 1] {
         measure(&format!("by class, zstd {level}, frames of 1 MiB"), &classes, plain(level), 1 << 20);
@@ -165,8 +182,7 @@ fn rows(tensors: &[PackedTensor]) -> Vec<Row<'_>> {
 
 /// Mean magnitude in steps.
 fn spread(row: &Row<'_>) -> f64 {
-    let sum: u64 = row.symbols.iter().map(|&symbol| u64::from(symbol.unsigned_abs())).sum();
-    sum as f64 / row.symbols.len().max(1) as f64
+    entropy::spread(row.symbols.iter().copied())
 }
 
 /// Mean scale of every tensor, by index.
@@ -178,21 +194,6 @@ fn mean_scales(rows: &[Row<'_>]) -> BTreeMap<usize, f64> {
         *n += 1.0;
     }
     sums.into_iter().map(|(tensor, (sum, n))| (tensor, sum / n)).collect()
-}
-
-/// Order-0 entropy in bytes of bytes grouped by a key, each group with its own histogram, free of charge.
-fn entropy<K: Ord>(parts: impl Iterator<Item = (K, Vec<u8>)>) -> f64 {
-    let mut histograms: BTreeMap<K, Vec<u64>> = BTreeMap::new();
-    for (key, bytes) in parts {
-        let histogram = histograms.entry(key).or_insert_with(|| vec![0; 256]);
-        bytes.iter().for_each(|&byte| histogram[usize::from(byte)] += 1);
-    }
-    let bits = |histogram: &Vec<u64>| {
-        let total: u64 = histogram.iter().sum();
-        let used = histogram.iter().filter(|&&n| n > 0);
-        used.map(|&n| n as f64 * (total as f64 / n as f64).log2()).sum::<f64>()
-    };
-    histograms.values().map(bits).sum::<f64>() / 8.0
 }
 
 fn bytes_of(symbols: &[i8]) -> Vec<u8> {
@@ -207,34 +208,34 @@ fn floors(tensors: &[PackedTensor]) {
     for class in [TensorClass::Int5, TensorClass::Int6, TensorClass::Int8] {
         let members = || rows.iter().filter(|row| row.class == class);
         let weights: usize = members().map(|row| row.symbols.len()).sum();
-        let floor = entropy(members().map(|row| ((), bytes_of(row.symbols))));
+        let floor = grouped(members().map(|row| ((), bytes_of(row.symbols))));
         println!(
             "{:<58} {floor:>12.0} {:>8.4} bits",
             format!("{class}: {weights} weights"),
             floor * 8.0 / weights.max(1) as f64
         );
     }
-    let log_bucket = |value: f64, per_octave: f64| (value.max(1e-9).log2() * per_octave).floor() as i64;
-    print("symbols, a model a class", entropy(rows.iter().map(|row| (row.class, bytes_of(row.symbols)))));
-    print("symbols, a model a tensor", entropy(rows.iter().map(|row| (row.tensor, bytes_of(row.symbols)))));
-    let by_scale = |row: &Row<'_>| (row.class, log_bucket(f64::from(row.scale), 4.0));
+    print("symbols, a model a class", grouped(rows.iter().map(|row| (row.class, bytes_of(row.symbols)))));
+    print("symbols, a model a tensor", grouped(rows.iter().map(|row| (row.tensor, bytes_of(row.symbols)))));
+    let by_scale = |row: &Row<'_>| (row.class, octave_bucket(f64::from(row.scale), 4.0));
     print(
         "symbols, class x scale (4 an octave)",
-        entropy(rows.iter().map(|row| (by_scale(row), bytes_of(row.symbols)))),
+        grouped(rows.iter().map(|row| (by_scale(row), bytes_of(row.symbols)))),
     );
     let relative = |row: &Row<'_>| {
         let mean = means.get(&row.tensor).copied().unwrap_or(1.0);
-        (row.class, log_bucket(f64::from(row.scale) / mean, 8.0))
+        (row.class, octave_bucket(f64::from(row.scale) / mean, 8.0))
     };
-    let floor = entropy(rows.iter().map(|row| (relative(row), bytes_of(row.symbols))));
+    let floor = grouped(rows.iter().map(|row| (relative(row), bytes_of(row.symbols))));
     print("symbols, class x scale over tensor's mean (8 an octave)", floor);
     for per_octave in [4.0, 8.0, 16.0] {
-        let floor =
-            entropy(rows.iter().map(|row| ((row.class, log_bucket(spread(row), per_octave)), bytes_of(row.symbols))));
+        let floor = grouped(
+            rows.iter().map(|row| ((row.class, octave_bucket(spread(row), per_octave)), bytes_of(row.symbols))),
+        );
         print(&format!("symbols, class x row spread ({per_octave} an octave)"), floor);
     }
     for (i, name) in ["scales", "halves", "singles"].into_iter().enumerate() {
-        let floor = entropy(float_streams(tensors).into_iter().filter(|(kind, _)| kind / 4 == i));
+        let floor = grouped(float_streams(tensors).into_iter().filter(|(kind, _)| kind / 4 == i));
         print(&format!("{name}, a model a byte position"), floor);
     }
 }
@@ -360,16 +361,18 @@ fn nibble_pairs(tensors: &[PackedTensor], order: Order) -> Vec<Vec<u8>> {
     streams.into_iter().chain(float_streams(tensors).into_iter().map(|(_, bytes)| bytes)).collect()
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Setting {
     level: i32,
     /// The fastest strategy with long minimum matches: in practice Huffman codes and nothing else.
     literals_only: bool,
     window_log: Option<u32>,
+    /// Compressed bytes of a block that are aimed at.
+    target_block: Option<u32>,
 }
 
-fn compress(bytes: &[u8], setting: Setting) -> std::io::Result<usize> {
-    let mut compressor = zstd::bulk::Compressor::new(setting.level)?;
+fn compress(bytes: &[u8], setting: Setting, dictionary: &[u8]) -> std::io::Result<usize> {
+    let mut compressor = zstd::bulk::Compressor::with_dictionary(setting.level, dictionary)?;
     compressor.set_parameter(CParameter::ContentSizeFlag(false))?;
     compressor.set_parameter(CParameter::ChecksumFlag(false))?;
     if setting.literals_only {
@@ -379,6 +382,9 @@ fn compress(bytes: &[u8], setting: Setting) -> std::io::Result<usize> {
     if let Some(log) = setting.window_log {
         compressor.set_parameter(CParameter::WindowLog(log))?;
     }
+    if let Some(bytes) = setting.target_block {
+        compressor.set_parameter(CParameter::TargetCBlockSize(bytes))?;
+    }
     Ok(compressor.compress(bytes)?.len())
 }
 
@@ -386,10 +392,27 @@ fn compress(bytes: &[u8], setting: Setting) -> std::io::Result<usize> {
 fn measure(name: &str, streams: &[Vec<u8>], setting: Setting, frame: usize) {
     let start = Instant::now();
     let frames: Vec<&[u8]> = streams.iter().flat_map(|stream| stream.chunks(frame.min(stream.len().max(1)))).collect();
-    match frames.par_iter().map(|bytes| compress(bytes, setting)).sum::<std::io::Result<usize>>() {
+    match frames.par_iter().map(|bytes| compress(bytes, setting, &[])).sum::<std::io::Result<usize>>() {
         Ok(bytes) => line(name, bytes + 3 * frames.len(), start),
         Err(error) => println!("{name:<58} {error}"),
     }
+}
+
+/// [`measure`] with a dictionary of at most `size` bytes for each stream, trained on its own frames and counted; streams
+/// of too few frames to train on do without.
+fn measure_trained(name: &str, streams: &[Vec<u8>], setting: Setting, frame: usize, size: usize) {
+    let start = Instant::now();
+    let (mut bytes, mut dictionaries) = (0, 0);
+    for stream in streams {
+        let frames: Vec<&[u8]> = stream.chunks(frame).collect();
+        let dictionary = zstd::dict::from_samples(&frames, size).unwrap_or_default();
+        dictionaries += dictionary.len();
+        match frames.par_iter().map(|bytes| compress(bytes, setting, &dictionary)).sum::<std::io::Result<usize>>() {
+            Ok(compressed) => bytes += compressed + 3 * frames.len() + dictionary.len(),
+            Err(error) => return println!("{name:<58} {error}"),
+        }
+    }
+    line(&format!("{name} ({dictionaries} in dictionaries)"), bytes, start);
 }
 
 fn line(name: &str, bytes: usize, start: Instant) {

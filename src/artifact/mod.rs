@@ -11,6 +11,7 @@ mod container;
 #[cfg(feature = "engine")]
 pub mod fit;
 pub mod foreign;
+pub mod inspect;
 pub mod job;
 mod pack;
 mod packed;

@@ -16,5 +16,6 @@ mod train;
 mod against;
 mod corpus;
 mod gate;
+mod inspect;
 mod pack;
 mod verify;

@@ -133,7 +133,12 @@ fn packing_again_gives_the_same_bytes_with_any_number_of_threads() {
         std::fs::read(workshop.path("a.golf")).unwrap()
     };
     let one = file(&["--threads", "1"]);
-    assert_eq!(one, file(&["--threads", "3"]));
+    let ans = file(&["--codec", "ans", "--threads", "1"]);
+    assert_ne!(one, ans);
+    for threads in ["2", "3", "4"] {
+        assert_eq!(one, file(&["--threads", threads]));
+        assert_eq!(ans, file(&["--codec", "ans", "--threads", threads]));
+    }
     assert_ne!(one, file(&["--prune", "0.5"]));
     assert!(workshop.files().contains(&"a.golf.manifest.yaml".to_string()));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use golf_harness::artifact::inspect::{Kind, Rest, inspect};
 use golf_harness::artifact::{TensorClass, assign, foreign};
 use golf_harness::digest::ContentDigest;
 use golf_harness::manifest::QuantizationConfig;
@@ -62,4 +63,43 @@ fn the_written_ptz_is_the_shipped_one_that_pytorch_has_loaded() {
     let inner = |bytes: &[u8]| foreign::unwrap(bytes, &path).unwrap().1;
     assert_eq!(inner(&bytes), inner(&std::fs::read(&path).unwrap()));
     assert_eq!(foreign::parse(&bytes, &path).unwrap().packed, file.packed);
+}
+
+#[test]
+fn the_scripts_own_blob_is_taken_apart_completely() {
+    for folder in reference_folders() {
+        let facts: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(folder.join("export.json")).unwrap()).unwrap();
+        let path = folder.join("export_model.ptz");
+        let found = inspect(&path).unwrap();
+        assert_eq!(found.unpacked.0, facts["raw_torch_save_bytes"].as_u64().unwrap());
+        let bytes = std::fs::metadata(&path).unwrap().len();
+        assert!(facts["ptz_bytes"].as_u64().is_none_or(|claimed| claimed == bytes));
+
+        // Class and size of every tensor, from the script's own record and from the weights before export.
+        let weights = golf_harness::model::read_safetensors(&folder.join("export_weights.safetensors")).unwrap();
+        let mut expected: BTreeMap<Kind, (u64, u64)> = BTreeMap::new();
+        let mut rows = 0;
+        for (name, tensor) in weights.iter() {
+            let class = match facts["classes"][name].as_str().unwrap() {
+                "int5" => TensorClass::Int5,
+                "int6" => TensorClass::Int6,
+                "int8" => TensorClass::Int8,
+                _ => TensorClass::F16,
+            };
+            let (tensors, values) = expected.entry(Kind::Class(class)).or_default();
+            (*tensors, *values) = (*tensors + 1, *values + tensor.len() as u64);
+            rows += if class == TensorClass::F16 { 0 } else { tensor.shape()[0] as u64 };
+        }
+        let totals = found.totals().into_iter().map(|total| (total.kind, (total.tensors, total.values)));
+        assert_eq!(totals.collect::<BTreeMap<_, _>>(), expected);
+        // Integers take a byte, halves two; every row has a half-precision scale.
+        for total in found.totals() {
+            let width = if total.kind == Kind::Class(TensorClass::F16) { 2 } else { 1 };
+            assert_eq!(total.held.0, total.values * width, "{}", total.kind);
+        }
+        assert_eq!(found.rest.iter().find(|rest| rest.what == Rest::Scales).unwrap().held.0, 2 * rows);
+        let all = found.tensors.iter().map(|t| t.in_file.0).chain(found.rest.iter().map(|r| r.in_file.0));
+        assert_eq!(all.sum::<u64>(), bytes);
+    }
 }

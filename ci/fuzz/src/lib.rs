@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::path::Path;
 
-use golf_harness::artifact::{self, foreign};
+use golf_harness::artifact::{self, foreign, inspect};
 use golf_harness::data::{Tokenizer, check_vocabulary, decode_shard};
 use golf_harness::digest::ContentDigest;
 use golf_harness::manifest::{canonical_yaml, parse};
@@ -79,6 +79,18 @@ pub fn pickle(bytes: &[u8]) {
 /// A model file in somebody else's format: compression, zip, pickle, arrays.
 pub fn zip(bytes: &[u8]) {
     black_box(OpenedArtifact::open("final_model.ptz", bytes));
+    take_apart(bytes, Path::new("final_model.ptz"));
+}
+
+/// An inspection: nothing of a file may be lost or counted twice, and the picture must be written.
+fn take_apart(bytes: &[u8], path: &Path) {
+    let Ok(found) = inspect::examine(bytes, path) else { return };
+    let sum = |of: fn(&inspect::TensorLine) -> u64, rest: fn(&inspect::RestLine) -> u64| {
+        found.tensors.iter().map(of).sum::<u64>() + found.rest.iter().map(rest).sum::<u64>()
+    };
+    assert!(sum(|t| t.in_file.0, |r| r.in_file.0) == bytes.len() as u64, "parts do not add up to the file");
+    assert!(sum(|t| t.held.0, |r| r.held.0) == found.unpacked.0, "parts do not add up to what is held");
+    black_box((inspect::text(&found), inspect::json(&found), inspect::svg(&found)));
 }
 
 /// A weights file.
@@ -86,11 +98,13 @@ pub fn safetensors(bytes: &[u8]) {
     let path = Path::new("weights.safetensors");
     black_box(parse_safetensors(bytes, path).is_ok());
     black_box(foreign::parse(bytes, path).is_ok());
+    take_apart(bytes, path);
 }
 
 /// An artifact of this project.
 pub fn artifact(bytes: &[u8]) {
     black_box(artifact::parse(bytes).is_ok());
+    take_apart(bytes, Path::new("model.golf"));
 }
 
 /// A token shard.

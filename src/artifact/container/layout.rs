@@ -36,7 +36,7 @@ impl Layout {
 
 /// What a stream holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum StreamKind {
+pub(in crate::artifact) enum StreamKind {
     /// How wide the symbols of each row are spread, see [`spread_of`].
     Spread,
     /// Symbols of an integer class, offset to be unsigned.
@@ -91,7 +91,7 @@ impl StreamKind {
     }
 
     /// Bytes the tensors of a table put into this stream.
-    pub fn expected_bytes(self, tensors: &[TensorEntry]) -> usize {
+    pub(super) fn expected_bytes(self, tensors: &[TensorEntry]) -> usize {
         let bytes = |tensor: &TensorEntry| match self {
             StreamKind::Symbols(class) if tensor.class == class => tensor.elements(),
             StreamKind::Spread | StreamKind::Scale(_) if tensor.class.symbols().is_some() => scale_count(&tensor.shape),
@@ -196,7 +196,7 @@ pub(super) fn gather(kind: StreamKind, tensors: &[PackedTensor]) -> Vec<u8> {
 }
 
 /// A tensor's symbols cut into as many rows as it has scales, also where rows are empty.
-fn rows_of(symbols: &[i8], count: usize) -> impl Iterator<Item = &[i8]> {
+pub(super) fn rows_of(symbols: &[i8], count: usize) -> impl Iterator<Item = &[i8]> {
     let length = symbols.len().checked_div(count).unwrap_or(0);
     (0..count).map(move |row| symbols.get(row * length..(row + 1) * length).unwrap_or(&[]))
 }

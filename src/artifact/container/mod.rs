@@ -20,6 +20,7 @@
 //! the file's own length allows before memory is taken.
 
 mod adaptive;
+mod anatomy;
 mod codec;
 mod cursor;
 #[cfg(test)]
@@ -32,7 +33,9 @@ mod read;
 mod table;
 mod write;
 
+pub(super) use anatomy::{Anatomy, Sizes, anatomy, contexts};
 pub use codec::Codec;
 pub use error::{ReadError, Trouble};
+pub(super) use layout::StreamKind;
 pub use read::{Artifact, parse, read};
 pub use write::{EncodeError, Encoded, Part, encode};

@@ -1,5 +1,7 @@
 //! How quantised tensors are spelled: from a container's tensors to storage classes.
 
+use std::collections::BTreeMap;
+
 use half::f16;
 
 use super::RawTensor;
@@ -38,48 +40,96 @@ const BASELINE_FORMAT: &str = "int8_clean_per_row_v1";
 /// Keys under which training scripts put the state dict.
 const STATE_DICT_KEYS: [&str; 4] = ["state_dict", "model", "model_state_dict", "weights"];
 
-type Read = Result<(Convention, Vec<PackedTensor>), String>;
+/// One tensor of the model as a file spells it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::artifact) struct Entry<'a> {
+    /// State-dict name.
+    pub name: &'a str,
+    /// Its values in the file.
+    pub spelling: Spelling<'a>,
+    /// The type that a loader casts the decoded values to.
+    original: Option<Dtype>,
+}
 
-/// Tensors without a tree around them: NAME.q and NAME.scale belong together, anything else is plain.
-pub(super) fn of_tensors(tensors: Vec<(String, RawTensor)>) -> Read {
-    let find = |wanted: &str| tensors.iter().find(|(name, _)| name == wanted).map(|(_, tensor)| tensor);
-    let mut convention = Convention::Plain;
-    let mut packed = Vec::new();
-    for (name, tensor) in &tensors {
-        if let Some(base) = name.strip_suffix(".q")
-            && let Some(scale) = find(&format!("{base}.scale"))
-        {
-            convention = Convention::WeightsAndMeta;
-            packed.push(integers(base, tensor, scale, None, None)?);
-        } else if name.strip_suffix(".scale").is_none_or(|base| find(&format!("{base}.q")).is_none()) {
-            packed.push(floats(name, tensor, None)?);
+/// The values of a tensor in a file.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::artifact) enum Spelling<'a> {
+    /// Integers and the factors that turn them back into weights; `kind` is the width the file names.
+    Integers { q: &'a RawTensor, scale: &'a RawTensor, kind: Option<&'a str> },
+    /// Floats, or integers that are the values themselves.
+    Plain(&'a RawTensor),
+}
+
+impl<'a> Entry<'a> {
+    fn plain(name: &'a str, tensor: &'a RawTensor) -> Self {
+        Entry { name, spelling: Spelling::Plain(tensor), original: None }
+    }
+
+    /// The tensor in a storage class; what fits none is decoded to single precision.
+    pub(super) fn pack(&self) -> Result<PackedTensor, String> {
+        match self.spelling {
+            Spelling::Integers { q, scale, .. } => integers(self.name, q, scale, self.class(), self.original),
+            Spelling::Plain(tensor) => floats(self.name, tensor, self.original),
         }
     }
-    Ok((convention, packed))
+
+    /// The class of integers with scales, if they are one of ours and keep to its range: the one the file names, or
+    /// the narrowest that holds every symbol.
+    pub fn class(&self) -> Option<TensorClass> {
+        let Spelling::Integers { q, kind, .. } = self.spelling else { return None };
+        let named = |class: &TensorClass| kind.is_none_or(|kind| kind == class.to_string());
+        let holds = |class: &TensorClass| {
+            class.symbols().is_some_and(|range| q.bytes.iter().all(|&byte| range.contains(&(byte as i8))))
+        };
+        let classes = [TensorClass::Int5, TensorClass::Int6, TensorClass::Int8];
+        classes.into_iter().filter(|_| q.dtype == Dtype::I8).filter(named).find(holds)
+    }
+}
+
+type Read<'a> = Result<(Convention, Vec<Entry<'a>>), String>;
+
+/// Tensors without a tree around them: NAME.q and NAME.scale belong together, anything else is plain.
+pub(in crate::artifact) fn of_tensors(tensors: &[(String, RawTensor)]) -> Read<'_> {
+    let by_name: BTreeMap<&str, &RawTensor> = tensors.iter().rev().map(|(name, t)| (name.as_str(), t)).collect();
+    let find = |name: String| by_name.get(name.as_str()).copied();
+    let mut convention = Convention::Plain;
+    let mut entries = Vec::new();
+    for (name, tensor) in tensors {
+        if let Some(base) = name.strip_suffix(".q")
+            && let Some(scale) = find(format!("{base}.scale"))
+        {
+            convention = Convention::WeightsAndMeta;
+            let spelling = Spelling::Integers { q: tensor, scale, kind: None };
+            entries.push(Entry { name: base, spelling, original: None });
+        } else if name.strip_suffix(".scale").is_none_or(|base| find(format!("{base}.q")).is_none()) {
+            entries.push(Entry::plain(name, tensor));
+        }
+    }
+    Ok((convention, entries))
 }
 
 /// The convention of a torch file's tree, and its tensors.
-pub(super) fn of_tree(tree: Tree) -> Read {
+pub(in crate::artifact) fn of_tree(tree: &Tree) -> Read<'_> {
     let root = tree.pickle.root;
     let (w, m) = (tree.pickle.get(root, "w"), tree.pickle.get(root, "m"));
     if let (Some(w), Some(m)) = (w, m) {
-        return Ok((Convention::WeightsAndMeta, weights_and_meta(&tree, w, m)?));
+        return Ok((Convention::WeightsAndMeta, weights_and_meta(tree, w, m)?));
     }
     if let Some(format) = tree.pickle.get(root, "__quant_format__") {
         let format = tree.pickle.text(format).unwrap_or("?");
         if format != BASELINE_FORMAT {
             return Err(format!("quantisation format `{format}` is not known; `{BASELINE_FORMAT}` is"));
         }
-        return Ok((Convention::BaselineInt8, baseline(&tree)?));
+        return Ok((Convention::BaselineInt8, baseline(tree)?));
     }
-    if let Some(packed) = plain(&tree, root)? {
-        return Ok((Convention::Plain, packed));
+    if let Some(entries) = plain(tree, root) {
+        return Ok((Convention::Plain, entries));
     }
     for key in STATE_DICT_KEYS {
         if let Some(inner) = tree.pickle.get(root, key)
-            && let Some(packed) = plain(&tree, inner)?
+            && let Some(entries) = plain(tree, inner)
         {
-            return Ok((Convention::Plain, packed));
+            return Ok((Convention::Plain, entries));
         }
     }
     let keys: Vec<&str> = entries(&tree.pickle, root).map(|(key, _)| key).take(8).collect();
@@ -112,33 +162,26 @@ fn named<'a>(tree: &'a Tree, dict: NodeId, name: &str) -> Result<&'a RawTensor, 
 }
 
 /// A dict whose values are all tensors; `None` when one is not.
-fn plain(tree: &Tree, dict: NodeId) -> Result<Option<Vec<PackedTensor>>, String> {
-    let Some(items) = tree.pickle.items(dict) else { return Ok(None) };
-    if items.is_empty() {
-        return Ok(None);
-    }
-    let mut packed = Vec::new();
-    for (key, value) in items {
-        let (Some(name), Some(tensor)) = (tree.pickle.text(*key), tensor_at(tree, *value)) else { return Ok(None) };
-        packed.push(floats(name, tensor, None)?);
-    }
-    Ok(Some(packed))
+fn plain(tree: &Tree, dict: NodeId) -> Option<Vec<Entry<'_>>> {
+    let items = tree.pickle.items(dict).filter(|items| !items.is_empty())?;
+    let entry = |(key, value): &(NodeId, NodeId)| Some(Entry::plain(tree.pickle.text(*key)?, tensor_at(tree, *value)?));
+    items.iter().map(entry).collect()
 }
 
-fn weights_and_meta(tree: &Tree, w: NodeId, m: NodeId) -> Result<Vec<PackedTensor>, String> {
-    let tensor = |(name, meta): (&str, NodeId)| {
+fn weights_and_meta(tree: &Tree, w: NodeId, m: NodeId) -> Result<Vec<Entry<'_>>, String> {
+    let tensor = |(name, meta)| {
         if tree.pickle.text(meta).is_some() {
-            return floats(name, named(tree, w, name)?, None);
+            return Ok(Entry::plain(name, named(tree, w, name)?));
         }
         let kind = tree.pickle.get(meta, "type").and_then(|kind| tree.pickle.text(kind));
         let kind = kind.ok_or_else(|| format!("`m` does not say how `{name}` is held"))?;
         let (q, scale) = (named(tree, w, &format!("{name}.q"))?, named(tree, w, &format!("{name}.scale"))?);
-        integers(name, q, scale, Some(kind), None)
+        Ok(Entry { name, spelling: Spelling::Integers { q, scale, kind: Some(kind) }, original: None })
     };
     entries(&tree.pickle, m).map(tensor).collect()
 }
 
-fn baseline(tree: &Tree) -> Result<Vec<PackedTensor>, String> {
+fn baseline(tree: &Tree) -> Result<Vec<Entry<'_>>, String> {
     let section = |key: &str| {
         let found = tree.pickle.get(tree.pickle.root, key);
         found.ok_or_else(|| format!("section `{key}` is missing"))
@@ -148,17 +191,19 @@ fn baseline(tree: &Tree) -> Result<Vec<PackedTensor>, String> {
         let text = tree.pickle.text(tree.pickle.get(dict?, name)?)?;
         Dtype::from_torch_name(text.trim_start_matches("torch."))
     };
-    let mut packed = Vec::new();
+    let mut found = Vec::new();
     for (name, _) in entries(&tree.pickle, quantized) {
         let (q, scale) = (named(tree, quantized, name)?, named(tree, scales, name)?);
-        packed.push(integers(name, q, scale, Some("int8"), original(Some(dtypes), name))?);
+        let spelling = Spelling::Integers { q, scale, kind: Some("int8") };
+        found.push(Entry { name, spelling, original: original(Some(dtypes), name) });
     }
     let originals = tree.pickle.get(tree.pickle.root, "passthrough_orig_dtypes");
     let passthrough = section("passthrough")?;
     for (name, _) in entries(&tree.pickle, passthrough) {
-        packed.push(floats(name, named(tree, passthrough, name)?, original(originals, name))?);
+        let spelling = Spelling::Plain(named(tree, passthrough, name)?);
+        found.push(Entry { name, spelling, original: original(originals, name) });
     }
-    Ok(packed)
+    Ok(found)
 }
 
 /// Integers with scales. What is no class of ours (other widths, single-precision scales, a bf16 original) is decoded.
@@ -166,23 +211,13 @@ fn integers(
     name: &str,
     q: &RawTensor,
     scale: &RawTensor,
-    kind: Option<&str>,
+    class: Option<TensorClass>,
     original: Option<Dtype>,
 ) -> Result<PackedTensor, String> {
     if q.dtype != Dtype::I8 {
         return Err(format!("`{name}.q` holds {}, not int8", q.dtype.torch_name()));
     }
     let symbols: Vec<i8> = q.bytes.iter().map(|&byte| byte as i8).collect();
-    let class = match kind {
-        Some("int5") => Some(TensorClass::Int5),
-        Some("int6") => Some(TensorClass::Int6),
-        Some("int8") => Some(TensorClass::Int8),
-        Some(_) => None,
-        // No record: the narrowest class that holds every symbol.
-        None => [TensorClass::Int5, TensorClass::Int6, TensorClass::Int8]
-            .into_iter()
-            .find(|class| class.symbols().is_some_and(|range| symbols.iter().all(|symbol| range.contains(symbol)))),
-    };
     let is_rounded = matches!(original, Some(Dtype::BF16 | Dtype::F16));
     if let (Some(class), Dtype::F16, false) = (class, scale.dtype, is_rounded) {
         let scales = scale.bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]])).collect();

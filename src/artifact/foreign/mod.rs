@@ -5,20 +5,21 @@
 //! tensors). Pickles inside are followed on symbols only ([`pickle`]) and refused when they import anything that
 //! tensors do not need.
 
-mod convention;
+pub(super) mod convention;
 mod error;
-mod npz;
+pub(super) mod npz;
 pub mod pickle;
 mod raw;
-mod safetensors;
-mod torch;
+pub(super) mod safetensors;
+pub(super) mod torch;
 mod torch_write;
-mod wrapper;
-mod zip;
+pub(super) mod wrapper;
+pub(super) mod zip;
 
 use std::path::Path;
 
 pub use convention::Convention;
+use convention::Entry;
 pub use error::ForeignError;
 pub use raw::{Dtype, RawTensor};
 pub use torch_write::torch_ptz;
@@ -104,23 +105,38 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<Foreign, ForeignError> {
 pub fn parse_within(bytes: &[u8], path: &Path, max: u64) -> Result<Foreign, ForeignError> {
     let file = ContentDigest::of(bytes);
     let (wrappers, inner) = unwrap_within(bytes, path, max)?;
-    let container = identify(&inner).ok_or_else(|| ForeignError::Unknown {
-        path: path.to_path_buf(),
-        start: inner.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
-    })?;
+    let container = identified(&inner, path)?;
     let damaged = |what: String| ForeignError::Damaged { path: path.to_path_buf(), container, what };
+    let packed = |(convention, entries): (Convention, Vec<Entry<'_>>)| {
+        Ok((convention, entries.iter().map(Entry::pack).collect::<Result<Vec<_>, _>>()?))
+    };
     let (convention, packed) = match container {
         Container::Golf => {
             let Artifact { packed, .. } = crate::artifact::parse(&inner).map_err(|e| damaged(e.to_string()))?;
             (Convention::Golf, packed)
         }
-        Container::TorchZip => convention::of_tree(torch::read(&inner, path, max)?).map_err(damaged)?,
-        Container::Safetensors => {
-            convention::of_tensors(safetensors::read(&inner).map_err(damaged)?).map_err(damaged)?
+        Container::TorchZip => {
+            let tree = torch::read(&inner, path, max)?;
+            convention::of_tree(&tree).and_then(packed).map_err(damaged)?
         }
-        Container::Npz => convention::of_tensors(npz::read(&inner, max).map_err(damaged)?).map_err(damaged)?,
+        Container::Safetensors => {
+            let tensors = safetensors::read(&inner).map_err(damaged)?;
+            convention::of_tensors(&tensors).and_then(packed).map_err(damaged)?
+        }
+        Container::Npz => {
+            let tensors = npz::read(&inner, max).map_err(damaged)?;
+            convention::of_tensors(&tensors).and_then(packed).map_err(damaged)?
+        }
     };
     Ok(Foreign { wrappers, container, convention, packed, file, content: ContentDigest::of(&inner) })
+}
+
+/// The container that unwrapped bytes are.
+pub(super) fn identified(inner: &[u8], path: &Path) -> Result<Container, ForeignError> {
+    identify(inner).ok_or_else(|| ForeignError::Unknown {
+        path: path.to_path_buf(),
+        start: inner.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+    })
 }
 
 /// The container that bytes start as.

@@ -7,13 +7,13 @@ use super::{Dtype, RawTensor};
 const MAX_HEADER: usize = 1 << 16;
 
 /// Name and tensor of every array; together they may expand to `max` bytes.
-pub(super) fn read(bytes: &[u8], max: u64) -> Result<Vec<(String, RawTensor)>, String> {
+pub(in crate::artifact) fn read(bytes: &[u8], max: u64) -> Result<Vec<(String, RawTensor)>, String> {
     let mut zip = Zip::open(bytes, max)?;
     let names = zip.names();
     let array = |name: String| {
         let content = zip.member(&name)?;
         let tensor = parse(&content).map_err(|e| format!("array `{name}`: {e}"))?;
-        Ok((name.trim_end_matches(".npy").to_string(), tensor))
+        Ok((name.trim_end_matches(".npy").to_string(), tensor.of_member(&name)))
     };
     names.into_iter().map(array).collect()
 }

@@ -1,7 +1,7 @@
 //! A tensor as foreign files hold it: typed little-endian bytes.
 
 /// Element types that are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Dtype {
     F64,
@@ -72,13 +72,20 @@ pub struct RawTensor {
     pub shape: Vec<usize>,
     /// Elements, little-endian.
     pub bytes: Vec<u8>,
+    /// The zip member the elements came from, in containers that are zip files.
+    pub member: Option<String>,
 }
 
 impl RawTensor {
     /// Puts a tensor together; `None` when the bytes do not fit shape and type.
     pub fn new(dtype: Dtype, shape: Vec<usize>, bytes: Vec<u8>) -> Option<Self> {
         let elements = shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side))?;
-        (elements.checked_mul(dtype.size())? == bytes.len()).then_some(RawTensor { dtype, shape, bytes })
+        (elements.checked_mul(dtype.size())? == bytes.len()).then_some(RawTensor { dtype, shape, bytes, member: None })
+    }
+
+    /// The same tensor, said to come from a zip member.
+    pub(super) fn of_member(self, member: &str) -> Self {
+        RawTensor { member: Some(member.to_string()), ..self }
     }
 
     /// Number of elements.

@@ -6,7 +6,7 @@ use ::safetensors::tensor::Dtype as FileDtype;
 use super::{Dtype, RawTensor};
 
 /// Name and tensor of every entry.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<(String, RawTensor)>, String> {
+pub(in crate::artifact) fn read(bytes: &[u8]) -> Result<Vec<(String, RawTensor)>, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
     let mut names = file.names();
     names.sort_unstable();

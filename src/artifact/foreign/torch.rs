@@ -8,7 +8,7 @@ use super::zip::Zip;
 use super::{Container, Dtype, ForeignError, RawTensor};
 
 /// The pickle of a torch file with every tensor it describes.
-pub(super) struct Tree {
+pub(in crate::artifact) struct Tree {
     /// The interpreted pickle.
     pub pickle: Pickle,
     /// Tensors by the node that would rebuild them.
@@ -19,12 +19,12 @@ pub(super) struct Tree {
 ///
 /// `max` bounds the bytes of the members and, by itself, those of the tensors: several may share a storage, so the
 /// file's own size does not bound them.
-pub(super) fn read(bytes: &[u8], path: &Path, max: u64) -> Result<Tree, ForeignError> {
+pub(in crate::artifact) fn read(bytes: &[u8], path: &Path, max: u64) -> Result<Tree, ForeignError> {
     let damaged =
         |what: String| ForeignError::Damaged { path: path.to_path_buf(), container: Container::TorchZip, what };
     let mut zip = Zip::open(bytes, max).map_err(damaged)?;
     let names = zip.names();
-    let index = names.iter().find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
+    let index = names.iter().find(|name| is_index(name));
     let index = index.ok_or_else(|| damaged("no data.pkl in it: not written by torch.save".into()))?;
     let root = index.trim_end_matches("data.pkl").to_string();
     let order = format!("{root}byteorder");
@@ -51,17 +51,23 @@ pub(super) fn read(bytes: &[u8], path: &Path, max: u64) -> Result<Tree, ForeignE
         let Some(Rebuild { storage, offset, shape, strides, dtype }) = rebuild(&pickle, *callee, *arguments) else {
             continue;
         };
+        let member = format!("{root}data/{storage}");
         if !storages.contains_key(&storage) {
-            let content = zip.member(&format!("{root}data/{storage}")).map_err(damaged)?;
+            let content = zip.member(&member).map_err(damaged)?;
             storages.insert(storage.clone(), content);
         }
         let content = storages.get(&storage).map_or(&[][..], Vec::as_slice);
         let tensor = gather(content, dtype, offset, shape, &strides, left)
             .map_err(|e| damaged(format!("tensor over storage {storage}: {e}")))?;
         left = left.saturating_sub(tensor.bytes.len());
-        tensors.insert(pickle.id(i), tensor);
+        tensors.insert(pickle.id(i), tensor.of_member(&member));
     }
     Ok(Tree { pickle, tensors })
+}
+
+/// Whether a member is the pickle that describes the tensors.
+pub(in crate::artifact) fn is_index(member: &str) -> bool {
+    member == "data.pkl" || member.ends_with("/data.pkl")
 }
 
 /// Arguments of `torch._utils._rebuild_tensor_v2` and `_v3`.

@@ -45,7 +45,7 @@ impl std::fmt::Display for Wrapper {
 }
 
 /// A file's bytes, if there are not too many.
-pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, ForeignError> {
+pub(in crate::artifact) fn read_bounded(path: &Path) -> Result<Vec<u8>, ForeignError> {
     let io = |source| ForeignError::Io { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(io)?;

@@ -1,12 +1,23 @@
 //! Members of a zip file in memory, bounded.
 
 use std::io::{Cursor, Read};
+use std::ops::Range;
 
 /// Most members looked at.
 const MAX_MEMBERS: usize = 1 << 16;
 
+/// Where the content of a member lies in the file.
+pub(in crate::artifact) struct Extent {
+    /// Its name.
+    pub name: String,
+    /// Bytes of the file that hold it, compressed or not.
+    pub range: Range<usize>,
+    /// Whether it is compressed within the zip.
+    pub is_compressed: bool,
+}
+
 /// An opened zip file.
-pub(super) struct Zip<'a> {
+pub(in crate::artifact) struct Zip<'a> {
     archive: ::zip::ZipArchive<Cursor<&'a [u8]>>,
     /// Bytes that all members may hold together when decompressed.
     max: u64,
@@ -38,6 +49,28 @@ impl<'a> Zip<'a> {
             .checked_sub(read as u64)
             .ok_or_else(|| format!("members hold more than {} bytes together", self.max))?;
         Ok(content)
+    }
+}
+
+/// Where every member lies, in the order of the file. Members that overlap, as in some zip bombs, are an error.
+pub(in crate::artifact) fn extents(bytes: &[u8]) -> Result<Vec<Extent>, String> {
+    let mut archive = Zip::open(bytes, 0)?.archive;
+    let mut extents = Vec::new();
+    for index in 0..archive.len() {
+        let member = archive.by_index_raw(index).map_err(|e| format!("member {index}: {e}"))?;
+        let name = member.name().map_err(|e| format!("member {index}: {e}"))?.to_string();
+        let start = member.data_start().and_then(|start| usize::try_from(start).ok());
+        let length = usize::try_from(member.compressed_size()).ok();
+        let range = start.zip(length).and_then(|(start, length)| Some(start..start.checked_add(length)?));
+        let range = range.filter(|range| range.end <= bytes.len());
+        let range = range.ok_or_else(|| format!("member `{name}` reaches past the end of the file"))?;
+        let is_compressed = member.compression() != ::zip::CompressionMethod::Stored;
+        extents.push(Extent { name, range, is_compressed });
+    }
+    extents.sort_by_key(|extent| (extent.range.start, extent.range.end));
+    match extents.windows(2).find(|pair| pair[0].range.end > pair[1].range.start) {
+        Some(pair) => Err(format!("members `{}` and `{}` overlap", pair[0].name, pair[1].name)),
+        None => Ok(extents),
     }
 }
 

@@ -1,0 +1,64 @@
+//! Where the bytes of a sound artifact lie: header, table, and every stream before and after compression.
+
+use super::codec::Codec;
+use super::cursor::Cursor;
+use super::header::{HEADER_BYTES, Header};
+use super::layout::{StreamKind, gather, rows_of, spread_of};
+use super::table::Table;
+use super::{Trouble, codec};
+use crate::artifact::{PackedTensor, PackedValues};
+
+/// Bytes of a part before compression and in the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::artifact) struct Sizes {
+    pub held: u64,
+    pub stored: u64,
+}
+
+/// What an artifact consists of; the stored sizes add up to its bytes.
+#[derive(Clone, Debug)]
+pub(in crate::artifact) struct Anatomy {
+    pub codec: Codec,
+    pub level: u8,
+    pub header: Sizes,
+    pub table: Sizes,
+    /// Every stream that has frames, in file order.
+    pub streams: Vec<(StreamKind, Sizes)>,
+}
+
+/// The anatomy of an artifact that [`parse`](super::parse) accepts.
+pub(in crate::artifact) fn anatomy(file: &[u8]) -> Result<Anatomy, Trouble> {
+    let header = Header::decode(file)?;
+    let mut cursor = Cursor::of_file(file);
+    cursor.take(HEADER_BYTES, "the header")?;
+    let stored_table = cursor.take(header.table_stored as usize, "the table")?;
+    let origin = HEADER_BYTES as u64;
+    let table = codec::decompress(stored_table, header.table_bytes as usize)
+        .map_err(|e| Trouble::at(origin, format!("table: {e}")))?;
+    let table_sizes = Sizes { held: table.len() as u64, stored: stored_table.len() as u64 };
+    let frames = Table::decode(&table, origin)?.frames;
+    let mut streams: Vec<(StreamKind, Sizes)> = Vec::new();
+    for frame in frames {
+        if streams.last().is_none_or(|(kind, _)| *kind != frame.stream) {
+            streams.push((frame.stream, Sizes::default()));
+        }
+        if let Some((_, sizes)) = streams.last_mut() {
+            sizes.held += frame.raw as u64;
+            sizes.stored += frame.stored as u64;
+        }
+    }
+    let header_sizes = Sizes { held: HEADER_BYTES as u64, stored: HEADER_BYTES as u64 };
+    Ok(Anatomy { codec: header.codec, level: header.level, header: header_sizes, table: table_sizes, streams })
+}
+
+/// What one tensor puts into a stream, cut where the coder's models change: the context (the spread of the row for
+/// symbols, 0 for anything else) and the bytes.
+pub(in crate::artifact) fn contexts(kind: StreamKind, tensor: &PackedTensor) -> Vec<(u8, Vec<u8>)> {
+    match (kind, tensor.values()) {
+        (StreamKind::Symbols(wanted), PackedValues::Integers { class, symbols, scales }) if wanted == *class => {
+            let bytes = |row: &[i8]| row.iter().map(|&symbol| symbol as u8).collect();
+            rows_of(symbols, scales.len()).map(|row| (spread_of(row), bytes(row))).collect()
+        }
+        _ => vec![(0, gather(kind, std::slice::from_ref(tensor)))],
+    }
+}

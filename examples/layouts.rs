@@ -32,6 +32,9 @@ struct Args {
     /// Tensors with at most this many elements stay f16
     #[arg(long, default_value_t = QuantizationConfig::default().passthrough_max_elements)]
     passthrough: u64,
+    /// Measure only layouts with this in their names
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
     /// Skip the layouts that take minutes
     #[arg(long)]
     quick: bool,
@@ -57,7 +60,11 @@ fn main() -> anyhow::Result<()> {
     drop(params);
 
     floors(&tensors);
+    let run = Run { only: args.only.clone() };
     let single = |name: &str, f: &dyn Fn() -> Vec<u8>| {
+        if run.skips(name) {
+            return;
+        }
         let start = Instant::now();
         line(name, f().len(), start);
     };
@@ -76,37 +83,37 @@ fn main() -> anyhow::Result<()> {
     let plain = |level| Setting { level, ..Setting::default() };
     let huffman = Setting { level: 1, literals_only: true, ..Setting::default() };
     if !args.quick {
-        measure("tensors in order, zstd 22, one frame", &mixed, plain(22), WHOLE);
-        measure("by class, zstd 22, a frame a stream", &classes, plain(22), WHOLE);
-        measure("by class, zstd 22, window 2^17", &classes, Setting { window_log: Some(17), ..plain(22) }, WHOLE);
-        measure("by class, zstd 22, frames of 1 MiB", &classes, plain(22), 1 << 20);
-        measure("by class, zstd 22, frames of 128 KiB", &classes, plain(22), 1 << 17);
-        measure("by class, transposed, zstd 22, 1 MiB", &by_class(&tensors, Order::Columns), plain(22), 1 << 20);
-        measure("bits packed (5 and 6 a weight), zstd 22, 1 MiB", &bit_packed(&tensors), plain(22), 1 << 20);
-        measure("by class, zstd 19, frames of 1 MiB", &classes, plain(19), 1 << 20);
+        run.measure("tensors in order, zstd 22, one frame", &mixed, plain(22), WHOLE);
+        run.measure("by class, zstd 22, a frame a stream", &classes, plain(22), WHOLE);
+        run.measure("by class, zstd 22, window 2^17", &classes, Setting { window_log: Some(17), ..plain(22) }, WHOLE);
+        run.measure("by class, zstd 22, frames of 1 MiB", &classes, plain(22), 1 << 20);
+        run.measure("by class, zstd 22, frames of 128 KiB", &classes, plain(22), 1 << 17);
+        run.measure("by class, transposed, zstd 22, 1 MiB", &by_class(&tensors, Order::Columns), plain(22), 1 << 20);
+        run.measure("bits packed (5 and 6 a weight), zstd 22, 1 MiB", &bit_packed(&tensors), plain(22), 1 << 20);
+        run.measure("by class, zstd 19, frames of 1 MiB", &classes, plain(19), 1 << 20);
         for target in [1 << 12, 1 << 14, 1 << 16] {
             let name = format!("by class, zstd 22, 1 MiB, blocks of {} KiB", target >> 10);
-            measure(&name, &classes, Setting { target_block: Some(target), ..plain(22) }, 1 << 20);
+            run.measure(&name, &classes, Setting { target_block: Some(target), ..plain(22) }, 1 << 20);
         }
         for size in [1 << 12, 1 << 14, 110 << 10] {
             let name = format!("by class, zstd 22, 128 KiB, dictionary {} KiB", size >> 10);
-            measure_trained(&name, &classes, plain(22), 1 << 17, size);
+            run.measure_trained(&name, &classes, plain(22), 1 << 17, size);
         }
     }
     for target in [1 << 12, 1 << 14, 1 << 16] {
         let name = format!("by class, literals only, 1 MiB, blocks of {} KiB", target >> 10);
-        measure(&name, &classes, Setting { target_block: Some(target), ..huffman }, 1 << 20);
+        run.measure(&name, &classes, Setting { target_block: Some(target), ..huffman }, 1 << 20);
     }
     for shift in [17, 14] {
         let name = format!("by class, literals only, {} KiB, dictionary 4 KiB", 1 << (shift - 10));
-        measure_trained(&name, &classes, huffman, 1 << shift, 1 << 12);
+        run.measure_trained(&name, &classes, huffman, 1 << shift, 1 << 12);
     }
     for level in [9, 3, 1] {
-        measure(&format!("by class, zstd {level}, frames of 1 MiB"), &classes, plain(level), 1 << 20);
+        run.measure(&format!("by class, zstd {level}, frames of 1 MiB"), &classes, plain(level), 1 << 20);
     }
-    measure("tensors in order, literals only", &mixed, huffman, 1 << 20);
+    run.measure("tensors in order, literals only", &mixed, huffman, 1 << 20);
     for shift in [20, 17, 16, 15, 14] {
-        measure(
+        run.measure(
             &format!("by class, literals only, frames of {} KiB", 1 << (shift - 10)),
             &classes,
             huffman,
@@ -121,13 +128,13 @@ fn main() -> anyhow::Result<()> {
         let streams = by_class(&tensors, order);
         for shift in [17, 16, 15] {
             let name = format!("{name}, literals only, {} KiB", 1 << (shift - 10));
-            measure(&name, &streams, huffman, 1 << shift);
+            run.measure(&name, &streams, huffman, 1 << shift);
         }
     }
     for order in [Order::Rows, Order::RelativeScale] {
         let pairs = nibble_pairs(&tensors, order);
-        measure(&format!("pairs of high nibbles + low bits, {order:?}, 128 KiB"), &pairs, huffman, 1 << 17);
-        measure(&format!("pairs of high nibbles + low bits, {order:?}, 64 KiB"), &pairs, huffman, 1 << 16);
+        run.measure(&format!("pairs of high nibbles + low bits, {order:?}, 128 KiB"), &pairs, huffman, 1 << 17);
+        run.measure(&format!("pairs of high nibbles + low bits, {order:?}, 64 KiB"), &pairs, huffman, 1 << 16);
     }
     Ok(())
 }
@@ -388,31 +395,49 @@ fn compress(bytes: &[u8], setting: Setting, dictionary: &[u8]) -> std::io::Resul
     Ok(compressor.compress(bytes)?.len())
 }
 
-/// Compresses streams cut into frames, on all cores; 3 bytes a frame are added for its place in a table.
-fn measure(name: &str, streams: &[Vec<u8>], setting: Setting, frame: usize) {
-    let start = Instant::now();
-    let frames: Vec<&[u8]> = streams.iter().flat_map(|stream| stream.chunks(frame.min(stream.len().max(1)))).collect();
-    match frames.par_iter().map(|bytes| compress(bytes, setting, &[])).sum::<std::io::Result<usize>>() {
-        Ok(bytes) => line(name, bytes + 3 * frames.len(), start),
-        Err(error) => println!("{name:<58} {error}"),
-    }
+/// Which layouts to measure.
+struct Run {
+    only: String,
 }
 
-/// [`measure`] with a dictionary of at most `size` bytes for each stream, trained on its own frames and counted; streams
-/// of too few frames to train on do without.
-fn measure_trained(name: &str, streams: &[Vec<u8>], setting: Setting, frame: usize, size: usize) {
-    let start = Instant::now();
-    let (mut bytes, mut dictionaries) = (0, 0);
-    for stream in streams {
-        let frames: Vec<&[u8]> = stream.chunks(frame).collect();
-        let dictionary = zstd::dict::from_samples(&frames, size).unwrap_or_default();
-        dictionaries += dictionary.len();
-        match frames.par_iter().map(|bytes| compress(bytes, setting, &dictionary)).sum::<std::io::Result<usize>>() {
-            Ok(compressed) => bytes += compressed + 3 * frames.len() + dictionary.len(),
-            Err(error) => return println!("{name:<58} {error}"),
+impl Run {
+    fn skips(&self, name: &str) -> bool {
+        !name.contains(&self.only)
+    }
+
+    /// Compresses streams cut into frames, on all cores; 3 bytes a frame are added for its place in a table.
+    fn measure(&self, name: &str, streams: &[Vec<u8>], setting: Setting, frame: usize) {
+        if self.skips(name) {
+            return;
+        }
+        let start = Instant::now();
+        let frames: Vec<&[u8]> =
+            streams.iter().flat_map(|stream| stream.chunks(frame.min(stream.len().max(1)))).collect();
+        match frames.par_iter().map(|bytes| compress(bytes, setting, &[])).sum::<std::io::Result<usize>>() {
+            Ok(bytes) => line(name, bytes + 3 * frames.len(), start),
+            Err(error) => println!("{name:<58} {error}"),
         }
     }
-    line(&format!("{name} ({dictionaries} in dictionaries)"), bytes, start);
+
+    /// [`Run::measure`] with a dictionary of at most `size` bytes for each stream, trained on its own frames and counted; streams
+    /// of too few frames to train on do without.
+    fn measure_trained(&self, name: &str, streams: &[Vec<u8>], setting: Setting, frame: usize, size: usize) {
+        if self.skips(name) {
+            return;
+        }
+        let start = Instant::now();
+        let (mut bytes, mut dictionaries) = (0, 0);
+        for stream in streams {
+            let frames: Vec<&[u8]> = stream.chunks(frame).collect();
+            let dictionary = zstd::dict::from_samples(&frames, size).unwrap_or_default();
+            dictionaries += dictionary.len();
+            match frames.par_iter().map(|bytes| compress(bytes, setting, &dictionary)).sum::<std::io::Result<usize>>() {
+                Ok(compressed) => bytes += compressed + 3 * frames.len() + dictionary.len(),
+                Err(error) => return println!("{name:<58} {error}"),
+            }
+        }
+        line(&format!("{name} ({dictionaries} in dictionaries)"), bytes, start);
+    }
 }
 
 fn line(name: &str, bytes: usize, start: Instant) {

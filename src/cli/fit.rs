@@ -16,7 +16,7 @@ pub struct FitArgs {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub fit: Option<u64>,
 
-    /// Shard to measure on; validation data is refused [default: the manifest's first training shard]
+    /// Shard to measure on; validation data is refused [default: the manifest's last training shard]
     #[arg(long, value_name = "SHARD", requires = "fit")]
     pub calibration: Option<PathBuf>,
 

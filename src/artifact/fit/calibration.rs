@@ -80,7 +80,7 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Opens `shard`, or the manifest's first training shard, and takes the first `predictions` predictions of it.
+    /// Opens `shard`, or the manifest's last training shard, and takes the first `predictions` predictions of it.
     ///
     /// `folder` is where the manifest's relative paths start.
     pub fn open(
@@ -91,7 +91,7 @@ impl Calibration {
     ) -> Result<Self, CalibrationError> {
         let path = match shard {
             Some(path) => path.to_path_buf(),
-            None => first_training_shard(manifest, folder)?,
+            None => last_training_shard(manifest, folder)?,
         };
         let mut shard = Shard::open(&path)?;
         let count = shard.tokens().min(predictions.saturating_add(1));
@@ -126,11 +126,13 @@ fn digest(path: &Path) -> Result<ContentDigest, CalibrationError> {
     ContentDigest::of_file(path).map_err(|source| CalibrationError::Read { path: path.to_path_buf(), source })
 }
 
-fn first_training_shard(manifest: &Manifest, folder: &Path) -> Result<PathBuf, CalibrationError> {
+/// The last in reading order: the one a short run is least likely to have read. Weights forgive rounding on text they
+/// know by heart.
+fn last_training_shard(manifest: &Manifest, folder: &Path) -> Result<PathBuf, CalibrationError> {
     let wanted = Wanted { train: true, val: false, tokenizer: false };
     let found = Dataset::inspect(&manifest.data, folder, wanted, DigestCheck::Skip);
     let reason = || found.gaps.first().map_or_else(|| "none is listed".to_string(), ToString::to_string);
-    found.dataset.train_paths().into_iter().next().ok_or_else(|| CalibrationError::NoShard { reason: reason() })
+    found.dataset.train_paths().pop().ok_or_else(|| CalibrationError::NoShard { reason: reason() })
 }
 
 /// An error if the file is validation data by name, place, digest or text; else whether the split was here to compare.
@@ -233,8 +235,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_training_shard_is_the_default() {
+    fn the_last_training_shard_is_the_default() {
         let (folder, manifest) = workshop();
+        write_shard(&folder.path().join("x_train_.bin"), &text("first", 3000)).unwrap();
         let calibration = Calibration::open(&manifest, folder.path(), None, 1000).unwrap();
         assert_eq!(calibration.tokens, text("train", 3000)[..1001]);
         assert_eq!((calibration.seq_len, calibration.predictions(), calibration.compared), (64, 960, true));
@@ -244,6 +247,7 @@ mod tests {
         let short = Calibration::open(&manifest, folder.path(), None, 10).unwrap();
         assert_eq!((short.seq_len, short.predictions()), (10, 10));
         std::fs::remove_file(&short.path).unwrap();
+        std::fs::remove_file(folder.path().join("x_train_.bin")).unwrap();
         let error = Calibration::open(&manifest, folder.path(), None, 10).unwrap_err().to_string();
         assert!(error.contains("name one with --calibration SHARD"), "{error}");
     }

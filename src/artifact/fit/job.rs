@@ -30,7 +30,7 @@ pub struct FitJob {
     pub folder: PathBuf,
     /// Code plus model.
     pub budget: Bytes,
-    /// Shard to measure on; `None` for the first training shard.
+    /// Shard to measure on; `None` for the last training shard.
     pub calibration: Option<PathBuf>,
     /// Predictions to measure on.
     pub calibration_tokens: u64,

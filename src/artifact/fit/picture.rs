@@ -8,7 +8,7 @@ use crate::units::group_digits;
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
 /// Space for labels: left, right, top, bottom.
-const MARGINS: [f64; 4] = [84.0, 24.0, 44.0, 52.0];
+const MARGINS: [f64; 4] = [84.0, 48.0, 44.0, 52.0];
 /// Lines of the grid in either direction, ends included.
 const TICKS: u32 = 5;
 

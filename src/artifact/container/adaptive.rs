@@ -106,25 +106,41 @@ impl DecoderModel<PRECISION> for &Model {
     }
 }
 
-/// Codes bytes of an alphabet that come in runs of (context, length); `None` when a byte or a length does not fit.
-pub(super) fn encode(bytes: &[u8], alphabet: &RangeInclusive<u8>, runs: &[(u8, usize)]) -> Option<Vec<u8>> {
-    let mut coder = DefaultRangeEncoder::new();
+/// Goes through runs of (context, length) as encoder and decoder both must: `code` codes one symbol with the model as it
+/// stands, which then learns it, and fades where the context changes.
+fn walk<E>(
+    alphabet: &RangeInclusive<u8>,
+    runs: &[(u8, usize)],
+    mut code: impl FnMut(&Model) -> Result<u8, E>,
+) -> Result<(), E> {
     let mut model = Model::new(alphabet);
-    let (mut rest, mut context) = (bytes, runs.first()?.0);
+    let mut context = runs.first().map_or(0, |(context, _)| *context);
     for &(next, length) in runs {
         if next != context {
             model.fade();
             context = next;
         }
-        let (run, after) = rest.split_at_checked(length)?;
-        rest = after;
-        for &byte in run {
-            coder.encode_symbol(byte, &model).ok()?;
+        for _ in 0..length {
+            let byte = code(&model)?;
             model.learn(byte);
         }
     }
+    Ok(())
+}
+
+/// Codes bytes of an alphabet that come in runs of (context, length); `None` when a byte or a length does not fit.
+pub(super) fn encode(bytes: &[u8], alphabet: &RangeInclusive<u8>, runs: &[(u8, usize)]) -> Option<Vec<u8>> {
+    runs.first()?;
+    let mut coder = DefaultRangeEncoder::new();
+    let mut rest = bytes.iter().copied();
+    let next = |model: &Model| -> Result<u8, ()> {
+        let byte = rest.next().ok_or(())?;
+        coder.encode_symbol(byte, model).map_err(drop)?;
+        Ok(byte)
+    };
+    walk(alphabet, runs, next).ok()?;
     let words = coder.into_compressed().ok()?;
-    rest.is_empty().then(|| words.iter().flat_map(|word| word.to_le_bytes()).collect())
+    rest.next().is_none().then(|| words.iter().flat_map(|word| word.to_le_bytes()).collect())
 }
 
 /// The `raw` bytes that [`encode`] coded. Total: damage gives other bytes or an error, and no more than `raw` of them.
@@ -141,20 +157,11 @@ pub(super) fn decode(
     }
     let words: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
     let mut coder = DefaultRangeDecoder::from_compressed(words).map_err(|_| "no code words".to_string())?;
-    let mut model = Model::new(alphabet);
     let mut bytes = Vec::with_capacity(raw);
-    let mut context = runs.first().map_or(0, |(context, _)| *context);
-    for &(next, length) in runs {
-        if next != context {
-            model.fade();
-            context = next;
-        }
-        for _ in 0..length {
-            let byte = coder.decode_symbol(&model).map_err(|_| format!("no symbol has the code at {}", bytes.len()))?;
-            bytes.push(byte);
-            model.learn(byte);
-        }
-    }
+    walk(alphabet, runs, |model| {
+        let byte = coder.decode_symbol(model).map_err(|_| format!("no symbol has the code at {}", bytes.len()));
+        byte.inspect(|&byte| bytes.push(byte))
+    })?;
     if !coder.maybe_exhausted() {
         return Err("code words are left after the last symbol".to_string());
     }

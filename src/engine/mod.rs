@@ -20,8 +20,10 @@ pub use self::isa::{Isa, use_isa};
 pub use self::kernels::KernelsEngine;
 pub use self::recount::{Difference, Recount};
 
+use std::borrow::Cow;
+
 use crate::data::TokenBatch;
-use crate::model::{ConfigError, LayoutMismatch, ModelConfig, Params};
+use crate::model::{ConfigError, LayoutMismatch, ModelConfig, Params, fake_quantise};
 
 /// Engines by name, as `--engine` takes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -147,6 +149,16 @@ pub enum FakeQuant {
     Off,
     /// int6 attention and int5 MLP weights, gradients straight through.
     On,
+}
+
+impl FakeQuant {
+    /// The weights linears see. The gradient at the rounded weights is taken as the gradient of the weights.
+    fn applied(self, weights: &Params) -> Cow<'_, Params> {
+        match self {
+            FakeQuant::Off => Cow::Borrowed(weights),
+            FakeQuant::On => Cow::Owned(fake_quantise(weights)),
+        }
+    }
 }
 
 /// A model runner. Implementations are deterministic: equal inputs give equal bits, whatever the

@@ -1,11 +1,10 @@
 //! Where the bytes of a sound artifact lie: header, table, and every stream before and after compression.
 
+use super::Trouble;
 use super::codec::Codec;
-use super::cursor::Cursor;
-use super::header::{HEADER_BYTES, Header};
+use super::header::HEADER_BYTES;
 use super::layout::{StreamKind, gather, rows_of, spread_of};
-use super::table::Table;
-use super::{Trouble, codec};
+use super::read::front;
 use crate::artifact::{PackedTensor, PackedValues};
 
 /// Bytes of a part before compression and in the file.
@@ -28,17 +27,10 @@ pub(in crate::artifact) struct Anatomy {
 
 /// The anatomy of an artifact that [`parse`](super::parse) accepts.
 pub(in crate::artifact) fn anatomy(file: &[u8]) -> Result<Anatomy, Trouble> {
-    let header = Header::decode(file)?;
-    let mut cursor = Cursor::of_file(file);
-    cursor.take(HEADER_BYTES, "the header")?;
-    let stored_table = cursor.take(header.table_stored as usize, "the table")?;
-    let origin = HEADER_BYTES as u64;
-    let table = codec::decompress(stored_table, header.table_bytes as usize)
-        .map_err(|e| Trouble::at(origin, format!("table: {e}")))?;
-    let table_sizes = Sizes { held: table.len() as u64, stored: stored_table.len() as u64 };
-    let frames = Table::decode(&table, origin)?.frames;
+    let (header, table, _) = front(file)?;
+    let table_sizes = Sizes { held: u64::from(header.table_bytes), stored: u64::from(header.table_stored) };
     let mut streams: Vec<(StreamKind, Sizes)> = Vec::new();
-    for frame in frames {
+    for frame in table.frames {
         if streams.last().is_none_or(|(kind, _)| *kind != frame.stream) {
             streams.push((frame.stream, Sizes::default()));
         }

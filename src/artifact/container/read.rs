@@ -66,11 +66,8 @@ impl Artifact {
     }
 }
 
-/// [`read`] on bytes in memory.
-pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
-    if file.len() as u64 > limits::MAX_FILE_BYTES {
-        return Err(Trouble::at(limits::MAX_FILE_BYTES, format!("{} bytes are more than any artifact", file.len())));
-    }
+/// Header and table of a file, and the rest of it.
+pub(super) fn front(file: &[u8]) -> Result<(Header, Table, Cursor<'_>), Trouble> {
     let header = Header::decode(file)?;
     let mut cursor = Cursor::of_file(file);
     cursor.take(HEADER_BYTES, "the header")?;
@@ -78,7 +75,15 @@ pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
     let origin = HEADER_BYTES as u64;
     let table = codec::decompress(stored_table, header.table_bytes as usize)
         .map_err(|e| Trouble::at(origin, format!("table: {e}")))?;
-    let table = Table::decode(&table, origin)?;
+    Ok((header, Table::decode(&table, origin)?, cursor))
+}
+
+/// [`read`] on bytes in memory.
+pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
+    if file.len() as u64 > limits::MAX_FILE_BYTES {
+        return Err(Trouble::at(limits::MAX_FILE_BYTES, format!("{} bytes are more than any artifact", file.len())));
+    }
+    let (header, table, mut cursor) = front(file)?;
     let streams = read_streams(header.codec, &table, &mut cursor)?;
     if cursor.remaining() > 0 {
         return Err(cursor.trouble(format!("{} bytes after the last frame", cursor.remaining())));
@@ -87,7 +92,7 @@ pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
     let mut payload = ContentHasher::new();
     streams.iter().for_each(|(_, bytes)| payload.update(bytes));
     let mut rest = Streams::new(&streams, &table.tensors);
-    let body = (HEADER_BYTES + stored_table.len()) as u64;
+    let body = HEADER_BYTES as u64 + u64::from(header.table_stored);
     let packed: Vec<PackedTensor> =
         table.tensors.iter().map(|entry| rest.next(entry, body)).collect::<Result<_, _>>()?;
     drop(streams);

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use super::backend::{CudaKernels, Tables, WIDEST_HEAD};
 use super::device::{Device, DeviceError};
-use super::memory::Buffer;
 use crate::data::TokenBatch;
-use crate::engine::kernels::{Forward, Kernels, Linear, Network, Rows, fold, stored, unfold};
+use crate::engine::kernels::{Forward, Kernels, Loaded, Network, Rows, fold, unfold};
 use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Scorer, Window, check};
-use crate::model::{ModelConfig, Params, RopeTables, fake_quantise};
+use crate::model::{ModelConfig, Params, RopeTables};
 
 /// Tokens of windows scored at once.
 ///
@@ -63,10 +62,10 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
     fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {
         self.check(config, weights)?;
         let kernels = self.kernels.clone();
-        let network = Network::upload(&kernels, config, &fold(&stored(kernels.precision(), weights)))?;
-        kernels.check()?;
-        let scored_tokens = self.scored_tokens;
-        Ok(Box::new(CudaScorer { kernels, config: config.clone(), network, scored_tokens }))
+        let precision = kernels.precision();
+        let loaded = Loaded::new(kernels, precision, config, weights)?;
+        loaded.kernels.check()?;
+        Ok(Box::new(CudaScorer { loaded, scored_tokens: self.scored_tokens }))
     }
 
     fn loss_and_gradients(
@@ -78,14 +77,7 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
     ) -> Result<LossAndGradients, EngineError> {
         self.check(config, weights)?;
         check::batch(config, batch)?;
-        let rounded;
-        let weights = match fake_quant {
-            FakeQuant::Off => weights,
-            FakeQuant::On => {
-                rounded = fake_quantise(weights);
-                &rounded
-            }
-        };
+        let weights = &fake_quant.applied(weights);
         // Training is in single precision always.
         let k = &self.kernels.in_single_precision();
         let network = Network::upload(k, config, &fold(weights))?;
@@ -107,27 +99,13 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
     }
 }
 
-/// Folded weights on the device.
+/// Scores windows of one shape together.
 struct CudaScorer<D: Device> {
-    kernels: CudaKernels<D>,
-    config: ModelConfig,
-    network: Network<Buffer<D>>,
+    loaded: Loaded<CudaKernels<D>>,
     scored_tokens: usize,
 }
 
 impl<D: Device> CudaScorer<D> {
-    fn forward<'a>(&'a self, tables: &'a Tables<D>) -> Forward<'a, CudaKernels<D>> {
-        Forward { k: &self.kernels, config: &self.config, network: &self.network, tables }
-    }
-
-    fn tables(&self, positions: usize) -> Tables<D> {
-        self.kernels.rope_tables(&RopeTables::new(&self.config, positions))
-    }
-
-    fn head_sides(&self, tokens: usize) -> Linear {
-        Linear { tokens, inputs: self.config.model_dim, outputs: self.config.vocab_size }
-    }
-
     /// Likelihoods of windows of one shape, at most as many as are scored at once.
     fn together(&self, windows: &[&Window<'_>], at_once: usize, tables: &Tables<D>) -> Vec<f32> {
         let Some(&last) = windows.last() else { return Vec::new() };
@@ -135,16 +113,14 @@ impl<D: Device> CudaScorer<D> {
         let (first, seq_len) = (last.first_scored, last.tokens.len() - 1);
         let inputs: Vec<u16> = padded().flat_map(|window| &window.tokens[..seq_len]).copied().collect();
         let targets: Vec<u16> = padded().flat_map(|window| &window.tokens[first + 1..]).copied().collect();
-        let x = self.forward(tables).score(Rows { inputs: &inputs, seq_len }, first);
-        let (sides, cap) = (self.head_sides(targets.len()), self.config.logit_softcap as f32);
-        self.kernels.download(self.kernels.nll(sides, &x, self.network.head(), cap, &targets))
+        self.loaded.nll(Rows { inputs: &inputs, seq_len }, first, &targets, tables)
     }
 }
 
 impl<D: Device> Scorer for CudaScorer<D> {
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
-        windows.iter().try_for_each(|window| check::window(&self.config, window))?;
-        let tables = self.tables(windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0));
+        windows.iter().try_for_each(|window| check::window(&self.loaded.config, window))?;
+        let tables = self.loaded.tables(windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0));
         let mut shapes: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
         for (i, window) in windows.iter().enumerate() {
             // A window with nothing to score has an empty answer.
@@ -163,21 +139,13 @@ impl<D: Device> Scorer for CudaScorer<D> {
                 }
             }
         }
-        self.kernels.check()?;
+        self.loaded.kernels.check()?;
         Ok(likelihoods)
     }
 
     fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
-        if inputs.is_empty() {
-            return Err(EngineError::Window { tokens: 0 });
-        }
-        check::tokens(&self.config, inputs)?;
-        let tables = self.tables(inputs.len());
-        let x = self.forward(&tables).score(Rows { inputs, seq_len: inputs.len() }, 0);
-        let cap = self.config.logit_softcap as f32;
-        let logits = self.kernels.logits(self.head_sides(inputs.len()), &x, self.network.head(), cap);
-        let logits = self.kernels.download(logits);
-        self.kernels.check()?;
+        let logits = self.loaded.logits(inputs)?;
+        self.loaded.kernels.check()?;
         Ok(logits)
     }
 }

@@ -8,7 +8,7 @@ use super::network;
 use super::weights::Weights;
 use crate::data::TokenBatch;
 use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Scorer, Window, check};
-use crate::model::{ModelConfig, Params, fake_quantise};
+use crate::model::{ModelConfig, Params};
 
 /// Tokens a recorded forward pass handles at once.
 ///
@@ -56,11 +56,7 @@ impl Engine for DfdxEngine {
     ) -> Result<LossAndGradients, EngineError> {
         check::model(config, weights)?;
         check::batch(config, batch)?;
-        // Straight through: the gradient at the rounded weights is taken as the gradient of the weights.
-        let weights = match fake_quant {
-            FakeQuant::Off => Weights::new(config, weights)?,
-            FakeQuant::On => Weights::new(config, &fake_quantise(weights))?,
-        };
+        let weights = Weights::new(config, &fake_quant.applied(weights))?;
         let group = (GROUP_TOKENS / batch.seq_len).max(1) * batch.seq_len;
         let groups: Vec<_> = batch.inputs.chunks(group).zip(batch.targets.chunks(group)).collect();
         let weight = 1.0 / batch.inputs.len() as f32;

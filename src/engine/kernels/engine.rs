@@ -5,12 +5,12 @@ use rayon::prelude::*;
 use super::cpu::CpuKernels;
 use super::fold::{fold, unfold};
 use super::forward::{Forward, Rows};
+use super::loaded::Loaded;
 use super::network::Network;
-use super::stored;
-use super::traits::{Kernels, Linear};
+use super::traits::Kernels;
 use crate::data::TokenBatch;
 use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Precision, Scorer, Window, check};
-use crate::model::{ModelConfig, Params, RopeTables, fake_quantise};
+use crate::model::{ModelConfig, Params, RopeTables};
 
 /// Tokens a recorded forward pass handles at once.
 ///
@@ -39,8 +39,7 @@ impl Engine for KernelsEngine {
     fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {
         check::model(config, weights)?;
         let kernels = CpuKernels { precision: self.precision };
-        let network = Network::upload(&kernels, config, &fold(&stored(self.precision, weights)))?;
-        Ok(Box::new(KernelsScorer { kernels, config: config.clone(), network }))
+        Ok(Box::new(KernelsScorer(Loaded::new(kernels, self.precision, config, weights)?)))
     }
 
     fn loss_and_gradients(
@@ -52,15 +51,7 @@ impl Engine for KernelsEngine {
     ) -> Result<LossAndGradients, EngineError> {
         check::model(config, weights)?;
         check::batch(config, batch)?;
-        // Straight through: the gradient at the rounded weights is taken as the gradient of the weights.
-        let rounded;
-        let weights = match fake_quant {
-            FakeQuant::Off => weights,
-            FakeQuant::On => {
-                rounded = fake_quantise(weights);
-                &rounded
-            }
-        };
+        let weights = &fake_quant.applied(weights);
         let k = &CpuKernels::default();
         let network = Network::upload(k, config, &fold(weights))?;
         let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
@@ -100,12 +91,8 @@ fn add(total: &mut Params, gradients: &Params) {
     });
 }
 
-/// Folded weights ready to score with.
-struct KernelsScorer<K: Kernels> {
-    kernels: K,
-    config: ModelConfig,
-    network: Network<K::Buffer>,
-}
+/// Scores a window on one thread, windows on all.
+struct KernelsScorer<K: Kernels>(Loaded<K>);
 
 impl<K: Kernels> KernelsScorer<K> {
     /// Likelihoods of a window's targets from its first scored one on.
@@ -115,40 +102,18 @@ impl<K: Kernels> KernelsScorer<K> {
         if targets.is_empty() {
             return Vec::new();
         }
-        let x = self.forward(tables).score(Rows { inputs, seq_len: inputs.len() }, window.first_scored);
-        let (sides, cap) = (self.head_sides(targets.len()), self.config.logit_softcap as f32);
-        self.kernels.download(self.kernels.nll(sides, &x, self.network.head(), cap, targets))
-    }
-
-    fn forward<'a>(&'a self, tables: &'a K::Tables) -> Forward<'a, K> {
-        Forward { k: &self.kernels, config: &self.config, network: &self.network, tables }
-    }
-
-    fn tables(&self, positions: usize) -> K::Tables {
-        self.kernels.rope_tables(&RopeTables::new(&self.config, positions))
-    }
-
-    fn head_sides(&self, tokens: usize) -> Linear {
-        Linear { tokens, inputs: self.config.model_dim, outputs: self.config.vocab_size }
+        self.0.nll(Rows { inputs, seq_len: inputs.len() }, window.first_scored, targets, tables)
     }
 }
 
 impl<K: Kernels> Scorer for KernelsScorer<K> {
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
-        windows.iter().try_for_each(|window| check::window(&self.config, window))?;
-        let tables = self.tables(windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0));
+        windows.iter().try_for_each(|window| check::window(&self.0.config, window))?;
+        let tables = self.0.tables(windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0));
         Ok(windows.par_iter().map(|window| self.window(window, &tables)).collect())
     }
 
     fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
-        if inputs.is_empty() {
-            return Err(EngineError::Window { tokens: 0 });
-        }
-        check::tokens(&self.config, inputs)?;
-        let tables = self.tables(inputs.len());
-        let x = self.forward(&tables).score(Rows { inputs, seq_len: inputs.len() }, 0);
-        let cap = self.config.logit_softcap as f32;
-        let logits = self.kernels.logits(self.head_sides(inputs.len()), &x, self.network.head(), cap);
-        Ok(self.kernels.download(logits))
+        self.0.logits(inputs)
     }
 }

@@ -11,6 +11,7 @@ mod cpu;
 mod engine;
 mod fold;
 mod forward;
+mod loaded;
 mod network;
 mod traits;
 
@@ -22,6 +23,7 @@ pub(in crate::engine) use cpu::CpuKernels;
 pub use engine::KernelsEngine;
 pub(in crate::engine) use fold::{fold, unfold};
 pub(in crate::engine) use forward::{Forward, Rows};
+pub(in crate::engine) use loaded::Loaded;
 pub(in crate::engine) use network::Network;
 pub(in crate::engine) use traits::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
 

@@ -1,0 +1,57 @@
+//! A network on a device, ready to score.
+
+use super::fold::fold;
+use super::forward::{Forward, Rows};
+use super::network::Network;
+use super::stored;
+use super::traits::{Kernels, Linear};
+use crate::engine::{EngineError, Precision, check};
+use crate::model::{ModelConfig, Params, RopeTables};
+
+/// Folded weights on a device.
+pub(in crate::engine) struct Loaded<K: Kernels> {
+    pub kernels: K,
+    pub config: ModelConfig,
+    network: Network<K::Buffer>,
+}
+
+impl<K: Kernels> Loaded<K> {
+    /// Uploads weights as that precision stores them.
+    pub fn new(kernels: K, precision: Precision, config: &ModelConfig, weights: &Params) -> Result<Self, EngineError> {
+        let network = Network::upload(&kernels, config, &fold(&stored(precision, weights)))?;
+        Ok(Loaded { kernels, config: config.clone(), network })
+    }
+
+    /// Cosines and sines of so many positions.
+    pub fn tables(&self, positions: usize) -> K::Tables {
+        self.kernels.rope_tables(&RopeTables::new(&self.config, positions))
+    }
+
+    /// Likelihoods of the targets of the positions from `first` on in each of the rows.
+    pub fn nll(&self, rows: Rows<'_>, first: usize, targets: &[u16], tables: &K::Tables) -> Vec<f32> {
+        let x = self.forward(tables).score(rows, first);
+        let (sides, cap) = (self.head_sides(targets.len()), self.config.logit_softcap as f32);
+        self.kernels.download(self.kernels.nll(sides, &x, self.network.head(), cap, targets))
+    }
+
+    /// Logits of every position of one row.
+    pub fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
+        if inputs.is_empty() {
+            return Err(EngineError::Window { tokens: 0 });
+        }
+        check::tokens(&self.config, inputs)?;
+        let tables = self.tables(inputs.len());
+        let x = self.forward(&tables).score(Rows { inputs, seq_len: inputs.len() }, 0);
+        let cap = self.config.logit_softcap as f32;
+        let logits = self.kernels.logits(self.head_sides(inputs.len()), &x, self.network.head(), cap);
+        Ok(self.kernels.download(logits))
+    }
+
+    fn forward<'a>(&'a self, tables: &'a K::Tables) -> Forward<'a, K> {
+        Forward { k: &self.kernels, config: &self.config, network: &self.network, tables }
+    }
+
+    fn head_sides(&self, tokens: usize) -> Linear {
+        Linear { tokens, inputs: self.config.model_dim, outputs: self.config.vocab_size }
+    }
+}

@@ -1,0 +1,86 @@
+//! Attention: which kernel, how many blocks.
+
+use super::CudaKernels;
+use super::launch::{at, len32};
+use crate::engine::cuda::device::{Argument, Device};
+use crate::engine::cuda::memory::Buffer;
+use crate::engine::kernels::Heads;
+
+/// Threads of a row of an attention tile (`THREADS_A_ROW` in `attention.cu`).
+const THREADS_A_ROW: usize = 8;
+
+/// Attention kernels by the widest head they take, with the rows of their tiles.
+const ATTENTION: [(usize, usize, [&str; 3]); 3] = [
+    (32, 32, ["attention_32", "attention_grad_q_32", "attention_grad_kv_32"]),
+    (64, 32, ["attention_64", "attention_grad_q_64", "attention_grad_kv_64"]),
+    (128, 16, ["attention_128", "attention_grad_q_128", "attention_grad_kv_128"]),
+];
+
+/// Widest head there is a kernel for.
+pub(in crate::engine::cuda) const WIDEST_HEAD: usize = 128;
+
+/// Kernels for heads of that width, and the rows of their tiles. The engine refuses wider ones than there are.
+fn attention_for(width: usize) -> (usize, [&'static str; 3]) {
+    let [.., widest] = ATTENTION;
+    let (_, tile, names) = ATTENTION.into_iter().find(|&(widest, ..)| width <= widest).unwrap_or(widest);
+    (tile, names)
+}
+
+/// `1 / sqrt(width)`.
+fn score_scale(heads: Heads) -> Argument {
+    Argument::F32(1.0 / (heads.width as f32).sqrt())
+}
+
+/// Rows of the batch.
+fn rows<D: Device>(heads: Heads, k: &Buffer<D>) -> usize {
+    k.len() / (heads.seq_len * heads.kv_heads * heads.width)
+}
+
+pub(super) fn attention<D: Device>(
+    kernels: &CudaKernels<D>,
+    heads: Heads,
+    [q, k, v]: [&Buffer<D>; 3],
+) -> (Buffer<D>, Buffer<D>) {
+    let (tile, [kernel, ..]) = attention_for(heads.width);
+    let (mixed, log_sum) = (kernels.like(q), Buffer::unset(&kernels.shared, q.len() / heads.width));
+    let arguments = [
+        at(q),
+        at(k),
+        at(v),
+        at(&mixed),
+        at(&log_sum),
+        len32(heads.seq_len),
+        len32(heads.first_query),
+        len32(heads.heads),
+        len32(heads.kv_heads),
+        len32(heads.width),
+        score_scale(heads),
+    ];
+    let blocks = heads.queries().div_ceil(tile) * heads.heads * rows(heads, k);
+    kernels.launch(kernel, [blocks, 1], (tile * THREADS_A_ROW) as u32, &arguments);
+    (kernels.rounded(mixed), log_sum)
+}
+
+pub(super) fn attention_grad<D: Device>(
+    kernels: &CudaKernels<D>,
+    heads: Heads,
+    [q, k, v]: [&Buffer<D>; 3],
+    [mixed, log_sum]: [&Buffer<D>; 2],
+    grad: &Buffer<D>,
+) -> [Buffer<D>; 3] {
+    let (tile, [_, by_queries, by_keys]) = attention_for(heads.width);
+    let rows = rows(heads, k);
+    let mean = Buffer::unset(&kernels.shared, log_sum.len());
+    let grads = [q, k, v].map(|x| kernels.like(x));
+    kernels.rows("row_dots", mean.len(), &[at(mixed), at(grad), at(&mean), len32(heads.width)]);
+    let inputs = [at(q), at(k), at(v), at(log_sum), at(&mean), at(grad)];
+    let sides = [len32(heads.seq_len), len32(heads.heads), len32(heads.kv_heads), len32(heads.width)];
+    let blocks = |heads_of_them: usize| [heads.seq_len.div_ceil(tile) * heads_of_them * rows, 1];
+    let threads = (tile * THREADS_A_ROW) as u32;
+    let [grad_q, grad_k, grad_v] = &grads;
+    let arguments = [&inputs[..], &[at(grad_q)], &sides, &[score_scale(heads)]].concat();
+    kernels.launch(by_queries, blocks(heads.heads), threads, &arguments);
+    let arguments = [&inputs[..], &[at(grad_k), at(grad_v)], &sides, &[score_scale(heads)]].concat();
+    kernels.launch(by_keys, blocks(heads.kv_heads), threads, &arguments);
+    grads
+}

@@ -1,0 +1,86 @@
+//! Kernels' arguments, and the shapes of grids they are launched in.
+
+use crate::engine::cuda::device::{Argument, Device, Launch, Product};
+use crate::engine::cuda::memory::Buffer;
+
+use super::CudaKernels;
+
+/// Threads of a block where nothing asks for another number.
+const THREADS: u32 = 256;
+/// Threads of a block that has a column each (`columns.cu`, `scatter`).
+pub(super) const COLUMN_THREADS: usize = 128;
+/// Rows summed in one go (`ROWS_A_CHUNK` in `common.cu`).
+const ROWS_A_CHUNK: usize = 64;
+/// Columns of a block of `column_sums`, threads of a warp.
+const WARP: usize = 32;
+
+pub(super) fn len32(value: usize) -> Argument {
+    Argument::U32(value as u32)
+}
+
+pub(super) fn len64(value: usize) -> Argument {
+    Argument::U64(value as u64)
+}
+
+pub(super) fn at<D: Device>(buffer: &Buffer<D>) -> Argument {
+    Argument::Address(buffer.address())
+}
+
+/// The address of one of a buffer's values.
+pub(super) fn offset<D: Device>(buffer: &Buffer<D>, values: usize) -> u64 {
+    buffer.address() + (values * size_of::<f32>()) as u64
+}
+
+impl<D: Device> CudaKernels<D> {
+    pub(super) fn launch(&self, kernel: &'static str, grid: [usize; 2], threads: u32, arguments: &[Argument]) {
+        if grid.contains(&0) {
+            return;
+        }
+        let launch = Launch { kernel, grid: grid.map(|side| side as u32), threads, arguments };
+        // SAFETY: each caller in this folder gives a kernel the arguments its source declares (tests check number and
+        // types), and buffers of the lengths it indexes. Buffers freed after a launch are reused by later ones only.
+        self.shared.run(|device| unsafe { device.launch(&launch) });
+    }
+
+    /// One thread a value; the count goes last.
+    pub(super) fn each(&self, kernel: &'static str, n: usize, arguments: &[Argument]) {
+        let arguments = [arguments, &[len64(n)]].concat();
+        self.launch(kernel, [n.div_ceil(THREADS as usize), 1], THREADS, &arguments);
+    }
+
+    /// One warp a row; the count goes last.
+    pub(super) fn rows(&self, kernel: &'static str, rows: usize, arguments: &[Argument]) {
+        let arguments = [arguments, &[len64(rows)]].concat();
+        self.launch(kernel, [rows.div_ceil(THREADS as usize / WARP), 1], THREADS, &arguments);
+    }
+
+    /// Runs the first pass of a sum down columns and adds the chunks' sums to `out` at an offset in values.
+    ///
+    /// `before` come before the partial sums' address, `after` behind it; `threads_for` columns have a thread each.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn columns(
+        &self,
+        kernel: &'static str,
+        rows: usize,
+        threads_for: usize,
+        columns: usize,
+        before: &[Argument],
+        after: &[Argument],
+        out: u64,
+    ) {
+        let chunks = rows.div_ceil(ROWS_A_CHUNK);
+        let partial = Buffer::unset(&self.shared, chunks * columns);
+        let arguments = [before, &[at(&partial)], after, &[len64(rows)]].concat();
+        self.launch(kernel, [chunks, threads_for.div_ceil(COLUMN_THREADS)], COLUMN_THREADS as u32, &arguments);
+        let arguments = [at(&partial), Argument::Address(out), len32(columns), len32(chunks)];
+        self.launch("column_sums", [columns.div_ceil(WARP), 1], THREADS, &arguments);
+    }
+
+    pub(super) fn product(&self, product: Product) {
+        if product.rows * product.columns == 0 {
+            return;
+        }
+        // SAFETY: callers give the addresses of buffers of the sides they state, and never one of the factors as `out`.
+        self.shared.run(|device| unsafe { device.product(&product) });
+    }
+}

@@ -11,6 +11,7 @@ mod isa;
 mod kernels;
 mod lanes;
 mod recount;
+mod resident;
 
 pub use self::cuda::{Device, DeviceChoice, DeviceError, NoDevice, UnknownDevice};
 pub use self::device::{DeviceInfo, devices};
@@ -19,11 +20,13 @@ pub(crate) use self::isa::held_to_avx2;
 pub use self::isa::{Isa, use_isa};
 pub use self::kernels::KernelsEngine;
 pub use self::recount::{Difference, Recount};
+pub use self::resident::{Resident, ResidentState, ResidentStep};
 
 use std::borrow::Cow;
 
 use crate::data::TokenBatch;
 use crate::model::{ConfigError, LayoutMismatch, ModelConfig, Params, fake_quantise};
+use crate::train::{Optimizer, SwaSum};
 
 /// Engines by name, as `--engine` takes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -183,6 +186,17 @@ pub trait Engine: Send + Sync {
         batch: &TokenBatch,
         fake_quant: FakeQuant,
     ) -> Result<LossAndGradients, EngineError>;
+
+    /// A model in training that stays where this engine runs; `None` for an engine that works on the host's weights.
+    fn resident(
+        &self,
+        _config: &ModelConfig,
+        _weights: &Params,
+        _optimizer: &Optimizer,
+        _swa: &SwaSum,
+    ) -> Result<Option<Box<dyn Resident>>, EngineError> {
+        Ok(None)
+    }
 }
 
 /// Frozen weights that score windows.

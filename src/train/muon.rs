@@ -20,6 +20,19 @@ pub struct MuonStep {
     pub precision: OrthogonaliserPrecision,
 }
 
+/// Factors of a step in single precision.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MuonScalars {
+    /// Of the momentum buffer.
+    pub momentum: f32,
+    /// Of the weight: its decay.
+    pub keep: f32,
+    /// Of the orthogonalised update: the root of rows over columns, where there are more rows.
+    pub aspect: f32,
+    /// Of the scaled update: the negative learning rate.
+    pub rate: f32,
+}
+
 impl MuonStep {
     /// The settings of a recipe at one step.
     pub fn new(config: &MuonConfig, learning_rate: f64, momentum: f64) -> Self {
@@ -29,6 +42,16 @@ impl MuonStep {
             weight_decay: config.weight_decay,
             newton_schulz_steps: config.newton_schulz_steps,
             precision: config.precision,
+        }
+    }
+
+    /// What the tensors are multiplied by.
+    pub(crate) fn scalars(&self, rows: usize, columns: usize) -> MuonScalars {
+        MuonScalars {
+            momentum: self.momentum as f32,
+            keep: (1.0 - self.learning_rate * self.weight_decay) as f32,
+            aspect: (rows as f64 / columns as f64).max(1.0).sqrt() as f32,
+            rate: -(self.learning_rate as f32),
         }
     }
 

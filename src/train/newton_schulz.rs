@@ -9,7 +9,7 @@ use super::matmul::{MatrixView, product};
 use crate::manifest::OrthogonaliserPrecision;
 
 /// Coefficients of x, x^3 and x^5.
-const COEFFICIENTS: [f32; 3] = [3.4445, -4.7750, 2.0315];
+pub(crate) const COEFFICIENTS: [f32; 3] = [3.4445, -4.7750, 2.0315];
 /// Added to the Frobenius norm before dividing by it.
 const NORM_EPS: f32 = 1e-7;
 

@@ -32,9 +32,9 @@ pub struct Optimizer {
 }
 
 /// Prefixes of the moments' names in [`Optimizer::moments`].
-const FIRST: &str = "adam_first/";
-const SECOND: &str = "adam_second/";
-const BUFFER: &str = "muon_buffer/";
+pub(crate) const FIRST_MOMENT: &str = "adam_first/";
+pub(crate) const SECOND_MOMENT: &str = "adam_second/";
+pub(crate) const MOMENTUM_BUFFER: &str = "muon_buffer/";
 
 impl Optimizer {
     /// An optimiser that has taken no step: all moments zero.
@@ -56,6 +56,11 @@ impl Optimizer {
     /// Steps taken.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// The recipe it follows.
+    pub fn config(&self) -> &OptimizerConfig {
+        &self.config
     }
 
     /// Updates all weights. A parameter absent from `gradients` has no gradient.
@@ -100,9 +105,9 @@ impl Optimizer {
     pub fn moments(&self) -> impl Iterator<Item = (String, &HostTensor)> {
         self.slots.iter().flat_map(|slot| match &slot.moments {
             Moments::AdamW { first, second } => {
-                vec![(format!("{FIRST}{}", slot.name), first), (format!("{SECOND}{}", slot.name), second)]
+                vec![(format!("{FIRST_MOMENT}{}", slot.name), first), (format!("{SECOND_MOMENT}{}", slot.name), second)]
             }
-            Moments::Muon { buffer, .. } => vec![(format!("{BUFFER}{}", slot.name), buffer)],
+            Moments::Muon { buffer, .. } => vec![(format!("{MOMENTUM_BUFFER}{}", slot.name), buffer)],
         })
     }
 
@@ -128,10 +133,10 @@ impl Optimizer {
         for slot in &mut self.slots {
             match &mut slot.moments {
                 Moments::AdamW { first, second } => {
-                    put(format!("{FIRST}{}", slot.name), first)?;
-                    put(format!("{SECOND}{}", slot.name), second)?;
+                    put(format!("{FIRST_MOMENT}{}", slot.name), first)?;
+                    put(format!("{SECOND_MOMENT}{}", slot.name), second)?;
                 }
-                Moments::Muon { buffer, .. } => put(format!("{BUFFER}{}", slot.name), buffer)?,
+                Moments::Muon { buffer, .. } => put(format!("{MOMENTUM_BUFFER}{}", slot.name), buffer)?,
             }
         }
         self.steps = steps;

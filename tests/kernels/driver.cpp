@@ -17,6 +17,8 @@ thread_local void* current;
 struct Layout {
     uint64_t rows, columns;
     int64_t leading;
+    int32_t count = 1;
+    int64_t stride = 0;
 };
 struct Description {
     int32_t operations[2];
@@ -30,7 +32,8 @@ bool fits(const Description& description, const Layout& a, const Layout& b, cons
     const bool ta = description.operations[0], tb = description.operations[1];
     return (ta ? a.columns : a.rows) == out.rows && (tb ? b.rows : b.columns) == out.columns &&
            (ta ? a.rows : a.columns) == (tb ? b.columns : b.rows) && a.leading >= (int64_t)a.rows &&
-           b.leading >= (int64_t)b.rows && out.leading >= (int64_t)out.rows;
+           b.leading >= (int64_t)b.rows && out.leading >= (int64_t)out.rows && a.count == out.count &&
+           b.count == out.count && (out.count == 1 || out.stride >= (int64_t)(out.rows * out.columns));
 }
 
 }  // namespace
@@ -126,6 +129,11 @@ int cublasLtMatrixLayoutCreate(Layout** out, int type, uint64_t rows, uint64_t c
     *out = new Layout{rows, columns, leading};
     return type == 0 ? 0 : 7;  // CUDA_R_32F
 }
+int cublasLtMatrixLayoutSetAttribute(Layout* layout, int attribute, const void* value, size_t bytes) {
+    if (attribute == 5 && bytes == 4) return memcpy(&layout->count, value, 4), 0;   // BATCH_COUNT
+    if (attribute == 6 && bytes == 8) return memcpy(&layout->stride, value, 8), 0;  // STRIDED_BATCH_OFFSET
+    return 7;
+}
 int cublasLtMatrixLayoutDestroy(Layout* layout) { return delete layout, 0; }
 int cublasLtMatmulDescCreate(Description** out, int compute, int scale) {
     *out = new Description();
@@ -155,14 +163,17 @@ int cublasLtMatmul(void*, Description* description, const float* alpha, const fl
     if (!workspace || !fits(*description, *a_layout, *b_layout, *layout)) return 7;
     const bool ta = description->operations[0], tb = description->operations[1];
     const uint64_t depth = ta ? a_layout->rows : a_layout->columns;
-    for (uint64_t column = 0; column < layout->columns; column++) {
-        for (uint64_t row = 0; row < layout->rows; row++) {
-            float sum = 0.0f;
-            for (uint64_t i = 0; i < depth; i++) {
-                sum += at(a, *a_layout, ta, row, i) * at(b, *b_layout, tb, i, column);
+    for (int32_t matrix = 0; matrix < layout->count; matrix++) {
+        const float *left = a + matrix * a_layout->stride, *right = b + matrix * b_layout->stride;
+        for (uint64_t column = 0; column < layout->columns; column++) {
+            for (uint64_t row = 0; row < layout->rows; row++) {
+                float sum = 0.0f;
+                for (uint64_t i = 0; i < depth; i++) {
+                    sum += at(left, *a_layout, ta, row, i) * at(right, *b_layout, tb, i, column);
+                }
+                float* place = out + matrix * layout->stride + row + column * layout->leading;
+                *place = *alpha * sum + (*beta == 0.0f ? 0.0f : *beta * *place);
             }
-            float* place = out + row + column * layout->leading;
-            *place = *alpha * sum + (*beta == 0.0f ? 0.0f : *beta * *place);
         }
     }
     return 0;

@@ -48,7 +48,7 @@ static State states[MOST_THREADS];
 static Fiber* owners[MOST_THREADS];
 static unsigned started, threads;
 // Two sets of exchanged values: a lane may write the next while another still reads the last.
-static uint32_t exchanged[2][MOST_THREADS];
+static uint64_t exchanged[2][MOST_THREADS];
 static unsigned char turns[MOST_THREADS];
 
 static void to_scheduler() {
@@ -141,11 +141,11 @@ static const char* run_block() {
 
 template <class T>
 static T exchange(T value, unsigned partner) {
-    static_assert(sizeof(T) == 4, "shuffles of 32-bit values only");
+    static_assert(sizeof(T) == 4 || sizeof(T) == 8, "shuffles of 32-bit and 64-bit values only");
     const unsigned thread = running->thread, turn = turns[thread] ^= 1;
-    memcpy(&exchanged[turn][thread], &value, 4);
+    memcpy(&exchanged[turn][thread], &value, sizeof(T));
     wait_as(State::AtWarp);
-    memcpy(&value, &exchanged[turn][thread / LANES * LANES + partner], 4);
+    memcpy(&value, &exchanged[turn][thread / LANES * LANES + partner], sizeof(T));
     return value;
 }
 
@@ -167,12 +167,16 @@ template <>
 struct Kind<float> {
     static const char letter = 'f';
 };
+template <>
+struct Kind<double> {
+    static const char letter = 'd';
+};
 
 struct Launch {
     const char* name;
     unsigned grid[2], threads;
     void** arguments;
-    // One letter an argument: address, u32, u64 (long), float; null where nobody knows.
+    // One letter an argument: address, u32, u64 (long), float, double; null where nobody knows.
     const char* kinds;
     char* message;
     size_t message_bytes;

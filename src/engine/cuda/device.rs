@@ -23,11 +23,12 @@ impl DeviceError {
 /// An argument of a kernel, of the type its source declares.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Argument {
-    /// A device address, of floats or of 32-bit integers.
+    /// A device address, of numbers.
     Address(u64),
     U32(u32),
     U64(u64),
     F32(f32),
+    F64(f64),
 }
 
 impl Argument {
@@ -37,6 +38,7 @@ impl Argument {
             Argument::Address(value) | Argument::U64(value) => std::ptr::from_ref(value).cast_mut().cast(),
             Argument::U32(value) => std::ptr::from_ref(value).cast_mut().cast(),
             Argument::F32(value) => std::ptr::from_ref(value).cast_mut().cast(),
+            Argument::F64(value) => std::ptr::from_ref(value).cast_mut().cast(),
         }
     }
 }
@@ -69,17 +71,32 @@ pub(super) struct Product {
     pub a: u64,
     pub b: u64,
     pub out: u64,
+    pub batch: Batch,
+}
+
+/// Products of equal sides made together, with how many values their matrices begin apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Batch {
+    pub count: usize,
+    /// From each `a`, `b` and `out` to the next.
+    pub strides: [usize; 3],
+}
+
+impl Batch {
+    /// One product by itself.
+    pub const ONE: Batch = Batch { count: 1, strides: [0; 3] };
 }
 
 impl Product {
     /// The same by the kernel in `product.cu`.
-    pub fn arguments(&self) -> [Argument; 12] {
+    pub fn arguments(&self) -> [Argument; 15] {
         let strides = |transposed: bool, rows: usize, columns: usize| match transposed {
             false => [columns as u64, 1],
             true => [1, rows as u64],
         };
         let [a_row, a_column] = strides(self.a_transposed, self.rows, self.inner);
         let [b_row, b_column] = strides(self.b_transposed, self.inner, self.columns);
+        let [a_matrix, b_matrix, out_matrix] = self.batch.strides;
         [
             Argument::Address(self.a),
             Argument::Address(self.b),
@@ -93,15 +110,18 @@ impl Product {
             Argument::U64(b_column),
             Argument::F32(self.factor),
             Argument::U32(u32::from(self.store == Store::Add)),
+            Argument::U64(a_matrix as u64),
+            Argument::U64(b_matrix as u64),
+            Argument::U64(out_matrix as u64),
         ]
     }
 
     /// A launch of that kernel.
-    pub fn launch<'a>(&self, arguments: &'a [Argument; 12]) -> Launch<'a> {
+    pub fn launch<'a>(&self, arguments: &'a [Argument; 15]) -> Launch<'a> {
         /// Rows and columns a block makes (`SIDE` in the source).
         const SIDE: usize = 64;
         let blocks = self.rows.div_ceil(SIDE) * self.columns.div_ceil(SIDE);
-        Launch { kernel: "product", grid: [blocks as u32, 1], threads: 256, arguments }
+        Launch { kernel: "product", grid: [blocks as u32, self.batch.count as u32], threads: 256, arguments }
     }
 }
 

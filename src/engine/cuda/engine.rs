@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use super::backend::{CudaKernels, Tables, WIDEST_HEAD};
 use super::device::{Device, DeviceError};
+use super::optimiser::CudaResident;
 use crate::data::TokenBatch;
 use crate::engine::kernels::{Forward, Kernels, Loaded, Network, Rows, fold, unfold};
-use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Scorer, Window, check};
+use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Resident, Scorer, Window, check};
 use crate::model::{ModelConfig, Params, RopeTables};
+use crate::train::{Optimizer, SwaSum};
 
 /// Tokens of windows scored at once.
 ///
@@ -96,6 +98,19 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         k.check()?;
         unfold(weights, &mut gradients);
         Ok(LossAndGradients { loss: (nll / batch.inputs.len() as f64) as f32, gradients })
+    }
+
+    fn resident(
+        &self,
+        config: &ModelConfig,
+        weights: &Params,
+        optimizer: &Optimizer,
+        swa: &SwaSum,
+    ) -> Result<Option<Box<dyn Resident>>, EngineError> {
+        self.check(config, weights)?;
+        let kernels = self.kernels.clone();
+        let resident = CudaResident::new(kernels, self.group_tokens, config, weights, optimizer, swa)?;
+        Ok(Some(Box::new(resident)))
     }
 }
 

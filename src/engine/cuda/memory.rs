@@ -5,6 +5,7 @@
 //! device runs its kernels in order.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::device::{Device, DeviceError};
@@ -72,15 +73,23 @@ struct Room<D: Device> {
 /// Single-precision values, or 32-bit integers, on a device.
 pub(super) struct Buffer<D: Device> {
     shared: Arc<Shared<D>>,
-    /// None after a failure.
+    /// None after a failure, and in a part of another buffer.
     room: Option<Room<D>>,
+    /// The buffer this is a part of, and its first value there.
+    whole: Option<(Arc<Buffer<D>>, usize)>,
     len: usize,
 }
 
 impl<D: Device> Buffer<D> {
     /// `len` values of no particular size, to be overwritten.
     pub fn unset(shared: &Arc<Shared<D>>, len: usize) -> Self {
-        Buffer { shared: Arc::clone(shared), room: shared.take(len * size_of::<f32>()), len }
+        Buffer { shared: Arc::clone(shared), room: shared.take(len * size_of::<f32>()), whole: None, len }
+    }
+
+    /// Some of another buffer's values; they stay as long as any part does.
+    pub fn part(whole: &Arc<Self>, values: Range<usize>) -> Self {
+        let shared = Arc::clone(&whole.shared);
+        Buffer { shared, room: None, whole: Some((Arc::clone(whole), values.start)), len: values.len() }
     }
 
     /// Values copied to the device, given by their bits.
@@ -96,7 +105,10 @@ impl<D: Device> Buffer<D> {
 
     /// Where the values begin; 0 after a failure, when nothing is run any more.
     pub fn address(&self) -> u64 {
-        self.room.as_ref().map_or(0, |room| D::address(&room.memory))
+        match &self.whole {
+            Some((whole, start)) => whole.address() + (start * size_of::<f32>()) as u64,
+            None => self.room.as_ref().map_or(0, |room| D::address(&room.memory)),
+        }
     }
 
     pub fn bytes(&self) -> usize {

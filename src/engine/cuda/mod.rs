@@ -15,6 +15,7 @@ mod device;
 mod driver;
 mod engine;
 mod memory;
+mod optimiser;
 mod products;
 mod source;
 

@@ -11,7 +11,7 @@ use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
 use cudarc::driver::CudaContext;
 
-use super::device::{DeviceError, Product};
+use super::device::{Batch, DeviceError, Product};
 use super::driver::GpuMemory;
 use crate::engine::kernels::Store;
 
@@ -23,7 +23,7 @@ const AS_IT_IS: i32 = 0;
 const TRANSPOSED: i32 = 1;
 
 /// Sides and layouts of a product: what its algorithm depends on.
-type Shape = (usize, usize, usize, bool, bool);
+type Shape = (usize, usize, usize, bool, bool, Batch);
 
 /// The library's handle, its workspace, and the algorithms chosen so far.
 pub(super) struct Products {
@@ -65,9 +65,9 @@ impl Products {
     /// # Safety
     /// As for `Device::product`, with the device's context bound to this thread.
     pub unsafe fn run(&self, product: &Product) -> Result<bool, DeviceError> {
-        let Product { rows, columns, inner, a_transposed, b_transposed, .. } = *product;
+        let Product { rows, columns, inner, a_transposed, b_transposed, batch, .. } = *product;
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let shape = (rows, columns, inner, a_transposed, b_transposed);
+        let shape = (rows, columns, inner, a_transposed, b_transposed, batch);
         let plan = match plans.entry(shape) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(unknown) => {
@@ -142,6 +142,10 @@ impl Plan {
         plan.first = if b_transposed { layout(columns, inner)? } else { layout(inner, columns)? };
         plan.second = if a_transposed { layout(inner, rows)? } else { layout(rows, inner)? };
         plan.out = layout(rows, columns)?;
+        let [a, b, out] = product.batch.strides;
+        for (layout, stride) in [(plan.first, b), (plan.second, a), (plan.out, out)] {
+            set_batch(layout, product.batch.count, stride)?;
+        }
         for (attribute, transposed) in [
             (sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA, b_transposed),
             (sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSB, a_transposed),
@@ -185,6 +189,27 @@ impl Plan {
             result::get_matmul_algo_heuristic(handle, self.description, first, second, out, out, preference.0)
                 .map(|found| found.algo)
         }
+    }
+}
+
+/// Says that a layout stands for `count` matrices which begin `stride` values apart.
+fn set_batch(layout: sys::cublasLtMatrixLayout_t, count: usize, stride: usize) -> Result<(), CublasError> {
+    use sys::cublasLtMatrixLayoutAttribute_t as Attribute;
+    let (Ok(count), Ok(stride)) = (i32::try_from(count), i64::try_from(stride)) else {
+        return Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_INVALID_VALUE));
+    };
+    if count == 1 {
+        return Ok(());
+    }
+    // SAFETY: the layout is one of a plan in the making; the values have the attributes' types (int32_t and int64_t)
+    // and are copied before the calls return.
+    unsafe {
+        let value = std::ptr::from_ref(&count).cast();
+        let attribute = Attribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT;
+        result::set_matrix_layout_attribute(layout, attribute, value, size_of_val(&count))?;
+        let value = std::ptr::from_ref(&stride).cast();
+        let attribute = Attribute::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET;
+        result::set_matrix_layout_attribute(layout, attribute, value, size_of_val(&stride))
     }
 }
 

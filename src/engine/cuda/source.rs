@@ -1,7 +1,7 @@
 //! The kernels' source, as one translation unit.
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 7] = [
+pub(super) const FILES: [(&str, &str); 11] = [
     ("common.cu", include_str!("kernels/common.cu")),
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),
     ("columns.cu", include_str!("kernels/columns.cu")),
@@ -9,10 +9,14 @@ pub(super) const FILES: [(&str, &str); 7] = [
     ("attention.cu", include_str!("kernels/attention.cu")),
     ("loss.cu", include_str!("kernels/loss.cu")),
     ("product.cu", include_str!("kernels/product.cu")),
+    ("sums.cu", include_str!("kernels/sums.cu")),
+    ("adamw.cu", include_str!("kernels/adamw.cu")),
+    ("muon.cu", include_str!("kernels/muon.cu")),
+    ("quantise.cu", include_str!("kernels/quantise.cu")),
 ];
 
 /// Every kernel by the name it has in the source.
-pub(super) const KERNELS: [&str; 34] = [
+pub(super) const KERNELS: [&str; 48] = [
     "add",
     "round_bf16",
     "tails",
@@ -47,6 +51,20 @@ pub(super) const KERNELS: [&str; 34] = [
     "nll",
     "nll_grad",
     "product",
+    "sum_parts",
+    "sum_totals",
+    "accumulate",
+    "clip_factor",
+    "adamw",
+    "muon_momentum",
+    "unit_norm",
+    "schulz_scaled",
+    "schulz_polynomial",
+    "schulz_step",
+    "muon_update",
+    "effective_rows",
+    "unfold_rows",
+    "scale_gradients",
 ];
 
 /// The translation unit; `#line` makes a compiler's messages name file and line.

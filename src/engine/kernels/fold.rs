@@ -7,22 +7,23 @@
 
 use crate::model::{HostTensor, Params};
 
-/// A scale, the matrix it is folded into.
-fn pairs(params: &Params) -> Vec<(String, String)> {
-    let mut pairs = Vec::new();
-    if params.get("bigram.scale").is_some() {
-        let projected = params.get("bigram.proj.weight").is_some();
-        let matrix = if projected { "bigram.proj.weight" } else { "bigram.embed.weight" };
-        pairs.push(("bigram.scale".to_string(), matrix.to_string()));
-    }
-    for (name, _) in params.iter() {
-        if let Some(block) = name.strip_suffix("attn_scale") {
-            pairs.push((name.to_string(), format!("{block}attn.proj.weight")));
-        } else if let Some(block) = name.strip_suffix("mlp_scale") {
-            pairs.push((name.to_string(), format!("{block}mlp.proj.weight")));
+/// The scale folded into a matrix; the bigram table has one where no projection follows it.
+pub(in crate::engine) fn scale_of(matrix: &str, has_projection: bool) -> Option<String> {
+    match matrix {
+        "bigram.proj.weight" => Some("bigram.scale".to_string()),
+        "bigram.embed.weight" => (!has_projection).then(|| "bigram.scale".to_string()),
+        _ => {
+            let of_block = |suffix, scale| Some(format!("{}{scale}", matrix.strip_suffix(suffix)?));
+            of_block("attn.proj.weight", "attn_scale").or_else(|| of_block("mlp.proj.weight", "mlp_scale"))
         }
     }
-    pairs
+}
+
+/// A scale, the matrix it is folded into.
+fn pairs(params: &Params) -> Vec<(String, String)> {
+    let projected = params.get("bigram.proj.weight").is_some();
+    let pair = |(matrix, _): (&str, _)| Some((scale_of(matrix, projected)?, matrix.to_string()));
+    params.iter().filter_map(pair).collect()
 }
 
 /// Rows of a matrix with the factor of each; a scalar scale is every row's.

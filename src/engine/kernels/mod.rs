@@ -21,7 +21,7 @@ use crate::model::Params;
 #[cfg(test)]
 pub(in crate::engine) use cpu::CpuKernels;
 pub use engine::KernelsEngine;
-pub(in crate::engine) use fold::{fold, unfold};
+pub(in crate::engine) use fold::{fold, scale_of, unfold};
 pub(in crate::engine) use forward::{Forward, Rows};
 pub(in crate::engine) use loaded::Loaded;
 pub(in crate::engine) use network::Network;

@@ -53,7 +53,8 @@ impl<B> Network<B> {
         Self::build(config, &mut || k.zeros(specs.next().map_or(0, |spec| spec.shape.iter().product())))
     }
 
-    fn build(config: &ModelConfig, next: &mut impl FnMut() -> B) -> Self {
+    /// Parameters taken from `next` in state-dict order.
+    pub fn build(config: &ModelConfig, next: &mut impl FnMut() -> B) -> Self {
         Network {
             skip_weights: next(),
             tok_emb: next(),

@@ -14,11 +14,11 @@ const ROWS_A_CHUNK: usize = 64;
 /// Columns of a block of `column_sums`, threads of a warp.
 const WARP: usize = 32;
 
-pub(super) fn len32(value: usize) -> Argument {
+pub(in crate::engine::cuda) fn len32(value: usize) -> Argument {
     Argument::U32(value as u32)
 }
 
-pub(super) fn len64(value: usize) -> Argument {
+pub(in crate::engine::cuda) fn len64(value: usize) -> Argument {
     Argument::U64(value as u64)
 }
 
@@ -27,29 +27,35 @@ pub(super) fn at<D: Device>(buffer: &Buffer<D>) -> Argument {
 }
 
 /// The address of one of a buffer's values.
-pub(super) fn offset<D: Device>(buffer: &Buffer<D>, values: usize) -> u64 {
+pub(in crate::engine::cuda) fn offset<D: Device>(buffer: &Buffer<D>, values: usize) -> u64 {
     buffer.address() + (values * size_of::<f32>()) as u64
 }
 
 impl<D: Device> CudaKernels<D> {
-    pub(super) fn launch(&self, kernel: &'static str, grid: [usize; 2], threads: u32, arguments: &[Argument]) {
+    pub(in crate::engine::cuda) fn launch(
+        &self,
+        kernel: &'static str,
+        grid: [usize; 2],
+        threads: u32,
+        arguments: &[Argument],
+    ) {
         if grid.contains(&0) {
             return;
         }
         let launch = Launch { kernel, grid: grid.map(|side| side as u32), threads, arguments };
-        // SAFETY: each caller in this folder gives a kernel the arguments its source declares (tests check number and
+        // SAFETY: each caller gives a kernel the arguments its source declares (tests check number and
         // types), and buffers of the lengths it indexes. Buffers freed after a launch are reused by later ones only.
         self.shared.run(|device| unsafe { device.launch(&launch) });
     }
 
     /// One thread a value; the count goes last.
-    pub(super) fn each(&self, kernel: &'static str, n: usize, arguments: &[Argument]) {
+    pub(in crate::engine::cuda) fn each(&self, kernel: &'static str, n: usize, arguments: &[Argument]) {
         let arguments = [arguments, &[len64(n)]].concat();
         self.launch(kernel, [n.div_ceil(THREADS as usize), 1], THREADS, &arguments);
     }
 
     /// One warp a row; the count goes last.
-    pub(super) fn rows(&self, kernel: &'static str, rows: usize, arguments: &[Argument]) {
+    pub(in crate::engine::cuda) fn rows(&self, kernel: &'static str, rows: usize, arguments: &[Argument]) {
         let arguments = [arguments, &[len64(rows)]].concat();
         self.launch(kernel, [rows.div_ceil(THREADS as usize / WARP), 1], THREADS, &arguments);
     }
@@ -76,7 +82,7 @@ impl<D: Device> CudaKernels<D> {
         self.launch("column_sums", [columns.div_ceil(WARP), 1], THREADS, &arguments);
     }
 
-    pub(super) fn product(&self, product: Product) {
+    pub(in crate::engine::cuda) fn product(&self, product: Product) {
         if product.rows * product.columns == 0 {
             return;
         }

@@ -1,7 +1,7 @@
 //! Linear layers: which matrices are multiplied, and how they lie.
 
 use super::CudaKernels;
-use crate::engine::cuda::device::{Device, Product};
+use crate::engine::cuda::device::{Batch, Device, Product};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::kernels::{Linear, Store};
 
@@ -18,6 +18,7 @@ pub(super) fn forward(s: Linear, factor: f32, store: Store, [x, w, y]: [u64; 3])
         a: x,
         b: w,
         out: y,
+        batch: Batch::ONE,
     }
 }
 
@@ -34,6 +35,7 @@ pub(super) fn by_inputs(s: Linear, store: Store, [grad_y, w, grad_x]: [u64; 3]) 
         a: grad_y,
         b: w,
         out: grad_x,
+        batch: Batch::ONE,
     }
 }
 
@@ -50,6 +52,7 @@ pub(super) fn by_weights(s: Linear, [grad_y, x, grad_w]: [u64; 3]) -> Product {
         a: grad_y,
         b: x,
         out: grad_w,
+        batch: Batch::ONE,
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 pub(super) use self::attention::WIDEST_HEAD;
 use self::launch::at;
+pub(super) use self::launch::{len32, len64, offset};
 use self::loss::Head;
 use super::device::{Argument, Device, DeviceError};
 use super::memory::{Buffer, Shared};
@@ -21,7 +22,7 @@ use crate::model::RopeTables;
 
 /// A device running the kernels of `src/engine/cuda/kernels`.
 pub(super) struct CudaKernels<D: Device> {
-    shared: Arc<Shared<D>>,
+    pub(super) shared: Arc<Shared<D>>,
     /// What values are rounded to after every operation of the forward pass.
     precision: Precision,
 }

@@ -4,10 +4,14 @@
 #define DEPTH 16u
 
 // c [m, n] (+)= factor * a b, where a[i][l] lies at i * a_row + l * a_column, b[l][j] at l * b_row + j * b_column and
-// c is row-major. Blocks of 256 threads make 64 x 64 values, each thread 4 x 4; sums run over l in order.
+// c is row-major. Row y of the grid makes the y-th product of a batch, whose matrices begin *_matrix values apart. Blocks of 256 threads make 64 x 64 values, each thread 4 x 4; sums run over l in order.
 extern "C" __global__ void product(const float* a, const float* b, float* c, u32 m, u32 n, u32 depth, u64 a_row,
-                                   u64 a_column, u64 b_row, u64 b_column, float factor, u32 accumulate) {
+                                   u64 a_column, u64 b_row, u64 b_column, float factor, u32 accumulate, u64 a_matrix,
+                                   u64 b_matrix, u64 c_matrix) {
     __shared__ float left[DEPTH][SIDE + 1], right[DEPTH][SIDE + 1];
+    a += blockIdx.y * a_matrix;
+    b += blockIdx.y * b_matrix;
+    c += blockIdx.y * c_matrix;
     const u32 columns_of_blocks = (n + SIDE - 1) / SIDE;
     const u32 top = blockIdx.x / columns_of_blocks * SIDE, first = blockIdx.x % columns_of_blocks * SIDE;
     const u32 row = threadIdx.x / 16, column = threadIdx.x % 16;

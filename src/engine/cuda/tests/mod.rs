@@ -1,6 +1,6 @@
 //! The backend against the CPU's kernels, on the shim and on a GPU where there is one.
 
-mod network;
+pub(super) mod network;
 mod operations;
 
 use std::sync::{Arc, OnceLock};
@@ -34,10 +34,10 @@ macro_rules! on_both {
         }
     };
 }
-use on_both;
+pub(super) use on_both;
 
 /// The first GPU, opened once; without one the reason is printed.
-fn gpu() -> Option<Arc<Gpu>> {
+pub(super) fn gpu() -> Option<Arc<Gpu>> {
     static GPU: OnceLock<Option<Arc<Gpu>>> = OnceLock::new();
     let open = || choice::open(0).map(Arc::new).map_err(|reason| println!("{reason}")).ok();
     let found = GPU.get_or_init(open).clone();
@@ -48,12 +48,12 @@ fn gpu() -> Option<Arc<Gpu>> {
 }
 
 /// Kernels in single precision.
-fn kernels<D: Device>(device: &Arc<D>) -> CudaKernels<D> {
+pub(super) fn kernels<D: Device>(device: &Arc<D>) -> CudaKernels<D> {
     CudaKernels::new(Arc::clone(device), Precision::F32)
 }
 
 /// Normally distributed values.
-fn random(len: usize, name: &str) -> Vec<f32> {
+pub(super) fn random(len: usize, name: &str) -> Vec<f32> {
     let mut stream = RandomStream::new(1, name);
     (0..len).map(|_| stream.normal() as f32).collect()
 }
@@ -65,7 +65,7 @@ fn random_ids(len: usize, bound: usize, name: &str) -> Vec<usize> {
 }
 
 /// Largest difference relative to max(1, value); NaN counts as infinite.
-fn largest_error(found: &[f32], expected: &[f32]) -> f32 {
+pub(super) fn largest_error(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let error = |(found, expected): (&f32, &f32)| (found - expected).abs() / expected.abs().max(1.0);
     let errors = found.iter().zip(expected).map(error);

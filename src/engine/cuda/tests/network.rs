@@ -20,7 +20,7 @@ on_both!(
 );
 
 /// Small networks: plain; odd sides, untied, table as wide as the model.
-fn configs() -> [ModelConfig; 2] {
+pub(in crate::engine::cuda) fn configs() -> [ModelConfig; 2] {
     let plain = ModelConfig {
         vocab_size: 50,
         num_layers: 4,
@@ -46,7 +46,7 @@ fn configs() -> [ModelConfig; 2] {
 }
 
 /// Initial weights with some noise on all of them, so that nothing is zero.
-fn weights(config: &ModelConfig) -> Params {
+pub(in crate::engine::cuda) fn weights(config: &ModelConfig) -> Params {
     let mut weights = init(config, 3);
     let mut stream = RandomStream::new(3, "noise");
     for (_, tensor) in weights.iter_mut() {
@@ -61,11 +61,11 @@ fn tokens(config: &ModelConfig, len: usize) -> Vec<u16> {
 }
 
 /// Two or three windows at once, groups of one or two rows.
-fn engine<D: Device + 'static>(device: &Arc<D>) -> CudaEngine<D> {
+pub(in crate::engine::cuda) fn engine<D: Device + 'static>(device: &Arc<D>) -> CudaEngine<D> {
     CudaEngine::with_groups(kernels(device), 80, 40)
 }
 
-fn batch(config: &ModelConfig, rows: usize, seq_len: usize) -> TokenBatch {
+pub(in crate::engine::cuda) fn batch(config: &ModelConfig, rows: usize, seq_len: usize) -> TokenBatch {
     let tokens = tokens(config, rows * seq_len + 1);
     TokenBatch { inputs: tokens[..rows * seq_len].to_vec(), targets: tokens[1..].to_vec(), seq_len }
 }

@@ -1,0 +1,278 @@
+//! The training state on a device.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::arena::Arena;
+use super::muon::MuonTensors;
+use super::sums::{DOUBLE, Summed};
+use crate::data::TokenBatch;
+use crate::engine::cuda::backend::{CudaKernels, Tables, offset};
+use crate::engine::cuda::device::{Argument, Device};
+use crate::engine::cuda::memory::Buffer;
+use crate::engine::kernels::{Forward, Kernels, Network, Rows};
+use crate::engine::{EngineError, FakeQuant, Resident, ResidentState, ResidentStep, check};
+use crate::model::{HostTensor, ModelConfig, ParamRole, Params, RopeTables};
+use crate::train::{AdamStep, Group, Method, MuonStep, Optimizer, STEP_ORDER, StepPlan, SwaSum};
+use crate::train::{FIRST_MOMENT, MOMENTUM_BUFFER, SECOND_MOMENT};
+
+/// One value for each place of the arena.
+type Whole<D> = Arc<Buffer<D>>;
+
+/// A model in training on a device.
+pub(in crate::engine::cuda) struct CudaResident<D: Device> {
+    kernels: CudaKernels<D>,
+    config: ModelConfig,
+    /// Tokens whose activations exist at once.
+    group_tokens: usize,
+    arena: Arena,
+    weights: Whole<D>,
+    /// Weights as the network sees them, whose parts `network` holds, and under which quantisation.
+    effective: Whole<D>,
+    network: Network<Buffer<D>>,
+    sees: Option<FakeQuant>,
+    /// Gradients of one micro-batch, whose parts `parts` holds, and their sum over the step.
+    gradients: Whole<D>,
+    parts: Network<Buffer<D>>,
+    total: Whole<D>,
+    /// First moments of AdamW's parameters, momentum buffers of Muon's.
+    first: Whole<D>,
+    /// Second moments of what comes after the matrices.
+    second: Whole<D>,
+    /// Cosines and sines for rows of so many tokens.
+    tables: Option<(usize, Tables<D>)>,
+    /// Doubles: the gradients' squared norm, then the summed losses of the micro-batches in `tokens`.
+    sums: Buffer<D>,
+    /// Tokens of the micro-batches of the coming step.
+    tokens: Vec<usize>,
+    /// Moments are elsewhere; this is recipe and count.
+    recipe: crate::manifest::OptimizerConfig,
+    steps: u64,
+    snapshots: Option<Whole<D>>,
+    snapshot_count: u64,
+}
+
+impl<D: Device> CudaResident<D> {
+    /// Copies a state to the device. `config` has been checked and the weights are in its layout.
+    pub fn new(
+        kernels: CudaKernels<D>,
+        group_tokens: usize,
+        config: &ModelConfig,
+        weights: &Params,
+        optimizer: &Optimizer,
+        swa: &SwaSum,
+    ) -> Result<Self, EngineError> {
+        // Training is in single precision always.
+        let kernels = kernels.in_single_precision();
+        let k = &kernels;
+        let arena = Arena::new(config);
+        let upload = |values: &[f32]| Arc::new(k.upload(values));
+        let zeros = |len: usize| Arc::new(k.zeros(len));
+        let moments: std::collections::BTreeMap<String, &HostTensor> = optimizer.moments().collect();
+        let moment = |prefixes: &[&str]| {
+            arena.gather(|name| prefixes.iter().find_map(|prefix| moments.get(&format!("{prefix}{name}")).copied()))
+        };
+        let (effective, gradients) = (zeros(arena.len()), zeros(arena.len()));
+        let matrices = arena.role(ParamRole::Matrix).end;
+        let second = moment(&[SECOND_MOMENT]);
+        let resident = CudaResident {
+            config: config.clone(),
+            group_tokens,
+            weights: upload(&arena.gather(|name| weights.get(name))),
+            network: parts(config, &arena, &effective),
+            effective,
+            sees: None,
+            parts: parts(config, &arena, &gradients),
+            gradients,
+            total: zeros(arena.len()),
+            first: upload(&moment(&[FIRST_MOMENT, MOMENTUM_BUFFER])),
+            second: upload(second.get(matrices..).unwrap_or_default()),
+            tables: None,
+            sums: k.doubles(1),
+            tokens: Vec::new(),
+            recipe: optimizer.config().clone(),
+            steps: optimizer.steps(),
+            snapshots: swa.sum().map(|sum| upload(&arena.gather(|name| sum.get(name)))),
+            snapshot_count: swa.count(),
+            arena,
+            kernels,
+        };
+        resident.kernels.check()?;
+        Ok(resident)
+    }
+
+    /// Makes the weights as the network sees them, unless they are there.
+    fn see(&mut self, fake_quant: FakeQuant) {
+        if self.sees != Some(fake_quant) {
+            self.kernels.see(&self.arena, &self.weights, &self.effective, fake_quant);
+            self.sees = Some(fake_quant);
+        }
+    }
+
+    /// A place for the summed loss of another micro-batch.
+    fn loss_place(&mut self) -> u64 {
+        let place = DOUBLE * (1 + self.tokens.len());
+        if place >= self.sums.len() {
+            let larger = self.kernels.doubles(self.sums.len().max(DOUBLE));
+            let sums = std::mem::replace(&mut self.sums, larger);
+            self.kernels.shared.run(|device| device.copy(sums.address(), self.sums.address(), sums.bytes()));
+        }
+        offset(&self.sums, place)
+    }
+
+    /// The learning rate of a role, and its decay.
+    fn group(&self, role: ParamRole) -> Group {
+        Group::of(role, &self.recipe, self.config.tie_embeddings)
+    }
+
+    fn adam(&self, role: ParamRole, plan: &StepPlan, factor: u64) {
+        let Range { start, end } = self.arena.role(role);
+        let group = self.group(role);
+        let rate = group.learning_rate * plan.lr_multiplier;
+        let scalars = AdamStep::new(&self.recipe.adam, rate, group.weight_decay, self.steps + 1).scalars();
+        let matrices = self.arena.role(ParamRole::Matrix).end;
+        let arguments = [
+            Argument::Address(offset(&self.weights, start)),
+            Argument::Address(offset(&self.first, start)),
+            Argument::Address(offset(&self.second, start - matrices)),
+            Argument::Address(offset(&self.total, start)),
+            Argument::Address(factor),
+            Argument::F32(scalars.keep),
+            Argument::F32(scalars.step_size),
+            Argument::F32(scalars.mix1),
+            Argument::F32(scalars.beta2),
+            Argument::F32(scalars.mix2),
+            Argument::F32(scalars.second_root),
+            Argument::F32(scalars.eps),
+        ];
+        self.kernels.each("adamw", end - start, &arguments);
+    }
+
+    fn muon(&self, role: ParamRole, plan: &StepPlan, factor: u64) {
+        let rate = self.group(role).learning_rate * plan.lr_multiplier;
+        let step = MuonStep::new(&self.recipe.muon, rate, plan.muon_momentum);
+        for batch in self.arena.batches() {
+            let at = |whole: &Whole<D>| offset(whole, batch.start);
+            let (weight, buffer, gradient) = (at(&self.weights), at(&self.first), at(&self.total));
+            self.kernels.muon(batch, &step, MuonTensors { weight, buffer, gradient, factor });
+        }
+    }
+
+    fn add_snapshot(&mut self) {
+        match &mut self.snapshots {
+            None => self.snapshots = Some(Arc::new(self.kernels.copy(&self.weights))),
+            Some(sum) => {
+                let arguments = [Argument::Address(self.weights.address()), Argument::Address(sum.address())];
+                self.kernels.each("add", sum.len(), &arguments);
+            }
+        }
+        self.snapshot_count += 1;
+    }
+
+    fn read(&self, whole: &Buffer<D>) -> Result<Vec<f32>, EngineError> {
+        let values = self.kernels.read(whole);
+        self.kernels.check()?;
+        Ok(values)
+    }
+}
+
+/// An allocation seen as a network.
+fn parts<D: Device>(config: &ModelConfig, arena: &Arena, whole: &Whole<D>) -> Network<Buffer<D>> {
+    let mut places = arena.places().into_iter();
+    Network::build(config, &mut || Buffer::part(whole, places.next().unwrap_or_default()))
+}
+
+impl<D: Device> Resident for CudaResident<D> {
+    fn micro_batch(&mut self, batch: &TokenBatch, fake_quant: FakeQuant, share: f32) -> Result<(), EngineError> {
+        check::batch(&self.config, batch)?;
+        self.see(fake_quant);
+        if self.tables.as_ref().is_none_or(|(len, _)| *len != batch.seq_len) {
+            let tables = self.kernels.rope_tables(&RopeTables::new(&self.config, batch.seq_len));
+            self.tables = Some((batch.seq_len, tables));
+        }
+        let loss = self.loss_place();
+        let Some((_, tables)) = &self.tables else { return Ok(()) };
+        let k = &self.kernels;
+        k.shared.run(|device| device.clear(self.gradients.address(), self.gradients.bytes()));
+        let forward = Forward { k, config: &self.config, network: &self.network, tables };
+        let weight = 1.0 / batch.inputs.len() as f32;
+        let group = (self.group_tokens / batch.seq_len).max(1) * batch.seq_len;
+        for (i, (inputs, targets)) in batch.inputs.chunks(group).zip(batch.targets.chunks(group)).enumerate() {
+            let rows = Rows { inputs, seq_len: batch.seq_len };
+            let nll = forward.backward(rows, targets, weight, forward.record(rows), &mut self.parts);
+            k.sum_to(nll.address(), Summed::Values, nll.len(), loss, i > 0);
+        }
+        k.unfold(&self.arena, &self.weights, &self.gradients, fake_quant);
+        let first = Argument::U32(u32::from(self.tokens.is_empty()));
+        let [total, gradients] = [&self.total, &self.gradients].map(|whole| Argument::Address(whole.address()));
+        k.each("accumulate", self.arena.len(), &[total, gradients, Argument::F32(share), first]);
+        self.tokens.push(batch.inputs.len());
+        Ok(k.check()?)
+    }
+
+    fn gradients(&self) -> Result<Params, EngineError> {
+        Ok(self.arena.params(&self.read(&self.total)?))
+    }
+
+    fn set_gradients(&mut self, gradients: &Params) -> Result<(), EngineError> {
+        gradients.check_layout(&self.config)?;
+        self.total = Arc::new(self.kernels.upload(&self.arena.gather(|name| gradients.get(name))));
+        Ok(self.kernels.check()?)
+    }
+
+    fn step(&mut self, plan: &StepPlan) -> Result<ResidentStep, EngineError> {
+        let k = &self.kernels;
+        let count = self.tokens.len();
+        k.sum_to(self.total.address(), Summed::Squares, self.arena.len(), self.sums.address(), false);
+        let factor = k.unset(1);
+        let arguments = [
+            Argument::Address(self.sums.address()),
+            Argument::Address(offset(&self.sums, DOUBLE)),
+            Argument::U32(count as u32),
+            Argument::F64(self.recipe.grad_clip_norm),
+            Argument::Address(factor.address()),
+        ];
+        k.launch("clip_factor", [1, 1], 32, &arguments);
+        for role in STEP_ORDER {
+            match self.group(role).method {
+                Method::AdamW => self.adam(role, plan, factor.address()),
+                Method::Muon => self.muon(role, plan, factor.address()),
+            }
+        }
+        self.sees = None;
+        let sums = k.read_doubles(&self.sums);
+        k.check()?;
+        let gradient_norm = sums.first().copied().unwrap_or_default().sqrt();
+        let loss = |(sum, &tokens): (&f64, &usize)| (sum / tokens as f64) as f32;
+        let losses: Vec<f32> = sums.iter().skip(1).zip(&self.tokens).map(loss).collect();
+        self.tokens.clear();
+        if gradient_norm.is_finite() && losses.iter().all(|loss| loss.is_finite()) {
+            self.steps += 1;
+            if plan.swa_pick {
+                self.add_snapshot();
+            }
+        }
+        Ok(ResidentStep { losses, gradient_norm })
+    }
+
+    fn weights(&self) -> Result<Params, EngineError> {
+        Ok(self.arena.params(&self.read(&self.weights)?))
+    }
+
+    fn state(&self) -> Result<ResidentState, EngineError> {
+        let matrices = self.arena.role(ParamRole::Matrix).end;
+        let (first, mut second) = (self.read(&self.first)?, vec![0.0; matrices]);
+        second.extend(self.read(&self.second)?);
+        let mut optimizer = Optimizer::new(&self.recipe, &self.config);
+        optimizer.restore(self.steps, |name| {
+            let of = |values: &[f32], prefix| self.arena.tensor(values, name.strip_prefix(prefix)?);
+            of(&first, FIRST_MOMENT).or_else(|| of(&first, MOMENTUM_BUFFER)).or_else(|| of(&second, SECOND_MOMENT))
+        })?;
+        let sum = match &self.snapshots {
+            None => None,
+            Some(sum) => Some(self.arena.params(&self.read(sum)?)),
+        };
+        let swa = SwaSum::from_parts(sum, self.snapshot_count);
+        Ok(ResidentState { weights: self.weights()?, optimizer, swa })
+    }
+}

@@ -1,0 +1,184 @@
+//! Whole steps on the device beside the same engine with the host's optimiser.
+
+use std::sync::Arc;
+
+use crate::data::TokenBatch;
+use crate::engine::cuda::device::Device;
+use crate::engine::cuda::tests::network::{batch, configs, engine, weights};
+use crate::engine::cuda::tests::on_both;
+use crate::engine::{Engine, FakeQuant, Resident, ResidentState, ResidentStep};
+use crate::manifest::{OptimizerConfig, OrthogonaliserPrecision};
+use crate::model::{ModelConfig, Params};
+use crate::train::{Optimizer, StepPlan, SwaSum, clip_global_norm};
+
+on_both!(
+    five_steps_are_those_of_the_hosts_optimiser,
+    a_state_goes_to_the_host_and_back,
+    a_step_that_diverges_is_not_taken,
+    gradients_can_be_averaged_with_others,
+);
+
+/// Micro-batches of a step; half is an exact share.
+const MICRO_BATCHES: usize = 2;
+const SHARE: f32 = 0.5;
+
+fn batches(config: &ModelConfig, step: usize) -> [TokenBatch; MICRO_BATCHES] {
+    // Other tokens in every micro-batch, out of one stream; one of them in two groups of rows.
+    let all = batch(config, 4, 20 * (step + 2));
+    let piece = |rows: usize, start: usize| {
+        let range = start..start + rows * 20;
+        TokenBatch { inputs: all.inputs[range.clone()].to_vec(), targets: all.targets[range].to_vec(), seq_len: 20 }
+    };
+    [piece(3, 20 * step), piece(2, 20 * step + 7)]
+}
+
+/// Quantised from the third step on, snapshots after the fourth and fifth.
+fn plan(step: usize) -> StepPlan {
+    let fake_quant = if step < 2 { FakeQuant::Off } else { FakeQuant::On };
+    StepPlan { lr_multiplier: 1.0 - 0.1 * step as f64, muon_momentum: 0.9, fake_quant, swa_pick: step >= 3 }
+}
+
+fn recipe(precision: OrthogonaliserPrecision) -> OptimizerConfig {
+    let mut recipe = OptimizerConfig::default();
+    recipe.muon.precision = precision;
+    recipe
+}
+
+fn start(config: &ModelConfig, recipe: &OptimizerConfig) -> ResidentState {
+    ResidentState { weights: weights(config), optimizer: Optimizer::new(recipe, config), swa: SwaSum::default() }
+}
+
+fn resident(engine: &dyn Engine, config: &ModelConfig, state: &ResidentState) -> Box<dyn Resident> {
+    engine.resident(config, &state.weights, &state.optimizer, &state.swa).unwrap().unwrap()
+}
+
+fn step(resident: &mut dyn Resident, config: &ModelConfig, step: usize) -> ResidentStep {
+    for batch in batches(config, step) {
+        resident.micro_batch(&batch, plan(step).fake_quant, SHARE).unwrap();
+    }
+    resident.step(&plan(step)).unwrap()
+}
+
+/// The step as the trainer takes it with the host's optimiser.
+fn host_step(engine: &dyn Engine, config: &ModelConfig, state: &mut ResidentState, step: usize) -> ResidentStep {
+    let (mut total, mut losses) = (Params::zeros(config), Vec::new());
+    for batch in batches(config, step) {
+        let found = engine.loss_and_gradients(config, &state.weights, &batch, plan(step).fake_quant).unwrap();
+        losses.push(found.loss);
+        for ((_, total), (_, gradient)) in total.iter_mut().zip(found.gradients.iter()) {
+            total.data_mut().iter_mut().zip(gradient.data()).for_each(|(total, gradient)| *total += gradient * SHARE);
+        }
+    }
+    let gradient_norm = clip_global_norm(&mut total, state.optimizer.config().grad_clip_norm);
+    state.optimizer.step(&mut state.weights, &total, &plan(step));
+    if plan(step).swa_pick {
+        state.swa.add(&state.weights);
+    }
+    ResidentStep { losses, gradient_norm }
+}
+
+/// Largest relative distance of a tensor, in the 2-norm.
+fn distance(found: &Params, expected: &Params) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    let tensors = found.iter().zip(expected.iter()).map(|((name, found), (_, expected))| {
+        let pairs = found.data().iter().zip(expected.data());
+        let apart = norm(&mut pairs.map(|(a, b)| f64::from(*a) - f64::from(*b)));
+        let distance = apart / norm(&mut expected.data().iter().map(|value| f64::from(*value))).max(1e-9);
+        assert!(distance.is_finite(), "{name}");
+        distance
+    });
+    tensors.fold(0.0, f64::max)
+}
+
+fn five_steps_are_those_of_the_hosts_optimiser<D: Device + 'static>(device: &Arc<D>) {
+    let engine = &engine(device);
+    for (config, precision) in configs().iter().zip([OrthogonaliserPrecision::F32, OrthogonaliserPrecision::Bf16]) {
+        let mut expected = start(config, &recipe(precision));
+        let mut resident = resident(engine, config, &expected);
+        // Sums of the orthogonaliser's products come in another order, and bfloat16 magnifies what that changes.
+        let allowed = if precision == OrthogonaliserPrecision::F32 { 2e-5 } else { 0.02 };
+        for i in 0..5 {
+            let found = step(&mut *resident, config, i);
+            let host = host_step(engine, config, &mut expected, i);
+            let state = resident.state().unwrap();
+            if i == 0 {
+                // What Muon has no part in has the same bits.
+                assert_eq!(found.losses, host.losses);
+                assert!((found.gradient_norm / host.gradient_norm - 1.0).abs() < 1e-13);
+                let adamw = |params: &Params| {
+                    let is_free =
+                        |name: &str| !name.contains(".attn.c_") && !name.contains("proj") && !name.contains("fc");
+                    let kept = params.iter().filter(|(name, _)| is_free(name));
+                    kept.map(|(name, tensor)| (name.to_string(), tensor.clone())).collect::<Vec<_>>()
+                };
+                assert_eq!(adamw(&state.weights), adamw(&expected.weights));
+            }
+            for (found, host) in found.losses.iter().zip(&host.losses) {
+                assert!(f64::from((found - host).abs()) <= allowed * f64::from(*host), "step {i}: {found} for {host}");
+            }
+            assert!((found.gradient_norm / host.gradient_norm - 1.0).abs() <= 10.0 * allowed, "step {i}");
+            let apart = distance(&state.weights, &expected.weights);
+            assert!(apart <= allowed, "step {i}: weights {apart:e} apart");
+            assert_eq!(state.optimizer.steps(), i as u64 + 1);
+        }
+        let state = resident.state().unwrap();
+        assert_eq!(state.swa.count(), 2);
+        assert!(distance(state.swa.sum().unwrap(), expected.swa.sum().unwrap()) <= allowed);
+        let moments = |state: &ResidentState| {
+            let named = state.optimizer.moments().map(|(name, tensor)| (name, tensor.clone())).collect();
+            Params::from_entries(named)
+        };
+        assert!(distance(&moments(&state), &moments(&expected)) <= 20.0 * allowed);
+    }
+}
+
+fn a_state_goes_to_the_host_and_back<D: Device + 'static>(device: &Arc<D>) {
+    let engine = &engine(device);
+    for (config, steps) in configs().into_iter().zip([2..4, 3..5]) {
+        let last = steps.end - 1;
+        let begin = start(&config, &recipe(OrthogonaliserPrecision::Bf16));
+        let mut straight = resident(engine, &config, &begin);
+        assert_eq!(straight.state().unwrap(), begin);
+        let reports: Vec<_> = steps.clone().map(|i| step(&mut *straight, &config, i)).collect();
+
+        let mut broken = resident(engine, &config, &begin);
+        assert_eq!(step(&mut *broken, &config, steps.start), reports[0]);
+        let kept = broken.state().unwrap();
+        assert_eq!(kept.weights, broken.weights().unwrap());
+        let mut resumed = resident(engine, &config, &kept);
+        assert_eq!(step(&mut *resumed, &config, last), reports[1]);
+        assert_eq!(resumed.state().unwrap(), straight.state().unwrap());
+    }
+}
+
+fn a_step_that_diverges_is_not_taken<D: Device + 'static>(device: &Arc<D>) {
+    let (engine, config) = (&engine(device), &configs()[0]);
+    let mut state = start(config, &recipe(OrthogonaliserPrecision::Bf16));
+    state.weights.get_mut("blocks.1.mlp.fc.weight").unwrap().data_mut()[3] = f32::INFINITY;
+    let mut resident = resident(engine, config, &state);
+    let report = step(&mut *resident, config, 4);
+    assert!(report.losses.iter().any(|loss| !loss.is_finite()) || !report.gradient_norm.is_finite());
+    assert_eq!(resident.state().unwrap(), state);
+}
+
+fn gradients_can_be_averaged_with_others<D: Device + 'static>(device: &Arc<D>) {
+    let (engine, config) = (&engine(device), &configs()[0]);
+    let state = start(config, &recipe(OrthogonaliserPrecision::F32));
+    let [mut alone, mut together, mut other] = [(); 3].map(|()| resident(engine, config, &state));
+    let [first, second] = batches(config, 0);
+    for batch in [&first, &second] {
+        alone.micro_batch(batch, FakeQuant::Off, SHARE).unwrap();
+    }
+    together.micro_batch(&first, FakeQuant::Off, SHARE).unwrap();
+    other.micro_batch(&second, FakeQuant::Off, SHARE).unwrap();
+    let mut sum = together.gradients().unwrap();
+    for ((_, sum), (_, gradient)) in sum.iter_mut().zip(other.gradients().unwrap().iter()) {
+        sum.data_mut().iter_mut().zip(gradient.data()).for_each(|(sum, gradient)| *sum += gradient);
+    }
+    together.set_gradients(&sum).unwrap();
+    let [alone, together] = [alone, together].map(|mut resident| {
+        let report = resident.step(&plan(0)).unwrap();
+        (report.gradient_norm, resident.state().unwrap())
+    });
+    assert_eq!(alone, together);
+}

@@ -1,15 +1,16 @@
 //! Tokens per second of each engine beside the ceiling that matrix products set.
 //!
-//! `cargo bench --bench engines -- [small|full|gpu|shapes] [kernels|dfdx] [scoring|training] [json]` prints one line
+//! `cargo bench --bench engines -- [small|full|gpu|shapes] [kernels|dfdx] [scoring|training] [bf16|avx2] [json]` prints one line
 //! per measurement; without arguments everything but `gpu`, the full size on a CUDA device with the batches of the
 //! challenge's runs, and `shapes`, which times the products of one layer one by one.
+//! `bf16` scores in bfloat16, `avx2` without wider vectors and without AMX.
 //! Numbers of one run can be compared with one another; those of different runs only where nothing else ran.
 //! `ci/speed/compare.py` alternates these measurements with PyTorch's.
 
 use std::time::Instant;
 
 use golf_harness::data::TokenBatch;
-use golf_harness::engine::{Device, DeviceChoice, EngineKind, FakeQuant, Precision, Window};
+use golf_harness::engine::{Device, DeviceChoice, EngineKind, FakeQuant, Isa, Precision, Window, use_isa};
 use golf_harness::model::{ModelConfig, init};
 use golf_harness::random::RandomStream;
 use rayon::prelude::*;
@@ -73,6 +74,10 @@ fn main() {
     if words.iter().any(|word| word == "shapes") {
         return shapes();
     }
+    let precision = if words.iter().any(|word| word == "bf16") { Precision::Bf16 } else { Precision::F32 };
+    if words.iter().any(|word| word == "avx2") {
+        use_isa(Isa::Avx2).expect("a processor with AVX2");
+    }
     let asked = |case: &&Case| {
         let is_named = words.iter().any(|word| word == case.name);
         is_named || case.name != "gpu" && among(&["small", "full", "gpu"], case.name)
@@ -81,15 +86,17 @@ fn main() {
         for (kind, engine) in [(EngineKind::Kernels, "kernels"), (EngineKind::Dfdx, "dfdx")] {
             for task in ["scoring", "training"] {
                 let runs_there = case.device == DeviceChoice::Cpu || kind == EngineKind::Kernels;
+                let runs_there =
+                    runs_there && (precision == Precision::F32 || (kind, task) == (EngineKind::Kernels, "scoring"));
                 if runs_there && among(&["kernels", "dfdx"], engine) && among(&["scoring", "training"], task) {
-                    measure(case, kind, task, json);
+                    measure(case, kind, task, precision, json);
                 }
             }
         }
     }
 }
 
-fn measure(case: &Case, kind: EngineKind, task: &str, json: bool) {
+fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, json: bool) {
     let weights = init(&case.config, 1);
     let mut stream = RandomStream::new(1, "bench tokens");
     let mut tokens = |n: usize| -> Vec<u16> { (0..n).map(|_| stream.below(1024) as u16).collect() };
@@ -107,7 +114,7 @@ fn measure(case: &Case, kind: EngineKind, task: &str, json: bool) {
             std::process::exit(2);
         }
     };
-    let engine = device.engine(kind, Precision::F32).expect("a kind that runs there");
+    let engine = device.engine(kind, precision).expect("a kind that runs there");
     let ((seconds, cpu), rows) = if task == "scoring" {
         let scorer = engine.scorer(&case.config, &weights).expect("valid weights");
         (median(|| scorer.nll(&windows).expect("valid windows").len()), case.windows)

@@ -193,6 +193,12 @@ fn vector_width_and_precision_are_chosen_and_reported() {
     let (rounded, report) = nll("rounded", &["--precision", "bf16"]);
     assert_eq!(report["engine"], "kernels (bf16)");
     assert!((1e-5..0.1).contains(&apart(&rounded)), "{:e}", apart(&rounded));
+    // In bfloat16 products have one definition: with AMX or wide vectors or without, the likelihoods are the same bits.
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        let (narrow, _) = nll("narrow", &["--precision", "bf16", "--isa", "avx2"]);
+        assert!(narrow.iter().map(|nll| nll.to_bits()).eq(rounded.iter().map(|nll| nll.to_bits())));
+    }
     let both = ["run/manifest.yaml", "--engine", "both", "--precision", "bf16"];
     let refused = workshop.command(&both).assert().code(2);
     assert!(String::from_utf8_lossy(&refused.get_output().stderr).contains("needs --engine kernels"));

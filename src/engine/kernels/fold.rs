@@ -7,11 +7,14 @@
 
 use crate::model::{HostTensor, Params};
 
+/// Read by rows, never multiplied.
+const BIGRAM_TABLE: &str = "bigram.embed.weight";
+
 /// The scale folded into a matrix; the bigram table has one where no projection follows it.
 pub(in crate::engine) fn scale_of(matrix: &str, has_projection: bool) -> Option<String> {
     match matrix {
         "bigram.proj.weight" => Some("bigram.scale".to_string()),
-        "bigram.embed.weight" => (!has_projection).then(|| "bigram.scale".to_string()),
+        BIGRAM_TABLE => (!has_projection).then(|| "bigram.scale".to_string()),
         _ => {
             let of_block = |suffix, scale| Some(format!("{}{scale}", matrix.strip_suffix(suffix)?));
             of_block("attn.proj.weight", "attn_scale").or_else(|| of_block("mlp.proj.weight", "mlp_scale"))
@@ -32,10 +35,19 @@ fn rows<'a>(matrix: &'a mut HostTensor, scale: &'a [f32]) -> impl Iterator<Item 
     matrix.data_mut().chunks_mut(columns).zip(scale.iter().copied().cycle())
 }
 
-/// Weights as the kernels see them.
+/// Weights as the kernels see them in single precision.
 pub(in crate::engine) fn fold(weights: &Params) -> Params {
+    folded(weights, pairs(weights))
+}
+
+/// Weights as they see them in bfloat16: only what is read and never multiplied is folded.
+pub(in crate::engine) fn fold_tables(weights: &Params) -> Params {
+    folded(weights, pairs(weights).into_iter().filter(|(_, matrix)| matrix == BIGRAM_TABLE))
+}
+
+fn folded(weights: &Params, pairs: impl IntoIterator<Item = (String, String)>) -> Params {
     let mut folded = weights.clone();
-    for (scale, matrix) in pairs(weights) {
+    for (scale, matrix) in pairs {
         if let (Some(scale), Some(matrix)) = (weights.get(&scale), folded.get_mut(&matrix)) {
             rows(matrix, scale.data()).for_each(|(row, scale)| row.iter_mut().for_each(|value| *value *= scale));
         }

@@ -2,6 +2,7 @@
 
 use super::network::{Block, Network};
 use super::traits::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
+use crate::engine::Precision;
 use crate::model::{ModelConfig, bigram_rows};
 
 /// Some whole rows of a batch.
@@ -102,7 +103,7 @@ impl<K: Kernels> Forward<'_, K> {
             hashed = rows.inputs.chunks(rows.seq_len).flat_map(|r| bigram_rows(r, config.bigram_vocab_size)).collect();
             let h = k.gather(&bigram.table, &hashed, config.bigram_dim);
             match &bigram.projection {
-                Some(projection) => k.linear(self.bigram_sides(rows), &h, projection, Store::Add, &mut x),
+                Some(projection) => self.add(self.bigram_sides(rows), &h, projection, &bigram.scale, &mut x),
                 None => k.add(&h, &mut x),
             }
             read = Some(h);
@@ -157,15 +158,23 @@ impl<K: Kernels> Forward<'_, K> {
             x = k.tails(&x, row * dim, kept * dim);
         }
         let output = Linear { tokens: queries, inputs: dim, outputs: dim };
-        k.linear(output, &mixed, &w.attn_proj, Store::Add, &mut x);
+        self.add(output, &mixed, &w.attn_proj, &w.attn_scale, &mut x);
         let attended = keep.is_some().then(|| k.copy(&x));
         let hidden = linear(queries, dim, hidden_width, &k.rms_norm(&x, dim), &w.fc);
         let output = Linear { tokens: queries, inputs: hidden_width, outputs: dim };
-        k.linear(output, &k.relu_squared(&hidden), &w.mlp_proj, Store::Add, &mut x);
+        self.add(output, &k.relu_squared(&hidden), &w.mlp_proj, &w.mlp_scale, &mut x);
         if let (Some(keep), Some(attended)) = (keep, attended) {
             *keep = Some((query, key, value, mixed, log_sum, attended, hidden));
         }
         x
+    }
+
+    /// Adds a branch's output; its scale is in the matrix already, or is applied here.
+    fn add(&self, sides: Linear, x: &K::Buffer, w: &K::Buffer, scale: &K::Buffer, y: &mut K::Buffer) {
+        match self.k.precision() {
+            Precision::F32 => self.k.linear(sides, x, w, Store::Add, y),
+            Precision::Bf16 => self.k.add_linear(sides, x, w, scale, y),
+        }
     }
 
     pub fn bigram_sides(&self, rows: Rows<'_>) -> Linear {

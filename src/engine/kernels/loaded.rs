@@ -1,6 +1,6 @@
 //! A network on a device, ready to score.
 
-use super::fold::fold;
+use super::fold::{fold, fold_tables};
 use super::forward::{Forward, Rows};
 use super::network::Network;
 use super::stored;
@@ -8,7 +8,7 @@ use super::traits::{Kernels, Linear};
 use crate::engine::{EngineError, Precision, check};
 use crate::model::{ModelConfig, Params, RopeTables};
 
-/// Folded weights on a device.
+/// Weights on a device.
 pub(in crate::engine) struct Loaded<K: Kernels> {
     pub kernels: K,
     pub config: ModelConfig,
@@ -18,7 +18,12 @@ pub(in crate::engine) struct Loaded<K: Kernels> {
 impl<K: Kernels> Loaded<K> {
     /// Uploads weights as that precision stores them.
     pub fn new(kernels: K, precision: Precision, config: &ModelConfig, weights: &Params) -> Result<Self, EngineError> {
-        let network = Network::upload(&kernels, config, &fold(&stored(precision, weights)))?;
+        let weights = stored(precision, weights);
+        let weights = match precision {
+            Precision::F32 => fold(&weights),
+            Precision::Bf16 => fold_tables(&weights),
+        };
+        let network = Network::upload(&kernels, config, &weights)?;
         Ok(Loaded { kernels, config: config.clone(), network })
     }
 

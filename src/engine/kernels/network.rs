@@ -5,16 +5,16 @@ use crate::model::{HostTensor, LayoutMismatch, ModelConfig, Params, layout};
 
 /// The bigram table and its projection, absent when the table is as wide as the model.
 pub(in crate::engine) struct Bigram<B> {
-    /// Unused: folded into the projection or the table.
-    scale: B,
+    /// One factor a channel; in single precision, and where there is no projection, folded and unused.
+    pub scale: B,
     pub table: B,
     pub projection: Option<B>,
 }
 
-/// One block's parameters. The two channel scales are folded into the projections.
+/// One block's parameters. In single precision the two channel scales are folded into the projections and unused.
 pub(in crate::engine) struct Block<B> {
-    attn_scale: B,
-    mlp_scale: B,
+    pub attn_scale: B,
+    pub mlp_scale: B,
     pub resid_mix: B,
     pub q_gain: B,
     pub c_q: B,
@@ -36,7 +36,7 @@ pub(in crate::engine) struct Network<B> {
 }
 
 impl<B> Network<B> {
-    /// Uploads folded weights.
+    /// Uploads weights, folded as their precision has it.
     pub fn upload<K: Kernels<Buffer = B>>(
         k: &K,
         config: &ModelConfig,
@@ -44,7 +44,12 @@ impl<B> Network<B> {
     ) -> Result<Self, LayoutMismatch> {
         params.check_layout(config)?;
         let mut tensors = params.iter();
-        Ok(Self::build(config, &mut || k.upload(tensors.next().map_or(&[], |(_, tensor)| tensor.data()))))
+        let mut network =
+            Self::build(config, &mut || k.upload(tensors.next().map_or(&[], |(_, tensor)| tensor.data())));
+        if let (Some(bigram), Some(scale)) = (&mut network.bigram, params.get("bigram.scale")) {
+            bigram.scale = k.upload(&scale.data().repeat(config.model_dim));
+        }
+        Ok(network)
     }
 
     /// Zeros of the same shapes, to add gradients to.

@@ -81,8 +81,25 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     /// Adds each row of `grad` to the row of the table it came from.
     fn scatter(&self, grad: &Self::Buffer, ids: &[usize], width: usize, grad_table: &mut Self::Buffer);
 
+    /// What results of the forward pass are rounded to. Channel scales are folded into the matrices they follow in
+    /// single precision and stand apart in bfloat16, which could not hold the folded matrix.
+    fn precision(&self) -> crate::engine::Precision;
+
     /// `y (+)= x W^T`.
     fn linear(&self, sides: Linear, x: &Self::Buffer, w: &Self::Buffer, store: Store, y: &mut Self::Buffer);
+    /// `y += scale (x W^T)` by channel, in bfloat16 with the product rounded before it is scaled.
+    fn add_linear(
+        &self,
+        sides: Linear,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        scale: &Self::Buffer,
+        y: &mut Self::Buffer,
+    ) {
+        let mut product = self.unset(sides.tokens * sides.outputs);
+        self.linear(sides, x, w, Store::Replace, &mut product);
+        self.add_skip(&product, scale, ChannelRow { row: 0, width: sides.outputs }, y);
+    }
     /// `grad_x (+)= grad_y W`.
     fn linear_grad_x(
         &self,

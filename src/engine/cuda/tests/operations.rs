@@ -298,8 +298,15 @@ const CAP: f32 = 30.0;
 
 fn loss_inputs<K: Kernels>(k: &K, sides: Linear) -> (K::Buffer, K::Buffer, Vec<u16>) {
     let targets = random_ids(sides.tokens, sides.outputs, "targets").into_iter().map(|id| id as u16);
-    let scaled = random(sides.outputs * sides.inputs, "head").into_iter().map(|value| 4.0 * value).collect::<Vec<_>>();
-    (k.upload(&random(sides.tokens * sides.inputs, "x")), k.upload(&scaled), targets.collect())
+    let mut head = random(sides.outputs * sides.inputs, "head");
+    let mut x = random(sides.tokens * sides.inputs, "x");
+    head.iter_mut().for_each(|value| *value *= 4.0);
+    if k.precision() == Precision::Bf16 {
+        // What comes to a product in that mode has been rounded.
+        let nearest = |value: &mut f32| *value = half::bf16::from_f32(*value).to_f32();
+        head.iter_mut().chain(&mut x).for_each(nearest);
+    }
+    (k.upload(&x), k.upload(&head), targets.collect())
 }
 
 fn losses<K: Kernels>(k: &K) -> Results {

@@ -5,6 +5,9 @@
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
+use std::sync::OnceLock;
+
+use super::bf16::Right;
 
 /// Most values a thread keeps for later: 1 GiB.
 const MOST_KEPT: usize = 1 << 28;
@@ -40,7 +43,11 @@ impl Free {
 
 /// Single-precision values; their memory goes back to the thread that drops them.
 #[derive(Debug, Default)]
-pub(in crate::engine) struct Buffer(Vec<f32>);
+pub(in crate::engine) struct Buffer {
+    values: Vec<f32>,
+    /// The same values as the right operand of bfloat16 products, made for the first of them.
+    packed: OnceLock<Box<Right>>,
+}
 
 impl Buffer {
     /// `len` values of no particular size, to be overwritten.
@@ -48,11 +55,11 @@ impl Buffer {
         let mut values = FREE.with_borrow_mut(|free| free.take(len)).unwrap_or_default();
         // Only what a kept buffer never held is written here; a new one comes zeroed from the system.
         if values.capacity() == 0 {
-            Buffer(vec![0.0; len])
+            values = vec![0.0; len];
         } else {
             values.resize(len, 0.0);
-            Buffer(values)
         }
+        Buffer { values, packed: OnceLock::new() }
     }
 
     pub fn zeros(len: usize) -> Self {
@@ -69,13 +76,20 @@ impl Buffer {
 
     /// The values as a vector, which is not used again.
     pub fn into_vec(mut self) -> Vec<f32> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.values)
+    }
+
+    /// The matrix `[columns, inner]` it holds, packed for bfloat16 products.
+    pub fn packed(&self, columns: usize, inner: usize) -> &Right {
+        let packed = self.packed.get_or_init(|| Box::new(Right::of(&self.values, columns, inner)));
+        debug_assert_eq!((packed.columns, packed.inner), (columns, inner), "a matrix has one shape");
+        packed
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let values = std::mem::take(&mut self.0);
+        let values = std::mem::take(&mut self.values);
         if values.capacity() > 0 {
             // While the thread ends there may be nobody left to keep it.
             let _ = FREE.try_with(|free| free.borrow_mut().keep(values));
@@ -87,13 +101,14 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.0
+        &self.values
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.0
+        self.packed = OnceLock::new();
+        &mut self.values
     }
 }
 

@@ -3,29 +3,39 @@
 use super::buffer::Buffer;
 use super::exponential::{exp, tanh};
 use super::matmul::{product, rows, rows_mut};
-use super::vectorised;
+use super::{bf16, vectorised};
+use crate::engine::Precision;
 use crate::engine::kernels::traits::{Linear, Store};
 use crate::engine::lanes;
 
 /// Tokens whose logits exist at once.
 const TOKENS: usize = 128;
 
-/// `z = cap * tanh(x W^T / cap)`, the product and the result rounded by `round`.
-fn capped(sides: Linear, x: &[f32], head: &[f32], cap: f32, z: &mut [f32], round: impl Fn(&mut [f32])) {
+/// `z = cap * tanh(x W^T / cap)`, the product and the result rounded to that precision.
+fn capped(sides: Linear, x: &[f32], head: &Buffer, cap: f32, z: &mut [f32], precision: Precision) {
     let tokens = x.len() / sides.inputs;
-    let (x, head) = (rows(x, tokens, sides.inputs), rows(head, sides.outputs, sides.inputs));
-    product(x, head.transpose(), Store::Replace, 1.0 / cap, rows_mut(z, tokens, sides.outputs));
-    round(z);
+    match precision {
+        Precision::F32 => {
+            let (x, head) = (rows(x, tokens, sides.inputs), rows(head, sides.outputs, sides.inputs));
+            product(x, head.transpose(), Store::Replace, 1.0 / cap, rows_mut(z, tokens, sides.outputs));
+        }
+        Precision::Bf16 => {
+            let head = head.packed(sides.outputs, sides.inputs);
+            bf16::linear(Linear { tokens, ..sides }, x, head, 1.0 / cap, z);
+        }
+    }
     vectorised(
         #[inline(always)]
         || z.iter_mut().for_each(|z| *z = cap * tanh(*z)),
     );
-    round(z);
+    if precision == Precision::Bf16 {
+        bf16::round(z);
+    }
 }
 
-pub(super) fn logits(sides: Linear, x: &[f32], head: &[f32], cap: f32, round: impl Fn(&mut [f32])) -> Buffer {
+pub(super) fn logits(sides: Linear, x: &[f32], head: &Buffer, cap: f32, precision: Precision) -> Buffer {
     let mut z = Buffer::unset(sides.tokens * sides.outputs);
-    capped(sides, x, head, cap, &mut z, round);
+    capped(sides, x, head, cap, &mut z, precision);
     z
 }
 
@@ -38,21 +48,14 @@ fn exponentials(z: &mut [f32], target: u16) -> (f32, f32) {
     ((f64::from(largest) - f64::from(aimed) + libm::log(f64::from(sum))) as f32, sum)
 }
 
-pub(super) fn nll(
-    sides: Linear,
-    x: &[f32],
-    head: &[f32],
-    cap: f32,
-    targets: &[u16],
-    round: impl Fn(&mut [f32]),
-) -> Buffer {
+pub(super) fn nll(sides: Linear, x: &[f32], head: &Buffer, cap: f32, targets: &[u16], precision: Precision) -> Buffer {
     let vocab = sides.outputs;
     let mut nll = Buffer::unset(targets.len());
     let mut z = Buffer::unset(TOKENS.min(sides.tokens) * vocab);
     let chunks = x.chunks(TOKENS * sides.inputs).zip(targets.chunks(TOKENS)).zip(nll.chunks_mut(TOKENS));
     for ((x, targets), nll) in chunks {
         let z = &mut z[..targets.len() * vocab];
-        capped(sides, x, head, cap, z, &round);
+        capped(sides, x, head, cap, z, precision);
         vectorised(
             #[inline(always)]
             || {
@@ -69,7 +72,7 @@ pub(super) fn nll(
 pub(super) fn nll_grad(
     sides: Linear,
     x: &[f32],
-    head: &[f32],
+    head: &Buffer,
     cap: f32,
     targets: &[u16],
     weight: f32,
@@ -83,7 +86,7 @@ pub(super) fn nll_grad(
     let chunks = x.chunks(TOKENS * width).zip(grad_x.chunks_mut(TOKENS * width)).zip(targets.chunks(TOKENS));
     for (((x, grad_x), targets), nll) in chunks.zip(nll.chunks_mut(TOKENS)) {
         let z = &mut logits[..targets.len() * vocab];
-        capped(sides, x, head, cap, z, |_| ());
+        capped(sides, x, head, cap, z, Precision::F32);
         vectorised(
             #[inline(always)]
             || {

@@ -120,10 +120,21 @@ impl Kernels for CpuKernels {
         }
     }
 
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
     fn linear(&self, s: Linear, x: &Buffer, w: &Buffer, store: Store, y: &mut Buffer) {
+        if self.precision == Precision::Bf16 && store == Store::Replace {
+            return bf16::linear(s, x, w.packed(s.outputs, s.inputs), 1.0, y);
+        }
         let (x, w) = (matmul::rows(x, s.tokens, s.inputs), matmul::rows(w, s.outputs, s.inputs));
         matmul::product(x, w.transpose(), store, 1.0, matmul::rows_mut(y, s.tokens, s.outputs));
         self.round(y);
+    }
+
+    fn add_linear(&self, s: Linear, x: &Buffer, w: &Buffer, scale: &Buffer, y: &mut Buffer) {
+        bf16::add_linear(s, x, w.packed(s.outputs, s.inputs), scale, y);
     }
 
     fn linear_grad_x(&self, s: Linear, grad_y: &Buffer, w: &Buffer, store: Store, grad_x: &mut Buffer) {
@@ -211,8 +222,10 @@ impl Kernels for CpuKernels {
     }
 
     fn attention(&self, heads: Heads, qkv: [&Buffer; 3]) -> (Buffer, Buffer) {
-        let (mixed, log_sum) = attention::attention(heads, qkv);
-        (self.rounded(mixed), log_sum)
+        match self.precision {
+            Precision::F32 => attention::attention(heads, qkv),
+            Precision::Bf16 => bf16::attention(heads, qkv),
+        }
     }
 
     fn attention_grad(&self, heads: Heads, qkv: [&Buffer; 3], outputs: [&Buffer; 2], grad: &Buffer) -> [Buffer; 3] {
@@ -228,11 +241,11 @@ impl Kernels for CpuKernels {
     }
 
     fn logits(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32) -> Buffer {
-        loss::logits(sides, x, head, cap, |z| self.round(z))
+        loss::logits(sides, x, head, cap, self.precision)
     }
 
     fn nll(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32, targets: &[u16]) -> Buffer {
-        loss::nll(sides, x, head, cap, targets, |z| self.round(z))
+        loss::nll(sides, x, head, cap, targets, self.precision)
     }
 
     fn nll_grad(

@@ -1,9 +1,10 @@
 """Ours beside dfdx, PyTorch and the ceiling of matrix products, at full size, in one table.
 
-Usage: python ci/speed/compare.py [--rounds 3] [--threads 2] [--without dfdx,compiled]
+Usage: python ci/speed/compare.py [--rounds 3] [--threads 2] [--without dfdx,compiled] [--precision bf16]
 
 Run it with a Python that has PyTorch. Every measurement is a process of its own, taken in turn so that whatever
-else the machine does falls on all of them; figures are medians over the rounds of medians within a process.
+else the machine does falls on all of them; figures are medians over the rounds of medians within a process. In bfloat16 only scoring is timed, beside PyTorch under autocast;
+`emulated` is ours held to AVX2, without AMX.
 """
 
 import argparse
@@ -29,6 +30,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--without", default="", help="contenders to leave out, separated by commas")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     args = parser.parse_args()
     binary = bench_binary()
     environment = {**os.environ, "RAYON_NUM_THREADS": str(args.threads)}
@@ -40,11 +42,21 @@ def main():
         "compiled": lambda task: [*torch, "compiled", task, *threads],
         "dfdx": lambda task: [binary, "full", "dfdx", task, "json"],
     }
+    tasks = ("scoring", "training")
+    if args.precision == "bf16":
+        tasks = ("scoring",)
+        contenders = {
+            "kernels": lambda task: [binary, "full", "kernels", task, "bf16", "json"],
+            "eager": lambda task: [*torch, "eager", task, *threads, "--bf16"],
+            "compiled": lambda task: [*torch, "compiled", task, *threads, "--bf16"],
+            "f32": lambda task: [binary, "full", "kernels", task, "json"],
+            "emulated": lambda task: [binary, "full", "kernels", task, "bf16", "avx2", "json"],
+        }
     for name in filter(None, args.without.split(",")):
         del contenders[name]
     results = {}
     for turn in range(args.rounds):
-        for task in ("scoring", "training"):
+        for task in tasks:
             for name, command in contenders.items():
                 if name == "dfdx" and turn > 0:
                     continue  # Slow, and far from the others: once is enough.
@@ -57,9 +69,11 @@ def main():
 
     ceilings = [r["gemm_gflops"] for rs in results.values() for r in rs if "gemm_gflops" in r]
     ceiling = statistics.median(ceilings)
-    print(f"{args.threads} threads, single precision; matrix products alone {ceiling:.0f} GFLOP/s "
+    print(f"{args.threads} threads, {args.precision}; matrix products alone in single precision {ceiling:.0f} GFLOP/s "
           f"({min(ceilings):.0f} to {max(ceilings):.0f})")
     for task, unit, key in (("scoring", "windows/s", "windows_per_s"), ("training", "tokens/s", "tokens_per_s")):
+        if task not in tasks:
+            continue
         ours = statistics.median(r[key] for r in results[task, "kernels"])
         our_cpu = statistics.median(r["cpu_seconds"] for r in results[task, "kernels"])
         for name in contenders:

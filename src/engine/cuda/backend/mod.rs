@@ -44,11 +44,6 @@ impl<D: Device> CudaKernels<D> {
         CudaKernels { shared: Arc::new(Shared::new(device)), precision }
     }
 
-    /// What scorers round to.
-    pub fn precision(&self) -> Precision {
-        self.precision
-    }
-
     /// The same device without rounding.
     pub fn in_single_precision(&self) -> Self {
         CudaKernels { precision: Precision::F32, ..self.clone() }
@@ -133,6 +128,10 @@ impl<D: Device> Kernels for CudaKernels<D> {
 
     fn scatter(&self, grad: &Buffer<D>, ids: &[usize], width: usize, grad_table: &mut Buffer<D>) {
         embedding::scatter(self, grad, ids, width, grad_table);
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn linear(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, store: Store, y: &mut Buffer<D>) {

@@ -36,10 +36,15 @@ fn main() -> anyhow::Result<()> {
     let (progress, interrupt) = (Progress::hidden(), Interrupt::none());
     let encode = |tensors: &[PackedTensor], codec| encode(tensors, codec, 3, &progress, &interrupt);
     let all = tensors()?;
+    // Equal rows, which zstd compresses in a range-coded file too.
+    let rows = PackedValues::F16((0..192).map(|i| f16::from_f32((i % 16) as f32 / 11.0)).collect());
+    let rows = PackedTensor::new("table", vec![12, 16], rows).context("values do not fill the shape")?;
+    let repeating: Vec<PackedTensor> = all.iter().cloned().chain([rows]).collect();
     let seeds = [
         ("artifact/empty.golf", encode(&[], Codec::Zstd)?),
         ("artifact/zstd.golf", encode(&all, Codec::Zstd)?),
         ("artifact/ans.golf", encode(&all, Codec::Ans)?),
+        ("artifact/mixed.golf", encode(&repeating, Codec::Ans)?),
         ("zip/small.golf", encode(&all[..2], Codec::Zstd)?),
     ];
     for (name, encoded) in seeds {

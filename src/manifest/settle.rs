@@ -22,7 +22,10 @@ pub fn settle(manifest: &mut Manifest, from: &Path, to: &Path) -> Result<(), Wri
     for (i, file) in manifest.code.iter().enumerate().filter(|_| moves) {
         if let Some(bytes) = read_inside(from, &file.path) {
             let path = Path::new(CODE_FOLDER).join(&file.path);
-            durable::write(&to.join(&path), &bytes)?;
+            let copy = to.join(&path);
+            if !holds(&copy, &bytes) {
+                durable::write(&copy, &bytes)?;
+            }
             settled.push((i, path));
         }
     }
@@ -38,6 +41,12 @@ fn read_inside(folder: &Path, path: &Path) -> Option<Vec<u8>> {
     let full = contained(folder, path).ok()?;
     let metadata = std::fs::metadata(&full).ok()?;
     (metadata.is_file() && metadata.len() <= Bytes::BUDGET.0).then(|| std::fs::read(&full).ok()).flatten()
+}
+
+/// Whether a file, not a link to one, has this content already: stages that move a manifest again write nothing.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    let is_alike = |found: std::fs::Metadata| found.is_file() && found.len() == bytes.len() as u64;
+    std::fs::symlink_metadata(path).is_ok_and(is_alike) && std::fs::read(path).is_ok_and(|found| found == bytes)
 }
 
 #[cfg(test)]
@@ -62,6 +71,14 @@ mod tests {
         settle(&mut inside, &from, &to).unwrap();
         assert_eq!(inside.code[0].path, Path::new("code/lib/train_gpt.py"));
         assert_eq!(std::fs::read(to.join("code/lib/train_gpt.py")).unwrap(), b"abcd");
+        // A second time nothing is written, unless something else lies there.
+        let copy = to.join("code/lib/train_gpt.py");
+        let (inode, before) = (std::os::unix::fs::MetadataExt::ino, std::fs::metadata(&copy).unwrap());
+        settle(&mut manifest("lib/train_gpt.py"), &from, &to).unwrap();
+        assert_eq!(inode(&std::fs::metadata(&copy).unwrap()), inode(&before));
+        std::fs::write(&copy, "abcx").unwrap();
+        settle(&mut manifest("lib/train_gpt.py"), &from, &to).unwrap();
+        assert_eq!(std::fs::read(&copy).unwrap(), b"abcd");
         // Settled once, it stays.
         settle(&mut inside, &to, &to).unwrap();
         assert_eq!(inside.code[0].path, Path::new("code/lib/train_gpt.py"));

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::{Audit, Finding, Level, Report, Reporter, RuleId, location};
+use super::{Audit, Finding, Level, Report, Reporter, RuleId, location, xml};
 
 /// One suite a subject, one case a rule. Findings at or above the level make their case fail.
 #[derive(Clone, Copy, Debug)]
@@ -73,7 +73,7 @@ impl JUnit {
             } else {
                 ("system-out", "")
             };
-            let head = format!("    <testcase classname=\"{}\" name=\"{rule}\"", attribute(&report.policy.name));
+            let head = format!("    <testcase classname=\"{}\" name=\"{rule}\"", xml::attribute(&report.policy.name));
             if element.is_empty() {
                 cases.push_str(&format!("{head}/>\n"));
                 continue;
@@ -81,9 +81,10 @@ impl JUnit {
             let text: String = findings.iter().map(|finding| describe(report, finding)).collect();
             let message = if message.is_empty() { String::new() } else { format!(" message=\"{message}\"") };
             // Writing to a String cannot fail.
-            let _ = writeln!(cases, "{head}>\n      <{element}{message}>{}</{element}>\n    </testcase>", body(&text));
+            let _ =
+                writeln!(cases, "{head}>\n      <{element}{message}>{}</{element}>\n    </testcase>", xml::text(&text));
         }
-        let name = attribute(&report.subject);
+        let name = xml::attribute(&report.subject);
         (tally, format!("  <testsuite name=\"{name}\" {}>\n{cases}  </testsuite>\n", tally.attributes()))
     }
 }
@@ -108,27 +109,6 @@ fn describe(report: &Report, finding: &Finding) -> String {
         text.push('\n');
     }
     text
-}
-
-/// Characters XML 1.0 does not allow become U+FFFD; markup is escaped.
-fn body(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '\n' | '\t' => escaped.push(c),
-            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
-            c if c.is_control() => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
-}
-
-fn attribute(text: &str) -> String {
-    body(text).replace('"', "&quot;").replace('\n', "&#10;").replace('\t', "&#9;")
 }
 
 #[cfg(test)]

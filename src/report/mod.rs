@@ -18,6 +18,7 @@ mod reporter;
 mod sample;
 mod sarif;
 mod text;
+pub(crate) mod xml;
 
 pub use csv::Csv;
 pub use finding::{Evidence, Finding, Level, MAX_QUOTE_CHARS, RuleId, quote, visible};

@@ -21,20 +21,20 @@ pub(in crate::artifact) struct Anatomy {
     pub level: u8,
     pub header: Sizes,
     pub table: Sizes,
-    /// Every stream that has frames, in file order.
-    pub streams: Vec<(StreamKind, Sizes)>,
+    /// Every stream that has frames, what compressed it, and its sizes, in file order.
+    pub streams: Vec<(StreamKind, Codec, Sizes)>,
 }
 
 /// The anatomy of an artifact that [`parse`](super::parse) accepts.
 pub(in crate::artifact) fn anatomy(file: &[u8]) -> Result<Anatomy, Trouble> {
     let (header, table, _) = front(file)?;
     let table_sizes = Sizes { held: u64::from(header.table_bytes), stored: u64::from(header.table_stored) };
-    let mut streams: Vec<(StreamKind, Sizes)> = Vec::new();
+    let mut streams: Vec<(StreamKind, Codec, Sizes)> = Vec::new();
     for frame in table.frames {
-        if streams.last().is_none_or(|(kind, _)| *kind != frame.stream) {
-            streams.push((frame.stream, Sizes::default()));
+        if streams.last().is_none_or(|(kind, codec, _)| (*kind, *codec) != (frame.stream, frame.codec)) {
+            streams.push((frame.stream, frame.codec, Sizes::default()));
         }
-        if let Some((_, sizes)) = streams.last_mut() {
+        if let Some((_, _, sizes)) = streams.last_mut() {
             sizes.held += frame.raw as u64;
             sizes.stored += frame.stored as u64;
         }

@@ -13,7 +13,7 @@ pub enum Codec {
     /// zstd frames: the challenge's usual format.
     #[default]
     Zstd,
-    /// Range-coded with adaptive models, rows of one spread sharing one: about 1 % smaller.
+    /// Range-coded with adaptive models, rows of one spread sharing one; zstd for the streams where it is smaller.
     Ans,
 }
 

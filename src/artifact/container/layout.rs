@@ -103,6 +103,18 @@ impl StreamKind {
     }
 }
 
+impl std::fmt::Display for StreamKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StreamKind::Spread => f.pad("row spreads"),
+            StreamKind::Symbols(class) => class.fmt(f),
+            StreamKind::Scale(byte) => write!(f, "scales, byte {byte}"),
+            StreamKind::Half(byte) => write!(f, "f16, byte {byte}"),
+            StreamKind::Single(byte) => write!(f, "f32, byte {byte}"),
+        }
+    }
+}
+
 /// Symbols are stored as `symbol + 128`, so that 0 of every class is the same byte.
 const SYMBOL_BIAS: i16 = 128;
 

@@ -4,7 +4,7 @@
 //! offset  bytes
 //!      0      8  magic 89 47 4F 4C 46 0D 0A 1A  (a text-mode copy or a 7-bit channel breaks it visibly)
 //!      8      1  format version, 2
-//!      9      1  codec of the streams: 1 zstd, 2 range-coded with adaptive models
+//!      9      1  codec of the streams: 1 zstd, 2 range-coded with adaptive models, or zstd by stream
 //!     10      1  layout of the streams: 2 by class, rows by spread
 //!     11      1  compression level, for the record
 //!     12      4  bytes of the table as stored (little-endian, like all integers)
@@ -15,13 +15,16 @@
 //! ```
 //!
 //! The table holds per tensor name, shape, class and a 128-bit digest of the decoded values, and per frame
-//! its stream and both lengths. The seal finds accidental damage anywhere before anything is decompressed;
+//! its stream and both lengths. In a range-coded file the highest bit of a frame's stream marks a zstd frame: the
+//! writer takes zstd for every stream where it is smaller. A file without marks is range-coded throughout. The seal finds accidental damage anywhere before anything is decompressed;
 //! the tensor digests prove the decoding itself. Every size is checked against [`limits`] and against what
 //! the file's own length allows before memory is taken.
 
 mod adaptive;
 mod anatomy;
 mod codec;
+#[cfg(test)]
+mod codec_tests;
 mod cursor;
 #[cfg(test)]
 mod damage_tests;

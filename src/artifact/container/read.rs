@@ -75,7 +75,7 @@ pub(super) fn front(file: &[u8]) -> Result<(Header, Table, Cursor<'_>), Trouble>
     let origin = HEADER_BYTES as u64;
     let table = codec::decompress(stored_table, header.table_bytes as usize)
         .map_err(|e| Trouble::at(origin, format!("table: {e}")))?;
-    Ok((header, Table::decode(&table, origin)?, cursor))
+    Ok((header, Table::decode(&table, header.codec, origin)?, cursor))
 }
 
 /// [`read`] on bytes in memory.
@@ -84,7 +84,7 @@ pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
         return Err(Trouble::at(limits::MAX_FILE_BYTES, format!("{} bytes are more than any artifact", file.len())));
     }
     let (header, table, mut cursor) = front(file)?;
-    let streams = read_streams(header.codec, &table, &mut cursor)?;
+    let streams = read_streams(&table, &mut cursor)?;
     if cursor.remaining() > 0 {
         return Err(cursor.trouble(format!("{} bytes after the last frame", cursor.remaining())));
     }
@@ -127,7 +127,7 @@ pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
 }
 
 /// Decompresses every stream, after checking that the frames' lengths add up to what the tensors need.
-fn read_streams(codec: Codec, table: &Table, cursor: &mut Cursor<'_>) -> Result<Vec<(StreamKind, Vec<u8>)>, Trouble> {
+fn read_streams(table: &Table, cursor: &mut Cursor<'_>) -> Result<Vec<(StreamKind, Vec<u8>)>, Trouble> {
     let mut parts = Vec::new();
     for frame in &table.frames {
         let offset = cursor.position() as u64;
@@ -145,7 +145,7 @@ fn read_streams(codec: Codec, table: &Table, cursor: &mut Cursor<'_>) -> Result<
         }
     }
     let decode = |frame: &FrameEntry, offset: u64, stored: &[u8], spreads: &[u8]| {
-        let bytes = match codec {
+        let bytes = match frame.codec {
             Codec::Zstd => codec::decompress(stored, frame.raw),
             Codec::Ans => {
                 let runs = runs(frame.stream, frame.raw, &table.tensors, spreads);

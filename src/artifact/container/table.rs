@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, push_varint};
 use super::header::SEAL_BYTES;
 use super::layout::StreamKind;
-use super::{Trouble, limits};
+use super::{Codec, Trouble, limits};
 use crate::artifact::{TensorClass, scale_count};
 
 /// One tensor as the table describes it.
@@ -23,10 +23,15 @@ impl TensorEntry {
     }
 }
 
+/// Set in a frame's stream byte where a frame of a range-coded file is zstd's.
+const ZSTD_FLAG: u8 = 0x80;
+
 /// One compressed frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameEntry {
     pub stream: StreamKind,
+    /// What compressed it: the file's codec, or zstd.
+    pub codec: Codec,
     /// Bytes decompressed.
     pub raw: usize,
     /// Bytes in the file.
@@ -41,8 +46,9 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The bytes of the table before compression. Fields of one kind lie together, digests last.
-    pub fn encode(&self) -> Vec<u8> {
+    /// The bytes of the table before compression, in a file of codec `codec`. Fields of one kind lie together, digests
+    /// last.
+    pub fn encode(&self, codec: Codec) -> Vec<u8> {
         let mut out = Vec::new();
         push_varint(&mut out, self.tensors.len() as u64);
         for tensor in &self.tensors {
@@ -54,7 +60,8 @@ impl Table {
         }
         push_varint(&mut out, self.frames.len() as u64);
         for frame in &self.frames {
-            out.push(frame.stream.code());
+            let flag = if frame.codec == codec { 0 } else { ZSTD_FLAG };
+            out.push(frame.stream.code() | flag);
             push_varint(&mut out, frame.raw as u64);
             push_varint(&mut out, frame.stored as u64);
         }
@@ -62,8 +69,8 @@ impl Table {
         out
     }
 
-    /// Reads the table; `origin` is its offset in the file.
-    pub fn decode(bytes: &[u8], origin: u64) -> Result<Self, Trouble> {
+    /// Reads the table of a file of codec `codec`; `origin` is its offset in the file.
+    pub fn decode(bytes: &[u8], codec: Codec, origin: u64) -> Result<Self, Trouble> {
         let mut cursor = Cursor::inside(bytes, origin, "table");
         let count = cursor.varint(limits::MAX_TENSORS, "the number of tensors")?;
         let mut tensors = Vec::new();
@@ -89,7 +96,7 @@ impl Table {
             tensors.push(tensor);
         }
         let frames = (0..cursor.varint(limits::MAX_FRAMES, "the number of frames")?)
-            .map(|_| decode_frame(&mut cursor))
+            .map(|_| decode_frame(&mut cursor, codec))
             .collect::<Result<Vec<_>, Trouble>>()?;
         for tensor in &mut tensors {
             tensor.digest = cursor.array("a tensor's digest")?;
@@ -120,14 +127,20 @@ fn decode_tensor(cursor: &mut Cursor<'_>) -> Result<TensorEntry, Trouble> {
     Ok(TensorEntry { name, shape, class, digest: [0; SEAL_BYTES] })
 }
 
-fn decode_frame(cursor: &mut Cursor<'_>) -> Result<FrameEntry, Trouble> {
+fn decode_frame(cursor: &mut Cursor<'_>, codec: Codec) -> Result<FrameEntry, Trouble> {
     let code = cursor.u8("a frame's stream")?;
-    let stream = StreamKind::from_code(code).ok_or_else(|| cursor.trouble(format!("unknown stream {code}")))?;
+    let is_flagged = code & ZSTD_FLAG != 0;
+    if is_flagged && codec == Codec::Zstd {
+        return Err(cursor.trouble("a frame is marked as zstd's where every frame is".to_string()));
+    }
+    let codec = if is_flagged { Codec::Zstd } else { codec };
+    let stream =
+        StreamKind::from_code(code & !ZSTD_FLAG).ok_or_else(|| cursor.trouble(format!("unknown stream {code}")))?;
     // f32 is the widest class: four bytes a weight.
     let raw = cursor.varint(4 * limits::MAX_ELEMENTS, "a frame's size")?;
     let stored = cursor.varint(limits::MAX_FILE_BYTES, "a frame's stored size")?;
     if raw > stored.saturating_mul(limits::MAX_EXPANSION) {
         return Err(cursor.trouble(format!("a frame claims to expand {stored} bytes to {raw}")));
     }
-    Ok(FrameEntry { stream, raw: raw as usize, stored: stored as usize })
+    Ok(FrameEntry { stream, codec, raw: raw as usize, stored: stored as usize })
 }

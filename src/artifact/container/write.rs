@@ -17,7 +17,7 @@ use crate::interrupt::Interrupt;
 use crate::manifest::{TensorRecord, ZstdRecord};
 use crate::units::Bytes;
 
-/// Bytes of a stream that share a frame. Fixed, so that the bytes of the file do not depend on the number of
+/// Bytes of a stream that share a zstd frame. Fixed, so that the bytes of the file do not depend on the number of
 /// threads; large enough that a frame's own cost does not show.
 const FRAME_BYTES: usize = 1 << 20;
 
@@ -112,27 +112,13 @@ pub fn encode(
     let streams: Vec<(StreamKind, Vec<u8>)> =
         StreamKind::ALL.into_par_iter().map(|kind| (kind, gather(kind, tensors))).collect();
     let spreads = streams.iter().find(|(kind, _)| *kind == StreamKind::Spread).map_or(&[][..], |(_, bytes)| bytes);
+    let coder = StreamCoder { codec, level, tensors: &entries, spreads, interrupt };
     let compressed: Vec<Vec<(FrameEntry, Vec<u8>)>> = streams
         .par_iter()
         .map(|(kind, stream)| {
-            let frame_bytes = if codec == Codec::Ans { stream.len().max(1) } else { FRAME_BYTES };
-            stream
-                .par_chunks(frame_bytes)
-                .map(|chunk| {
-                    if interrupt.is_raised() {
-                        return Err(EncodeError::Interrupted(crate::cli::Interrupted));
-                    }
-                    let frame = match codec {
-                        Codec::Zstd => codec::compress(chunk, level)?,
-                        Codec::Ans => {
-                            adaptive::encode(chunk, &kind.alphabet(), &runs(*kind, chunk.len(), &entries, spreads))
-                                .ok_or_else(|| std::io::Error::other("a symbol is outside its class"))?
-                        }
-                    };
-                    progress.advance(chunk.len() as u64);
-                    Ok((FrameEntry { stream: *kind, raw: chunk.len(), stored: frame.len() }, frame))
-                })
-                .collect()
+            let frames = coder.frames(*kind, stream)?;
+            progress.advance(stream.len() as u64);
+            Ok(frames)
         })
         .collect::<Result<_, EncodeError>>()?;
     let mut payload = ContentHasher::new();
@@ -145,7 +131,7 @@ pub fn encode(
     }
 
     let parts = sizes_by_part(&frames);
-    let table = Table { tensors: entries, frames }.encode();
+    let table = Table { tensors: entries, frames }.encode(codec);
     bounded("the table", table.len() as u64, u64::from(limits::MAX_TABLE_BYTES))?;
     let stored_table = codec::compress(&table, level)?;
     let header = Header {
@@ -172,6 +158,50 @@ pub fn encode(
         zstd: ZstdRecord { version: codec::zstd_version(), level },
         tensors: digests.into_iter().map(|(record, _)| record).collect(),
     })
+}
+
+/// Compresses whole streams.
+struct StreamCoder<'a> {
+    codec: Codec,
+    level: i32,
+    tensors: &'a [TensorEntry],
+    spreads: &'a [u8],
+    interrupt: &'a Interrupt,
+}
+
+impl StreamCoder<'_> {
+    /// The frames of a stream. With [`Codec::Ans`] those of zstd where they are smaller than the range coder's one:
+    /// zstd finds what repeats, such as equal rows, which models without memory cannot.
+    fn frames(&self, kind: StreamKind, stream: &[u8]) -> Result<Vec<(FrameEntry, Vec<u8>)>, EncodeError> {
+        if self.codec == Codec::Zstd || stream.is_empty() {
+            return self.zstd(kind, stream);
+        }
+        let (ranged, zstd) = rayon::join(|| self.ranged(kind, stream), || self.zstd(kind, stream));
+        let (ranged, zstd) = (ranged?, zstd?);
+        let smaller = zstd.iter().map(|(entry, _)| entry.stored).sum::<usize>() < ranged.0.stored;
+        Ok(if smaller { zstd } else { vec![ranged] })
+    }
+
+    fn ranged(&self, kind: StreamKind, stream: &[u8]) -> Result<(FrameEntry, Vec<u8>), EncodeError> {
+        self.check()?;
+        let runs = runs(kind, stream.len(), self.tensors, self.spreads);
+        let frame = adaptive::encode(stream, &kind.alphabet(), &runs)
+            .ok_or_else(|| std::io::Error::other("a symbol is outside its class"))?;
+        Ok((FrameEntry { stream: kind, codec: Codec::Ans, raw: stream.len(), stored: frame.len() }, frame))
+    }
+
+    fn zstd(&self, kind: StreamKind, stream: &[u8]) -> Result<Vec<(FrameEntry, Vec<u8>)>, EncodeError> {
+        let frame = |chunk: &[u8]| {
+            self.check()?;
+            let frame = codec::compress(chunk, self.level)?;
+            Ok((FrameEntry { stream: kind, codec: Codec::Zstd, raw: chunk.len(), stored: frame.len() }, frame))
+        };
+        stream.par_chunks(FRAME_BYTES).map(frame).collect()
+    }
+
+    fn check(&self) -> Result<(), crate::cli::Interrupted> {
+        if self.interrupt.is_raised() { Err(crate::cli::Interrupted) } else { Ok(()) }
+    }
 }
 
 /// Stored bytes of the frames, by part, without the table.

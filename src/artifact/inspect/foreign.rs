@@ -108,6 +108,7 @@ impl File<'_> {
         Ok(Parts {
             convention,
             codec: None,
+            streams: Vec::new(),
             unpacked: Bytes(self.inner.len() as u64),
             tensors,
             rest: rest.iter().map(line).collect(),

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::entropy::Histogram;
 use super::floors::Collector;
 use super::values::{Values, bytes_of};
-use super::{Kind, Parts, Rest, RestLine, Shares, TensorLine, apportion};
+use super::{Kind, Parts, Rest, RestLine, Shares, StreamLine, TensorLine, apportion};
 use crate::artifact::container::{Anatomy, Sizes, StreamKind, anatomy, contexts};
 use crate::artifact::foreign::Convention;
 use crate::artifact::{PackedTensor, PackedValues, Trouble, parse};
@@ -17,8 +17,11 @@ pub(super) fn parts(file: &[u8]) -> Result<Parts, Trouble> {
     let Anatomy { codec, level, header, table, streams } = anatomy(file)?;
     let mut in_file = vec![0u64; packed.len()];
     let (mut scales, mut spreads, mut unused) = (Sizes::default(), Sizes::default(), Sizes::default());
-    let held = streams.iter().map(|(_, sizes)| sizes.held).sum::<u64>();
-    for (kind, sizes) in streams {
+    let held = streams.iter().map(|(.., sizes)| sizes.held).sum::<u64>();
+    let mut lines = Vec::with_capacity(streams.len());
+    for (kind, coder, sizes) in streams {
+        let (held, stored) = (Bytes(sizes.held), Bytes(sizes.stored));
+        lines.push(StreamLine { what: kind.to_string(), coder, held, stored });
         match kind {
             StreamKind::Scale(_) => add(&mut scales, sizes),
             StreamKind::Spread => add(&mut spreads, sizes),
@@ -81,6 +84,7 @@ pub(super) fn parts(file: &[u8]) -> Result<Parts, Trouble> {
         convention: Convention::Golf,
         codec: Some((codec, level)),
         unpacked: Bytes(header.held + table.held + held),
+        streams: lines,
         tensors,
         rest,
         shares: Shares::StreamsByCodeLength,

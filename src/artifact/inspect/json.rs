@@ -9,8 +9,11 @@ use crate::units::Bytes;
 
 /// Everything the text has, names and numbers in full.
 pub fn json(found: &Inspection) -> Value {
-    let codec =
-        found.codec.map(|(codec, level)| json!({ "codec": codec, "level": (codec == Codec::Zstd).then_some(level) }));
+    // Of use wherever zstd compressed something, in a range-coded file too.
+    let has_zstd = found.streams.iter().any(|stream| stream.coder == Codec::Zstd);
+    let codec = found
+        .codec
+        .map(|(codec, level)| json!({ "codec": codec, "level": (has_zstd || codec == Codec::Zstd).then_some(level) }));
     json!({
         "file": found.path,
         "digest": found.file,
@@ -19,6 +22,7 @@ pub fn json(found: &Inspection) -> Value {
         "container": found.container.to_string(),
         "convention": found.convention.to_string(),
         "codec": codec,
+        "streams": found.streams,
         "unpacked_bytes": found.unpacked,
         "shares": found.shares,
         "tensors": found.tensors.iter().map(tensor).collect::<Vec<_>>(),

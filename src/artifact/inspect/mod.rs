@@ -52,6 +52,8 @@ pub struct Inspection {
     pub convention: Convention,
     /// Codec and level of this crate's own container.
     pub codec: Option<(Codec, u8)>,
+    /// Streams of this crate's own container, in its order; none in a foreign one.
+    pub streams: Vec<StreamLine>,
     /// Everything in the file without compression around it: the streams and the table of this crate's own container,
     /// the whole container of a foreign one.
     pub unpacked: Bytes,
@@ -63,6 +65,21 @@ pub struct Inspection {
     pub shares: Shares,
     /// What codes without memory would need.
     pub floors: Floors,
+}
+
+/// A stream of this crate's own container: values of one kind, compressed together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StreamLine {
+    /// What it holds.
+    pub what: String,
+    /// What compressed it; in a range-coded file zstd where that is smaller.
+    pub coder: Codec,
+    /// Bytes before compression.
+    #[serde(rename = "held_bytes")]
+    pub held: Bytes,
+    /// Bytes in the container.
+    #[serde(rename = "stored_bytes")]
+    pub stored: Bytes,
 }
 
 /// One tensor, its scales aside.
@@ -293,7 +310,7 @@ pub fn examine(bytes: &[u8], path: &Path) -> Result<Inspection, ForeignError> {
     if is_wrapped {
         parts.divide(file.bytes);
     }
-    let Parts { convention, codec, unpacked, tensors, rest, shares, floors, .. } = parts;
+    let Parts { convention, codec, streams, unpacked, tensors, rest, shares, floors, .. } = parts;
     let path = path.to_path_buf();
     Ok(Inspection {
         path,
@@ -302,6 +319,7 @@ pub fn examine(bytes: &[u8], path: &Path) -> Result<Inspection, ForeignError> {
         container,
         convention,
         codec,
+        streams,
         unpacked,
         tensors,
         rest,
@@ -314,6 +332,7 @@ pub fn examine(bytes: &[u8], path: &Path) -> Result<Inspection, ForeignError> {
 struct Parts {
     convention: Convention,
     codec: Option<(Codec, u8)>,
+    streams: Vec<StreamLine>,
     unpacked: Bytes,
     tensors: Vec<TensorLine>,
     rest: Vec<RestLine>,

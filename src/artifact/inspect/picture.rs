@@ -9,7 +9,7 @@ use super::text::{Group, margin, percent, shape, shorten};
 use super::treemap::{Rect, squarify};
 use super::{Inspection, Kind, Rest, RestLine, TensorLine};
 use crate::artifact::TensorClass;
-use crate::report::visible;
+use crate::report::{visible, xml};
 use crate::units::{Bytes, group_digits};
 
 /// Width of the picture, and of the map in it.
@@ -83,16 +83,16 @@ fn write_svg(out: &mut String, found: &Inspection) -> std::fmt::Result {
     )?;
     let file_name = found.path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let file_name = shorten(&visible(&file_name), 80);
-    writeln!(out, "<title>Where the {} bytes of {} go</title>", found.file.bytes, escape(&file_name))?;
+    writeln!(out, "<title>Where the {} bytes of {} go</title>", found.file.bytes, xml::text(&file_name))?;
     writeln!(
         out,
         r#"<text x="0" y="20" font-size="17" font-weight="bold" fill="{OUTSIDE}">{}</text>"#,
-        escape(&file_name)
+        xml::text(&file_name)
     )?;
     let margin = margin(found);
     let room = if margin < 0 { "over the budget" } else { "below the budget" };
     let line = format!("{} bytes, {} {room} · {}", found.file.bytes, group_digits(margin.abs()), found.description());
-    writeln!(out, r#"<text x="0" y="42" font-size="13" fill="{OUTSIDE}">{}</text>"#, escape(&line))?;
+    writeln!(out, r#"<text x="0" y="42" font-size="13" fill="{OUTSIDE}">{}</text>"#, xml::text(&line))?;
 
     let whole = Rect { x: 0.0, y: TOP, width: WIDTH, height: MAP_HEIGHT };
     writeln!(out, r##"<g stroke="#ffffff" stroke-width="0.8" font-size="{LABEL_SIZE}">"##)?;
@@ -127,7 +127,7 @@ fn write_svg(out: &mut String, found: &Inspection) -> std::fmt::Result {
     }
     let y = TOP + MAP_HEIGHT + 12.0 + legend + 14.0;
     let note = format!("Areas are in proportion to bytes of the file, {}.", found.shares.explanation());
-    writeln!(out, r#"<text x="0" y="{y:.1}">{}</text>"#, escape(&note))?;
+    writeln!(out, r#"<text x="0" y="{y:.1}">{}</text>"#, xml::text(&note))?;
     writeln!(out, "</g>\n</svg>")
 }
 
@@ -154,7 +154,7 @@ fn write_area(out: &mut String, found: &Inspection, area: &Area<'_>, rect: Rect)
         out,
         r#"<rect x="{x:.4}" y="{y:.4}" width="{width:.4}" height="{height:.4}" fill="{fill}" data-bytes="{}"><title>{}</title></rect>"#,
         area.bytes.0,
-        escape(&tip)
+        xml::text(&tip)
     )?;
     let Some(label) = label(&area.name, width) else { return Ok(()) };
     if height < LABEL_LINE + 2.0 {
@@ -163,7 +163,7 @@ fn write_area(out: &mut String, found: &Inspection, area: &Area<'_>, rect: Rect)
     let size = area.bytes.to_string();
     let with_size = height >= 2.0 * LABEL_LINE + 4.0 && room(width) >= size.chars().count();
     write!(out, r#"<g fill="{ink}" stroke="none" pointer-events="none">"#)?;
-    write!(out, r#"<text x="{:.2}" y="{:.2}">{}</text>"#, x + 4.0, y + LABEL_LINE - 1.0, escape(&label))?;
+    write!(out, r#"<text x="{:.2}" y="{:.2}">{}</text>"#, x + 4.0, y + LABEL_LINE - 1.0, xml::text(&label))?;
     if with_size {
         write!(out, r#"<text x="{:.2}" y="{:.2}" opacity="0.8">{size}</text>"#, x + 4.0, y + 2.0 * LABEL_LINE - 1.0)?;
     }
@@ -199,23 +199,4 @@ fn colours(group: Group) -> (&'static str, &'static str) {
         Group::Rest(Rest::Scales | Rest::Spreads) => ("#d55e00", "#ffffff"),
         Group::Rest(_) => ("#8c8c8c", "#1b1b1b"),
     }
-}
-
-/// Text as XML may hold it: markup escaped, and what no XML document can hold replaced.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            '\n' => escaped.push('\n'),
-            // XML 1.0, production 2: no other control characters, and neither of the two non-characters.
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Inspection, Kind, Rest, Shares, TensorLine};
+use super::{Inspection, Kind, Rest, Shares, StreamLine, TensorLine};
+use crate::artifact::Codec;
 use crate::report::visible;
 use crate::units::{Bytes, group_digits};
 
@@ -42,6 +43,10 @@ fn write_text(out: &mut String, found: &Inspection) -> std::fmt::Result {
     writeln!(out)?;
     totals(found).write(out)?;
     writeln!(out)?;
+    if !found.streams.is_empty() {
+        streams(found).write(out)?;
+        writeln!(out)?;
+    }
     let mut lines = vec![("file", found.file.bytes, String::new())];
     lines.extend(floors(found));
     let margin = margin(found);
@@ -98,6 +103,20 @@ fn tensors(found: &Inspection) -> Table {
             percent(statistics.zeros, tensor.values),
             symbols,
         ]);
+    }
+    table
+}
+
+/// What compressed each stream of this crate's own container.
+fn streams(found: &Inspection) -> Table {
+    let mut table = Table::new(&["stream", "coder"]);
+    table.head(&["held", "stored"]);
+    for StreamLine { what, coder, held, stored } in &found.streams {
+        let coder = match coder {
+            Codec::Zstd => "zstd",
+            Codec::Ans => "range coder",
+        };
+        table.row(vec![what.clone(), coder.to_string(), held.to_string(), stored.to_string()]);
     }
     table
 }

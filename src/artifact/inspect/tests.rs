@@ -133,7 +133,9 @@ fn a_class_is_divided_by_what_its_tensors_cost() {
     assert_eq!((dull.statistics.bits_per_value, rich.statistics.bits_per_value), (0.0, 5.0));
     assert_eq!((dull.in_file.0, dull.statistics.zeros), (0, 64 * 512));
     assert!(rich.in_file.0 as f64 > 64.0 * 512.0 * 5.0 / 8.0);
-    assert_eq!(found.floors.row_clusters, Some(found.floors.tensors));
+    // The spreads of the rows of `rich` differ by chance only: clusters gain next to nothing, and never lose.
+    let (clusters, tensors) = (found.floors.row_clusters.unwrap(), found.floors.tensors);
+    assert!(clusters <= tensors && clusters > 0.999 * tensors, "{clusters} for {tensors}");
 }
 
 #[test]

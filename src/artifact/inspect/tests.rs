@@ -123,8 +123,8 @@ fn a_class_is_divided_by_what_its_tensors_cost() {
     // A permutation of 15 bits, of which five are kept: no sequence comes twice by design, every symbol equally often.
     let mixed = |i: usize| {
         let once = i * 0x5a35 % (1 << 15);
-        let twice = (once ^ once >> 7) * 0x2c1b % (1 << 15);
-        ((twice ^ twice >> 6) >> 10) as i8 - 16
+        let twice = (once ^ (once >> 7)) * 0x2c1b % (1 << 15);
+        ((twice ^ (twice >> 6)) >> 10) as i8 - 16
     };
     let tensors = [("dull", integers(|_| 0)), ("rich", integers(mixed))];
     let tensors = tensors.map(|(name, values)| PackedTensor::new(name, vec![64, 512], values).unwrap());

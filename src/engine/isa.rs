@@ -1,22 +1,23 @@
 //! Which vector instructions the kernels engine may use.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::{EngineError, EngineKind};
 
 /// Vector instructions by name, as `--isa` takes them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[repr(u8)]
 pub enum Isa {
-    /// The widest this processor has
+    /// The widest this processor has, and its tiles (AMX)
     #[default]
     Auto,
     /// 256-bit vectors (AVX2 and FMA), also where there are wider ones
     Avx2,
-    /// 512-bit vectors; refuses to run without them
+    /// 512-bit vectors and no tiles (AMX); refuses to run without them
     Avx512,
 }
 
-static HELD_TO_AVX2: AtomicBool = AtomicBool::new(false);
+static HELD_TO: AtomicU8 = AtomicU8::new(Isa::Auto as u8);
 
 /// Holds the whole process to these instructions; call once, before anything is computed.
 pub fn use_isa(isa: Isa) -> Result<(), EngineError> {
@@ -30,14 +31,19 @@ pub fn use_isa(isa: Isa) -> Result<(), EngineError> {
         let message = format!("this processor has no {name} instructions; leave out --isa to use what it has");
         return Err(EngineError::Backend { engine: EngineKind::Kernels, message });
     }
-    HELD_TO_AVX2.store(isa == Isa::Avx2, Ordering::Relaxed);
+    HELD_TO.store(isa as u8, Ordering::Relaxed);
     Ok(())
 }
 
 /// Whether wider vectors than AVX2's are off limits.
 #[inline(always)]
 pub(crate) fn held_to_avx2() -> bool {
-    HELD_TO_AVX2.load(Ordering::Relaxed)
+    HELD_TO.load(Ordering::Relaxed) == Isa::Avx2 as u8
+}
+
+/// Whether the tile unit may be used, where there is one.
+pub(crate) fn may_use_tiles() -> bool {
+    HELD_TO.load(Ordering::Relaxed) == Isa::Auto as u8
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -19,6 +19,7 @@ pub use self::dfdx::{Activations, DfdxEngine};
 pub(crate) use self::isa::held_to_avx2;
 pub use self::isa::{Isa, use_isa};
 pub use self::kernels::KernelsEngine;
+pub(crate) use self::kernels::uses_tiles;
 pub use self::recount::{Difference, Recount};
 pub use self::resident::{Resident, ResidentState, ResidentStep};
 

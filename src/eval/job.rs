@@ -127,8 +127,13 @@ impl Job {
         opened.inputs.check_unchanged()?;
         nll_file.map(PendingFile::commit).transpose()?;
 
-        let held = if engine::held_to_avx2() { " (held to AVX2)" } else { "" };
-        let processor = self.device.accelerator().map_or_else(|| environment::processor() + held, str::to_string);
+        let instructions = match (engine::held_to_avx2(), engine::uses_tiles()) {
+            (true, _) => " (held to AVX2)",
+            (false, true) => " (with AMX)",
+            (false, false) => "",
+        };
+        let processor =
+            self.device.accelerator().map_or_else(|| environment::processor() + instructions, str::to_string);
         let run = RunSettings { threads: rayon::current_num_threads(), batch_windows: self.batch_windows() };
         let report = Report {
             basis: opened.basis.clone(),

@@ -20,6 +20,7 @@ use crate::model::Params;
 
 #[cfg(test)]
 pub(in crate::engine) use cpu::CpuKernels;
+pub(crate) use cpu::uses_tiles;
 pub use engine::KernelsEngine;
 pub(in crate::engine) use fold::{fold, scale_of, unfold};
 pub(in crate::engine) use forward::{Forward, Rows};

@@ -7,12 +7,14 @@
 use super::buffer::Buffer;
 use super::exponential::exp;
 use super::matmul::{product, strided, strided_mut};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::tiles;
 use super::vectorised;
 use crate::engine::kernels::traits::{Heads, Store};
 use crate::engine::lanes;
 
 /// Queries in a block: at 2,048 keys its scores take half a MiB.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// One block of queries of one head in one row of the batch, as offsets into the activations.
 struct Block {
@@ -49,8 +51,45 @@ fn blocks(heads: Heads, rows: usize) -> impl Iterator<Item = Block> {
     })
 }
 
+/// Turns the scores of one query into weights, 0 beyond the keys it has `seen`; the logarithm of their denominator.
+#[inline(always)]
+pub(super) fn softmax(row: &mut [f32], seen: usize) -> f32 {
+    let (seen, unseen) = row.split_at_mut(seen);
+    let largest = lanes::max(seen);
+    seen.iter_mut().for_each(|score| *score = exp(*score - largest));
+    let sum = lanes::sum(seen);
+    let inverse = 1.0 / sum;
+    seen.iter_mut().for_each(|score| *score *= inverse);
+    unseen.fill(0.0);
+    largest + libm::logf(sum)
+}
+
+/// Turns one query's scores into weights again and the gradients of weights into those of scores.
+///
+/// `out` and its gradient are the query's: the mean of the gradient under the weights is their product.
+#[inline(always)]
+pub(super) fn softmax_grad(
+    weights: &mut [f32],
+    grads: &mut [f32],
+    seen: usize,
+    log_sum: f32,
+    (out, grad_out): (&[f32], &[f32]),
+) {
+    let mean = lanes::dot(out, grad_out);
+    for (weight, grad) in weights[..seen].iter_mut().zip(&mut grads[..seen]) {
+        *weight = exp(*weight - log_sum);
+        *grad = *weight * (*grad - mean);
+    }
+    weights[seen..].fill(0.0);
+    grads[seen..].fill(0.0);
+}
+
 /// Attention's output `[queries, heads * width]` and the logarithm of each softmax denominator `[queries, heads]`.
 pub(super) fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -> (Buffer, Buffer) {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if let Some(result) = tiles::attention(heads, [q, k, v]) {
+        return result;
+    }
     let rows = k.len() / (heads.seq_len * heads.kv_heads * heads.width);
     let (stride, kv_stride, width) = (heads.heads * heads.width, heads.kv_heads * heads.width, heads.width);
     let scale = 1.0 / (width as f32).sqrt();
@@ -67,14 +106,7 @@ pub(super) fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -> (Buffer, Buffe
             #[inline(always)]
             || {
                 for (i, row) in scores.chunks_exact_mut(b.keys).enumerate() {
-                    let (seen, unseen) = row.split_at_mut(heads.first_query + b.start + i + 1);
-                    let largest = lanes::max(seen);
-                    seen.iter_mut().for_each(|score| *score = exp(*score - largest));
-                    let sum = lanes::sum(seen);
-                    let inverse = 1.0 / sum;
-                    seen.iter_mut().for_each(|score| *score *= inverse);
-                    unseen.fill(0.0);
-                    log_sums[b.log_sum + i * heads.heads] = largest + libm::logf(sum);
+                    log_sums[b.log_sum + i * heads.heads] = softmax(row, heads.first_query + b.start + i + 1);
                 }
             },
         );
@@ -91,6 +123,10 @@ pub(super) fn attention_grad(
     [mixed, log_sums]: [&Buffer; 2],
     grad: &[f32],
 ) -> [Buffer; 3] {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if let Some(result) = tiles::attention_grad(heads, [q, k, v], [mixed, log_sums], grad) {
+        return result;
+    }
     let rows = k.len() / (heads.seq_len * heads.kv_heads * heads.width);
     let (stride, kv_stride, width) = (heads.heads * heads.width, heads.kv_heads * heads.width, heads.width);
     let scale = 1.0 / (width as f32).sqrt();
@@ -111,16 +147,9 @@ pub(super) fn attention_grad(
                 let both = weights.chunks_exact_mut(b.keys).zip(grad_weights.chunks_exact_mut(b.keys));
                 for (i, (weights, grads)) in both.enumerate() {
                     let token = b.query + i * stride..b.query + i * stride + width;
-                    // The mean of the gradient under the weights is the output times its own gradient.
-                    let mean = lanes::dot(&mixed[token.clone()], &grad[token]);
                     let log_sum = log_sums[b.log_sum + i * heads.heads];
                     let seen = heads.first_query + b.start + i + 1;
-                    for (weight, grad) in weights[..seen].iter_mut().zip(&mut grads[..seen]) {
-                        *weight = exp(*weight - log_sum);
-                        *grad = *weight * (*grad - mean);
-                    }
-                    weights[seen..].fill(0.0);
-                    grads[seen..].fill(0.0);
+                    softmax_grad(weights, grads, seen, log_sum, (&mixed[token.clone()], &grad[token]));
                 }
             },
         );

@@ -1,6 +1,6 @@
 //! The backend that runs everywhere: plain memory, one thread a task.
 //!
-//! Matrix products are faer's, the rest are loops over slices compiled for the widest vectors the processor
+//! Matrix products are the tile unit's where there is one and faer's elsewhere, the rest are loops over slices compiled for the widest vectors the processor
 //! has. Every sum has a fixed order and no loop contracts multiplications with additions, so that vector width
 //! does not show in the elementwise part.
 
@@ -13,11 +13,21 @@ mod heads;
 mod loss;
 mod matmul;
 mod norm;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod tiles;
 
 use self::buffer::Buffer;
 use super::traits::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
 use crate::engine::{Precision, isa};
 use crate::model::{Params, RopeTables};
+
+/// Whether this process multiplies on the processor's tile unit.
+pub(crate) fn uses_tiles() -> bool {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    return tiles::available();
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    false
+}
 
 /// The processor, one thread of it.
 #[derive(Clone, Copy, Debug, Default)]

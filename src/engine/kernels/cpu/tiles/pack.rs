@@ -28,29 +28,39 @@ impl Packed {
     /// `factor * a`, to multiply from the left.
     pub fn left(a: Matrix<'_>, factor: f32) -> Self {
         let mut packed = Packed { values: Buffer::default(), steps: a.columns().div_ceil(SIDE) };
-        packed.fill(a.rows().div_ceil(SIDE), |panel, step, block, square| {
-            a.square(panel * SIDE, step * SIDE, square);
-            for (row, values) in square.iter().enumerate() {
-                let (even, odd): ([f32; TILE], [f32; TILE]) =
-                    (std::array::from_fn(|i| values[2 * i]), std::array::from_fn(|i| values[2 * i + 1]));
-                store(&even, &odd, factor, row / TILE, row % TILE, block);
-            }
-        });
+        packed.fill(
+            a.rows().div_ceil(SIDE),
+            #[inline(always)]
+            |panel, step, block, square| {
+                a.square(panel * SIDE, step * SIDE, square);
+                for (row, values) in square.iter().enumerate() {
+                    let (mut even, mut odd) = ([0.0; TILE], [0.0; TILE]);
+                    for (i, [a, b]) in values.as_chunks().0.iter().enumerate() {
+                        (even[i], odd[i]) = (*a, *b);
+                    }
+                    store(&even, &odd, factor, row / TILE, row % TILE, block);
+                }
+            },
+        );
         packed
     }
 
     /// `factor * b`, to multiply from the right.
     pub fn right(b: Matrix<'_>, factor: f32) -> Self {
         let mut packed = Packed { values: Buffer::default(), steps: b.rows().div_ceil(SIDE) };
-        packed.fill(b.columns().div_ceil(SIDE), |panel, step, block, square| {
-            b.square(step * SIDE, panel * SIDE, square);
-            for (pair, rows) in square.as_chunks::<2>().0.iter().enumerate() {
-                for half in 0..2 {
-                    let part = |row: &[f32; SIDE]| -> [f32; TILE] { std::array::from_fn(|i| row[half * TILE + i]) };
-                    store(&part(&rows[0]), &part(&rows[1]), factor, half, pair, block);
+        packed.fill(
+            b.columns().div_ceil(SIDE),
+            #[inline(always)]
+            |panel, step, block, square| {
+                b.square(step * SIDE, panel * SIDE, square);
+                for (pair, [even, odd]) in square.as_chunks().0.iter().enumerate() {
+                    let halves = even.as_chunks().0.iter().zip(odd.as_chunks().0);
+                    for (half, (even, odd)) in halves.enumerate() {
+                        store(even, odd, factor, half, pair, block);
+                    }
                 }
-            }
-        });
+            },
+        );
         packed
     }
 
@@ -148,11 +158,8 @@ impl Matrix<'_> {
 #[inline(always)]
 fn transpose(square: &mut Square) {
     let Some(v4) = pulp::x86::V4::try_new() else { return };
-    let part = |square: &Square, i: usize, j: usize| -> [[f32; TILE]; TILE] {
-        std::array::from_fn(|row| std::array::from_fn(|column| square[i * TILE + row][j * TILE + column]))
-    };
     for (i, j) in [(0, 0), (0, 1), (1, 1)] {
-        let (a, b) = (transposed(v4, part(square, i, j)), transposed(v4, part(square, j, i)));
+        let (a, b) = (transposed(v4, quarter(square, i, j)), transposed(v4, quarter(square, j, i)));
         for row in 0..TILE {
             square[j * TILE + row][i * TILE..(i + 1) * TILE].copy_from_slice(&a[row]);
             square[i * TILE + row][j * TILE..(j + 1) * TILE].copy_from_slice(&b[row]);
@@ -160,22 +167,34 @@ fn transpose(square: &mut Square) {
     }
 }
 
+#[inline(always)]
+fn quarter(square: &Square, i: usize, j: usize) -> [[f32; TILE]; TILE] {
+    let mut quarter = [[0.0; TILE]; TILE];
+    for (row, line) in quarter.iter_mut().enumerate() {
+        line.copy_from_slice(&square[i * TILE + row][j * TILE..(j + 1) * TILE]);
+    }
+    quarter
+}
+
 /// In four stages: pairs of rows, fours of rows, halves, quarters.
 #[inline(always)]
 fn transposed(v4: pulp::x86::V4, rows: [[f32; TILE]; TILE]) -> [[f32; TILE]; TILE] {
     use std::arch::x86_64::{__m512, __m512d};
     let f = v4.avx512f;
-    let rows: [__m512; TILE] = rows.map(pulp::cast);
-    let pairs: [__m512d; TILE] = std::array::from_fn(|i| {
-        let (a, b) = (rows[i & !1], rows[i | 1]);
-        pulp::cast(if i % 2 == 0 { f._mm512_unpacklo_ps(a, b) } else { f._mm512_unpackhi_ps(a, b) })
-    });
+    let mut pairs: [__m512d; TILE] = [f._mm512_setzero_pd(); TILE];
+    for i in (0..TILE).step_by(2) {
+        let (a, b): (__m512, __m512) = (pulp::cast(rows[i]), pulp::cast(rows[i + 1]));
+        pairs[i] = pulp::cast(f._mm512_unpacklo_ps(a, b));
+        pairs[i + 1] = pulp::cast(f._mm512_unpackhi_ps(a, b));
+    }
     // Quarter q of fours[4 g + c] is rows 4 g to 4 g + 3 of column 4 q + c.
-    let fours: [__m512; TILE] = std::array::from_fn(|i| {
-        let (group, column) = (i & !3, i % 4);
-        let (a, b) = (pairs[group + column / 2], pairs[group + 2 + column / 2]);
-        pulp::cast(if column % 2 == 0 { f._mm512_unpacklo_pd(a, b) } else { f._mm512_unpackhi_pd(a, b) })
-    });
+    let mut fours: [__m512; TILE] = [f._mm512_setzero_ps(); TILE];
+    for i in (0..TILE).step_by(4) {
+        fours[i] = pulp::cast(f._mm512_unpacklo_pd(pairs[i], pairs[i + 2]));
+        fours[i + 1] = pulp::cast(f._mm512_unpackhi_pd(pairs[i], pairs[i + 2]));
+        fours[i + 2] = pulp::cast(f._mm512_unpacklo_pd(pairs[i + 1], pairs[i + 3]));
+        fours[i + 3] = pulp::cast(f._mm512_unpackhi_pd(pairs[i + 1], pairs[i + 3]));
+    }
     /// Quarters 0 and 2 of both arguments, and 1 and 3.
     const EVEN: i32 = 0x88;
     const ODD: i32 = 0xdd;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Parser;
 use golf_harness::cli::{CommonArgs, DeviceArgs, ExitCode, Interrupted, Progress, RecipeArgs};
+use golf_harness::collective::Solo;
 use golf_harness::engine::{EngineKind, Precision};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::run_folder::RunFolder;
@@ -62,6 +63,10 @@ struct Args {
     #[command(flatten)]
     device: DeviceArgs,
 
+    /// Train with so many ranks, as threads of this process: 1, 2, 4 or 8; the bytes do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    ranks: usize,
+
     /// Threads to use; the bytes do not depend on it [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -86,6 +91,7 @@ fn main() -> std::process::ExitCode {
             manifest_path: &args.manifest,
             folder,
             engine: &*engine,
+            ranks: &Solo,
             start: match (args.resume, args.overwrite) {
                 (true, _) => Start::Resume,
                 (_, true) => Start::Overwrite,
@@ -99,7 +105,12 @@ fn main() -> std::process::ExitCode {
         let is_silent = args.common.quiet || args.common.json;
         let mut watcher: Box<dyn Write> =
             if is_silent { Box::new(std::io::sink()) } else { Box::new(std::io::stdout()) };
-        let outcome = match train::run(&request, &mut SystemClock::start(), &mut *watcher) {
+        let mut clock = SystemClock::start();
+        let outcome = match args.ranks {
+            1 => train::run(&request, &mut clock, &mut *watcher),
+            ranks => train::run_in_process(&request, ranks, &mut clock, &mut *watcher),
+        };
+        let outcome = match outcome {
             Err(error @ TrainError::Interrupted { .. }) => {
                 return Err(anyhow::Error::from(Interrupted).context(error.to_string()));
             }

@@ -8,7 +8,8 @@
 //!
 //! * [`manifest`] says what is claimed and how to repeat it;
 //! * [`data`] reads token shards and the tokenizer;
-//! * [`model`] names the parameters, [`engine`] runs them, [`train`] fits them;
+//! * [`model`] names the parameters, [`engine`] runs them, [`train`] fits them, on one
+//!   rank or, through a [`collective`], on several;
 //! * [`artifact`] turns a checkpoint into the bytes that count;
 //! * [`eval`] scores windows into bits per byte;
 //! * [`submission`], [`rules`], [`stats`] and [`report`] judge what somebody else handed in.
@@ -34,6 +35,8 @@ pub mod stats;
 pub mod submission;
 pub mod units;
 
+#[cfg(feature = "engine")]
+pub mod collective;
 #[cfg(feature = "engine")]
 pub mod engine;
 #[cfg(feature = "engine")]

@@ -56,4 +56,4 @@ pub use inputs::{Inputs, WeightsFile};
 #[cfg(feature = "engine")]
 pub use job::{Job, Outcome, Probed};
 #[cfg(feature = "engine")]
-pub use plain::plain;
+pub use plain::{plain, plain_part};

@@ -11,6 +11,12 @@ pub fn plain(evaluation: &Evaluation<'_>, seq_len: u64) -> Result<Score, ScoreEr
     evaluation.score(&plan, 0..plan.windows(), &mut |_| Ok(()))
 }
 
+/// The `index`-th of `of` contiguous parts of [`plain`], counted from 1; the parts merge into the whole exactly.
+pub fn plain_part(evaluation: &Evaluation<'_>, seq_len: u64, index: u64, of: u64) -> Result<Score, ScoreError> {
+    let plan = WindowPlan::plain(evaluation.tokens.len() as u64, seq_len)?;
+    evaluation.score(&plan, plan.part(index, of).unwrap_or(0..0), &mut |_| Ok(()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::fake;

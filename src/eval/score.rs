@@ -1,10 +1,12 @@
 //! What windows add up to.
 
+use serde::{Deserialize, Serialize};
+
 use super::ExactSum;
 use crate::units::{BitsPerByte, Nats};
 
 /// What a set of windows adds up to. Scores of disjoint sets merge into the score of all, bit for bit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Score {
     /// Sum of negative log-likelihoods, nats.
     pub total: ExactSum,

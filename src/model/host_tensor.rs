@@ -39,6 +39,11 @@ impl HostTensor {
         &mut self.data
     }
 
+    /// Values, row-major, without a copy.
+    pub fn into_data(self) -> Vec<f32> {
+        self.data
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.data.len()

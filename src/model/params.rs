@@ -189,7 +189,7 @@ impl Params {
     }
 
     /// Names and tensors in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &HostTensor)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &HostTensor)> + DoubleEndedIterator {
         self.entries.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 

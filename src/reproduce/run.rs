@@ -145,6 +145,7 @@ impl Stages<'_, '_> {
             manifest_path: self.request.manifest_path,
             folder: folder.clone(),
             engine: self.request.engine,
+            ranks: &crate::collective::Solo,
             start,
             replay: None,
             checkpoint_every: None,

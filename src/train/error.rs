@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::state::StateError;
 use super::trace::TraceError;
+use crate::collective::{CollectiveError, PlaceError};
 use crate::data::{DataGap, GeometryError, IncompleteData, LoaderError, ShardError, TokenizerError};
 use crate::durable::WriteError;
 use crate::engine::EngineError;
@@ -173,6 +174,34 @@ pub enum TrainError {
         recorded: String,
         /// Value computed from the recorded time.
         ours: String,
+    },
+    /// Ranks that cannot go on together.
+    #[error("{0}; training ends on all ranks, and files written before are whole")]
+    Ranks(#[from] CollectiveError),
+    /// A number of ranks that cannot share a step.
+    #[error(transparent)]
+    World(#[from] PlaceError),
+    /// Ranks started with different inputs.
+    #[error("rank {rank} differs from rank 0 in {field}: {theirs} there, {lead} on rank 0; start all ranks alike")]
+    Unlike {
+        /// The rank.
+        rank: usize,
+        /// In what it differs.
+        field: String,
+        /// Its value.
+        theirs: String,
+        /// The lead's.
+        lead: String,
+    },
+    /// Ranks whose weights are no longer the same.
+    #[error(
+        "rank {rank} holds other weights than rank 0 after step {step}: its processor or library computes differently"
+    )]
+    Drifted {
+        /// The rank.
+        rank: usize,
+        /// Steps taken.
+        step: u64,
     },
     /// Stopped by the user.
     #[error("{}", interrupted_message(*steps, state))]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Group, TrainError, Validation};
 use crate::cli::Progress;
+use crate::collective::Place;
 use crate::data::Dataset;
 use crate::manifest::{MICRO_BATCHES_PER_STEP, Manifest};
 use crate::model::ParamRole;
@@ -15,7 +16,8 @@ use crate::model::ParamRole;
 /// `train.log`, with a copy of each line for whoever watches.
 pub(super) struct RunLog<'w> {
     path: PathBuf,
-    file: File,
+    /// `None` on the ranks that write nothing.
+    file: Option<File>,
     bytes: u64,
     watcher: &'w mut dyn Write,
     progress: Progress,
@@ -43,7 +45,12 @@ impl<'w> RunLog<'w> {
         let failed = |source| TrainError::Log { path: path.to_path_buf(), source };
         let file = attempt().map_err(failed)?;
         let bytes = file.metadata().map_err(failed)?.len();
-        Ok(RunLog { path: path.to_path_buf(), file, bytes, watcher, progress })
+        Ok(RunLog { path: path.to_path_buf(), file: Some(file), bytes, watcher, progress })
+    }
+
+    /// The log of a rank that is not the lead: nothing is written.
+    pub(super) fn none(watcher: &'w mut dyn Write) -> Self {
+        RunLog { path: PathBuf::new(), file: None, bytes: 0, watcher, progress: Progress::hidden() }
     }
 
     /// Length of the log.
@@ -53,9 +60,10 @@ impl<'w> RunLog<'w> {
 
     /// Adds a line.
     pub(super) fn line(&mut self, text: &str) -> Result<(), TrainError> {
+        let Some(file) = &mut self.file else { return Ok(()) };
         let line = format!("{text}\n");
         let failed = |source| TrainError::Log { path: self.path.clone(), source };
-        self.file.write_all(line.as_bytes()).map_err(failed)?;
+        file.write_all(line.as_bytes()).map_err(failed)?;
         self.bytes += line.len() as u64;
         // A watcher that left (`train | head`) is no reason to stop training.
         self.progress.suspend(|| drop(self.watcher.write_all(line.as_bytes()).and_then(|()| self.watcher.flush())));
@@ -64,13 +72,23 @@ impl<'w> RunLog<'w> {
 
     /// Makes everything so far durable.
     pub(super) fn sync(&mut self) -> Result<(), TrainError> {
-        self.file.sync_data().map_err(|source| TrainError::Log { path: self.path.clone(), source })
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.sync_data().map_err(|source| TrainError::Log { path: self.path.clone(), source })
     }
 }
 
 /// The lines before the first step.
-pub(super) fn heading(manifest: &Manifest, data: &Dataset, parameters: usize, val_tokens: usize) -> Vec<String> {
+///
+/// `world_size` is of the ranks at work where there are several, else of those the recipe was written for.
+pub(super) fn heading(
+    manifest: &Manifest,
+    data: &Dataset,
+    parameters: usize,
+    val_tokens: usize,
+    place: Place,
+) -> Vec<String> {
     let Manifest { model, optimizer, schedule, quantization, eval, .. } = manifest;
+    let world_size = if place.world() > 1 { place.world() as u64 } else { u64::from(schedule.world_size) };
     let tokenizer = data.tokenizer.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default();
     let dataset = data.train.first().and_then(|file| file.path.parent()).and_then(Path::file_name).unwrap_or_default();
     let pattern = data.val.first().and_then(|file| file.path.parent()).unwrap_or(Path::new("."));
@@ -86,11 +104,7 @@ pub(super) fn heading(manifest: &Manifest, data: &Dataset, parameters: usize, va
             val_tokens.saturating_sub(1)
         ),
         format!("model_params:{parameters}"),
-        format!(
-            "world_size:{} grad_accum_steps:{}",
-            schedule.world_size,
-            MICRO_BATCHES_PER_STEP / u64::from(schedule.world_size.max(1))
-        ),
+        format!("world_size:{} grad_accum_steps:{}", world_size, MICRO_BATCHES_PER_STEP / world_size.max(1)),
         format!("attention_mode:{attention} num_heads:{} num_kv_heads:{}", model.num_heads, model.num_kv_heads),
         format!(
             "tie_embeddings:{} embed_lr:{}{head} matrix_lr:{} scalar_lr:{}",
@@ -139,6 +153,19 @@ pub(super) fn training(steps: u64, iterations: u64, loss: f32, elapsed_ms: f64) 
     format!("step:{steps}/{iterations} train_loss:{loss:.4} train_time:{elapsed_ms:.0}ms step_avg:{step_avg:.2}ms")
 }
 
+/// Each rank's mean over its micro-batches, beside a training step: `step:200/20000 rank_losses:2.4610 2.4574`.
+///
+/// `micro_losses` are in stream order: piece `p` is rank `p % world`'s.
+pub(super) fn of_ranks(steps: u64, iterations: u64, micro_losses: &[f32], place: Place) -> String {
+    let world = place.world();
+    let mean = |rank: usize| {
+        let own = micro_losses.iter().skip(rank).step_by(world);
+        format!("{:.4}", own.sum::<f32>() / place.micro_batches() as f32)
+    };
+    let losses: Vec<String> = (0..world).map(mean).collect();
+    format!("step:{steps}/{iterations} rank_losses:{}", losses.join(" "))
+}
+
 /// Numbers as Python prints them: `0.03`, `600.0`.
 fn float(value: f64) -> String {
     format!("{value:?}")
@@ -172,7 +199,7 @@ mod tests {
     fn the_heading_of_the_default_recipe_is_that_of_pr_286() {
         let text = "schema: golf-harness/manifest/v1\nname: x\n";
         let manifest = crate::manifest::parse(text, Path::new("x.yaml")).unwrap();
-        let lines = heading(&manifest, &Dataset::default(), 24_730_705, 62_021_846);
+        let lines = heading(&manifest, &Dataset::default(), 24_730_705, 62_021_846, Place::SOLO);
         for expected in [
             "model_params:24730705",
             "world_size:8 grad_accum_steps:1",

@@ -4,6 +4,8 @@
 //! [`Optimizer`] applies it, [`Trace`] records it, [`TrainingState`] lets it be continued.
 
 mod adamw;
+mod agreement;
+mod buckets;
 mod clip;
 mod clock;
 mod error;
@@ -38,7 +40,7 @@ pub use optimizer::Optimizer;
 pub(crate) use optimizer::{FIRST_MOMENT, MOMENTUM_BUFFER, SECOND_MOMENT};
 pub use recipe::{Difference, Recipe};
 pub use replay_report::{LossDifference, ReplayReport};
-pub use run::{Start, TrainOutcome, TrainRequest, run};
+pub use run::{Start, TrainOutcome, TrainRequest, follow, run, run_in_process};
 pub use schedule::{Schedule, StepPlan};
 pub use session::Validation;
 pub use state::{Counters, StateError, TrainingState};

@@ -69,11 +69,12 @@ impl MuonStep {
         gradient: Option<&[f32]>,
         (rows, columns): (usize, usize),
     ) {
-        let keep = (1.0 - self.learning_rate * self.weight_decay) as f32;
-        let Some(gradient) = gradient else {
-            weight.iter_mut().for_each(|weight| *weight *= keep);
-            return;
-        };
+        let update = gradient.map(|gradient| self.update(&self.momentum(buffer, gradient), (rows, columns)));
+        self.descend(weight, update.as_deref());
+    }
+
+    /// Moves the momentum buffer on and returns the Nesterov direction.
+    pub fn momentum(&self, buffer: &mut [f32], gradient: &[f32]) -> Vec<f32> {
         let momentum = self.momentum as f32;
         let mut update = Vec::with_capacity(gradient.len());
         for (buffer, &gradient) in buffer.iter_mut().zip(gradient) {
@@ -81,12 +82,31 @@ impl MuonStep {
             // PyTorch's `add(buffer, alpha=momentum)` is a fused multiply-add.
             update.push(buffer.mul_add(momentum, gradient));
         }
-        let update = orthogonalise(&update, rows, columns, self.newton_schulz_steps, self.precision);
+        update
+    }
+
+    /// The finished update of a `rows` x `columns` matrix: orthogonalised, scaled by its aspect, rounded.
+    ///
+    /// # Panics
+    /// When the direction does not hold `rows * columns` values: a defect of the caller.
+    pub fn update(&self, direction: &[f32], (rows, columns): (usize, usize)) -> Vec<f32> {
+        let mut update = orthogonalise(direction, rows, columns, self.newton_schulz_steps, self.precision);
         let rounding = Rounding::new(self.precision);
         let aspect = (rows as f64 / columns as f64).max(1.0).sqrt() as f32;
+        update.iter_mut().for_each(|update| *update = rounding.round(*update * aspect));
+        update
+    }
+
+    /// Decays the weights and moves them by a finished update; without one they only decay.
+    pub fn descend(&self, weight: &mut [f32], update: Option<&[f32]>) {
+        let keep = (1.0 - self.learning_rate * self.weight_decay) as f32;
+        let Some(update) = update else {
+            weight.iter_mut().for_each(|weight| *weight *= keep);
+            return;
+        };
         let rate = -(self.learning_rate as f32);
-        for (weight, update) in weight.iter_mut().zip(update) {
-            *weight = rounding.round(update * aspect).mul_add(rate, *weight * keep);
+        for (weight, &update) in weight.iter_mut().zip(update) {
+            *weight = update.mul_add(rate, *weight * keep);
         }
     }
 }

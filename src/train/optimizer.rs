@@ -2,9 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::{AdamStep, Group, Method, MuonStep, STEP_ORDER, StepPlan};
+use super::{AdamStep, Group, Method, MuonStep, StepPlan};
+use crate::collective::{Collective, CollectiveError, Place};
 use crate::manifest::OptimizerConfig;
-use crate::model::{HostTensor, LayoutMismatch, ModelConfig, ParamRole, ParamSpec, Params, layout};
+use crate::model::{HostTensor, LayoutMismatch, ModelConfig, ParamSpec, Params, layout};
 
 /// What an optimiser remembers about one parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +19,6 @@ enum Moments {
 #[derive(Clone, Debug, PartialEq)]
 struct Slot {
     name: String,
-    role: ParamRole,
     group: Group,
     moments: Moments,
 }
@@ -48,7 +48,7 @@ impl Optimizer {
                 // Muon is for matrices; the layout gives it nothing else.
                 _ => Moments::AdamW { first: HostTensor::zeros(&shape), second: HostTensor::zeros(&shape) },
             };
-            Slot { name, role, group, moments }
+            Slot { name, group, moments }
         };
         Optimizer { config: config.clone(), slots: layout(model).into_iter().map(slot).collect(), steps: 0 }
     }
@@ -65,40 +65,123 @@ impl Optimizer {
 
     /// Updates all weights. A parameter absent from `gradients` has no gradient.
     ///
-    /// Parameters are independent of one another, so they are updated in parallel within a role; the bits
-    /// do not depend on the number of threads.
+    /// Parameters are independent of one another, so they are updated in parallel; the bits do not depend on the
+    /// number of threads.
     pub fn step(&mut self, weights: &mut Params, gradients: &Params, plan: &StepPlan) {
-        self.steps += 1;
-        let (count, config) = (self.steps, &self.config);
-        for role in STEP_ORDER {
-            let mut work: Vec<_> = weights
-                .iter_mut()
-                .zip(&mut self.slots)
-                .filter(|(_, slot)| slot.role == role)
-                .map(|((_, weight), slot)| {
-                    let gradient = gradients.get(&slot.name).map(HostTensor::data);
-                    (weight.data_mut(), slot, gradient)
-                })
-                .collect();
-            work.par_iter_mut().for_each(|(weight, slot, gradient)| {
-                let rate = slot.group.learning_rate * plan.lr_multiplier;
-                match &mut slot.moments {
-                    Moments::AdamW { first, second } => AdamStep::new(
-                        &config.adam,
-                        rate,
-                        slot.group.weight_decay,
-                        count,
-                    )
-                    .apply(weight, first.data_mut(), second.data_mut(), *gradient),
-                    Moments::Muon { buffer, sides } => MuonStep::new(&config.muon, rate, plan.muon_momentum).apply(
-                        weight,
-                        buffer.data_mut(),
-                        *gradient,
-                        *sides,
-                    ),
-                }
-            });
+        let updates = self.muon_updates(gradients, plan, Place::SOLO);
+        self.apply(weights, gradients, plan, &updates);
+    }
+
+    /// [`Self::step`] with the orthogonalisation divided among ranks: rank `r` of `W` does every `W`-th matrix, as
+    /// the script does, and gets the others' finished updates from them. All ranks bring the same gradients, and
+    /// all end with the same bits as one rank alone.
+    ///
+    /// Weights are untouched when ranks are lost on the way; the moments are then of no further use.
+    pub fn step_over(
+        &mut self,
+        weights: &mut Params,
+        gradients: &Params,
+        plan: &StepPlan,
+        ranks: &dyn Collective,
+    ) -> Result<(), CollectiveError> {
+        let place = ranks.place();
+        let mut updates = self.muon_updates(gradients, plan, place);
+        for root in 0..place.world() {
+            self.share_updates(&mut updates, root, ranks)?;
         }
+        self.apply(weights, gradients, plan, &updates);
+        Ok(())
+    }
+
+    /// Moves all momentum buffers on, so that every rank has all of them, and orthogonalises the matrices of one
+    /// place. An update for each matrix in order: empty where it is another rank's, `None` without a gradient.
+    fn muon_updates(&mut self, gradients: &Params, plan: &StepPlan, place: Place) -> Vec<Option<Vec<f32>>> {
+        self.steps += 1;
+        let config = &self.config.muon;
+        let matrices = self.slots.iter_mut().filter_map(|slot| match &mut slot.moments {
+            Moments::Muon { buffer, sides } => Some((&slot.name, &slot.group, buffer, *sides)),
+            Moments::AdamW { .. } => None,
+        });
+        let mut matrices: Vec<_> = matrices.enumerate().collect();
+        let update = |(index, (name, group, buffer, sides)): &mut (usize, (&String, &Group, &mut HostTensor, _))| {
+            let gradient = gradients.get(name).map(HostTensor::data)?;
+            let step = MuonStep::new(config, group.learning_rate * plan.lr_multiplier, plan.muon_momentum);
+            let direction = step.momentum(buffer.data_mut(), gradient);
+            Some(if place.owns(*index) { step.update(&direction, *sides) } else { Vec::new() })
+        };
+        matrices.par_iter_mut().map(update).collect()
+    }
+
+    /// Gets the updates of `root`'s matrices from it, in one piece.
+    fn share_updates(
+        &self,
+        updates: &mut [Option<Vec<f32>>],
+        root: usize,
+        ranks: &dyn Collective,
+    ) -> Result<(), CollectiveError> {
+        let world = ranks.place().world();
+        let sizes: Vec<usize> = self
+            .slots
+            .iter()
+            .filter_map(|slot| if let Moments::Muon { buffer, .. } = &slot.moments { Some(buffer.len()) } else { None })
+            .collect();
+        let of_root = |index: usize| index % world == root;
+        let mut flat = Vec::new();
+        for (index, (update, size)) in updates.iter().zip(&sizes).enumerate() {
+            match update {
+                Some(update) if of_root(index) && update.is_empty() => flat.resize(flat.len() + size, 0.0),
+                Some(update) if of_root(index) => flat.extend_from_slice(update),
+                _ => {}
+            }
+        }
+        ranks.broadcast(root, &mut flat)?;
+        let mut rest = &flat[..];
+        for (index, (update, size)) in updates.iter_mut().zip(&sizes).enumerate() {
+            if let (true, Some(update)) = (of_root(index), update) {
+                let (own, others) = rest.split_at(*size);
+                *update = own.to_vec();
+                rest = others;
+            }
+        }
+        Ok(())
+    }
+
+    /// Updates all weights, Muon's with finished updates in matrix order.
+    fn apply(&mut self, weights: &mut Params, gradients: &Params, plan: &StepPlan, updates: &[Option<Vec<f32>>]) {
+        let (count, config) = (self.steps, &self.config);
+        let mut updates = updates.iter();
+        let mut work: Vec<_> = Vec::with_capacity(self.slots.len());
+        for ((_, weight), slot) in weights.iter_mut().zip(&mut self.slots) {
+            let source = match slot.moments {
+                Moments::Muon { .. } => updates.next().and_then(Option::as_deref),
+                Moments::AdamW { .. } => gradients.get(&slot.name).map(HostTensor::data),
+            };
+            work.push((weight.data_mut(), slot, source));
+        }
+        work.par_iter_mut().for_each(|(weight, slot, source)| {
+            let rate = slot.group.learning_rate * plan.lr_multiplier;
+            match &mut slot.moments {
+                Moments::AdamW { first, second } => AdamStep::new(&config.adam, rate, slot.group.weight_decay, count)
+                    .apply(weight, first.data_mut(), second.data_mut(), *source),
+                Moments::Muon { .. } => {
+                    MuonStep::new(&config.muon, rate, plan.muon_momentum).descend(weight, *source);
+                }
+            }
+        });
+    }
+
+    /// A fresh optimiser that will be given the moments of one with so many steps behind it.
+    pub(super) fn after(mut self, steps: u64) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    /// All moments in the order of [`Self::moments`], for getting them from another rank.
+    pub(super) fn moments_mut(&mut self) -> impl Iterator<Item = &mut HostTensor> {
+        self.slots.iter_mut().flat_map(|slot| match &mut slot.moments {
+            Moments::AdamW { first, second } => vec![first, second],
+            Moments::Muon { buffer, .. } => vec![buffer],
+        })
     }
 
     /// All moments by name, for the training state.

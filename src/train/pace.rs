@@ -13,6 +13,8 @@ pub(super) enum Pace<'c> {
     Clock(Stopwatch<'c>),
     /// A recorded run, followed step by step.
     Replay(Replay),
+    /// What the lead says; nothing is known here.
+    Told,
 }
 
 /// A recorded run being followed.
@@ -69,6 +71,7 @@ impl Pace<'_> {
     pub(super) fn pause(&mut self, steps: u64) -> f64 {
         match self {
             Pace::Clock(watch) => watch.pause(),
+            Pace::Told => 0.0,
             Pace::Replay(replay) => replay.time_after(steps),
         }
     }
@@ -77,6 +80,7 @@ impl Pace<'_> {
     pub(super) fn at_start_of(&mut self, step: u64) -> f64 {
         match self {
             Pace::Clock(watch) => watch.elapsed_ms(),
+            Pace::Told => 0.0,
             Pace::Replay(replay) => replay.step(step).map_or(0.0, |step| step.elapsed_ms),
         }
     }
@@ -85,6 +89,7 @@ impl Pace<'_> {
     pub(super) fn at_end_of(&mut self, step: u64) -> f64 {
         match self {
             Pace::Clock(watch) => watch.elapsed_ms(),
+            Pace::Told => 0.0,
             Pace::Replay(replay) => replay.time_after(step + 1),
         }
     }
@@ -97,7 +102,7 @@ impl Pace<'_> {
     /// Under a replay, checks that the decisions made again are the recorded ones.
     pub(super) fn check(&self, step: u64, plan: &StepPlan, batch_position: u64) -> Result<(), TrainError> {
         match self {
-            Pace::Clock(_) => Ok(()),
+            Pace::Clock(_) | Pace::Told => Ok(()),
             Pace::Replay(replay) => replay.check(step, plan, batch_position),
         }
     }
@@ -105,7 +110,7 @@ impl Pace<'_> {
     /// Under a replay, the steps being followed.
     pub(super) fn recorded(&self) -> Option<&[TraceStep]> {
         match self {
-            Pace::Clock(_) => None,
+            Pace::Clock(_) | Pace::Told => None,
             Pace::Replay(replay) => Some(&replay.steps),
         }
     }

@@ -1,10 +1,12 @@
 //! The training loop: validate, step, record, look at the clock, until steps or time are used up.
 
+use super::agreement;
 use super::log::{self, RunLog};
 use super::pace::Pace;
 use super::state::write_state;
 use super::{Counters, Schedule, StepPlan, Trace, TraceStep, TrainError, Trainer};
 use crate::cli::Progress;
+use crate::collective::Collective;
 use crate::data::{Loader, LoaderPosition};
 use crate::engine::FakeQuant;
 use crate::interrupt::Interrupt;
@@ -38,6 +40,8 @@ pub(super) struct Ending {
 /// Everything a loop works with.
 pub(super) struct Session<'a> {
     pub trainer: Trainer<'a>,
+    /// The lead tells the time, decides and writes; the others follow.
+    pub ranks: &'a dyn Collective,
     pub loader: Loader,
     pub schedule: Schedule,
     pub iterations: u64,
@@ -59,7 +63,7 @@ impl Session<'_> {
     pub(super) fn warm_up(&mut self, mut trainer: Trainer<'_>, steps: u64) -> Result<(), TrainError> {
         let plan = StepPlan { swa_pick: false, fake_quant: FakeQuant::Off, ..self.schedule.plan(0, 0.0) };
         for step in 1..=steps {
-            if self.interrupt.is_raised() {
+            if self.is_interrupted()? {
                 return Err(TrainError::Interrupted { steps: 0, state: None });
             }
             trainer.step(&plan, &mut self.loader)?;
@@ -79,7 +83,8 @@ impl Session<'_> {
         self.pace.resume();
         loop {
             let step = self.trainer.steps();
-            let is_last = step >= self.iterations || reached_cap || self.pace.is_over(step);
+            let is_over = self.lead_says(|pace| f64::from(u8::from(pace.is_over(step))))? != 0.0;
+            let is_last = step >= self.iterations || reached_cap || is_over;
             let mut validation = None;
             if is_last || self.schedule.validates_at(step) {
                 validation = Some(self.validate()?);
@@ -95,7 +100,7 @@ impl Session<'_> {
             }
             reached_cap = self.step()?;
             self.progress.set_position(step + 1);
-            if self.interrupt.is_raised() {
+            if self.is_interrupted()? {
                 return Err(self.suspend()?);
             }
             if self.checkpoint_every.is_some_and(|every| (step + 1).is_multiple_of(every)) {
@@ -105,10 +110,20 @@ impl Session<'_> {
         }
     }
 
+    /// The lead's answer, on every rank.
+    fn lead_says(&mut self, ask: impl FnOnce(&mut Pace<'_>) -> f64) -> Result<f64, TrainError> {
+        Ok(agreement::lead_says(self.ranks, ask(&mut self.pace))?)
+    }
+
+    fn is_interrupted(&self) -> Result<bool, TrainError> {
+        Ok(agreement::anywhere(self.ranks, self.interrupt.is_raised())?)
+    }
+
     /// Scores the current weights while the clock stands still.
     fn validate(&mut self) -> Result<(Validation, f64), TrainError> {
         let steps = self.trainer.steps();
-        let elapsed_ms = self.pace.pause(steps);
+        let elapsed_ms = self.lead_says(|pace| pace.pause(steps))?;
+        self.trainer.check_same_everywhere()?;
         let Some(found) = (self.validator)(self.trainer.weights(), &self.interrupt)? else {
             return Err(self.suspend()?);
         };
@@ -120,13 +135,13 @@ impl Session<'_> {
     /// Takes one step; whether it reached the wall-clock cap.
     fn step(&mut self) -> Result<bool, TrainError> {
         let step = self.trainer.steps();
-        let elapsed_ms = self.pace.at_start_of(step);
+        let elapsed_ms = self.lead_says(|pace| pace.at_start_of(step))?;
         let plan = self.schedule.plan(step, elapsed_ms);
         let batch_position = self.loader.position().taken;
         self.pace.check(step, &plan, batch_position)?;
 
         let report = self.trainer.step(&plan, &mut self.loader)?;
-        let end_ms = self.pace.at_end_of(step);
+        let end_ms = self.lead_says(|pace| pace.at_end_of(step))?;
         self.trace.steps.push(TraceStep {
             step,
             elapsed_ms,
@@ -145,13 +160,20 @@ impl Session<'_> {
         }
         if self.schedule.logs_at(steps) {
             self.log.line(&log::training(steps, self.iterations, report.loss, end_ms))?;
+            if self.ranks.place().world() > 1 {
+                let line = log::of_ranks(steps, self.iterations, &report.micro_losses, self.ranks.place());
+                self.log.line(&line)?;
+            }
         }
         self.progress.note(format!("loss {:.4}", report.loss));
         Ok(self.schedule.reaches_cap(end_ms))
     }
 
-    /// Writes trace and state; time stands still until resumed.
+    /// Writes trace and state; time stands still until resumed. Only the lead does.
     fn checkpoint(&mut self) -> Result<(), TrainError> {
+        if !self.ranks.place().is_lead() {
+            return Ok(());
+        }
         let steps = self.trainer.steps();
         let elapsed_ms = self.pace.pause(steps);
         self.log.sync()?;
@@ -169,6 +191,8 @@ impl Session<'_> {
     fn suspend(&mut self) -> Result<TrainError, TrainError> {
         self.progress.finish();
         self.checkpoint()?;
+        // A launcher may end all processes when one has ended: none does before the state is written.
+        self.ranks.barrier()?;
         let (steps, state) = (self.trainer.steps(), Some(self.folder.training_state()));
         Ok(TrainError::Interrupted { steps, state })
     }

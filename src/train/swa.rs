@@ -20,6 +20,11 @@ impl SwaSum {
         self.sum.as_ref()
     }
 
+    /// The sum, for getting it from another rank.
+    pub(super) fn sum_mut(&mut self) -> Option<&mut Params> {
+        self.sum.as_mut()
+    }
+
     /// Snapshots added.
     pub fn count(&self) -> u64 {
         self.count

@@ -5,8 +5,9 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Start, TickingClock, Trace, TrainError, TrainOutcome, TrainRequest, run};
+use super::{Start, TickingClock, Trace, TrainError, TrainOutcome, TrainRequest, run, run_in_process};
 use crate::cli::Progress;
+use crate::collective::{CollectiveError, Solo};
 use crate::data::{TokenBatch, write_shard};
 use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, KernelsEngine, LossAndGradients, Scorer};
 use crate::interrupt::Interrupt;
@@ -57,7 +58,16 @@ impl Workshop {
     }
 
     fn job(&self, out: &str) -> Job<'_> {
-        Job { workshop: self, out: self.path(out), start: Start::Fresh, replay: None, every: None, set: &[], tick: 1.0 }
+        Job {
+            workshop: self,
+            out: self.path(out),
+            start: Start::Fresh,
+            replay: None,
+            every: None,
+            set: &[],
+            tick: 1.0,
+            ranks: 1,
+        }
     }
 }
 
@@ -71,6 +81,8 @@ struct Job<'a> {
     every: Option<u64>,
     set: &'a [&'a str],
     tick: f64,
+    /// Ranks, as threads of this process.
+    ranks: usize,
 }
 
 impl Job<'_> {
@@ -93,13 +105,18 @@ impl Job<'_> {
             manifest_path: &manifest_path,
             folder: RunFolder::new(&self.out),
             engine,
+            ranks: &Solo,
             start: self.start,
             replay: self.replay.clone(),
             checkpoint_every: self.every.and_then(NonZeroU64::new),
             interrupt: interrupt.clone(),
             progress: Progress::hidden(),
         };
-        run(&request, &mut TickingClock::new(self.tick), &mut Watcher(&mut |line| at_line(line, &interrupt)))
+        let (mut clock, mut watch) = (TickingClock::new(self.tick), |line: &str| at_line(line, &interrupt));
+        match self.ranks {
+            1 => run(&request, &mut clock, &mut Watcher(&mut watch)),
+            ranks => run_in_process(&request, ranks, &mut clock, &mut Watcher(&mut watch)),
+        }
     }
 
     fn bytes(&self, name: &str) -> Vec<u8> {
@@ -298,15 +315,86 @@ fn a_folder_in_use_is_not_overwritten_unasked() {
     assert!(job.bytes(CHECKPOINT) == first);
 }
 
+#[test]
+fn ranks_train_the_bytes_of_one() {
+    // By steps, and by a clock that only the lead reads.
+    for schedule in [BY_STEPS, BY_CLOCK] {
+        let workshop = Workshop::new(schedule);
+        let alone = workshop.job("alone");
+        let outcome = alone.run().unwrap();
+        for ranks in [2, 4, 8] {
+            let several = Job { ranks, ..workshop.job(&format!("of-{ranks}")) };
+            let found = several.run().unwrap();
+            assert_same(&several, &alone, CHECKPOINT);
+            assert_same(&several, &alone, TRACE);
+            assert_eq!(found.validation, outcome.validation);
+            let log = several.log();
+            assert!(log.contains(&format!("world_size:{ranks} grad_accum_steps:{}\n", 8 / ranks)), "{log}");
+            let line = log.lines().find_map(|line| line.strip_prefix("step:3/")?.split_once("rank_losses:")).unwrap();
+            assert_eq!(line.1.split(' ').count(), ranks);
+        }
+    }
+}
+
+#[test]
+fn a_run_continues_in_another_world() {
+    let workshop = Workshop::new(BY_STEPS);
+    let straight = Job { tick: 0.0, ..workshop.job("straight") };
+    straight.run().unwrap();
+    for (before, after) in [(4, 1), (1, 8), (2, 4)] {
+        let broken = Job { tick: 0.0, ranks: before, ..workshop.job(&format!("{before}-{after}")) };
+        // After snapshots and the start of QAT.
+        let stop = &mut |line: &str, interrupt: &Interrupt| {
+            if line.starts_with("step:9/10 train_loss") {
+                interrupt.raise();
+            }
+        };
+        let error = broken.run_with(&KernelsEngine::default(), stop).unwrap_err();
+        assert!(matches!(error, TrainError::Interrupted { steps: 9, .. }), "{error}");
+        let resumed = Job { start: Start::Resume, ranks: after, ..broken };
+        resumed.run().unwrap();
+        assert_same(&resumed, &straight, CHECKPOINT);
+        assert_same(&resumed, &straight, TRACE);
+    }
+}
+
+#[test]
+fn trouble_on_one_rank_ends_all() {
+    let workshop = Workshop::new(BY_STEPS);
+    // A loss that is no number, on whichever rank it falls: all ranks see it.
+    let diverged = Job { ranks: 4, ..workshop.job("diverged") };
+    let error = diverged.run_with(&Failing::new(8 * 8 + 5, f32::NAN), &mut |_, _| {}).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { step: 9, .. }), "{error}");
+    assert!(!diverged.has(CHECKPOINT));
+
+    // An engine that fails on one rank only; the lead may be that rank or hear of it.
+    let broken = Job { ranks: 8, ..workshop.job("broken") };
+    let error = broken.run_with(&Failing::breaking(8 * 8 + 5), &mut |_, _| {}).unwrap_err();
+    let expected = |error: &TrainError| match error {
+        TrainError::Ranks(CollectiveError::Lost { rank, reason }) => *rank > 0 && reason.contains("out of memory"),
+        TrainError::Engine(error) => error.to_string().contains("out of memory"),
+        _ => false,
+    };
+    assert!(expected(&error), "{error}");
+    assert!(!broken.has(CHECKPOINT) && !broken.has("manifest.yaml"));
+    let odd = Job { ranks: 3, ..workshop.job("odd") };
+    assert!(odd.run().unwrap_err().to_string().contains("a world of 3 ranks cannot share"));
+}
+
 /// The kernels engine until its `left`-th micro-batch, then a loss that is no number.
 struct Failing {
     left: AtomicU64,
-    loss: f32,
+    /// `None` for an error.
+    loss: Option<f32>,
 }
 
 impl Failing {
     fn new(micro_batches: u64, loss: f32) -> Self {
-        Failing { left: AtomicU64::new(micro_batches), loss }
+        Failing { left: AtomicU64::new(micro_batches), loss: Some(loss) }
+    }
+
+    fn breaking(micro_batches: u64) -> Self {
+        Failing { left: AtomicU64::new(micro_batches), loss: None }
     }
 }
 
@@ -328,7 +416,8 @@ impl Engine for Failing {
     ) -> Result<LossAndGradients, EngineError> {
         let mut found = KernelsEngine::default().loss_and_gradients(config, weights, batch, fake_quant)?;
         if self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
-            found.loss = self.loss;
+            let message = "out of memory".into();
+            found.loss = self.loss.ok_or(EngineError::Backend { engine: EngineKind::Kernels, message })?;
         }
         Ok(found)
     }

@@ -2,9 +2,10 @@
 
 use super::{TrainError, Validation};
 use crate::cli::Progress;
+use crate::collective::Collective;
 use crate::data::{ByteTable, Dataset, Tokenizer, TokenizerError};
 use crate::engine::Engine;
-use crate::eval::{Evaluation, ScoreError, WindowPlan, plain};
+use crate::eval::{Evaluation, Score, ScoreError, WindowPlan, plain_part};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::model::{ModelConfig, Params};
@@ -47,12 +48,14 @@ impl ValidationSplit {
         self.tokens.len()
     }
 
-    /// Scores weights; `None` when interrupted.
+    /// Scores weights; `None` when interrupted on any rank. Each rank scores its part of the windows, and the exact
+    /// sums of the parts are the sum of the whole.
     pub(super) fn score(
         &self,
         engine: &dyn Engine,
         weights: &Params,
         interrupt: &Interrupt,
+        ranks: &dyn Collective,
     ) -> Result<Option<Validation>, TrainError> {
         let scorer = engine.scorer(&self.model, weights)?;
         let evaluation = Evaluation {
@@ -63,12 +66,24 @@ impl ValidationSplit {
             progress: &Progress::hidden(),
             interrupt,
         };
-        match plain(&evaluation, self.seq_len) {
-            Err(ScoreError::Interrupted(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-            // `open` made sure that there are tokens and bytes to divide by.
-            Ok(score) => Ok(score.val_loss().zip(score.val_bpb()).map(|(loss, bpb)| Validation { loss, bpb })),
+        let place = ranks.place();
+        let part = plain_part(&evaluation, self.seq_len, place.rank() as u64 + 1, place.world() as u64);
+        let part = match part {
+            Err(ScoreError::Interrupted(_)) => None,
+            Err(error) => return Err(error.into()),
+            Ok(score) => Some(score),
+        };
+        // Plain numbers always have a JSON form.
+        let messages = ranks.all_gather(&serde_json::to_vec(&part).unwrap_or_default())?;
+        let mut score = Score::default();
+        for message in &messages {
+            match serde_json::from_slice::<Option<Score>>(message) {
+                Ok(Some(part)) => score.merge(&part),
+                _ => return Ok(None),
+            }
         }
+        // `open` made sure that there are tokens and bytes to divide by.
+        Ok(score.val_loss().zip(score.val_bpb()).map(|(loss, bpb)| Validation { loss, bpb }))
     }
 }
 

@@ -1,0 +1,54 @@
+//! Several ranks working as one: sums, copies and small messages between them.
+//!
+//! [`Collective`] is what training asks for. [`Solo`] is a world of one, [`in_process`] makes ranks of threads. Every
+//! rank makes the same calls in the same order, and gets the same bits whatever arrives first: sums are taken in the
+//! order of [`TreeSum`].
+
+mod error;
+mod exchange;
+mod place;
+mod solo;
+mod sum;
+mod threads;
+
+pub use error::CollectiveError;
+pub use place::{Place, PlaceError};
+pub use solo::Solo;
+pub use sum::{TreeSum, reading_order};
+pub use threads::{ThreadRank, in_process};
+
+/// Longest message of [`Collective::all_gather`], bytes: losses, times, digests.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
+
+/// One rank's way to the others.
+///
+/// The calls are collective: each returns when all ranks have made it, and an error on one rank is, soon after, an
+/// error on all. Values are host slices; an implementation on device memory stands beside this trait and shares
+/// its small messages.
+pub trait Collective: Send + Sync {
+    /// Which rank this is, and how many there are.
+    fn place(&self) -> Place;
+
+    /// Replaces `values` by their sum over all ranks, element by element: the same bits on every rank. Slices are
+    /// equally long everywhere.
+    ///
+    /// Where the sum is made on the host its order is that of [`TreeSum`] over the ranks.
+    fn all_reduce_sum(&self, values: &mut [f32]) -> Result<(), CollectiveError>;
+
+    /// Replaces `values` by those of rank `root`, exactly.
+    fn broadcast(&self, root: usize, values: &mut [f32]) -> Result<(), CollectiveError>;
+
+    /// Every rank's message, in rank order; at most [`MAX_MESSAGE_BYTES`] each.
+    fn all_gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>, CollectiveError>;
+
+    /// Waits for all ranks.
+    fn barrier(&self) -> Result<(), CollectiveError> {
+        self.all_gather(&[]).map(drop)
+    }
+
+    /// Tells the others that this rank ends, and why: their next or present call is an error that says so.
+    fn abandon(&self, reason: &str);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! The sums, and ranks that are threads.
+
+use super::*;
+
+/// Numbers whose sum depends on the order they are added in.
+fn piece(index: usize, len: usize) -> Vec<f32> {
+    let value = |i: usize| ((index * 7919 + i * 104_729) % 10_007) as f32 / (1 + (index * 5 + i) % 90) as f32;
+    (0..len).map(value).collect()
+}
+
+fn add(sum: &mut [f32], other: &[f32]) {
+    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+}
+
+/// What rank `r` of `world` makes of its own pieces of eight.
+fn own_sum(place: Place, len: usize) -> Vec<f32> {
+    let mut sum = TreeSum::default();
+    for m in reading_order(place.micro_batches()) {
+        sum.push(piece(m * place.world() + place.rank(), len), |sum, other| add(sum, &other));
+    }
+    sum.finish().unwrap()
+}
+
+/// Runs one closure a rank, each on its thread, and returns what they return, in rank order.
+fn on_ranks<R: Send>(world: usize, work: impl Fn(&ThreadRank) -> R + Sync) -> Vec<R> {
+    let ranks = in_process(world).unwrap();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = ranks
+            .into_iter()
+            .map(|rank| {
+                scope.spawn({
+                    let work = &work;
+                    move || work(&rank)
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn eight_pieces_are_added_in_one_order() {
+    assert_eq!(reading_order(1), [0]);
+    assert_eq!(reading_order(2), [0, 1]);
+    assert_eq!(reading_order(8), [0, 4, 2, 6, 1, 5, 3, 7]);
+    let p: Vec<f32> = (0..8).map(|index| piece(index, 1)[0]).collect();
+    let expected = ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
+    assert_eq!(own_sum(Place::SOLO, 1), [expected]);
+
+    let mut sum = TreeSum::default();
+    let order = reading_order(8);
+    order[..7].iter().for_each(|&index| sum.push(p[index], |a, b| *a += b));
+    let completed = sum.before_last();
+    assert_eq!(completed.len(), 3);
+    assert_eq!(completed.into_iter().fold(p[7], |sum, before| before + sum), expected);
+}
+
+#[test]
+fn every_world_has_the_same_sum_on_every_rank() {
+    let expected = own_sum(Place::SOLO, 300);
+    for world in [1, 2, 4, 8] {
+        let sums = on_ranks(world, |rank| {
+            let mut sum = own_sum(Collective::place(rank), 300);
+            rank.all_reduce_sum(&mut sum).unwrap();
+            sum
+        });
+        assert!(sums.iter().all(|sum| *sum == expected), "{world}");
+    }
+}
+
+#[test]
+fn values_and_messages_reach_everybody() {
+    let found = on_ranks(4, |rank| {
+        let own = Collective::place(rank).rank();
+        let mut seen = Vec::new();
+        for root in 0..4 {
+            let mut values = [own as f32, -0.0];
+            rank.broadcast(root, &mut values).unwrap();
+            assert!(values[1].is_sign_negative());
+            seen.push(values[0]);
+        }
+        (seen, rank.all_gather(&vec![own as u8; own]).unwrap())
+    });
+    let messages = vec![vec![], vec![1], vec![2, 2], vec![3, 3, 3]];
+    assert!(found.iter().all(|found| *found == (vec![0.0, 1.0, 2.0, 3.0], messages.clone())));
+    let solo = Solo.all_gather(&[7]).unwrap();
+    assert_eq!(solo, [[7]]);
+}
+
+#[test]
+fn a_rank_that_ends_is_named_to_those_who_wait() {
+    let errors = on_ranks(4, |rank| {
+        match Collective::place(rank).rank() {
+            2 => Collective::abandon(rank, "the disk is full"),
+            _ => return rank.barrier().unwrap_err().to_string(),
+        }
+        String::new()
+    });
+    assert_eq!(errors[3], "rank 2 is lost: the disk is full");
+    let errors = on_ranks(2, |rank| (Collective::place(rank).rank() == 0).then(|| rank.barrier().unwrap_err()));
+    assert_eq!(errors[0], Some(CollectiveError::Lost { rank: 1, reason: "it has ended".into() }));
+}
+
+#[test]
+fn ranks_that_ask_for_different_things_are_told_so() {
+    let errors = on_ranks(2, |rank| rank.all_reduce_sum(&mut vec![0.0; 2 + Collective::place(rank).rank()]).is_err());
+    assert_eq!(errors, [true, true]);
+    assert!(
+        on_ranks(2, |rank| rank.all_gather(&vec![0; MAX_MESSAGE_BYTES + 1]).is_err()).iter().all(|&is_error| is_error)
+    );
+}
+
+#[test]
+fn worlds_divide_a_step() {
+    assert!(Place::new(7, 8).is_ok_and(|place| place.micro_batches() == 1 && !place.is_lead()));
+    assert!(Place::new(0, 1).is_ok_and(Place::is_lead));
+    for world in [0, 3, 5, 16] {
+        assert_eq!(Place::new(0, world), Err(PlaceError::World { world }));
+    }
+    assert_eq!(Place::new(2, 2), Err(PlaceError::Rank { rank: 2, world: 2 }));
+    let owned: usize = Place::all(4).unwrap().iter().map(|place| (0..61).filter(|&i| place.owns(i)).count()).sum();
+    assert_eq!(owned, 61);
+}

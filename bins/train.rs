@@ -6,8 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
-use golf_harness::cli::{CommonArgs, DeviceArgs, ExitCode, Interrupted, Progress, RecipeArgs};
-use golf_harness::collective::Solo;
+use golf_harness::cli::{CommonArgs, Company, DeviceArgs, ExitCode, Interrupted, Progress, RanksArgs, RecipeArgs};
 use golf_harness::engine::{EngineKind, Precision};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::run_folder::RunFolder;
@@ -27,9 +26,11 @@ use golf_harness::train::{self, Start, SystemClock, TrainError, TrainOutcome, Tr
     train manifests/smoke.yaml                            into runs/smoke\n  \
     train manifests/smoke.yaml --seed 7 --out runs/seed7 --checkpoint-every 100\n  \
     train manifests/smoke.yaml --out runs/seed7 --seed 7 --resume\n  \
-    train manifests/smoke.yaml --replay runs/smoke/trace.jsonl --out runs/again\n\n\
+    train manifests/smoke.yaml --replay runs/smoke/trace.jsonl --out runs/again\n  \
+    train manifests/smoke.yaml --ranks 4                  four ranks in one process, the same bytes\n  \
+    torchrun --nproc-per-node 8 --no-python train manifests/pr-286.yaml --device cuda\n\n\
     The variables of the challenge's scripts (SEED, ITERATIONS, DATA_PATH, ...) are honoured; flags win over them, and\n\
-    they over the manifest."
+    they over the manifest. Several processes are told their ranks by torchrun, mpirun or srun (docs/training.md)."
 )]
 struct Args {
     /// Manifest with the recipe
@@ -63,9 +64,8 @@ struct Args {
     #[command(flatten)]
     device: DeviceArgs,
 
-    /// Train with so many ranks, as threads of this process: 1, 2, 4 or 8; the bytes do not depend on it
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    ranks: usize,
+    #[command(flatten)]
+    ranks: RanksArgs,
 
     /// Threads to use; the bytes do not depend on it [default: all cores]
     #[arg(long, value_name = "N")]
@@ -84,14 +84,18 @@ fn main() -> std::process::ExitCode {
         args.common.apply_color();
         golf_harness::cli::use_threads(args.threads)?;
         let effective = args.recipe.load(&args.manifest)?;
-        let engine = args.device.open(&args.common)?.engine(args.engine, Precision::F32)?;
+        let company = args.ranks.company()?;
+        let device = args.device.open_for(&args.common, company.launch())?;
+        let engine = device.engine(args.engine, Precision::F32)?;
+        let interrupt = Interrupt::on_signal().context("cannot listen for Ctrl-C")?;
+        let ranks = company.meet(device.accelerator().is_some(), &interrupt)?;
         let folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new);
         let request = TrainRequest {
             effective: &effective,
             manifest_path: &args.manifest,
             folder,
             engine: &*engine,
-            ranks: &Solo,
+            ranks: &*ranks,
             start: match (args.resume, args.overwrite) {
                 (true, _) => Start::Resume,
                 (_, true) => Start::Overwrite,
@@ -99,27 +103,34 @@ fn main() -> std::process::ExitCode {
             },
             replay: args.replay.clone(),
             checkpoint_every: args.checkpoint_every,
-            interrupt: Interrupt::on_signal().context("cannot listen for Ctrl-C")?,
+            interrupt,
             progress: Progress::new(args.common.shows_progress(), "training", 0),
         };
         let is_silent = args.common.quiet || args.common.json;
         let mut watcher: Box<dyn Write> =
             if is_silent { Box::new(std::io::sink()) } else { Box::new(std::io::stdout()) };
+        if !ranks.place().is_lead() {
+            train::follow(&request).map_err(interrupted)?;
+            return Ok(ExitCode::Ok);
+        }
         let mut clock = SystemClock::start();
-        let outcome = match args.ranks {
-            1 => train::run(&request, &mut clock, &mut *watcher),
-            ranks => train::run_in_process(&request, ranks, &mut clock, &mut *watcher),
+        let outcome = match company {
+            Company::Threads(ranks) => train::run_in_process(&request, ranks, &mut clock, &mut *watcher),
+            _ => train::run(&request, &mut clock, &mut *watcher),
         };
-        let outcome = match outcome {
-            Err(error @ TrainError::Interrupted { .. }) => {
-                return Err(anyhow::Error::from(Interrupted).context(error.to_string()));
-            }
-            outcome => outcome?,
-        };
+        let outcome = outcome.map_err(interrupted)?;
         print(&args.common, &request.folder, &outcome)?;
         let is_same = outcome.replay.as_ref().is_none_or(|replay| replay.is_identical());
         Ok(if is_same { ExitCode::Ok } else { ExitCode::CheckFailed })
     })
+}
+
+/// An interrupt has an exit code of its own.
+fn interrupted(error: TrainError) -> anyhow::Error {
+    match error {
+        TrainError::Interrupted { .. } => anyhow::Error::from(Interrupted).context(error.to_string()),
+        error => error.into(),
+    }
 }
 
 fn print(common: &CommonArgs, folder: &RunFolder, outcome: &TrainOutcome) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use std::io::Write;
 use clap::Args;
 
 use super::CommonArgs;
+use crate::collective::Launch;
 use crate::engine::{Device, DeviceChoice};
 
 /// The device flag of the binaries that run a model.
@@ -16,6 +17,20 @@ pub struct DeviceArgs {
 }
 
 impl DeviceArgs {
+    /// [`Self::open`], for one of several processes: a CUDA device is then the one of its local rank.
+    pub fn open_for(self, common: &CommonArgs, launch: Option<&Launch>) -> anyhow::Result<Device> {
+        let Some(launch) = launch else { return self.open(common) };
+        let device = match (self.device, launch.local_rank) {
+            (DeviceChoice::Cpu, _) => DeviceChoice::Cpu,
+            (DeviceChoice::Cuda(_), Some(ordinal)) => DeviceChoice::Cuda(ordinal),
+            (DeviceChoice::Cuda(_), None) => {
+                anyhow::bail!("which GPU is that of {}? LOCAL_RANK is not set", launch.place)
+            }
+            (DeviceChoice::Auto, _) => anyhow::bail!("--device auto may differ between ranks; name cpu or cuda"),
+        };
+        DeviceArgs { device }.open(common)
+    }
+
     /// Opens the device; a CUDA device asked for by name must be there.
     pub fn open(self, common: &CommonArgs) -> anyhow::Result<Device> {
         let device = Device::open(self.device).map_err(|reason| {

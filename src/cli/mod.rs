@@ -6,6 +6,8 @@ mod device;
 mod exit;
 mod fit;
 mod progress;
+#[cfg(feature = "engine")]
+mod ranks;
 mod recipe;
 mod threads;
 
@@ -15,5 +17,7 @@ pub use device::DeviceArgs;
 pub use exit::{ExitCode, Interrupted, run};
 pub use fit::FitArgs;
 pub use progress::Progress;
+#[cfg(feature = "engine")]
+pub use ranks::{Company, RanksArgs};
 pub use recipe::RecipeArgs;
 pub use threads::use_threads;

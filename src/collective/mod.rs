@@ -1,20 +1,30 @@
 //! Several ranks working as one: sums, copies and small messages between them.
 //!
-//! [`Collective`] is what training asks for. [`Solo`] is a world of one, [`in_process`] makes ranks of threads. Every
+//! [`Collective`] is what training asks for. [`Solo`] is a world of one, [`in_process`] makes ranks of threads,
+//! [`Rendezvous`] finds those a launcher started as processes ([`Launch`]), [`NcclRank`] gives each of them a GPU. Every
 //! rank makes the same calls in the same order, and gets the same bits whatever arrives first: sums are taken in the
 //! order of [`TreeSum`].
 
 mod error;
 mod exchange;
+mod launch;
+mod nccl;
 mod place;
+mod rendezvous;
 mod solo;
 mod sum;
+mod tcp;
 mod threads;
+mod wire;
 
 pub use error::CollectiveError;
+pub use launch::{Launch, LaunchError, Launcher};
+pub use nccl::{NcclRank, NcclSetupError};
 pub use place::{Place, PlaceError};
+pub use rendezvous::{Rendezvous, RendezvousError};
 pub use solo::Solo;
 pub use sum::{TreeSum, reading_order};
+pub use tcp::TcpRank;
 pub use threads::{ThreadRank, in_process};
 
 /// Longest message of [`Collective::all_gather`], bytes: losses, times, digests.

@@ -11,6 +11,8 @@ use predicates::prelude::*;
 
 use crate::support::{fixture, golf};
 
+mod ranks;
+
 /// A folder with shards cut from the smoke data, and a manifest of a model that trains in a second.
 struct Workshop {
     folder: tempfile::TempDir,

@@ -104,11 +104,12 @@ impl Run<'_> {
             assert_eq!(plan.fake_quant == FakeQuant::On, is_qat(expected), "{at}");
             assert_eq!(Some(trainer.swa().count()), expected["swa_count"].as_u64(), "{at}");
             widest = wider(widest, if is_qat(expected) { qat_widest } else { distance((expected, other)) });
-            for ((key, found), widest) in
-                METRICS.into_iter().zip([f64::from(report.loss), report.gradient_norm]).zip(widest)
+            let jumps = [1.0, if self.precision == OrthogonaliserPrecision::Bf16 { NORM_IN_BF16 } else { 1.0 }];
+            for (((key, found), widest), jumps) in
+                METRICS.into_iter().zip([f64::from(report.loss), report.gradient_norm]).zip(widest).zip(jumps)
             {
                 let want = number(expected, key);
-                let tolerance = SPREAD_FACTOR * widest + ROUNDING * want.abs();
+                let tolerance = SPREAD_FACTOR * jumps * widest + ROUNDING * want.abs();
                 assert!((found - want).abs() <= tolerance, "{at} {key}: {found} for {want} (allowed {tolerance:e})");
             }
             for (found, want) in
@@ -162,6 +163,11 @@ const ONE_STEP: f64 = 2e-4;
 /// The same with a bfloat16 orthogonaliser: one input that rounds the other way moves all the small singular
 /// directions of a nearly singular gradient, in PyTorch as here. bf16 and f32 lie 0.03 apart.
 const ONE_STEP_IN_BF16: f64 = 0.03;
+/// How much further gradient norms may lie apart with a bfloat16 orthogonaliser. The largest distance of one pair of
+/// runs is a small sample of where jumps end: with and without the tile unit (both exact to single precision, and
+/// alike against double precision with a single-precision orthogonaliser) the norm of step 30 lies 1.3 and less than
+/// 1 of the distances that [`SPREAD_FACTOR`] allows from PyTorch's.
+const NORM_IN_BF16: f64 = 2.0;
 /// Relative distance of a tensor after all steps in single precision.
 const ALL_STEPS: f64 = 1e-3;
 

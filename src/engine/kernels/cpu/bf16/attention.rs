@@ -6,7 +6,7 @@
 use super::super::buffer::Buffer;
 use super::super::exponential::exp;
 use super::super::vectorised;
-use super::tiles::{Block, DEPTH, PANEL, Right, Rows, SIDE, Tile, pack_left, pair, zeros};
+use super::tiles::{Block, DEPTH, PANEL, Right, Rows, SIDE, Tile, narrow, pack_left, place_row, zeros};
 use super::{Unit, nearest};
 use crate::engine::kernels::traits::Heads;
 use crate::engine::lanes;
@@ -102,6 +102,7 @@ fn softmax(
     sums: &mut [(f32, f32); PANEL],
 ) {
     let steps = weights.len() / 2;
+    let mut operands = vec![0; keys];
     vectorised(
         #[inline(always)]
         || {
@@ -114,23 +115,11 @@ fn softmax(
                 }
                 let (visible, hidden) = scores.split_at_mut(seen + i);
                 let largest = lanes::max(visible);
-                hidden.fill(f32::NEG_INFINITY);
-                let mut partial = [0.0f32; SIDE];
-                for (scores, tile) in scores.as_chunks::<DEPTH>().0.iter().zip(run) {
-                    let mut e = [0.0f32; DEPTH];
-                    for j in 0..DEPTH {
-                        e[j] = exp(scores[j] - largest);
-                    }
-                    for j in 0..SIDE {
-                        partial[j] += e[j];
-                    }
-                    for j in 0..SIDE {
-                        partial[j] += e[SIDE + j];
-                    }
-                    let pairs: [u32; DEPTH / 2] = std::array::from_fn(|j| pair(e[2 * j], e[2 * j + 1]));
-                    tile.0[place..place + DEPTH / 2].copy_from_slice(&pairs);
-                }
-                *sum = (largest, lanes::sum(&partial));
+                visible.iter_mut().for_each(|score| *score = exp(*score - largest));
+                hidden.fill(0.0);
+                *sum = (largest, lanes::sum(visible));
+                narrow(scores, &mut operands);
+                place_row(&operands, run, place);
             }
         },
     );

@@ -44,30 +44,23 @@ pub(super) fn zeros(len: usize) -> Vec<Tile> {
     vec![Tile([0; SIDE * PAIRS]); len]
 }
 
-/// The value as an operand: the bits of its bfloat16 in the upper half.
+/// The value as an operand, in bfloat16.
 #[inline(always)]
-fn operand(x: f32) -> u32 {
+fn operand(x: f32) -> u16 {
     let bits = if x.is_nan() { f32::NAN.to_bits() } else { nearest(x).to_bits() };
-    if x.abs() < SMALLEST { 0 } else { bits }
+    if x.abs() < SMALLEST { 0 } else { (bits >> 16) as u16 }
 }
 
-/// Two operands.
+/// Rounds a row to operands; what the row lacks stays as it is. One long loop, which the compiler vectorises.
 #[inline(always)]
-pub(super) fn pair(first: f32, second: f32) -> u32 {
-    operand(first) >> 16 | operand(second) & 0xffff_0000
+pub(super) fn narrow(values: &[f32], operands: &mut [u16]) {
+    operands.iter_mut().zip(values).for_each(|(narrow, value)| *narrow = operand(*value));
 }
 
-/// Pairs of one row of up to [`DEPTH`] inner values.
+/// Operands of one row of a tile as pairs.
 #[inline(always)]
-fn pairs(values: &[f32]) -> [u32; PAIRS] {
-    let mut whole = [0.0; DEPTH];
-    let values = if let Ok(values) = <&[f32; DEPTH]>::try_from(values) {
-        values
-    } else {
-        whole[..values.len()].copy_from_slice(values);
-        &whole
-    };
-    std::array::from_fn(|i| pair(values[2 * i], values[2 * i + 1]))
+pub(super) fn pairs(operands: &[u16]) -> impl Iterator<Item = u32> {
+    operands.as_chunks::<2>().0.iter().map(|&[first, second]| u32::from(first) | u32::from(second) << 16)
 }
 
 /// Row-major values whose rows begin `stride` apart.
@@ -94,6 +87,7 @@ impl<'a> Rows<'a> {
 /// Tiles of a left operand of one [`PANEL`] of rows, from row `start` on: two runs, one for each half.
 pub(super) fn pack_left(x: Rows<'_>, start: usize, tiles: &mut [Tile]) {
     let steps = x.width.div_ceil(DEPTH);
+    let mut operands = vec![0; steps * DEPTH];
     vectorised(
         #[inline(always)]
         || {
@@ -101,15 +95,22 @@ pub(super) fn pack_left(x: Rows<'_>, start: usize, tiles: &mut [Tile]) {
                 let run = &mut tiles[i / SIDE * steps..][..steps];
                 let place = i % SIDE * PAIRS;
                 if start + i < x.count {
-                    for (values, tile) in x.row(start + i).chunks(DEPTH).zip(run) {
-                        tile.0[place..place + PAIRS].copy_from_slice(&pairs(values));
-                    }
+                    narrow(x.row(start + i), &mut operands);
+                    place_row(&operands, run, place);
                 } else {
                     run.iter_mut().for_each(|tile| tile.0[place..place + PAIRS].fill(0));
                 }
             }
         },
     );
+}
+
+/// Cuts a row of operands into the same row of every tile of a run.
+#[inline(always)]
+pub(super) fn place_row(operands: &[u16], run: &mut [Tile], place: usize) {
+    for (operands, tile) in operands.as_chunks::<DEPTH>().0.iter().zip(run) {
+        tile.0[place..place + PAIRS].iter_mut().zip(pairs(operands)).for_each(|(at, pair)| *at = pair);
+    }
 }
 
 /// A right operand: `W` of `x W^T`, columns of the result by inner values.
@@ -144,17 +145,16 @@ impl Right {
     /// Packs one row of values a column.
     pub fn fill(&mut self, rows: Rows<'_>) {
         let steps = self.inner.div_ceil(DEPTH);
+        let mut operands = vec![0; steps * DEPTH];
         vectorised(
             #[inline(always)]
             || {
                 for column in 0..rows.count {
                     let run = &mut self.tiles[column / SIDE * steps..][..steps];
-                    for (values, tile) in rows.row(column).chunks(DEPTH).zip(run) {
-                        for (pair, at) in
-                            pairs(values).into_iter().zip(tile.0[column % SIDE..].iter_mut().step_by(SIDE))
-                        {
-                            *at = pair;
-                        }
+                    narrow(rows.row(column), &mut operands);
+                    for (operands, tile) in operands.as_chunks::<DEPTH>().0.iter().zip(run) {
+                        let down = tile.0[column % SIDE..].iter_mut().step_by(SIDE);
+                        down.zip(pairs(operands)).for_each(|(at, pair)| *at = pair);
                     }
                 }
             },
@@ -164,18 +164,22 @@ impl Right {
     /// Packs one column of values a column: row `k` of them holds inner value `k` of every column.
     pub fn fill_transposed(&mut self, rows: Rows<'_>) {
         let steps = self.inner.div_ceil(DEPTH);
-        let none = vec![0.0; rows.width];
+        let (mut first, mut second) = (vec![0; rows.width], vec![0; rows.width]);
         vectorised(
             #[inline(always)]
             || {
                 for k in (0..rows.count).step_by(2) {
-                    let first = rows.row(k);
-                    let second = if k + 1 < rows.count { rows.row(k + 1) } else { &none };
+                    narrow(rows.row(k), &mut first);
+                    if k + 1 < rows.count {
+                        narrow(rows.row(k + 1), &mut second);
+                    } else {
+                        second.fill(0);
+                    }
                     for (run, (first, second)) in first.chunks(SIDE).zip(second.chunks(SIDE)).enumerate() {
                         let tile = &mut self.tiles[run * steps + k / DEPTH];
                         let at = &mut tile.0[k % DEPTH / 2 * SIDE..][..SIDE];
                         for ((at, &first), &second) in at.iter_mut().zip(first).zip(second) {
-                            *at = pair(first, second);
+                            *at = u32::from(first) | u32::from(second) << 16;
                         }
                     }
                 }

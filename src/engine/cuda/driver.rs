@@ -1,7 +1,7 @@
 //! A GPU through the CUDA driver, found at run time.
 //!
 //! Everything runs on the device's default stream: launches, copies and products happen in the order of the calls,
-//! and copies to and from host memory wait for what came before them.
+//! and copies from the device wait for what came before them. Small copies to it are queued ([`staging`](super::staging)).
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -13,10 +13,12 @@ use super::compile;
 use super::device::{Device, DeviceError, Launch, Product};
 use super::products::{Products, WORKSPACE_BYTES};
 use super::source::KERNELS;
+use super::staging::Staging;
 
 /// A CUDA device with this crate's kernels loaded.
 pub(super) struct Gpu {
     // Fields are dropped in this order: what lives in the context goes before it.
+    staging: Option<Staging>,
     products: Products,
     module: Module,
     context: Arc<CudaContext>,
@@ -34,7 +36,8 @@ impl Gpu {
         let workspace = GpuMemory::new(WORKSPACE_BYTES, &context)?;
         let products = Products::new(Arc::clone(&context), workspace)?;
         let name = format!("{name} (compute capability {}.{})", capability.0, capability.1);
-        Ok(Gpu { products, module, context, name })
+        let staging = Staging::new(&context);
+        Ok(Gpu { staging, products, module, context, name })
     }
 
     fn bind(&self) -> Result<(), DeviceError> {
@@ -139,6 +142,10 @@ impl Device for Gpu {
 
     fn write(&self, address: u64, values: &[u32]) -> Result<(), DeviceError> {
         self.bind()?;
+        let staged = self.staging.as_ref().map_or(Ok(false), |staging| staging.write(address, values));
+        if staged.map_err(said("cannot copy to the device"))? {
+            return Ok(());
+        }
         // SAFETY: the range is allocated (contract of `Device`), and the call returns when `values` has been read.
         unsafe { result::memcpy_htod_sync(address, values) }.map_err(said("cannot copy to the device"))
     }

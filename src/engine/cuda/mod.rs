@@ -18,6 +18,7 @@ mod memory;
 mod optimiser;
 mod products;
 mod source;
+mod staging;
 
 #[cfg(test)]
 mod shim;

@@ -13,6 +13,8 @@ mod lanes;
 mod recount;
 mod resident;
 
+#[cfg(test)]
+pub(crate) use self::cuda::shimmed_engine;
 pub use self::cuda::{Device, DeviceChoice, DeviceError, NoDevice, UnknownDevice};
 pub use self::device::{DeviceInfo, devices};
 pub use self::dfdx::{Activations, DfdxEngine};

@@ -8,7 +8,7 @@ use crate::train::{Optimizer, StepPlan, SwaSum};
 /// What a step of [`Resident`] gave.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResidentStep {
-    /// Mean loss of each micro-batch, nats per token.
+    /// Mean loss of each micro-batch in the order they came, nats per token.
     pub losses: Vec<f32>,
     /// Gradient norm before clipping.
     pub gradient_norm: f64,
@@ -29,23 +29,29 @@ pub struct ResidentState {
 ///
 /// Work is handed over and done in the order of the calls; only what returns numbers waits for it.
 pub trait Resident: Send {
-    /// Adds `share` times the gradients of a micro-batch's mean loss to those of the coming step.
-    fn micro_batch(&mut self, batch: &TokenBatch, fake_quant: FakeQuant, share: f32) -> Result<(), EngineError>;
+    /// Steps taken.
+    fn steps(&self) -> u64;
 
-    /// The gradients of the coming step so far, for those who average them with others'.
-    fn gradients(&self) -> Result<Params, EngineError>;
+    /// Snapshots so far.
+    fn snapshots(&self) -> u64;
+
+    /// Adds the gradients of a micro-batch's mean loss to those of the coming step.
+    ///
+    /// Micro-batches come in [`reading_order`](crate::collective::reading_order) and are added as
+    /// [`TreeSum`](crate::collective::TreeSum) says.
+    fn micro_batch(&mut self, batch: &TokenBatch, fake_quant: FakeQuant) -> Result<(), EngineError>;
+
+    /// The summed gradients of the coming step, for those who add others' to them.
+    fn gradients(&mut self) -> Result<Params, EngineError>;
 
     /// Puts other gradients in their place.
     fn set_gradients(&mut self, gradients: &Params) -> Result<(), EngineError>;
 
-    /// Clips the gradients by their global norm, updates the weights and takes a snapshot where the plan says so.
+    /// Multiplies the gradients by `share`, clips them by their global norm, updates the weights and takes a snapshot where the plan says so.
     ///
     /// Where a loss or the norm is no finite number nothing is updated, and the caller, who sees it in the answer, must
     /// not go on.
-    fn step(&mut self, plan: &StepPlan) -> Result<ResidentStep, EngineError>;
-
-    /// The weights, copied to the host.
-    fn weights(&self) -> Result<Params, EngineError>;
+    fn step(&mut self, plan: &StepPlan, share: f32) -> Result<ResidentStep, EngineError>;
 
     /// Everything, copied to the host.
     fn state(&self) -> Result<ResidentState, EngineError>;

@@ -19,6 +19,7 @@ mod optimizer;
 mod pace;
 mod recipe;
 mod replay_report;
+mod resident_step;
 mod run;
 mod schedule;
 mod session;

@@ -20,19 +20,6 @@ pub struct MuonStep {
     pub precision: OrthogonaliserPrecision,
 }
 
-/// Factors of a step in single precision.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct MuonScalars {
-    /// Of the momentum buffer.
-    pub momentum: f32,
-    /// Of the weight: its decay.
-    pub keep: f32,
-    /// Of the orthogonalised update: the root of rows over columns, where there are more rows.
-    pub aspect: f32,
-    /// Of the scaled update: the negative learning rate.
-    pub rate: f32,
-}
-
 impl MuonStep {
     /// The settings of a recipe at one step.
     pub fn new(config: &MuonConfig, learning_rate: f64, momentum: f64) -> Self {
@@ -45,14 +32,19 @@ impl MuonStep {
         }
     }
 
-    /// What the tensors are multiplied by.
-    pub(crate) fn scalars(&self, rows: usize, columns: usize) -> MuonScalars {
-        MuonScalars {
-            momentum: self.momentum as f32,
-            keep: (1.0 - self.learning_rate * self.weight_decay) as f32,
-            aspect: (rows as f64 / columns as f64).max(1.0).sqrt() as f32,
-            rate: -(self.learning_rate as f32),
-        }
+    /// What the weights are multiplied by: their decay.
+    pub(crate) fn keep(&self) -> f32 {
+        (1.0 - self.learning_rate * self.weight_decay) as f32
+    }
+
+    /// What the finished update is multiplied by before it is added to the weights.
+    pub(crate) fn rate(&self) -> f32 {
+        -(self.learning_rate as f32)
+    }
+
+    /// What the orthogonalised update is multiplied by: the root of rows over columns, where there are more rows.
+    pub(crate) fn aspect((rows, columns): (usize, usize)) -> f32 {
+        (rows as f64 / columns as f64).max(1.0).sqrt() as f32
     }
 
     /// Updates a `rows` x `columns` matrix and its momentum buffer in place.
@@ -92,19 +84,18 @@ impl MuonStep {
     pub fn update(&self, direction: &[f32], (rows, columns): (usize, usize)) -> Vec<f32> {
         let mut update = orthogonalise(direction, rows, columns, self.newton_schulz_steps, self.precision);
         let rounding = Rounding::new(self.precision);
-        let aspect = (rows as f64 / columns as f64).max(1.0).sqrt() as f32;
+        let aspect = Self::aspect((rows, columns));
         update.iter_mut().for_each(|update| *update = rounding.round(*update * aspect));
         update
     }
 
     /// Decays the weights and moves them by a finished update; without one they only decay.
     pub fn descend(&self, weight: &mut [f32], update: Option<&[f32]>) {
-        let keep = (1.0 - self.learning_rate * self.weight_decay) as f32;
+        let (keep, rate) = (self.keep(), self.rate());
         let Some(update) = update else {
             weight.iter_mut().for_each(|weight| *weight *= keep);
             return;
         };
-        let rate = -(self.learning_rate as f32);
         for (weight, &update) in weight.iter_mut().zip(update) {
             *weight = update.mul_add(rate, *weight * keep);
         }

@@ -259,12 +259,12 @@ fn begin<'a>(
     };
 
     let mut trainer = trainer.across(ranks);
-    let told = Standing { steps: trainer.steps(), snapshots: trainer.swa().count(), taken, elapsed_ms };
+    let told = Standing { steps: trainer.steps(), snapshots: trainer.snapshots(), taken, elapsed_ms };
     let Standing { steps, snapshots, taken, elapsed_ms } = told.of_lead(ranks)?;
     if !place.is_lead() {
         let sum = (snapshots > 0).then(|| Params::zeros(&manifest.model));
         let optimizer = Optimizer::new(&manifest.optimizer, &manifest.model).after(steps);
-        let (weights, swa) = (trainer.weights().clone(), SwaSum::from_parts(sum, snapshots));
+        let (weights, swa) = (trainer.weights()?.clone(), SwaSum::from_parts(sum, snapshots));
         trainer = Trainer::restored(request.engine, manifest, weights, optimizer, swa).across(ranks);
     }
     trainer.take_from_lead()?;
@@ -275,7 +275,8 @@ fn begin<'a>(
         false => RunLog::none(watcher),
     };
     if log.bytes() == 0 {
-        let lines = log::heading(manifest, data, trainer.weights().num_elements(), split.tokens(), place);
+        let parameters = trainer.weights()?.num_elements();
+        let lines = log::heading(manifest, data, parameters, split.tokens(), place);
         lines.iter().try_for_each(|line| log.line(line))?;
     }
     if request.start == Start::Resume {
@@ -304,7 +305,7 @@ fn begin<'a>(
         progress: request.progress.clone(),
     };
     if warm_up {
-        let copy = Trainer::new(request.engine, manifest, session.trainer.weights().clone()).across(ranks);
+        let copy = Trainer::new(request.engine, manifest, session.trainer.weights()?.clone()).across(ranks);
         session.warm_up(copy, schedule.warmup_steps)?;
     }
     Ok((session, elapsed_ms))
@@ -344,11 +345,11 @@ fn finish(
     if let Some(report) = &replay {
         log.line(&report.log_line())?;
     }
-    let (snapshots, steps) = (trainer.swa().count(), trainer.steps());
+    let (snapshots, steps) = (trainer.snapshots(), trainer.steps());
     if snapshots > 1 {
         log.line(&format!("swa:applying averaged {snapshots} checkpoints"))?;
     }
-    let weights = trainer.into_final_weights().arrange(&request.effective.manifest.model)?;
+    let weights = trainer.into_final_weights()?.arrange(&request.effective.manifest.model)?;
     inputs.check_unchanged()?;
 
     trace.write(&folder.trace())?;

@@ -8,7 +8,7 @@ use super::{Counters, Schedule, StepPlan, Trace, TraceStep, TrainError, Trainer}
 use crate::cli::Progress;
 use crate::collective::Collective;
 use crate::data::{Loader, LoaderPosition};
-use crate::engine::FakeQuant;
+use crate::engine::{FakeQuant, ResidentState};
 use crate::interrupt::Interrupt;
 use crate::model::Params;
 use crate::run_folder::RunFolder;
@@ -124,7 +124,7 @@ impl Session<'_> {
         let steps = self.trainer.steps();
         let elapsed_ms = self.lead_says(|pace| pace.pause(steps))?;
         self.trainer.check_same_everywhere()?;
-        let Some(found) = (self.validator)(self.trainer.weights(), &self.interrupt)? else {
+        let Some(found) = (self.validator)(self.trainer.weights()?, &self.interrupt)? else {
             return Err(self.suspend()?);
         };
         self.log.line(&log::validation(steps, self.iterations, &found, elapsed_ms))?;
@@ -155,7 +155,7 @@ impl Session<'_> {
             end_ms,
         });
         let steps = step + 1;
-        if plan.swa_pick && self.trainer.swa().count() == 1 {
+        if plan.swa_pick && self.trainer.snapshots() == 1 {
             self.log.line(&format!("swa:start step:{steps}"))?;
         }
         if self.schedule.logs_at(steps) {
@@ -181,9 +181,10 @@ impl Session<'_> {
         self.trainer.check_finite()?;
         let counters =
             Counters { steps, elapsed_ms, batch_position: self.loader.position().taken, log_bytes: self.log.bytes() };
-        let (path, recipe, trainer) = (self.folder.training_state(), self.trace.recipe.digest(), &self.trainer);
+        let (path, recipe) = (self.folder.training_state(), self.trace.recipe.digest());
+        let ResidentState { weights, optimizer, swa } = self.trainer.state()?;
         // The trace was written first: a state never knows more steps than its trace.
-        write_state(&path, recipe, &counters, trainer.weights(), trainer.optimizer(), trainer.swa())?;
+        write_state(&path, recipe, &counters, weights, optimizer, swa)?;
         Ok(())
     }
 

@@ -9,7 +9,9 @@ use super::{Start, TickingClock, Trace, TrainError, TrainOutcome, TrainRequest, 
 use crate::cli::Progress;
 use crate::collective::{CollectiveError, Solo};
 use crate::data::{TokenBatch, write_shard};
-use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, KernelsEngine, LossAndGradients, Scorer};
+use crate::engine::{
+    Engine, EngineError, EngineKind, FakeQuant, KernelsEngine, LossAndGradients, Scorer, shimmed_engine,
+};
 use crate::interrupt::Interrupt;
 use crate::manifest::{Effective, Override, assignment};
 use crate::model::{ModelConfig, Params};
@@ -379,6 +381,65 @@ fn trouble_on_one_rank_ends_all() {
     assert!(!broken.has(CHECKPOINT) && !broken.has("manifest.yaml"));
     let odd = Job { ranks: 3, ..workshop.job("odd") };
     assert!(odd.run().unwrap_err().to_string().contains("a world of 3 ranks cannot share"));
+}
+
+/// Five steps with late QAT and snapshots, on the device's own kernels run by the processor.
+#[test]
+fn a_model_that_stays_on_a_device_is_saved_shared_and_followed_as_any_other() {
+    let Some(engine) = shimmed_engine() else { return };
+    let workshop = Workshop::new(BY_STEPS);
+    let short = &["schedule.iterations=5", "schedule.val_loss_every=0"];
+    let job = |out: &str| Job { tick: 0.0, set: short, ..workshop.job(out) };
+    let straight = job("straight");
+    let outcome = straight.run_with(&*engine, &mut |_, _| {}).unwrap();
+    assert_eq!((outcome.record.steps, outcome.record.swa_snapshots), (5, 2));
+
+    // Interrupted among snapshots and QAT, continued by two ranks.
+    let broken = job("broken");
+    let stop = &mut |line: &str, interrupt: &Interrupt| {
+        if line.starts_with("step:4/5 train_loss") {
+            interrupt.raise();
+        }
+    };
+    assert!(matches!(broken.run_with(&*engine, stop), Err(TrainError::Interrupted { steps: 4, .. })));
+    let resumed = Job { start: Start::Resume, ranks: 2, ..broken };
+    resumed.run_with(&*engine, &mut |_, _| {}).unwrap();
+    assert_same(&resumed, &straight, CHECKPOINT);
+    assert_same(&resumed, &straight, TRACE);
+
+    // The same engine with the host's optimiser.
+    let host = job("host");
+    host.run_with(&HostOptimiser(engine), &mut |_, _| {}).unwrap();
+    let [found, expected] = [&straight, &host].map(|job| Trace::read(&job.out.join(TRACE)).unwrap().steps);
+    assert_eq!(found[0].loss, expected[0].loss);
+    for (found, expected) in found.iter().zip(&expected) {
+        // Muon's bfloat16 magnifies the order of its sums.
+        assert!((found.loss - expected.loss).abs() < 1e-3 * expected.loss, "{found:?} for {expected:?}");
+        assert!((found.grad_norm / expected.grad_norm - 1.0).abs() < 0.02, "{found:?} for {expected:?}");
+    }
+}
+
+/// An engine that leaves the model on the host.
+struct HostOptimiser(Box<dyn Engine>);
+
+impl Engine for HostOptimiser {
+    fn kind(&self) -> EngineKind {
+        self.0.kind()
+    }
+
+    fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {
+        self.0.scorer(config, weights)
+    }
+
+    fn loss_and_gradients(
+        &self,
+        config: &ModelConfig,
+        weights: &Params,
+        batch: &TokenBatch,
+        fake_quant: FakeQuant,
+    ) -> Result<LossAndGradients, EngineError> {
+        self.0.loss_and_gradients(config, weights, batch, fake_quant)
+    }
 }
 
 /// The kernels engine until its `left`-th micro-batch, then a loss that is no number.

@@ -3,11 +3,11 @@
 use rayon::prelude::*;
 
 use super::buckets::sum_over_ranks;
-use super::{Diverged, Optimizer, StepPlan, SwaSum, TrainError, clip_global_norm};
+use super::{Diverged, Optimizer, StepPlan, SwaSum, TrainError, clip_global_norm, resident_step};
 use crate::collective::{Collective, Solo, TreeSum, reading_order};
 use crate::data::{Loader, TokenBatch};
 use crate::digest::ContentDigest;
-use crate::engine::{Engine, FakeQuant, LossAndGradients};
+use crate::engine::{Engine, FakeQuant, LossAndGradients, Resident, ResidentState, ResidentStep};
 use crate::manifest::{MICRO_BATCHES_PER_STEP, Manifest};
 use crate::model::{HostTensor, ModelConfig, Params};
 
@@ -28,9 +28,19 @@ pub struct Trainer<'a> {
     model: &'a ModelConfig,
     grad_clip_norm: f64,
     ranks: &'a dyn Collective,
-    weights: Params,
-    optimizer: Optimizer,
-    swa: SwaSum,
+    /// The model, or a copy of it.
+    host: ResidentState,
+    residence: Residence,
+}
+
+/// Where a model in training is.
+enum Residence {
+    /// On the host until the first step, when the engine may take it.
+    Unasked,
+    /// On the host.
+    Host,
+    /// Where the engine runs; the host's copy may be of an earlier step.
+    Engine { resident: Box<dyn Resident>, is_copied: bool },
 }
 
 impl<'a> Trainer<'a> {
@@ -49,7 +59,8 @@ impl<'a> Trainer<'a> {
         swa: SwaSum,
     ) -> Self {
         let (model, grad_clip_norm) = (&manifest.model, manifest.optimizer.grad_clip_norm);
-        Trainer { engine, model, grad_clip_norm, ranks: &Solo, weights, optimizer, swa }
+        let host = ResidentState { weights, optimizer, swa };
+        Trainer { engine, model, grad_clip_norm, ranks: &Solo, host, residence: Residence::Unasked }
     }
 
     /// Shares each step with other ranks; the loader of [`Self::step`] must be of the same rank and world.
@@ -58,26 +69,28 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// Replaces weights, moments and snapshots by those of the lead. Tensors are the same everywhere.
+    /// Replaces weights, moments and snapshots by those of the lead, before the first step. Tensors are the same
+    /// everywhere.
     pub(super) fn take_from_lead(&mut self) -> Result<(), TrainError> {
         let ranks = self.ranks;
         if ranks.place().world() == 1 {
             return Ok(());
         }
-        let weights = self.weights.iter_mut().map(|(_, tensor)| tensor);
-        let snapshots = self.swa.sum_mut().into_iter().flat_map(Params::iter_mut).map(|(_, tensor)| tensor);
-        for tensor in weights.chain(self.optimizer.moments_mut()).chain(snapshots) {
+        let host = &mut self.host;
+        let weights = host.weights.iter_mut().map(|(_, tensor)| tensor);
+        let snapshots = host.swa.sum_mut().into_iter().flat_map(Params::iter_mut).map(|(_, tensor)| tensor);
+        for tensor in weights.chain(host.optimizer.moments_mut()).chain(snapshots) {
             ranks.broadcast(0, tensor.data_mut())?;
         }
         Ok(())
     }
 
     /// Checks that all ranks hold the same weights: equal steps on unequal processors may drift apart unseen.
-    pub(super) fn check_same_everywhere(&self) -> Result<(), TrainError> {
+    pub(super) fn check_same_everywhere(&mut self) -> Result<(), TrainError> {
         if self.ranks.place().world() == 1 {
             return Ok(());
         }
-        let tensors: Vec<&HostTensor> = self.weights.iter().map(|(_, tensor)| tensor).collect();
+        let tensors: Vec<&HostTensor> = self.weights()?.iter().map(|(_, tensor)| tensor).collect();
         let digests: Vec<_> =
             tensors.par_iter().map(|t| *ContentDigest::of(&t.to_le_bytes()).blake3.as_bytes()).collect();
         let own = ContentDigest::of(&digests.concat());
@@ -90,38 +103,49 @@ impl<'a> Trainer<'a> {
 
     /// Steps taken.
     pub fn steps(&self) -> u64 {
-        self.optimizer.steps()
-    }
-
-    /// Current weights, in state-dict order.
-    pub fn weights(&self) -> &Params {
-        &self.weights
-    }
-
-    /// Moments of every parameter.
-    pub fn optimizer(&self) -> &Optimizer {
-        &self.optimizer
+        match &self.residence {
+            Residence::Engine { resident, .. } => resident.steps(),
+            _ => self.host.optimizer.steps(),
+        }
     }
 
     /// Snapshots so far.
-    pub fn swa(&self) -> &SwaSum {
-        &self.swa
+    pub fn snapshots(&self) -> u64 {
+        match &self.residence {
+            Residence::Engine { resident, .. } => resident.snapshots(),
+            _ => self.host.swa.count(),
+        }
+    }
+
+    /// Current weights, moments and snapshots, copied from where the engine runs.
+    pub fn state(&mut self) -> Result<&ResidentState, TrainError> {
+        if let Residence::Engine { resident, is_copied: is_copied @ false } = &mut self.residence {
+            self.host = resident.state()?;
+            *is_copied = true;
+        }
+        Ok(&self.host)
+    }
+
+    /// Current weights, in state-dict order.
+    pub fn weights(&mut self) -> Result<&Params, TrainError> {
+        Ok(&self.state()?.weights)
     }
 
     /// Checks that no weight is NaN or infinite, so that a saved state can be used.
-    pub fn check_finite(&self) -> Result<(), TrainError> {
+    pub fn check_finite(&mut self) -> Result<(), TrainError> {
         let bad = |(_, tensor): (&str, &HostTensor)| tensor.data().iter().copied().find(|value| !value.is_finite());
-        match self.weights.iter().find_map(bad) {
+        let step = self.steps();
+        match self.weights()?.iter().find_map(bad) {
             None => Ok(()),
-            Some(value) => {
-                Err(TrainError::Diverged { what: Diverged::Weights, value: f64::from(value), step: self.steps() })
-            }
+            Some(value) => Err(TrainError::Diverged { what: Diverged::Weights, value: f64::from(value), step }),
         }
     }
 
     /// The final weights: the average of the snapshots where there are several, else the last weights.
-    pub fn into_final_weights(self) -> Params {
-        self.swa.average().unwrap_or(self.weights)
+    pub fn into_final_weights(mut self) -> Result<Params, TrainError> {
+        self.state()?;
+        let ResidentState { weights, swa, .. } = self.host;
+        Ok(swa.average().unwrap_or(weights))
     }
 
     /// Takes one step on the next micro-batches of the stream.
@@ -134,25 +158,53 @@ impl<'a> Trainer<'a> {
         let step = self.steps() + 1;
         let batches = (0..self.ranks.place().micro_batches()).map(|_| loader.next_batch());
         let batches: Vec<TokenBatch> = batches.collect::<Result<_, _>>()?;
-        let (own_losses, gradients) = self.summed_gradients(&batches, plan.fake_quant)?;
-        let micro_losses = self.gather_losses(&own_losses)?;
-        if let Some(&loss) = micro_losses.iter().find(|loss| !loss.is_finite()) {
-            return Err(TrainError::Diverged { what: Diverged::Loss, value: f64::from(loss), step });
+        if matches!(self.residence, Residence::Unasked) {
+            let ResidentState { weights, optimizer, swa } = &self.host;
+            self.residence = match self.engine.resident(self.model, weights, optimizer, swa)? {
+                None => Residence::Host,
+                Some(resident) => Residence::Engine { resident, is_copied: true },
+            };
         }
-        let mut gradients = gradients;
         // The backward pass is of `loss / 8`: an exact scaling, so it may as well come last.
         let share = 1.0 / MICRO_BATCHES_PER_STEP as f32;
+        let ranks = self.ranks;
+        let (micro_losses, gradient_norm) = match &mut self.residence {
+            Residence::Engine { resident, is_copied } => {
+                *is_copied = false;
+                let found = resident_step::take(&mut **resident, &batches, plan, share, ranks)?;
+                let ResidentStep { losses, gradient_norm } = found;
+                // Where these are no finite numbers the engine has updated nothing.
+                let losses = gather_losses(ranks, &losses)?;
+                check_losses(&losses, step)?;
+                check_norm(gradient_norm, step)?;
+                (losses, gradient_norm)
+            }
+            _ => self.host_step(plan, &batches, share)?,
+        };
+        Ok(StepReport { loss: micro_losses.iter().sum::<f32>() * share, micro_losses, gradient_norm })
+    }
+
+    /// A step by the engine's gradients and the host's optimiser: losses of all ranks, norm.
+    fn host_step(
+        &mut self,
+        plan: &StepPlan,
+        batches: &[TokenBatch],
+        share: f32,
+    ) -> Result<(Vec<f32>, f64), TrainError> {
+        let step = self.steps() + 1;
+        let (own_losses, mut gradients) = self.summed_gradients(batches, plan.fake_quant)?;
+        let micro_losses = gather_losses(self.ranks, &own_losses)?;
+        check_losses(&micro_losses, step)?;
         let mut tensors: Vec<&mut [f32]> = gradients.iter_mut().map(|(_, tensor)| tensor.data_mut()).collect();
         tensors.par_iter_mut().for_each(|values| values.iter_mut().for_each(|value| *value *= share));
         let gradient_norm = clip_global_norm(&mut gradients, self.grad_clip_norm);
-        if !gradient_norm.is_finite() {
-            return Err(TrainError::Diverged { what: Diverged::GradientNorm, value: gradient_norm, step });
-        }
-        self.optimizer.step_over(&mut self.weights, &gradients, plan, self.ranks)?;
+        check_norm(gradient_norm, step)?;
+        let ResidentState { weights, optimizer, swa } = &mut self.host;
+        optimizer.step_over(weights, &gradients, plan, self.ranks)?;
         if plan.swa_pick {
-            self.swa.add(&self.weights);
+            swa.add(weights);
         }
-        Ok(StepReport { loss: micro_losses.iter().sum::<f32>() * share, micro_losses, gradient_norm })
+        Ok((micro_losses, gradient_norm))
     }
 
     /// Losses of this rank's micro-batches in stream order, and the sum of all ranks' gradients.
@@ -201,16 +253,30 @@ impl<'a> Trainer<'a> {
         Ok((losses, Params::from_entries(entries)))
     }
 
-    /// All ranks' losses in stream order: the `m`-th micro-batch of rank `r` is piece `m * world + r`.
-    fn gather_losses(&self, own: &[f32]) -> Result<Vec<f32>, TrainError> {
-        let message: Vec<u8> = own.iter().flat_map(|loss| loss.to_le_bytes()).collect();
-        let gathered: Vec<Vec<f32>> = self.ranks.all_gather(&message)?.iter().map(|message| floats(message)).collect();
-        let piece = |m: usize| gathered.iter().map(move |losses| losses.get(m).copied().unwrap_or(f32::NAN));
-        Ok((0..own.len()).flat_map(piece).collect())
-    }
-
     fn micro_batch(&self, batch: &TokenBatch, fake_quant: FakeQuant) -> Result<LossAndGradients, TrainError> {
-        Ok(self.engine.loss_and_gradients(self.model, &self.weights, batch, fake_quant)?)
+        Ok(self.engine.loss_and_gradients(self.model, &self.host.weights, batch, fake_quant)?)
+    }
+}
+
+/// All ranks' losses in stream order: the `m`-th micro-batch of rank `r` is piece `m * world + r`.
+fn gather_losses(ranks: &dyn Collective, own: &[f32]) -> Result<Vec<f32>, TrainError> {
+    let message: Vec<u8> = own.iter().flat_map(|loss| loss.to_le_bytes()).collect();
+    let gathered: Vec<Vec<f32>> = ranks.all_gather(&message)?.iter().map(|message| floats(message)).collect();
+    let piece = |m: usize| gathered.iter().map(move |losses| losses.get(m).copied().unwrap_or(f32::NAN));
+    Ok((0..own.len()).flat_map(piece).collect())
+}
+
+fn check_losses(losses: &[f32], step: u64) -> Result<(), TrainError> {
+    match losses.iter().find(|loss| !loss.is_finite()) {
+        None => Ok(()),
+        Some(&loss) => Err(TrainError::Diverged { what: Diverged::Loss, value: f64::from(loss), step }),
+    }
+}
+
+fn check_norm(value: f64, step: u64) -> Result<(), TrainError> {
+    match value.is_finite() {
+        true => Ok(()),
+        false => Err(TrainError::Diverged { what: Diverged::GradientNorm, value, step }),
     }
 }
 

@@ -102,7 +102,7 @@ impl Run<'_> {
             assert_eq!(plan.lr_multiplier, number(expected, "lr_mul"), "{at}");
             assert_eq!(plan.muon_momentum, number(expected, "muon_momentum"), "{at}");
             assert_eq!(plan.fake_quant == FakeQuant::On, is_qat(expected), "{at}");
-            assert_eq!(Some(trainer.swa().count()), expected["swa_count"].as_u64(), "{at}");
+            assert_eq!(Some(trainer.snapshots()), expected["swa_count"].as_u64(), "{at}");
             widest = wider(widest, if is_qat(expected) { qat_widest } else { distance((expected, other)) });
             let jumps = [1.0, if self.precision == OrthogonaliserPrecision::Bf16 { NORM_IN_BF16 } else { 1.0 }];
             for (((key, found), widest), jumps) in
@@ -122,15 +122,15 @@ impl Run<'_> {
             let file = format!("train_{}_{}_after1.safetensors", self.name, file_tag(tag));
             if step == 0 && self.folder.join(&file).exists() {
                 let tolerance = if tag == "bf16" { ONE_STEP_IN_BF16 } else { ONE_STEP };
-                compare(trainer.weights(), &self.weights(&file, &manifest), tolerance, &at);
+                compare(trainer.weights().unwrap(), &self.weights(&file, &manifest), tolerance, &at);
             }
         }
 
         let finals = &self.variant(tag)["final"];
-        let last = validate(self.engine, &manifest, trainer.weights(), self.folder, self.reference);
+        let last = validate(self.engine, &manifest, trainer.weights().unwrap(), self.folder, self.reference);
         self.close(last, &finals["before_swa"], tag, "before SWA", &widest);
-        let snapshots = trainer.swa().count();
-        let weights = trainer.into_final_weights();
+        let snapshots = trainer.snapshots();
+        let weights = trainer.into_final_weights().unwrap();
         if snapshots > 1 {
             assert_eq!(finals["swa_count"].as_u64(), Some(snapshots));
             let averaged = validate(self.engine, &manifest, &weights, self.folder, self.reference);

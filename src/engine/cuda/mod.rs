@@ -27,3 +27,5 @@ mod tests;
 
 pub use self::choice::{Device, DeviceChoice, NoDevice, UnknownDevice};
 pub use self::device::DeviceError;
+#[cfg(test)]
+pub(crate) use self::tests::shimmed_engine;

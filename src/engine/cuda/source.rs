@@ -53,7 +53,7 @@ pub(super) const KERNELS: [&str; 48] = [
     "product",
     "sum_parts",
     "sum_totals",
-    "accumulate",
+    "scale",
     "clip_factor",
     "adamw",
     "muon_momentum",

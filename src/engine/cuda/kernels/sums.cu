@@ -39,10 +39,10 @@ extern "C" __global__ void sum_totals(const double* partial, double* out, u32 pa
     if (threadIdx.x == 0) out[blockIdx.x] = (accumulate ? out[blockIdx.x] : 0.0) + sum;
 }
 
-// total = share * gradient, or total += share * gradient
-extern "C" __global__ void accumulate(float* total, const float* gradient, float share, u32 first, u64 n) {
+// x *= factor
+extern "C" __global__ void scale(float* x, float factor, u64 n) {
     const u64 i = place();
-    if (i < n) total[i] = first ? gradient[i] * share : total[i] + gradient[i] * share;
+    if (i < n) x[i] *= factor;
 }
 
 // What gradients are multiplied by before the update, min(1, max_norm / (norm + 1e-6)) as PyTorch has it; max_norm 0

@@ -21,7 +21,6 @@ pub(super) struct MuonTensors {
 impl<D: Device> CudaKernels<D> {
     /// Updates matrices and their momentum buffers, as [`MuonStep::apply`] does.
     pub(super) fn muon(&self, batch: Matrices, step: &MuonStep, tensors: MuonTensors) {
-        let scalars = step.scalars(batch.rows, batch.columns);
         let n = batch.count * batch.stride;
         let rounds = Argument::U32(u32::from(step.precision == OrthogonaliserPrecision::Bf16));
         let address = Argument::Address;
@@ -31,7 +30,7 @@ impl<D: Device> CudaKernels<D> {
             address(tensors.gradient),
             address(x.address()),
             address(tensors.factor),
-            Argument::F32(scalars.momentum),
+            Argument::F32(step.momentum as f32),
             rounds,
         ];
         self.each("muon_momentum", n, &arguments);
@@ -40,9 +39,9 @@ impl<D: Device> CudaKernels<D> {
             address(tensors.weight),
             address(x.address()),
             address(tensors.factor),
-            Argument::F32(scalars.keep),
-            Argument::F32(scalars.aspect),
-            Argument::F32(scalars.rate),
+            Argument::F32(step.keep()),
+            Argument::F32(MuonStep::aspect((batch.rows, batch.columns))),
+            Argument::F32(step.rate()),
             rounds,
         ];
         self.each("muon_update", n, &arguments);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::arena::Arena;
 use super::muon::MuonTensors;
 use super::sums::{DOUBLE, Summed};
+use crate::collective::TreeSum;
 use crate::data::TokenBatch;
 use crate::engine::cuda::backend::{CudaKernels, Tables, offset};
 use crate::engine::cuda::device::{Argument, Device};
@@ -31,10 +32,10 @@ pub(in crate::engine::cuda) struct CudaResident<D: Device> {
     effective: Whole<D>,
     network: Network<Buffer<D>>,
     sees: Option<FakeQuant>,
-    /// Gradients of one micro-batch, whose parts `parts` holds, and their sum over the step.
-    gradients: Whole<D>,
-    parts: Network<Buffer<D>>,
-    total: Whole<D>,
+    /// Gradients of the micro-batches of the coming step.
+    sum: TreeSum<Whole<D>>,
+    /// Their sum, once it was asked for or replaced.
+    total: Option<Whole<D>>,
     /// First moments of AdamW's parameters, momentum buffers of Muon's.
     first: Whole<D>,
     /// Second moments of what comes after the matrices.
@@ -67,12 +68,11 @@ impl<D: Device> CudaResident<D> {
         let k = &kernels;
         let arena = Arena::new(config);
         let upload = |values: &[f32]| Arc::new(k.upload(values));
-        let zeros = |len: usize| Arc::new(k.zeros(len));
         let moments: std::collections::BTreeMap<String, &HostTensor> = optimizer.moments().collect();
         let moment = |prefixes: &[&str]| {
             arena.gather(|name| prefixes.iter().find_map(|prefix| moments.get(&format!("{prefix}{name}")).copied()))
         };
-        let (effective, gradients) = (zeros(arena.len()), zeros(arena.len()));
+        let effective = Arc::new(k.zeros(arena.len()));
         let matrices = arena.role(ParamRole::Matrix).end;
         let second = moment(&[SECOND_MOMENT]);
         let resident = CudaResident {
@@ -82,9 +82,8 @@ impl<D: Device> CudaResident<D> {
             network: parts(config, &arena, &effective),
             effective,
             sees: None,
-            parts: parts(config, &arena, &gradients),
-            gradients,
-            total: zeros(arena.len()),
+            sum: TreeSum::default(),
+            total: None,
             first: upload(&moment(&[FIRST_MOMENT, MOMENTUM_BUFFER])),
             second: upload(second.get(matrices..).unwrap_or_default()),
             tables: None,
@@ -125,7 +124,13 @@ impl<D: Device> CudaResident<D> {
         Group::of(role, &self.recipe, self.config.tie_embeddings)
     }
 
-    fn adam(&self, role: ParamRole, plan: &StepPlan, factor: u64) {
+    /// The gradients of the coming step, which then has none.
+    fn take_gradients(&mut self) -> Whole<D> {
+        let sum = std::mem::take(&mut self.sum).finish();
+        self.total.take().or(sum).unwrap_or_else(|| Arc::new(self.kernels.zeros(self.arena.len())))
+    }
+
+    fn adam(&self, role: ParamRole, plan: &StepPlan, gradients: &Buffer<D>, factor: u64) {
         let Range { start, end } = self.arena.role(role);
         let group = self.group(role);
         let rate = group.learning_rate * plan.lr_multiplier;
@@ -135,7 +140,7 @@ impl<D: Device> CudaResident<D> {
             Argument::Address(offset(&self.weights, start)),
             Argument::Address(offset(&self.first, start)),
             Argument::Address(offset(&self.second, start - matrices)),
-            Argument::Address(offset(&self.total, start)),
+            Argument::Address(offset(gradients, start)),
             Argument::Address(factor),
             Argument::F32(scalars.keep),
             Argument::F32(scalars.step_size),
@@ -148,12 +153,12 @@ impl<D: Device> CudaResident<D> {
         self.kernels.each("adamw", end - start, &arguments);
     }
 
-    fn muon(&self, role: ParamRole, plan: &StepPlan, factor: u64) {
+    fn muon(&self, role: ParamRole, plan: &StepPlan, gradients: &Whole<D>, factor: u64) {
         let rate = self.group(role).learning_rate * plan.lr_multiplier;
         let step = MuonStep::new(&self.recipe.muon, rate, plan.muon_momentum);
         for batch in self.arena.batches() {
             let at = |whole: &Whole<D>| offset(whole, batch.start);
-            let (weight, buffer, gradient) = (at(&self.weights), at(&self.first), at(&self.total));
+            let (weight, buffer, gradient) = (at(&self.weights), at(&self.first), at(gradients));
             self.kernels.muon(batch, &step, MuonTensors { weight, buffer, gradient, factor });
         }
     }
@@ -162,8 +167,7 @@ impl<D: Device> CudaResident<D> {
         match &mut self.snapshots {
             None => self.snapshots = Some(Arc::new(self.kernels.copy(&self.weights))),
             Some(sum) => {
-                let arguments = [Argument::Address(self.weights.address()), Argument::Address(sum.address())];
-                self.kernels.each("add", sum.len(), &arguments);
+                add(&self.kernels, &self.weights, sum);
             }
         }
         self.snapshot_count += 1;
@@ -176,6 +180,11 @@ impl<D: Device> CudaResident<D> {
     }
 }
 
+/// `sum += x`.
+fn add<D: Device>(kernels: &CudaKernels<D>, x: &Buffer<D>, sum: &Buffer<D>) {
+    kernels.each("add", sum.len(), &[Argument::Address(x.address()), Argument::Address(sum.address())]);
+}
+
 /// An allocation seen as a network.
 fn parts<D: Device>(config: &ModelConfig, arena: &Arena, whole: &Whole<D>) -> Network<Buffer<D>> {
     let mut places = arena.places().into_iter();
@@ -183,7 +192,15 @@ fn parts<D: Device>(config: &ModelConfig, arena: &Arena, whole: &Whole<D>) -> Ne
 }
 
 impl<D: Device> Resident for CudaResident<D> {
-    fn micro_batch(&mut self, batch: &TokenBatch, fake_quant: FakeQuant, share: f32) -> Result<(), EngineError> {
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn snapshots(&self) -> u64 {
+        self.snapshot_count
+    }
+
+    fn micro_batch(&mut self, batch: &TokenBatch, fake_quant: FakeQuant) -> Result<(), EngineError> {
         check::batch(&self.config, batch)?;
         self.see(fake_quant);
         if self.tables.as_ref().is_none_or(|(len, _)| *len != batch.seq_len) {
@@ -193,37 +210,42 @@ impl<D: Device> Resident for CudaResident<D> {
         let loss = self.loss_place();
         let Some((_, tables)) = &self.tables else { return Ok(()) };
         let k = &self.kernels;
-        k.shared.run(|device| device.clear(self.gradients.address(), self.gradients.bytes()));
+        let gradients = Arc::new(k.zeros(self.arena.len()));
+        let mut grads = parts(&self.config, &self.arena, &gradients);
         let forward = Forward { k, config: &self.config, network: &self.network, tables };
         let weight = 1.0 / batch.inputs.len() as f32;
         let group = (self.group_tokens / batch.seq_len).max(1) * batch.seq_len;
         for (i, (inputs, targets)) in batch.inputs.chunks(group).zip(batch.targets.chunks(group)).enumerate() {
             let rows = Rows { inputs, seq_len: batch.seq_len };
-            let nll = forward.backward(rows, targets, weight, forward.record(rows), &mut self.parts);
+            let nll = forward.backward(rows, targets, weight, forward.record(rows), &mut grads);
             k.sum_to(nll.address(), Summed::Values, nll.len(), loss, i > 0);
         }
-        k.unfold(&self.arena, &self.weights, &self.gradients, fake_quant);
-        let first = Argument::U32(u32::from(self.tokens.is_empty()));
-        let [total, gradients] = [&self.total, &self.gradients].map(|whole| Argument::Address(whole.address()));
-        k.each("accumulate", self.arena.len(), &[total, gradients, Argument::F32(share), first]);
+        k.unfold(&self.arena, &self.weights, &gradients, fake_quant);
+        self.sum.push(gradients, |sum, other| add(k, &other, sum));
         self.tokens.push(batch.inputs.len());
         Ok(k.check()?)
     }
 
-    fn gradients(&self) -> Result<Params, EngineError> {
-        Ok(self.arena.params(&self.read(&self.total)?))
+    fn gradients(&mut self) -> Result<Params, EngineError> {
+        let total = self.take_gradients();
+        let gradients = self.arena.params(&self.read(&total)?);
+        self.total = Some(total);
+        Ok(gradients)
     }
 
     fn set_gradients(&mut self, gradients: &Params) -> Result<(), EngineError> {
         gradients.check_layout(&self.config)?;
-        self.total = Arc::new(self.kernels.upload(&self.arena.gather(|name| gradients.get(name))));
+        self.sum = TreeSum::default();
+        self.total = Some(Arc::new(self.kernels.upload(&self.arena.gather(|name| gradients.get(name)))));
         Ok(self.kernels.check()?)
     }
 
-    fn step(&mut self, plan: &StepPlan) -> Result<ResidentStep, EngineError> {
+    fn step(&mut self, plan: &StepPlan, share: f32) -> Result<ResidentStep, EngineError> {
+        let gradients = self.take_gradients();
         let k = &self.kernels;
+        k.each("scale", gradients.len(), &[Argument::Address(gradients.address()), Argument::F32(share)]);
         let count = self.tokens.len();
-        k.sum_to(self.total.address(), Summed::Squares, self.arena.len(), self.sums.address(), false);
+        k.sum_to(gradients.address(), Summed::Squares, gradients.len(), self.sums.address(), false);
         let factor = k.unset(1);
         let arguments = [
             Argument::Address(self.sums.address()),
@@ -235,8 +257,8 @@ impl<D: Device> Resident for CudaResident<D> {
         k.launch("clip_factor", [1, 1], 32, &arguments);
         for role in STEP_ORDER {
             match self.group(role).method {
-                Method::AdamW => self.adam(role, plan, factor.address()),
-                Method::Muon => self.muon(role, plan, factor.address()),
+                Method::AdamW => self.adam(role, plan, &gradients, factor.address()),
+                Method::Muon => self.muon(role, plan, &gradients, factor.address()),
             }
         }
         self.sees = None;
@@ -255,10 +277,6 @@ impl<D: Device> Resident for CudaResident<D> {
         Ok(ResidentStep { losses, gradient_norm })
     }
 
-    fn weights(&self) -> Result<Params, EngineError> {
-        Ok(self.arena.params(&self.read(&self.weights)?))
-    }
-
     fn state(&self) -> Result<ResidentState, EngineError> {
         let matrices = self.arena.role(ParamRole::Matrix).end;
         let (first, mut second) = (self.read(&self.first)?, vec![0.0; matrices]);
@@ -273,6 +291,7 @@ impl<D: Device> Resident for CudaResident<D> {
             Some(sum) => Some(self.arena.params(&self.read(sum)?)),
         };
         let swa = SwaSum::from_parts(sum, self.snapshot_count);
-        Ok(ResidentState { weights: self.weights()?, optimizer, swa })
+        let weights = self.arena.params(&self.read(&self.weights)?);
+        Ok(ResidentState { weights, optimizer, swa })
     }
 }

@@ -9,7 +9,8 @@ use super::backend::CudaKernels;
 use super::choice;
 use super::device::Device;
 use super::driver::Gpu;
-use crate::engine::Precision;
+use super::shim::shim;
+use crate::engine::{Engine, Precision};
 use crate::random::RandomStream;
 
 /// Checks that take a device, each run on the shim and on a GPU.
@@ -45,6 +46,11 @@ pub(super) fn gpu() -> Option<Arc<Gpu>> {
         println!("no GPU: skipped");
     }
     found
+}
+
+/// The engine on the shim, for tests of what lies above it.
+pub(crate) fn shimmed_engine() -> Option<Box<dyn Engine>> {
+    shim().map(|device| Box::new(network::engine(&device)) as Box<dyn Engine>)
 }
 
 /// Kernels in single precision.

@@ -11,12 +11,18 @@ use std::time::Instant;
 
 use golf_harness::data::TokenBatch;
 use golf_harness::engine::{Device, DeviceChoice, EngineKind, FakeQuant, Isa, Precision, Window, use_isa};
+use golf_harness::manifest::{MICRO_BATCHES_PER_STEP, OptimizerConfig};
 use golf_harness::model::{ModelConfig, init};
 use golf_harness::random::RandomStream;
+use golf_harness::train::{Optimizer, StepPlan, SwaSum};
 use rayon::prelude::*;
 
 /// Timed repetitions; the median counts.
 const REPEATS: usize = 3;
+
+/// A step at a rate that keeps the weights where they are.
+const PLAN: StepPlan =
+    StepPlan { lr_multiplier: 1e-6, muon_momentum: 0.95, fake_quant: FakeQuant::Off, swa_pick: false };
 
 struct Case {
     name: &'static str,
@@ -119,11 +125,27 @@ fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, json
         let scorer = engine.scorer(&case.config, &weights).expect("valid weights");
         (median(|| scorer.nll(&windows).expect("valid windows").len()), case.windows)
     } else {
-        let train = || {
-            let result = engine.loss_and_gradients(&case.config, &weights, &batch, FakeQuant::Off);
-            result.expect("valid batch").gradients.num_elements()
-        };
-        (median(train), case.rows)
+        let optimizer = Optimizer::new(&OptimizerConfig::default(), &case.config);
+        let resident = engine.resident(&case.config, &weights, &optimizer, &SwaSum::default()).expect("valid weights");
+        match resident {
+            // A whole step of the recipe, its update included: a micro-batch alone is not waited for.
+            Some(mut resident) => {
+                let step = || {
+                    for _ in 0..MICRO_BATCHES_PER_STEP {
+                        resident.micro_batch(&batch, FakeQuant::Off).expect("valid batch");
+                    }
+                    resident.step(&PLAN, 1.0 / MICRO_BATCHES_PER_STEP as f32).expect("a step").losses.len()
+                };
+                (median(step), case.rows * MICRO_BATCHES_PER_STEP as usize)
+            }
+            None => {
+                let train = || {
+                    let result = engine.loss_and_gradients(&case.config, &weights, &batch, FakeQuant::Off);
+                    result.expect("valid batch").gradients.num_elements()
+                };
+                (median(train), case.rows)
+            }
+        }
     };
     let per_cpu = (rows * case.seq_len) as f64 / cpu;
     let (windows, tokens) = (rows as f64 / seconds, (rows * case.seq_len) as f64 / seconds);

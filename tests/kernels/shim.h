@@ -3,7 +3,7 @@
 // A block's threads are fibers of one thread of the system. A fiber runs until it ends or waits at a barrier; when all
 // have, the ones whose barrier is complete go on. A barrier that can never be complete (some threads of the block or
 // warp have ended, or wait elsewhere) stops the launch with a message: on a GPU that is undefined behaviour.
-// Blocks run one after another. Races are not found, nor what only the hardware has (mma, cp.async).
+// Blocks run one after another. Races are not found. Tensor-core instructions and copies ahead are in tensor.h.
 
 #include <math.h>
 #include <stdint.h>
@@ -50,6 +50,17 @@ static unsigned started, threads;
 // Two sets of exchanged values: a lane may write the next while another still reads the last.
 static uint64_t exchanged[2][MOST_THREADS];
 static unsigned char turns[MOST_THREADS];
+// A block's memory beyond what kernels declare, as large as the largest device's.
+const size_t DYNAMIC_BYTES = 227 << 10;
+alignas(128) static unsigned char dynamic[DYNAMIC_BYTES];
+
+// A copy of 16 bytes to shared memory that has been asked for; of zeros where `from` is null.
+struct Copy {
+    void* to;
+    const void* from;
+};
+// Each thread's groups of copies that have not been waited for.
+static std::vector<std::vector<Copy>> copies[MOST_THREADS];
 
 static void to_scheduler() {
     swapcontext(&running->context, &scheduler);
@@ -122,6 +133,7 @@ static const char* run_block() {
     for (unsigned i = 0; i < threads; i++) {
         states[i] = State::Ready;
         turns[i] = 0;
+        copies[i].assign(1, {});
     }
     while (started < threads) resume(idle_fiber());
     for (;;) {
@@ -174,7 +186,7 @@ struct Kind<double> {
 
 struct Launch {
     const char* name;
-    unsigned grid[2], threads;
+    unsigned grid[2], threads, shared_bytes;
     void** arguments;
     // One letter an argument: address, u32, u64 (long), float, double; null where nobody knows.
     const char* kinds;
@@ -200,6 +212,11 @@ static int run(void (*kernel)(A...), const Launch& launch, std::index_sequence<I
                  launch.grid[1]);
         return 1;
     }
+    if (launch.shared_bytes > DYNAMIC_BYTES) {
+        snprintf(launch.message, launch.message_bytes, "%s: no block has %u bytes of shared memory", launch.name,
+                 launch.shared_bytes);
+        return 1;
+    }
     body = [&] { kernel(*static_cast<A*>(launch.arguments[I])...); };
     threads = launch.threads;
     gridDim = {launch.grid[0], launch.grid[1], 1};
@@ -207,6 +224,7 @@ static int run(void (*kernel)(A...), const Launch& launch, std::index_sequence<I
     for (unsigned y = 0; y < launch.grid[1]; y++) {
         for (unsigned x = 0; x < launch.grid[0]; x++) {
             blockIdx = {x, y, 0};
+            memset(dynamic, 0xFA, launch.shared_bytes);
             if (const char* wrong = run_block()) {
                 snprintf(launch.message, launch.message_bytes, "%s, block %u %u: %s", launch.name, x, y, wrong);
                 return 1;
@@ -243,3 +261,5 @@ static inline float __uint_as_float(unsigned bits) {
     memcpy(&value, &bits, 4);
     return value;
 }
+
+#include "tensor.h"

@@ -51,6 +51,8 @@ pub(super) struct Launch<'a> {
     pub grid: [u32; 2],
     /// Threads a block, whole warps.
     pub threads: u32,
+    /// Shared memory of a block beyond what the kernel declares.
+    pub shared_bytes: u32,
     pub arguments: &'a [Argument],
 }
 
@@ -121,7 +123,8 @@ impl Product {
         /// Rows and columns a block makes (`SIDE` in the source).
         const SIDE: usize = 64;
         let blocks = self.rows.div_ceil(SIDE) * self.columns.div_ceil(SIDE);
-        Launch { kernel: "product", grid: [blocks as u32, self.batch.count as u32], threads: 256, arguments }
+        let grid = [blocks as u32, self.batch.count as u32];
+        Launch { kernel: "product", grid, threads: 256, shared_bytes: 0, arguments }
     }
 }
 

@@ -15,6 +15,9 @@ use super::products::{Products, WORKSPACE_BYTES};
 use super::source::KERNELS;
 use super::staging::Staging;
 
+/// Shared memory a block gets without asking (CUDA C++ Programming Guide, compute capabilities).
+const UNASKED_SHARED_BYTES: u32 = 48 << 10;
+
 /// A CUDA device with this crate's kernels loaded.
 pub(super) struct Gpu {
     // Fields are dropped in this order: what lives in the context goes before it.
@@ -176,12 +179,18 @@ impl Device for Gpu {
             return Err(DeviceError::new("no such kernel", launch.kernel));
         };
         let mut arguments: Vec<_> = launch.arguments.iter().map(super::device::Argument::pointer).collect();
-        let [x, y] = launch.grid;
+        let ([x, y], shared) = (launch.grid, launch.shared_bytes);
+        if shared > UNASKED_SHARED_BYTES {
+            let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function belongs to the loaded module.
+            let allowed = unsafe { result::function::set_function_attribute(function, most, shared as i32) };
+            allowed.map_err(|error| DeviceError::new(format!("no {shared} bytes for {}", launch.kernel), error))?;
+        }
         // SAFETY: the function belongs to the loaded module; the driver copies the arguments before it returns; that
         // they fit the kernel is the caller's promise.
         let launched = unsafe {
             let threads = (launch.threads, 1, 1);
-            result::launch_kernel(function, (x, y, 1), threads, 0, std::ptr::null_mut(), &mut arguments)
+            result::launch_kernel(function, (x, y, 1), threads, shared, std::ptr::null_mut(), &mut arguments)
         };
         launched.map_err(|error| DeviceError::new(format!("cannot launch {}", launch.kernel), error))
     }

@@ -1,8 +1,12 @@
 //! The kernels' source, as one translation unit.
 
+/// The file that only a GPU's compiler understands.
+const INTRINSICS: &str = "intrinsics.cu";
+
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 11] = [
+pub(super) const FILES: [(&str, &str); 12] = [
     ("common.cu", include_str!("kernels/common.cu")),
+    (INTRINSICS, include_str!("kernels/intrinsics.cu")),
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),
     ("columns.cu", include_str!("kernels/columns.cu")),
     ("norm.cu", include_str!("kernels/norm.cu")),
@@ -69,7 +73,18 @@ pub(super) const KERNELS: [&str; 48] = [
 
 /// The translation unit; `#line` makes a compiler's messages name file and line.
 pub(super) fn whole() -> String {
-    FILES.iter().map(|(name, text)| format!("#line 1 \"{name}\"\n{text}")).collect()
+    text(|_| true)
+}
+
+/// The same for the processor: without what `tests/kernels/tensor.h` has instead.
+#[cfg(test)]
+pub(super) fn portable() -> String {
+    text(|name| name != INTRINSICS)
+}
+
+fn text(is_wanted: impl Fn(&str) -> bool) -> String {
+    let wanted = FILES.iter().filter(|(name, _)| is_wanted(name));
+    wanted.map(|(name, text)| format!("#line 1 \"{name}\"\n{text}")).collect()
 }
 
 #[cfg(test)]

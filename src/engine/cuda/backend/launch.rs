@@ -39,10 +39,23 @@ impl<D: Device> CudaKernels<D> {
         threads: u32,
         arguments: &[Argument],
     ) {
+        self.launch_with(kernel, grid, threads, 0, arguments);
+    }
+
+    /// The same with so many bytes of shared memory that the launch decides on.
+    pub(in crate::engine::cuda) fn launch_with(
+        &self,
+        kernel: &'static str,
+        grid: [usize; 2],
+        threads: u32,
+        shared_bytes: usize,
+        arguments: &[Argument],
+    ) {
         if grid.contains(&0) {
             return;
         }
-        let launch = Launch { kernel, grid: grid.map(|side| side as u32), threads, arguments };
+        let (grid, shared_bytes) = (grid.map(|side| side as u32), shared_bytes as u32);
+        let launch = Launch { kernel, grid, threads, shared_bytes, arguments };
         // SAFETY: each caller gives a kernel the arguments its source declares (tests check number and
         // types), and buffers of the lengths it indexes. Buffers freed after a launch are reused by later ones only.
         self.shared.run(|device| unsafe { device.launch(&launch) });

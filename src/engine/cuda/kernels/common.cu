@@ -70,3 +70,24 @@ static __device__ float nearest_bf16(float x) {
     const float rounded = __uint_as_float((bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u);
     return x != x ? x : rounded;
 }
+
+// A bfloat16 value in memory. Arithmetic is in single precision: `get` widens, `put` rounds.
+struct bf16 {
+    unsigned short bits;
+};
+
+static __device__ float get(float x) {
+    return x;
+}
+
+static __device__ float get(bf16 x) {
+    return __uint_as_float((u32)x.bits << 16);
+}
+
+static __device__ void put(float* place, float x) {
+    *place = x;
+}
+
+static __device__ void put(bf16* place, float x) {
+    place->bits = (unsigned short)(__float_as_uint(nearest_bf16(x)) >> 16);
+}

@@ -3,7 +3,7 @@
 //! `cargo bench --bench engines -- [small|full|gpu|shapes] [kernels|dfdx] [scoring|training] [bf16|avx2] [json]` prints one line
 //! per measurement; without arguments everything but `gpu`, the full size on a CUDA device with the batches of the
 //! challenge's runs, and `shapes`, which times the products of one layer one by one.
-//! `bf16` scores in bfloat16, `avx2` without wider vectors and without AMX.
+//! `bf16` scores in bfloat16, and on a CUDA device trains in it, `avx2` without wider vectors and without AMX.
 //! Numbers of one run can be compared with one another; those of different runs only where nothing else ran.
 //! `ci/speed/compare.py` alternates these measurements with PyTorch's.
 
@@ -92,8 +92,9 @@ fn main() {
         for (kind, engine) in [(EngineKind::Kernels, "kernels"), (EngineKind::Dfdx, "dfdx")] {
             for task in ["scoring", "training"] {
                 let runs_there = case.device == DeviceChoice::Cpu || kind == EngineKind::Kernels;
+                let is_scoring = (kind, task) == (EngineKind::Kernels, "scoring");
                 let runs_there =
-                    runs_there && (precision == Precision::F32 || (kind, task) == (EngineKind::Kernels, "scoring"));
+                    runs_there && (precision == Precision::F32 || is_scoring || case.device != DeviceChoice::Cpu);
                 if runs_there && among(&["kernels", "dfdx"], engine) && among(&["scoring", "training"], task) {
                     measure(case, kind, task, precision, json);
                 }

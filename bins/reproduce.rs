@@ -45,6 +45,10 @@ struct Args {
     #[command(flatten)]
     device: DeviceArgs,
 
+    /// What a CUDA device stores activations and matrices in; the challenge's own runs use bf16
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    precision: Precision,
+
     /// Threads to use; no number depends on it [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -62,7 +66,7 @@ fn main() -> std::process::ExitCode {
         args.common.apply_color();
         golf_harness::cli::use_threads(args.threads)?;
         let effective = args.recipe.load(&args.manifest)?;
-        let engine = args.device.open(&args.common)?.engine(args.engine, Precision::F32)?;
+        let engine = args.device.open(&args.common)?.training_engine(args.engine, args.precision)?;
         let request = Request {
             folder: args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new),
             effective: &effective,

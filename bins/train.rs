@@ -28,7 +28,7 @@ use golf_harness::train::{self, Start, SystemClock, TrainError, TrainOutcome, Tr
     train manifests/smoke.yaml --out runs/seed7 --seed 7 --resume\n  \
     train manifests/smoke.yaml --replay runs/smoke/trace.jsonl --out runs/again\n  \
     train manifests/smoke.yaml --ranks 4                  four ranks in one process, the same bytes\n  \
-    torchrun --nproc-per-node 8 --no-python train manifests/pr-286.yaml --device cuda\n\n\
+    torchrun --nproc-per-node 8 --no-python train manifests/pr-286.yaml --device cuda --precision bf16\n\n\
     The variables of the challenge's scripts (SEED, ITERATIONS, DATA_PATH, ...) are honoured; flags win over them, and\n\
     they over the manifest. Several processes are told their ranks by torchrun, mpirun or srun (docs/training.md)."
 )]
@@ -64,6 +64,10 @@ struct Args {
     #[command(flatten)]
     device: DeviceArgs,
 
+    /// What a CUDA device stores activations and matrices in; the challenge's own runs use bf16
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    precision: Precision,
+
     #[command(flatten)]
     ranks: RanksArgs,
 
@@ -86,7 +90,7 @@ fn main() -> std::process::ExitCode {
         let effective = args.recipe.load(&args.manifest)?;
         let company = args.ranks.company()?;
         let device = args.device.open_for(&args.common, company.launch())?;
-        let engine = device.engine(args.engine, Precision::F32)?;
+        let engine = device.training_engine(args.engine, args.precision)?;
         let interrupt = Interrupt::on_signal().context("cannot listen for Ctrl-C")?;
         let ranks = company.meet(device.accelerator().is_some(), &interrupt)?;
         let folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new);

@@ -13,6 +13,8 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+# The challenge's validation text, its sliding evaluation, and a step of PR #286.
+VALIDATION_TOKENS, WINDOW, STRIDE, STEP_TOKENS = 62_021_845, 2048, 64, 786_432
 
 
 def measure(command):
@@ -30,7 +32,11 @@ def main():
     args = parser.parse_args()
     torch = [sys.executable, str(HERE / "pytorch.py")]
     variants = [name for name in ("compiled", "eager") if name not in args.without.split(",")]
-    contenders = {"ours (f32)": lambda task: [args.benchmark, "gpu", "kernels", task, "json"]}
+    ours = [args.benchmark, "gpu", "kernels"]
+    contenders = {
+        "ours (bf16)": lambda task: [*ours, task, "bf16", "json"],
+        "ours (f32)": lambda task: [*ours, task, "json"],
+    }
     for name in variants:
         contenders[f"PyTorch {name} (bf16)"] = lambda task, name=name: [*torch, name, task]
     ceilings = measure([*torch, "compiled", "ceilings"])
@@ -42,10 +48,15 @@ def main():
             for name, command in contenders.items():
                 results.setdefault((task, name), []).append(measure(command(task))["tokens_per_s"])
     for task in ("scoring", "training"):
-        ours = statistics.median(results[task, "ours (f32)"])
+        first = statistics.median(results[task, "ours (bf16)"])
         for name in contenders:
             rate = statistics.median(results[task, name])
-            print(f"{task:8} {name:24} {rate:12.0f} tokens/s   ours is {ours / rate:6.3f} x")
+            print(f"{task:8} {name:24} {rate:12.0f} tokens/s   ours (bf16) is {first / rate:6.3f} x")
+    scoring = statistics.median(results["scoring", "ours (bf16)"])
+    print(f"all {VALIDATION_TOKENS:,} validation tokens at stride {STRIDE}: "
+          f"{VALIDATION_TOKENS / STRIDE * WINDOW / scoring:.0f} s; "
+          f"a step of {STEP_TOKENS:,} tokens: "
+          f"{1e3 * STEP_TOKENS / statistics.median(results['training', 'ours (bf16)']):.0f} ms")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,10 @@ class Block(torch.nn.Module):
 
     def forward(self, x, x0, cos, sin):
         batch, seq, _ = x.shape
-        x = self.mix[0] * x + self.mix[1] * x0
+        # Scales and gates take the activations' type at use, as in the challenge's scripts.
+        mix, gain, attn_scale, mlp_scale, cos, sin = (
+            w.to(x.dtype) for w in (self.mix, self.gain, self.attn_scale, self.mlp_scale, cos, sin))
+        x = mix[0] * x + mix[1] * x0
         n = F.rms_norm(x, (DIM,))
 
         def heads(weight, count):
@@ -45,12 +48,12 @@ class Block(torch.nn.Module):
             a, b = F.rms_norm(h, (WIDTH,)).chunk(2, -1)
             return torch.cat([a * cos + b * sin, b * cos - a * sin], -1)
 
-        q = rotate(heads(self.q, HEADS)) * self.gain[:, None, None]
+        q = rotate(heads(self.q, HEADS)) * gain[:, None, None]
         k, v = rotate(heads(self.k, KV)), heads(self.v, KV)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        x = x + self.attn_scale * F.linear(mixed.transpose(1, 2).reshape(batch, seq, DIM), self.out)
+        x = x + attn_scale * F.linear(mixed.transpose(1, 2).reshape(batch, seq, DIM), self.out)
         hidden = F.linear(F.rms_norm(x, (DIM,)), self.fc).relu().square()
-        return x + self.mlp_scale * F.linear(hidden, self.proj)
+        return x + mlp_scale * F.linear(hidden, self.proj)
 
 
 class Model(torch.nn.Module):
@@ -67,14 +70,15 @@ class Model(torch.nn.Module):
     def forward(self, ids, targets):
         pairs = torch.bitwise_xor(36313 * ids[:, 1:], 27191 * ids[:, :-1]) % (BUCKETS - 1)
         pairs = F.pad(pairs, (1, 0), value=BUCKETS - 1)
-        x = self.embed[ids] + F.linear(self.bigram[pairs], self.bigram_proj) * self.bigram_scale
+        x = self.embed[ids]
+        x = x + F.linear(self.bigram[pairs], self.bigram_proj) * self.bigram_scale.to(x.dtype)
         x = F.rms_norm(x, (DIM,))
-        g = torch.sigmoid(self.gate)
+        g = torch.sigmoid(self.gate).to(x.dtype)
         x0 = x = (1 - g) * x + g * F.pad(x, (0, 0, 1, 0))[:, :-1]
         outputs = []
         for i, block in enumerate(self.blocks):
             if i >= LAYERS // 2:
-                x = x + self.skips[i - LAYERS // 2] * outputs.pop()
+                x = x + self.skips[i - LAYERS // 2].to(x.dtype) * outputs.pop()
             x = block(x, x0, self.cos, self.sin)
             if i < LAYERS // 2:
                 outputs.append(x)

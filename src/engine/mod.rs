@@ -209,6 +209,11 @@ pub trait Scorer: Send + Sync {
     /// A window's numbers do not depend on the other windows of the call.
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError>;
 
+    /// How many windows of a length, the last target included, keep the engine busy. Changes no number.
+    fn windows_at_once(&self, _len: usize) -> usize {
+        1
+    }
+
     /// Softcapped logits of one window of inputs, row-major [inputs, vocabulary].
     fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError>;
 }

@@ -60,7 +60,7 @@ pub struct Evaluation<'a> {
     pub tokens: &'a [u16],
     /// Bytes of every token.
     pub table: &'a ByteTable,
-    /// Windows given to the engine at a time. Changes no number.
+    /// Windows given to the engine at a time, where it does not want more. Changes no number.
     pub batch_windows: usize,
     /// Told about every finished window.
     pub progress: &'a Progress,
@@ -76,7 +76,8 @@ impl Evaluation<'_> {
     ///
     /// Likelihoods go to `sink` as they are made and are not kept: memory is the split plus one batch.
     pub fn score(&self, plan: &WindowPlan, range: Range<u64>, sink: &mut NllSink<'_>) -> Result<Score, ScoreError> {
-        let batch = self.batch_windows.clamp(1, MAX_BATCH_WINDOWS);
+        let longest = plan.iter(range.clone()).next().map_or(0, |span| span.tokens().len());
+        let batch = self.batch_windows.max(self.scorer.windows_at_once(longest)).clamp(1, MAX_BATCH_WINDOWS);
         let mut score = Score::default();
         let mut spans = plan.iter(range.clone()).peekable();
         while spans.peek().is_some() {

@@ -21,6 +21,7 @@
 #define __device__
 #define __launch_bounds__(...)
 #define __shared__ static
+#define __align__(bytes) alignas(bytes)
 
 struct Dimensions {
     unsigned x, y, z;

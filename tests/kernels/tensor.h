@@ -56,6 +56,17 @@ static const Given* share_rows(const void* row) {
 
 #define DYNAMIC_SHARED(name) unsigned char* const name = shim::dynamic
 
+static inline unsigned __ballot_sync(unsigned, bool holds) {
+    const shim::Given* lanes = shim::share({{holds}, nullptr});
+    unsigned ballot = 0;
+    for (unsigned lane = 0; lane < shim::LANES; lane++) ballot |= lanes[lane].words[0] << lane;
+    return ballot;
+}
+
+static inline unsigned __popc(unsigned bits) {
+    return __builtin_popcount(bits);
+}
+
 static inline uint32_t pack_bf16(float low, float high) {
     return shim::bf16_bits(low) | shim::bf16_bits(high) << 16;
 }

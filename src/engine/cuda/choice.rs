@@ -192,6 +192,15 @@ impl Device {
         }
     }
 
+    /// An engine on this device that trains in that precision, and scores in it.
+    pub fn training_engine(&self, kind: EngineKind, precision: Precision) -> Result<Box<dyn Engine>, EngineError> {
+        if precision != Precision::F32 && self.gpu.is_none() {
+            let message = "trains in single precision on the processor; --precision bf16 needs --device cuda".into();
+            return Err(EngineError::Backend { engine: kind, message });
+        }
+        self.engine(kind, precision)
+    }
+
     /// An engine on this device; scorers compute in that precision.
     pub fn engine(&self, kind: EngineKind, precision: Precision) -> Result<Box<dyn Engine>, EngineError> {
         let refused = |message: &str| Err(EngineError::Backend { engine: kind, message: message.into() });

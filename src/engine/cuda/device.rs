@@ -2,7 +2,30 @@
 
 use std::ffi::c_void;
 
-use crate::engine::kernels::Store;
+/// How a number lies in a device's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Element {
+    F32,
+    Bf16,
+}
+
+impl Element {
+    /// Bytes of one.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Element::F32 => 4,
+            Element::Bf16 => 2,
+        }
+    }
+
+    /// The one of a kernel's two names that takes such values.
+    pub const fn of(self, [single, narrow]: [&'static str; 2]) -> &'static str {
+        match self {
+            Element::F32 => single,
+            Element::Bf16 => narrow,
+        }
+    }
+}
 
 /// What a device could not do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +79,7 @@ pub(super) struct Launch<'a> {
     pub arguments: &'a [Argument],
 }
 
-/// `out [rows, columns] (+)= factor * a b` of single-precision row-major matrices.
+/// `out [rows, columns] = factor * a b + plus` of row-major matrices, sums in single precision.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Product {
     pub rows: usize,
@@ -67,13 +90,24 @@ pub(super) struct Product {
     pub a_transposed: bool,
     /// Whether `b` is stored as [columns, inner].
     pub b_transposed: bool,
+    /// How `a` and `b` are stored, and how `out` is: single precision takes and gives itself alone.
+    pub elements: [Element; 2],
     pub factor: f32,
-    pub store: Store,
+    pub plus: Plus,
     /// Device addresses.
     pub a: u64,
     pub b: u64,
     pub out: u64,
     pub batch: Batch,
+}
+
+/// What is added to a product: `factor` times a matrix that lies and is stored as the result. It may be the result itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Plus {
+    /// With 0 the matrix is not read.
+    pub factor: f32,
+    /// Its device address.
+    pub address: u64,
 }
 
 /// Products of equal sides made together, with how many values their matrices begin apart.
@@ -91,7 +125,7 @@ impl Batch {
 
 impl Product {
     /// The same by the kernel in `product.cu`.
-    pub fn arguments(&self) -> [Argument; 15] {
+    pub fn arguments(&self) -> [Argument; 16] {
         let strides = |transposed: bool, rows: usize, columns: usize| match transposed {
             false => [columns as u64, 1],
             true => [1, rows as u64],
@@ -102,6 +136,7 @@ impl Product {
         [
             Argument::Address(self.a),
             Argument::Address(self.b),
+            Argument::Address(self.plus.address),
             Argument::Address(self.out),
             Argument::U32(self.rows as u32),
             Argument::U32(self.columns as u32),
@@ -111,7 +146,7 @@ impl Product {
             Argument::U64(b_row),
             Argument::U64(b_column),
             Argument::F32(self.factor),
-            Argument::U32(u32::from(self.store == Store::Add)),
+            Argument::F32(self.plus.factor),
             Argument::U64(a_matrix as u64),
             Argument::U64(b_matrix as u64),
             Argument::U64(out_matrix as u64),
@@ -119,12 +154,17 @@ impl Product {
     }
 
     /// A launch of that kernel.
-    pub fn launch<'a>(&self, arguments: &'a [Argument; 15]) -> Launch<'a> {
+    pub fn launch<'a>(&self, arguments: &'a [Argument; 16]) -> Launch<'a> {
         /// Rows and columns a block makes (`SIDE` in the source).
         const SIDE: usize = 64;
         let blocks = self.rows.div_ceil(SIDE) * self.columns.div_ceil(SIDE);
         let grid = [blocks as u32, self.batch.count as u32];
-        Launch { kernel: "product", grid, threads: 256, shared_bytes: 0, arguments }
+        let kernel = match self.elements {
+            [Element::F32, _] => "product",
+            [Element::Bf16, Element::Bf16] => "product_narrow",
+            [Element::Bf16, Element::F32] => "product_widening",
+        };
+        Launch { kernel, grid, threads: 256, shared_bytes: 0, arguments }
     }
 }
 
@@ -132,6 +172,8 @@ impl Product {
 pub(super) trait Device: Send + Sync {
     /// Memory on the device; freed when dropped.
     type Memory: Send + Sync;
+    /// Kernels, products, copies and clearings that can be asked for at once, again and again.
+    type Graph: Send + Sync;
 
     /// Whether memory is handed out exactly as large as asked for, so that the end of each buffer can be watched.
     const EXACT: bool = false;
@@ -147,6 +189,16 @@ pub(super) trait Device: Send + Sync {
     fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError>;
     /// Sets bytes to zero.
     fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError>;
+
+    /// From now on nothing is done and everything remembered: nothing may be read or written in between.
+    fn begin(&self) -> Result<(), DeviceError>;
+    /// What was asked for since [`Device::begin`].
+    fn end(&self) -> Result<Self::Graph, DeviceError>;
+    /// Does it.
+    ///
+    /// # Safety
+    /// What was asked for must still be allowed: all memory it uses is allocated.
+    unsafe fn replay(&self, graph: &Self::Graph) -> Result<(), DeviceError>;
 
     /// Runs a kernel.
     ///

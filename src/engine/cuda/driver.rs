@@ -1,7 +1,7 @@
 //! A GPU through the CUDA driver, found at run time.
 //!
-//! Everything runs on the device's default stream: launches, copies and products happen in the order of the calls,
-//! and copies from the device wait for what came before them. Small copies to it are queued ([`staging`](super::staging)).
+//! Everything runs on one stream: launches, copies and products happen in the order of the calls, and copies from the
+//! device wait for what came before them. Small copies to it are queued ([`staging`](super::staging)).
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -24,6 +24,7 @@ pub(super) struct Gpu {
     staging: Option<Staging>,
     products: Products,
     module: Module,
+    stream: Stream,
     context: Arc<CudaContext>,
     /// What the driver calls it, with compute capability.
     pub name: String,
@@ -39,12 +40,68 @@ impl Gpu {
         let workspace = GpuMemory::new(WORKSPACE_BYTES, &context)?;
         let products = Products::new(Arc::clone(&context), workspace)?;
         let name = format!("{name} (compute capability {}.{})", capability.0, capability.1);
+        let stream = Stream::new(&context)?;
         let staging = Staging::new(&context);
-        Ok(Gpu { staging, products, module, context, name })
+        Ok(Gpu { staging, products, module, stream, context, name })
     }
 
     fn bind(&self) -> Result<(), DeviceError> {
         self.context.bind_to_thread().map_err(said("cannot use the device from this thread"))
+    }
+}
+
+/// The order in which the device does what it is asked for.
+struct Stream {
+    handle: sys::CUstream,
+    context: Arc<CudaContext>,
+}
+
+// SAFETY: the handle is a number to the driver, which may be called with it from any thread.
+unsafe impl Send for Stream {}
+// SAFETY: as above.
+unsafe impl Sync for Stream {}
+
+impl Stream {
+    /// The context must be bound to this thread. The stream waits for no other one: nothing here uses the default stream,
+    /// and the default stream cannot be recorded.
+    fn new(context: &Arc<CudaContext>) -> Result<Self, DeviceError> {
+        let handle = result::stream::create(result::stream::StreamKind::NonBlocking);
+        let handle = handle.map_err(said("cannot make a stream"))?;
+        Ok(Stream { handle, context: Arc::clone(context) })
+    }
+
+    fn wait(&self) -> Result<(), DriverError> {
+        // SAFETY: the stream was created in `new` and lives as long as `self`.
+        unsafe { result::stream::synchronize(self.handle) }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.context.bind_to_thread().is_ok() {
+            // SAFETY: created in `new` and destroyed nowhere else.
+            let _ = unsafe { result::stream::destroy(self.handle) };
+        }
+    }
+}
+
+/// Recorded work, ready to be launched.
+pub(super) struct GpuGraph {
+    handle: sys::CUgraphExec,
+    context: Arc<CudaContext>,
+}
+
+// SAFETY: the handle is a number to the driver, which may be called with it from any thread.
+unsafe impl Send for GpuGraph {}
+// SAFETY: as above; launches of it are in the stream's order.
+unsafe impl Sync for GpuGraph {}
+
+impl Drop for GpuGraph {
+    fn drop(&mut self) {
+        if self.context.bind_to_thread().is_ok() {
+            // SAFETY: instantiated in `end` and destroyed nowhere else; the driver keeps what is still running.
+            let _ = unsafe { result::graph::exec_destroy(self.handle) };
+        }
     }
 }
 
@@ -133,6 +190,7 @@ impl Drop for GpuMemory {
 
 impl Device for Gpu {
     type Memory = GpuMemory;
+    type Graph = GpuGraph;
 
     fn allocate(&self, bytes: usize) -> Result<GpuMemory, DeviceError> {
         self.bind()?;
@@ -145,32 +203,62 @@ impl Device for Gpu {
 
     fn write(&self, address: u64, values: &[u32]) -> Result<(), DeviceError> {
         self.bind()?;
-        let staged = self.staging.as_ref().map_or(Ok(false), |staging| staging.write(address, values));
+        let stream = self.stream.handle;
+        let staged = self.staging.as_ref().map_or(Ok(false), |staging| staging.write(address, values, stream));
         if staged.map_err(said("cannot copy to the device"))? {
             return Ok(());
         }
-        // SAFETY: the range is allocated (contract of `Device`), and the call returns when `values` has been read.
-        unsafe { result::memcpy_htod_sync(address, values) }.map_err(said("cannot copy to the device"))
+        // SAFETY: the range is allocated (contract of `Device`), and `values` stays until the copy has been made.
+        let queued = unsafe { result::memcpy_htod_async(address, values, stream) };
+        queued.and_then(|()| self.stream.wait()).map_err(said("cannot copy to the device"))
     }
 
     fn read(&self, address: u64, values: &mut [f32]) -> Result<(), DeviceError> {
         self.bind()?;
-        // SAFETY: the range is allocated (contract of `Device`), and the call returns when `values` is written.
-        unsafe { result::memcpy_dtoh_sync(values, address) }.map_err(said("work on the device failed"))
+        // SAFETY: the range is allocated (contract of `Device`), and `values` stays until the copy has been made.
+        let queued = unsafe { result::memcpy_dtoh_async(values, address, self.stream.handle) };
+        queued.and_then(|()| self.stream.wait()).map_err(said("work on the device failed"))
     }
 
     fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError> {
         self.bind()?;
-        // SAFETY: both ranges are allocated (contract of `Device`); the null stream is the device's default one.
-        unsafe { result::memcpy_dtod_async(to, from, bytes, std::ptr::null_mut()) }
+        // SAFETY: both ranges are allocated (contract of `Device`).
+        unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream.handle) }
             .map_err(said("cannot copy on the device"))
     }
 
     fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError> {
         self.bind()?;
         // SAFETY: the range is allocated (contract of `Device`).
-        unsafe { result::memset_d8_async(address, 0, bytes, std::ptr::null_mut()) }
+        unsafe { result::memset_d8_async(address, 0, bytes, self.stream.handle) }
             .map_err(said("cannot clear memory of the device"))
+    }
+
+    fn begin(&self) -> Result<(), DeviceError> {
+        self.bind()?;
+        // Relaxed, so that memory may be allocated meanwhile.
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        // SAFETY: the stream lives as long as `self`.
+        unsafe { result::stream::begin_capture(self.stream.handle, mode) }.map_err(said("cannot record work"))
+    }
+
+    fn end(&self) -> Result<GpuGraph, DeviceError> {
+        self.bind()?;
+        // SAFETY: the stream lives as long as `self`; the graph is destroyed once, after the last use.
+        unsafe {
+            let graph = result::stream::end_capture(self.stream.handle).map_err(said("work cannot be recorded"))?;
+            let instantiated = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
+            let _ = result::graph::destroy(graph);
+            let handle = instantiated.map_err(said("recorded work cannot be made ready"))?;
+            Ok(GpuGraph { handle, context: Arc::clone(&self.context) })
+        }
+    }
+
+    unsafe fn replay(&self, graph: &GpuGraph) -> Result<(), DeviceError> {
+        self.bind()?;
+        // SAFETY: graph and stream live; that its memory does is the caller's promise.
+        unsafe { result::graph::launch(graph.handle, self.stream.handle) }
+            .map_err(said("recorded work cannot be launched"))
     }
 
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError> {
@@ -190,7 +278,7 @@ impl Device for Gpu {
         // they fit the kernel is the caller's promise.
         let launched = unsafe {
             let threads = (launch.threads, 1, 1);
-            result::launch_kernel(function, (x, y, 1), threads, shared, std::ptr::null_mut(), &mut arguments)
+            result::launch_kernel(function, (x, y, 1), threads, shared, self.stream.handle, &mut arguments)
         };
         launched.map_err(|error| DeviceError::new(format!("cannot launch {}", launch.kernel), error))
     }
@@ -198,7 +286,7 @@ impl Device for Gpu {
     unsafe fn product(&self, product: &Product) -> Result<(), DeviceError> {
         self.bind()?;
         // SAFETY: passed on to the caller.
-        if unsafe { self.products.run(product)? } {
+        if unsafe { self.products.run(product, self.stream.handle)? } {
             return Ok(());
         }
         let arguments = product.arguments();

@@ -1,13 +1,12 @@
 //! The network on a device: the same forward and backward pass, over the device's kernels.
 
-use std::collections::BTreeMap;
-
-use super::backend::{CudaKernels, Tables, WIDEST_HEAD};
+use super::backend::{CudaKernels, WIDEST_HEAD};
 use super::device::{Device, DeviceError};
 use super::optimiser::CudaResident;
+use super::scorer::CudaScorer;
 use crate::data::TokenBatch;
-use crate::engine::kernels::{Forward, Kernels, Loaded, Network, Rows, fold, unfold};
-use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Resident, Scorer, Window, check};
+use crate::engine::kernels::{Forward, Kernels, Loaded, Network, Rows, Scaled, fold, fold_tables, unfold, widened};
+use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Precision, Resident, Scorer, check};
 use crate::model::{ModelConfig, Params, RopeTables};
 use crate::train::{Optimizer, SwaSum};
 
@@ -17,9 +16,11 @@ use crate::train::{Optimizer, SwaSum};
 /// library may choose another order of sums for another number of rows, and a token's likelihood must not depend on
 /// how many windows came with it.
 const SCORED_TOKENS: usize = 1 << 16;
-/// Tokens of a micro-batch whose activations exist at once, about 6 GB at full size. Part of the result: gradients are
-/// added group by group.
+/// Tokens of a micro-batch whose activations exist at once, about 6 GB at full size in single precision. Part of the
+/// result: gradients are added group by group.
 const GROUP_TOKENS: usize = 1 << 15;
+/// The same in bfloat16: a whole micro-batch of the recipe, 98,304 tokens, about 10 GB.
+const NARROW_GROUP_TOKENS: usize = 1 << 17;
 
 /// What reports call this engine: its numbers are not the processor's, so their parts do not merge.
 pub(super) const LABEL: &str = "kernels on cuda";
@@ -33,7 +34,11 @@ pub(super) struct CudaEngine<D: Device> {
 
 impl<D: Device> CudaEngine<D> {
     pub fn new(kernels: CudaKernels<D>) -> Self {
-        CudaEngine { kernels, scored_tokens: SCORED_TOKENS, group_tokens: GROUP_TOKENS }
+        let group_tokens = match kernels.precision() {
+            Precision::F32 => GROUP_TOKENS,
+            Precision::Bf16 => NARROW_GROUP_TOKENS,
+        };
+        CudaEngine { kernels, scored_tokens: SCORED_TOKENS, group_tokens }
     }
 
     /// The same with smaller groups, for small networks.
@@ -58,7 +63,10 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
     }
 
     fn label(&self) -> String {
-        LABEL.to_string()
+        match self.kernels.precision() {
+            Precision::F32 => LABEL.to_string(),
+            Precision::Bf16 => format!("{LABEL} (bf16)"),
+        }
     }
 
     fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {
@@ -67,7 +75,7 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         let precision = kernels.precision();
         let loaded = Loaded::new(kernels, precision, config, weights)?;
         loaded.kernels.check()?;
-        Ok(Box::new(CudaScorer { loaded, scored_tokens: self.scored_tokens }))
+        Ok(Box::new(CudaScorer::new(loaded, self.scored_tokens)))
     }
 
     fn loss_and_gradients(
@@ -80,18 +88,24 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         self.check(config, weights)?;
         check::batch(config, batch)?;
         let weights = &fake_quant.applied(weights);
-        // Training is in single precision always.
-        let k = &self.kernels.in_single_precision();
-        let network = Network::upload(k, config, &fold(weights))?;
+        let k = &self.kernels;
+        let _turn = k.shared.turn();
+        let folded = fold(weights);
+        let (network, scaled) = match k.precision() {
+            Precision::F32 => (Network::upload(k, config, &folded)?, None),
+            Precision::Bf16 => {
+                (Network::upload(k, config, &fold_tables(weights))?, Some(Scaled::upload(k, config, &folded)))
+            }
+        };
         let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
-        let forward = Forward { k, config, network: &network, tables: &tables };
+        let forward = Forward { k, config, network: &network, scaled: scaled.as_ref(), tables: &tables };
         let mut grads = Network::zeros(k, config);
         let mut nll = 0.0f64;
         let weight = 1.0 / batch.inputs.len() as f32;
         let group = (self.group_tokens / batch.seq_len).max(1) * batch.seq_len;
         for (inputs, targets) in batch.inputs.chunks(group).zip(batch.targets.chunks(group)) {
-            let rows = Rows { inputs, seq_len: batch.seq_len };
-            let values = k.download(forward.backward(rows, targets, weight, forward.record(rows), &mut grads));
+            let (rows, targets) = (Rows::new(k, config, inputs, batch.seq_len), k.ids(&widened(targets)));
+            let values = k.download(forward.backward(&rows, &targets, weight, forward.record(&rows), &mut grads));
             nll += values.into_iter().map(f64::from).sum::<f64>();
         }
         let mut gradients = grads.download(k, config);
@@ -111,56 +125,5 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         let kernels = self.kernels.clone();
         let resident = CudaResident::new(kernels, self.group_tokens, config, weights, optimizer, swa)?;
         Ok(Some(Box::new(resident)))
-    }
-}
-
-/// Scores windows of one shape together.
-struct CudaScorer<D: Device> {
-    loaded: Loaded<CudaKernels<D>>,
-    scored_tokens: usize,
-}
-
-impl<D: Device> CudaScorer<D> {
-    /// Likelihoods of windows of one shape, at most as many as are scored at once.
-    fn together(&self, windows: &[&Window<'_>], at_once: usize, tables: &Tables<D>) -> Vec<f32> {
-        let Some(&last) = windows.last() else { return Vec::new() };
-        let padded = || windows.iter().copied().chain(std::iter::repeat(last)).take(at_once);
-        let (first, seq_len) = (last.first_scored, last.tokens.len() - 1);
-        let inputs: Vec<u16> = padded().flat_map(|window| &window.tokens[..seq_len]).copied().collect();
-        let targets: Vec<u16> = padded().flat_map(|window| &window.tokens[first + 1..]).copied().collect();
-        self.loaded.nll(Rows { inputs: &inputs, seq_len }, first, &targets, tables)
-    }
-}
-
-impl<D: Device> Scorer for CudaScorer<D> {
-    fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
-        windows.iter().try_for_each(|window| check::window(&self.loaded.config, window))?;
-        let tables = self.loaded.tables(windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0));
-        let mut shapes: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
-        for (i, window) in windows.iter().enumerate() {
-            // A window with nothing to score has an empty answer.
-            if window.first_scored + 1 < window.tokens.len() {
-                shapes.entry((window.tokens.len(), window.first_scored)).or_default().push(i);
-            }
-        }
-        let mut likelihoods = vec![Vec::new(); windows.len()];
-        for ((len, first), members) in shapes {
-            let at_once = (self.scored_tokens / (len - 1)).max(1);
-            for places in members.chunks(at_once) {
-                let some: Vec<_> = places.iter().map(|&i| &windows[i]).collect();
-                let found = self.together(&some, at_once, &tables);
-                for (&place, nll) in places.iter().zip(found.chunks(len - 1 - first)) {
-                    likelihoods[place] = nll.to_vec();
-                }
-            }
-        }
-        self.loaded.kernels.check()?;
-        Ok(likelihoods)
-    }
-
-    fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
-        let logits = self.loaded.logits(inputs)?;
-        self.loaded.kernels.check()?;
-        Ok(logits)
     }
 }

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::device::{Device, DeviceError};
+use super::device::{Device, DeviceError, Element};
 
 /// Sizes are rounded up to this many bytes, so that nearly equal ones share memory.
 const GRAIN: usize = 512;
@@ -18,13 +18,23 @@ const GRAIN: usize = 512;
 /// After a failure nothing more is run and results are zeros; the engine asks [`Shared::check`] before it answers.
 pub(super) struct Shared<D: Device> {
     pub device: Arc<D>,
-    free: Mutex<BTreeMap<usize, Vec<D::Memory>>>,
+    free: Mutex<Pool<D>>,
     failure: Mutex<Option<DeviceError>>,
+    turn: Mutex<()>,
+}
+
+/// Memory that is free, by its size.
+pub(super) struct Pool<D: Device>(BTreeMap<usize, Vec<D::Memory>>);
+
+impl<D: Device> Default for Pool<D> {
+    fn default() -> Self {
+        Pool(BTreeMap::new())
+    }
 }
 
 impl<D: Device> Shared<D> {
     pub fn new(device: Arc<D>) -> Self {
-        Shared { device, free: Mutex::default(), failure: Mutex::default() }
+        Shared { device, free: Mutex::default(), failure: Mutex::default(), turn: Mutex::default() }
     }
 
     /// The first failure, if any.
@@ -33,6 +43,27 @@ impl<D: Device> Shared<D> {
             None => Ok(()),
             Some(failure) => Err(failure.clone()),
         }
+    }
+
+    /// Waits until nobody else hands over a piece of work that must not be mixed with another.
+    pub fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something whose buffers come from `pool` and go back there; by the one whose [turn](Self::turn) it is.
+    pub fn within<T>(&self, pool: &mut Pool<D>, work: impl FnOnce() -> T) -> T {
+        let swap = |pool: &mut Pool<D>| {
+            std::mem::swap(&mut *self.free.lock().unwrap_or_else(PoisonError::into_inner), pool);
+        };
+        swap(pool);
+        let done = work();
+        swap(pool);
+        done
+    }
+
+    /// Forgets a failure, and says what it was; for work that can be done in another way.
+    pub fn forgive(&self) -> Option<DeviceError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Runs something on the device unless it has failed; remembers a failure.
@@ -51,13 +82,13 @@ impl<D: Device> Shared<D> {
         let bytes = bytes.max(1).next_multiple_of(if D::EXACT { 1 } else { GRAIN });
         let most = if D::EXACT { bytes } else { 2 * bytes };
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = free.range_mut(bytes..=most).find_map(|(&size, kept)| Some((size, kept.pop()?)));
+        let kept = free.0.range_mut(bytes..=most).find_map(|(&size, kept)| Some((size, kept.pop()?)));
         if let Some((bytes, memory)) = kept {
             return Some(Room { bytes, memory });
         }
         let fresh = self.run(|device| {
             device.allocate(bytes).or_else(|_| {
-                free.clear();
+                free.0.clear();
                 device.allocate(bytes)
             })
         });
@@ -70,9 +101,10 @@ struct Room<D: Device> {
     memory: D::Memory,
 }
 
-/// Single-precision values, or 32-bit integers, on a device.
+/// Numbers on a device; 32-bit integers count as single precision.
 pub(super) struct Buffer<D: Device> {
     shared: Arc<Shared<D>>,
+    element: Element,
     /// None after a failure, and in a part of another buffer.
     room: Option<Room<D>>,
     /// The buffer this is a part of, and its first value there.
@@ -81,15 +113,23 @@ pub(super) struct Buffer<D: Device> {
 }
 
 impl<D: Device> Buffer<D> {
-    /// `len` values of no particular size, to be overwritten.
+    /// `len` single-precision values of no particular size, to be overwritten.
     pub fn unset(shared: &Arc<Shared<D>>, len: usize) -> Self {
-        Buffer { shared: Arc::clone(shared), room: shared.take(len * size_of::<f32>()), whole: None, len }
+        Self::unset_of(Element::F32, shared, len)
+    }
+
+    /// The same of values stored in some way.
+    pub fn unset_of(element: Element, shared: &Arc<Shared<D>>, len: usize) -> Self {
+        // Copies from and to the host are made in words.
+        let bytes = (len * element.bytes()).next_multiple_of(size_of::<u32>());
+        Buffer { shared: Arc::clone(shared), element, room: shared.take(bytes), whole: None, len }
     }
 
     /// Some of another buffer's values; they stay as long as any part does.
     pub fn part(whole: &Arc<Self>, values: Range<usize>) -> Self {
         let shared = Arc::clone(&whole.shared);
-        Buffer { shared, room: None, whole: Some((Arc::clone(whole), values.start)), len: values.len() }
+        let element = whole.element;
+        Buffer { shared, element, room: None, whole: Some((Arc::clone(whole), values.start)), len: values.len() }
     }
 
     /// Values copied to the device, given by their bits.
@@ -103,16 +143,20 @@ impl<D: Device> Buffer<D> {
         self.len
     }
 
+    pub fn element(&self) -> Element {
+        self.element
+    }
+
     /// Where the values begin; 0 after a failure, when nothing is run any more.
     pub fn address(&self) -> u64 {
         match &self.whole {
-            Some((whole, start)) => whole.address() + (start * size_of::<f32>()) as u64,
+            Some((whole, start)) => whole.address() + (start * self.element.bytes()) as u64,
             None => self.room.as_ref().map_or(0, |room| D::address(&room.memory)),
         }
     }
 
     pub fn bytes(&self) -> usize {
-        self.len * size_of::<f32>()
+        self.len * self.element.bytes()
     }
 }
 
@@ -120,7 +164,7 @@ impl<D: Device> Drop for Buffer<D> {
     fn drop(&mut self) {
         if let Some(Room { bytes, memory }) = self.room.take() {
             let mut free = self.shared.free.lock().unwrap_or_else(PoisonError::into_inner);
-            free.entry(bytes).or_default().push(memory);
+            free.0.entry(bytes).or_default().push(memory);
         }
     }
 }

@@ -16,7 +16,10 @@ mod driver;
 mod engine;
 mod memory;
 mod optimiser;
+mod placed;
 mod products;
+mod repeated;
+mod scorer;
 mod source;
 mod staging;
 

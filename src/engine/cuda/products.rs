@@ -1,4 +1,5 @@
-//! Matrix products by cuBLASLt, in single precision (no TF32).
+//! Matrix products by cuBLASLt: of single-precision values without TF32, or of bfloat16 ones on tensor cores, with sums in
+//! single precision in both cases.
 //!
 //! cuBLASLt thinks in columns: a row-major matrix is its transpose there. So `out = a b` is asked for as
 //! `out^T = b^T a^T`, with `b` as the first factor.
@@ -10,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
 use cudarc::driver::CudaContext;
+use cudarc::driver::sys::CUstream;
 
-use super::device::{Batch, DeviceError, Product};
+use super::device::{Batch, DeviceError, Element, Product};
 use super::driver::GpuMemory;
-use crate::engine::kernels::Store;
 
 /// Memory the library may use within a product: what NVIDIA advises for Hopper.
 pub(super) const WORKSPACE_BYTES: usize = 32 << 20;
@@ -22,8 +23,8 @@ pub(super) const WORKSPACE_BYTES: usize = 32 << 20;
 const AS_IT_IS: i32 = 0;
 const TRANSPOSED: i32 = 1;
 
-/// Sides and layouts of a product: what its algorithm depends on.
-type Shape = (usize, usize, usize, bool, bool, Batch);
+/// Sides, layouts and storage of a product: what its algorithm depends on.
+type Shape = ([usize; 3], [bool; 2], [Element; 2], Batch);
 
 /// The library's handle, its workspace, and the algorithms chosen so far.
 pub(super) struct Products {
@@ -60,14 +61,14 @@ impl Products {
         Ok(Products { handle, workspace, plans: Mutex::default(), context })
     }
 
-    /// Queues a product on the default stream; false where the library has no algorithm for such sides.
+    /// Queues a product on a stream, always the same; false where the library has no algorithm for such sides.
     ///
     /// # Safety
     /// As for `Device::product`, with the device's context bound to this thread.
-    pub unsafe fn run(&self, product: &Product) -> Result<bool, DeviceError> {
+    pub unsafe fn run(&self, product: &Product, stream: CUstream) -> Result<bool, DeviceError> {
         let Product { rows, columns, inner, a_transposed, b_transposed, batch, .. } = *product;
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let shape = (rows, columns, inner, a_transposed, b_transposed, batch);
+        let shape = ([rows, columns, inner], [a_transposed, b_transposed], product.elements, batch);
         let plan = match plans.entry(shape) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(unknown) => {
@@ -84,7 +85,9 @@ impl Products {
         };
         let Some(plan) = plan else { return Ok(false) };
         let factor: *const f32 = &product.factor;
-        let keep: *const f32 = if product.store == Store::Add { &1.0 } else { &0.0 };
+        let keep: *const f32 = &product.plus.factor;
+        // Where nothing is added the library still wants an address.
+        let plus = if product.plus.factor == 0.0 { product.out } else { product.plus.address };
         let pointer = |address: u64| address as *mut c_void;
         // SAFETY: handle, descriptions and algorithm belong together and live as long as `self`; the matrices have
         // the described sides (the caller's promise); the factors are read before the call returns (host pointers).
@@ -98,14 +101,14 @@ impl Products {
                 plan.first,
                 pointer(product.a),
                 plan.second,
-                pointer(product.out),
+                pointer(plus),
                 plan.out,
                 pointer(product.out),
                 plan.out,
                 &plan.algorithm,
                 pointer(self.workspace.address()),
                 WORKSPACE_BYTES,
-                std::ptr::null_mut(),
+                stream.cast(),
             )
         };
         let what = || format!("a product of {rows} x {inner} x {columns} failed");
@@ -126,12 +129,17 @@ impl Drop for Products {
 impl Plan {
     fn new(handle: sys::cublasLtHandle_t, product: &Product) -> Result<Self, CublasError> {
         use sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
-        use sys::cudaDataType_t::CUDA_R_32F;
+        use sys::cudaDataType_t::{CUDA_R_16BF, CUDA_R_32F};
         let Product { rows, columns, inner, a_transposed, b_transposed, .. } = *product;
         // A row-major matrix of some columns is a column-major one of as many rows.
-        let layout = |stored_rows: usize, stored_columns: usize| {
-            result::create_matrix_layout(CUDA_R_32F, stored_columns as u64, stored_rows as u64, stored_columns as i64)
+        let layout = |element: Element, stored_rows: usize, stored_columns: usize| {
+            let kind = match element {
+                Element::F32 => CUDA_R_32F,
+                Element::Bf16 => CUDA_R_16BF,
+            };
+            result::create_matrix_layout(kind, stored_columns as u64, stored_rows as u64, stored_columns as i64)
         };
+        let [factors, out] = product.elements;
         let mut plan = Plan {
             description: result::create_matmul_desc(CUBLAS_COMPUTE_32F, CUDA_R_32F)?,
             first: std::ptr::null_mut(),
@@ -139,9 +147,9 @@ impl Plan {
             out: std::ptr::null_mut(),
             algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
         };
-        plan.first = if b_transposed { layout(columns, inner)? } else { layout(inner, columns)? };
-        plan.second = if a_transposed { layout(inner, rows)? } else { layout(rows, inner)? };
-        plan.out = layout(rows, columns)?;
+        plan.first = if b_transposed { layout(factors, columns, inner)? } else { layout(factors, inner, columns)? };
+        plan.second = if a_transposed { layout(factors, inner, rows)? } else { layout(factors, rows, inner)? };
+        plan.out = layout(out, rows, columns)?;
         let [a, b, out] = product.batch.strides;
         for (layout, stride) in [(plan.first, b), (plan.second, a), (plan.out, out)] {
             set_batch(layout, product.batch.count, stride)?;

@@ -1,6 +1,7 @@
 //! A device that is the processor: the kernels' own source compiled by g++ over `tests/kernels/shim.h`.
 
 use std::alloc::{Layout, alloc, dealloc};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt::Write;
 use std::path::Path;
@@ -70,6 +71,20 @@ pub(super) struct Shim {
     library: Mutex<Library>,
     /// Allocations whose guards were written over.
     damaged: Arc<Mutex<usize>>,
+    /// What threads ask for while it is only remembered.
+    recording: Mutex<BTreeMap<String, Vec<Recorded>>>,
+}
+
+/// A name of the calling thread: tests share the shim.
+fn own_thread() -> String {
+    format!("{:?}", std::thread::current().id())
+}
+
+/// Something to do later.
+pub(super) enum Recorded {
+    Launch { kernel: &'static str, grid: [u32; 2], threads: u32, shared_bytes: u32, arguments: Vec<Argument> },
+    Copy { from: u64, to: u64, bytes: usize },
+    Clear { address: u64, bytes: usize },
 }
 
 /// The shim, compiled once a process; None where there is no g++, which is said once.
@@ -91,7 +106,7 @@ fn build() -> Shim {
     compile(&text(), &library);
     // SAFETY: the library was built above from this crate's source; loading it runs nothing but its constructors.
     let library = unsafe { Library::new(&library) }.unwrap();
-    Shim { library: Mutex::new(library), damaged: Arc::default() }
+    Shim { library: Mutex::new(library), damaged: Arc::default(), recording: Mutex::default() }
 }
 
 /// Shim, kernels, and the function that runs one by name.
@@ -110,7 +125,16 @@ fn compile(text: &str, library: &Path) {
     let source = library.with_extension("cpp");
     std::fs::write(&source, text).unwrap();
     // As on the device: no contraction, IEEE arithmetic.
-    let flags = ["-std=c++17", "-O2", "-ffp-contract=off", "-shared", "-fPIC", "-Wall", "-Werror=return-type"];
+    let flags = [
+        "-std=c++17",
+        "-O2",
+        "-ffp-contract=off",
+        "-fno-strict-aliasing",
+        "-shared",
+        "-fPIC",
+        "-Wall",
+        "-Werror=return-type",
+    ];
     let output = Command::new("g++").args(flags).arg(&source).arg("-o").arg(library).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -133,6 +157,15 @@ impl Shim {
     /// Allocations freed so far whose surroundings a kernel wrote to.
     pub fn damaged(&self) -> usize {
         *self.damaged.lock().unwrap()
+    }
+
+    fn is_recording(&self) -> bool {
+        self.recording.lock().unwrap().contains_key(&own_thread())
+    }
+
+    /// Keeps something for later, if that is asked for.
+    fn keeps(&self, recorded: impl FnOnce() -> Recorded) -> bool {
+        self.recording.lock().unwrap().get_mut(&own_thread()).map(|list| list.push(recorded())).is_some()
     }
 }
 
@@ -169,6 +202,7 @@ impl Drop for Guarded {
 
 impl Device for Shim {
     type Memory = Guarded;
+    type Graph = Vec<Recorded>;
 
     const EXACT: bool = true;
 
@@ -187,31 +221,68 @@ impl Device for Shim {
         memory.start as u64 + GUARD as u64
     }
 
+    fn begin(&self) -> Result<(), DeviceError> {
+        self.recording.lock().unwrap().insert(own_thread(), Vec::new());
+        Ok(())
+    }
+
+    fn end(&self) -> Result<Vec<Recorded>, DeviceError> {
+        Ok(self.recording.lock().unwrap().remove(&own_thread()).unwrap())
+    }
+
+    unsafe fn replay(&self, graph: &Vec<Recorded>) -> Result<(), DeviceError> {
+        for recorded in graph {
+            match *recorded {
+                Recorded::Launch { kernel, grid, threads, shared_bytes, ref arguments } => {
+                    let launch = Launch { kernel, grid, threads, shared_bytes, arguments };
+                    // SAFETY: passed on to the caller.
+                    unsafe { self.launch(&launch)? };
+                }
+                Recorded::Copy { from, to, bytes } => self.copy(from, to, bytes)?,
+                Recorded::Clear { address, bytes } => self.clear(address, bytes)?,
+            }
+        }
+        Ok(())
+    }
+
     fn write(&self, address: u64, values: &[u32]) -> Result<(), DeviceError> {
+        assert!(!self.is_recording(), "what is recorded writes nothing");
         // SAFETY: the range is allocated (contract of `Device`).
         unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), address as *mut u32, values.len()) };
         Ok(())
     }
 
     fn read(&self, address: u64, values: &mut [f32]) -> Result<(), DeviceError> {
+        assert!(!self.is_recording(), "what is recorded reads nothing");
         // SAFETY: the range is allocated (contract of `Device`).
         unsafe { std::ptr::copy_nonoverlapping(address as *const f32, values.as_mut_ptr(), values.len()) };
         Ok(())
     }
 
     fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError> {
+        if self.keeps(|| Recorded::Copy { from, to, bytes }) {
+            return Ok(());
+        }
         // SAFETY: both ranges are allocated (contract of `Device`).
         unsafe { std::ptr::copy_nonoverlapping(from as *const u8, to as *mut u8, bytes) };
         Ok(())
     }
 
     fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError> {
+        if self.keeps(|| Recorded::Clear { address, bytes }) {
+            return Ok(());
+        }
         // SAFETY: the range is allocated (contract of `Device`).
         unsafe { (address as *mut u8).write_bytes(0, bytes) };
         Ok(())
     }
 
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError> {
+        let &Launch { kernel, grid, threads, shared_bytes, arguments } = launch;
+        let recorded = || Recorded::Launch { kernel, grid, threads, shared_bytes, arguments: arguments.to_vec() };
+        if self.keeps(recorded) {
+            return Ok(());
+        }
         let library = self.library.lock().unwrap();
         let kind = |argument: &Argument| match argument {
             Argument::Address(_) => b'a',

@@ -4,12 +4,16 @@
 const INTRINSICS: &str = "intrinsics.cu";
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 12] = [
+pub(super) const FILES: [(&str, &str); 16] = [
     ("common.cu", include_str!("kernels/common.cu")),
     (INTRINSICS, include_str!("kernels/intrinsics.cu")),
+    ("values.cu", include_str!("kernels/values.cu")),
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),
     ("columns.cu", include_str!("kernels/columns.cu")),
     ("norm.cu", include_str!("kernels/norm.cu")),
+    ("heads.cu", include_str!("kernels/heads.cu")),
+    ("embedding.cu", include_str!("kernels/embedding.cu")),
+    ("residual.cu", include_str!("kernels/residual.cu")),
     ("attention.cu", include_str!("kernels/attention.cu")),
     ("loss.cu", include_str!("kernels/loss.cu")),
     ("product.cu", include_str!("kernels/product.cu")),
@@ -20,53 +24,94 @@ pub(super) const FILES: [(&str, &str); 12] = [
 ];
 
 /// Every kernel by the name it has in the source.
-pub(super) const KERNELS: [&str; 48] = [
+pub(super) const KERNELS: [&str; 89] = [
     "add",
-    "round_bf16",
+    "add_bf16",
     "tails",
+    "tails_bf16",
     "gather",
-    "scatter",
+    "gather_bf16",
     "relu_squared",
+    "relu_squared_bf16",
     "relu_squared_grad",
-    "mix",
+    "relu_squared_grad_bf16",
     "add_skip",
+    "add_skip_bf16",
     "smear",
+    "smear_bf16",
+    "norm_smear",
+    "norm_smear_bf16",
+    "scatter",
+    "scatter_bf16",
+    "mix_grad",
+    "mix_grad_bf16",
+    "add_skip_grad",
+    "add_skip_grad_bf16",
+    "smear_grad",
+    "smear_grad_bf16",
+    "rms_norm",
+    "rms_norm_bf16",
+    "rms_norm_grad",
+    "rms_norm_grad_bf16",
+    "row_dots",
+    "row_dots_bf16",
+    "prepare",
+    "prepare_bf16",
+    "prepare_grad",
+    "prepare_grad_bf16",
+    "enter",
+    "enter_bf16",
+    "add_norm",
+    "add_norm_bf16",
+    "softcap",
+    "softcap_bf16",
+    "nll",
+    "nll_bf16",
+    "nll_grad",
+    "nll_grad_bf16",
+    "sum_parts",
+    "sum_parts_bf16",
+    "muon_momentum",
+    "muon_momentum_bf16",
+    "unit_norm",
+    "unit_norm_bf16",
+    "muon_update",
+    "muon_update_bf16",
+    "effective_rows",
+    "effective_rows_bf16",
+    "narrow",
+    "repeat",
+    "count_ids",
+    "start_ids",
+    "order_ids",
     "column_partials",
     "column_sums",
-    "mix_grad",
-    "add_skip_grad",
-    "smear_grad",
     "smear_gate_grad",
-    "rms_norm",
-    "rms_norm_grad",
-    "prepare",
-    "prepare_grad",
-    "row_dots",
     "attention_32",
+    "attention_32_bf16",
     "attention_grad_q_32",
+    "attention_grad_q_32_bf16",
     "attention_grad_kv_32",
+    "attention_grad_kv_32_bf16",
     "attention_64",
+    "attention_64_bf16",
     "attention_grad_q_64",
+    "attention_grad_q_64_bf16",
     "attention_grad_kv_64",
+    "attention_grad_kv_64_bf16",
     "attention_128",
+    "attention_128_bf16",
     "attention_grad_q_128",
+    "attention_grad_q_128_bf16",
     "attention_grad_kv_128",
-    "softcap",
-    "nll",
-    "nll_grad",
+    "attention_grad_kv_128_bf16",
     "product",
-    "sum_parts",
+    "product_narrow",
+    "product_widening",
     "sum_totals",
     "scale",
     "clip_factor",
     "adamw",
-    "muon_momentum",
-    "unit_norm",
-    "schulz_scaled",
-    "schulz_polynomial",
-    "schulz_step",
-    "muon_update",
-    "effective_rows",
     "unfold_rows",
     "scale_gradients",
 ];
@@ -95,11 +140,23 @@ mod tests {
     fn every_kernel_of_the_source_is_listed() {
         let text = whole();
         let named = |line: &str| Some(line.split_once("__global__ void ")?.1.split_once('(')?.0.to_string());
-        let mut found: Vec<String> = text.lines().filter_map(named).filter(|name| !name.starts_with("__")).collect();
+        // A macro's name stands for a kernel of either kind of values.
+        let both = |name: String| match name.strip_suffix("##SUFFIX") {
+            Some(name) => vec![name.to_string(), format!("{name}_bf16")],
+            None => vec![name],
+        };
+        let is_plain = |name: &String| !name.starts_with("__") && name != "NAME";
+        let mut found: Vec<String> = text.lines().filter_map(named).filter(is_plain).flat_map(both).collect();
+        found.extend(text.lines().filter_map(|line| {
+            let name = line.strip_prefix("PRODUCT(")?.split_once(',')?.0;
+            Some(name.to_string())
+        }));
         // The macro's kernels, whose names stand on the line after their bounds.
         for width in [32, 64, 128] {
-            assert!(text.contains(&format!("\nATTENTION({width}, ")));
-            found.extend(["", "_grad_q", "_grad_kv"].map(|kind| format!("attention{kind}_{width}")));
+            for suffix in ["", "_bf16"] {
+                assert!(text.contains(&format!("\nATTENTION({width}, ")));
+                found.extend(["", "_grad_q", "_grad_kv"].map(|kind| format!("attention{kind}_{width}{suffix}")));
+            }
         }
         found.sort();
         let mut listed: Vec<String> = KERNELS.iter().map(ToString::to_string).collect();

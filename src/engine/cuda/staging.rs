@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 
 /// Bytes of a slot: ids of the tokens whose activations exist at once, twice.
-const SLOT_BYTES: usize = 1 << 18;
+const SLOT_BYTES: usize = 1 << 20;
 /// Slots: what a few such groups need.
-const SLOTS: usize = 64;
+const SLOTS: usize = 32;
 
 /// A ring of pinned slots.
 pub(super) struct Staging {
@@ -46,10 +46,10 @@ impl Staging {
         Some(staging)
     }
 
-    /// Queues a copy on the default stream; false, and nothing is done, when the values do not fit a slot.
+    /// Queues a copy on a stream, always the same; false, and nothing is done, when the values do not fit a slot.
     ///
     /// The context must be bound to this thread, and the range lie in memory of its device.
-    pub fn write(&self, address: u64, values: &[u32]) -> Result<bool, DriverError> {
+    pub fn write(&self, address: u64, values: &[u32], stream: sys::CUstream) -> Result<bool, DriverError> {
         if size_of_val(values) > SLOT_BYTES {
             return Ok(false);
         }
@@ -65,8 +65,8 @@ impl Staging {
             let start = ring.memory.add(slot * (SLOT_BYTES / size_of::<u32>()));
             std::ptr::copy_nonoverlapping(values.as_ptr(), start, values.len());
             let staged = std::slice::from_raw_parts(start, values.len());
-            result::memcpy_htod_async(address, staged, std::ptr::null_mut())?;
-            result::event::record(event, std::ptr::null_mut())?;
+            result::memcpy_htod_async(address, staged, stream)?;
+            result::event::record(event, stream)?;
         }
         Ok(true)
     }

@@ -8,34 +8,32 @@ impl<K: Kernels> Forward<'_, K> {
     /// Adds the gradients of `weight` times the summed negative log-likelihood; returns the likelihoods.
     pub fn backward(
         &self,
-        rows: Rows<'_>,
-        targets: &[u16],
+        rows: &Rows<K>,
+        targets: &K::Ids,
         weight: f32,
-        record: Record<K::Buffer>,
+        mut record: Record<K::Buffer>,
         grads: &mut Network<K::Buffer>,
     ) -> K::Buffer {
         let (k, c) = (self.k, self.config);
-        let (dim, tokens) = (c.model_dim, rows.inputs.len());
+        let (dim, tokens) = (c.model_dim, rows.count);
 
-        let normed = k.rms_norm(&record.last, dim);
         let sides = Linear { tokens, inputs: dim, outputs: c.vocab_size };
         let cap = c.logit_softcap as f32;
-        let mut grad_normed = k.unset(tokens * dim);
+        let (mut grad_normed, mut grad) = (k.unset(tokens * dim), k.unset(tokens * dim));
         let head = self.network.head();
-        let nll = k.nll_grad(sides, &normed, head, cap, targets, weight, &mut grad_normed, grads.head_mut());
-        let mut grad = k.zeros(tokens * dim);
-        k.rms_norm_grad(&record.last, &grad_normed, dim, &mut grad);
-        drop((normed, grad_normed));
+        let nll = k.nll_grad(sides, &record.normed, head, cap, targets, weight, &mut grad_normed, grads.head_mut());
+        k.rms_norm_grad(&record.last, &grad_normed, dim, Store::Replace, &mut grad);
+        drop(grad_normed);
 
         let mut grad_x0 = k.zeros(tokens * dim);
         let mut grad_skips: Vec<Option<K::Buffer>> = record.skips.iter().map(|_| None).collect();
-        for (i, kept) in record.blocks.into_iter().enumerate().rev() {
+        for (i, kept) in std::mem::take(&mut record.blocks).into_iter().enumerate().rev() {
             let (Some(w), Some(block_grads)) = (self.network.blocks.get(i), grads.blocks.get_mut(i)) else { continue };
             // An encoder block's output went on to the next block and into a skip.
             if let Some(grad_skip) = grad_skips.get_mut(i).and_then(Option::take) {
                 k.add(&grad_skip, &mut grad);
             }
-            self.block_grad(w, kept, &record.x0, rows, &mut grad, &mut grad_x0, block_grads);
+            self.block_grad(i, w, kept, &record, rows, &mut grad, &mut grad_x0, block_grads);
             if let Some((row, encoder)) = skip_of(c, i)
                 && let Some(output) = record.skips.get(encoder)
             {
@@ -51,19 +49,21 @@ impl<K: Kernels> Forward<'_, K> {
         let mut grad_normed = k.zeros(tokens * dim);
         let gate = &self.network.smear_gate;
         k.smear_grad(&normed, gate, rows.seq_len, &grad_x0, &mut grad_normed, &mut grads.smear_gate);
-        let mut grad = k.zeros(tokens * dim);
-        k.rms_norm_grad(&record.embedded, &grad_normed, dim, &mut grad);
-        k.scatter(&grad, &record.ids, dim, &mut grads.tok_emb);
-        if let (Some(bigram), Some(w), Some(read)) = (&mut grads.bigram, &self.network.bigram, &record.bigram) {
+        k.rms_norm_grad(&record.embedded, &grad_normed, dim, Store::Replace, &mut grad);
+        k.scatter(&grad, &rows.ids, dim, &mut grads.tok_emb);
+        if let (Some(bigram), Some(w), Some(read), Some(hashed)) =
+            (&mut grads.bigram, &self.network.bigram, &record.bigram, &rows.bigram)
+        {
             match (&w.projection, &mut bigram.projection) {
                 (Some(projection), Some(grad_projection)) => {
+                    let projection = self.scaled.and_then(|scaled| scaled.projection.as_ref()).unwrap_or(projection);
                     let sides = self.bigram_sides(rows);
                     k.linear_grad_w(sides, &grad, read, grad_projection);
                     let mut grad_read = k.unset(tokens * c.bigram_dim);
                     k.linear_grad_x(sides, &grad, projection, Store::Replace, &mut grad_read);
-                    k.scatter(&grad_read, &record.bigram_rows, c.bigram_dim, &mut bigram.table);
+                    k.scatter(&grad_read, hashed, c.bigram_dim, &mut bigram.table);
                 }
-                _ => k.scatter(&grad, &record.bigram_rows, dim, &mut bigram.table),
+                _ => k.scatter(&grad, hashed, dim, &mut bigram.table),
             }
         }
         nll
@@ -73,35 +73,39 @@ impl<K: Kernels> Forward<'_, K> {
     #[allow(clippy::too_many_arguments)]
     fn block_grad(
         &self,
+        index: usize,
         w: &Block<K::Buffer>,
         kept: BlockRecord<K::Buffer>,
-        x0: &K::Buffer,
-        rows: Rows<'_>,
+        record: &Record<K::Buffer>,
+        rows: &Rows<K>,
         grad: &mut K::Buffer,
         grad_x0: &mut K::Buffer,
         grads: &mut Block<K::Buffer>,
     ) {
         let (k, c) = (self.k, self.config);
-        let (dim, kv, hidden_width, tokens) = (c.model_dim, c.kv_dim(), c.mlp_hidden(), rows.inputs.len());
+        let (dim, kv, hidden_width, tokens) = (c.model_dim, c.kv_dim(), c.mlp_hidden(), rows.count);
         let sides = |inputs, outputs| Linear { tokens, inputs, outputs };
+        let scaled = self.scaled.and_then(|scaled| scaled.blocks.get(index));
+        let [attn_proj, mlp_proj] = scaled.map_or([&w.attn_proj, &w.mlp_proj], |[attn, mlp]| [attn, mlp]);
+        let (x, x0) = (record.input(index, kept.x.as_ref()), &record.x0);
+        let attended = kept.attended.as_ref().unwrap_or(x0);
 
         // MLP: x += W' relu(fc(norm(x)))^2
         let squared = k.relu_squared(&kept.hidden);
         k.linear_grad_w(sides(hidden_width, dim), grad, &squared, &mut grads.mlp_proj);
         let mut grad_hidden = squared;
-        k.linear_grad_x(sides(hidden_width, dim), grad, &w.mlp_proj, Store::Replace, &mut grad_hidden);
-        k.relu_squared_grad(&kept.hidden, &mut grad_hidden);
-        let normed = k.rms_norm(&kept.attended, dim);
+        k.squared_linear_grad(sides(hidden_width, dim), grad, mlp_proj, &kept.hidden, &mut grad_hidden);
+        let normed = k.rms_norm(attended, dim);
         k.linear_grad_w(sides(dim, hidden_width), &grad_hidden, &normed, &mut grads.fc);
         let mut grad_normed = normed;
         k.linear_grad_x(sides(dim, hidden_width), &grad_hidden, &w.fc, Store::Replace, &mut grad_normed);
-        k.rms_norm_grad(&kept.attended, &grad_normed, dim, grad);
+        k.rms_norm_grad(attended, &grad_normed, dim, Store::Add, grad);
         drop((grad_hidden, grad_normed));
 
         // Attention: x += W' attend(norm(x))
         k.linear_grad_w(sides(dim, dim), grad, &kept.mixed, &mut grads.attn_proj);
         let mut grad_mixed = k.unset(tokens * dim);
-        k.linear_grad_x(sides(dim, dim), grad, &w.attn_proj, Store::Replace, &mut grad_mixed);
+        k.linear_grad_x(sides(dim, dim), grad, attn_proj, Store::Replace, &mut grad_mixed);
         let heads = self.heads(rows, 0);
         let (prepare_q, prepare_k) = (self.prepare_q(w, heads), self.prepare_k(heads));
         let (q, key) = (k.prepare(&kept.q, prepare_q), k.prepare(&kept.k, prepare_k));
@@ -112,8 +116,8 @@ impl<K: Kernels> Forward<'_, K> {
         k.prepare_grad(&kept.k, prepare_k, &grad_k, &mut grad_key, None);
         drop((grad_q, grad_k));
 
-        let x = k.mix(&kept.x, x0, &w.resid_mix);
-        let normed = k.rms_norm(&x, dim);
+        let mix = &w.resid_mix;
+        let [mixed, normed] = k.mix_norm(x, x0, mix, dim);
         k.linear_grad_w(sides(dim, dim), &grad_query, &normed, &mut grads.c_q);
         k.linear_grad_w(sides(dim, kv), &grad_key, &normed, &mut grads.c_k);
         k.linear_grad_w(sides(dim, kv), &grad_v, &normed, &mut grads.c_v);
@@ -121,7 +125,7 @@ impl<K: Kernels> Forward<'_, K> {
         k.linear_grad_x(sides(dim, dim), &grad_query, &w.c_q, Store::Replace, &mut grad_normed);
         k.linear_grad_x(sides(dim, kv), &grad_key, &w.c_k, Store::Add, &mut grad_normed);
         k.linear_grad_x(sides(dim, kv), &grad_v, &w.c_v, Store::Add, &mut grad_normed);
-        k.rms_norm_grad(&x, &grad_normed, dim, grad);
-        k.mix_grad(&kept.x, x0, &w.resid_mix, grad, grad_x0, &mut grads.resid_mix);
+        k.rms_norm_grad(&mixed, &grad_normed, dim, Store::Add, grad);
+        k.mix_grad(x, x0, mix, grad, grad_x0, &mut grads.resid_mix);
     }
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::cpu::CpuKernels;
 use super::fold::{fold, unfold};
-use super::forward::{Forward, Rows};
+use super::forward::{Forward, Rows, widened};
 use super::loaded::Loaded;
 use super::network::Network;
 use super::traits::Kernels;
@@ -55,15 +55,15 @@ impl Engine for KernelsEngine {
         let k = &CpuKernels::default();
         let network = Network::upload(k, config, &fold(weights))?;
         let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
-        let forward = Forward { k, config, network: &network, tables: &tables };
+        let forward = Forward { k, config, network: &network, scaled: None, tables: &tables };
 
         let group = (GROUP_TOKENS / batch.seq_len).max(1) * batch.seq_len;
         let groups: Vec<_> = batch.inputs.chunks(group).zip(batch.targets.chunks(group)).collect();
         let weight = 1.0 / batch.inputs.len() as f32;
         let run = |&(inputs, targets): &(&[u16], &[u16])| {
-            let rows = Rows { inputs, seq_len: batch.seq_len };
+            let rows = Rows::new(k, config, inputs, batch.seq_len);
             let mut grads = Network::zeros(k, config);
-            let nll = forward.backward(rows, targets, weight, forward.record(rows), &mut grads);
+            let nll = forward.backward(&rows, &widened(targets), weight, forward.record(&rows), &mut grads);
             (k.download(nll), grads.download(k, config))
         };
         let mut nll = 0.0f64;
@@ -102,7 +102,9 @@ impl<K: Kernels> KernelsScorer<K> {
         if targets.is_empty() {
             return Vec::new();
         }
-        self.0.nll(Rows { inputs, seq_len: inputs.len() }, window.first_scored, targets, tables)
+        let (k, count) = (&self.0.kernels, targets.len());
+        let rows = Rows::new(k, &self.0.config, inputs, inputs.len());
+        k.download(self.0.queue(&rows, window.first_scored, (&k.ids(&widened(targets)), count), tables))
     }
 }
 

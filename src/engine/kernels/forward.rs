@@ -1,37 +1,56 @@
 //! The forward pass, recording or not.
 
-use super::network::{Block, Network};
-use super::traits::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
-use crate::engine::Precision;
+use super::network::{Block, Network, Scaled};
+use super::traits::{Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Skip, Store};
 use crate::model::{ModelConfig, bigram_rows};
 
-/// Some whole rows of a batch.
-#[derive(Clone, Copy)]
-pub(in crate::engine) struct Rows<'a> {
-    pub inputs: &'a [u16],
+/// Some whole rows of a batch, as row numbers on a device.
+pub(in crate::engine) struct Rows<K: Kernels> {
+    /// Tokens in all.
+    pub count: usize,
     pub seq_len: usize,
+    pub ids: K::Ids,
+    /// Rows of the bigram table.
+    pub bigram: Option<K::Ids>,
+}
+
+impl<K: Kernels> Rows<K> {
+    /// Hands over the tokens of rows of `seq_len`.
+    pub fn new(k: &K, config: &ModelConfig, inputs: &[u16], seq_len: usize) -> Self {
+        let bigram = config.has_bigram().then(|| k.ids(&hashed(config, inputs, seq_len)));
+        Rows { count: inputs.len(), seq_len, ids: k.ids(&widened(inputs)), bigram }
+    }
+}
+
+/// Token ids as row numbers.
+pub(in crate::engine) fn widened(tokens: &[u16]) -> Vec<u32> {
+    tokens.iter().map(|&id| u32::from(id)).collect()
+}
+
+/// Bigram rows of rows of `seq_len` tokens.
+pub(in crate::engine) fn hashed(config: &ModelConfig, inputs: &[u16], seq_len: usize) -> Vec<u32> {
+    let rows = inputs.chunks(seq_len).flat_map(|row| bigram_rows(row, config.bigram_vocab_size));
+    rows.map(|row| row as u32).collect()
 }
 
 /// What a block keeps for its backward pass.
 pub(in crate::engine) struct BlockRecord<B> {
-    /// Input, after the skip.
-    pub x: B,
+    /// Input, after the skip; none where it is the output of an encoder block and kept as such.
+    pub x: Option<B>,
     /// Queries, keys and values as their linears made them.
     pub q: B,
     pub k: B,
     pub v: B,
     pub mixed: B,
     pub log_sum: B,
-    /// After attention.
-    pub attended: B,
+    /// After attention; there once the stream has gone on.
+    pub attended: Option<B>,
     /// Before the square.
     pub hidden: B,
 }
 
 /// What the forward pass keeps.
 pub(in crate::engine) struct Record<B> {
-    pub ids: Vec<usize>,
-    pub bigram_rows: Vec<usize>,
     /// Table rows read.
     pub bigram: Option<B>,
     /// Before the first norm.
@@ -40,8 +59,16 @@ pub(in crate::engine) struct Record<B> {
     pub blocks: Vec<BlockRecord<B>>,
     /// Outputs of the encoder blocks.
     pub skips: Vec<B>,
-    /// After the last block.
+    /// After the last block, and its norm.
     pub last: B,
+    pub normed: B,
+}
+
+impl<B> Record<B> {
+    /// The input of a block, given what it kept itself.
+    pub fn input<'a>(&'a self, block: usize, own: Option<&'a B>) -> &'a B {
+        own.or_else(|| self.skips.get(block.checked_sub(1)?)).unwrap_or(&self.x0)
+    }
 }
 
 /// Runs the network on a device.
@@ -49,91 +76,130 @@ pub(in crate::engine) struct Forward<'a, K: Kernels> {
     pub k: &'a K,
     pub config: &'a ModelConfig,
     pub network: &'a Network<K::Buffer>,
+    /// For the backward pass, where the network has scales apart from the matrices.
+    pub scaled: Option<&'a Scaled<K::Buffer>>,
     pub tables: &'a K::Tables,
+}
+
+/// What comes out of a block: the stream with the first branch added, the product of the second where it is not, and
+/// what is kept.
+struct Left<B> {
+    x: B,
+    branch: Option<B>,
+    kept: Option<BlockRecord<B>>,
 }
 
 impl<K: Kernels> Forward<'_, K> {
     /// The forward pass with everything the backward pass needs.
-    pub fn record(&self, rows: Rows<'_>) -> Record<K::Buffer> {
-        let (k, config) = (self.k, self.config);
-        let (ids, bigram_rows, bigram, embedded, x0) = self.embed(rows);
-        let mut x = k.copy(&x0);
+    pub fn record(&self, rows: &Rows<K>) -> Record<K::Buffer> {
+        let (bigram, embedded, x0) = self.embed(rows);
         let (mut blocks, mut skips) = (Vec::new(), Vec::new());
-        for (i, block) in self.network.blocks.iter().enumerate() {
-            self.skip(i, &skips, &mut x);
-            let input = x;
-            let mut kept = None;
-            x = self.block(block, &input, &x0, rows, 0, Some(&mut kept));
-            if let Some((q, k, v, mixed, log_sum, attended, hidden)) = kept {
-                blocks.push(BlockRecord { x: input, q, k, v, mixed, log_sum, attended, hidden });
-            }
-            if i < config.encoder_layers() {
-                skips.push(k.copy(&x));
-            }
-        }
-        Record { ids, bigram_rows, bigram, embedded, x0, blocks, skips, last: x }
+        let (last, normed) = self.blocks(rows, 0, &x0, &mut skips, Some(&mut blocks));
+        Record { bigram, embedded, x0, blocks, skips, last, normed }
     }
 
     /// Normalised activations of the positions from `first` on of every row, ready for the head.
     ///
     /// The last block's queries, its MLP and all that follows are computed for those positions alone; its keys
     /// and values for all.
-    pub fn score(&self, rows: Rows<'_>, first: usize) -> K::Buffer {
-        let (_, _, _, _, x0) = self.embed(rows);
-        let mut x = self.k.copy(&x0);
-        let mut skips = Vec::new();
-        for (i, block) in self.network.blocks.iter().enumerate() {
-            self.skip(i, &skips, &mut x);
-            let first = if i + 1 == self.config.num_layers { first } else { 0 };
-            x = self.block(block, &x, &x0, rows, first, None);
-            if i < self.config.encoder_layers() {
-                skips.push(self.k.copy(&x));
-            }
-        }
-        self.k.rms_norm(&x, self.config.model_dim)
+    pub fn score(&self, rows: &Rows<K>, first: usize) -> K::Buffer {
+        let (_, _, x0) = self.embed(rows);
+        self.blocks(rows, first, &x0, &mut Vec::new(), None).1
     }
 
-    #[allow(clippy::type_complexity)]
-    fn embed(&self, rows: Rows<'_>) -> (Vec<usize>, Vec<usize>, Option<K::Buffer>, K::Buffer, K::Buffer) {
+    fn embed(&self, rows: &Rows<K>) -> (Option<K::Buffer>, K::Buffer, K::Buffer) {
         let (k, config) = (self.k, self.config);
-        let ids: Vec<usize> = rows.inputs.iter().map(|&id| usize::from(id)).collect();
-        let mut x = k.gather(&self.network.tok_emb, &ids, config.model_dim);
-        let (mut hashed, mut read) = (Vec::new(), None);
-        if let Some(bigram) = &self.network.bigram {
-            hashed = rows.inputs.chunks(rows.seq_len).flat_map(|r| bigram_rows(r, config.bigram_vocab_size)).collect();
-            let h = k.gather(&bigram.table, &hashed, config.bigram_dim);
+        let width = config.model_dim;
+        let mut x = k.gather(&self.network.tok_emb, &rows.ids, width);
+        let mut read = None;
+        if let (Some(bigram), Some(hashed)) = (&self.network.bigram, &rows.bigram) {
+            let h = k.gather(&bigram.table, hashed, config.bigram_dim);
             match &bigram.projection {
-                Some(projection) => self.add(self.bigram_sides(rows), &h, projection, &bigram.scale, &mut x),
+                Some(projection) => {
+                    let product = k.branch(self.bigram_sides(rows), &h, projection, &bigram.scale, &mut x);
+                    k.settle(branch(&product, &bigram.scale, width), &mut x);
+                }
                 None => k.add(&h, &mut x),
             }
             read = Some(h);
         }
-        let normed = k.rms_norm(&x, config.model_dim);
-        let x0 = k.smear(&normed, &self.network.smear_gate, rows.seq_len);
-        (ids, hashed, read, x, x0)
+        let x0 = k.norm_smear(&x, &self.network.smear_gate, width, rows.seq_len);
+        (read, x, x0)
     }
 
-    /// Decoder block j adds the output of encoder block E - 1 - j, while there is one.
-    fn skip(&self, block: usize, skips: &[K::Buffer], x: &mut K::Buffer) {
-        if let Some((row, encoder)) = skip_of(self.config, block)
-            && let Some(output) = skips.get(encoder)
+    /// All blocks: the activations after the last one and their norm, of the positions from `first` on.
+    fn blocks(
+        &self,
+        rows: &Rows<K>,
+        first: usize,
+        x0: &K::Buffer,
+        skips: &mut Vec<K::Buffer>,
+        mut record: Option<&mut Vec<BlockRecord<K::Buffer>>>,
+    ) -> (K::Buffer, K::Buffer) {
+        let (k, encoders, width) = (self.k, self.config.encoder_layers(), self.config.model_dim);
+        let mut x = k.copy(x0);
+        let mut pending: Option<(K::Buffer, &K::Buffer)> = None;
+        for (i, block) in self.network.blocks.iter().enumerate() {
+            let after = pending.take();
+            let mut branch = after.as_ref().map(|&(ref product, scale)| Branch { product, scale, width });
+            // The last encoder block's output goes on and, by another weight, right into its own skip.
+            if i == encoders && i > 0 {
+                self.keep_attended(record.as_deref_mut(), |k| k.copy(&x));
+                k.settle(branch.take(), &mut x);
+                skips.push(k.copy(&x));
+            }
+            let skip = skip_of(self.config, i).and_then(|(row, encoder)| {
+                Some(Skip { output: skips.get(encoder)?, weights: &self.network.skip_weights, row })
+            });
+            // Between encoder blocks an output is an input.
+            let is_output = (1..encoders).contains(&i);
+            let keep = is_output || i > 0 && record.is_some();
+            let entering = Entering { branch, skip, x0, mix: &block.resid_mix, width, keep };
+            let Entered { input, before, mixed, normed } = k.enter(x, entering);
+            drop(after);
+            if let Some(before) = before {
+                self.keep_attended(record.as_deref_mut(), |_| before);
+            }
+            let mut own = None;
+            if is_output {
+                skips.push(input);
+            } else if i > 0 {
+                own = Some(input);
+            }
+            let first = if i + 1 == self.config.num_layers { first } else { 0 };
+            let left = self.block(block, mixed, normed, rows, first, record.is_some());
+            if let (Some(record), Some(kept)) = (&mut record, left.kept) {
+                record.push(BlockRecord { x: own, ..kept });
+            }
+            x = left.x;
+            pending = left.branch.map(|product| (product, &block.mlp_scale));
+        }
+        self.keep_attended(record, |k| k.copy(&x));
+        let branch = pending.as_ref().map(|&(ref product, scale)| Branch { product, scale, width });
+        let normed = k.add_norm(branch, width, &mut x);
+        (x, normed)
+    }
+
+    /// Completes the last block's record, where its stream was not copied.
+    fn keep_attended(&self, record: Option<&mut Vec<BlockRecord<K::Buffer>>>, stream: impl FnOnce(&K) -> K::Buffer) {
+        if let Some(last) = record.and_then(|record| record.last_mut())
+            && last.attended.is_none()
         {
-            self.k.add_skip(output, &self.network.skip_weights, row, x);
+            last.attended = Some(stream(self.k));
         }
     }
 
-    #[allow(clippy::type_complexity)]
     fn block(
         &self,
         w: &Block<K::Buffer>,
-        x: &K::Buffer,
-        x0: &K::Buffer,
-        rows: Rows<'_>,
+        mixed: K::Buffer,
+        normed: K::Buffer,
+        rows: &Rows<K>,
         first: usize,
-        keep: Option<&mut Option<(K::Buffer, K::Buffer, K::Buffer, K::Buffer, K::Buffer, K::Buffer, K::Buffer)>>,
-    ) -> K::Buffer {
+        keep: bool,
+    ) -> Left<K::Buffer> {
         let (k, c) = (self.k, self.config);
-        let (dim, kv, hidden_width, tokens) = (c.model_dim, c.kv_dim(), c.mlp_hidden(), rows.inputs.len());
+        let (dim, kv, hidden_width, tokens) = (c.model_dim, c.kv_dim(), c.mlp_hidden(), rows.count);
         let (row, kept) = (rows.seq_len, rows.seq_len - first);
         let queries = tokens / row * kept;
         let linear = |tokens, inputs, outputs, x: &K::Buffer, w: &K::Buffer| {
@@ -142,8 +208,7 @@ impl<K: Kernels> Forward<'_, K> {
             y
         };
 
-        let mut x = k.mix(x, x0, &w.resid_mix);
-        let normed = k.rms_norm(&x, dim);
+        let mut x = mixed;
         let key = linear(tokens, dim, kv, &normed, &w.c_k);
         let value = linear(tokens, dim, kv, &normed, &w.c_v);
         let normed = if first > 0 { k.tails(&normed, row * dim, kept * dim) } else { normed };
@@ -158,30 +223,26 @@ impl<K: Kernels> Forward<'_, K> {
             x = k.tails(&x, row * dim, kept * dim);
         }
         let output = Linear { tokens: queries, inputs: dim, outputs: dim };
-        self.add(output, &mixed, &w.attn_proj, &w.attn_scale, &mut x);
-        let attended = keep.is_some().then(|| k.copy(&x));
-        let hidden = linear(queries, dim, hidden_width, &k.rms_norm(&x, dim), &w.fc);
+        let product = k.branch(output, &mixed, &w.attn_proj, &w.attn_scale, &mut x);
+        let normed = k.add_norm(branch(&product, &w.attn_scale, dim), dim, &mut x);
+        drop(product);
+        let fc = Linear { tokens: queries, inputs: dim, outputs: hidden_width };
+        let (squared, hidden) = k.squared_linear(fc, &normed, &w.fc, keep);
+        drop(normed);
+        // The backward pass wants the stream before the second branch.
+        let attended = (keep && k.adds_branches()).then(|| k.copy(&x));
         let output = Linear { tokens: queries, inputs: hidden_width, outputs: dim };
-        self.add(output, &k.relu_squared(&hidden), &w.mlp_proj, &w.mlp_scale, &mut x);
-        if let (Some(keep), Some(attended)) = (keep, attended) {
-            *keep = Some((query, key, value, mixed, log_sum, attended, hidden));
-        }
-        x
+        let product = k.branch(output, &squared, &w.mlp_proj, &w.mlp_scale, &mut x);
+        let record = |hidden| BlockRecord { x: None, q: query, k: key, v: value, mixed, log_sum, attended, hidden };
+        let kept = hidden.map(record);
+        Left { x, branch: product, kept }
     }
 
-    /// Adds a branch's output; its scale is in the matrix already, or is applied here.
-    fn add(&self, sides: Linear, x: &K::Buffer, w: &K::Buffer, scale: &K::Buffer, y: &mut K::Buffer) {
-        match self.k.precision() {
-            Precision::F32 => self.k.linear(sides, x, w, Store::Add, y),
-            Precision::Bf16 => self.k.add_linear(sides, x, w, scale, y),
-        }
+    pub fn bigram_sides(&self, rows: &Rows<K>) -> Linear {
+        Linear { tokens: rows.count, inputs: self.config.bigram_dim, outputs: self.config.model_dim }
     }
 
-    pub fn bigram_sides(&self, rows: Rows<'_>) -> Linear {
-        Linear { tokens: rows.inputs.len(), inputs: self.config.bigram_dim, outputs: self.config.model_dim }
-    }
-
-    pub fn heads(&self, rows: Rows<'_>, first_query: usize) -> Heads {
+    pub fn heads(&self, rows: &Rows<K>, first_query: usize) -> Heads {
         let (heads, kv_heads) = (self.config.num_heads, self.config.num_kv_heads);
         Heads { seq_len: rows.seq_len, heads, kv_heads, width: self.config.head_dim(), first_query }
     }
@@ -207,6 +268,11 @@ impl<K: Kernels> Forward<'_, K> {
             tables: self.tables,
         }
     }
+}
+
+/// A branch that is still to be added.
+fn branch<'a, K: Kernels>(product: &'a Option<K::Buffer>, scale: &'a K::Buffer, width: usize) -> Option<Branch<'a, K>> {
+    product.as_ref().map(|product| Branch { product, scale, width })
 }
 
 /// Which skip enters a block: the row of `skip_weights` and the encoder block whose output is added.

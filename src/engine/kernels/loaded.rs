@@ -32,11 +32,17 @@ impl<K: Kernels> Loaded<K> {
         self.kernels.rope_tables(&RopeTables::new(&self.config, positions))
     }
 
-    /// Likelihoods of the targets of the positions from `first` on in each of the rows.
-    pub fn nll(&self, rows: Rows<'_>, first: usize, targets: &[u16], tables: &K::Tables) -> Vec<f32> {
+    /// Queues the likelihoods of so many targets: those of the positions from `first` on in each of the rows.
+    pub fn queue(
+        &self,
+        rows: &Rows<K>,
+        first: usize,
+        (targets, count): (&K::Ids, usize),
+        tables: &K::Tables,
+    ) -> K::Buffer {
         let x = self.forward(tables).score(rows, first);
-        let (sides, cap) = (self.head_sides(targets.len()), self.config.logit_softcap as f32);
-        self.kernels.download(self.kernels.nll(sides, &x, self.network.head(), cap, targets))
+        let (sides, cap) = (self.head_sides(count), self.config.logit_softcap as f32);
+        self.kernels.nll(sides, &x, self.network.head(), cap, targets)
     }
 
     /// Logits of every position of one row.
@@ -46,14 +52,14 @@ impl<K: Kernels> Loaded<K> {
         }
         check::tokens(&self.config, inputs)?;
         let tables = self.tables(inputs.len());
-        let x = self.forward(&tables).score(Rows { inputs, seq_len: inputs.len() }, 0);
+        let x = self.forward(&tables).score(&Rows::new(&self.kernels, &self.config, inputs, inputs.len()), 0);
         let cap = self.config.logit_softcap as f32;
         let logits = self.kernels.logits(self.head_sides(inputs.len()), &x, self.network.head(), cap);
         Ok(self.kernels.download(logits))
     }
 
     fn forward<'a>(&'a self, tables: &'a K::Tables) -> Forward<'a, K> {
-        Forward { k: &self.kernels, config: &self.config, network: &self.network, tables }
+        Forward { k: &self.kernels, config: &self.config, network: &self.network, scaled: None, tables }
     }
 
     fn head_sides(&self, tokens: usize) -> Linear {

@@ -22,11 +22,13 @@ use crate::model::Params;
 pub(in crate::engine) use cpu::CpuKernels;
 pub(crate) use cpu::uses_tiles;
 pub use engine::KernelsEngine;
-pub(in crate::engine) use fold::{fold, scale_of, unfold};
-pub(in crate::engine) use forward::{Forward, Rows};
+pub(in crate::engine) use fold::{fold, fold_tables, scale_of, unfold};
+pub(in crate::engine) use forward::{Forward, Rows, hashed, widened};
 pub(in crate::engine) use loaded::Loaded;
-pub(in crate::engine) use network::Network;
-pub(in crate::engine) use traits::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
+pub(in crate::engine) use network::{Network, Scaled};
+pub(in crate::engine) use traits::{
+    Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Skip, Store,
+};
 
 /// Weights as that precision stores them.
 pub(in crate::engine) fn stored(precision: Precision, weights: &Params) -> Params {

@@ -1,7 +1,7 @@
 //! The parameters, or their gradients, on a device.
 
 use super::traits::Kernels;
-use crate::model::{HostTensor, LayoutMismatch, ModelConfig, Params, layout};
+use crate::model::{HostTensor, LayoutMismatch, ModelConfig, ParamRole, Params, layout};
 
 /// The bigram table and its projection, absent when the table is as wide as the model.
 pub(in crate::engine) struct Bigram<B> {
@@ -35,6 +35,26 @@ pub(in crate::engine) struct Network<B> {
     pub lm_head: Option<B>,
 }
 
+/// Matrices with the scale that follows them folded in, for the backward pass of a network that has them apart.
+pub(in crate::engine) struct Scaled<B> {
+    /// Of each block, attention's and the MLP's projection.
+    pub blocks: Vec<[B; 2]>,
+    /// The bigram table's.
+    pub projection: Option<B>,
+}
+
+impl<B> Scaled<B> {
+    /// Uploads them out of folded weights.
+    pub fn upload<K: Kernels<Buffer = B>>(k: &K, config: &ModelConfig, folded: &Params) -> Self {
+        let matrix = |name: &str| k.store(folded.get(name).map_or(&[], HostTensor::data));
+        let block = |i| ["attn", "mlp"].map(|branch| matrix(&format!("blocks.{i}.{branch}.proj.weight")));
+        Scaled {
+            blocks: (0..config.num_layers).map(block).collect(),
+            projection: config.has_bigram_projection().then(|| matrix("bigram.proj.weight")),
+        }
+    }
+}
+
 impl<B> Network<B> {
     /// Uploads weights, folded as their precision has it.
     pub fn upload<K: Kernels<Buffer = B>>(
@@ -43,9 +63,12 @@ impl<B> Network<B> {
         params: &Params,
     ) -> Result<Self, LayoutMismatch> {
         params.check_layout(config)?;
-        let mut tensors = params.iter();
-        let mut network =
-            Self::build(config, &mut || k.upload(tensors.next().map_or(&[], |(_, tensor)| tensor.data())));
+        let mut tensors = layout(config).into_iter().zip(params.iter());
+        let mut network = Self::build(config, &mut || match tensors.next() {
+            Some((spec, (_, tensor))) if spec.role == ParamRole::Control => k.upload(tensor.data()),
+            Some((_, (_, tensor))) => k.store(tensor.data()),
+            None => k.upload(&[]),
+        });
         if let (Some(bigram), Some(scale)) = (&mut network.bigram, params.get("bigram.scale")) {
             bigram.scale = k.upload(&scale.data().repeat(config.model_dim));
         }
@@ -55,7 +78,7 @@ impl<B> Network<B> {
     /// Zeros of the same shapes, to add gradients to.
     pub fn zeros<K: Kernels<Buffer = B>>(k: &K, config: &ModelConfig) -> Self {
         let mut specs = layout(config).into_iter();
-        Self::build(config, &mut || k.zeros(specs.next().map_or(0, |spec| spec.shape.iter().product())))
+        Self::build(config, &mut || k.gradients(specs.next().map_or(0, |spec| spec.shape.iter().product())))
     }
 
     /// Parameters taken from `next` in state-dict order.

@@ -51,20 +51,36 @@ impl Heads {
     }
 }
 
-/// Operations of the network on a device's buffers of single-precision values.
+/// Operations of the network on a device's buffers.
 ///
 /// Activations are row-major `[tokens, width]`, rows of a batch one after another; weights are `[out, in]`.
-/// `grad_*` arguments are added to unless said otherwise.
+/// `grad_*` arguments are added to unless said otherwise. A device may store activations and matrices in fewer bits; vectors
+/// of channels and gradients of parameters are in single precision everywhere.
+///
+/// Methods with a body are made of others; a device that can do them in one pass does.
 pub(in crate::engine) trait Kernels: Send + Sync {
     /// Values on the device.
     type Buffer: Send + Sync;
-    /// What attention leaves for its backward pass.
+    /// Cosines and sines of positions.
     type Tables: Send + Sync;
+    /// Row numbers: tokens, rows of the bigram table.
+    type Ids: Send + Sync;
 
+    /// Activations that are zero.
     fn zeros(&self, len: usize) -> Self::Buffer;
-    /// Values of no particular size, to be overwritten.
+    /// Activations of no particular size, to be overwritten.
     fn unset(&self, len: usize) -> Self::Buffer;
+    /// Gradients of parameters, zero.
+    fn gradients(&self, len: usize) -> Self::Buffer {
+        self.zeros(len)
+    }
+    /// Values as they are.
     fn upload(&self, values: &[f32]) -> Self::Buffer;
+    /// Activations or a matrix.
+    fn store(&self, values: &[f32]) -> Self::Buffer {
+        self.upload(values)
+    }
+    fn ids(&self, ids: &[u32]) -> Self::Ids;
     fn download(&self, buffer: Self::Buffer) -> Vec<f32>;
     /// Cosines and sines of every position.
     fn rope_tables(&self, tables: &crate::model::RopeTables) -> Self::Tables;
@@ -77,9 +93,9 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     fn add(&self, x: &Self::Buffer, sum: &mut Self::Buffer);
 
     /// Rows `ids` of a table.
-    fn gather(&self, table: &Self::Buffer, ids: &[usize], width: usize) -> Self::Buffer;
+    fn gather(&self, table: &Self::Buffer, ids: &Self::Ids, width: usize) -> Self::Buffer;
     /// Adds each row of `grad` to the row of the table it came from.
-    fn scatter(&self, grad: &Self::Buffer, ids: &[usize], width: usize, grad_table: &mut Self::Buffer);
+    fn scatter(&self, grad: &Self::Buffer, ids: &Self::Ids, width: usize, grad_table: &mut Self::Buffer);
 
     /// What results of the forward pass are rounded to. Channel scales are folded into the matrices they follow in
     /// single precision and stand apart in bfloat16, which could not hold the folded matrix.
@@ -87,18 +103,26 @@ pub(in crate::engine) trait Kernels: Send + Sync {
 
     /// `y (+)= x W^T`.
     fn linear(&self, sides: Linear, x: &Self::Buffer, w: &Self::Buffer, store: Store, y: &mut Self::Buffer);
-    /// `y += scale (x W^T)` by channel, in bfloat16 with the product rounded before it is scaled.
-    fn add_linear(
+    /// The output of a branch: `y += scale (x W^T)` by channel, or the product alone for the one who adds it later.
+    ///
+    /// In single precision the scale is in the matrix already; in bfloat16 the product is rounded before it is scaled.
+    fn branch(
         &self,
         sides: Linear,
         x: &Self::Buffer,
         w: &Self::Buffer,
         scale: &Self::Buffer,
         y: &mut Self::Buffer,
-    ) {
-        let mut product = self.unset(sides.tokens * sides.outputs);
-        self.linear(sides, x, w, Store::Replace, &mut product);
-        self.add_skip(&product, scale, ChannelRow { row: 0, width: sides.outputs }, y);
+    ) -> Option<Self::Buffer>;
+    /// Whether [`Kernels::branch`] adds.
+    fn adds_branches(&self) -> bool {
+        true
+    }
+    /// Adds what [`Kernels::branch`] gave.
+    fn settle(&self, branch: Option<Branch<'_, Self>>, x: &mut Self::Buffer) {
+        if let Some(Branch { product, scale, width }) = branch {
+            self.add_skip(product, scale, ChannelRow { row: 0, width }, x);
+        }
     }
     /// `grad_x (+)= grad_y W`.
     fn linear_grad_x(
@@ -114,10 +138,42 @@ pub(in crate::engine) trait Kernels: Send + Sync {
 
     /// `x / sqrt(mean(x^2) + eps)` over rows of `width`.
     fn rms_norm(&self, x: &Self::Buffer, width: usize) -> Self::Buffer;
-    fn rms_norm_grad(&self, x: &Self::Buffer, grad_y: &Self::Buffer, width: usize, grad_x: &mut Self::Buffer);
+    /// `grad_x (+)=` the gradient by the norm's argument.
+    fn rms_norm_grad(
+        &self,
+        x: &Self::Buffer,
+        grad_y: &Self::Buffer,
+        width: usize,
+        store: Store,
+        grad_x: &mut Self::Buffer,
+    );
+    /// [`Kernels::settle`], then the norm of `x`.
+    fn add_norm(&self, branch: Option<Branch<'_, Self>>, width: usize, x: &mut Self::Buffer) -> Self::Buffer {
+        self.settle(branch, x);
+        self.rms_norm(x, width)
+    }
+    /// The mixture of `x` and `x0`, and its norm.
+    fn mix_norm(&self, x: &Self::Buffer, x0: &Self::Buffer, mix: &Self::Buffer, width: usize) -> [Self::Buffer; 2] {
+        let mixed = self.mix(x, x0, mix);
+        let normed = self.rms_norm(&mixed, width);
+        [mixed, normed]
+    }
+    /// What a block begins with: `x` becomes its input, given back with the mixture and the mixture's norm.
+    fn enter(&self, mut x: Self::Buffer, entering: Entering<'_, Self>) -> Entered<Self::Buffer> {
+        self.settle(entering.branch, &mut x);
+        if let Some(Skip { output, weights, row }) = entering.skip {
+            self.add_skip(output, weights, row, &mut x);
+        }
+        let [mixed, normed] = self.mix_norm(&x, entering.x0, entering.mix, entering.width);
+        Entered { input: x, before: None, mixed, normed }
+    }
 
     /// `(1 - g) a[t] + g a[t - 1]`, `g = sigmoid(gate)`, nothing before position 0.
     fn smear(&self, a: &Self::Buffer, gate: &Self::Buffer, seq_len: usize) -> Self::Buffer;
+    /// [`Kernels::smear`] of the norm of `x`, whose rows are as wide as the gate.
+    fn norm_smear(&self, x: &Self::Buffer, gate: &Self::Buffer, width: usize, seq_len: usize) -> Self::Buffer {
+        self.smear(&self.rms_norm(x, width), gate, seq_len)
+    }
     fn smear_grad(
         &self,
         a: &Self::Buffer,
@@ -183,11 +239,36 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     fn relu_squared(&self, x: &Self::Buffer) -> Self::Buffer;
     /// Turns `grad`, the gradient of the square, into that of `x` in place.
     fn relu_squared_grad(&self, x: &Self::Buffer, grad: &mut Self::Buffer);
+    /// `relu(x W^T)^2`, and `x W^T` itself if it is to be kept.
+    fn squared_linear(
+        &self,
+        sides: Linear,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        keep: bool,
+    ) -> (Self::Buffer, Option<Self::Buffer>) {
+        let mut hidden = self.unset(sides.tokens * sides.outputs);
+        self.linear(sides, x, w, Store::Replace, &mut hidden);
+        let squared = self.relu_squared(&hidden);
+        (squared, keep.then_some(hidden))
+    }
+    /// From the gradient of `relu(hidden)^2 W^T`, replaces `grad_hidden`.
+    fn squared_linear_grad(
+        &self,
+        sides: Linear,
+        grad_y: &Self::Buffer,
+        w: &Self::Buffer,
+        hidden: &Self::Buffer,
+        grad_hidden: &mut Self::Buffer,
+    ) {
+        self.linear_grad_x(sides, grad_y, w, Store::Replace, grad_hidden);
+        self.relu_squared_grad(hidden, grad_hidden);
+    }
 
     /// Softcapped logits `[tokens, outputs]`.
     fn logits(&self, sides: Linear, x: &Self::Buffer, head: &Self::Buffer, cap: f32) -> Self::Buffer;
     /// Negative log-likelihood of each target.
-    fn nll(&self, sides: Linear, x: &Self::Buffer, head: &Self::Buffer, cap: f32, targets: &[u16]) -> Self::Buffer;
+    fn nll(&self, sides: Linear, x: &Self::Buffer, head: &Self::Buffer, cap: f32, targets: &Self::Ids) -> Self::Buffer;
     /// [`Kernels::nll`], and the gradients of `weight` times their sum: replaces `grad_x`, adds to `grad_head`.
     #[allow(clippy::too_many_arguments)]
     fn nll_grad(
@@ -196,11 +277,51 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         x: &Self::Buffer,
         head: &Self::Buffer,
         cap: f32,
-        targets: &[u16],
+        targets: &Self::Ids,
         weight: f32,
         grad_x: &mut Self::Buffer,
         grad_head: &mut Self::Buffer,
     ) -> Self::Buffer;
+}
+
+/// A branch's product that has not been added to the residual stream yet.
+pub(in crate::engine) struct Branch<'a, K: Kernels + ?Sized> {
+    pub product: &'a K::Buffer,
+    /// By channel.
+    pub scale: &'a K::Buffer,
+    /// Channels.
+    pub width: usize,
+}
+
+/// An encoder block's output on its way into a decoder block.
+pub(in crate::engine) struct Skip<'a, K: Kernels + ?Sized> {
+    pub output: &'a K::Buffer,
+    pub weights: &'a K::Buffer,
+    pub row: ChannelRow,
+}
+
+/// What comes together where a block begins.
+pub(in crate::engine) struct Entering<'a, K: Kernels + ?Sized> {
+    pub branch: Option<Branch<'a, K>>,
+    pub skip: Option<Skip<'a, K>>,
+    /// The network's first activations.
+    pub x0: &'a K::Buffer,
+    /// Two rows of channel weights: of the input, of `x0`.
+    pub mix: &'a K::Buffer,
+    /// Channels.
+    pub width: usize,
+    /// Whether anyone wants the block's input.
+    pub keep: bool,
+}
+
+/// What [`Kernels::enter`] makes.
+pub(in crate::engine) struct Entered<B> {
+    /// With branch and skip; of no particular value unless it is kept.
+    pub input: B,
+    /// What came in, where it still exists.
+    pub before: Option<B>,
+    pub mixed: B,
+    pub normed: B,
 }
 
 /// How heads are prepared.

@@ -9,18 +9,45 @@ use crate::engine::kernels::Heads;
 /// Threads of a row of an attention tile (`THREADS_A_ROW` in `attention.cu`).
 const THREADS_A_ROW: usize = 8;
 
+/// Kernels of the forward pass, of queries' gradients and of keys' and values', for either kind of values.
+type Names = [[&'static str; 2]; 3];
+
 /// Attention kernels by the widest head they take, with the rows of their tiles.
-const ATTENTION: [(usize, usize, [&str; 3]); 3] = [
-    (32, 32, ["attention_32", "attention_grad_q_32", "attention_grad_kv_32"]),
-    (64, 32, ["attention_64", "attention_grad_q_64", "attention_grad_kv_64"]),
-    (128, 16, ["attention_128", "attention_grad_q_128", "attention_grad_kv_128"]),
+const ATTENTION: [(usize, usize, Names); 3] = [
+    (
+        32,
+        32,
+        [
+            ["attention_32", "attention_32_bf16"],
+            ["attention_grad_q_32", "attention_grad_q_32_bf16"],
+            ["attention_grad_kv_32", "attention_grad_kv_32_bf16"],
+        ],
+    ),
+    (
+        64,
+        32,
+        [
+            ["attention_64", "attention_64_bf16"],
+            ["attention_grad_q_64", "attention_grad_q_64_bf16"],
+            ["attention_grad_kv_64", "attention_grad_kv_64_bf16"],
+        ],
+    ),
+    (
+        128,
+        16,
+        [
+            ["attention_128", "attention_128_bf16"],
+            ["attention_grad_q_128", "attention_grad_q_128_bf16"],
+            ["attention_grad_kv_128", "attention_grad_kv_128_bf16"],
+        ],
+    ),
 ];
 
 /// Widest head there is a kernel for.
 pub(in crate::engine::cuda) const WIDEST_HEAD: usize = 128;
 
 /// Kernels for heads of that width, and the rows of their tiles. The engine refuses wider ones than there are.
-fn attention_for(width: usize) -> (usize, [&'static str; 3]) {
+fn attention_for(width: usize) -> (usize, Names) {
     let [.., widest] = ATTENTION;
     let (_, tile, names) = ATTENTION.into_iter().find(|&(widest, ..)| width <= widest).unwrap_or(widest);
     (tile, names)
@@ -57,8 +84,8 @@ pub(super) fn attention<D: Device>(
         score_scale(heads),
     ];
     let blocks = heads.queries().div_ceil(tile) * heads.heads * rows(heads, k);
-    kernels.launch(kernel, [blocks, 1], (tile * THREADS_A_ROW) as u32, &arguments);
-    (kernels.rounded(mixed), log_sum)
+    kernels.launch(q.element().of(kernel), [blocks, 1], (tile * THREADS_A_ROW) as u32, &arguments);
+    (mixed, log_sum)
 }
 
 pub(super) fn attention_grad<D: Device>(
@@ -72,15 +99,19 @@ pub(super) fn attention_grad<D: Device>(
     let rows = rows(heads, k);
     let mean = Buffer::unset(&kernels.shared, log_sum.len());
     let grads = [q, k, v].map(|x| kernels.like(x));
-    kernels.rows("row_dots", mean.len(), &[at(mixed), at(grad), at(&mean), len32(heads.width)]);
+    kernels.rows(
+        mixed.element().of(["row_dots", "row_dots_bf16"]),
+        mean.len(),
+        &[at(mixed), at(grad), at(&mean), len32(heads.width)],
+    );
     let inputs = [at(q), at(k), at(v), at(log_sum), at(&mean), at(grad)];
     let sides = [len32(heads.seq_len), len32(heads.heads), len32(heads.kv_heads), len32(heads.width)];
     let blocks = |heads_of_them: usize| [heads.seq_len.div_ceil(tile) * heads_of_them * rows, 1];
     let threads = (tile * THREADS_A_ROW) as u32;
     let [grad_q, grad_k, grad_v] = &grads;
     let arguments = [&inputs[..], &[at(grad_q)], &sides, &[score_scale(heads)]].concat();
-    kernels.launch(by_queries, blocks(heads.heads), threads, &arguments);
+    kernels.launch(q.element().of(by_queries), blocks(heads.heads), threads, &arguments);
     let arguments = [&inputs[..], &[at(grad_k), at(grad_v)], &sides, &[score_scale(heads)]].concat();
-    kernels.launch(by_keys, blocks(heads.kv_heads), threads, &arguments);
+    kernels.launch(q.element().of(by_keys), blocks(heads.kv_heads), threads, &arguments);
     grads
 }

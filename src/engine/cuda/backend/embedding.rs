@@ -5,41 +5,35 @@ use super::launch::{COLUMN_THREADS, at, len32, len64};
 use crate::engine::cuda::device::Device;
 use crate::engine::cuda::memory::Buffer;
 
-fn upload_ids<D: Device>(k: &CudaKernels<D>, ids: &[usize]) -> Buffer<D> {
-    Buffer::of_bits(&k.shared, &ids.iter().map(|&id| id as u32).collect::<Vec<_>>())
-}
+/// Threads of the one block that adds up counts (`start_ids`).
+const START_THREADS: u32 = 256;
 
 pub(super) fn tails<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, row: usize, keep: usize) -> Buffer<D> {
-    let y = k.buffer(x.len() / row * keep);
-    k.each("tails", y.len(), &[at(x), at(&y), len64(row), len64(keep)]);
+    let y = k.buffer_of(x.element(), x.len() / row * keep);
+    k.spans(x.element().of(["tails", "tails_bf16"]), y.len(), &[at(x), at(&y), len64(row), len64(keep)]);
     y
 }
 
-pub(super) fn gather<D: Device>(k: &CudaKernels<D>, table: &Buffer<D>, ids: &[usize], width: usize) -> Buffer<D> {
-    let (ids, y) = (upload_ids(k, ids), k.buffer(ids.len() * width));
-    k.each("gather", y.len(), &[at(table), at(&ids), at(&y), len32(width)]);
+pub(super) fn gather<D: Device>(k: &CudaKernels<D>, table: &Buffer<D>, ids: &Buffer<D>, width: usize) -> Buffer<D> {
+    let y = k.buffer_of(table.element(), ids.len() * width);
+    k.spans(table.element().of(["gather", "gather_bf16"]), y.len(), &[at(table), at(ids), at(&y), len32(width)]);
     y
 }
 
-/// Rows of one table row are added in the order of their positions, as on the CPU.
+/// Rows of one table row are added in the order of their positions, as on the CPU. The order is found on the device.
 pub(super) fn scatter<D: Device>(
     k: &CudaKernels<D>,
     grad: &Buffer<D>,
-    ids: &[usize],
+    ids: &Buffer<D>,
     width: usize,
     grad_table: &Buffer<D>,
 ) {
-    let mut order: Vec<usize> = (0..ids.len()).collect();
-    order.sort_by_key(|&position| ids.get(position));
-    let (mut rows, mut starts) = (Vec::new(), Vec::new());
-    for (i, id) in order.iter().map(|&position| ids[position]).enumerate() {
-        if rows.last() != Some(&id) {
-            rows.push(id);
-            starts.push(i);
-        }
-    }
-    starts.push(ids.len());
-    let (order, starts, table_rows) = (upload_ids(k, &order), upload_ids(k, &starts), upload_ids(k, &rows));
-    let arguments = [at(grad), at(&order), at(&starts), at(&table_rows), at(grad_table), len32(width)];
-    k.launch("scatter", [rows.len(), width.div_ceil(COLUMN_THREADS)], COLUMN_THREADS as u32, &arguments);
+    let rows = grad_table.len() / width;
+    let (starts, order) = (Buffer::unset(&k.shared, rows + 1), Buffer::unset(&k.shared, ids.len()));
+    k.rows("count_ids", rows, &[at(ids), at(&starts), len32(ids.len())]);
+    k.launch("start_ids", [1, 1], START_THREADS, &[at(&starts), len32(rows)]);
+    k.rows("order_ids", rows, &[at(ids), at(&starts), at(&order), len32(ids.len())]);
+    let arguments = [at(grad), at(&order), at(&starts), at(grad_table), len32(width)];
+    let kernel = grad.element().of(["scatter", "scatter_bf16"]);
+    k.launch(kernel, [rows, width.div_ceil(COLUMN_THREADS)], COLUMN_THREADS as u32, &arguments);
 }

@@ -7,12 +7,16 @@ use super::CudaKernels;
 
 /// Threads of a block where nothing asks for another number.
 const THREADS: u32 = 256;
-/// Threads of a block that has a column each (`columns.cu`, `scatter`).
+/// Threads of a block that has a column each (`scatter`).
 pub(super) const COLUMN_THREADS: usize = 128;
+/// Threads of a block that has a span of columns each (`columns.cu`): 512 columns.
+const SPAN_THREADS: usize = 64;
+/// Values of a span (`SPAN` in `values.cu`).
+pub(super) const SPAN: usize = 8;
 /// Rows summed in one go (`ROWS_A_CHUNK` in `common.cu`).
 const ROWS_A_CHUNK: usize = 64;
 /// Columns of a block of `column_sums`, threads of a warp.
-const WARP: usize = 32;
+pub(super) const WARP: usize = 32;
 
 pub(in crate::engine::cuda) fn len32(value: usize) -> Argument {
     Argument::U32(value as u32)
@@ -28,7 +32,7 @@ pub(super) fn at<D: Device>(buffer: &Buffer<D>) -> Argument {
 
 /// The address of one of a buffer's values.
 pub(in crate::engine::cuda) fn offset<D: Device>(buffer: &Buffer<D>, values: usize) -> u64 {
-    buffer.address() + (values * size_of::<f32>()) as u64
+    buffer.address() + (values * buffer.element().bytes()) as u64
 }
 
 impl<D: Device> CudaKernels<D> {
@@ -67,21 +71,33 @@ impl<D: Device> CudaKernels<D> {
         self.launch(kernel, [n.div_ceil(THREADS as usize), 1], THREADS, &arguments);
     }
 
+    /// One thread a span of values; the count goes last.
+    pub(in crate::engine::cuda) fn spans(&self, kernel: &'static str, n: usize, arguments: &[Argument]) {
+        let arguments = [arguments, &[len64(n)]].concat();
+        self.launch(kernel, [n.div_ceil(SPAN * THREADS as usize), 1], THREADS, &arguments);
+    }
+
     /// One warp a row; the count goes last.
     pub(in crate::engine::cuda) fn rows(&self, kernel: &'static str, rows: usize, arguments: &[Argument]) {
+        self.lanes(kernel, rows, WARP, arguments);
+    }
+
+    /// So many lanes a row, a power of two; the count goes last.
+    pub(super) fn lanes(&self, kernel: &'static str, rows: usize, lanes: usize, arguments: &[Argument]) {
         let arguments = [arguments, &[len64(rows)]].concat();
-        self.launch(kernel, [rows.div_ceil(THREADS as usize / WARP), 1], THREADS, &arguments);
+        self.launch(kernel, [rows.div_ceil(THREADS as usize / lanes), 1], THREADS, &arguments);
     }
 
     /// Runs the first pass of a sum down columns and adds the chunks' sums to `out` at an offset in values.
     ///
-    /// `before` come before the partial sums' address, `after` behind it; `threads_for` columns have a thread each.
+    /// `before` come before the partial sums' address, `after` behind it; activations are `width` wide, and of each row
+    /// of theirs there are `columns` sums.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn columns(
         &self,
         kernel: &'static str,
         rows: usize,
-        threads_for: usize,
+        width: usize,
         columns: usize,
         before: &[Argument],
         after: &[Argument],
@@ -90,7 +106,8 @@ impl<D: Device> CudaKernels<D> {
         let chunks = rows.div_ceil(ROWS_A_CHUNK);
         let partial = Buffer::unset(&self.shared, chunks * columns);
         let arguments = [before, &[at(&partial)], after, &[len64(rows)]].concat();
-        self.launch(kernel, [chunks, threads_for.div_ceil(COLUMN_THREADS)], COLUMN_THREADS as u32, &arguments);
+        let threads = if width.is_multiple_of(SPAN) { width / SPAN } else { width };
+        self.launch(kernel, [chunks, threads.div_ceil(SPAN_THREADS)], SPAN_THREADS as u32, &arguments);
         let arguments = [at(&partial), Argument::Address(out), len32(columns), len32(chunks)];
         self.launch("column_sums", [columns.div_ceil(WARP), 1], THREADS, &arguments);
     }

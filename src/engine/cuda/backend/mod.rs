@@ -7,23 +7,24 @@ mod launch;
 mod linear;
 mod loss;
 mod norm;
+mod residual;
 
 use std::sync::Arc;
 
 pub(super) use self::attention::WIDEST_HEAD;
-use self::launch::at;
 pub(super) use self::launch::{len32, len64, offset};
+use self::linear::Matrix;
 use self::loss::Head;
-use super::device::{Argument, Device, DeviceError};
+use super::device::{Device, DeviceError, Element};
 use super::memory::{Buffer, Shared};
 use crate::engine::Precision;
-use crate::engine::kernels::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
+use crate::engine::kernels::{Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Store};
 use crate::model::RopeTables;
 
 /// A device running the kernels of `src/engine/cuda/kernels`.
 pub(super) struct CudaKernels<D: Device> {
     pub(super) shared: Arc<Shared<D>>,
-    /// What values are rounded to after every operation of the forward pass.
+    /// How activations and matrices are stored.
     precision: Precision,
 }
 
@@ -44,9 +45,12 @@ impl<D: Device> CudaKernels<D> {
         CudaKernels { shared: Arc::new(Shared::new(device)), precision }
     }
 
-    /// The same device without rounding.
-    pub fn in_single_precision(&self) -> Self {
-        CudaKernels { precision: Precision::F32, ..self.clone() }
+    /// How activations and matrices are stored.
+    pub fn element(&self) -> Element {
+        match self.precision {
+            Precision::F32 => Element::F32,
+            Precision::Bf16 => Element::Bf16,
+        }
     }
 
     /// Whether everything asked of the device so far has been done.
@@ -54,43 +58,75 @@ impl<D: Device> CudaKernels<D> {
         self.shared.check()
     }
 
-    /// `len` activations, to be overwritten.
-    fn buffer(&self, len: usize) -> Buffer<D> {
-        Buffer::unset(&self.shared, len)
+    /// `len` values of that kind, to be overwritten.
+    pub(super) fn buffer_of(&self, element: Element, len: usize) -> Buffer<D> {
+        Buffer::unset_of(element, &self.shared, len)
     }
 
     fn like(&self, x: &Buffer<D>) -> Buffer<D> {
-        self.buffer(x.len())
+        self.buffer_of(x.element(), x.len())
     }
 
-    fn round(&self, x: &Buffer<D>) {
-        if self.precision == Precision::Bf16 {
-            self.each("round_bf16", x.len(), &[at(x)]);
+    /// Puts other row numbers, as many, in the place of some.
+    pub(super) fn rewrite(&self, ids: &Buffer<D>, values: &[u32]) {
+        if ids.len() == values.len() {
+            self.shared.run(|device| device.write(ids.address(), values));
         }
     }
 
-    fn rounded(&self, x: Buffer<D>) -> Buffer<D> {
-        self.round(&x);
-        x
+    /// The buffer, all zero.
+    pub(super) fn cleared(&self, buffer: Buffer<D>) -> Buffer<D> {
+        self.shared.run(|device| device.clear(buffer.address(), buffer.bytes()));
+        buffer
     }
 
-    fn is_rounding(&self) -> Argument {
-        Argument::U32(u32::from(self.precision == Precision::Bf16))
+    /// A buffer's values, on the host; the buffer stays.
+    pub(super) fn read(&self, buffer: &Buffer<D>) -> Vec<f32> {
+        let mut words = vec![0.0; buffer.bytes().div_ceil(size_of::<f32>())];
+        self.shared.run(|device| device.read(buffer.address(), &mut words));
+        match buffer.element() {
+            Element::F32 => words,
+            Element::Bf16 => {
+                let halves = words.iter().flat_map(|word: &f32| [word.to_bits() << 16, word.to_bits() & 0xffff_0000]);
+                halves.map(f32::from_bits).take(buffer.len()).collect()
+            }
+        }
     }
 }
 
 impl<D: Device> Kernels for CudaKernels<D> {
     type Buffer = Buffer<D>;
     type Tables = Tables<D>;
+    type Ids = Buffer<D>;
 
     fn zeros(&self, len: usize) -> Buffer<D> {
-        let buffer = Buffer::unset(&self.shared, len);
-        self.shared.run(|device| device.clear(buffer.address(), buffer.bytes()));
-        buffer
+        self.cleared(self.unset(len))
     }
 
     fn unset(&self, len: usize) -> Buffer<D> {
-        self.buffer(len)
+        self.buffer_of(self.element(), len)
+    }
+
+    fn gradients(&self, len: usize) -> Buffer<D> {
+        self.cleared(Buffer::unset(&self.shared, len))
+    }
+
+    fn store(&self, values: &[f32]) -> Buffer<D> {
+        match self.element() {
+            Element::F32 => self.upload(values),
+            Element::Bf16 => {
+                let half = |value: f32| u32::from(half::bf16::from_f32(value).to_bits());
+                let word = |pair: &[f32]| half(pair[0]) | pair.get(1).map_or(0, |&high| half(high) << 16);
+                let words: Vec<u32> = values.chunks(2).map(word).collect();
+                let buffer = self.unset(values.len());
+                self.shared.run(|device| device.write(buffer.address(), &words));
+                buffer
+            }
+        }
+    }
+
+    fn ids(&self, ids: &[u32]) -> Buffer<D> {
+        Buffer::of_bits(&self.shared, ids)
     }
 
     fn upload(&self, values: &[f32]) -> Buffer<D> {
@@ -98,13 +134,15 @@ impl<D: Device> Kernels for CudaKernels<D> {
     }
 
     fn download(&self, buffer: Buffer<D>) -> Vec<f32> {
-        let mut values = vec![0.0; buffer.len()];
-        self.shared.run(|device| device.read(buffer.address(), &mut values));
-        values
+        self.read(&buffer)
     }
 
     fn rope_tables(&self, tables: &RopeTables) -> Tables<D> {
-        let table = |values: &[f32]| self.rounded(self.upload(values));
+        let kept = |&value: &f32| match self.precision {
+            Precision::F32 => value,
+            Precision::Bf16 => half::bf16::from_f32(value).to_f32(),
+        };
+        let table = |values: &[f32]| self.upload(&values.iter().map(kept).collect::<Vec<_>>());
         Tables { cos: table(&tables.cos), sin: table(&tables.sin) }
     }
 
@@ -122,11 +160,11 @@ impl<D: Device> Kernels for CudaKernels<D> {
         elementwise::add(self, x, sum);
     }
 
-    fn gather(&self, table: &Buffer<D>, ids: &[usize], width: usize) -> Buffer<D> {
+    fn gather(&self, table: &Buffer<D>, ids: &Buffer<D>, width: usize) -> Buffer<D> {
         embedding::gather(self, table, ids, width)
     }
 
-    fn scatter(&self, grad: &Buffer<D>, ids: &[usize], width: usize, grad_table: &mut Buffer<D>) {
+    fn scatter(&self, grad: &Buffer<D>, ids: &Buffer<D>, width: usize, grad_table: &mut Buffer<D>) {
         embedding::scatter(self, grad, ids, width, grad_table);
     }
 
@@ -138,20 +176,57 @@ impl<D: Device> Kernels for CudaKernels<D> {
         linear::linear(self, s, x, w, store, y);
     }
 
+    fn branch(
+        &self,
+        s: Linear,
+        x: &Buffer<D>,
+        w: &Buffer<D>,
+        _scale: &Buffer<D>,
+        y: &mut Buffer<D>,
+    ) -> Option<Buffer<D>> {
+        if self.adds_branches() {
+            linear::linear(self, s, x, w, Store::Add, y);
+            return None;
+        }
+        let product = self.unset(s.tokens * s.outputs);
+        linear::linear(self, s, x, w, Store::Replace, &product);
+        Some(product)
+    }
+
+    fn adds_branches(&self) -> bool {
+        self.precision == Precision::F32
+    }
+
     fn linear_grad_x(&self, s: Linear, grad_y: &Buffer<D>, w: &Buffer<D>, store: Store, grad_x: &mut Buffer<D>) {
-        self.product(linear::by_inputs(s, store, [grad_y, w, grad_x].map(Buffer::address)));
+        self.product(linear::by_inputs(s, store, [grad_y, w, &*grad_x].map(Matrix::of)));
     }
 
     fn linear_grad_w(&self, s: Linear, grad_y: &Buffer<D>, x: &Buffer<D>, grad_w: &mut Buffer<D>) {
-        self.product(linear::by_weights(s, [grad_y, x, grad_w].map(Buffer::address)));
+        self.product(linear::by_weights(s, [grad_y, x, &*grad_w].map(Matrix::of)));
     }
 
     fn rms_norm(&self, x: &Buffer<D>, width: usize) -> Buffer<D> {
         norm::rms_norm(self, x, width)
     }
 
-    fn rms_norm_grad(&self, x: &Buffer<D>, grad_y: &Buffer<D>, width: usize, grad_x: &mut Buffer<D>) {
-        norm::rms_norm_grad(self, x, grad_y, width, grad_x);
+    fn rms_norm_grad(&self, x: &Buffer<D>, grad_y: &Buffer<D>, width: usize, store: Store, grad_x: &mut Buffer<D>) {
+        norm::rms_norm_grad(self, x, grad_y, width, store, grad_x);
+    }
+
+    fn norm_smear(&self, x: &Buffer<D>, gate: &Buffer<D>, width: usize, seq_len: usize) -> Buffer<D> {
+        norm::norm_smear(self, x, gate, width, seq_len)
+    }
+
+    fn add_norm(&self, branch: Option<Branch<'_, Self>>, width: usize, x: &mut Buffer<D>) -> Buffer<D> {
+        residual::add_norm(self, branch, width, x)
+    }
+
+    fn mix_norm(&self, x: &Buffer<D>, x0: &Buffer<D>, mix: &Buffer<D>, width: usize) -> [Buffer<D>; 2] {
+        residual::mix_norm(self, x, x0, mix, width)
+    }
+
+    fn enter(&self, x: Buffer<D>, entering: Entering<'_, Self>) -> Entered<Buffer<D>> {
+        residual::enter(self, x, entering)
     }
 
     fn smear(&self, a: &Buffer<D>, gate: &Buffer<D>, seq_len: usize) -> Buffer<D> {
@@ -171,7 +246,8 @@ impl<D: Device> Kernels for CudaKernels<D> {
     }
 
     fn mix(&self, x: &Buffer<D>, x0: &Buffer<D>, mix: &Buffer<D>) -> Buffer<D> {
-        elementwise::mix(self, x, x0, mix)
+        let [mixed, _] = self.mix_norm(x, x0, mix, mix.len() / 2);
+        mixed
     }
 
     fn mix_grad(
@@ -243,7 +319,7 @@ impl<D: Device> Kernels for CudaKernels<D> {
         Head { sides: s, x, weights: head, cap }.logits(self)
     }
 
-    fn nll(&self, s: Linear, x: &Buffer<D>, head: &Buffer<D>, cap: f32, targets: &[u16]) -> Buffer<D> {
+    fn nll(&self, s: Linear, x: &Buffer<D>, head: &Buffer<D>, cap: f32, targets: &Buffer<D>) -> Buffer<D> {
         Head { sides: s, x, weights: head, cap }.nll(self, targets)
     }
 
@@ -253,7 +329,7 @@ impl<D: Device> Kernels for CudaKernels<D> {
         x: &Buffer<D>,
         head: &Buffer<D>,
         cap: f32,
-        targets: &[u16],
+        targets: &Buffer<D>,
         weight: f32,
         grad_x: &mut Buffer<D>,
         grad_head: &mut Buffer<D>,

@@ -1,15 +1,15 @@
 //! Normalised rows and heads.
 
 use super::CudaKernels;
-use super::launch::{at, len32};
+use super::launch::{SPAN, WARP, at, len32};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::Prepare;
+use crate::engine::kernels::{Prepare, Store};
 
 pub(super) fn rms_norm<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, width: usize) -> Buffer<D> {
     let y = k.like(x);
-    k.rows("rms_norm", x.len() / width, &[at(x), at(&y), len32(width)]);
-    k.rounded(y)
+    k.rows(x.element().of(["rms_norm", "rms_norm_bf16"]), x.len() / width, &[at(x), at(&y), len32(width)]);
+    y
 }
 
 pub(super) fn rms_norm_grad<D: Device>(
@@ -17,9 +17,32 @@ pub(super) fn rms_norm_grad<D: Device>(
     x: &Buffer<D>,
     grad_y: &Buffer<D>,
     width: usize,
+    store: Store,
     grad_x: &Buffer<D>,
 ) {
-    k.rows("rms_norm_grad", x.len() / width, &[at(x), at(grad_y), at(grad_x), len32(width)]);
+    let accumulate = Argument::U32(u32::from(store == Store::Add));
+    let arguments = [at(x), at(grad_y), at(grad_x), len32(width), accumulate];
+    k.rows(x.element().of(["rms_norm_grad", "rms_norm_grad_bf16"]), x.len() / width, &arguments);
+}
+
+/// The smear of normalised rows.
+pub(super) fn norm_smear<D: Device>(
+    k: &CudaKernels<D>,
+    x: &Buffer<D>,
+    gate: &Buffer<D>,
+    width: usize,
+    seq_len: usize,
+) -> Buffer<D> {
+    let y = k.like(x);
+    let arguments = [at(x), at(gate), at(&y), len32(width), len32(seq_len)];
+    k.rows(x.element().of(["norm_smear", "norm_smear_bf16"]), x.len() / width, &arguments);
+    y
+}
+
+/// Lanes that share a head (`lanes_of` in `heads.cu`).
+fn lanes_of(width: usize) -> usize {
+    let is_shared = width.is_power_of_two() && (2 * SPAN..=WARP * SPAN).contains(&width);
+    if is_shared { width / SPAN } else { WARP }
 }
 
 /// Tables, gain and sides, as both kernels take them.
@@ -37,8 +60,10 @@ fn shape_of<D: Device>(shape: Prepare<'_, CudaKernels<D>>) -> [Argument; 7] {
 
 pub(super) fn prepare<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, shape: Prepare<'_, CudaKernels<D>>) -> Buffer<D> {
     let y = k.like(x);
-    k.rows("prepare", x.len() / shape.width, &[&[at(x), at(&y)], &shape_of(shape)[..]].concat());
-    k.rounded(y)
+    let kernel = x.element().of(["prepare", "prepare_bf16"]);
+    let arguments = [&[at(x), at(&y)], &shape_of(shape)[..]].concat();
+    k.lanes(kernel, x.len() / shape.width, lanes_of(shape.width), &arguments);
+    y
 }
 
 pub(super) fn prepare_grad<D: Device>(
@@ -52,7 +77,8 @@ pub(super) fn prepare_grad<D: Device>(
     let rows = x.len() / shape.width;
     let terms = grad_gain.is_some().then(|| Buffer::unset(&k.shared, rows));
     let written = [at(x), at(grad_y), at(grad_x), Argument::Address(terms.as_ref().map_or(0, Buffer::address))];
-    k.rows("prepare_grad", rows, &[&written[..], &shape_of(shape)].concat());
+    let kernel = x.element().of(["prepare_grad", "prepare_grad_bf16"]);
+    k.lanes(kernel, rows, lanes_of(shape.width), &[&written[..], &shape_of(shape)].concat());
     if let (Some(terms), Some(grad_gain)) = (terms, grad_gain) {
         let (heads, out) = (shape.heads, grad_gain.address());
         k.columns("column_partials", rows / heads, heads, heads, &[at(&terms)], &[len32(heads)], out);

@@ -4,7 +4,8 @@
 //
 // Activations are [tokens, heads, width]. A block has TILE rows and eight threads for each: thread (r, c) makes the
 // scores c, c + 8, ... of row r and keeps the channels c, c + 8, ... of its output. The eight lie in one warp.
-// WIDTH is the head's width rounded up to what is compiled; channels past `width` are zero.
+// WIDTH is the head's width rounded up to what is compiled; channels past `width` are zero. Everything is computed in
+// single precision, whatever stores it: the kernels of attention_bf16.cu are for heads that tensor cores can have.
 
 #define THREADS_A_ROW 8u
 
@@ -25,12 +26,12 @@ static __device__ float row_max(float value) {
 
 // A tile's rows `start`... of one head; rows past `count` and channels past `width` become zero. `x` points to the
 // head's channels of row 0, rows are `stride` values apart.
-template <u32 WIDTH, u32 TILE>
-static __device__ void load(const float* x, u64 stride, u32 start, u32 count, u32 width, float (*tile)[WIDTH + 1]) {
+template <u32 WIDTH, u32 TILE, class T>
+static __device__ void load(const T* x, u64 stride, u32 start, u32 count, u32 width, float (*tile)[WIDTH + 1]) {
     for (u32 i = threadIdx.x; i < TILE * WIDTH; i += TILE * THREADS_A_ROW) {
         const u32 row = i / WIDTH, channel = i % WIDTH;
         const bool present = start + row < count && channel < width;
-        tile[row][channel] = present ? x[(start + row) * stride + channel] : 0.0f;
+        tile[row][channel] = present ? get(x[(start + row) * stride + channel]) : 0.0f;
     }
 }
 
@@ -57,8 +58,8 @@ static __device__ Task task(u32 tokens, u32 heads) {
     return own;
 }
 
-template <u32 WIDTH, u32 TILE>
-static __device__ void attend(const float* q, const float* k, const float* v, float* mixed, float* log_sum,
+template <u32 WIDTH, u32 TILE, class T>
+static __device__ void attend(const T* q, const T* k, const T* v, T* mixed, float* log_sum,
                               u32 seq_len, u32 first_query, u32 heads, u32 kv_heads, u32 width, float scale) {
     __shared__ float queries[TILE][WIDTH + 1], keys[TILE][WIDTH + 1], values[TILE][WIDTH + 1];
     __shared__ float weights[TILE][TILE + 1];
@@ -68,7 +69,7 @@ static __device__ void attend(const float* q, const float* k, const float* v, fl
     const u64 stride = (u64)heads * width, kv_stride = (u64)kv_heads * width;
     const u64 kv = own.row * seq_len * kv_stride + own.head / (heads / kv_heads) * width;
     const u64 first = own.row * count * stride + (u64)own.head * width;
-    load<WIDTH, TILE>(q + first, stride, own.start, count, width, queries);
+    load<WIDTH, TILE, T>(q + first, stride, own.start, count, width, queries);
 
     // The last key this thread's query sees, and one past the last any of the tile's queries does.
     const u32 seen = first_query + own.start + r;
@@ -77,8 +78,8 @@ static __device__ void attend(const float* q, const float* k, const float* v, fl
     float largest = MINUS_INFINITY, sum = 0.0f;
     for (u32 start = 0; start < end; start += TILE) {
         __syncthreads();
-        load<WIDTH, TILE>(k + kv, kv_stride, start, seq_len, width, keys);
-        load<WIDTH, TILE>(v + kv, kv_stride, start, seq_len, width, values);
+        load<WIDTH, TILE, T>(k + kv, kv_stride, start, seq_len, width, keys);
+        load<WIDTH, TILE, T>(v + kv, kv_stride, start, seq_len, width, values);
         __syncthreads();
         float tile_largest = MINUS_INFINITY;
         for (u32 j = 0; j < TILE / THREADS_A_ROW; j++) {
@@ -110,15 +111,15 @@ static __device__ void attend(const float* q, const float* k, const float* v, fl
     mixed += first + (own.start + r) * stride;
     for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
         const u32 channel = c + i * THREADS_A_ROW;
-        if (channel < width) mixed[channel] = out[i] * inverse;
+        if (channel < width) put(mixed + channel, out[i] * inverse);
     }
     if (c == 0) log_sum[(own.row * count + own.start + r) * heads + own.head] = largest + (float)log((double)sum);
 }
 
 // Gradient of a tile of queries, given each query's log_sum and the mean of its gradient.
-template <u32 WIDTH, u32 TILE>
-static __device__ void attend_grad_q(const float* q, const float* k, const float* v, const float* log_sum,
-                                     const float* mean, const float* grad, float* grad_q, u32 seq_len, u32 heads,
+template <u32 WIDTH, u32 TILE, class T>
+static __device__ void attend_grad_q(const T* q, const T* k, const T* v, const float* log_sum,
+                                     const float* mean, const T* grad, T* grad_q, u32 seq_len, u32 heads,
                                      u32 kv_heads, u32 width, float scale) {
     __shared__ float queries[TILE][WIDTH + 1], keys[TILE][WIDTH + 1], values[TILE][WIDTH + 1];
     __shared__ float grads[TILE][WIDTH + 1], slopes[TILE][TILE + 1];
@@ -127,8 +128,8 @@ static __device__ void attend_grad_q(const float* q, const float* k, const float
     const u64 stride = (u64)heads * width, kv_stride = (u64)kv_heads * width;
     const u64 kv = own.row * seq_len * kv_stride + own.head / (heads / kv_heads) * width;
     const u64 first = own.row * seq_len * stride + (u64)own.head * width;
-    load<WIDTH, TILE>(q + first, stride, own.start, seq_len, width, queries);
-    load<WIDTH, TILE>(grad + first, stride, own.start, seq_len, width, grads);
+    load<WIDTH, TILE, T>(q + first, stride, own.start, seq_len, width, queries);
+    load<WIDTH, TILE, T>(grad + first, stride, own.start, seq_len, width, grads);
     const u32 query = own.start + r;
     const bool present = query < seq_len;
     const u64 place_of_sums = (own.row * seq_len + query) * heads + own.head;
@@ -137,8 +138,8 @@ static __device__ void attend_grad_q(const float* q, const float* k, const float
     float out[WIDTH / THREADS_A_ROW] = {};
     for (u32 start = 0; start < end; start += TILE) {
         __syncthreads();
-        load<WIDTH, TILE>(k + kv, kv_stride, start, seq_len, width, keys);
-        load<WIDTH, TILE>(v + kv, kv_stride, start, seq_len, width, values);
+        load<WIDTH, TILE, T>(k + kv, kv_stride, start, seq_len, width, keys);
+        load<WIDTH, TILE, T>(v + kv, kv_stride, start, seq_len, width, values);
         __syncthreads();
         for (u32 j = 0; j < TILE / THREADS_A_ROW; j++) {
             const u32 key = c + j * THREADS_A_ROW;
@@ -160,14 +161,14 @@ static __device__ void attend_grad_q(const float* q, const float* k, const float
     grad_q += first + query * stride;
     for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
         const u32 channel = c + i * THREADS_A_ROW;
-        if (channel < width) grad_q[channel] = out[i] * scale;
+        if (channel < width) put(grad_q + channel, out[i] * scale);
     }
 }
 
 // Gradients of a tile of keys and values: over the query heads of their group, over the queries that see them.
-template <u32 WIDTH, u32 TILE>
-static __device__ void attend_grad_kv(const float* q, const float* k, const float* v, const float* log_sum,
-                                      const float* mean, const float* grad, float* grad_k, float* grad_v, u32 seq_len,
+template <u32 WIDTH, u32 TILE, class T>
+static __device__ void attend_grad_kv(const T* q, const T* k, const T* v, const float* log_sum,
+                                      const float* mean, const T* grad, T* grad_k, T* grad_v, u32 seq_len,
                                       u32 heads, u32 kv_heads, u32 width, float scale) {
     __shared__ float queries[TILE][WIDTH + 1], keys[TILE][WIDTH + 1], values[TILE][WIDTH + 1];
     __shared__ float grads[TILE][WIDTH + 1], weights[TILE][TILE + 1], slopes[TILE][TILE + 1];
@@ -175,16 +176,16 @@ static __device__ void attend_grad_kv(const float* q, const float* k, const floa
     const u32 r = threadIdx.x / THREADS_A_ROW, c = threadIdx.x % THREADS_A_ROW, group = heads / kv_heads;
     const u64 stride = (u64)heads * width, kv_stride = (u64)kv_heads * width;
     const u64 kv = own.row * seq_len * kv_stride + (u64)own.head * width;
-    load<WIDTH, TILE>(k + kv, kv_stride, own.start, seq_len, width, keys);
-    load<WIDTH, TILE>(v + kv, kv_stride, own.start, seq_len, width, values);
+    load<WIDTH, TILE, T>(k + kv, kv_stride, own.start, seq_len, width, keys);
+    load<WIDTH, TILE, T>(v + kv, kv_stride, own.start, seq_len, width, values);
     const u32 key = own.start + r;
     float key_out[WIDTH / THREADS_A_ROW] = {}, value_out[WIDTH / THREADS_A_ROW] = {};
     for (u32 head = own.head * group; head < (own.head + 1) * group; head++) {
         const u64 first = own.row * seq_len * stride + (u64)head * width;
         for (u32 start = own.start; start < seq_len; start += TILE) {
             __syncthreads();
-            load<WIDTH, TILE>(q + first, stride, start, seq_len, width, queries);
-            load<WIDTH, TILE>(grad + first, stride, start, seq_len, width, grads);
+            load<WIDTH, TILE, T>(q + first, stride, start, seq_len, width, queries);
+            load<WIDTH, TILE, T>(grad + first, stride, start, seq_len, width, grads);
             __syncthreads();
             for (u32 j = 0; j < TILE / THREADS_A_ROW; j++) {
                 const u32 t = c + j * THREADS_A_ROW, query = start + t;
@@ -214,32 +215,35 @@ static __device__ void attend_grad_kv(const float* q, const float* k, const floa
     for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
         const u32 channel = c + i * THREADS_A_ROW;
         if (channel >= width) continue;
-        grad_k[kv + key * kv_stride + channel] = key_out[i] * scale;
-        grad_v[kv + key * kv_stride + channel] = value_out[i];
+        put(grad_k + (kv + key * kv_stride + channel), key_out[i] * scale);
+        put(grad_v + (kv + key * kv_stride + channel), value_out[i]);
     }
 }
 
 // Tiles of 32 rows, or of 16 where heads are so wide that 32 would not fit in 48 KiB of shared memory.
-#define ATTENTION(WIDTH, TILE)                                                                                        \
+#define ATTENTION(WIDTH, TILE, T, SUFFIX)                                                                             \
     extern "C" __global__ void __launch_bounds__(TILE* THREADS_A_ROW)                                                 \
-        attention_##WIDTH(const float* q, const float* k, const float* v, float* mixed, float* log_sum, u32 seq_len,  \
-                          u32 first_query, u32 heads, u32 kv_heads, u32 width, float scale) {                         \
+        attention_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, T* mixed, float* log_sum, u32 seq_len,          \
+                                  u32 first_query, u32 heads, u32 kv_heads, u32 width, float scale) {                 \
         attend<WIDTH, TILE>(q, k, v, mixed, log_sum, seq_len, first_query, heads, kv_heads, width, scale);            \
     }                                                                                                                 \
     extern "C" __global__ void __launch_bounds__(TILE* THREADS_A_ROW)                                                 \
-        attention_grad_q_##WIDTH(const float* q, const float* k, const float* v, const float* log_sum,                \
-                                 const float* mean, const float* grad, float* grad_q, u32 seq_len, u32 heads,         \
-                                 u32 kv_heads, u32 width, float scale) {                                              \
+        attention_grad_q_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, const float* log_sum, const float* mean, \
+                                         const T* grad, T* grad_q, u32 seq_len, u32 heads, u32 kv_heads, u32 width,   \
+                                         float scale) {                                                               \
         attend_grad_q<WIDTH, TILE>(q, k, v, log_sum, mean, grad, grad_q, seq_len, heads, kv_heads, width, scale);     \
     }                                                                                                                 \
     extern "C" __global__ void __launch_bounds__(TILE* THREADS_A_ROW)                                                 \
-        attention_grad_kv_##WIDTH(const float* q, const float* k, const float* v, const float* log_sum,               \
-                                  const float* mean, const float* grad, float* grad_k, float* grad_v, u32 seq_len,    \
-                                  u32 heads, u32 kv_heads, u32 width, float scale) {                                  \
+        attention_grad_kv_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, const float* log_sum,                   \
+                                          const float* mean, const T* grad, T* grad_k, T* grad_v, u32 seq_len,        \
+                                          u32 heads, u32 kv_heads, u32 width, float scale) {                          \
         attend_grad_kv<WIDTH, TILE>(q, k, v, log_sum, mean, grad, grad_k, grad_v, seq_len, heads, kv_heads, width,    \
                                     scale);                                                                           \
     }
 
-ATTENTION(32, 32)
-ATTENTION(64, 32)
-ATTENTION(128, 16)
+ATTENTION(32, 32, float, )
+ATTENTION(64, 32, float, )
+ATTENTION(128, 16, float, )
+ATTENTION(32, 32, bf16, _bf16)
+ATTENTION(64, 32, bf16, _bf16)
+ATTENTION(128, 16, bf16, _bf16)

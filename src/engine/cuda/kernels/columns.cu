@@ -1,22 +1,36 @@
 // Sums down the columns of a matrix in two passes of fixed order: chunks of rows first, then the chunks.
 //
-// In the first pass blockIdx.x is the chunk and each thread has a column of its own; `partial` is [chunks, columns].
+// In the first pass blockIdx.x is the chunk and each thread has a span of columns, or one where the width is no multiple
+// of a span; `partial` is [chunks, columns].
 
-static __device__ u32 own_column() {
-    return blockIdx.y * blockDim.x + threadIdx.x;
+struct Columns {
+    u32 first, count;
+};
+
+static __device__ Columns own_columns(u32 width) {
+    const u32 each = width % SPAN == 0 ? SPAN : 1, first = (blockIdx.y * blockDim.x + threadIdx.x) * each;
+    const Columns own = {first, first < width ? each : 0};
+    return own;
 }
 
-static __device__ u64 chunk_end(u64 start, u64 rows) {
-    return start + ROWS_A_CHUNK < rows ? start + ROWS_A_CHUNK : rows;
+static __device__ u64 chunk_start() {
+    return (u64)blockIdx.x * ROWS_A_CHUNK;
 }
 
-extern "C" __global__ void column_partials(const float* x, float* partial, u32 columns, u64 rows) {
-    const u32 column = own_column();
-    if (column >= columns) return;
-    const u64 start = (u64)blockIdx.x * ROWS_A_CHUNK, end = chunk_end(start, rows);
-    float sum = 0.0f;
-    for (u64 row = start; row < end; row++) sum += x[row * columns + column];
-    partial[(u64)blockIdx.x * columns + column] = sum;
+static __device__ u64 chunk_end(u64 rows) {
+    const u64 end = chunk_start() + ROWS_A_CHUNK;
+    return end < rows ? end : rows;
+}
+
+extern "C" __global__ void column_partials(const float* x, float* partial, u32 width, u64 rows) {
+    const Columns own = own_columns(width);
+    if (own.count == 0) return;
+    float sums[SPAN] = {}, a[SPAN];
+    for (u64 row = chunk_start(); row < chunk_end(rows); row++) {
+        load_span(x + row * width + own.first, own.count, a);
+        for (u32 j = 0; j < SPAN; j++) sums[j] += a[j];
+    }
+    store_span(partial + (u64)blockIdx.x * width + own.first, own.count, sums);
 }
 
 // out += the sums of the chunks; blocks of 256 threads have 32 columns and eight running sums for each.
@@ -36,61 +50,107 @@ extern "C" __global__ void column_sums(const float* partial, float* out, u32 col
 }
 
 // Turns `grad`, the gradient of the mixture, into that of x; adds to grad_x0; partial is [chunks, 2 * width].
-extern "C" __global__ void mix_grad(const float* x, const float* x0, const float* weights, float* grad, float* grad_x0,
-                                    float* partial, u32 width, u64 rows) {
-    const u32 column = own_column();
-    if (column >= width) return;
-    const float keep = weights[column], from_input = weights[width + column];
-    const u64 start = (u64)blockIdx.x * ROWS_A_CHUNK, end = chunk_end(start, rows);
-    float keep_sum = 0.0f, input_sum = 0.0f;
-    for (u64 row = start; row < end; row++) {
-        const u64 i = row * width + column;
-        const float g = grad[i];
-        keep_sum += g * x[i];
-        input_sum += g * x0[i];
-        grad_x0[i] += from_input * g;
-        grad[i] = g * keep;
+template <class T>
+static __device__ void mix_columns_grad(const T* x, const T* x0, const float* weights, T* grad, T* grad_x0,
+                                        float* partial, u32 width, u64 rows) {
+    const Columns own = own_columns(width);
+    if (own.count == 0) return;
+    float keep[SPAN], from_input[SPAN], keep_sums[SPAN] = {}, input_sums[SPAN] = {};
+    load_span(weights + own.first, own.count, keep);
+    load_span(weights + width + own.first, own.count, from_input);
+    for (u64 row = chunk_start(); row < chunk_end(rows); row++) {
+        const u64 i = row * width + own.first;
+        float a[SPAN], a0[SPAN], g[SPAN], g0[SPAN];
+        load_span(x + i, own.count, a);
+        load_span(x0 + i, own.count, a0);
+        load_span(grad + i, own.count, g);
+        load_span(grad_x0 + i, own.count, g0);
+        for (u32 j = 0; j < SPAN; j++) {
+            keep_sums[j] += g[j] * a[j];
+            input_sums[j] += g[j] * a0[j];
+            g0[j] += from_input[j] * g[j];
+            g[j] *= keep[j];
+        }
+        store_span(grad_x0 + i, own.count, g0);
+        store_span(grad + i, own.count, g);
     }
-    float* own = partial + (u64)blockIdx.x * 2 * width + column;
-    own[0] = keep_sum;
-    own[width] = input_sum;
+    float* sums = partial + (u64)blockIdx.x * 2 * width + own.first;
+    store_span(sums, own.count, keep_sums);
+    store_span(sums + width, own.count, input_sums);
 }
+
+#define MIX_GRAD(T, SUFFIX)                                                                                       \
+    extern "C" __global__ void mix_grad##SUFFIX(const T* x, const T* x0, const float* weights, T* grad, T* grad_x0, \
+                                                float* partial, u32 width, u64 rows) {                            \
+        mix_columns_grad(x, x0, weights, grad, grad_x0, partial, width, rows);                                    \
+    }
+BOTH(MIX_GRAD)
 
 // Replaces grad_skip; partial is [chunks, width].
-extern "C" __global__ void add_skip_grad(const float* skip, const float* weights, const float* grad_x,
-                                         float* grad_skip, float* partial, u32 width, u64 rows) {
-    const u32 column = own_column();
-    if (column >= width) return;
-    const float weight = weights[column];
-    const u64 start = (u64)blockIdx.x * ROWS_A_CHUNK, end = chunk_end(start, rows);
-    float sum = 0.0f;
-    for (u64 row = start; row < end; row++) {
-        const u64 i = row * width + column;
-        const float g = grad_x[i];
-        grad_skip[i] = weight * g;
-        sum += skip[i] * g;
+template <class T>
+static __device__ void skip_columns_grad(const T* skip, const float* weights, const T* grad_x, T* grad_skip,
+                                         float* partial, u32 width, u64 rows) {
+    const Columns own = own_columns(width);
+    if (own.count == 0) return;
+    float w[SPAN], sums[SPAN] = {};
+    load_span(weights + own.first, own.count, w);
+    for (u64 row = chunk_start(); row < chunk_end(rows); row++) {
+        const u64 i = row * width + own.first;
+        float a[SPAN], g[SPAN];
+        load_span(skip + i, own.count, a);
+        load_span(grad_x + i, own.count, g);
+        for (u32 j = 0; j < SPAN; j++) {
+            sums[j] += a[j] * g[j];
+            g[j] *= w[j];
+        }
+        store_span(grad_skip + i, own.count, g);
     }
-    partial[(u64)blockIdx.x * width + column] = sum;
+    store_span(partial + (u64)blockIdx.x * width + own.first, own.count, sums);
 }
 
-// Adds to grad_a; partial is [chunks, width], the gradient of the sigmoid.
-extern "C" __global__ void smear_grad(const float* a, const float* gate, const float* grad_y, float* grad_a,
-                                      float* partial, u32 width, u32 seq_len, u64 rows) {
-    const u32 column = own_column();
-    if (column >= width) return;
-    const float g = sigmoid(gate[column]);
-    const u64 start = (u64)blockIdx.x * ROWS_A_CHUNK, end = chunk_end(start, rows);
-    float sum = 0.0f;
-    for (u64 row = start; row < end; row++) {
-        const u64 i = row * width + column, position = row % seq_len;
-        float grad = grad_a[i] + (1.0f - g) * grad_y[i];
-        if (position + 1 < seq_len) grad += g * grad_y[i + width];
-        grad_a[i] = grad;
-        sum -= a[i] * grad_y[i];
-        if (position > 0) sum += a[i - width] * grad_y[i];
+#define ADD_SKIP_GRAD(T, SUFFIX)                                                                              \
+    extern "C" __global__ void add_skip_grad##SUFFIX(const T* skip, const float* weights, const T* grad_x,    \
+                                                     T* grad_skip, float* partial, u32 width, u64 rows) {     \
+        skip_columns_grad(skip, weights, grad_x, grad_skip, partial, width, rows);                            \
     }
-    partial[(u64)blockIdx.x * width + column] = sum;
+BOTH(ADD_SKIP_GRAD)
+
+// Adds to grad_a; partial is [chunks, width], the gradient of the sigmoid.
+template <class T>
+static __device__ void smear_columns_grad(const T* a, const float* gate, const T* grad_y, T* grad_a, float* partial,
+                                          u32 width, u32 seq_len, u64 rows) {
+    const Columns own = own_columns(width);
+    if (own.count == 0) return;
+    float g[SPAN], sums[SPAN] = {};
+    load_span(gate + own.first, own.count, g);
+    for (u32 j = 0; j < SPAN; j++) g[j] = sigmoid(g[j]);
+    for (u64 row = chunk_start(); row < chunk_end(rows); row++) {
+        const u64 i = row * width + own.first, position = row % seq_len;
+        float value[SPAN], before[SPAN] = {}, grad[SPAN], next[SPAN] = {}, out[SPAN];
+        load_span(a + i, own.count, value);
+        load_span(grad_y + i, own.count, grad);
+        load_span(grad_a + i, own.count, out);
+        const bool has_next = position + 1 < seq_len, has_before = position > 0;
+        if (has_next) load_span(grad_y + i + width, own.count, next);
+        if (has_before) load_span(a + i - width, own.count, before);
+        for (u32 j = 0; j < SPAN; j++) {
+            float sum = out[j] + (1.0f - g[j]) * grad[j];
+            if (has_next) sum += g[j] * next[j];
+            out[j] = sum;
+            sums[j] -= value[j] * grad[j];
+            if (has_before) sums[j] += before[j] * grad[j];
+        }
+        store_span(grad_a + i, own.count, out);
+    }
+    store_span(partial + (u64)blockIdx.x * width + own.first, own.count, sums);
 }
+
+#define SMEAR_GRAD(T, SUFFIX)                                                                                     \
+    extern "C" __global__ void smear_grad##SUFFIX(const T* a, const float* gate, const T* grad_y, T* grad_a,      \
+                                                  float* partial, u32 width, u32 seq_len, u64 rows) {             \
+        smear_columns_grad(a, gate, grad_y, grad_a, partial, width, seq_len, rows);                               \
+    }
+BOTH(SMEAR_GRAD)
 
 // grad_gate += sum * g (1 - g)
 extern "C" __global__ void smear_gate_grad(const float* sum, const float* gate, float* grad_gate, u64 n) {

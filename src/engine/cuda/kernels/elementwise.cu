@@ -1,73 +1,126 @@
 // Operations that look at each activation once. `n` counts values, `width` the values of a row.
 
 // sum += x
-extern "C" __global__ void add(const float* x, float* sum, u64 n) {
-    const u64 i = place();
-    if (i < n) sum[i] += x[i];
+template <class T>
+static __device__ void add_values(const T* x, T* sum, u64 n) {
+    const u64 i = span_start();
+    const u32 count = span_count(i, n);
+    float a[SPAN], b[SPAN];
+    load_span(x + i, count, a);
+    load_span(sum + i, count, b);
+    for (u32 j = 0; j < SPAN; j++) b[j] += a[j];
+    store_span(sum + i, count, b);
 }
 
-extern "C" __global__ void round_bf16(float* x, u64 n) {
+#define ADD(T, SUFFIX) \
+    extern "C" __global__ void add##SUFFIX(const T* x, T* sum, u64 n) { add_values(x, sum, n); }
+BOTH(ADD)
+
+// y = x, rounded
+extern "C" __global__ void narrow(const float* x, bf16* y, u64 n) {
+    const u64 i = span_start();
+    const u32 count = span_count(i, n);
+    float a[SPAN];
+    load_span(x + i, count, a);
+    store_span(y + i, count, a);
+}
+
+// Every value of y becomes x.
+extern "C" __global__ void repeat(const float* x, float* y, u64 n) {
     const u64 i = place();
-    if (i < n) x[i] = nearest_bf16(x[i]);
+    if (i < n) y[i] = *x;
 }
 
 // The last `keep` values of every `row` values.
-extern "C" __global__ void tails(const float* x, float* y, u64 row, u64 keep, u64 n) {
-    const u64 i = place();
-    if (i < n) y[i] = x[i / keep * row + (row - keep) + i % keep];
+template <class T>
+static __device__ void keep_tails(const T* x, T* y, u64 row, u64 keep, u64 n) {
+    const u64 i = span_start();
+    const u32 count = span_count(i, n);
+    if (row % SPAN == 0 && keep % SPAN == 0) {
+        float a[SPAN];
+        load_span(x + (i / keep * row + (row - keep) + i % keep), count, a);
+        store_span(y + i, count, a);
+        return;
+    }
+    for (u64 j = i; j < i + count; j++) y[j] = x[j / keep * row + (row - keep) + j % keep];
 }
+
+#define TAILS(T, SUFFIX)                                                                    \
+    extern "C" __global__ void tails##SUFFIX(const T* x, T* y, u64 row, u64 keep, u64 n) { \
+        keep_tails(x, y, row, keep, n);                                                     \
+    }
+BOTH(TAILS)
 
 // Rows `ids` of a table.
-extern "C" __global__ void gather(const float* table, const u32* ids, float* y, u32 width, u64 n) {
-    const u64 i = place();
-    if (i < n) y[i] = table[(u64)ids[i / width] * width + i % width];
+template <class T>
+static __device__ void gather_rows(const T* table, const u32* ids, T* y, u32 width, u64 n) {
+    const u64 i = span_start();
+    const u32 count = span_count(i, n);
+    if (width % SPAN == 0) {
+        if (count == 0) return;
+        float a[SPAN];
+        load_span(table + ((u64)ids[i / width] * width + i % width), count, a);
+        store_span(y + i, count, a);
+        return;
+    }
+    for (u64 j = i; j < i + count; j++) y[j] = table[(u64)ids[j / width] * width + j % width];
 }
 
-// Adds rows of `grad` to the rows of a table, a block for each table row and 128 columns: `order` lists the rows of
-// `grad` by table row, then by position, and those of segment s are order[starts[s]] to order[starts[s + 1] - 1].
-extern "C" __global__ void scatter(const float* grad, const u32* order, const u32* starts, const u32* table_rows,
-                                   float* table, u32 width) {
-    const u32 column = blockIdx.y * blockDim.x + threadIdx.x;
-    if (column >= width) return;
-    const u64 target = (u64)table_rows[blockIdx.x] * width + column;
-    float sum = table[target];
-    for (u32 i = starts[blockIdx.x]; i < starts[blockIdx.x + 1]; i++) sum += grad[(u64)order[i] * width + column];
-    table[target] = sum;
+#define GATHER(T, SUFFIX)                                                                                  \
+    extern "C" __global__ void gather##SUFFIX(const T* table, const u32* ids, T* y, u32 width, u64 n) { \
+        gather_rows(table, ids, y, width, n);                                                              \
+    }
+BOTH(GATHER)
+
+template <class T>
+static __device__ void square_positive(const T* x, T* y, u64 n) {
+    const u64 i = span_start();
+    const u32 count = span_count(i, n);
+    float a[SPAN];
+    load_span(x + i, count, a);
+    for (u32 j = 0; j < SPAN; j++) {
+        const float positive = fmaxf(a[j], 0.0f);
+        a[j] = positive * positive;
+    }
+    store_span(y + i, count, a);
 }
 
-extern "C" __global__ void relu_squared(const float* x, float* y, u64 n) {
-    const u64 i = place();
-    if (i >= n) return;
-    const float positive = fmaxf(x[i], 0.0f);
-    y[i] = positive * positive;
-}
+#define RELU_SQUARED(T, SUFFIX) \
+    extern "C" __global__ void relu_squared##SUFFIX(const T* x, T* y, u64 n) { square_positive(x, y, n); }
+BOTH(RELU_SQUARED)
 
 // Turns the gradient of the square into that of its argument.
-extern "C" __global__ void relu_squared_grad(const float* x, float* grad, u64 n) {
-    const u64 i = place();
-    if (i < n) grad[i] *= 2.0f * fmaxf(x[i], 0.0f);
+template <class T>
+static __device__ void square_positive_grad(const T* x, T* grad, u64 n) {
+    const u64 i = span_start();
+    const u32 count = span_count(i, n);
+    float a[SPAN], g[SPAN];
+    load_span(x + i, count, a);
+    load_span(grad + i, count, g);
+    for (u32 j = 0; j < SPAN; j++) g[j] *= 2.0f * fmaxf(a[j], 0.0f);
+    store_span(grad + i, count, g);
 }
 
-// y = mix[0] * x + mix[1] * x0 by channel
-extern "C" __global__ void mix(const float* x, const float* x0, const float* weights, float* y, u32 width, u64 n) {
-    const u64 i = place();
-    if (i >= n) return;
-    const u64 column = i % width;
-    y[i] = weights[column] * x[i] + weights[width + column] * x0[i];
-}
+#define RELU_SQUARED_GRAD(T, SUFFIX) \
+    extern "C" __global__ void relu_squared_grad##SUFFIX(const T* x, T* grad, u64 n) { square_positive_grad(x, grad, n); }
+BOTH(RELU_SQUARED_GRAD)
 
 // x += weights * skip by channel
-extern "C" __global__ void add_skip(const float* skip, const float* weights, float* x, u32 width, u64 n) {
-    const u64 i = place();
-    if (i < n) x[i] += weights[i % width] * skip[i];
+template <class T>
+static __device__ void add_scaled(const T* skip, const float* weights, T* x, u32 width, u64 n) {
+    const u64 i = span_start();
+    const u32 count = span_count(i, n);
+    if (count == 0) return;
+    float s[SPAN], w[SPAN], a[SPAN];
+    load_span(skip + i, count, s);
+    load_channels(weights, i, width, w);
+    load_span(x + i, count, a);
+    for (u32 j = 0; j < SPAN; j++) a[j] += w[j] * s[j];
+    store_span(x + i, count, a);
 }
 
-// y[t] = (1 - g) a[t] + g a[t - 1], nothing before a row's first token
-extern "C" __global__ void smear(const float* a, const float* gate, float* y, u32 width, u32 seq_len, u64 n) {
-    const u64 i = place();
-    if (i >= n) return;
-    const float g = sigmoid(gate[i % width]);
-    float value = (1.0f - g) * a[i];
-    if (i / width % seq_len > 0) value += g * a[i - width];
-    y[i] = value;
-}
+#define ADD_SKIP(T, SUFFIX)                                                                                    \
+    extern "C" __global__ void add_skip##SUFFIX(const T* skip, const float* weights, T* x, u32 width, u64 n) { \
+        add_scaled(skip, weights, x, width, n);                                                                \
+    }
+BOTH(ADD_SKIP)

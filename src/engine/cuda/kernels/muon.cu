@@ -1,55 +1,52 @@
-// Muon around the products of its Newton-Schulz iteration: many matrices at once, `n` values in all.
-//
-// Every operation is rounded to bfloat16 where `rounds` says so, at the places src/train/newton_schulz.rs does.
-
-static __device__ float held(float value, u32 rounds) {
-    return rounds ? nearest_bf16(value) : value;
-}
+// Muon around the products of its Newton-Schulz iteration: many matrices at once, `n` values in all. Updates are stored in
+// the iteration's precision, and rounded to it here; within the iteration products round their results.
 
 // Nesterov momentum: buffer = momentum * buffer + g, update = g + momentum * buffer (a fused multiply-add in PyTorch).
 // `factor` is `clip_factor`'s.
-extern "C" __global__ void muon_momentum(float* buffer, const float* gradient, float* update, const float* factor,
-                                         float momentum, u32 rounds, u64 n) {
+template <class T>
+static __device__ void momentum_step(float* buffer, const float* gradient, T* update, const float* factor,
+                                     float momentum, u64 n) {
     const u64 i = place();
     if (i >= n || *factor < 0.0f) return;
     const float g = gradient[i] * *factor, mean = buffer[i] * momentum + g;
     buffer[i] = mean;
-    update[i] = held(fmaf(mean, momentum, g), rounds);
+    put(update + i, fmaf(mean, momentum, g));
 }
+
+#define MUON_MOMENTUM(T, SUFFIX)                                                                                  \
+    extern "C" __global__ void muon_momentum##SUFFIX(float* buffer, const float* gradient, T* update,             \
+                                                     const float* factor, float momentum, u64 n) {                \
+        momentum_step(buffer, gradient, update, factor, momentum, n);                                             \
+    }
+BOTH(MUON_MOMENTUM)
 
 // Divides each matrix by its Frobenius norm, given the sums of squares; matrices begin `stride` values apart.
-extern "C" __global__ void unit_norm(float* x, const double* squares, u32 rounds, u64 stride, u64 n) {
+template <class T>
+static __device__ void normalise(T* x, const double* squares, u64 stride, u64 n) {
     const u64 i = place();
     if (i >= n) return;
-    const float norm = held((float)sqrt(squares[i / stride]), rounds);
-    x[i] = held(x[i] / held(norm + 1e-7f, rounds), rounds);
+    const float norm = kept<T>((float)sqrt(squares[i / stride]));
+    put(x + i, get(x[i]) / kept<T>(norm + 1e-7f));
 }
 
-// Rounds A = X X^T; scaled = c A.
-extern "C" __global__ void schulz_scaled(float* gram, float* scaled, float c, u32 rounds, u64 n) {
-    const u64 i = place();
-    if (i >= n) return;
-    const float a = held(gram[i], rounds);
-    gram[i] = a;
-    scaled[i] = held(c * a, rounds);
-}
-
-// Turns (c A) A into the polynomial b A + (c A) A.
-extern "C" __global__ void schulz_polynomial(const float* gram, float* square, float b, u32 rounds, u64 n) {
-    const u64 i = place();
-    if (i < n) square[i] = held(held(b * gram[i], rounds) + held(square[i], rounds), rounds);
-}
-
-// x = a x + correction
-extern "C" __global__ void schulz_step(float* x, const float* correction, float a, u32 rounds, u64 n) {
-    const u64 i = place();
-    if (i < n) x[i] = held(held(a * x[i], rounds) + held(correction[i], rounds), rounds);
-}
+#define UNIT_NORM(T, SUFFIX)                                                                            \
+    extern "C" __global__ void unit_norm##SUFFIX(T* x, const double* squares, u64 stride, u64 n) { \
+        normalise(x, squares, stride, n);                                                               \
+    }
+BOTH(UNIT_NORM)
 
 // weight = keep * weight + rate * (aspect * update), with a fused multiply-add as in PyTorch.
-extern "C" __global__ void muon_update(float* weight, const float* update, const float* factor, float keep,
-                                       float aspect, float rate, u32 rounds, u64 n) {
+template <class T>
+static __device__ void update_step(float* weight, const T* update, const float* factor, float keep, float aspect,
+                                   float rate, u64 n) {
     const u64 i = place();
     if (i >= n || *factor < 0.0f) return;
-    weight[i] = fmaf(held(update[i] * aspect, rounds), rate, weight[i] * keep);
+    weight[i] = fmaf(kept<T>(get(update[i]) * aspect), rate, weight[i] * keep);
 }
+
+#define MUON_UPDATE(T, SUFFIX)                                                                                    \
+    extern "C" __global__ void muon_update##SUFFIX(float* weight, const T* update, const float* factor, float keep, \
+                                                   float aspect, float rate, u64 n) {                             \
+        update_step(weight, update, factor, keep, aspect, rate, n);                                               \
+    }
+BOTH(MUON_UPDATE)

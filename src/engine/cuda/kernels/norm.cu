@@ -1,27 +1,53 @@
 // Root-mean-square normalisation, of rows and of heads before attention. One warp has one row.
 
-static __device__ float row_dot(const float* a, const float* b, u32 width) {
+template <class T>
+static __device__ float row_dot(const T* a, const T* b, u32 width) {
     float sum = 0.0f;
-    for (u32 i = threadIdx.x % WARP; i < width; i += WARP) sum += a[i] * b[i];
+    row_spans(width, [&](u32 column, u32 count) {
+        float x[SPAN], y[SPAN];
+        load_span(a + column, count, x);
+        load_span(b + column, count, y);
+        for (u32 i = 0; i < count; i++) sum += x[i] * y[i];
+    });
     return warp_sum(sum);
 }
 
-static __device__ float inverse_rms(const float* x, u32 width) {
-    return 1.0f / sqrtf(row_dot(x, x, width) / (float)width + EPSILON);
+static __device__ float inverse_rms_of(float squares, u32 width) {
+    return 1.0f / sqrtf(squares / (float)width + EPSILON);
+}
+
+template <class T>
+static __device__ float inverse_rms(const T* x, u32 width) {
+    return inverse_rms_of(row_dot(x, x, width), width);
+}
+
+// y = x * factor, a row
+template <class T>
+static __device__ void scaled_row(const T* x, float factor, T* y, u32 width) {
+    row_spans(width, [&](u32 column, u32 count) {
+        float a[SPAN];
+        load_span(x + column, count, a);
+        for (u32 i = 0; i < count; i++) a[i] *= factor;
+        store_span(y + column, count, a);
+    });
 }
 
 // y = x / sqrt(mean(x^2) + eps)
-extern "C" __global__ void rms_norm(const float* x, float* y, u32 width, u64 rows) {
+template <class T>
+static __device__ void norm_rows(const T* x, T* y, u32 width, u64 rows) {
     const u64 row = warp_row();
     if (row >= rows) return;
     x += row * width;
-    y += row * width;
-    const float inverse = inverse_rms(x, width);
-    for (u32 i = threadIdx.x % WARP; i < width; i += WARP) y[i] = x[i] * inverse;
+    scaled_row(x, inverse_rms(x, width), y + row * width, width);
 }
 
-// grad_x += (g - x (x . g) inverse^2 / n) inverse
-extern "C" __global__ void rms_norm_grad(const float* x, const float* grad_y, float* grad_x, u32 width, u64 rows) {
+#define RMS_NORM(T, SUFFIX) \
+    extern "C" __global__ void rms_norm##SUFFIX(const T* x, T* y, u32 width, u64 rows) { norm_rows(x, y, width, rows); }
+BOTH(RMS_NORM)
+
+// grad_x (+)= (g - x (x . g) inverse^2 / n) inverse
+template <class T>
+static __device__ void norm_rows_grad(const T* x, const T* grad_y, T* grad_x, u32 width, u32 accumulate, u64 rows) {
     const u64 row = warp_row();
     if (row >= rows) return;
     x += row * width;
@@ -29,67 +55,34 @@ extern "C" __global__ void rms_norm_grad(const float* x, const float* grad_y, fl
     grad_x += row * width;
     const float inverse = inverse_rms(x, width);
     const float pull = row_dot(x, grad_y, width) * inverse * inverse / (float)width;
-    for (u32 i = threadIdx.x % WARP; i < width; i += WARP) grad_x[i] += (grad_y[i] - x[i] * pull) * inverse;
+    row_spans(width, [&](u32 column, u32 count) {
+        float a[SPAN], g[SPAN], sum[SPAN] = {};
+        load_span(x + column, count, a);
+        load_span(grad_y + column, count, g);
+        if (accumulate) load_span(grad_x + column, count, sum);
+        for (u32 i = 0; i < count; i++) sum[i] += (g[i] - a[i] * pull) * inverse;
+        store_span(grad_x + column, count, sum);
+    });
 }
 
-// Where head `row` of [tokens, heads] finds its cosines and sines, `half` of each.
-static __device__ u64 table_row(u64 row, u32 heads, u32 half, u32 tokens_per_row, u32 first) {
-    return (first + row / heads % tokens_per_row) * half;
-}
-
-// Each head normalised, rotated by its position and multiplied by its gain; no gain where `gain` is null.
-extern "C" __global__ void prepare(const float* x, float* y, const float* cosines, const float* sines,
-                                   const float* gain, u32 heads, u32 width, u32 tokens_per_row, u32 first, u64 rows) {
-    const u64 row = warp_row();
-    if (row >= rows) return;
-    const u32 half = width / 2;
-    const u64 angles = table_row(row, heads, half, tokens_per_row, first);
-    x += row * width;
-    y += row * width;
-    const float factor = inverse_rms(x, width) * (gain ? gain[row % heads] : 1.0f);
-    for (u32 i = threadIdx.x % WARP; i < half; i += WARP) {
-        const float x1 = x[i] * factor, x2 = x[i + half] * factor;
-        y[i] = x1 * cosines[angles + i] + x2 * sines[angles + i];
-        y[i + half] = x2 * cosines[angles + i] - x1 * sines[angles + i];
+#define RMS_NORM_GRAD(T, SUFFIX)                                                                              \
+    extern "C" __global__ void rms_norm_grad##SUFFIX(const T* x, const T* grad_y, T* grad_x, u32 width,       \
+                                                     u32 accumulate, u64 rows) {                             \
+        norm_rows_grad(x, grad_y, grad_x, width, accumulate, rows);                                           \
     }
-}
-
-// Replaces grad_x, and gain_terms [tokens, heads] by each head's share of its gain's gradient where it is not null.
-extern "C" __global__ void prepare_grad(const float* x, const float* grad_y, float* grad_x, float* gain_terms,
-                                        const float* cosines, const float* sines, const float* gain, u32 heads,
-                                        u32 width, u32 tokens_per_row, u32 first, u64 rows) {
-    const u64 row = warp_row();
-    if (row >= rows) return;
-    const u32 half = width / 2, lane = threadIdx.x % WARP;
-    const u64 angles = table_row(row, heads, half, tokens_per_row, first);
-    x += row * width;
-    grad_y += row * width;
-    grad_x += row * width;
-    const float inverse = inverse_rms(x, width);
-    // Through the rotation; what is left is gain * normed.
-    float dot = 0.0f;
-    for (u32 i = lane; i < half; i += WARP) {
-        const float c = cosines[angles + i], s = sines[angles + i];
-        dot += x[i] * (grad_y[i] * c - grad_y[i + half] * s);
-        dot += x[i + half] * (grad_y[i + half] * c + grad_y[i] * s);
-    }
-    dot = warp_sum(dot);
-    if (gain_terms && lane == 0) gain_terms[row] = dot * inverse;
-    const float factor = gain ? gain[row % heads] : 1.0f;
-    const float pull = dot * factor * inverse * inverse / (float)width;
-    for (u32 i = lane; i < half; i += WARP) {
-        const float c = cosines[angles + i], s = sines[angles + i];
-        const float g1 = (grad_y[i] * c - grad_y[i + half] * s) * factor;
-        const float g2 = (grad_y[i + half] * c + grad_y[i] * s) * factor;
-        grad_x[i] = (g1 - x[i] * pull) * inverse;
-        grad_x[i + half] = (g2 - x[i + half] * pull) * inverse;
-    }
-}
+BOTH(RMS_NORM_GRAD)
 
 // mean[row] = a . b: the mean of a query's gradient under its weights is its output times the output's gradient.
-extern "C" __global__ void row_dots(const float* a, const float* b, float* out, u32 width, u64 rows) {
+template <class T>
+static __device__ void dot_rows(const T* a, const T* b, float* out, u32 width, u64 rows) {
     const u64 row = warp_row();
     if (row >= rows) return;
     const float dot = row_dot(a + row * width, b + row * width, width);
     if (threadIdx.x % WARP == 0) out[row] = dot;
 }
+
+#define ROW_DOTS(T, SUFFIX)                                                                              \
+    extern "C" __global__ void row_dots##SUFFIX(const T* a, const T* b, float* out, u32 width, u64 rows) { \
+        dot_rows(a, b, out, width, rows);                                                                \
+    }
+BOTH(ROW_DOTS)

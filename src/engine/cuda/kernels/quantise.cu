@@ -33,18 +33,28 @@ static __device__ double warp_sum_of_doubles(double value) {
     return value;
 }
 
-// out = scale * rounded weight; no scale where `scale` is null.
-extern "C" __global__ void effective_rows(const float* weight, float* out, const float* scale, float limit, u32 height,
-                                          u32 columns, u64 stride, u32 scales, u64 scale_stride, u64 rows) {
+// out = rounded weight, folded = scale * rounded weight; either may be null.
+template <class T>
+static __device__ void see_rows(const float* weight, T* out, T* folded, const float* scale, float limit, u32 height,
+                                u32 columns, u64 stride, u32 scales, u64 scale_stride, u64 rows) {
     const u64 row = warp_row();
     if (row >= rows) return;
     const StackedRow at = stacked_row(row, height, columns, stride, scales, scale_stride);
     const float step = grid_step(weight + at.start, columns, limit);
     for (u32 i = threadIdx.x % WARP; i < columns; i += WARP) {
         const float value = on_grid(weight[at.start + i], step, limit);
-        out[at.start + i] = scale ? value * scale[at.scale] : value;
+        if (out) put(out + at.start + i, value);
+        if (folded) put(folded + at.start + i, value * scale[at.scale]);
     }
 }
+
+#define EFFECTIVE_ROWS(T, SUFFIX)                                                                                   \
+    extern "C" __global__ void effective_rows##SUFFIX(const float* weight, T* out, T* folded, const float* scale,   \
+                                                      float limit, u32 height, u32 columns, u64 stride, u32 scales, \
+                                                      u64 scale_stride, u64 rows) {                                 \
+        see_rows(weight, out, folded, scale, limit, height, columns, stride, scales, scale_stride, rows);           \
+    }
+BOTH(EFFECTIVE_ROWS)
 
 // From the gradient G of scale * W: dots[row] = W . G, and the gradient of W, scale * G, in the place of G. The
 // gradient passes the rounding unchanged.

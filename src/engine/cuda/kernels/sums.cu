@@ -17,18 +17,25 @@ static __device__ double block_sum(double value) {
 
 // Parts of the sums of values, or of their squares, over arrays of `n` values that begin `stride` values apart: `parts`
 // blocks an array, one part each.
-extern "C" __global__ void sum_parts(const float* x, double* partial, u32 squares, u32 parts, u64 stride, u64 n) {
+template <class T>
+static __device__ void part_of_sum(const T* x, double* partial, u32 squares, u32 parts, u64 stride, u64 n) {
     x += blockIdx.x / parts * stride;
     const u64 start = (u64)(blockIdx.x % parts) * VALUES_A_BLOCK;
     const u64 end = start + VALUES_A_BLOCK < n ? start + VALUES_A_BLOCK : n;
     double sum = 0.0;
     for (u64 i = start + threadIdx.x; i < end; i += 256) {
-        const double value = x[i];
+        const double value = get(x[i]);
         sum += squares ? value * value : value;
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
+
+#define SUM_PARTS(T, SUFFIX)                                                                                         \
+    extern "C" __global__ void sum_parts##SUFFIX(const T* x, double* partial, u32 squares, u32 parts, u64 stride, u64 n) { \
+        part_of_sum(x, partial, squares, parts, stride, n);                                                          \
+    }
+BOTH(SUM_PARTS)
 
 // out[i] (+)= the sum of array i's parts; a block an array.
 extern "C" __global__ void sum_totals(const double* partial, double* out, u32 parts, u32 accumulate) {

@@ -10,8 +10,8 @@ use std::ops::Range;
 use crate::engine::kernels::scale_of;
 use crate::model::{HostTensor, ModelConfig, ParamRole, Params, fake_quant_limit, layout};
 
-/// Values a parameter's place is a multiple of: 256 bytes, what cuBLASLt takes for granted of addresses.
-pub(super) const ALIGNMENT: usize = 64;
+/// Values a parameter's place is a multiple of: 256 bytes of bfloat16, what cuBLASLt takes for granted of addresses.
+pub(super) const ALIGNMENT: usize = 128;
 
 /// Roles in the order they lie.
 const ROLES: [ParamRole; 4] = [ParamRole::Matrix, ParamRole::Embedding, ParamRole::Head, ParamRole::Control];
@@ -62,6 +62,8 @@ pub(super) struct Matrices {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Seen {
     pub matrices: Matrices,
+    /// Whether they are read by rows and never multiplied.
+    pub is_table: bool,
     /// Largest magnitude on the grid, for those that are fake-quantised.
     pub limit: Option<f32>,
     pub scales: Option<Scales>,
@@ -149,12 +151,18 @@ impl Arena {
                 stride: slot.len().next_multiple_of(ALIGNMENT),
             });
             let limit = fake_quant_limit(&first.name);
-            (limit.is_some() || scales.is_some()).then_some(Seen { matrices, limit, scales })
+            let is_table = first.role == ParamRole::Embedding;
+            (limit.is_some() || scales.is_some()).then_some(Seen { matrices, is_table, limit, scales })
         };
         runs(matrices.into_iter(), |a, b| a.role == b.role && a.part() == b.part())
             .into_iter()
             .filter_map(seen)
             .collect()
+    }
+
+    /// Where the one scale of the bigram table lies.
+    pub fn bigram_scale(&self) -> Option<usize> {
+        self.slots.iter().find(|slot| slot.name == "bigram.scale").map(|slot| slot.start)
     }
 
     /// Values as they lie, zeros between them; `find` gives a parameter's tensor by name.

@@ -3,9 +3,8 @@
 use super::arena::{ALIGNMENT, Matrices};
 use super::sums::Summed;
 use crate::engine::cuda::backend::{CudaKernels, len64};
-use crate::engine::cuda::device::{Argument, Batch, Device, Product};
+use crate::engine::cuda::device::{Argument, Batch, Device, Element, Plus, Product};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{Kernels, Store};
 use crate::manifest::OrthogonaliserPrecision;
 use crate::train::{COEFFICIENTS, MuonStep};
 
@@ -22,19 +21,21 @@ impl<D: Device> CudaKernels<D> {
     /// Updates matrices and their momentum buffers, as [`MuonStep::apply`] does.
     pub(super) fn muon(&self, batch: Matrices, step: &MuonStep, tensors: MuonTensors) {
         let n = batch.count * batch.stride;
-        let rounds = Argument::U32(u32::from(step.precision == OrthogonaliserPrecision::Bf16));
         let address = Argument::Address;
-        let x = Buffer::unset(&self.shared, n);
+        let element = match step.precision {
+            OrthogonaliserPrecision::F32 => Element::F32,
+            OrthogonaliserPrecision::Bf16 => Element::Bf16,
+        };
+        let x = self.buffer_of(element, n);
         let arguments = [
             address(tensors.buffer),
             address(tensors.gradient),
             address(x.address()),
             address(tensors.factor),
             Argument::F32(step.momentum as f32),
-            rounds,
         ];
-        self.each("muon_momentum", n, &arguments);
-        self.orthogonalise(batch, &x, step.newton_schulz_steps, rounds);
+        self.each(element.of(["muon_momentum", "muon_momentum_bf16"]), n, &arguments);
+        let x = self.orthogonalise(batch, x, step.newton_schulz_steps);
         let arguments = [
             address(tensors.weight),
             address(x.address()),
@@ -42,58 +43,77 @@ impl<D: Device> CudaKernels<D> {
             Argument::F32(step.keep()),
             Argument::F32(MuonStep::aspect((batch.rows, batch.columns))),
             Argument::F32(step.rate()),
-            rounds,
         ];
-        self.each("muon_update", n, &arguments);
+        self.each(element.of(["muon_update", "muon_update_bf16"]), n, &arguments);
     }
 
-    /// Newton-Schulz iteration in place.
+    /// Newton-Schulz iteration; three products a step, each with the addition that follows it: `A = X X^T`,
+    /// `P = c A A + b A`, `X = P X + a X`. In bfloat16 each of the three is rounded once, where PyTorch's eager kernels
+    /// round the parts of a sum first.
     ///
     /// The Gram matrix is taken over the shorter side. Where that is the columns, `X^T X` and `X P^T` are asked for
     /// instead of transposing: the same sums.
-    fn orthogonalise(&self, batch: Matrices, x: &Buffer<D>, steps: u32, rounds: Argument) {
+    fn orthogonalise(&self, batch: Matrices, x: Buffer<D>, steps: u32) -> Buffer<D> {
         let Matrices { count, stride, rows, columns, .. } = batch;
-        let at = |buffer: &Buffer<D>| Argument::Address(buffer.address());
-        let squares = self.sums(x.address(), Summed::Squares, count, stride, rows * columns);
-        self.each("unit_norm", x.len(), &[at(x), at(&squares), rounds, len64(stride)]);
+        let element = x.element();
+        let squares = self.sums(&x, Summed::Squares, count, stride, rows * columns);
+        let arguments = [Argument::Address(x.address()), Argument::Address(squares.address()), len64(stride)];
+        self.each(element.of(["unit_norm", "unit_norm_bf16"]), x.len(), &arguments);
 
         let (is_tall, short) = (rows > columns, rows.min(columns));
         let square_stride = (short * short).next_multiple_of(ALIGNMENT);
-        let square = || Buffer::<D>::unset(&self.shared, count * square_stride);
-        let (gram, scaled, polynomial) = (square(), square(), square());
-        // Zeros, for what lies between matrices is added to what lies between them.
-        let correction = self.zeros(x.len());
-        let [a, b, c] = COEFFICIENTS.map(Argument::F32);
-        let plain = Product {
-            rows: short,
-            columns: short,
-            inner: short,
-            a_transposed: false,
-            b_transposed: false,
-            factor: 1.0,
-            store: Store::Replace,
-            a: x.address(),
-            b: x.address(),
-            out: gram.address(),
-            batch: Batch { count, strides: [stride, stride, square_stride] },
-        };
+        let [gram, polynomial] = [(); 2].map(|()| self.buffer_of(element, count * square_stride));
+        // Zeros, for what lies between matrices is read with them.
+        let (mut x, mut next) = (x, self.cleared(self.buffer_of(element, count * stride)));
+        let [a, b, c] = COEFFICIENTS;
         for _ in 0..steps {
-            let inner = rows.max(columns);
-            self.product(Product { inner, a_transposed: is_tall, b_transposed: !is_tall, ..plain });
-            self.each("schulz_scaled", gram.len(), &[at(&gram), at(&scaled), c, rounds]);
-            let (a_scaled, b_gram, out) = (scaled.address(), gram.address(), polynomial.address());
-            let strides = [square_stride; 3];
-            self.product(Product { a: a_scaled, b: b_gram, out, batch: Batch { count, strides }, ..plain });
-            self.each("schulz_polynomial", gram.len(), &[at(&gram), at(&polynomial), b, rounds]);
-            let sides = Product { rows, columns, out: correction.address(), ..plain };
+            let plain = Product {
+                rows: short,
+                columns: short,
+                inner: rows.max(columns),
+                a_transposed: is_tall,
+                b_transposed: !is_tall,
+                elements: [element; 2],
+                factor: 1.0,
+                plus: Plus { factor: 0.0, address: gram.address() },
+                a: x.address(),
+                b: x.address(),
+                out: gram.address(),
+                batch: Batch { count, strides: [stride, stride, square_stride] },
+            };
+            self.product(plain);
+            let square = Product {
+                inner: short,
+                a_transposed: false,
+                b_transposed: false,
+                factor: c,
+                plus: Plus { factor: b, address: gram.address() },
+                a: gram.address(),
+                b: gram.address(),
+                out: polynomial.address(),
+                batch: Batch { count, strides: [square_stride; 3] },
+                ..plain
+            };
+            self.product(square);
+            let step = Product {
+                rows,
+                columns,
+                factor: 1.0,
+                plus: Plus { factor: a, address: x.address() },
+                out: next.address(),
+                ..square
+            };
             self.product(if is_tall {
                 let strides = [stride, square_stride, stride];
-                Product { b_transposed: true, b: polynomial.address(), batch: Batch { count, strides }, ..sides }
+                let (a, b) = (x.address(), polynomial.address());
+                Product { b_transposed: true, a, b, batch: Batch { count, strides }, ..step }
             } else {
                 let strides = [square_stride, stride, stride];
-                Product { a: polynomial.address(), batch: Batch { count, strides }, ..sides }
+                let (a, b) = (polynomial.address(), x.address());
+                Product { a, b, batch: Batch { count, strides }, ..step }
             });
-            self.each("schulz_step", x.len(), &[at(x), at(&correction), a, rounds]);
+            std::mem::swap(&mut x, &mut next);
         }
+        x
     }
 }

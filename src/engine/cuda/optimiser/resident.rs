@@ -1,24 +1,28 @@
 //! The training state on a device.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::arena::Arena;
+use super::effective::{Effective, Whole};
 use super::muon::MuonTensors;
 use super::sums::{DOUBLE, Summed};
 use crate::collective::TreeSum;
 use crate::data::TokenBatch;
-use crate::engine::cuda::backend::{CudaKernels, Tables, offset};
+use crate::engine::cuda::backend::{CudaKernels, offset};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{Forward, Kernels, Network, Rows};
+use crate::engine::cuda::placed::Placed;
+use crate::engine::kernels::{Forward, Kernels, Network, Scaled};
 use crate::engine::{EngineError, FakeQuant, Resident, ResidentState, ResidentStep, check};
-use crate::model::{HostTensor, ModelConfig, ParamRole, Params, RopeTables};
+use crate::model::{HostTensor, ModelConfig, ParamRole, Params};
 use crate::train::{AdamStep, Group, Method, MuonStep, Optimizer, STEP_ORDER, StepPlan, SwaSum};
 use crate::train::{FIRST_MOMENT, MOMENTUM_BUFFER, SECOND_MOMENT};
 
-/// One value for each place of the arena.
-type Whole<D> = Arc<Buffer<D>>;
+/// Tokens of a group, tokens of a row, and the bits of a token's share in the loss.
+type Shape = (usize, usize, u32);
 
 /// A model in training on a device.
 pub(in crate::engine::cuda) struct CudaResident<D: Device> {
@@ -28,9 +32,10 @@ pub(in crate::engine::cuda) struct CudaResident<D: Device> {
     group_tokens: usize,
     arena: Arena,
     weights: Whole<D>,
-    /// Weights as the network sees them, whose parts `network` holds, and under which quantisation.
-    effective: Whole<D>,
+    /// Weights as the network sees them, whose parts `network` and `scaled` hold, and under which quantisation.
+    effective: Effective<D>,
     network: Network<Buffer<D>>,
+    scaled: Option<Scaled<Buffer<D>>>,
     sees: Option<FakeQuant>,
     /// Gradients of the micro-batches of the coming step.
     sum: TreeSum<Whole<D>>,
@@ -40,8 +45,10 @@ pub(in crate::engine::cuda) struct CudaResident<D: Device> {
     first: Whole<D>,
     /// Second moments of what comes after the matrices.
     second: Whole<D>,
-    /// Cosines and sines for rows of so many tokens.
-    tables: Option<(usize, Tables<D>)>,
+    /// Gradients of the micro-batch at hand.
+    gradients: Whole<D>,
+    /// Groups of rows, by their shape: of a run, one or two.
+    groups: BTreeMap<Shape, Placed<D>>,
     /// Doubles: the gradients' squared norm, then the summed losses of the micro-batches in `tokens`.
     sums: Buffer<D>,
     /// Tokens of the micro-batches of the coming step.
@@ -63,8 +70,6 @@ impl<D: Device> CudaResident<D> {
         optimizer: &Optimizer,
         swa: &SwaSum,
     ) -> Result<Self, EngineError> {
-        // Training is in single precision always.
-        let kernels = kernels.in_single_precision();
         let k = &kernels;
         let arena = Arena::new(config);
         let upload = |values: &[f32]| Arc::new(k.upload(values));
@@ -72,21 +77,25 @@ impl<D: Device> CudaResident<D> {
         let moment = |prefixes: &[&str]| {
             arena.gather(|name| prefixes.iter().find_map(|prefix| moments.get(&format!("{prefix}{name}")).copied()))
         };
-        let effective = Arc::new(k.zeros(arena.len()));
+        let effective = Effective::new(k, &arena, config);
+        let weights = upload(&arena.gather(|name| weights.get(name)));
+        let (network, scaled) = effective.network(config, &arena, &weights);
         let matrices = arena.role(ParamRole::Matrix).end;
         let second = moment(&[SECOND_MOMENT]);
         let resident = CudaResident {
             config: config.clone(),
             group_tokens,
-            weights: upload(&arena.gather(|name| weights.get(name))),
-            network: parts(config, &arena, &effective),
+            weights,
+            network,
+            scaled,
             effective,
             sees: None,
             sum: TreeSum::default(),
             total: None,
             first: upload(&moment(&[FIRST_MOMENT, MOMENTUM_BUFFER])),
             second: upload(second.get(matrices..).unwrap_or_default()),
-            tables: None,
+            gradients: Arc::new(k.gradients(arena.len())),
+            groups: BTreeMap::new(),
             sums: k.doubles(1),
             tokens: Vec::new(),
             recipe: optimizer.config().clone(),
@@ -127,7 +136,7 @@ impl<D: Device> CudaResident<D> {
     /// The gradients of the coming step, which then has none.
     fn take_gradients(&mut self) -> Whole<D> {
         let sum = std::mem::take(&mut self.sum).finish();
-        self.total.take().or(sum).unwrap_or_else(|| Arc::new(self.kernels.zeros(self.arena.len())))
+        self.total.take().or(sum).unwrap_or_else(|| Arc::new(self.kernels.gradients(self.arena.len())))
     }
 
     fn adam(&self, role: ParamRole, plan: &StepPlan, gradients: &Buffer<D>, factor: u64) {
@@ -182,7 +191,7 @@ impl<D: Device> CudaResident<D> {
 
 /// `sum += x`.
 fn add<D: Device>(kernels: &CudaKernels<D>, x: &Buffer<D>, sum: &Buffer<D>) {
-    kernels.each("add", sum.len(), &[Argument::Address(x.address()), Argument::Address(sum.address())]);
+    kernels.spans("add", sum.len(), &[Argument::Address(x.address()), Argument::Address(sum.address())]);
 }
 
 /// An allocation seen as a network.
@@ -202,24 +211,35 @@ impl<D: Device> Resident for CudaResident<D> {
 
     fn micro_batch(&mut self, batch: &TokenBatch, fake_quant: FakeQuant) -> Result<(), EngineError> {
         check::batch(&self.config, batch)?;
+        let shared = Arc::clone(&self.kernels.shared);
+        let _turn = shared.turn();
         self.see(fake_quant);
-        if self.tables.as_ref().is_none_or(|(len, _)| *len != batch.seq_len) {
-            let tables = self.kernels.rope_tables(&RopeTables::new(&self.config, batch.seq_len));
-            self.tables = Some((batch.seq_len, tables));
-        }
         let loss = self.loss_place();
-        let Some((_, tables)) = &self.tables else { return Ok(()) };
         let k = &self.kernels;
-        let gradients = Arc::new(k.zeros(self.arena.len()));
-        let mut grads = parts(&self.config, &self.arena, &gradients);
-        let forward = Forward { k, config: &self.config, network: &self.network, tables };
+        shared.run(|device| device.clear(self.gradients.address(), self.gradients.bytes()));
         let weight = 1.0 / batch.inputs.len() as f32;
         let group = (self.group_tokens / batch.seq_len).max(1) * batch.seq_len;
         for (i, (inputs, targets)) in batch.inputs.chunks(group).zip(batch.targets.chunks(group)).enumerate() {
-            let rows = Rows { inputs, seq_len: batch.seq_len };
-            let nll = forward.backward(rows, targets, weight, forward.record(rows), &mut grads);
-            k.sum_to(nll.address(), Summed::Values, nll.len(), loss, i > 0);
+            let shape = (inputs.len(), batch.seq_len, weight.to_bits());
+            let tokens = [inputs, targets];
+            let Placed { rows, targets, tables, likelihoods } = match self.groups.entry(shape) {
+                Entry::Occupied(known) => {
+                    known.get().replace(k, &self.config, tokens);
+                    known.into_mut()
+                }
+                Entry::Vacant(unknown) => unknown.insert(Placed::new(k, &self.config, tokens, batch.seq_len)),
+            };
+            let (config, scaled) = (&self.config, self.scaled.as_ref());
+            let forward = Forward { k, config, network: &self.network, scaled, tables };
+            let work = || {
+                let mut grads = parts(config, &self.arena, &self.gradients);
+                forward.backward(rows, targets, weight, forward.record(rows), &mut grads)
+            };
+            if let Some(nll) = likelihoods.run(&shared, work) {
+                k.sum_to(nll.address(), Summed::Values, nll.len(), loss, i > 0);
+            }
         }
+        let gradients = Arc::new(k.copy(&self.gradients));
         k.unfold(&self.arena, &self.weights, &gradients, fake_quant);
         self.sum.push(gradients, |sum, other| add(k, &other, sum));
         self.tokens.push(batch.inputs.len());
@@ -246,7 +266,7 @@ impl<D: Device> Resident for CudaResident<D> {
         k.each("scale", gradients.len(), &[Argument::Address(gradients.address()), Argument::F32(share)]);
         let count = self.tokens.len();
         k.sum_to(gradients.address(), Summed::Squares, gradients.len(), self.sums.address(), false);
-        let factor = k.unset(1);
+        let factor = k.gradients(1);
         let arguments = [
             Argument::Address(self.sums.address()),
             Argument::Address(offset(&self.sums, DOUBLE)),

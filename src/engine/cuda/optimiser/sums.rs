@@ -1,7 +1,7 @@
 //! Sums in double precision that stay on the device.
 
 use crate::engine::cuda::backend::{CudaKernels, len32, len64};
-use crate::engine::cuda::device::{Argument, Device};
+use crate::engine::cuda::device::{Argument, Device, Element};
 use crate::engine::cuda::memory::Buffer;
 
 /// Values whose sum one block makes (`VALUES_A_BLOCK` in `sums.cu`).
@@ -24,32 +24,32 @@ impl<D: Device> CudaKernels<D> {
         Buffer::unset(&self.shared, DOUBLE * count)
     }
 
-    /// Sums of `count` arrays of `n` values that begin `stride` values apart.
-    pub(super) fn sums(&self, x: u64, summed: Summed, count: usize, stride: usize, n: usize) -> Buffer<D> {
+    /// Sums of `count` arrays of `n` values of a buffer that begin `stride` values apart.
+    pub(super) fn sums(&self, x: &Buffer<D>, summed: Summed, count: usize, stride: usize, n: usize) -> Buffer<D> {
         let out = self.doubles(count);
-        let parts = self.parts(x, summed, count, stride, n);
+        let parts = self.parts((x.address(), x.element()), summed, count, stride, n);
         self.totals(&parts, out.address(), count, false);
         out
     }
 
-    /// Adds a sum of `n` values to a double on the device, or puts it there.
+    /// Adds a sum of `n` single-precision values to a double on the device, or puts it there.
     pub(super) fn sum_to(&self, x: u64, summed: Summed, n: usize, out: u64, add: bool) {
-        let parts = self.parts(x, summed, 1, n, n);
+        let parts = self.parts((x, Element::F32), summed, 1, n, n);
         self.totals(&parts, out, 1, add);
     }
 
-    fn parts(&self, x: u64, summed: Summed, count: usize, stride: usize, n: usize) -> Buffer<D> {
+    fn parts(&self, x: (u64, Element), summed: Summed, count: usize, stride: usize, n: usize) -> Buffer<D> {
         let parts = n.div_ceil(VALUES_A_BLOCK).max(1);
         let partial = self.doubles(count * parts);
         let arguments = [
-            Argument::Address(x),
+            Argument::Address(x.0),
             Argument::Address(partial.address()),
             Argument::U32(u32::from(summed == Summed::Squares)),
             len32(parts),
             len64(stride),
             len64(n),
         ];
-        self.launch("sum_parts", [count * parts, 1], THREADS, &arguments);
+        self.launch(x.1.of(["sum_parts", "sum_parts_bf16"]), [count * parts, 1], THREADS, &arguments);
         partial
     }
 
@@ -68,12 +68,5 @@ impl<D: Device> CudaKernels<D> {
             _ => f64::NAN,
         };
         values.chunks(DOUBLE).map(double).collect()
-    }
-
-    /// A buffer's values, on the host; the buffer stays.
-    pub(super) fn read(&self, buffer: &Buffer<D>) -> Vec<f32> {
-        let mut values = vec![0.0; buffer.len()];
-        self.shared.run(|device| device.read(buffer.address(), &mut values));
-        values
     }
 }

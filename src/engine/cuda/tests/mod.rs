@@ -2,6 +2,7 @@
 
 pub(super) mod network;
 mod operations;
+mod repeated;
 
 use std::sync::{Arc, OnceLock};
 
@@ -65,9 +66,9 @@ pub(super) fn random(len: usize, name: &str) -> Vec<f32> {
 }
 
 /// Numbers below a bound.
-fn random_ids(len: usize, bound: usize, name: &str) -> Vec<usize> {
+fn random_ids(len: usize, bound: usize, name: &str) -> Vec<u32> {
     let mut stream = RandomStream::new(1, name);
-    (0..len).map(|_| stream.below(bound as u64) as usize).collect()
+    (0..len).map(|_| stream.below(bound as u64) as u32).collect()
 }
 
 /// Largest difference relative to max(1, value); NaN counts as infinite.

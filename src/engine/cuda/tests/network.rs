@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::{kernels, largest_error, on_both};
 use crate::data::TokenBatch;
+use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::device::{Device, DeviceError, Launch, Product};
 use crate::engine::cuda::engine::CudaEngine;
-use crate::engine::{Engine, EngineError, FakeQuant, KernelsEngine, Window};
+use crate::engine::{Engine, EngineError, FakeQuant, KernelsEngine, Precision, Window};
 use crate::manifest::OptimizerConfig;
 use crate::model::{ModelConfig, Params, init};
 use crate::random::RandomStream;
@@ -17,6 +18,8 @@ on_both!(
     neither_company_nor_repetition_changes_a_bit,
     gradients_match_the_cpu,
     thirty_steps_follow_the_cpu,
+    bfloat16_likelihoods_are_as_far_off_as_the_cpus,
+    bfloat16_gradients_match_single_precision,
 );
 
 /// Small networks: plain; odd sides, untied, table as wide as the model.
@@ -65,6 +68,11 @@ pub(in crate::engine::cuda) fn engine<D: Device + 'static>(device: &Arc<D>) -> C
     CudaEngine::with_groups(kernels(device), 80, 40)
 }
 
+/// The same with activations and matrices stored in bfloat16.
+pub(in crate::engine::cuda) fn narrow_engine<D: Device + 'static>(device: &Arc<D>) -> CudaEngine<D> {
+    CudaEngine::with_groups(CudaKernels::new(Arc::clone(device), Precision::Bf16), 80, 40)
+}
+
 pub(in crate::engine::cuda) fn batch(config: &ModelConfig, rows: usize, seq_len: usize) -> TokenBatch {
     let tokens = tokens(config, rows * seq_len + 1);
     TokenBatch { inputs: tokens[..rows * seq_len].to_vec(), targets: tokens[1..].to_vec(), seq_len }
@@ -91,6 +99,41 @@ fn likelihoods_match_the_cpu<D: Device + 'static>(device: &Arc<D>) {
         assert!(largest_error(&logits[0], &logits[1]) < 1e-5);
         assert!(scorer.nll(&[]).unwrap().is_empty());
         assert!(matches!(scorer.logits(&[]), Err(EngineError::Window { tokens: 0 })));
+    }
+}
+
+/// Both round at the same places; sums in another order may round to the next value, and that spreads.
+fn bfloat16_likelihoods_are_as_far_off_as_the_cpus<D: Device + 'static>(device: &Arc<D>) {
+    for config in configs() {
+        let (weights, tokens) = (weights(&config), tokens(&config, 120));
+        let windows: Vec<_> =
+            (0..4).map(|i| Window { tokens: &tokens[20 * i..20 * i + 37], first_scored: 9 * i }).collect();
+        let nll = |engine: &dyn Engine| engine.scorer(&config, &weights).unwrap().nll(&windows).unwrap().concat();
+        let exact = nll(&KernelsEngine::default());
+        let distance = |found: &[f32]| {
+            let squares = found.iter().zip(&exact).map(|(found, exact)| f64::from(found - exact).powi(2));
+            (squares.sum::<f64>() / exact.len() as f64).sqrt()
+        };
+        let (cpu, found) = (nll(&KernelsEngine::scoring_in(Precision::Bf16)), nll(&narrow_engine(device)));
+        assert!(distance(&cpu) > 0.0);
+        assert!(distance(&found) <= 1.5 * distance(&cpu), "{:e} against {:e}", distance(&found), distance(&cpu));
+        assert_eq!(found, nll(&narrow_engine(device)));
+    }
+}
+
+/// Each value of the backward pass is rounded to one part in 512, some dozens of times on its way.
+fn bfloat16_gradients_match_single_precision<D: Device + 'static>(device: &Arc<D>) {
+    for (config, fake_quant) in configs().into_iter().zip([FakeQuant::Off, FakeQuant::On]) {
+        let (weights, batch) = (weights(&config), batch(&config, 3, 20));
+        let expected = KernelsEngine::default().loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();
+        let found = narrow_engine(device).loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();
+        assert!((found.loss - expected.loss).abs() < 1e-2 * expected.loss, "{} {}", found.loss, expected.loss);
+        for ((name, found), (_, expected)) in found.gradients.iter().zip(expected.gradients.iter()) {
+            let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
+            let distance = norm(&mut found.data().iter().zip(expected.data()).map(|(a, b)| a - b));
+            let size = norm(&mut expected.data().iter().copied());
+            assert!(distance <= 0.05 * size, "{name}: {distance:e} of {size:e}");
+        }
     }
 }
 
@@ -155,6 +198,19 @@ struct Small;
 
 impl Device for Small {
     type Memory = ();
+    type Graph = ();
+
+    fn begin(&self) -> Result<(), DeviceError> {
+        unreachable!("nothing runs after a failure")
+    }
+
+    fn end(&self) -> Result<(), DeviceError> {
+        unreachable!("nothing runs after a failure")
+    }
+
+    unsafe fn replay(&self, (): &()) -> Result<(), DeviceError> {
+        unreachable!("nothing runs after a failure")
+    }
 
     fn allocate(&self, bytes: usize) -> Result<(), DeviceError> {
         Err(DeviceError::new(format!("cannot allocate {bytes} bytes"), "out of memory"))

@@ -7,7 +7,9 @@ use super::{kernels, largest_error, on_both, random, random_ids};
 use crate::engine::Precision;
 use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::device::Device;
-use crate::engine::kernels::{ChannelRow, CpuKernels, Heads, Kernels, Linear, Prepare, Store};
+use crate::engine::kernels::{
+    Branch, ChannelRow, CpuKernels, Entered, Entering, Heads, Kernels, Linear, Prepare, Skip, Store,
+};
 use crate::model::{ModelConfig, RopeTables};
 
 /// Results by what they are.
@@ -45,6 +47,7 @@ twins! {
     elementwise_gradients_match: elementwise_gradients, 0.0;
     sums_down_columns_match: sums_down_columns, REORDERED;
     norms_match: norms, 1e-6;
+    streams_match: streams, REORDERED;
     norm_gradients_match: norm_gradients, REORDERED;
     heads_match: heads, 1e-6;
     head_gradients_match: head_gradients, REORDERED;
@@ -55,18 +58,31 @@ twins! {
     loss_gradients_match: loss_gradients, REORDERED;
 }
 
+/// Random activations, as the kernels' precision can hold them.
+fn values<K: Kernels>(k: &K, len: usize, name: &str) -> Vec<f32> {
+    let held = |value: f32| match k.precision() {
+        Precision::F32 => value,
+        Precision::Bf16 => half::bf16::from_f32(value).to_f32(),
+    };
+    random(len, name).into_iter().map(held).collect()
+}
+
+fn activations<K: Kernels>(k: &K, len: usize, name: &str) -> K::Buffer {
+    k.store(&values(k, len, name))
+}
+
 fn copies<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
     for (tokens, width) in SHAPES {
-        let x = random(tokens * width, "x");
-        results.push(("copy".into(), k.download(k.copy(&k.upload(&x)))));
+        let x = values(k, tokens * width, "x");
+        results.push(("copy".into(), k.download(k.copy(&k.store(&x)))));
         results.push(("zeros".into(), k.download(k.zeros(x.len()))));
         for keep in [1, tokens.div_ceil(2), tokens] {
-            let tails = k.tails(&k.upload(&random(3 * x.len(), "rows")), x.len(), keep * width);
+            let tails = k.tails(&activations(k, 3 * x.len(), "rows"), x.len(), keep * width);
             results.push((format!("tails {keep} of {tokens} x {width}"), k.download(tails)));
         }
-        let mut sum = k.upload(&random(x.len(), "sum"));
-        k.add(&k.upload(&x), &mut sum);
+        let mut sum = activations(k, x.len(), "sum");
+        k.add(&k.store(&x), &mut sum);
         results.push(("add".into(), k.download(sum)));
     }
     results
@@ -77,10 +93,10 @@ fn rows_of_tables<K: Kernels>(k: &K) -> Results {
     for (tokens, width) in SHAPES {
         // Few rows, so that many tokens share one; and one row for all.
         for rows in [1, 7, 300] {
-            let (table, ids) = (random(rows * width, "table"), random_ids(tokens, rows, "ids"));
-            results.push((format!("gather of {rows}"), k.download(k.gather(&k.upload(&table), &ids, width))));
+            let (table, ids) = (values(k, rows * width, "table"), k.ids(&random_ids(tokens, rows, "ids")));
+            results.push((format!("gather of {rows}"), k.download(k.gather(&k.store(&table), &ids, width))));
             let mut sums = k.upload(&table);
-            k.scatter(&k.upload(&random(tokens * width, "grad")), &ids, width, &mut sums);
+            k.scatter(&activations(k, tokens * width, "grad"), &ids, width, &mut sums);
             results.push((format!("scatter to {rows}"), k.download(sums)));
         }
     }
@@ -90,8 +106,8 @@ fn rows_of_tables<K: Kernels>(k: &K) -> Results {
 fn elementwise<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
     for (tokens, width) in SHAPES {
-        let x = k.upload(&random(tokens * width, "x"));
-        let x0 = k.upload(&random(tokens * width, "x0"));
+        let x = activations(k, tokens * width, "x");
+        let x0 = activations(k, tokens * width, "x0");
         let weights = k.upload(&random(2 * width, "weights"));
         results.push(("relu squared".into(), k.download(k.relu_squared(&x))));
         results.push(("mix".into(), k.download(k.mix(&x, &x0, &weights))));
@@ -111,26 +127,26 @@ fn elementwise<K: Kernels>(k: &K) -> Results {
 fn elementwise_gradients<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
     for (tokens, width) in SHAPES {
-        let x = k.upload(&random(tokens * width, "x"));
-        let x0 = k.upload(&random(tokens * width, "x0"));
-        let grad = k.upload(&random(tokens * width, "grad"));
+        let x = activations(k, tokens * width, "x");
+        let x0 = activations(k, tokens * width, "x0");
+        let grad = activations(k, tokens * width, "grad");
         let weights = k.upload(&random(2 * width, "weights"));
         let mut grad_hidden = k.copy(&grad);
         k.relu_squared_grad(&x, &mut grad_hidden);
         results.push(("grad of relu squared".into(), k.download(grad_hidden)));
 
         let (mut grad_x, mut grad_x0) = (k.copy(&grad), k.copy(&x));
-        k.mix_grad(&x, &x0, &weights, &mut grad_x, &mut grad_x0, &mut k.zeros(2 * width));
+        k.mix_grad(&x, &x0, &weights, &mut grad_x, &mut grad_x0, &mut k.gradients(2 * width));
         results.push(("grad of mix by x".into(), k.download(grad_x)));
         results.push(("grad of mix by x0".into(), k.download(grad_x0)));
 
         let (row, mut grad_skip) = (ChannelRow { row: 1, width }, k.unset(tokens * width));
-        k.add_skip_grad(&x, &weights, row, &grad, &mut grad_skip, &mut k.zeros(2 * width));
+        k.add_skip_grad(&x, &weights, row, &grad, &mut grad_skip, &mut k.gradients(2 * width));
         results.push(("grad of skip".into(), k.download(grad_skip)));
 
         for seq_len in [1, tokens] {
             let (gate, mut grad_a) = (k.upload(&random(width, "gate")), k.copy(&x0));
-            k.smear_grad(&x, &gate, seq_len, &grad, &mut grad_a, &mut k.zeros(width));
+            k.smear_grad(&x, &gate, seq_len, &grad, &mut grad_a, &mut k.gradients(width));
             results.push((format!("grad of smear in rows of {seq_len}"), k.download(grad_a)));
         }
     }
@@ -140,9 +156,9 @@ fn elementwise_gradients<K: Kernels>(k: &K) -> Results {
 fn sums_down_columns<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
     for (tokens, width) in SHAPES {
-        let x = k.upload(&random(tokens * width, "x"));
-        let x0 = k.upload(&random(tokens * width, "x0"));
-        let grad = k.upload(&random(tokens * width, "grad"));
+        let x = activations(k, tokens * width, "x");
+        let x0 = activations(k, tokens * width, "x0");
+        let grad = activations(k, tokens * width, "grad");
         let weights = k.upload(&random(2 * width, "weights"));
         // Added to what is there.
         let mut grad_mix = k.copy(&weights);
@@ -164,22 +180,75 @@ fn sums_down_columns<K: Kernels>(k: &K) -> Results {
 
 fn norms<K: Kernels>(k: &K) -> Results {
     let norm = |(tokens, width)| {
-        let mut x = random(tokens * width, "x");
+        let mut x = values(k, tokens * width, "x");
         // A row of zeros is no division by zero.
         x[..width].fill(0.0);
-        (format!("norm of {tokens} x {width}"), k.download(k.rms_norm(&k.upload(&x), width)))
+        (format!("norm of {tokens} x {width}"), k.download(k.rms_norm(&k.store(&x), width)))
     };
     SHAPES.into_iter().map(norm).collect()
 }
 
+/// A block's beginning and the ways into and out of branches, with and without what may be absent.
+fn streams<K: Kernels>(k: &K) -> Results {
+    let mut results = Vec::new();
+    for (tokens, width) in SHAPES {
+        let [x, x0, output] = ["x", "x0", "output"].map(|name| activations(k, tokens * width, name));
+        let product = activations(k, tokens * width, "product");
+        let (scale, weights) = (k.upload(&random(width, "weights")), k.upload(&random(2 * width, "weights")));
+        for (with_branch, with_skip) in [(false, false), (true, false), (false, true), (true, true)] {
+            let entering = Entering {
+                branch: with_branch.then_some(Branch { product: &product, scale: &scale, width }),
+                skip: with_skip.then_some(Skip {
+                    output: &output,
+                    weights: &weights,
+                    row: ChannelRow { row: 1, width },
+                }),
+                x0: &x0,
+                mix: &weights,
+                width,
+                keep: true,
+            };
+            let Entered { input, mixed, normed, .. } = k.enter(k.copy(&x), entering);
+            for (what, found) in [("input", input), ("mixed", mixed), ("normed", normed)] {
+                results.push((format!("{what}, branch {with_branch}, skip {with_skip}"), k.download(found)));
+            }
+        }
+        for product in [None, Some(&product)] {
+            let mut sum = k.copy(&x);
+            let branch = product.map(|product| Branch { product, scale: &scale, width });
+            results.push(("norm of a sum".into(), k.download(k.add_norm(branch, width, &mut sum))));
+            results.push(("sum".into(), k.download(sum)));
+        }
+        for seq_len in [1, tokens] {
+            results.push(("norm and smear".into(), k.download(k.norm_smear(&x, &scale, width, seq_len))));
+        }
+    }
+    for (tokens, inputs, outputs) in LINEARS {
+        let sides = Linear { tokens, inputs, outputs };
+        let (x, w) = (activations(k, tokens * inputs, "x"), activations(k, outputs * inputs, "w"));
+        let (squared, hidden) = k.squared_linear(sides, &x, &w, true);
+        results.extend([("squared", squared)].map(|(what, found)| (format!("{what} {sides:?}"), k.download(found))));
+        let Some(hidden) = hidden else { continue };
+        let (grad_y, back) = (activations(k, tokens * inputs, "grad"), activations(k, inputs * outputs, "back"));
+        let mut grad_hidden = k.copy(&hidden);
+        let sides = Linear { tokens, inputs: outputs, outputs: inputs };
+        k.squared_linear_grad(sides, &grad_y, &back, &hidden, &mut grad_hidden);
+        results.push((format!("hidden {sides:?}"), k.download(hidden)));
+        results.push((format!("grad of hidden {sides:?}"), k.download(grad_hidden)));
+    }
+    results
+}
+
 fn norm_gradients<K: Kernels>(k: &K) -> Results {
     let gradient = |(tokens, width)| {
-        let (x, grad) = (k.upload(&random(tokens * width, "x")), k.upload(&random(tokens * width, "grad")));
-        let mut grad_x = k.copy(&x);
-        k.rms_norm_grad(&x, &grad, width, &mut grad_x);
-        (format!("grad of norm of {tokens} x {width}"), k.download(grad_x))
+        let (x, grad) = (activations(k, tokens * width, "x"), activations(k, tokens * width, "grad"));
+        [Store::Add, Store::Replace].map(|store| {
+            let mut grad_x = k.copy(&x);
+            k.rms_norm_grad(&x, &grad, width, store, &mut grad_x);
+            (format!("{store:?} grad of norm of {tokens} x {width}"), k.download(grad_x))
+        })
     };
-    SHAPES.into_iter().map(gradient).collect()
+    SHAPES.into_iter().flat_map(gradient).collect()
 }
 
 /// Rows, tokens present in each, position of the first, heads, width.
@@ -195,7 +264,7 @@ fn heads<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
     for (rows, tokens_per_row, first, heads, width) in HEADS {
         let (tables, gain) = (tables(k, width, first + tokens_per_row), k.upload(&random(heads, "gain")));
-        let x = k.upload(&random(rows * tokens_per_row * heads * width, "x"));
+        let x = activations(k, rows * tokens_per_row * heads * width, "x");
         for gain in [None, Some(&gain)] {
             let shape = Prepare { heads, width, tokens_per_row, first, gain, tables: &tables };
             results.push((format!("{heads} heads of {width}"), k.download(k.prepare(&x, shape))));
@@ -209,7 +278,7 @@ fn head_gradients<K: Kernels>(k: &K) -> Results {
     for (rows, tokens_per_row, first, heads, width) in HEADS {
         let (tables, gain) = (tables(k, width, first + tokens_per_row), k.upload(&random(heads, "gain")));
         let values = rows * tokens_per_row * heads * width;
-        let (x, grad) = (k.upload(&random(values, "x")), k.upload(&random(values, "grad")));
+        let (x, grad) = (activations(k, values, "x"), activations(k, values, "grad"));
         let mut grad_x = k.unset(values);
         let shape = Prepare { heads, width, tokens_per_row, first, gain: None, tables: &tables };
         k.prepare_grad(&x, shape, &grad, &mut grad_x, None);
@@ -229,8 +298,8 @@ fn linears<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
     for (tokens, inputs, outputs) in LINEARS {
         let sides = Linear { tokens, inputs, outputs };
-        let (x, w) = (k.upload(&random(tokens * inputs, "x")), k.upload(&random(outputs * inputs, "w")));
-        let grad = k.upload(&random(tokens * outputs, "grad"));
+        let (x, w) = (activations(k, tokens * inputs, "x"), activations(k, outputs * inputs, "w"));
+        let grad = activations(k, tokens * outputs, "grad");
         for store in [Store::Replace, Store::Add] {
             let mut y = k.copy(&grad);
             k.linear(sides, &x, &w, store, &mut y);
@@ -239,7 +308,7 @@ fn linears<K: Kernels>(k: &K) -> Results {
             k.linear_grad_x(sides, &grad, &w, store, &mut grad_x);
             results.push((format!("{store:?} grad x of {sides:?}"), k.download(grad_x)));
         }
-        let mut grad_w = k.copy(&w);
+        let mut grad_w = k.upload(&random(outputs * inputs, "w"));
         k.linear_grad_w(sides, &grad, &x, &mut grad_w);
         results.push((format!("grad w of {sides:?}"), k.download(grad_w)));
     }
@@ -283,7 +352,7 @@ fn attention_gradients<K: Kernels>(k: &K) -> Results {
         let heads = Heads { seq_len, heads, kv_heads, width, first_query };
         let [q, key, v] = attention_inputs(k, heads, rows);
         let (mixed, log_sum) = k.attention(heads, [&q, &key, &v]);
-        let grad = k.upload(&random(rows * seq_len * heads.heads * width, "grad"));
+        let grad = activations(k, rows * seq_len * heads.heads * width, "grad");
         let grads = k.attention_grad(heads, [&q, &key, &v], [&mixed, &log_sum], &grad);
         for (name, grad) in ["q", "k", "v"].into_iter().zip(grads) {
             results.push((format!("grad of {name} of {heads:?}"), k.download(grad)));
@@ -296,17 +365,10 @@ fn attention_gradients<K: Kernels>(k: &K) -> Results {
 const LOSSES: [(usize, usize, usize); 4] = [(1, 3, 2), (5, 8, 33), (9, 16, 100), (130, 4, 257)];
 const CAP: f32 = 30.0;
 
-fn loss_inputs<K: Kernels>(k: &K, sides: Linear) -> (K::Buffer, K::Buffer, Vec<u16>) {
-    let targets = random_ids(sides.tokens, sides.outputs, "targets").into_iter().map(|id| id as u16);
-    let mut head = random(sides.outputs * sides.inputs, "head");
-    let mut x = random(sides.tokens * sides.inputs, "x");
-    head.iter_mut().for_each(|value| *value *= 4.0);
-    if k.precision() == Precision::Bf16 {
-        // What comes to a product in that mode has been rounded.
-        let nearest = |value: &mut f32| *value = half::bf16::from_f32(*value).to_f32();
-        head.iter_mut().chain(&mut x).for_each(nearest);
-    }
-    (k.upload(&x), k.upload(&head), targets.collect())
+fn loss_inputs<K: Kernels>(k: &K, sides: Linear) -> (K::Buffer, K::Buffer, K::Ids) {
+    let targets = k.ids(&random_ids(sides.tokens, sides.outputs, "targets"));
+    let head: Vec<f32> = values(k, sides.outputs * sides.inputs, "head").iter().map(|value| value * 4.0).collect();
+    (activations(k, sides.tokens * sides.inputs, "x"), k.store(&head), targets)
 }
 
 fn losses<K: Kernels>(k: &K) -> Results {
@@ -325,7 +387,7 @@ fn loss_gradients<K: Kernels>(k: &K) -> Results {
     for (tokens, inputs, outputs) in LOSSES {
         let sides = Linear { tokens, inputs, outputs };
         let (x, head, targets) = loss_inputs(k, sides);
-        let (mut grad_x, mut grad_head) = (k.unset(tokens * inputs), k.copy(&head));
+        let (mut grad_x, mut grad_head) = (k.unset(tokens * inputs), k.upload(&random(outputs * inputs, "head")));
         let weight = 1.0 / tokens as f32;
         let nll = k.nll_grad(sides, &x, &head, CAP, &targets, weight, &mut grad_x, &mut grad_head);
         results.push((format!("nll of {sides:?}"), k.download(nll)));
@@ -355,13 +417,23 @@ fn products_are_close_to_double_precision<D: Device>(device: &std::sync::Arc<D>)
     k.check().unwrap();
 }
 
+/// Stored in bfloat16: what adds nothing up has the CPU's bits where the CPU rounds at all (its gradients are in single
+/// precision), sums may round to the next bfloat16, 2^-8 away.
 fn bf16_rounds_as_the_cpu_does<D: Device>(device: &std::sync::Arc<D>) {
+    const NEXT: f32 = 1.0 / 256.0;
     let k = CudaKernels::new(std::sync::Arc::clone(device), Precision::Bf16);
     let cpu = CpuKernels { precision: Precision::Bf16 };
+    compare(copies(&k), copies(&cpu), 0.0);
     compare(elementwise(&k), elementwise(&cpu), 0.0);
-    // A sum in another order may round to the next bfloat16, 2^-8 away.
-    let next = 1.0 / 256.0;
-    compare(norms(&k), norms(&cpu), next);
-    compare(losses(&k), losses(&cpu), 2.0 * next);
+    compare(rows_of_tables(&k), rows_of_tables(&cpu), 0.0);
+    compare(elementwise_gradients(&k), elementwise_gradients(&cpu), NEXT);
+    compare(sums_down_columns(&k), sums_down_columns(&cpu), REORDERED);
+    compare(norms(&k), norms(&cpu), NEXT);
+    compare(norm_gradients(&k), norm_gradients(&cpu), NEXT);
+    compare(streams(&k), streams(&cpu), 2.0 * NEXT);
+    compare(heads(&k), heads(&cpu), NEXT);
+    compare(head_gradients(&k), head_gradients(&cpu), NEXT);
+    compare(attention(&k), attention(&cpu), 3.0 * NEXT);
+    compare(losses(&k), losses(&cpu), 2.0 * NEXT);
     k.check().unwrap();
 }

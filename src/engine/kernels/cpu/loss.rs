@@ -41,14 +41,14 @@ pub(super) fn logits(sides: Linear, x: &[f32], head: &Buffer, cap: f32, precisio
 
 /// Turns a token's logits into `e^(z - max)`; returns its likelihood's negative logarithm and their sum.
 #[inline(always)]
-fn exponentials(z: &mut [f32], target: u16) -> (f32, f32) {
-    let (largest, aimed) = (lanes::max(z), z[usize::from(target)]);
+fn exponentials(z: &mut [f32], target: u32) -> (f32, f32) {
+    let (largest, aimed) = (lanes::max(z), z[target as usize]);
     z.iter_mut().for_each(|z| *z = exp(*z - largest));
     let sum = lanes::sum(z);
     ((f64::from(largest) - f64::from(aimed) + libm::log(f64::from(sum))) as f32, sum)
 }
 
-pub(super) fn nll(sides: Linear, x: &[f32], head: &Buffer, cap: f32, targets: &[u16], precision: Precision) -> Buffer {
+pub(super) fn nll(sides: Linear, x: &[f32], head: &Buffer, cap: f32, targets: &[u32], precision: Precision) -> Buffer {
     let vocab = sides.outputs;
     let mut nll = Buffer::unset(targets.len());
     let mut z = Buffer::unset(TOKENS.min(sides.tokens) * vocab);
@@ -74,7 +74,7 @@ pub(super) fn nll_grad(
     x: &[f32],
     head: &Buffer,
     cap: f32,
-    targets: &[u16],
+    targets: &[u32],
     weight: f32,
     grad_x: &mut [f32],
     grad_head: &mut [f32],
@@ -100,7 +100,7 @@ pub(super) fn nll_grad(
                     *nll = value;
                     let inverse = 1.0 / sum;
                     z.iter_mut().for_each(|z| *z *= inverse);
-                    z[usize::from(target)] -= 1.0;
+                    z[target as usize] -= 1.0;
                     z.iter_mut().zip(&slopes).for_each(|(z, slope)| *z *= slope);
                 }
             },

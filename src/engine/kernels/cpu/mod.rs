@@ -75,6 +75,7 @@ fn arch() -> pulp::Arch {
 impl Kernels for CpuKernels {
     type Buffer = Buffer;
     type Tables = RopeTables;
+    type Ids = Vec<u32>;
 
     fn zeros(&self, len: usize) -> Buffer {
         Buffer::zeros(len)
@@ -86,6 +87,10 @@ impl Kernels for CpuKernels {
 
     fn upload(&self, values: &[f32]) -> Buffer {
         Buffer::copy_of(values)
+    }
+
+    fn ids(&self, ids: &[u32]) -> Vec<u32> {
+        ids.to_vec()
     }
 
     fn download(&self, buffer: Buffer) -> Vec<f32> {
@@ -116,16 +121,18 @@ impl Kernels for CpuKernels {
         self.round(sum);
     }
 
-    fn gather(&self, table: &Buffer, ids: &[usize], width: usize) -> Buffer {
+    fn gather(&self, table: &Buffer, ids: &Vec<u32>, width: usize) -> Buffer {
         let mut rows = Buffer::unset(ids.len() * width);
         for (row, &id) in rows.chunks_exact_mut(width).zip(ids) {
+            let id = id as usize;
             row.copy_from_slice(&table[id * width..(id + 1) * width]);
         }
         rows
     }
 
-    fn scatter(&self, grad: &Buffer, ids: &[usize], width: usize, grad_table: &mut Buffer) {
+    fn scatter(&self, grad: &Buffer, ids: &Vec<u32>, width: usize, grad_table: &mut Buffer) {
         for (row, &id) in grad.chunks_exact(width).zip(ids) {
+            let id = id as usize;
             elementwise::add(row, &mut grad_table[id * width..(id + 1) * width]);
         }
     }
@@ -143,8 +150,12 @@ impl Kernels for CpuKernels {
         self.round(y);
     }
 
-    fn add_linear(&self, s: Linear, x: &Buffer, w: &Buffer, scale: &Buffer, y: &mut Buffer) {
-        bf16::add_linear(s, x, w.packed(s.outputs, s.inputs), scale, y);
+    fn branch(&self, s: Linear, x: &Buffer, w: &Buffer, scale: &Buffer, y: &mut Buffer) -> Option<Buffer> {
+        match self.precision {
+            Precision::F32 => self.linear(s, x, w, Store::Add, y),
+            Precision::Bf16 => bf16::add_linear(s, x, w.packed(s.outputs, s.inputs), scale, y),
+        }
+        None
     }
 
     fn linear_grad_x(&self, s: Linear, grad_y: &Buffer, w: &Buffer, store: Store, grad_x: &mut Buffer) {
@@ -161,7 +172,10 @@ impl Kernels for CpuKernels {
         self.rounded(norm::rms_norm(x, width))
     }
 
-    fn rms_norm_grad(&self, x: &Buffer, grad_y: &Buffer, width: usize, grad_x: &mut Buffer) {
+    fn rms_norm_grad(&self, x: &Buffer, grad_y: &Buffer, width: usize, store: Store, grad_x: &mut Buffer) {
+        if store == Store::Replace {
+            grad_x.fill(0.0);
+        }
         norm::rms_norm_grad(x, grad_y, width, grad_x);
     }
 
@@ -254,7 +268,7 @@ impl Kernels for CpuKernels {
         loss::logits(sides, x, head, cap, self.precision)
     }
 
-    fn nll(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32, targets: &[u16]) -> Buffer {
+    fn nll(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32, targets: &Vec<u32>) -> Buffer {
         loss::nll(sides, x, head, cap, targets, self.precision)
     }
 
@@ -264,7 +278,7 @@ impl Kernels for CpuKernels {
         x: &Buffer,
         head: &Buffer,
         cap: f32,
-        targets: &[u16],
+        targets: &Vec<u32>,
         weight: f32,
         grad_x: &mut Buffer,
         grad_head: &mut Buffer,

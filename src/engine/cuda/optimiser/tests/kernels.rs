@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use super::super::arena::{ALIGNMENT, Arena, Matrices};
+use super::super::effective::Effective;
 use super::super::muon::MuonTensors;
 use super::super::sums::Summed;
 use crate::engine::FakeQuant;
 use crate::engine::cuda::backend::CudaKernels;
-use crate::engine::cuda::device::{Argument, Batch, Device, Product};
+use crate::engine::cuda::device::{Argument, Batch, Device, Element, Plus, Product};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::tests::network::{configs, weights};
 use crate::engine::cuda::tests::{kernels, largest_error, on_both, random};
-use crate::engine::kernels::{Kernels, Store, fold, unfold};
+use crate::engine::kernels::{Kernels, fold, unfold};
 use crate::manifest::{AdamConfig, OrthogonaliserPrecision};
 use crate::model::{HostTensor, Params, fake_quantise};
 use crate::train::{AdamStep, MuonStep, clip_global_norm};
@@ -24,7 +25,7 @@ on_both!(
     weights_are_seen_as_the_host_makes_them,
     scales_are_unfolded_as_on_the_host,
     muon_follows_the_host,
-    bfloat16_is_rounded_where_the_host_rounds,
+    one_bfloat16_iteration_is_the_hosts_but_for_a_rounding,
 );
 
 fn address<D: Device>(buffer: &Buffer<D>) -> Argument {
@@ -42,7 +43,7 @@ fn sums_agree_with_the_hosts<D: Device>(device: &Arc<D>) {
         let (count, stride) = (3, n + 7);
         let x = random(count * stride, "x");
         for summed in [Summed::Values, Summed::Squares] {
-            let found = k.read_doubles(&k.sums(k.upload(&x).address(), summed, count, stride, n));
+            let found = k.read_doubles(&k.sums(&k.upload(&x), summed, count, stride, n));
             for (array, found) in x.chunks(stride).zip(found) {
                 let term = |&x: &f32| f64::from(x) * if summed == Summed::Squares { f64::from(x) } else { 1.0 };
                 let expected: f64 = array[..n].iter().map(term).sum();
@@ -61,7 +62,7 @@ fn sums_agree_with_the_hosts<D: Device>(device: &Arc<D>) {
 
 /// The factor for gradients, their norm's limit and summed losses.
 fn factor<D: Device>(k: &CudaKernels<D>, gradients: &[f32], max_norm: f64, losses: &[f64]) -> f32 {
-    let squares = k.sums(k.upload(gradients).address(), Summed::Squares, 1, gradients.len(), gradients.len());
+    let squares = k.sums(&k.upload(gradients), Summed::Squares, 1, gradients.len(), gradients.len());
     let halves = losses.iter().flat_map(|loss| [loss.to_bits() as u32, (loss.to_bits() >> 32) as u32]);
     let losses = k.upload(&halves.map(f32::from_bits).collect::<Vec<_>>());
     let factor = k.unset(1);
@@ -141,8 +142,9 @@ fn batches_of_products_are_products<D: Device>(device: &Arc<D>) {
                 inner,
                 a_transposed,
                 b_transposed,
+                elements: [Element::F32; 2],
                 factor: 0.5,
-                store: Store::Replace,
+                plus: Plus { factor: 0.0, address: 0 },
                 a: a.address(),
                 b: b.address(),
                 out: together.address(),
@@ -170,12 +172,12 @@ fn weights_are_seen_as_the_host_makes_them<D: Device>(device: &Arc<D>) {
         tied.data_mut()[..2 * config.model_dim].fill(0.0);
         tied.data_mut()[..5].copy_from_slice(&[31.0, 2.5, -3.5, -0.5, 30.5]);
         let held = k.upload(&arena.gather(|name| weights.get(name)));
-        let effective = k.zeros(arena.len());
+        let effective = Effective::new(k, &arena, &config);
         for (fake_quant, expected) in
             [(FakeQuant::On, fold(&fake_quantise(&weights))), (FakeQuant::Off, fold(&weights))]
         {
             k.see(&arena, &held, &effective, fake_quant);
-            assert_eq!(arena.params(&k.read(&effective)), expected, "{fake_quant:?}");
+            assert_eq!(arena.params(&k.read(effective.plain())), expected, "{fake_quant:?}");
         }
     }
     k.check().unwrap();
@@ -260,9 +262,9 @@ fn muon_follows_the_host<D: Device>(device: &Arc<D>) {
     k.check().unwrap();
 }
 
-/// One iteration, so that sums in another order move few values, and those to the next bfloat16: a rounding left out or
-/// put elsewhere moves many.
-fn bfloat16_is_rounded_where_the_host_rounds<D: Device>(device: &Arc<D>) {
+/// One iteration. The host rounds both parts of a sum and then the sum, as PyTorch's eager kernels do; the device rounds the
+/// sum alone: no value is further off than those roundings, and most are equal.
+fn one_bfloat16_iteration_is_the_hosts_but_for_a_rounding<D: Device>(device: &Arc<D>) {
     let k = &kernels(device);
     // Without decay, a rate of one half: from a weight that is 0 the update itself can be read.
     let step = MuonStep { newton_schulz_steps: 1, precision: OrthogonaliserPrecision::Bf16, ..STEP };
@@ -272,10 +274,10 @@ fn bfloat16_is_rounded_where_the_host_rounds<D: Device>(device: &Arc<D>) {
         for (found, expected) in found.iter().zip(&expected) {
             values += 1;
             moved += usize::from(found != expected);
-            // Updates of one iteration are below 4, where bfloat16 has steps of 2^-6.
-            assert!((found - expected).abs() <= 0.5 * 0.015_625 + 1e-6, "{shape:?}: {found} for {expected}");
+            // Updates of one iteration are below 4, where bfloat16 has steps of 2^-6; half of the update is the weight.
+            assert!((found - expected).abs() <= 2.0 * 0.5 * 0.015_625, "{shape:?}: {found} for {expected}");
         }
     }
-    assert!(20 * moved < values, "{moved} of {values} differ");
+    assert!(2 * moved < values, "{moved} of {values} differ");
     k.check().unwrap();
 }

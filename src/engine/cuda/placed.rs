@@ -1,0 +1,38 @@
+//! Tokens of one shape on the device, and what is done with them again and again.
+
+use super::backend::{CudaKernels, Tables};
+use super::device::Device;
+use super::memory::Buffer;
+use super::repeated::Repeated;
+use crate::engine::kernels::{Kernels, Rows, hashed, widened};
+use crate::model::{ModelConfig, RopeTables};
+
+/// Some rows, their targets, and the work that gives the targets' likelihoods.
+pub(super) struct Placed<D: Device> {
+    pub rows: Rows<CudaKernels<D>>,
+    pub targets: Buffer<D>,
+    /// Cosines and sines of a row's positions.
+    pub tables: Tables<D>,
+    pub likelihoods: Repeated<D, Buffer<D>>,
+}
+
+impl<D: Device> Placed<D> {
+    /// Puts rows of `seq_len` tokens on the device.
+    pub fn new(k: &CudaKernels<D>, config: &ModelConfig, [inputs, targets]: [&[u16]; 2], seq_len: usize) -> Self {
+        Placed {
+            rows: Rows::new(k, config, inputs, seq_len),
+            targets: k.ids(&widened(targets)),
+            tables: k.rope_tables(&RopeTables::new(config, seq_len)),
+            likelihoods: Repeated::default(),
+        }
+    }
+
+    /// Puts others in their place, as many. Queued: what was asked for before still sees the old ones.
+    pub fn replace(&self, k: &CudaKernels<D>, config: &ModelConfig, [inputs, targets]: [&[u16]; 2]) {
+        k.rewrite(&self.rows.ids, &widened(inputs));
+        if let Some(bigram) = &self.rows.bigram {
+            k.rewrite(bigram, &hashed(config, inputs, self.rows.seq_len));
+        }
+        k.rewrite(&self.targets, &widened(targets));
+    }
+}

@@ -103,7 +103,7 @@ fn five_steps_are_those_of_the_hosts_optimiser<D: Device + 'static>(device: &Arc
         let mut resident = resident(engine, config, &expected);
         // Sums of the orthogonaliser's products come in another order, and bfloat16 magnifies what that changes; there the
         // device rounds sums once, too, where the host rounds their parts.
-        let allowed = if precision == OrthogonaliserPrecision::F32 { 2e-5 } else { 0.05 };
+        let allowed = if precision == OrthogonaliserPrecision::F32 { 4e-5 } else { 0.05 };
         for i in 0..5 {
             let found = step(&mut *resident, config, i);
             let host = host_step(engine, config, &mut expected, i);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Parser;
 use golf_harness::cli::{CommonArgs, DeviceArgs, ExitCode, Interrupted, RecipeArgs};
-use golf_harness::engine::{EngineKind, Precision};
+use golf_harness::engine::EngineKind;
 use golf_harness::interrupt::Interrupt;
 use golf_harness::reproduce::{self, Ended, ReproduceError, Request};
 use golf_harness::run_folder::RunFolder;
@@ -62,7 +62,7 @@ fn main() -> std::process::ExitCode {
         args.common.apply_color();
         golf_harness::cli::use_threads(args.threads)?;
         let effective = args.recipe.load(&args.manifest)?;
-        let engine = args.device.open(&args.common)?.engine(args.engine, Precision::F32)?;
+        let engine = args.device.open(&args.common)?.training_engine(args.engine)?;
         let request = Request {
             folder: args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new),
             effective: &effective,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Parser;
 use golf_harness::cli::{CommonArgs, Company, DeviceArgs, ExitCode, Interrupted, Progress, RanksArgs, RecipeArgs};
-use golf_harness::engine::{EngineKind, Precision};
+use golf_harness::engine::EngineKind;
 use golf_harness::interrupt::Interrupt;
 use golf_harness::run_folder::RunFolder;
 use golf_harness::train::{self, Start, SystemClock, TrainError, TrainOutcome, TrainRequest};
@@ -86,7 +86,7 @@ fn main() -> std::process::ExitCode {
         let effective = args.recipe.load(&args.manifest)?;
         let company = args.ranks.company()?;
         let device = args.device.open_for(&args.common, company.launch())?;
-        let engine = device.engine(args.engine, Precision::F32)?;
+        let engine = device.training_engine(args.engine)?;
         let interrupt = Interrupt::on_signal().context("cannot listen for Ctrl-C")?;
         let ranks = company.meet(device.accelerator().is_some(), &interrupt)?;
         let folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new);

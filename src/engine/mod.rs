@@ -168,7 +168,7 @@ impl FakeQuant {
 }
 
 /// A model runner. Implementations are deterministic: equal inputs give equal bits, whatever the
-/// thread count and whatever else is in the batch.
+/// thread count and whatever else is in the batch; so are gradients of those that [`Device::training_engine`] gives.
 pub trait Engine: Send + Sync {
     /// Which engine this is.
     fn kind(&self) -> EngineKind;

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{EngineError, EngineKind, Scorer, Window, create};
+use super::{Engine, EngineError, Scorer, Window};
 use crate::model::{ModelConfig, Params};
 
 /// One likelihood as two engines give it.
@@ -30,6 +30,7 @@ impl Difference {
 pub struct Recount {
     first: Box<dyn Scorer>,
     second: Box<dyn Scorer>,
+    by: String,
     tolerance: f64,
     seen: Mutex<Seen>,
 }
@@ -45,13 +46,24 @@ impl Recount {
     pub const TOLERANCE: f64 = 2e-5;
 
     /// Weights ready on the fast engine, recounted by the reference.
-    pub fn new(first: Box<dyn Scorer>, config: &ModelConfig, weights: &Params) -> Result<Self, EngineError> {
+    pub fn new(
+        first: Box<dyn Scorer>,
+        reference: &dyn Engine,
+        config: &ModelConfig,
+        weights: &Params,
+    ) -> Result<Self, EngineError> {
         Ok(Recount {
             first,
-            second: create(EngineKind::Dfdx).scorer(config, weights)?,
+            second: reference.scorer(config, weights)?,
+            by: reference.label(),
             tolerance: Self::TOLERANCE,
             seen: Mutex::default(),
         })
+    }
+
+    /// [`Engine::label`] of the engine that recounts.
+    pub fn by(&self) -> &str {
+        &self.by
     }
 
     /// The largest relative difference so far.
@@ -90,6 +102,7 @@ impl Scorer for Recount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{EngineKind, create};
     use crate::model::init;
 
     #[test]
@@ -106,12 +119,14 @@ mod tests {
         let tokens: Vec<u16> = (0..40).map(|i| i * 7 % 50).collect();
         let windows = [Window { tokens: &tokens, first_scored: 30 }, Window { tokens: &tokens[..9], first_scored: 0 }];
         let weights = init(&config, 1);
-        let mut recount =
-            Recount::new(create(EngineKind::Kernels).scorer(&config, &weights).unwrap(), &config, &weights).unwrap();
+        let reference = create(EngineKind::Dfdx);
+        let first = create(EngineKind::Kernels).scorer(&config, &weights).unwrap();
+        let mut recount = Recount::new(first, &*reference, &config, &weights).unwrap();
+        assert_eq!(recount.by(), "dfdx");
         assert_eq!(recount.nll(&windows).unwrap().concat().len(), 9 + 8);
         assert!(recount.largest_difference().relative() < Recount::TOLERANCE);
 
-        recount.second = create(EngineKind::Dfdx).scorer(&config, &init(&config, 2)).unwrap();
+        recount.second = reference.scorer(&config, &init(&config, 2)).unwrap();
         let error = recount.nll(&windows).unwrap_err();
         assert!(matches!(error, EngineError::Disagreement { difference: Difference { window: 2, .. }, .. }), "{error}");
     }

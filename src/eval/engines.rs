@@ -25,7 +25,7 @@ impl EngineChoice {
         }
     }
 
-    /// Prepares weights for scoring; a recount is made on the processor wherever the reported engine runs.
+    /// Prepares weights for scoring; a recount is made where dfdx has the device, or else on the processor.
     pub(super) fn prepare(
         self,
         device: &Device,
@@ -33,14 +33,15 @@ impl EngineChoice {
         model: &ModelConfig,
         weights: &Params,
     ) -> Result<Prepared, EngineError> {
-        if self == EngineChoice::Both {
-            // Refuses a precision the second engine does not have.
-            Device::default().engine(EngineKind::Dfdx, precision)?;
-        }
+        // Made first, because it refuses a precision the second engine does not have.
+        let reference = match self {
+            EngineChoice::Both => Some(device.for_recount().engine(EngineKind::Dfdx, precision)?),
+            EngineChoice::Kernels | EngineChoice::Dfdx => None,
+        };
         let scorer = device.engine(self.reported(), precision)?.scorer(model, weights)?;
-        match self {
-            EngineChoice::Both => Ok(Prepared::Both(Recount::new(scorer, model, weights)?)),
-            EngineChoice::Kernels | EngineChoice::Dfdx => Ok(Prepared::One(scorer)),
+        match reference {
+            Some(reference) => Ok(Prepared::Both(Recount::new(scorer, &*reference, model, weights)?)),
+            None => Ok(Prepared::One(scorer)),
         }
     }
 }
@@ -66,7 +67,8 @@ impl Prepared {
             Prepared::One(_) => None,
             Prepared::Both(recount) => {
                 let largest_difference = recount.largest_difference().relative();
-                Some(Agreement { largest_difference, tolerance: Recount::TOLERANCE })
+                let engine = recount.by().to_string();
+                Some(Agreement { engine, largest_difference, tolerance: Recount::TOLERANCE })
             }
         }
     }

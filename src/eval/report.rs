@@ -53,8 +53,10 @@ pub struct RunSettings {
 }
 
 /// Two engines agreed on every likelihood.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Agreement {
+    /// Engine that recounted.
+    pub engine: String,
     /// Largest difference of one likelihood, relative above one nat.
     pub largest_difference: f64,
     /// Most that would have been allowed.
@@ -73,8 +75,8 @@ impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "recounted by dfdx: no likelihood differs by more than {:.1e} (allowed: {:.0e})",
-            self.largest_difference, self.tolerance
+            "recounted by {}: no likelihood differs by more than {:.1e} (allowed: {:.0e})",
+            self.engine, self.largest_difference, self.tolerance
         )
     }
 }
@@ -168,7 +170,7 @@ impl Report {
                 "model": basis.model,
             },
             "inputs": basis.inputs,
-            "recount": self.agreement,
+            "recount": &self.agreement,
             "run": self.run.map(|run| json!({ "threads": run.threads, "batch_windows": run.batch_windows })),
             "processors": self.processors,
         })
@@ -220,7 +222,7 @@ impl fmt::Display for Report {
         }
         let (seq_len, stride) = (group_digits(basis.seq_len.into()), group_digits(basis.stride.into()));
         writeln!(f, "\nengine {}, windows of {seq_len} tokens, sliding by {stride}", basis.engine)?;
-        if let Some(agreement) = self.agreement {
+        if let Some(agreement) = &self.agreement {
             writeln!(f, "{agreement}")?;
         }
         if self.passes.iter().any(|pass| pass.score.tokens == 0) {

@@ -166,6 +166,7 @@ fn a_recount_reports_how_far_the_engines_are_apart() {
     let both = workshop.json(&["--sliding", "--engine", "both", "--nll-out", "both"]);
     let reported = both["recount"]["largest_difference"].as_f64().unwrap();
     assert!((reported / largest - 1.0).abs() < 1e-6, "{reported:e} where {largest:e} was found");
+    assert_eq!(both["recount"]["engine"], "dfdx");
     assert_eq!(workshop.bytes("both"), workshop.bytes("kernels"));
     assert!(workshop.json(&["--sliding"])["recount"].is_null());
 }

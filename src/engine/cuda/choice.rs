@@ -1,4 +1,4 @@
-//! `--device`: where the kernels engine runs.
+//! `--device`: where the engines run.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use super::compile;
 use super::device::DeviceError;
 use super::driver::Gpu;
 use super::engine::CudaEngine;
+#[cfg(feature = "dfdx-cuda")]
+use crate::engine::dfdx;
 use crate::engine::{DfdxEngine, Engine, EngineError, EngineKind, KernelsEngine, Precision};
 
 /// Oldest CUDA version a driver must support: 13.0, which is driver 580.
@@ -188,17 +190,10 @@ impl Device {
     pub fn label(&self, kind: EngineKind) -> String {
         match (kind, &self.gpu) {
             (EngineKind::Kernels, Some(_)) => super::engine::LABEL.to_string(),
+            #[cfg(feature = "dfdx-cuda")]
+            (EngineKind::Dfdx, Some(_)) => dfdx::CUDA_LABEL.to_string(),
             _ => kind.to_string(),
         }
-    }
-
-    /// An engine on this device that trains in that precision, and scores in it.
-    pub fn training_engine(&self, kind: EngineKind, precision: Precision) -> Result<Box<dyn Engine>, EngineError> {
-        if precision != Precision::F32 && self.gpu.is_none() {
-            let message = "trains in single precision on the processor; --precision bf16 needs --device cuda".into();
-            return Err(EngineError::Backend { engine: kind, message });
-        }
-        self.engine(kind, precision)
     }
 
     /// An engine on this device; scorers compute in that precision.
@@ -213,8 +208,34 @@ impl Device {
                 refused("computes in single precision only; --precision bf16 needs --engine kernels")
             }
             (EngineKind::Dfdx, None) => Ok(Box::new(DfdxEngine)),
-            (EngineKind::Dfdx, Some(_)) => refused("runs on the processor only; a CUDA device needs --engine kernels"),
+            #[cfg(feature = "dfdx-cuda")]
+            (EngineKind::Dfdx, Some(gpu)) => Ok(Box::new(dfdx::DfdxCudaEngine::new(gpu.ordinal()))),
+            #[cfg(not(feature = "dfdx-cuda"))]
+            (EngineKind::Dfdx, Some(_)) => refused(
+                "runs on the processor only: this binary was built without the feature dfdx-cuda; a CUDA device needs \
+                 --engine kernels",
+            ),
         }
+    }
+
+    /// An engine to train with, in that precision: one whose gradients have the same bits every time.
+    pub fn training_engine(&self, kind: EngineKind, precision: Precision) -> Result<Box<dyn Engine>, EngineError> {
+        let refused = |message: &str| Err(EngineError::Backend { engine: kind, message: message.into() });
+        match (kind, &self.gpu) {
+            (EngineKind::Dfdx, Some(_)) => refused(
+                "trains on the processor only: on a CUDA device it adds up gradients in another order every time; train \
+                 with --engine kernels",
+            ),
+            (_, None) if precision != Precision::F32 => {
+                refused("trains in single precision on the processor; --precision bf16 needs --device cuda")
+            }
+            _ => self.engine(kind, precision),
+        }
+    }
+
+    /// Where dfdx recounts what was scored here: on this device, if this binary can, else on the processor.
+    pub fn for_recount(&self) -> Device {
+        if cfg!(feature = "dfdx-cuda") { self.clone() } else { Device::default() }
     }
 }
 
@@ -250,5 +271,48 @@ mod tests {
         }
         assert!(Device::open(DeviceChoice::Cuda(usize::MAX)).is_err());
         assert_eq!(Device::open(DeviceChoice::Cpu).unwrap().to_string(), "cpu");
+    }
+
+    #[test]
+    fn the_processor_has_every_engine_and_recounts_what_it_scored() {
+        let device = Device::default();
+        for kind in [EngineKind::Kernels, EngineKind::Dfdx] {
+            for engine in [device.engine(kind, Precision::F32), device.training_engine(kind, Precision::F32)] {
+                assert_eq!(engine.unwrap().label(), device.label(kind));
+            }
+        }
+        let refusal = device.engine(EngineKind::Dfdx, Precision::Bf16).err().unwrap().to_string();
+        assert!(refusal.contains("--precision bf16 needs --engine kernels"), "{refusal}");
+        assert!(device.for_recount().accelerator().is_none());
+        let refusal = device.training_engine(EngineKind::Kernels, Precision::Bf16).err().unwrap().to_string();
+        assert!(refusal.contains("--precision bf16 needs --device cuda"), "{refusal}");
+    }
+
+    mod on_a_gpu {
+        use super::*;
+
+        #[test]
+        fn engines_there_are_those_of_the_build() {
+            let Some(gpu) = crate::engine::cuda::tests::gpu() else { return };
+            let device = Device { gpu: Some(gpu), refusal: None };
+            for engine in [
+                device.engine(EngineKind::Kernels, Precision::F32),
+                device.training_engine(EngineKind::Kernels, Precision::F32),
+            ] {
+                assert_eq!(engine.unwrap().label(), "kernels on cuda");
+            }
+            let refusal = device.training_engine(EngineKind::Dfdx, Precision::F32).err().unwrap().to_string();
+            assert!(refusal.contains("trains on the processor only"), "{refusal}");
+            let dfdx = device.engine(EngineKind::Dfdx, Precision::F32);
+            if cfg!(feature = "dfdx-cuda") {
+                assert_eq!(dfdx.unwrap().label(), "dfdx on cuda");
+                assert!(device.for_recount().accelerator().is_some());
+            } else {
+                let refusal = dfdx.err().unwrap().to_string();
+                assert!(refusal.contains("built without the feature dfdx-cuda"), "{refusal}");
+                assert_eq!(device.label(EngineKind::Dfdx), "dfdx");
+                assert!(device.for_recount().accelerator().is_none(), "what this device cannot the processor recounts");
+            }
+        }
     }
 }

@@ -45,6 +45,12 @@ impl Gpu {
         Ok(Gpu { staging, products, module, stream, context, name })
     }
 
+    /// Its number, counted from 0.
+    #[cfg(feature = "dfdx-cuda")]
+    pub fn ordinal(&self) -> usize {
+        self.context.ordinal()
+    }
+
     fn bind(&self) -> Result<(), DeviceError> {
         self.context.bind_to_thread().map_err(said("cannot use the device from this thread"))
     }

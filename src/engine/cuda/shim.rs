@@ -421,14 +421,15 @@ mod tests {
         let folder = made_up_cuda();
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["on_a_gpu::copies", "on_a_gpu::linears", "on_a_gpu::losses", "on_a_gpu::likelihoods"])
-            .args(["on_a_gpu::gradients", "on_a_gpu::rows", "on_a_gpu::muon", "on_a_gpu::scales", "--nocapture"])
+            .args(["on_a_gpu::gradients", "on_a_gpu::rows", "on_a_gpu::muon", "on_a_gpu::scales", "on_a_gpu::engines"])
+            .arg("--nocapture")
             .env("LD_LIBRARY_PATH", folder.path())
             .env("GOLF_HARNESS_CACHE", folder.path().join("cache"))
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
-        assert!(said.contains("9 passed") && !said.contains("skipped"), "{said}");
+        assert!(said.contains("10 passed") && !said.contains("skipped"), "{said}");
         assert_eq!(std::fs::read_dir(folder.path().join("cache")).unwrap().count(), 1, "one compiled image is kept");
     }
 }

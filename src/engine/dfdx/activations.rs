@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dfdx::prelude::*;
 
 use super::Recorder;
+use super::hardware::Hardware;
 
 /// Values between the layers, row-major, in single precision.
 ///
@@ -45,7 +46,7 @@ impl<'a> Probe<'a> {
     }
 
     /// Shows a value in its logical order, whatever its strides.
-    pub(super) fn see<S: Shape, T: Recorder>(&mut self, name: &str, value: &Tensor<S, f32, Cpu, T>) {
+    pub(super) fn see<S: Shape, D: Hardware, T: Recorder<D>>(&mut self, name: &str, value: &Tensor<S, f32, D, T>) {
         if let Some(kept) = &mut self.kept {
             kept.0.insert(format!("{}{name}", self.prefix), value.as_vec());
         }

@@ -6,27 +6,27 @@ use dfdx::prelude::*;
 
 use super::activations::Probe;
 use super::block::linear;
-use super::fused::{causal_softmax, rms_norm, rope};
+use super::hardware::Hardware;
 use super::weights::BlockWeights;
-use super::{Matrix, Recorder};
+use super::{Matrix, Recorder, index};
 use crate::model::{ModelConfig, RopeTables};
 
 /// Attention of `[tokens, D]` within rows of `seq_len` tokens, output projection included.
-pub(super) fn attention<T: Recorder>(
+pub(super) fn attention<D: Hardware, T: Recorder<D>>(
     config: &ModelConfig,
-    weights: &BlockWeights,
+    weights: &BlockWeights<D>,
     tables: &Rc<RopeTables>,
-    x: Matrix<T>,
+    x: Matrix<D, T>,
     seq_len: usize,
     probe: &mut Probe<'_>,
-) -> Matrix<T> {
+) -> Matrix<D, T> {
     let (tokens, dim) = *x.shape();
     let (batch, d) = (tokens / seq_len, config.head_dim());
     let (heads, kv_heads) = (config.num_heads, config.num_kv_heads);
     let group = heads / kv_heads;
-    let normalise = |x: Matrix<T>, heads: usize| {
-        let x = rms_norm(x.reshape_like(&(tokens * heads, d)));
-        rope(x.reshape_like(&(tokens, heads * d)), tables, seq_len)
+    let normalise = |x: Matrix<D, T>, heads: usize| {
+        let x = D::rms_norm(x.reshape_like(&(tokens * heads, d)));
+        D::rope(x.reshape_like(&(tokens, heads * d)), tables, seq_len)
     };
 
     let q = normalise(linear(x.with_empty_tape(), &weights.c_q), heads).reshape_like(&(tokens, heads, d));
@@ -36,18 +36,26 @@ pub(super) fn attention<T: Recorder>(
 
     // The queries of a group stand under one another, so that one product per key/value head serves them all
     // and keys and values are never copied.
-    let q = q.reshape_like(&(batch, seq_len, kv_heads, group, d));
-    let q = q.permute::<_, Axes5<0, 2, 3, 1, 4>>().reshape_like(&(batch, kv_heads, group * seq_len, d));
+    let q = swapped(q.reshape_like(&(tokens * heads, d)), batch, seq_len, heads);
+    let q = q.reshape_like(&(batch, kv_heads, group * seq_len, d));
     probe.see("q_roped_gained", &q);
     let k = k.reshape_like(&(batch, seq_len, kv_heads, d)).permute::<_, Axes4<0, 2, 1, 3>>();
     probe.see("k_roped", &k);
     let v = v.reshape_like(&(batch, seq_len, kv_heads, d)).permute::<_, Axes4<0, 2, 1, 3>>();
     probe.see("v", &v);
 
-    let weights_by_key = causal_softmax(q.matmul(k.permute::<_, Axes4<0, 1, 3, 2>>()), 1.0 / (d as f32).sqrt());
+    let weights_by_key = D::causal_softmax(q.matmul(k.permute::<_, Axes4<0, 1, 3, 2>>()), 1.0 / (d as f32).sqrt());
     let mixed = weights_by_key.matmul(v);
     probe.see("sdpa_out", &mixed);
-    let mixed = mixed.reshape_like(&(batch, kv_heads, group, seq_len, d));
-    let mixed = mixed.permute::<_, Axes5<0, 3, 1, 2, 4>>().reshape_like(&(tokens, dim));
-    linear(mixed, &weights.attn_proj)
+    let mixed = swapped(mixed.reshape_like(&(tokens * heads, d)), batch, heads, seq_len);
+    linear(mixed.reshape_like(&(tokens, dim)), &weights.attn_proj)
+}
+
+/// `[batch, n, m, width]` in the order of `[batch, m, n, width]`, both as rows.
+///
+/// Rows are gathered, because a permuted tensor is made contiguous on a GPU by a kernel that dfdx compiles there.
+fn swapped<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>, batch: usize, n: usize, m: usize) -> Matrix<D, T> {
+    let rows = (0..batch * n * m).map(|row| row / (n * m) * (n * m) + row % n * m + row / n % m).collect();
+    let rows = index(x.device(), rows);
+    x.gather(rows)
 }

@@ -4,27 +4,27 @@ use dfdx::prelude::*;
 
 use super::activations::Probe;
 use super::block::linear;
-use super::fused::rms_norm;
+use super::hardware::Hardware;
 use super::weights::Weights;
-use super::{Matrix, Recorder};
+use super::{Matrix, Recorder, Vector, index};
 use crate::model::{ModelConfig, bigram_rows};
 
 /// The residual stream at the first block, `[tokens, D]`. The tape starts here.
-pub(super) fn embed<T: Recorder>(
+pub(super) fn embed<D: Hardware, T: Recorder<D>>(
     config: &ModelConfig,
-    weights: &Weights,
+    weights: &Weights<D>,
     inputs: &[u16],
     seq_len: usize,
     tape: T,
     probe: &mut Probe<'_>,
-) -> Matrix<T> {
+) -> Matrix<D, T> {
     let dev = weights.tok_emb.device();
     let ids: Vec<usize> = inputs.iter().map(|&id| usize::from(id)).collect();
-    let mut x: Matrix<T> = weights.tok_emb.clone().put_tape(tape).gather(index(dev, ids));
+    let mut x: Matrix<D, T> = weights.tok_emb.clone().put_tape(tape).gather(index(dev, ids));
     probe.see("tok_emb_out", &x);
     if let Some(bigram) = &weights.bigram {
         let rows = inputs.chunks(seq_len).flat_map(|row| bigram_rows(row, config.bigram_vocab_size)).collect();
-        let mut h: Matrix<T> = bigram.table.retaped::<T>().gather(index(dev, rows));
+        let mut h: Matrix<D, T> = bigram.table.retaped::<T>().gather(index(dev, rows));
         if let Some(projection) = &bigram.projection {
             h = linear(h, projection);
         }
@@ -33,7 +33,7 @@ pub(super) fn embed<T: Recorder>(
         probe.see("bigram_out", &h);
         x = x + h;
     }
-    let normed = rms_norm(x);
+    let normed = D::rms_norm(x);
     probe.see("after_input_rmsnorm", &normed);
     let x0 = smear(normed, weights, seq_len);
     probe.see("x0_after_smear", &x0);
@@ -41,20 +41,18 @@ pub(super) fn embed<T: Recorder>(
 }
 
 /// Mixes each position with the one before it: `(1 - g) * a[t] + g * a[t - 1]`, `g = sigmoid(gate)`, `a[-1] = 0`.
-fn smear<T: Recorder>(a: Matrix<T>, weights: &Weights, seq_len: usize) -> Matrix<T> {
-    let shape @ (tokens, dim) = *a.shape();
+fn smear<D: Hardware, T: Recorder<D>>(a: Matrix<D, T>, weights: &Weights<D>, seq_len: usize) -> Matrix<D, T> {
+    let shape @ (tokens, _) = *a.shape();
     let dev = a.device().clone();
-    // Row `tokens` of the extended matrix is the zero before every window.
-    let before = (0..tokens).map(|i| if i % seq_len == 0 { tokens } else { i - 1 }).collect();
-    let zero: Matrix = dev.zeros_like(&(1, dim));
-    let previous: Matrix<T> = (a.with_empty_tape(), zero).concat_along(Axis::<0>).gather(index(&dev, before));
+    // The first position of a window has none before it: it reads itself, times zero. A row of zeros would have to be
+    // concatenated, on a GPU by a kernel that dfdx compiles there.
+    let is_first = |i: usize| i.is_multiple_of(seq_len);
+    let before = (0..tokens).map(|i| if is_first(i) { i } else { i - 1 }).collect();
+    let exists = (0..tokens).map(|i| if is_first(i) { 0.0 } else { 1.0 }).collect();
+    let exists: Vector<D> = dev.tensor_from_vec(exists, (tokens,));
+    let previous: Matrix<D, T> = a.with_empty_tape().gather(index(&dev, before));
+    let previous = previous * exists.broadcast_like::<_, Axis<1>>(&shape);
     let gate = weights.smear_gate.retaped::<T>().sigmoid();
     let keep = gate.with_empty_tape().negate() + 1.0;
     a * keep.broadcast_like::<_, Axis<0>>(&shape) + previous * gate.broadcast_like::<_, Axis<0>>(&shape)
-}
-
-/// Row numbers as a tensor.
-fn index(dev: &Cpu, rows: Vec<usize>) -> Tensor<(usize,), usize, Cpu> {
-    let len = rows.len();
-    dev.tensor_from_vec(rows, (len,))
 }

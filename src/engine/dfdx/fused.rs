@@ -1,21 +1,18 @@
-//! Operations that dfdx composes from many single-threaded passes, done in one pass each.
+//! Operations that dfdx composes from many single-threaded passes, done in one pass each on the processor.
 //!
-//! Each is an ordinary differentiable dfdx operation; the tests check it against the same thing composed
-//! from dfdx's own.
+//! Each is an ordinary differentiable dfdx operation; the tests check it against `composed`.
 
 use std::rc::Rc;
 
 use dfdx::prelude::*;
 
-use super::{Matrix, Recorder};
+use super::hardware::RMS_EPSILON;
+use super::{Matrix, Recorder, Scores};
 use crate::engine::lanes;
 use crate::model::RopeTables;
 
-/// Added to the mean square before its root: single-precision epsilon, PyTorch's default.
-const RMS_EPSILON: f32 = f32::EPSILON;
-
-/// `x / sqrt(mean(x^2) + eps)` over each row.
-pub(super) fn rms_norm<T: Recorder>(x: Matrix<T>) -> Matrix<T> {
+/// See [`Hardware::rms_norm`](super::hardware::Hardware::rms_norm).
+pub(super) fn rms_norm<T: Recorder<Cpu>>(x: Matrix<Cpu, T>) -> Matrix<Cpu, T> {
     let width = x.shape().1;
     let inverse = move |row: &[f32]| 1.0 / (lanes::dot(row, row) / width as f32 + RMS_EPSILON).sqrt();
     fused(
@@ -40,10 +37,8 @@ pub(super) fn rms_norm<T: Recorder>(x: Matrix<T>) -> Matrix<T> {
     )
 }
 
-/// Rotates each head of each token by its position (half-split pairs, minus the angle).
-///
-/// `x` is `[tokens, heads * d]`; positions count from 0 in every row of `seq_len` tokens.
-pub(super) fn rope<T: Recorder>(x: Matrix<T>, tables: &Rc<RopeTables>, seq_len: usize) -> Matrix<T> {
+/// See [`Hardware::rope`](super::hardware::Hardware::rope).
+pub(super) fn rope<T: Recorder<Cpu>>(x: Matrix<Cpu, T>, tables: &Rc<RopeTables>, seq_len: usize) -> Matrix<Cpu, T> {
     let width = x.shape().1;
     let (forward, backward) = (Rc::clone(tables), Rc::clone(tables));
     fused(
@@ -71,13 +66,8 @@ fn rotate(tables: &RopeTables, width: usize, seq_len: usize, direction: f32, x: 
     }
 }
 
-/// Softmax of `scale * scores` over the keys a query may see, zero elsewhere.
-///
-/// `scores` is `[batch, kv heads, group * seq_len, seq_len]`; the query of row `r` stands at `r % seq_len`.
-pub(super) fn causal_softmax<T: Recorder>(
-    scores: Tensor<(usize, usize, usize, usize), f32, Cpu, T>,
-    scale: f32,
-) -> Tensor<(usize, usize, usize, usize), f32, Cpu, T> {
+/// See [`Hardware::causal_softmax`](super::hardware::Hardware::causal_softmax).
+pub(super) fn causal_softmax<T: Recorder<Cpu>>(scores: Scores<Cpu, T>, scale: f32) -> Scores<Cpu, T> {
     let seq_len = scores.shape().3;
     fused(
         scores,
@@ -131,7 +121,7 @@ fn values<S: Shape>(tensor: &Tensor<S, f32, Cpu>) -> Vec<f32> {
 }
 
 /// An operation that keeps the shape: `forward` fills a zeroed output, `backward` adds to the input's gradient.
-fn fused<S: Shape, T: Recorder>(
+fn fused<S: Shape, T: Recorder<Cpu>>(
     input: Tensor<S, f32, Cpu, T>,
     forward: impl FnOnce(&[f32], &mut [f32]),
     backward: impl FnOnce(&Saved<S>, &[f32], &mut [f32]) + 'static,
@@ -154,18 +144,19 @@ fn fused<S: Shape, T: Recorder>(
 
 #[cfg(test)]
 mod tests {
+    use super::super::composed;
     use super::*;
     use crate::model::ModelConfig;
 
-    type Traced = Matrix<OwnedTape<f32, Cpu>>;
+    type Traced = Matrix<Cpu, OwnedTape<f32, Cpu>>;
 
-    fn noise(dev: &Cpu, rows: usize, columns: usize, seed: u32) -> Matrix {
+    fn noise(dev: &Cpu, rows: usize, columns: usize, seed: u32) -> Matrix<Cpu> {
         let value = |i: u32| ((i.wrapping_mul(2_654_435_761) ^ seed) % 2003) as f32 / 1001.5 - 1.0;
         dev.tensor_from_vec((0..(rows * columns) as u32).map(value).collect(), (rows, columns))
     }
 
     /// Values and input gradients of `sum(weights * f(x))` for the fused and the composed form.
-    fn compare(x: &Matrix, fused: impl Fn(Traced) -> Traced, composed: impl Fn(Traced) -> Traced) {
+    fn compare(x: &Matrix<Cpu>, fused: impl Fn(Traced) -> Traced, composed: impl Fn(Traced) -> Traced) {
         let run = |f: &dyn Fn(Traced) -> Traced| {
             let y = f(x.leaky_trace());
             let &(rows, columns) = y.shape();
@@ -174,6 +165,7 @@ mod tests {
             (values, (y * weights).sum::<Rank0, Axes2<0, 1>>().backward().get(x).as_vec())
         };
         let ((y, dx), (expected_y, expected_dx)) = (run(&fused), run(&composed));
+        assert_eq!((y.len(), dx.len()), (expected_y.len(), expected_dx.len()));
         for (found, expected) in y.iter().zip(&expected_y).chain(dx.iter().zip(&expected_dx)) {
             assert!((found - expected).abs() <= 2e-6 * (1.0 + expected.abs()), "{found} {expected}");
         }
@@ -181,55 +173,24 @@ mod tests {
 
     #[test]
     fn rms_norm_is_the_composed_one() {
-        let dev = Cpu::default();
-        let x = noise(&dev, 5, 24, 1);
-        compare(&x, rms_norm, |x| {
-            let shape = *x.shape();
-            let mean_square = x.with_empty_tape().square().mean::<(usize,), Axis<1>>() + RMS_EPSILON;
-            x / mean_square.sqrt().broadcast_like::<_, Axis<1>>(&shape)
-        });
+        compare(&noise(&Cpu::default(), 5, 24, 1), rms_norm, composed::rms_norm);
     }
 
     #[test]
     fn rope_is_the_composed_one() {
-        let dev = Cpu::default();
         let config = ModelConfig { model_dim: 8, num_heads: 2, ..Default::default() };
         let tables = Rc::new(RopeTables::new(&config, 3));
         // Two rows of 3 tokens, 2 heads of width 4.
-        let x = noise(&dev, 6, 8, 2);
-        let (c, s) = (tables.cos.clone(), tables.sin.clone());
-        compare(
-            &x,
-            |x| rope(x, &tables, 3),
-            move |x| {
-                let dev = x.device().clone();
-                let table = |values: &[f32]| -> Tensor<(usize, usize, usize, usize), f32, Cpu> {
-                    let table: Matrix = dev.tensor_from_vec(values.to_vec(), (3, 2));
-                    table.broadcast_like::<_, Axes2<0, 2>>(&(2, 3, 2, 2))
-                };
-                let x = x.reshape_like(&(2usize, 3usize, 2usize, 4usize));
-                let x1 = x.with_empty_tape().slice((.., .., .., 0..2));
-                let x2 = x.slice((.., .., .., 2..4));
-                let y1 = x1.with_empty_tape() * table(&c) + x2.with_empty_tape() * table(&s);
-                let y2 = x2 * table(&c) - x1 * table(&s);
-                (y1, y2).concat_along(Axis::<3>).reshape_like(&(6usize, 8usize))
-            },
-        );
+        let x = noise(&Cpu::default(), 6, 8, 2);
+        compare(&x, |x| rope(x, &tables, 3), |x| composed::rope(x, &tables, 3));
     }
 
     #[test]
     fn causal_softmax_is_the_composed_one() {
-        let dev = Cpu::default();
-        // One row of 4 tokens, one kv head with a group of 2 queries.
-        let x = noise(&dev, 8, 4, 3);
-        compare(
-            &x,
-            |x| causal_softmax(x.reshape_like(&(1usize, 1usize, 8usize, 4usize)), 0.5).reshape_like(&(8usize, 4usize)),
-            |x| {
-                let mask = (0..32).map(|i| if i % 4 > i / 4 % 4 { -1e30 } else { 0.0 }).collect();
-                let mask: Matrix = x.device().tensor_from_vec(mask, (8, 4));
-                (x * 0.5 + mask).softmax::<Axis<1>>()
-            },
-        );
+        // Two rows of 4 tokens, one kv head with a group of 2 queries.
+        let x = noise(&Cpu::default(), 16, 4, 3);
+        let scores = |x: Traced| x.reshape_like(&(2usize, 1usize, 8usize, 4usize));
+        let rows = |y: Scores<Cpu, _>| y.reshape_like(&(16usize, 4usize));
+        compare(&x, |x| rows(causal_softmax(scores(x), 0.5)), |x| rows(composed::causal_softmax(scores(x), 0.5)));
     }
 }

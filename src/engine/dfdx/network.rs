@@ -7,20 +7,20 @@ use dfdx::prelude::*;
 use super::activations::Probe;
 use super::block::{block, linear, row, scaled};
 use super::embed::embed;
-use super::fused::rms_norm;
+use super::hardware::Hardware;
 use super::weights::Weights;
-use super::{Matrix, Recorder, Vector};
+use super::{Matrix, Recorder, Vector, index};
 use crate::model::{ModelConfig, RopeTables};
 
 /// Softcapped logits `[tokens, V]` of rows of `seq_len` tokens.
-pub(super) fn logits<T: Recorder>(
+pub(super) fn logits<D: Hardware, T: Recorder<D>>(
     config: &ModelConfig,
-    weights: &Weights,
+    weights: &Weights<D>,
     inputs: &[u16],
     seq_len: usize,
     tape: T,
     probe: &mut Probe<'_>,
-) -> Matrix<T> {
+) -> Matrix<D, T> {
     let tables = Rc::new(RopeTables::new(config, seq_len));
     let (x0, tape) = embed(config, weights, inputs, seq_len, tape, probe).split_tape();
     let mut x = x0.clone().put_tape(tape);
@@ -38,23 +38,21 @@ pub(super) fn logits<T: Recorder>(
     }
     for (j, weights_of_block) in decoder.iter().enumerate() {
         if let Some(output) = outputs.pop() {
-            x = x + scaled(row::<T>(&weights.skip_weights, j), &output);
+            x = x + scaled(row::<D, T>(&weights.skip_weights, j), &output);
         }
         probe.enter_block(encoder.len() + j);
         x = block(config, weights_of_block, &tables, x, &x0, seq_len, probe);
     }
 
     probe.leave_blocks();
-    let normed = rms_norm(x);
+    let normed = D::rms_norm(x);
     probe.see("final_norm_out", &normed);
     let cap = config.logit_softcap as f32;
     (linear(normed, &weights.head) / cap).tanh() * cap
 }
 
 /// Negative log-likelihood of each target, nats.
-pub(super) fn nll<T: Recorder>(logits: Matrix<T>, targets: &[u16]) -> Vector<T> {
-    let targets: Vec<usize> = targets.iter().map(|&id| usize::from(id)).collect();
-    let len = targets.len();
-    let targets: Tensor<(usize,), usize, Cpu> = logits.device().tensor_from_vec(targets, (len,));
+pub(super) fn nll<D: Hardware, T: Recorder<D>>(logits: Matrix<D, T>, targets: &[u16]) -> Vector<D, T> {
+    let targets = index(logits.device(), targets.iter().map(|&id| usize::from(id)).collect());
     logits.log_softmax::<Axis<1>>().select(targets).negate()
 }

@@ -2,54 +2,54 @@
 
 use dfdx::prelude::*;
 
+use super::hardware::Hardware;
 use super::{Matrix, Vector};
 use crate::model::{HostTensor, LayoutMismatch, ModelConfig, Params};
 
 /// The bigram table and what turns a row of it into a residual.
-pub(super) struct BigramWeights {
-    pub scale: Tensor<(), f32, Cpu>,
-    pub table: Matrix,
+pub(super) struct BigramWeights<D: Hardware> {
+    pub scale: Tensor<(), f32, D>,
+    pub table: Matrix<D>,
     /// Absent when the table is as wide as the model.
-    pub projection: Option<Matrix>,
+    pub projection: Option<Matrix<D>>,
 }
 
 /// One block's parameters, named as in the state dict.
-pub(super) struct BlockWeights {
-    pub attn_scale: Vector,
-    pub mlp_scale: Vector,
-    pub resid_mix: Matrix,
-    pub q_gain: Vector,
-    pub c_q: Matrix,
-    pub c_k: Matrix,
-    pub c_v: Matrix,
-    pub attn_proj: Matrix,
-    pub fc: Matrix,
-    pub mlp_proj: Matrix,
+pub(super) struct BlockWeights<D: Hardware> {
+    pub attn_scale: Vector<D>,
+    pub mlp_scale: Vector<D>,
+    pub resid_mix: Matrix<D>,
+    pub q_gain: Vector<D>,
+    pub c_q: Matrix<D>,
+    pub c_k: Matrix<D>,
+    pub c_v: Matrix<D>,
+    pub attn_proj: Matrix<D>,
+    pub fc: Matrix<D>,
+    pub mlp_proj: Matrix<D>,
 }
 
 /// All parameters. The fields share storage and gradient identity with `leaves`.
-pub(super) struct Weights {
-    pub skip_weights: Matrix,
-    pub tok_emb: Matrix,
-    pub bigram: Option<BigramWeights>,
-    pub smear_gate: Vector,
-    pub blocks: Vec<BlockWeights>,
+pub(super) struct Weights<D: Hardware> {
+    pub skip_weights: Matrix<D>,
+    pub tok_emb: Matrix<D>,
+    pub bigram: Option<BigramWeights<D>>,
+    pub smear_gate: Vector<D>,
+    pub blocks: Vec<BlockWeights<D>>,
     /// The embedding table itself when tied.
-    pub head: Matrix,
+    pub head: Matrix<D>,
     /// Every parameter flattened, in state-dict order.
-    leaves: Vec<Leaf>,
+    leaves: Vec<Leaf<D>>,
 }
 
-struct Leaf {
+struct Leaf<D: Hardware> {
     name: String,
     shape: Vec<usize>,
-    flat: Vector,
+    flat: Vector<D>,
 }
 
-impl Weights {
+impl<D: Hardware> Weights<D> {
     /// Copies checked host weights into tensors.
-    pub fn new(config: &ModelConfig, params: &Params) -> Result<Self, LayoutMismatch> {
-        let dev = Cpu::default();
+    pub fn new(dev: &D, config: &ModelConfig, params: &Params) -> Result<Self, LayoutMismatch> {
         let mut leaves = Leaves { dev, leaves: Vec::new(), params: params.iter() };
         let skip_weights = leaves.matrix()?;
         let tok_emb = leaves.matrix()?;
@@ -62,7 +62,7 @@ impl Weights {
             }),
         };
         let smear_gate = leaves.vector()?;
-        let block = |leaves: &mut Leaves<_>| {
+        let block = |leaves: &mut Leaves<'_, D, _>| {
             Ok(BlockWeights {
                 attn_scale: leaves.vector()?,
                 mlp_scale: leaves.vector()?,
@@ -83,8 +83,8 @@ impl Weights {
     }
 
     /// Takes every parameter's gradient out of the store, in state-dict order; zeros for those the loss does not touch.
-    pub fn take_gradients(&self, gradients: &mut Gradients<f32, Cpu>) -> Result<Vec<Vec<f32>>, CpuError> {
-        self.leaves.iter().map(|leaf| Ok(std::mem::take(&mut **gradients.get_or_alloc_mut(&leaf.flat)?))).collect()
+    pub fn take_gradients(&self, gradients: &mut Gradients<f32, D>) -> Result<Vec<Vec<f32>>, D::Err> {
+        self.leaves.iter().map(|leaf| D::take_gradient(gradients, &leaf.flat)).collect()
     }
 
     /// Names and shapes for gradients in state-dict order.
@@ -98,14 +98,14 @@ impl Weights {
 }
 
 /// Reads parameters one after another in state-dict order.
-struct Leaves<I> {
-    dev: Cpu,
-    leaves: Vec<Leaf>,
+struct Leaves<'d, D: Hardware, I> {
+    dev: &'d D,
+    leaves: Vec<Leaf<D>>,
     params: I,
 }
 
-impl<'a, I: Iterator<Item = (&'a str, &'a HostTensor)>> Leaves<I> {
-    fn next(&mut self) -> Result<(Vector, &'a [usize]), LayoutMismatch> {
+impl<'a, D: Hardware, I: Iterator<Item = (&'a str, &'a HostTensor)>> Leaves<'_, D, I> {
+    fn next(&mut self) -> Result<(Vector<D>, &'a [usize]), LayoutMismatch> {
         let missing = || LayoutMismatch::Missing { name: format!("parameter {}", self.leaves.len()), expected: vec![] };
         let (name, tensor) = self.params.next().ok_or_else(missing)?;
         let flat = self.dev.tensor_from_vec(tensor.data().to_vec(), (tensor.len(),));
@@ -113,15 +113,15 @@ impl<'a, I: Iterator<Item = (&'a str, &'a HostTensor)>> Leaves<I> {
         Ok((flat, tensor.shape()))
     }
 
-    fn scalar(&mut self) -> Result<Tensor<(), f32, Cpu>, LayoutMismatch> {
+    fn scalar(&mut self) -> Result<Tensor<(), f32, D>, LayoutMismatch> {
         Ok(self.next()?.0.reshape_like(&()))
     }
 
-    fn vector(&mut self) -> Result<Vector, LayoutMismatch> {
+    fn vector(&mut self) -> Result<Vector<D>, LayoutMismatch> {
         Ok(self.next()?.0)
     }
 
-    fn matrix(&mut self) -> Result<Matrix, LayoutMismatch> {
+    fn matrix(&mut self) -> Result<Matrix<D>, LayoutMismatch> {
         let (flat, shape) = self.next()?;
         let columns = shape.last().copied().unwrap_or(1);
         let rows = shape[..shape.len().saturating_sub(1)].iter().product();

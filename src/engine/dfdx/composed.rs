@@ -1,0 +1,66 @@
+//! The operations of [`fused`](super::fused) made of dfdx's own, for a device whose memory the processor does not see.
+//!
+//! They keep to what dfdx's CUDA device brings compiled. What it would compile where it runs (concatenating, making
+//! permuted tensors contiguous) needs headers at the paths of the machine that built it. Sums over rows are products
+//! with ones: dfdx's own sums are atomic additions on a GPU, in another order every time.
+
+use dfdx::prelude::*;
+
+use super::hardware::{Hardware, RMS_EPSILON};
+use super::{Matrix, Recorder, Scores, Vector, index};
+use crate::model::RopeTables;
+
+/// Added to a score once for every position that the key is ahead of the query: `e` to such a power is 0.
+const AHEAD: f32 = -1e9;
+
+/// See [`Hardware::rms_norm`].
+pub(super) fn rms_norm<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>) -> Matrix<D, T> {
+    let shape @ (_, width) = *x.shape();
+    let mean_square = row_sums(x.with_empty_tape().square()) / width as f32 + RMS_EPSILON;
+    x / mean_square.sqrt().broadcast_like::<_, Axis<1>>(&shape)
+}
+
+/// See [`Hardware::rope`].
+pub(super) fn rope<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>, tables: &RopeTables, seq_len: usize) -> Matrix<D, T> {
+    let (tokens, width) = *x.shape();
+    let half = tables.half;
+    let halves = tokens * width / half;
+    let by_half = (tokens / seq_len, seq_len, width / (2 * half), 2usize, half);
+    let dev = x.device().clone();
+    let cos: Matrix<D> = dev.tensor_from_vec(tables.cos.clone(), (seq_len, half));
+    let cos = cos.broadcast_like::<_, Axes3<0, 2, 3>>(&by_half);
+    // The first half of a head gains from the second, the second loses to the first.
+    let sin = tables.sin.chunks_exact(half).flat_map(|row| row.iter().copied().chain(row.iter().map(|sin| -sin)));
+    let sin: Tensor<(usize, usize, usize), f32, D> = dev.tensor_from_vec(sin.collect(), (seq_len, 2, half));
+    let sin = sin.broadcast_like::<_, Axes2<0, 2>>(&by_half);
+    let other = index(&dev, (0..halves).map(|i| i ^ 1).collect());
+    let other: Matrix<D, T> = x.with_empty_tape().reshape_like(&(halves, half)).gather(other);
+    let rotated = x.reshape_like(&by_half) * cos + other.reshape_like(&by_half) * sin;
+    rotated.reshape_like(&(tokens, width))
+}
+
+/// See [`Hardware::causal_softmax`].
+pub(super) fn causal_softmax<D: Hardware, T: Recorder<D>>(scores: Scores<D, T>, scale: f32) -> Scores<D, T> {
+    let shape = *scores.shape();
+    let (rows, seq_len) = (shape.0 * shape.1 * shape.2, shape.3);
+    let (by_row, by_query) = ((rows, seq_len), (rows / seq_len, seq_len, seq_len));
+    let position = |dev: &D| -> Vector<D> { dev.tensor_from_vec((0..seq_len).map(|i| i as f32).collect(), (seq_len,)) };
+    let dev = scores.device().clone();
+    let key = position(&dev).broadcast_like::<_, Axis<0>>(&(seq_len, seq_len));
+    let query = position(&dev).broadcast_like::<_, Axis<1>>(&(seq_len, seq_len));
+    let hidden = ((key - query).relu() * AHEAD).broadcast_like::<_, Axis<0>>(&by_query);
+
+    let (scores, tape) = (scores.reshape_like(&by_query) + hidden).reshape_like(&by_row).split_tape();
+    // What is subtracted from all scores of a query changes nothing, so no gradient goes through it.
+    let largest = scores.clone().max::<(usize,), Axis<1>>().broadcast_like::<_, Axis<1>>(&by_row);
+    let weights = ((scores.put_tape(tape) - largest) * scale).exp();
+    let sums = row_sums(weights.with_empty_tape()).broadcast_like::<_, Axis<1>>(&by_row);
+    (weights / sums).reshape_like(&shape)
+}
+
+/// The sum of each row.
+fn row_sums<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>) -> Vector<D, T> {
+    let (rows, width) = *x.shape();
+    let ones: Matrix<D> = x.device().ones_like(&(width, 1));
+    x.matmul(ones).reshape_like(&(rows,))
+}

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Parser;
 use golf_harness::cli::{CommonArgs, DeviceArgs, ExitCode, Interrupted, RecipeArgs};
-use golf_harness::engine::EngineKind;
+use golf_harness::engine::{EngineKind, Precision};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::reproduce::{self, Ended, ReproduceError, Request};
 use golf_harness::run_folder::RunFolder;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Parser;
 use golf_harness::cli::{CommonArgs, Company, DeviceArgs, ExitCode, Interrupted, Progress, RanksArgs, RecipeArgs};
-use golf_harness::engine::EngineKind;
+use golf_harness::engine::{EngineKind, Precision};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::run_folder::RunFolder;
 use golf_harness::train::{self, Start, SystemClock, TrainError, TrainOutcome, TrainRequest};

@@ -54,7 +54,7 @@ fn attention_for(width: usize) -> (usize, Names) {
 }
 
 /// `1 / sqrt(width)`.
-fn score_scale(heads: Heads) -> Argument {
+pub(super) fn score_scale(heads: Heads) -> Argument {
     Argument::F32(1.0 / (heads.width as f32).sqrt())
 }
 

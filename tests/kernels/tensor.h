@@ -55,6 +55,19 @@ static const Given* share_rows(const void* row) {
 }  // namespace shim
 
 #define DYNAMIC_SHARED(name) unsigned char* const name = shim::dynamic
+#define UNROLL
+
+struct Place {
+    const char* address;
+
+    Place() {}
+    Place(const void* shared) : address(static_cast<const char*>(shared)) {}
+};
+
+static inline Place operator+(Place place, uint32_t bytes) {
+    place.address += bytes;
+    return place;
+}
 
 static inline unsigned __ballot_sync(unsigned, bool holds) {
     const shim::Given* lanes = shim::share({{holds}, nullptr});
@@ -92,8 +105,8 @@ static inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, 
     }
 }
 
-static inline void load_matrices(uint32_t (&r)[4], const void* row) {
-    const shim::Given* lanes = shim::share_rows(row);
+static inline void load_matrices(uint32_t (&r)[4], Place row) {
+    const shim::Given* lanes = shim::share_rows(row.address);
     const unsigned g = threadIdx.x % shim::LANES / 4, t = threadIdx.x % 4;
     for (unsigned i = 0; i < 4; i++) {
         r[i] = shim::matrix_element(lanes, i, g, 2 * t) | shim::matrix_element(lanes, i, g, 2 * t + 1) << 16;
@@ -102,8 +115,8 @@ static inline void load_matrices(uint32_t (&r)[4], const void* row) {
     __syncwarp();
 }
 
-static inline void load_matrices_transposed(uint32_t (&r)[4], const void* row) {
-    const shim::Given* lanes = shim::share_rows(row);
+static inline void load_matrices_transposed(uint32_t (&r)[4], Place row) {
+    const shim::Given* lanes = shim::share_rows(row.address);
     const unsigned g = threadIdx.x % shim::LANES / 4, t = threadIdx.x % 4;
     for (unsigned i = 0; i < 4; i++) {
         r[i] = shim::matrix_element(lanes, i, 2 * t, g) | shim::matrix_element(lanes, i, 2 * t + 1, g) << 16;

@@ -4,7 +4,7 @@
 const INTRINSICS: &str = "intrinsics.cu";
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 16] = [
+pub(super) const FILES: [(&str, &str); 19] = [
     ("common.cu", include_str!("kernels/common.cu")),
     (INTRINSICS, include_str!("kernels/intrinsics.cu")),
     ("values.cu", include_str!("kernels/values.cu")),
@@ -15,6 +15,9 @@ pub(super) const FILES: [(&str, &str); 16] = [
     ("embedding.cu", include_str!("kernels/embedding.cu")),
     ("residual.cu", include_str!("kernels/residual.cu")),
     ("attention.cu", include_str!("kernels/attention.cu")),
+    ("attention_bf16_tiles.cu", include_str!("kernels/attention_bf16_tiles.cu")),
+    ("attention_bf16.cu", include_str!("kernels/attention_bf16.cu")),
+    ("attention_bf16_grad.cu", include_str!("kernels/attention_bf16_grad.cu")),
     ("loss.cu", include_str!("kernels/loss.cu")),
     ("product.cu", include_str!("kernels/product.cu")),
     ("sums.cu", include_str!("kernels/sums.cu")),
@@ -24,7 +27,7 @@ pub(super) const FILES: [(&str, &str); 16] = [
 ];
 
 /// Every kernel by the name it has in the source.
-pub(super) const KERNELS: [&str; 89] = [
+pub(super) const KERNELS: [&str; 99] = [
     "add",
     "add_bf16",
     "tails",
@@ -105,6 +108,16 @@ pub(super) const KERNELS: [&str; 89] = [
     "attention_grad_q_128_bf16",
     "attention_grad_kv_128",
     "attention_grad_kv_128_bf16",
+    "tensor_attention_sums",
+    "tensor_attention_32",
+    "tensor_attention_grad_q_32",
+    "tensor_attention_grad_kv_32",
+    "tensor_attention_64",
+    "tensor_attention_grad_q_64",
+    "tensor_attention_grad_kv_64",
+    "tensor_attention_128",
+    "tensor_attention_grad_q_128",
+    "tensor_attention_grad_kv_128",
     "product",
     "product_narrow",
     "product_widening",
@@ -151,12 +164,14 @@ mod tests {
             let name = line.strip_prefix("PRODUCT(")?.split_once(',')?.0;
             Some(name.to_string())
         }));
-        // The macro's kernels, whose names stand on the line after their bounds.
+        // The macros' kernels, whose names stand on the line after their bounds.
         for width in [32, 64, 128] {
             for suffix in ["", "_bf16"] {
                 assert!(text.contains(&format!("\nATTENTION({width}, ")));
                 found.extend(["", "_grad_q", "_grad_kv"].map(|kind| format!("attention{kind}_{width}{suffix}")));
             }
+            assert!(text.contains(&format!("\nTENSOR_ATTENTION({width}, ")));
+            found.extend(["", "_grad_q", "_grad_kv"].map(|kind| format!("tensor_attention{kind}_{width}")));
         }
         found.sort();
         let mut listed: Vec<String> = KERNELS.iter().map(ToString::to_string).collect();

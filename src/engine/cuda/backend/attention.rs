@@ -1,8 +1,8 @@
-//! Attention: which kernel, how many blocks.
+//! Attention: which kernel, how many blocks. Heads that tensor cores can have go to [`attention_bf16`].
 
-use super::CudaKernels;
 use super::launch::{at, len32};
-use crate::engine::cuda::device::{Argument, Device};
+use super::{CudaKernels, attention_bf16};
+use crate::engine::cuda::device::{Argument, Device, Element};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::kernels::Heads;
 
@@ -54,7 +54,7 @@ fn attention_for(width: usize) -> (usize, Names) {
 }
 
 /// `1 / sqrt(width)`.
-fn score_scale(heads: Heads) -> Argument {
+pub(super) fn score_scale(heads: Heads) -> Argument {
     Argument::F32(1.0 / (heads.width as f32).sqrt())
 }
 
@@ -68,8 +68,13 @@ pub(super) fn attention<D: Device>(
     heads: Heads,
     [q, k, v]: [&Buffer<D>; 3],
 ) -> (Buffer<D>, Buffer<D>) {
-    let (tile, [kernel, ..]) = attention_for(heads.width);
     let (mixed, log_sum) = (kernels.like(q), Buffer::unset(&kernels.shared, q.len() / heads.width));
+    if q.element() == Element::Bf16 && attention_bf16::takes(heads.width) {
+        let (qkv, outputs) = ([q, k, v].map(Buffer::address), [&mixed, &log_sum].map(Buffer::address));
+        attention_bf16::attention(kernels, heads, rows(heads, k), qkv, outputs);
+        return (mixed, log_sum);
+    }
+    let (tile, [kernel, ..]) = attention_for(heads.width);
     let arguments = [
         at(q),
         at(k),
@@ -95,10 +100,16 @@ pub(super) fn attention_grad<D: Device>(
     [mixed, log_sum]: [&Buffer<D>; 2],
     grad: &Buffer<D>,
 ) -> [Buffer<D>; 3] {
-    let (tile, [_, by_queries, by_keys]) = attention_for(heads.width);
     let rows = rows(heads, k);
-    let mean = Buffer::unset(&kernels.shared, log_sum.len());
     let grads = [q, k, v].map(|x| kernels.like(x));
+    if q.element() == Element::Bf16 && attention_bf16::takes(heads.width) {
+        let (qkv, outputs) = ([q, k, v].map(Buffer::address), [mixed, log_sum].map(Buffer::address));
+        let written = grads.each_ref().map(Buffer::address);
+        attention_bf16::attention_grad(kernels, heads, rows, qkv, outputs, grad.address(), written);
+        return grads;
+    }
+    let (tile, [_, by_queries, by_keys]) = attention_for(heads.width);
+    let mean = Buffer::unset(&kernels.shared, log_sum.len());
     kernels.rows(
         mixed.element().of(["row_dots", "row_dots_bf16"]),
         mean.len(),

@@ -1,6 +1,7 @@
 //! The network's operations as kernel launches.
 
 mod attention;
+pub(super) mod attention_bf16;
 mod elementwise;
 mod embedding;
 mod launch;

@@ -9,10 +9,28 @@
 // Memory of a block beyond what is declared, as many bytes as the launch says.
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 
+// Before a loop whose fragments are to stay in registers.
+#define UNROLL _Pragma("unroll")
+
+// By the compiler's own conversion rather than by `cvta`: it then reckons addresses in 32 bits.
 static __device__ u32 shared_address(const void* generic) {
-    u64 address;
-    asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(generic));
-    return (u32)address;
+    return (u32)__cvta_generic_to_shared(generic);
+}
+
+// An address in shared memory. Constants added to it become part of the instructions that use it: the compiler does not
+// see where it comes from, and so does not make every sum anew.
+struct Place {
+    u32 address;
+
+    __device__ Place() {}
+    __device__ Place(const void* shared) : address(shared_address(shared)) {
+        asm("" : "+r"(address));
+    }
+};
+
+static __device__ Place operator+(Place place, u32 bytes) {
+    place.address += bytes;
+    return place;
 }
 
 // Two values rounded to bfloat16, ties to even.
@@ -39,18 +57,18 @@ static __device__ void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1
 
 // Four 8 x 8 matrices of 16-bit values out of shared memory; lanes 8i to 8i + 7 give the addresses of the rows of the
 // i-th, 16 bytes each. A lane gets columns 2t and 2t + 1 of row g of each.
-static __device__ void load_matrices(u32 (&r)[4], const void* row) {
+static __device__ void load_matrices(u32 (&r)[4], Place row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(row))
+                 : "r"(row.address)
                  : "memory");
 }
 
 // The same of their transposes: a lane gets rows 2t and 2t + 1 of column g.
-static __device__ void load_matrices_transposed(u32 (&r)[4], const void* row) {
+static __device__ void load_matrices_transposed(u32 (&r)[4], Place row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(shared_address(row))
+                 : "r"(row.address)
                  : "memory");
 }
 

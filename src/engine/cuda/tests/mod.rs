@@ -1,5 +1,6 @@
 //! The backend against the CPU's kernels, on the shim and on a GPU where there is one.
 
+mod attention_bf16;
 pub(super) mod network;
 mod operations;
 mod repeated;

@@ -21,7 +21,7 @@ if ! command -v nvcc > /dev/null; then
 fi
 kernels=$(mktemp --suffix .cu)
 trap 'rm -f "$log" "$kernels"' EXIT
-for name in common elementwise columns norm attention loss product sums adamw muon quantise; do
+for name in common intrinsics elementwise columns norm attention loss product product_bf16 sums adamw muon quantise; do
     printf '#line 1 "%s.cu"\n' "$name"
     cat "src/engine/cuda/kernels/$name.cu"
 done > "$kernels"

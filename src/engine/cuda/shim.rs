@@ -357,7 +357,7 @@ mod tests {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
-        assert!(said.contains("9 passed") && !said.contains("skipped"), "{said}");
+        assert!(said.contains("10 passed") && !said.contains("skipped"), "{said}");
         assert_eq!(std::fs::read_dir(folder.path().join("cache")).unwrap().count(), 1, "one compiled image is kept");
     }
 }

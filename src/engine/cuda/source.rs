@@ -4,7 +4,7 @@
 const INTRINSICS: &str = "intrinsics.cu";
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 12] = [
+pub(super) const FILES: [(&str, &str); 13] = [
     ("common.cu", include_str!("kernels/common.cu")),
     (INTRINSICS, include_str!("kernels/intrinsics.cu")),
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),
@@ -13,6 +13,7 @@ pub(super) const FILES: [(&str, &str); 12] = [
     ("attention.cu", include_str!("kernels/attention.cu")),
     ("loss.cu", include_str!("kernels/loss.cu")),
     ("product.cu", include_str!("kernels/product.cu")),
+    ("product_bf16.cu", include_str!("kernels/product_bf16.cu")),
     ("sums.cu", include_str!("kernels/sums.cu")),
     ("adamw.cu", include_str!("kernels/adamw.cu")),
     ("muon.cu", include_str!("kernels/muon.cu")),
@@ -20,7 +21,7 @@ pub(super) const FILES: [(&str, &str); 12] = [
 ];
 
 /// Every kernel by the name it has in the source.
-pub(super) const KERNELS: [&str; 48] = [
+pub(super) const KERNELS: [&str; 57] = [
     "add",
     "round_bf16",
     "tails",
@@ -55,6 +56,15 @@ pub(super) const KERNELS: [&str; 48] = [
     "nll",
     "nll_grad",
     "product",
+    "product_bf16_nn",
+    "product_bf16_nt",
+    "product_bf16_tn",
+    "product_bf16_tt",
+    "wide_product_bf16_nn",
+    "wide_product_bf16_nt",
+    "wide_product_bf16_tn",
+    "product_bf16_any",
+    "product_parts",
     "sum_parts",
     "sum_totals",
     "scale",
@@ -101,6 +111,10 @@ mod tests {
             assert!(text.contains(&format!("\nATTENTION({width}, ")));
             found.extend(["", "_grad_q", "_grad_kv"].map(|kind| format!("attention{kind}_{width}")));
         }
+        // And those of products, whose names are the macro's first argument.
+        let of_macro = |line: &str| Some(line.strip_prefix("PRODUCT_BF16(")?.split_once(',')?.0.to_string());
+        found.retain(|name| name != "NAME");
+        found.extend(text.lines().filter_map(of_macro));
         found.sort();
         let mut listed: Vec<String> = KERNELS.iter().map(ToString::to_string).collect();
         listed.sort();

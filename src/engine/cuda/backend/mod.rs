@@ -7,6 +7,7 @@ mod launch;
 mod linear;
 mod loss;
 mod norm;
+pub(in crate::engine::cuda) mod product_bf16;
 
 use std::sync::Arc;
 

@@ -10,9 +10,8 @@
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 
 static __device__ u32 shared_address(const void* generic) {
-    u64 address;
-    asm("cvta.to.shared.u64 %0, %1;" : "=l"(address) : "l"(generic));
-    return (u32)address;
+    // The compiler's own word, and not PTX: it then reckons with 32-bit addresses throughout.
+    return (u32)__cvta_generic_to_shared(generic);
 }
 
 // Two values rounded to bfloat16, ties to even.

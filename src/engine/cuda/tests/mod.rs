@@ -2,6 +2,7 @@
 
 pub(super) mod network;
 mod operations;
+mod product_bf16;
 
 use std::sync::{Arc, OnceLock};
 

@@ -22,7 +22,7 @@ fi
 kernels=$(mktemp --suffix .cu)
 trap 'rm -f "$log" "$kernels"' EXIT
 for name in common intrinsics values elementwise columns norm heads embedding residual attention attention_bf16_tiles \
-    attention_bf16 attention_bf16_grad loss product sums adamw muon quantise; do
+    attention_bf16 attention_bf16_grad loss product product_bf16 sums adamw muon quantise; do
     printf '#line 1 "%s.cu"\n' "$name"
     cat "src/engine/cuda/kernels/$name.cu"
 done > "$kernels"

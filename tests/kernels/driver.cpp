@@ -14,7 +14,11 @@ std::mutex one_at_a_time;
 int context;
 thread_local void* current;
 
+const int SINGLE = 0, NARROW = 14;                // CUDA_R_32F, CUDA_R_16BF
+const int INVALID_VALUE = 7, NOT_SUPPORTED = 15;  // of cublasStatus_t
+
 struct Layout {
+    int type;
     uint64_t rows, columns;
     int64_t leading;
     int32_t count = 1;
@@ -24,16 +28,34 @@ struct Description {
     int32_t operations[2];
 };
 
-float at(const float* matrix, const Layout& layout, bool transposed, uint64_t row, uint64_t column) {
-    return transposed ? matrix[column + row * layout.leading] : matrix[row + column * layout.leading];
+float value(const void* matrix, const Layout& layout, uint64_t at) {
+    return layout.type == SINGLE ? static_cast<const float*>(matrix)[at] : get(static_cast<const bf16*>(matrix)[at]);
 }
 
-bool fits(const Description& description, const Layout& a, const Layout& b, const Layout& out) {
+float at(const void* matrix, const Layout& layout, uint64_t start, bool transposed, uint64_t row, uint64_t column) {
+    return value(matrix, layout, start + (transposed ? column + row * layout.leading : row + column * layout.leading));
+}
+
+// What one of the addends or the result must be.
+bool is_as(const Layout& layout, const Layout& out) {
+    return layout.rows == out.rows && layout.columns == out.columns && layout.leading >= (int64_t)out.rows &&
+           layout.count == out.count;
+}
+
+bool fits(const Description& description, const Layout& a, const Layout& b, const Layout& c, const Layout& out) {
     const bool ta = description.operations[0], tb = description.operations[1];
     return (ta ? a.columns : a.rows) == out.rows && (tb ? b.rows : b.columns) == out.columns &&
            (ta ? a.rows : a.columns) == (tb ? b.columns : b.rows) && a.leading >= (int64_t)a.rows &&
-           b.leading >= (int64_t)b.rows && out.leading >= (int64_t)out.rows && a.count == out.count &&
+           b.leading >= (int64_t)b.rows && is_as(c, out) && is_as(out, out) && a.count == out.count &&
            b.count == out.count && (out.count == 1 || out.stride >= (int64_t)(out.rows * out.columns));
+}
+
+// The library's table for sums and factors in single precision, as far as it is needed here. Saying no is no error to
+// the engine, which then uses its own kernel, so it is also written down.
+bool are_known(const Layout& a, const Layout& b, const Layout& c, const Layout& out) {
+    const bool known = a.type == b.type && c.type == out.type && (a.type == NARROW || out.type == SINGLE);
+    if (!known) fprintf(stderr, "no product of types %d, %d, %d to %d\n", a.type, b.type, c.type, out.type);
+    return known;
 }
 
 }  // namespace
@@ -134,21 +156,21 @@ int nvrtcGetCUBIN(void*, char* out) { return memcpy(out, CUBIN, sizeof CUBIN), 0
 int cublasLtCreate(void** out) { return *out = (void*)CUBIN, 0; }
 int cublasLtDestroy(void*) { return 0; }
 int cublasLtMatrixLayoutCreate(Layout** out, int type, uint64_t rows, uint64_t columns, int64_t leading) {
-    *out = new Layout{rows, columns, leading};
-    return type == 0 ? 0 : 7;  // CUDA_R_32F
+    *out = new Layout{type, rows, columns, leading};
+    return type == SINGLE || type == NARROW ? 0 : INVALID_VALUE;
 }
 int cublasLtMatrixLayoutSetAttribute(Layout* layout, int attribute, const void* value, size_t bytes) {
     if (attribute == 5 && bytes == 4) return memcpy(&layout->count, value, 4), 0;   // BATCH_COUNT
     if (attribute == 6 && bytes == 8) return memcpy(&layout->stride, value, 8), 0;  // STRIDED_BATCH_OFFSET
-    return 7;
+    return INVALID_VALUE;
 }
 int cublasLtMatrixLayoutDestroy(Layout* layout) { return delete layout, 0; }
 int cublasLtMatmulDescCreate(Description** out, int compute, int scale) {
     *out = new Description();
-    return compute == 68 && scale == 0 ? 0 : 7;  // CUBLAS_COMPUTE_32F
+    return compute == 68 && scale == SINGLE ? 0 : INVALID_VALUE;  // CUBLAS_COMPUTE_32F
 }
 int cublasLtMatmulDescSetAttribute(Description* description, int attribute, const void* value, size_t bytes) {
-    if ((attribute != 3 && attribute != 4) || bytes != 4) return 7;  // TRANSA, TRANSB
+    if ((attribute != 3 && attribute != 4) || bytes != 4) return INVALID_VALUE;  // TRANSA, TRANSB
     memcpy(&description->operations[attribute - 3], value, 4);
     return 0;
 }
@@ -159,28 +181,38 @@ int cublasLtMatmulPreferenceDestroy(void*) { return 0; }
 int cublasLtMatmulAlgoGetHeuristic(void*, Description* description, Layout* a, Layout* b, Layout* c, Layout* d, void*,
                                    int, void* result, int* count) {
     // An odd number of rows has no algorithm here, so that the engine's own product is used too.
-    if (d->columns % 2 == 1) return 15;
+    if (d->columns % 2 == 1 || !are_known(*a, *b, *c, *d)) return NOT_SUPPORTED;
     memset(result, 0, 64 + 8 + 4 + 4 + 16);
     *count = 1;
-    return c == d && fits(*description, *a, *b, *d) ? 0 : 7;
+    return fits(*description, *a, *b, *c, *d) ? 0 : INVALID_VALUE;
 }
-int cublasLtMatmul(void*, Description* description, const float* alpha, const float* a, Layout* a_layout, const float* b,
-                   Layout* b_layout, const float* beta, const float*, Layout*, float* out, Layout* layout, const void*,
-                   void* workspace, size_t, void*) {
+// out = alpha a b + beta c. `c` may be `out` itself, and is not read where beta is 0.
+int cublasLtMatmul(void*, Description* description, const float* alpha, const void* a, Layout* a_layout, const void* b,
+                   Layout* b_layout, const float* beta, const void* c, Layout* c_layout, void* out, Layout* layout,
+                   const void*, void* workspace, size_t, void*) {
     IN_CONTEXT;
-    if (!workspace || !fits(*description, *a_layout, *b_layout, *layout)) return 7;
+    if (!are_known(*a_layout, *b_layout, *c_layout, *layout)) return NOT_SUPPORTED;
+    if (!workspace || !fits(*description, *a_layout, *b_layout, *c_layout, *layout)) return INVALID_VALUE;
+    const bool in_place = c_layout->leading == layout->leading && c_layout->stride == layout->stride;
+    if (*beta != 0.0f && (!c || (c == out && !in_place))) return INVALID_VALUE;
     const bool ta = description->operations[0], tb = description->operations[1];
     const uint64_t depth = ta ? a_layout->rows : a_layout->columns;
     for (int32_t matrix = 0; matrix < layout->count; matrix++) {
-        const float *left = a + matrix * a_layout->stride, *right = b + matrix * b_layout->stride;
+        const uint64_t left = matrix * a_layout->stride, right = matrix * b_layout->stride;
         for (uint64_t column = 0; column < layout->columns; column++) {
             for (uint64_t row = 0; row < layout->rows; row++) {
                 float sum = 0.0f;
                 for (uint64_t i = 0; i < depth; i++) {
-                    sum += at(left, *a_layout, ta, row, i) * at(right, *b_layout, tb, i, column);
+                    sum += at(a, *a_layout, left, ta, row, i) * at(b, *b_layout, right, tb, i, column);
                 }
-                float* place = out + matrix * layout->stride + row + column * layout->leading;
-                *place = *alpha * sum + (*beta == 0.0f ? 0.0f : *beta * *place);
+                sum *= *alpha;
+                if (*beta != 0.0f) sum += *beta * at(c, *c_layout, matrix * c_layout->stride, false, row, column);
+                const uint64_t place = matrix * layout->stride + row + column * layout->leading;
+                if (layout->type == SINGLE) {
+                    put(static_cast<float*>(out) + place, sum);
+                } else {
+                    put(static_cast<bf16*>(out) + place, sum);
+                }
             }
         }
     }

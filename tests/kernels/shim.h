@@ -3,7 +3,8 @@
 // A block's threads are fibers of one thread of the system. A fiber runs until it ends or waits at a barrier; when all
 // have, the ones whose barrier is complete go on. A barrier that can never be complete (some threads of the block or
 // warp have ended, or wait elsewhere) stops the launch with a message: on a GPU that is undefined behaviour.
-// Blocks run one after another. Races are not found. Tensor-core instructions and copies ahead are in tensor.h.
+// Blocks run one after another. Of races only those show that an order of warps brings out (`release`). Tensor-core
+// instructions and copies ahead are in tensor.h.
 
 #include <math.h>
 #include <stdint.h>
@@ -33,7 +34,7 @@ namespace shim {
 const unsigned LANES = 32, MOST_THREADS = 1024;
 const size_t STACK_BYTES = 64 << 10;
 
-enum class State { Ready, AtBlock, AtWarp, Ended };
+enum class State { New, Ready, AtBlock, AtWarp, Ended };
 
 struct Fiber {
     ucontext_t context;
@@ -47,7 +48,10 @@ static std::vector<Fiber*> fibers;
 static Fiber* running;
 static State states[MOST_THREADS];
 static Fiber* owners[MOST_THREADS];
-static unsigned started, threads;
+// Threads begun, and how many may be.
+static unsigned started, begun_to, threads;
+// Whether the first warp that can go does, or the last.
+static bool first_goes;
 // Two sets of exchanged values: a lane may write the next while another still reads the last.
 static uint64_t exchanged[2][MOST_THREADS];
 static unsigned char turns[MOST_THREADS];
@@ -70,8 +74,10 @@ static void to_scheduler() {
 // Runs one thread of the block after another as long as none of them waits.
 static void work() {
     for (;;) {
-        while (started < threads) {
-            running->thread = started++;
+        while (started < begun_to) {
+            const unsigned warp = started / LANES, lane = started % LANES;
+            running->thread = (first_goes ? warp : threads / LANES - 1 - warp) * LANES + lane;
+            started++;
             owners[running->thread] = running;
             threadIdx = {running->thread, 0, 0};
             body();
@@ -108,10 +114,15 @@ static void wait_as(State state) {
 }
 
 // Lets go whoever's barrier is complete; false if nobody is.
+//
+// Of the warps that could go on only one does, as far as it can, and the next begins when none can: each meets what the
+// others have not done yet, where no barrier keeps it from that. In one block the first warps go first, in the next the
+// last ones.
 static bool release() {
     unsigned at_block = 0;
-    bool released = false;
-    for (unsigned warp = 0; warp < threads; warp += LANES) {
+    const unsigned warps = threads / LANES;
+    for (unsigned turn = 0; turn < warps; turn++) {
+        const unsigned warp = (first_goes ? turn : warps - 1 - turn) * LANES;
         unsigned at_warp = 0;
         for (unsigned i = warp; i < warp + LANES; i++) {
             at_warp += states[i] == State::AtWarp;
@@ -119,36 +130,41 @@ static bool release() {
         }
         if (at_warp < LANES) continue;
         for (unsigned i = warp; i < warp + LANES; i++) states[i] = State::Ready;
-        released = true;
+        return true;
     }
-    if (at_block == threads) {
-        for (unsigned i = 0; i < threads; i++) states[i] = State::Ready;
-        released = true;
-    }
-    return released;
+    if (at_block < threads) return false;
+    // Each warp goes on by itself.
+    for (unsigned i = 0; i < threads; i++) states[i] = State::AtWarp;
+    return release();
 }
 
 // Runs one block; what is wrong, or null.
 static const char* run_block() {
-    started = 0;
+    started = begun_to = 0;
+    first_goes = !first_goes;
     for (unsigned i = 0; i < threads; i++) {
-        states[i] = State::Ready;
+        states[i] = State::New;
         turns[i] = 0;
         copies[i].assign(1, {});
     }
-    while (started < threads) resume(idle_fiber());
     for (;;) {
+        if (release()) {
+            for (unsigned i = 0; i < threads; i++) {
+                if (states[i] == State::Ready) resume(owners[i]);
+            }
+            continue;
+        }
+        if (begun_to < threads) {
+            begun_to += LANES;
+            while (started < begun_to) resume(idle_fiber());
+            continue;
+        }
         bool ended = true;
         for (unsigned i = 0; i < threads; i++) ended = ended && states[i] == State::Ended;
         if (ended) return nullptr;
-        if (!release()) {
-            // The fibers that wait stay behind; nothing runs them again.
-            fibers.clear();
-            return "divergent barrier: some threads wait for others that ended or wait elsewhere";
-        }
-        for (unsigned i = 0; i < threads; i++) {
-            if (states[i] == State::Ready) resume(owners[i]);
-        }
+        // The fibers that wait stay behind; nothing runs them again.
+        fibers.clear();
+        return "divergent barrier: some threads wait for others that ended or wait elsewhere";
     }
 }
 

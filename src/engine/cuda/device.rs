@@ -124,7 +124,7 @@ impl Batch {
 }
 
 impl Product {
-    /// The same by the kernel in `product.cu`.
+    /// The same, of single-precision matrices, by the kernel in `product.cu`.
     pub fn arguments(&self) -> [Argument; 16] {
         let strides = |transposed: bool, rows: usize, columns: usize| match transposed {
             false => [columns as u64, 1],
@@ -159,12 +159,7 @@ impl Product {
         const SIDE: usize = 64;
         let blocks = self.rows.div_ceil(SIDE) * self.columns.div_ceil(SIDE);
         let grid = [blocks as u32, self.batch.count as u32];
-        let kernel = match self.elements {
-            [Element::F32, _] => "product",
-            [Element::Bf16, Element::Bf16] => "product_narrow",
-            [Element::Bf16, Element::F32] => "product_widening",
-        };
-        Launch { kernel, grid, threads: 256, shared_bytes: 0, arguments }
+        Launch { kernel: "product", grid, threads: 256, shared_bytes: 0, arguments }
     }
 }
 
@@ -207,9 +202,9 @@ pub(super) trait Device: Send + Sync {
     /// in memory of this device that stays allocated until the kernel has run.
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError>;
 
-    /// Multiplies matrices.
+    /// Multiplies matrices by a library; false, and nothing is done, where there is none or it has no algorithm for them.
     ///
     /// # Safety
-    /// The three matrices must lie in memory of this device, `out` apart from the others.
-    unsafe fn product(&self, product: &Product) -> Result<(), DeviceError>;
+    /// The matrices must lie in memory of this device, `out` apart from the factors.
+    unsafe fn product(&self, product: &Product) -> Result<bool, DeviceError>;
 }

@@ -289,14 +289,9 @@ impl Device for Gpu {
         launched.map_err(|error| DeviceError::new(format!("cannot launch {}", launch.kernel), error))
     }
 
-    unsafe fn product(&self, product: &Product) -> Result<(), DeviceError> {
+    unsafe fn product(&self, product: &Product) -> Result<bool, DeviceError> {
         self.bind()?;
         // SAFETY: passed on to the caller.
-        if unsafe { self.products.run(product, self.stream.handle)? } {
-            return Ok(());
-        }
-        let arguments = product.arguments();
-        // SAFETY: the kernel takes these arguments, and the caller vouches for the matrices.
-        unsafe { self.launch(&product.launch(&arguments)) }
+        unsafe { self.products.run(product, self.stream.handle) }
     }
 }

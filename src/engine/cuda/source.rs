@@ -4,7 +4,7 @@
 const INTRINSICS: &str = "intrinsics.cu";
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 19] = [
+pub(super) const FILES: [(&str, &str); 20] = [
     ("common.cu", include_str!("kernels/common.cu")),
     (INTRINSICS, include_str!("kernels/intrinsics.cu")),
     ("values.cu", include_str!("kernels/values.cu")),
@@ -20,6 +20,7 @@ pub(super) const FILES: [(&str, &str); 19] = [
     ("attention_bf16_grad.cu", include_str!("kernels/attention_bf16_grad.cu")),
     ("loss.cu", include_str!("kernels/loss.cu")),
     ("product.cu", include_str!("kernels/product.cu")),
+    ("product_bf16.cu", include_str!("kernels/product_bf16.cu")),
     ("sums.cu", include_str!("kernels/sums.cu")),
     ("adamw.cu", include_str!("kernels/adamw.cu")),
     ("muon.cu", include_str!("kernels/muon.cu")),
@@ -27,7 +28,7 @@ pub(super) const FILES: [(&str, &str); 19] = [
 ];
 
 /// Every kernel by the name it has in the source.
-pub(super) const KERNELS: [&str; 99] = [
+pub(super) const KERNELS: [&str; 106] = [
     "add",
     "add_bf16",
     "tails",
@@ -119,8 +120,15 @@ pub(super) const KERNELS: [&str; 99] = [
     "tensor_attention_grad_q_128",
     "tensor_attention_grad_kv_128",
     "product",
-    "product_narrow",
-    "product_widening",
+    "product_bf16_nn",
+    "product_bf16_nt",
+    "product_bf16_tn",
+    "product_bf16_tt",
+    "wide_product_bf16_nn",
+    "wide_product_bf16_nt",
+    "wide_product_bf16_tn",
+    "product_bf16_any",
+    "product_parts",
     "sum_totals",
     "scale",
     "clip_factor",
@@ -160,10 +168,6 @@ mod tests {
         };
         let is_plain = |name: &String| !name.starts_with("__") && name != "NAME";
         let mut found: Vec<String> = text.lines().filter_map(named).filter(is_plain).flat_map(both).collect();
-        found.extend(text.lines().filter_map(|line| {
-            let name = line.strip_prefix("PRODUCT(")?.split_once(',')?.0;
-            Some(name.to_string())
-        }));
         // The macros' kernels, whose names stand on the line after their bounds.
         for width in [32, 64, 128] {
             for suffix in ["", "_bf16"] {
@@ -173,6 +177,9 @@ mod tests {
             assert!(text.contains(&format!("\nTENSOR_ATTENTION({width}, ")));
             found.extend(["", "_grad_q", "_grad_kv"].map(|kind| format!("tensor_attention{kind}_{width}")));
         }
+        // And those of products, whose names are the macro's first argument.
+        let of_macro = |line: &str| Some(line.strip_prefix("PRODUCT_BF16(")?.split_once(',')?.0.to_string());
+        found.extend(text.lines().filter_map(of_macro));
         found.sort();
         let mut listed: Vec<String> = KERNELS.iter().map(ToString::to_string).collect();
         listed.sort();

@@ -115,10 +115,7 @@ impl<K: Kernels> Forward<'_, K> {
         if let (Some(bigram), Some(hashed)) = (&self.network.bigram, &rows.bigram) {
             let h = k.gather(&bigram.table, hashed, config.bigram_dim);
             match &bigram.projection {
-                Some(projection) => {
-                    let product = k.branch(self.bigram_sides(rows), &h, projection, &bigram.scale, &mut x);
-                    k.settle(branch(&product, &bigram.scale, width), &mut x);
-                }
+                Some(projection) => k.add_branch(self.bigram_sides(rows), &h, projection, &bigram.scale, &mut x),
                 None => k.add(&h, &mut x),
             }
             read = Some(h);

@@ -147,6 +147,18 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         store: Store,
         grad_x: &mut Self::Buffer,
     );
+    /// A branch that nothing else waits for, added.
+    fn add_branch(
+        &self,
+        sides: Linear,
+        x: &Self::Buffer,
+        w: &Self::Buffer,
+        scale: &Self::Buffer,
+        y: &mut Self::Buffer,
+    ) {
+        let product = self.branch(sides, x, w, scale, y);
+        self.settle(product.as_ref().map(|product| Branch { product, scale, width: sides.outputs }), y);
+    }
     /// [`Kernels::settle`], then the norm of `x`.
     fn add_norm(&self, branch: Option<Branch<'_, Self>>, width: usize, x: &mut Self::Buffer) -> Self::Buffer {
         self.settle(branch, x);

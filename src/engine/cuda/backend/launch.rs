@@ -1,9 +1,10 @@
 //! Kernels' arguments, and the shapes of grids they are launched in.
 
-use crate::engine::cuda::device::{Argument, Device, Launch, Product};
+use crate::engine::cuda::device::{Argument, Device, Element, Launch, Product};
 use crate::engine::cuda::memory::Buffer;
 
 use super::CudaKernels;
+use super::product_bf16::ProductBf16;
 
 /// Threads of a block where nothing asks for another number.
 const THREADS: u32 = 256;
@@ -117,6 +118,24 @@ impl<D: Device> CudaKernels<D> {
             return;
         }
         // SAFETY: callers give the addresses of buffers of the sides they state, and never one of the factors as `out`.
-        self.shared.run(|device| unsafe { device.product(&product) });
+        if self.shared.run(|device| unsafe { device.product(&product) }) == Some(false) {
+            self.own_product(&product);
+        }
+    }
+
+    /// A product by this crate's kernels.
+    fn own_product(&self, product: &Product) {
+        if product.elements == [Element::Bf16; 2] || product.elements == [Element::Bf16, Element::F32] {
+            let product_bf16 = ProductBf16::from(product);
+            // Sums over tokens are long and may be split.
+            return if product.a_transposed {
+                self.long_product_bf16(&product_bf16)
+            } else {
+                self.product_bf16(&product_bf16)
+            };
+        }
+        let arguments = product.arguments();
+        // SAFETY: the kernel takes these arguments; the callers of `product` vouch for the matrices.
+        self.shared.run(|device| unsafe { device.launch(&product.launch(&arguments)) });
     }
 }

@@ -8,6 +8,7 @@ mod launch;
 mod linear;
 mod loss;
 mod norm;
+pub(in crate::engine::cuda) mod product_bf16;
 mod residual;
 
 use std::sync::Arc;
@@ -194,6 +195,13 @@ impl<D: Device> Kernels for CudaKernels<D> {
         Some(product)
     }
 
+    fn add_branch(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, scale: &Buffer<D>, y: &mut Buffer<D>) {
+        match self.precision {
+            Precision::F32 => linear::linear(self, s, x, w, Store::Add, y),
+            Precision::Bf16 => self.fused_branch(s, [x, w, scale, &*y].map(Buffer::address)),
+        }
+    }
+
     fn adds_branches(&self) -> bool {
         self.precision == Precision::F32
     }
@@ -314,6 +322,44 @@ impl<D: Device> Kernels for CudaKernels<D> {
 
     fn relu_squared_grad(&self, x: &Buffer<D>, grad: &mut Buffer<D>) {
         elementwise::relu_squared_grad(self, x, grad);
+    }
+
+    fn squared_linear(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, keep: bool) -> (Buffer<D>, Option<Buffer<D>>) {
+        match self.precision {
+            Precision::F32 => {
+                let mut hidden = self.unset(s.tokens * s.outputs);
+                self.linear(s, x, w, Store::Replace, &mut hidden);
+                let squared = self.relu_squared(&hidden);
+                (squared, keep.then_some(hidden))
+            }
+            Precision::Bf16 => {
+                let squared = self.unset(s.tokens * s.outputs);
+                let hidden = keep.then(|| self.unset(squared.len()));
+                let kept = hidden.as_ref().map_or(0, Buffer::address);
+                self.fused_relu_squared(s, [x, w, &squared].map(Buffer::address), kept);
+                (squared, hidden)
+            }
+        }
+    }
+
+    fn squared_linear_grad(
+        &self,
+        s: Linear,
+        grad_y: &Buffer<D>,
+        w: &Buffer<D>,
+        hidden: &Buffer<D>,
+        grad_hidden: &mut Buffer<D>,
+    ) {
+        match self.precision {
+            Precision::F32 => {
+                self.linear_grad_x(s, grad_y, w, Store::Replace, grad_hidden);
+                self.relu_squared_grad(hidden, grad_hidden);
+            }
+            Precision::Bf16 => {
+                let addresses = [grad_y, w, hidden, &*grad_hidden].map(Buffer::address);
+                self.fused_relu_squared_grad(s, addresses);
+            }
+        }
     }
 
     fn logits(&self, s: Linear, x: &Buffer<D>, head: &Buffer<D>, cap: f32) -> Buffer<D> {

@@ -1,4 +1,4 @@
-// A plain matrix product, for sides the library has no algorithm for, and for tests without the library.
+// A plain product of single-precision matrices, for sides the library has no algorithm for, and for tests without it.
 
 #define SIDE 64u
 #define DEPTH 16u
@@ -7,10 +7,9 @@
 // j * b_column, and c and addend are row-major; addend is not read where keep is 0. Row y of the grid makes the y-th
 // product of a batch, whose matrices begin *_matrix values apart, addends as far as results. Blocks of 256 threads make
 // 64 x 64 values, each thread 4 x 4; sums run over l in order.
-template <class A, class C>
-static __device__ void multiply(const A* a, const A* b, const C* addend, C* c, u32 m, u32 n, u32 depth, u64 a_row,
-                                u64 a_column, u64 b_row, u64 b_column, float factor, float keep, u64 a_matrix,
-                                u64 b_matrix, u64 c_matrix) {
+extern "C" __global__ void product(const float* a, const float* b, const float* addend, float* c, u32 m, u32 n,
+                                   u32 depth, u64 a_row, u64 a_column, u64 b_row, u64 b_column, float factor,
+                                   float keep, u64 a_matrix, u64 b_matrix, u64 c_matrix) {
     __shared__ float left[DEPTH][SIDE + 1], right[DEPTH][SIDE + 1];
     a += blockIdx.y * a_matrix;
     b += blockIdx.y * b_matrix;
@@ -26,8 +25,8 @@ static __device__ void multiply(const A* a, const A* b, const C* addend, C* c, u
             const u32 l = i % DEPTH, side = i / DEPTH;
             const bool inside = start + l < depth;
             const bool in_left = inside && top + side < m, in_right = inside && first + side < n;
-            left[l][side] = in_left ? get(a[(top + side) * a_row + (start + l) * a_column]) : 0.0f;
-            right[l][side] = in_right ? get(b[(start + l) * b_row + (first + side) * b_column]) : 0.0f;
+            left[l][side] = in_left ? a[(top + side) * a_row + (start + l) * a_column] : 0.0f;
+            right[l][side] = in_right ? b[(start + l) * b_row + (first + side) * b_column] : 0.0f;
         }
         __syncthreads();
         for (u32 l = 0; l < DEPTH; l++) {
@@ -41,18 +40,7 @@ static __device__ void multiply(const A* a, const A* b, const C* addend, C* c, u
             const u32 y = top + row + 16 * i, x = first + column + 16 * j;
             if (y >= m || x >= n) continue;
             const u64 at = (u64)y * n + x;
-            put(c + at, (keep == 0.0f ? 0.0f : keep * get(addend[at])) + factor * sums[i][j]);
+            c[at] = (keep == 0.0f ? 0.0f : keep * addend[at]) + factor * sums[i][j];
         }
     }
 }
-
-#define PRODUCT(NAME, A, C)                                                                                         \
-    extern "C" __global__ void NAME(const A* a, const A* b, const C* addend, C* c, u32 m, u32 n, u32 depth,         \
-                                    u64 a_row, u64 a_column, u64 b_row, u64 b_column, float factor, float keep,     \
-                                    u64 a_matrix, u64 b_matrix, u64 c_matrix) {                                     \
-        multiply(a, b, addend, c, m, n, depth, a_row, a_column, b_row, b_column, factor, keep, a_matrix, b_matrix,  \
-                 c_matrix);                                                                                         \
-    }
-PRODUCT(product, float, float)
-PRODUCT(product_narrow, bf16, bf16)
-PRODUCT(product_widening, bf16, float)

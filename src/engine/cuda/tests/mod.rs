@@ -3,6 +3,7 @@
 mod attention_bf16;
 pub(super) mod network;
 mod operations;
+mod product_bf16;
 mod repeated;
 
 use std::sync::{Arc, OnceLock};

@@ -240,7 +240,7 @@ impl Device for Small {
         unreachable!("nothing runs after a failure")
     }
 
-    unsafe fn product(&self, _: &Product) -> Result<(), DeviceError> {
+    unsafe fn product(&self, _: &Product) -> Result<bool, DeviceError> {
         unreachable!("nothing runs after a failure")
     }
 }

@@ -1,5 +1,6 @@
 //! `--ranks` and the variables of launchers: with whom this process trains.
 
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -65,16 +66,23 @@ impl Company {
         }
     }
 
-    /// Meets the other processes; gradients go through NCCL between GPUs, else through rank 0.
+    /// Meets the other processes. Gradients go through NCCL between GPUs if all ranks find it, which one line says if they
+    /// do not; else through the host and rank 0.
     pub fn meet(&self, on_gpu: bool, interrupt: &Interrupt) -> anyhow::Result<Box<dyn Collective>> {
         let Company::Processes { launch, timeout } = self else { return Ok(Box::new(Solo)) };
         let met = Rendezvous::of(launch, *timeout).connect(interrupt).map_err(|error| match error {
             RendezvousError::Interrupted => anyhow::Error::from(Interrupted).context(error.to_string()),
             error => error.into(),
         })?;
-        Ok(match launch.local_rank {
-            Some(ordinal) if on_gpu => Box::new(NcclRank::join(met, ordinal)?),
-            _ => Box::new(met),
-        })
+        let Some(ordinal) = launch.local_rank.filter(|_| on_gpu) else { return Ok(Box::new(met)) };
+        if NcclRank::is_found_by_all(&met)? {
+            return Ok(Box::new(NcclRank::join(met, ordinal)?));
+        }
+        if met.place().is_lead() {
+            let remedy = "put a link of that name to libnccl.so.2 on LD_LIBRARY_PATH (docs/cuda.md)";
+            let mut stderr = anstream::stderr().lock();
+            writeln!(stderr, "not all ranks find libnccl.so: gradients go through the host, which is slow; {remedy}")?;
+        }
+        Ok(Box::new(met))
     }
 }

@@ -67,6 +67,9 @@ pub(super) trait Exchange: Send + Sync {
     /// Blocks until all ranks have brought their part. All must name the same operation.
     fn exchange(&self, operation: Operation, own: Payload) -> Result<Arc<Payload>, CollectiveError>;
 
+    /// Whether another rank has ended, as far as can be seen without waiting.
+    fn check_alive(&self) -> Result<(), CollectiveError>;
+
     fn abandon(&self, reason: &str);
 }
 
@@ -107,6 +110,10 @@ impl<E: Exchange> Collective for E {
             Payload::Messages(all) => Ok(all.clone()),
             Payload::Values(_) => Ok(Vec::new()),
         }
+    }
+
+    fn check_alive(&self) -> Result<(), CollectiveError> {
+        Exchange::check_alive(self)
     }
 
     fn abandon(&self, reason: &str) {

@@ -3,8 +3,9 @@
 //! [`Collective`] is what training asks for. [`Solo`] is a world of one, [`in_process`] makes ranks of threads,
 //! [`Rendezvous`] finds those a launcher started as processes ([`Launch`]), [`NcclRank`] gives each of them a GPU. Every
 //! rank makes the same calls in the same order, and gets the same bits whatever arrives first: sums are taken in the
-//! order of [`TreeSum`].
+//! order of [`TreeSum`]. What lies in a GPU's memory is summed there: [`DeviceCollective`].
 
+mod device;
 mod error;
 mod exchange;
 mod launch;
@@ -17,6 +18,7 @@ mod tcp;
 mod threads;
 mod wire;
 
+pub use device::{DeviceCollective, Span};
 pub use error::CollectiveError;
 pub use launch::{Launch, LaunchError, Launcher};
 pub use nccl::{NcclRank, NcclSetupError};
@@ -33,8 +35,7 @@ pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// One rank's way to the others.
 ///
 /// The calls are collective: each returns when all ranks have made it, and an error on one rank is, soon after, an
-/// error on all. Values are host slices; an implementation on device memory stands beside this trait and shares
-/// its small messages.
+/// error on all. Values are host slices; for those on a device there is [`Self::on_device`].
 pub trait Collective: Send + Sync {
     /// Which rank this is, and how many there are.
     fn place(&self) -> Place;
@@ -54,6 +55,18 @@ pub trait Collective: Send + Sync {
     /// Waits for all ranks.
     fn barrier(&self) -> Result<(), CollectiveError> {
         self.all_gather(&[]).map(drop)
+    }
+
+    /// Whether another rank has said or shown that it ended; waits for nobody. For those who wait for a rank by other
+    /// means.
+    fn check_alive(&self) -> Result<(), CollectiveError> {
+        Ok(())
+    }
+
+    /// The way between the memories of GPUs, where these ranks have one that leaves out the host: for what lies on GPU
+    /// `ordinal`, in order with its work on `stream` (a `CUstream`; 0 is the default one).
+    fn on_device(&self, _ordinal: usize, _stream: u64) -> Option<Box<dyn DeviceCollective + '_>> {
+        None
     }
 
     /// Tells the others that this rank ends, and why: their next or present call is an error that says so.

@@ -23,12 +23,30 @@ impl TcpRank {
         TcpRank { place, timeout, streams: Mutex::new(streams) }
     }
 
+    /// Longest wait for another rank.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The rank at the other end of the `index`-th connection.
     fn peer(&self, index: usize) -> Peer {
         let is_lead = self.place.is_lead();
         // Rank 0 waits for each of the others, so it may be silent longer than any of them.
         let timeout = if is_lead { self.timeout } else { self.timeout * 2 };
         Peer { rank: if is_lead { index + 1 } else { 0 }, sends_part: is_lead, world: self.place.world(), timeout }
+    }
+
+    /// Rank 0 tells the others what it met.
+    fn tell(&self, streams: &[TcpStream], error: &CollectiveError) {
+        if !self.place.is_lead() {
+            return;
+        }
+        let (rank, reason) = match error {
+            CollectiveError::Lost { rank, reason } => (*rank, reason.clone()),
+            other => (0, other.to_string()),
+        };
+        // Those that cannot be told notice the closed connection.
+        streams.iter().for_each(|stream| drop(wire::send_abandon(stream, rank, &reason)));
     }
 
     /// Rank 0's side: collects the parts in rank order, makes the result, hands it out.
@@ -69,15 +87,19 @@ impl Exchange for TcpRank {
             (false, Some(stream)) => self.follow(stream, operation, own),
             _ => self.lead(&streams, operation, own),
         };
-        if let (true, Err(error)) = (self.place.is_lead(), &result) {
-            let (rank, reason) = match error {
-                CollectiveError::Lost { rank, reason } => (*rank, reason.clone()),
-                other => (0, other.to_string()),
-            };
-            // Those that cannot be told notice the closed connection.
-            streams.iter().for_each(|stream| drop(wire::send_abandon(stream, rank, &reason)));
+        if let Err(error) = &result {
+            self.tell(&streams, error);
         }
         result.map(Arc::new)
+    }
+
+    fn check_alive(&self) -> Result<(), CollectiveError> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = streams.iter().enumerate().try_for_each(|(index, stream)| self.peer(index).listen(stream));
+        if let Err(error) = &heard {
+            self.tell(&streams, error);
+        }
+        heard
     }
 
     fn abandon(&self, reason: &str) {

@@ -121,3 +121,51 @@ fn worlds_divide_a_step() {
     let owned: usize = Place::all(4).unwrap().iter().map(|place| (0..61).filter(|&i| place.owns(i)).count()).sum();
     assert_eq!(owned, 61);
 }
+
+/// Two ranks that are processes, as far as they know.
+fn over_tcp<R: Send>(work: impl Fn(&TcpRank) -> R + Sync) -> Vec<R> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let connect = |place| {
+        let timeout = std::time::Duration::from_secs(60);
+        let rendezvous = Rendezvous { place, host: "127.0.0.1".into(), port, timeout };
+        rendezvous.connect(&crate::interrupt::Interrupt::none()).unwrap()
+    };
+    std::thread::scope(|scope| {
+        let (connect, work) = (&connect, &work);
+        let places = Place::all(2).unwrap();
+        let threads: Vec<_> = places.into_iter().map(|place| scope.spawn(move || work(&connect(place)))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// Looks until another rank has ended.
+fn watch(rank: &dyn Collective) -> String {
+    loop {
+        if let Err(error) = rank.check_alive() {
+            return error.to_string();
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_rank_that_ends_is_seen_by_those_who_do_not_wait_for_it() {
+    for ends in [0, 1] {
+        let found = over_tcp(|rank| {
+            // Everybody is there, and a message that came early is no end.
+            rank.all_gather(&[1]).unwrap();
+            Collective::check_alive(rank).unwrap();
+            assert_eq!(rank.all_gather(&[2]).unwrap(), [[2], [2]]);
+            if Collective::place(rank).rank() == ends {
+                Collective::abandon(rank, "the disk is full");
+                return String::new();
+            }
+            watch(rank)
+        });
+        assert_eq!(found[1 - ends], format!("rank {ends} is lost: the disk is full"));
+    }
+    let found = over_tcp(|rank| if Collective::place(rank).is_lead() { watch(rank) } else { String::new() });
+    assert_eq!(found[0], "rank 1 is lost: its connection closed: the process has ended");
+    let found = on_ranks(2, |rank| if Collective::place(rank).is_lead() { watch(rank) } else { String::new() });
+    assert_eq!(found[0], "rank 1 is lost: it has ended");
+}

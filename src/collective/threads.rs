@@ -101,6 +101,10 @@ impl Exchange for ThreadRank {
         table.result.clone().unwrap_or_else(nothing)
     }
 
+    fn check_alive(&self) -> Result<(), CollectiveError> {
+        self.meeting.table().lost().map_or(Ok(()), Err)
+    }
+
     fn abandon(&self, reason: &str) {
         self.meeting.leave(self.place.rank(), reason);
     }

@@ -135,6 +135,23 @@ impl Peer {
         CollectiveError::Lost { rank: self.rank, reason }
     }
 
+    /// What the rank says unasked: that it ends. A part of the next exchange stays where it is.
+    pub fn listen(&self, stream: &TcpStream) -> Result<(), CollectiveError> {
+        let lost = |error: io::Error| self.lost(&error);
+        let mut kind = [0];
+        stream.set_nonblocking(true).map_err(lost)?;
+        let peeked = stream.peek(&mut kind);
+        stream.set_nonblocking(false).map_err(lost)?;
+        match peeked {
+            Ok(0) => Err(lost(io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) if kind == [Kind::Abandon as u8] => self.receive(stream, Operation::Gather).map(drop),
+            Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Err(lost(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Receives the payload of `operation`, checked before anything is allocated.
     pub fn receive(&self, stream: &TcpStream, operation: Operation) -> Result<Payload, CollectiveError> {
         let lost = |error: io::Error| self.lost(&error);

@@ -9,6 +9,7 @@
 
 use std::time::Instant;
 
+use golf_harness::collective::Solo;
 use golf_harness::data::TokenBatch;
 use golf_harness::engine::{Device, DeviceChoice, EngineKind, FakeQuant, Isa, Precision, Window, use_isa};
 use golf_harness::manifest::{MICRO_BATCHES_PER_STEP, OptimizerConfig};
@@ -127,7 +128,8 @@ fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, json
         (median(|| scorer.nll(&windows).expect("valid windows").len()), case.windows)
     } else {
         let optimizer = Optimizer::new(&OptimizerConfig::default(), &case.config);
-        let resident = engine.resident(&case.config, &weights, &optimizer, &SwaSum::default()).expect("valid weights");
+        let resident =
+            engine.resident(&case.config, &weights, &optimizer, &SwaSum::default(), &Solo).expect("valid weights");
         match resident {
             // A whole step of the recipe, its update included: a micro-batch alone is not waited for.
             Some(mut resident) => {

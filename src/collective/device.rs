@@ -2,7 +2,7 @@
 
 use super::{CollectiveError, Place};
 
-/// Single-precision values next to each other in a device's memory.
+/// Words of four bytes next to each other in a device's memory: single-precision values, where they are summed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Device address of the first.
@@ -27,7 +27,7 @@ pub trait DeviceCollective: Send {
     /// or [`Self::stop`] has returned.
     unsafe fn sum(&mut self, spans: &[Span]) -> Result<(), CollectiveError>;
 
-    /// Replaces the values of each span by those of the rank that owns it, exactly.
+    /// Replaces the words of each span, whatever they stand for, by those of the rank that owns it.
     ///
     /// # Safety
     /// As for [`Self::sum`].

@@ -27,6 +27,7 @@ pub use self::resident::{Resident, ResidentState, ResidentStep};
 
 use std::borrow::Cow;
 
+use crate::collective::{Collective, CollectiveError};
 use crate::data::TokenBatch;
 use crate::model::{ConfigError, LayoutMismatch, ModelConfig, Params, fake_quantise};
 use crate::train::{Optimizer, SwaSum};
@@ -117,6 +118,9 @@ pub enum EngineError {
         /// What they may differ by, relative to max(1, value).
         tolerance: f64,
     },
+    /// Another rank is lost, or this one's way to it.
+    #[error(transparent)]
+    Ranks(#[from] CollectiveError),
     /// The device the engine runs on failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -190,14 +194,16 @@ pub trait Engine: Send + Sync {
         fake_quant: FakeQuant,
     ) -> Result<LossAndGradients, EngineError>;
 
-    /// A model in training that stays where this engine runs; `None` for an engine that works on the host's weights.
-    fn resident(
+    /// A model in training that stays where this engine runs, with the ranks that share its steps; `None` for an
+    /// engine that works on the host's weights.
+    fn resident<'a>(
         &self,
         _config: &ModelConfig,
         _weights: &Params,
         _optimizer: &Optimizer,
         _swa: &SwaSum,
-    ) -> Result<Option<Box<dyn Resident>>, EngineError> {
+        _ranks: &'a dyn Collective,
+    ) -> Result<Option<Box<dyn Resident + 'a>>, EngineError> {
         Ok(None)
     }
 }

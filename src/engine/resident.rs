@@ -38,19 +38,14 @@ pub trait Resident: Send {
     /// Adds the gradients of a micro-batch's mean loss to those of the coming step.
     ///
     /// Micro-batches come in [`reading_order`](crate::collective::reading_order) and are added as
-    /// [`TreeSum`](crate::collective::TreeSum) says.
+    /// [`TreeSum`](crate::collective::TreeSum) says. With other ranks, sums over them begin during the last one of this
+    /// rank's share of a step ([`Place::micro_batches`](crate::collective::Place::micro_batches)).
     fn micro_batch(&mut self, batch: &TokenBatch, fake_quant: FakeQuant) -> Result<(), EngineError>;
-
-    /// The summed gradients of the coming step, for those who add others' to them.
-    fn gradients(&mut self) -> Result<Params, EngineError>;
-
-    /// Puts other gradients in their place.
-    fn set_gradients(&mut self, gradients: &Params) -> Result<(), EngineError>;
 
     /// Multiplies the gradients by `share`, clips them by their global norm, updates the weights and takes a snapshot where the plan says so.
     ///
-    /// Where a loss or the norm is no finite number nothing is updated, and the caller, who sees it in the answer, must
-    /// not go on.
+    /// Where the norm or a loss of any rank is no finite number no rank updates anything, and the caller, who sees it in
+    /// the answers of all ranks, must not go on.
     fn step(&mut self, plan: &StepPlan, share: f32) -> Result<ResidentStep, EngineError>;
 
     /// Everything, copied to the host.

@@ -5,12 +5,14 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Start, TickingClock, Trace, TrainError, TrainOutcome, TrainRequest, run, run_in_process};
+use super::{
+    Optimizer, Start, SwaSum, TickingClock, Trace, TrainError, TrainOutcome, TrainRequest, run, run_in_process,
+};
 use crate::cli::Progress;
-use crate::collective::{CollectiveError, Solo};
+use crate::collective::{Collective, CollectiveError, Solo};
 use crate::data::{TokenBatch, write_shard};
 use crate::engine::{
-    Engine, EngineError, EngineKind, FakeQuant, KernelsEngine, LossAndGradients, Scorer, shimmed_engine,
+    Engine, EngineError, EngineKind, FakeQuant, KernelsEngine, LossAndGradients, Resident, Scorer, shimmed_engine,
 };
 use crate::interrupt::Interrupt;
 use crate::manifest::{Effective, Override, assignment};
@@ -394,8 +396,8 @@ fn a_model_that_stays_on_a_device_is_saved_shared_and_followed_as_any_other() {
     let outcome = straight.run_with(&*engine, &mut |_, _| {}).unwrap();
     assert_eq!((outcome.record.steps, outcome.record.swa_snapshots), (5, 2));
 
-    // Interrupted among snapshots and QAT, continued by two ranks.
-    let broken = job("broken");
+    // Begun by four ranks, interrupted among snapshots and QAT, continued by two.
+    let broken = Job { ranks: 4, ..job("broken") };
     let stop = &mut |line: &str, interrupt: &Interrupt| {
         if line.starts_with("step:4/5 train_loss") {
             interrupt.raise();
@@ -416,6 +418,60 @@ fn a_model_that_stays_on_a_device_is_saved_shared_and_followed_as_any_other() {
         // Muon's bfloat16 magnifies the order of its sums.
         assert!((found.loss - expected.loss).abs() < 1e-3 * expected.loss, "{found:?} for {expected:?}");
         assert!((found.grad_norm / expected.grad_norm - 1.0).abs() < 0.02, "{found:?} for {expected:?}");
+    }
+}
+
+#[test]
+fn a_rank_whose_device_fails_ends_all() {
+    let Some(engine) = shimmed_engine() else { return };
+    let workshop = Workshop::new(BY_STEPS);
+    let job = Job { ranks: 4, set: &["schedule.iterations=2"], ..workshop.job("broken") };
+    let error = job.run_with(&Cramped(engine, AtomicU64::new(2)), &mut |_, _| {}).unwrap_err();
+    let expected = match &error {
+        TrainError::Ranks(CollectiveError::Lost { rank, reason }) => *rank > 0 && reason.contains("out of memory"),
+        TrainError::Engine(error) => error.to_string().contains("out of memory"),
+        _ => false,
+    };
+    assert!(expected, "{error}");
+    assert!(!job.has(CHECKPOINT) && !job.has("manifest.yaml"));
+}
+
+/// An engine whose device has no room for the model of the rank that asks after so many others.
+struct Cramped(Box<dyn Engine>, AtomicU64);
+
+impl Engine for Cramped {
+    fn kind(&self) -> EngineKind {
+        self.0.kind()
+    }
+
+    fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {
+        self.0.scorer(config, weights)
+    }
+
+    fn loss_and_gradients(
+        &self,
+        config: &ModelConfig,
+        weights: &Params,
+        batch: &TokenBatch,
+        fake_quant: FakeQuant,
+    ) -> Result<LossAndGradients, EngineError> {
+        self.0.loss_and_gradients(config, weights, batch, fake_quant)
+    }
+
+    fn resident<'a>(
+        &self,
+        config: &ModelConfig,
+        weights: &Params,
+        optimizer: &Optimizer,
+        swa: &SwaSum,
+        ranks: &'a dyn Collective,
+    ) -> Result<Option<Box<dyn Resident + 'a>>, EngineError> {
+        if self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err() {
+            self.1.store(u64::MAX, Ordering::SeqCst);
+            let message = "out of memory".into();
+            return Err(EngineError::Backend { engine: EngineKind::Kernels, message });
+        }
+        self.0.resident(config, weights, optimizer, swa, ranks)
     }
 }
 

@@ -30,17 +30,17 @@ pub struct Trainer<'a> {
     ranks: &'a dyn Collective,
     /// The model, or a copy of it.
     host: ResidentState,
-    residence: Residence,
+    residence: Residence<'a>,
 }
 
 /// Where a model in training is.
-enum Residence {
+enum Residence<'a> {
     /// On the host until the first step, when the engine may take it.
     Unasked,
     /// On the host.
     Host,
     /// Where the engine runs; the host's copy may be of an earlier step.
-    Engine { resident: Box<dyn Resident>, is_copied: bool },
+    Engine { resident: Box<dyn Resident + 'a>, is_copied: bool },
 }
 
 impl<'a> Trainer<'a> {
@@ -160,7 +160,7 @@ impl<'a> Trainer<'a> {
         let batches: Vec<TokenBatch> = batches.collect::<Result<_, _>>()?;
         if matches!(self.residence, Residence::Unasked) {
             let ResidentState { weights, optimizer, swa } = &self.host;
-            self.residence = match self.engine.resident(self.model, weights, optimizer, swa)? {
+            self.residence = match self.engine.resident(self.model, weights, optimizer, swa, self.ranks)? {
                 None => Residence::Host,
                 Some(resident) => Residence::Engine { resident, is_copied: true },
             };
@@ -171,7 +171,7 @@ impl<'a> Trainer<'a> {
         let (micro_losses, gradient_norm) = match &mut self.residence {
             Residence::Engine { resident, is_copied } => {
                 *is_copied = false;
-                let found = resident_step::take(&mut **resident, &batches, plan, share, ranks)?;
+                let found = resident_step::take(&mut **resident, &batches, plan, share)?;
                 let ResidentStep { losses, gradient_norm } = found;
                 // Where these are no finite numbers the engine has updated nothing.
                 let losses = gather_losses(ranks, &losses)?;

@@ -1,10 +1,13 @@
 // A made-up CUDA: driver, NVRTC and cuBLASLt as far as src/engine/cuda calls them, on plain memory and the shim.
 //
-// It comes after the kernels' source and golf_run. Kernels run on the processor when they are launched, in order.
+// It comes after the kernels' source, golf_run and golf_arguments. What is launched runs on the processor at once, or is
+// recorded while its thread says so. Each thread is taken to have one stream that it launches on.
 // Matrix products follow the library's own conventions (column-major, operations, leading dimensions) and refuse sides
 // that do not fit, so that the sides the engine describes are checked.
 
+#include <functional>
 #include <mutex>
+#include <vector>
 
 namespace {
 
@@ -13,6 +16,20 @@ const char CUBIN[] = "not machine code";
 std::mutex one_at_a_time;
 int context;
 thread_local void* current;
+// Of the stream this thread launches on: how much was launched, whether it waits for what never comes (nccl.cpp), and
+// where work is put while it is recorded.
+thread_local uint64_t launched;
+thread_local bool stands_still;
+struct Graph {
+    std::vector<std::function<int()>> work;
+};
+thread_local Graph* recording;
+
+int queue(std::function<int()> work) {
+    launched++;
+    if (recording) return recording->work.push_back(work), 0;
+    return stands_still ? 0 : work();
+}
 
 const int SINGLE = 0, NARROW = 14;                // CUDA_R_32F, CUDA_R_16BF
 const int INVALID_VALUE = 7, NOT_SUPPORTED = 15;  // of cublasStatus_t
@@ -78,6 +95,8 @@ int cuGetErrorString(int, const char** out) { return *out = "an error", 0; }
 
 // As the driver does, everything below wants a context on the calling thread.
 #define IN_CONTEXT if (current != &context) return 201
+// What waits for something that never ends waits for ever.
+#define WAITING IN_CONTEXT; launched++; if (stands_still) fprintf(stderr, "this waits for ever\n"), abort()
 
 int cuMemAlloc_v2(uint64_t* out, size_t bytes) {
     IN_CONTEXT;
@@ -87,36 +106,42 @@ int cuMemAlloc_v2(uint64_t* out, size_t bytes) {
     return 0;
 }
 int cuMemFree_v2(uint64_t address) {
-    IN_CONTEXT;
+    WAITING;
     free((void*)address);
     return 0;
 }
 int cuMemcpyHtoD_v2(uint64_t to, const void* from, size_t bytes) {
-    IN_CONTEXT;
+    WAITING;
     memcpy((void*)to, from, bytes);
     return 0;
 }
-int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) { return cuMemcpyHtoD_v2(to, from, bytes); }
+// Copies from and to the host cannot be recorded here.
+int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
+    IN_CONTEXT;
+    return recording ? INVALID : queue([=] { return memcpy((void*)to, from, bytes), 0; });
+}
+int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
+    IN_CONTEXT;
+    return recording ? INVALID : queue([=] { return memcpy(to, (void*)from, bytes), 0; });
+}
+int cuStreamSynchronize(void*) {
+    WAITING;
+    return 0;
+}
 int cuMemHostAlloc(void** out, size_t bytes, unsigned) { return *out = malloc(bytes), 0; }
 int cuMemFreeHost(void* memory) { return free(memory), 0; }
-int cuEventCreate(void** out, unsigned) { return *out = (void*)CUBIN, 0; }
-int cuEventRecord(void*, void*) { return 0; }
-int cuEventSynchronize(void*) { return 0; }
-int cuEventDestroy_v2(void*) { return 0; }
 int cuMemcpyDtoH_v2(void* to, uint64_t from, size_t bytes) {
-    IN_CONTEXT;
+    WAITING;
     memcpy(to, (void*)from, bytes);
     return 0;
 }
 int cuMemcpyDtoDAsync_v2(uint64_t to, uint64_t from, size_t bytes, void*) {
     IN_CONTEXT;
-    memcpy((void*)to, (void*)from, bytes);
-    return 0;
+    return queue([=] { return memcpy((void*)to, (void*)from, bytes), 0; });
 }
 int cuMemsetD8Async(uint64_t to, unsigned char value, size_t bytes, void*) {
     IN_CONTEXT;
-    memset((void*)to, value, bytes);
-    return 0;
+    return queue([=] { return memset((void*)to, value, bytes), 0; });
 }
 
 int cuModuleLoadData(void** out, const void* image) {
@@ -136,12 +161,36 @@ int cuLaunchKernel(const char* name, unsigned x, unsigned y, unsigned z, unsigne
                    unsigned shared_bytes, void*, void** arguments, void**) {
     IN_CONTEXT;
     if (z != 1 || ty != 1 || tz != 1) return INVALID;
-    std::lock_guard<std::mutex> guard(one_at_a_time);
-    char message[256] = {};
-    const shim::Launch launch = {name, {x, y}, threads, shared_bytes, arguments, nullptr, message, sizeof message};
-    if (golf_run(&launch) == 0) return 0;
-    fprintf(stderr, "%s\n", message);
-    return LAUNCH_FAILED;
+    // As the driver does, it keeps the arguments: each is at most a word of eight bytes.
+    std::vector<uint64_t> held(golf_arguments(name));
+    for (size_t i = 0; i < held.size(); i++) memcpy(&held[i], arguments[i], sizeof held[i]);
+    return queue([=]() mutable {
+        std::lock_guard<std::mutex> guard(one_at_a_time);
+        std::vector<void*> places;
+        for (uint64_t& argument : held) places.push_back(&argument);
+        char message[256] = {};
+        const shim::Launch launch = {name, {x, y}, threads, shared_bytes, places.data(), nullptr, message, sizeof message};
+        if (golf_run(&launch) == 0) return 0;
+        fprintf(stderr, "%s\n", message);
+        return LAUNCH_FAILED;
+    });
+}
+
+int cuStreamBeginCapture_v2(void*, int) { return recording ? INVALID : (recording = new Graph(), 0); }
+int cuStreamEndCapture(void*, Graph** out) {
+    *out = recording;
+    recording = nullptr;
+    return *out ? 0 : INVALID;
+}
+int cuGraphInstantiateWithFlags(Graph** out, Graph* graph, unsigned long long) { return *out = new Graph(*graph), 0; }
+int cuGraphDestroy(Graph* graph) { return delete graph, 0; }
+int cuGraphExecDestroy(Graph* graph) { return delete graph, 0; }
+int cuGraphLaunch(Graph* graph, void*) {
+    IN_CONTEXT;
+    for (auto& work : graph->work) {
+        if (int wrong = queue(work)) return wrong;
+    }
+    return 0;
 }
 
 int nvrtcVersion(int* major, int* minor) { return *major = 13, *minor = 0, 0; }
@@ -196,27 +245,31 @@ int cublasLtMatmul(void*, Description* description, const float* alpha, const vo
     const bool in_place = c_layout->leading == layout->leading && c_layout->stride == layout->stride;
     if (*beta != 0.0f && (!c || (c == out && !in_place))) return INVALID_VALUE;
     const bool ta = description->operations[0], tb = description->operations[1];
-    const uint64_t depth = ta ? a_layout->rows : a_layout->columns;
-    for (int32_t matrix = 0; matrix < layout->count; matrix++) {
-        const uint64_t left = matrix * a_layout->stride, right = matrix * b_layout->stride;
-        for (uint64_t column = 0; column < layout->columns; column++) {
-            for (uint64_t row = 0; row < layout->rows; row++) {
-                float sum = 0.0f;
-                for (uint64_t i = 0; i < depth; i++) {
-                    sum += at(a, *a_layout, left, ta, row, i) * at(b, *b_layout, right, tb, i, column);
-                }
-                sum *= *alpha;
-                if (*beta != 0.0f) sum += *beta * at(c, *c_layout, matrix * c_layout->stride, false, row, column);
-                const uint64_t place = matrix * layout->stride + row + column * layout->leading;
-                if (layout->type == SINGLE) {
-                    put(static_cast<float*>(out) + place, sum);
-                } else {
-                    put(static_cast<bf16*>(out) + place, sum);
+    const Layout left = *a_layout, right = *b_layout, more = *c_layout, made = *layout;
+    const float factor = *alpha, kept = *beta;
+    return queue([=] {
+        const uint64_t depth = ta ? left.rows : left.columns;
+        for (int32_t matrix = 0; matrix < made.count; matrix++) {
+            for (uint64_t column = 0; column < made.columns; column++) {
+                for (uint64_t row = 0; row < made.rows; row++) {
+                    float sum = 0.0f;
+                    for (uint64_t i = 0; i < depth; i++) {
+                        sum += at(a, left, matrix * left.stride, ta, row, i) *
+                               at(b, right, matrix * right.stride, tb, i, column);
+                    }
+                    sum *= factor;
+                    if (kept != 0.0f) sum += kept * at(c, more, matrix * more.stride, false, row, column);
+                    const uint64_t place = matrix * made.stride + row + column * made.leading;
+                    if (made.type == SINGLE) {
+                        put(static_cast<float*>(out) + place, sum);
+                    } else {
+                        put(static_cast<bf16*>(out) + place, sum);
+                    }
                 }
             }
         }
-    }
-    return 0;
+        return 0;
+    });
 }
 
 }  // extern "C"

@@ -265,6 +265,11 @@ static int run(void (*kernel)(A...), const Launch& launch) {
     return run(kernel, launch, std::index_sequence_for<A...>());
 }
 
+template <class... A>
+static unsigned arguments(void (*)(A...)) {
+    return sizeof...(A);
+}
+
 }  // namespace shim
 
 static inline void __syncthreads() {

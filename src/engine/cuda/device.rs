@@ -2,6 +2,8 @@
 
 use std::ffi::c_void;
 
+use crate::collective::{Collective, DeviceCollective};
+
 /// How a number lies in a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Element {
@@ -207,4 +209,9 @@ pub(super) trait Device: Send + Sync {
     /// # Safety
     /// The matrices must lie in memory of this device, `out` apart from the factors.
     unsafe fn product(&self, product: &Product) -> Result<bool, DeviceError>;
+
+    /// The ranks' way to one another for this device's memory, where they have one that leaves out the host.
+    fn across<'a>(&self, ranks: &'a dyn Collective) -> Option<Box<dyn DeviceCollective + 'a>> {
+        ranks.on_device(0, 0)
+    }
 }

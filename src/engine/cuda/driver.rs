@@ -14,6 +14,7 @@ use super::device::{Device, DeviceError, Launch, Product};
 use super::products::{Products, WORKSPACE_BYTES};
 use super::source::KERNELS;
 use super::staging::Staging;
+use crate::collective::{Collective, DeviceCollective};
 
 /// Shared memory a block gets without asking (CUDA C++ Programming Guide, compute capabilities).
 const UNASKED_SHARED_BYTES: u32 = 48 << 10;
@@ -293,5 +294,9 @@ impl Device for Gpu {
         self.bind()?;
         // SAFETY: passed on to the caller.
         unsafe { self.products.run(product, self.stream.handle) }
+    }
+
+    fn across<'a>(&self, ranks: &'a dyn Collective) -> Option<Box<dyn DeviceCollective + 'a>> {
+        ranks.on_device(self.context.ordinal(), self.stream.handle as u64)
     }
 }

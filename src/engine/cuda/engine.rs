@@ -2,8 +2,9 @@
 
 use super::backend::{CudaKernels, WIDEST_HEAD};
 use super::device::{Device, DeviceError};
-use super::optimiser::CudaResident;
+use super::optimiser::{BUCKET_VALUES, CudaResident, Sizes};
 use super::scorer::CudaScorer;
+use crate::collective::Collective;
 use crate::data::TokenBatch;
 use crate::engine::kernels::{Forward, Kernels, Loaded, Network, Rows, Scaled, fold, fold_tables, unfold, widened};
 use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Precision, Resident, Scorer, check};
@@ -30,6 +31,7 @@ pub(super) struct CudaEngine<D: Device> {
     kernels: CudaKernels<D>,
     scored_tokens: usize,
     group_tokens: usize,
+    bucket_values: usize,
 }
 
 impl<D: Device> CudaEngine<D> {
@@ -38,13 +40,13 @@ impl<D: Device> CudaEngine<D> {
             Precision::F32 => GROUP_TOKENS,
             Precision::Bf16 => NARROW_GROUP_TOKENS,
         };
-        CudaEngine { kernels, scored_tokens: SCORED_TOKENS, group_tokens }
+        CudaEngine { kernels, scored_tokens: SCORED_TOKENS, group_tokens, bucket_values: BUCKET_VALUES }
     }
 
-    /// The same with smaller groups, for small networks.
+    /// The same with smaller groups and a bucket a block, for small networks.
     #[cfg(test)]
     pub fn with_groups(kernels: CudaKernels<D>, scored_tokens: usize, group_tokens: usize) -> Self {
-        CudaEngine { kernels, scored_tokens, group_tokens }
+        CudaEngine { kernels, scored_tokens, group_tokens, bucket_values: 1 }
     }
 
     fn check(&self, config: &ModelConfig, weights: &Params) -> Result<(), EngineError> {
@@ -105,7 +107,8 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         let group = (self.group_tokens / batch.seq_len).max(1) * batch.seq_len;
         for (inputs, targets) in batch.inputs.chunks(group).zip(batch.targets.chunks(group)) {
             let (rows, targets) = (Rows::new(k, config, inputs, batch.seq_len), k.ids(&widened(targets)));
-            let values = k.download(forward.backward(&rows, &targets, weight, forward.record(&rows), &mut grads));
+            let record = forward.record(&rows);
+            let values = k.download(forward.backward(&rows, &targets, weight, record, &mut grads, &mut |_| ()));
             nll += values.into_iter().map(f64::from).sum::<f64>();
         }
         let mut gradients = grads.download(k, config);
@@ -114,16 +117,18 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         Ok(LossAndGradients { loss: (nll / batch.inputs.len() as f64) as f32, gradients })
     }
 
-    fn resident(
+    fn resident<'a>(
         &self,
         config: &ModelConfig,
         weights: &Params,
         optimizer: &Optimizer,
         swa: &SwaSum,
-    ) -> Result<Option<Box<dyn Resident>>, EngineError> {
+        ranks: &'a dyn Collective,
+    ) -> Result<Option<Box<dyn Resident + 'a>>, EngineError> {
         self.check(config, weights)?;
         let kernels = self.kernels.clone();
-        let resident = CudaResident::new(kernels, self.group_tokens, config, weights, optimizer, swa)?;
+        let sizes = Sizes { group_tokens: self.group_tokens, bucket_values: self.bucket_values };
+        let resident = CudaResident::new(kernels, sizes, config, weights, optimizer, swa, ranks)?;
         Ok(Some(Box::new(resident)))
     }
 }

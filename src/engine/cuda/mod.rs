@@ -10,6 +10,7 @@
 
 mod backend;
 mod choice;
+mod collective;
 mod compile;
 mod device;
 mod driver;

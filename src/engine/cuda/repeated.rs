@@ -64,6 +64,13 @@ impl<D: Device, O> Repeated<D, O> {
         }
     }
 
+    /// Does something else in the same memory, step by step; nothing it leaves behind may be of that memory.
+    ///
+    /// By the one whose [turn](Shared::turn) it is.
+    pub fn beside<T>(&mut self, shared: &Shared<D>, work: impl FnOnce() -> T) -> T {
+        shared.within(&mut self.pool, work)
+    }
+
     fn record(&mut self, shared: &Shared<D>, work: &impl Fn() -> O) -> Stage<D, O> {
         let recorded = match shared.device.begin() {
             Err(_) => None,

@@ -109,7 +109,7 @@ fn build() -> Shim {
     Shim { library: Mutex::new(library), damaged: Arc::default(), recording: Mutex::default() }
 }
 
-/// Shim, kernels, and the function that runs one by name.
+/// Shim, kernels, and the functions that run one by name and count its arguments.
 fn text() -> String {
     let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels/shim.h");
     let mut text = format!("#include \"{}\"\n{}\n{OWN}", header.display(), source::portable());
@@ -117,7 +117,11 @@ fn text() -> String {
     for name in KERNELS.iter().chain(&OWN_NAMES) {
         writeln!(text, "    if (!strcmp(launch->name, \"{name}\")) return shim::run({name}, *launch);").unwrap();
     }
-    text.push_str("    return 2;\n}\n");
+    text.push_str("    return 2;\n}\nextern \"C\" unsigned golf_arguments(const char* kernel) {\n");
+    for name in KERNELS.iter().chain(&OWN_NAMES) {
+        writeln!(text, "    if (!strcmp(kernel, \"{name}\")) return shim::arguments({name});").unwrap();
+    }
+    text.push_str("    return 0;\n}\n");
     text
 }
 
@@ -142,12 +146,14 @@ fn compile(text: &str, library: &Path) {
 /// A folder with a driver, a compiler and a product library that are all the shim.
 fn made_up_cuda() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels/driver.cpp");
+    let [driver, nccl] =
+        ["driver.cpp", "nccl.cpp"].map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels").join(name));
     let names = KERNELS.map(|name| format!("\"{name}\"")).join(", ");
     let kernels = format!("static const char* const KERNEL_NAMES[] = {{{names}}};");
-    let text = format!("{}\n{kernels}\n#include \"{}\"\n", text(), driver.display());
+    let includes = format!("#include \"{}\"\n#include \"{}\"\n", driver.display(), nccl.display());
+    let text = format!("{}\n{kernels}\n{includes}", text());
     compile(&text, &folder.path().join("libcuda.so"));
-    for name in ["libnvrtc.so", "libcublasLt.so"] {
+    for name in ["libnvrtc.so", "libcublasLt.so", "libnccl.so"] {
         std::os::unix::fs::symlink("libcuda.so", folder.path().join(name)).unwrap();
     }
     folder
@@ -417,17 +423,25 @@ mod tests {
             return;
         }
         let folder = made_up_cuda();
-        let output = Command::new(std::env::current_exe().unwrap())
-            .args(["on_a_gpu::copies", "on_a_gpu::linears", "on_a_gpu::losses", "on_a_gpu::likelihoods"])
-            .args(["on_a_gpu::gradients", "on_a_gpu::rows", "on_a_gpu::muon", "on_a_gpu::scales", "on_a_gpu::engines"])
-            .arg("--nocapture")
-            .env("LD_LIBRARY_PATH", folder.path())
-            .env("GOLF_HARNESS_CACHE", folder.path().join("cache"))
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        assert!(said.contains("10 passed") && !said.contains("skipped"), "{said}");
+        let run = |passed: usize, tests: &[&str], variables: &[(&str, &str)]| {
+            let output = Command::new(std::env::current_exe().unwrap())
+                .args(tests.iter().map(|name| format!("on_a_gpu::{name}")))
+                .arg("--nocapture")
+                .env("LD_LIBRARY_PATH", folder.path())
+                .env("GOLF_HARNESS_CACHE", folder.path().join("cache"))
+                .envs(variables.iter().copied())
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}");
+            assert!(said.contains(&format!("{passed} passed")) && !said.contains("skipped"), "{said}");
+        };
+        let kernels = ["copies", "linears", "losses", "likelihoods", "gradients", "rows", "muon", "scales", "engines"];
+        run(9, &kernels, &[]);
+        // Ranks are threads there, and the made-up NCCL works between threads.
+        let ranks = ("GOLF_MADE_UP_RANKS", "4");
+        run(2, &["nccl_works", "nccl_ranks"], &[ranks]);
+        run(1, &["nccl_is_given_up"], &[ranks, ("GOLF_MADE_UP_PATIENCE_MS", "200")]);
         assert_eq!(std::fs::read_dir(folder.path().join("cache")).unwrap().count(), 1, "one compiled image is kept");
     }
 }

@@ -28,7 +28,7 @@ pub(super) const FILES: [(&str, &str); 20] = [
 ];
 
 /// Every kernel by the name it has in the source.
-pub(super) const KERNELS: [&str; 106] = [
+pub(super) const KERNELS: [&str; 107] = [
     "add",
     "add_bf16",
     "tails",
@@ -131,6 +131,7 @@ pub(super) const KERNELS: [&str; 106] = [
     "product_parts",
     "sum_totals",
     "scale",
+    "count_bad",
     "clip_factor",
     "adamw",
     "unfold_rows",

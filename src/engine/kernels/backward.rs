@@ -4,8 +4,20 @@ use super::forward::{BlockRecord, Forward, Record, Rows, skip_of};
 use super::network::{Block, Network};
 use super::traits::{Kernels, Linear, Store};
 
+/// A part of the network whose gradients a backward pass has added all it will add to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Finished {
+    /// The output head, where it is not the embedding table.
+    Head,
+    /// All parameters of a block.
+    Block(usize),
+}
+
 impl<K: Kernels> Forward<'_, K> {
     /// Adds the gradients of `weight` times the summed negative log-likelihood; returns the likelihoods.
+    ///
+    /// `finished` is told what is final while the pass goes on: the head, then the blocks from the last to the first.
+    /// The rest (embeddings, gate, skip weights) is final when the pass returns.
     pub fn backward(
         &self,
         rows: &Rows<K>,
@@ -13,6 +25,7 @@ impl<K: Kernels> Forward<'_, K> {
         weight: f32,
         mut record: Record<K::Buffer>,
         grads: &mut Network<K::Buffer>,
+        finished: &mut dyn FnMut(Finished),
     ) -> K::Buffer {
         let (k, c) = (self.k, self.config);
         let (dim, tokens) = (c.model_dim, rows.count);
@@ -24,6 +37,9 @@ impl<K: Kernels> Forward<'_, K> {
         let nll = k.nll_grad(sides, &record.normed, head, cap, targets, weight, &mut grad_normed, grads.head_mut());
         k.rms_norm_grad(&record.last, &grad_normed, dim, Store::Replace, &mut grad);
         drop(grad_normed);
+        if grads.lm_head.is_some() {
+            finished(Finished::Head);
+        }
 
         let mut grad_x0 = k.zeros(tokens * dim);
         let mut grad_skips: Vec<Option<K::Buffer>> = record.skips.iter().map(|_| None).collect();
@@ -34,6 +50,7 @@ impl<K: Kernels> Forward<'_, K> {
                 k.add(&grad_skip, &mut grad);
             }
             self.block_grad(i, w, kept, &record, rows, &mut grad, &mut grad_x0, block_grads);
+            finished(Finished::Block(i));
             if let Some((row, encoder)) = skip_of(c, i)
                 && let Some(output) = record.skips.get(encoder)
             {
@@ -127,5 +144,39 @@ impl<K: Kernels> Forward<'_, K> {
         k.linear_grad_x(sides(dim, kv), &grad_v, &w.c_v, Store::Add, &mut grad_normed);
         k.rms_norm_grad(&mixed, &grad_normed, dim, Store::Add, grad);
         k.mix_grad(x, x0, mix, grad, grad_x0, &mut grads.resid_mix);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::kernels::{CpuKernels, fold, widened};
+    use crate::model::{ModelConfig, RopeTables, init};
+
+    #[test]
+    fn what_is_final_is_named_from_the_networks_end_to_its_beginning() {
+        for tie_embeddings in [true, false] {
+            let config = ModelConfig {
+                vocab_size: 12,
+                num_layers: 3,
+                model_dim: 8,
+                num_heads: 2,
+                num_kv_heads: 1,
+                bigram_vocab_size: 5,
+                bigram_dim: 4,
+                tie_embeddings,
+                ..Default::default()
+            };
+            let k = &CpuKernels::default();
+            let network = Network::upload(k, &config, &fold(&init(&config, 1))).unwrap();
+            let tables = &k.rope_tables(&RopeTables::new(&config, 4));
+            let forward = Forward { k, config: &config, network: &network, scaled: None, tables };
+            let rows = &Rows::new(k, &config, &[1, 2, 3, 4], 4);
+            let targets = &k.ids(&widened(&[2, 3, 4, 5]));
+            let (mut named, mut grads) = (Vec::new(), Network::zeros(k, &config));
+            forward.backward(rows, targets, 0.25, forward.record(rows), &mut grads, &mut |part| named.push(part));
+            let expected = [Finished::Head, Finished::Block(2), Finished::Block(1), Finished::Block(0)];
+            assert_eq!(named, expected[usize::from(tie_embeddings)..]);
+        }
     }
 }

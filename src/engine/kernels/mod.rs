@@ -18,6 +18,7 @@ mod traits;
 use crate::engine::Precision;
 use crate::model::Params;
 
+pub(in crate::engine) use backward::Finished;
 #[cfg(test)]
 pub(in crate::engine) use cpu::CpuKernels;
 pub(crate) use cpu::uses_tiles;

@@ -52,15 +52,21 @@ extern "C" __global__ void scale(float* x, float factor, u64 n) {
     if (i < n) x[i] *= factor;
 }
 
+// How many doubles are no finite numbers.
+extern "C" __global__ void count_bad(const double* x, u32 count, float* out) {
+    if (place() > 0) return;
+    // Infinity and NaN are the values whose difference from themselves is not zero.
+    float bad = 0.0f;
+    for (u32 i = 0; i < count; i++) bad += x[i] - x[i] == 0.0 ? 0.0f : 1.0f;
+    *out = bad;
+}
+
 // What gradients are multiplied by before the update, min(1, max_norm / (norm + 1e-6)) as PyTorch has it; max_norm 0
-// turns clipping off. Negative where the norm or a loss is not a finite number: then the step is not taken.
-extern "C" __global__ void clip_factor(const double* squares, const double* losses, u32 count, double max_norm,
-                                       float* factor) {
+// turns clipping off. Negative where the norm is not a finite number or a loss was not: then the step is not taken.
+extern "C" __global__ void clip_factor(const double* squares, const float* bad, double max_norm, float* factor) {
     if (place() > 0) return;
     const double norm = sqrt(*squares);
-    // Infinity and NaN are the values whose difference from themselves is not zero.
-    bool finite = norm - norm == 0.0;
-    for (u32 i = 0; i < count; i++) finite = finite && losses[i] - losses[i] == 0.0;
+    const bool finite = norm - norm == 0.0 && *bad == 0.0f;
     const float clipped = (float)(max_norm / (norm + 1e-6));
     *factor = !finite ? -1.0f : max_norm > 0.0 && clipped < 1.0f ? clipped : 1.0f;
 }

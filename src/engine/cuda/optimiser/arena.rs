@@ -6,7 +6,10 @@
 //! from the beginning and stay it.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use crate::engine::cuda::device::Device;
+use crate::engine::cuda::memory::Buffer;
 use crate::engine::kernels::scale_of;
 use crate::model::{HostTensor, ModelConfig, ParamRole, Params, fake_quant_limit, layout};
 
@@ -34,8 +37,26 @@ impl Slot {
 
     /// The name without its block.
     fn part(&self) -> &str {
-        let of_block = |name| Some(str::split_once(str::strip_prefix(name, "blocks.")?, '.')?.1);
-        of_block(&self.name).unwrap_or(&self.name)
+        self.block().map_or(&self.name, |(_, part)| part)
+    }
+
+    /// Number of the block it belongs to, and its name there.
+    fn block(&self) -> Option<(usize, &str)> {
+        let (number, part) = self.name.strip_prefix("blocks.")?.split_once('.')?;
+        Some((number.parse().ok()?, part))
+    }
+
+    /// Where it lies, with the zeros behind it.
+    fn place(&self) -> Range<usize> {
+        self.start..self.start + self.len().next_multiple_of(ALIGNMENT)
+    }
+
+    fn is_among(&self, members: &Members) -> bool {
+        match self.block() {
+            Some((block, _)) => members.blocks.contains(&block),
+            None if self.role == ParamRole::Head => members.has_head,
+            None => members.has_rest,
+        }
     }
 
     /// Rows and columns, of those that are matrices.
@@ -58,6 +79,13 @@ pub(super) struct Matrices {
     pub columns: usize,
 }
 
+impl Matrices {
+    /// Where their values are, in a buffer that begins with the arena's matrices.
+    pub fn part<D: Device>(&self, whole: &Arc<Buffer<D>>) -> Buffer<D> {
+        Buffer::part(whole, self.start..self.start + self.count * self.stride)
+    }
+}
+
 /// Matrices the network does not see as they are: on a grid under fake quantisation, or with a scale folded in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Seen {
@@ -77,6 +105,21 @@ pub(super) struct Scales {
     pub len: usize,
     /// Values from the beginning of one to the next.
     pub stride: usize,
+}
+
+/// Parameters by the part of the network they belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Members {
+    pub blocks: Range<usize>,
+    /// The output head, where it is not the embedding table.
+    pub has_head: bool,
+    /// What belongs to neither.
+    pub has_rest: bool,
+}
+
+impl Members {
+    /// Every parameter.
+    pub const ALL: Members = Members { blocks: 0..usize::MAX, has_head: true, has_rest: true };
 }
 
 /// Every parameter's place.
@@ -137,10 +180,23 @@ impl Arena {
         runs(matrices, |a, b| a.shape == b.shape)
     }
 
+    /// What lies where some parameters do, as few ranges as there can be.
+    pub fn ranges(&self, members: &Members) -> Vec<Range<usize>> {
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for place in self.slots.iter().filter(|slot| slot.is_among(members)).map(Slot::place) {
+            match ranges.last_mut() {
+                Some(before) if before.end == place.start => before.end = place.end,
+                _ => ranges.push(place),
+            }
+        }
+        ranges
+    }
+
     /// What the network sees otherwise than it is stored, part by part.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self, members: &Members) -> Vec<Seen> {
         let has_projection = self.slots.iter().any(|slot| slot.name == "bigram.proj.weight");
-        let matrices: Vec<&Slot> = self.slots.iter().filter(|slot| slot.sides().is_some()).collect();
+        let is_wanted = |slot: &&Slot| slot.sides().is_some() && slot.is_among(members);
+        let matrices: Vec<&Slot> = self.slots.iter().filter(is_wanted).collect();
         let seen = |matrices: Matrices| {
             let first = self.slots.iter().find(|slot| slot.start == matrices.start)?;
             let scale = scale_of(&first.name, has_projection);
@@ -256,12 +312,12 @@ mod tests {
             arena.role(ParamRole::Matrix).end
         );
 
-        let seen = arena.seen();
+        let seen = arena.seen(&Members::ALL);
         let scaled: Vec<_> = seen.iter().filter_map(|seen| Some((seen.matrices.rows, seen.scales?.len))).collect();
         assert_eq!(scaled, [(12, 1), (12, 12), (12, 12)]);
         assert_eq!(seen.iter().filter_map(|seen| seen.limit).collect::<Vec<_>>(), [31.0, 31.0, 31.0, 31.0, 15.0, 15.0]);
         // Without a projection the table itself carries the scale.
         let wide = Arena::new(&ModelConfig { bigram_dim: 12, ..config() });
-        assert!(wide.seen().iter().any(|seen| seen.matrices.rows == 7 && seen.limit.is_none()));
+        assert!(wide.seen(&Members::ALL).iter().any(|seen| seen.matrices.rows == 7 && seen.limit.is_none()));
     }
 }

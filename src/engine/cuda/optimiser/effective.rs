@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::arena::{Arena, Scales, Seen};
+use super::arena::{Arena, Members, Scales, Seen};
 use super::sums::DOUBLE;
 use crate::engine::FakeQuant;
 use crate::engine::cuda::backend::{CudaKernels, len32, len64, offset};
@@ -82,7 +82,7 @@ impl<D: Device> CudaKernels<D> {
                 self.spans("narrow", arena.role(ParamRole::Control).start, &arguments);
             }
         }
-        for seen in arena.seen() {
+        for seen in arena.seen(&Members::ALL) {
             let limit = grid(seen, fake_quant);
             if limit == 0.0 && seen.scales.is_none() {
                 continue;
@@ -108,8 +108,8 @@ impl<D: Device> CudaKernels<D> {
     }
 
     /// Turns gradients of what [`Self::see`] made into those of the weights, in place.
-    pub(super) fn unfold(&self, arena: &Arena, weights: &Buffer<D>, gradients: &Buffer<D>, fake_quant: FakeQuant) {
-        for seen in arena.seen() {
+    pub(super) fn unfold(&self, seen: &[Seen], weights: &Buffer<D>, gradients: &Buffer<D>, fake_quant: FakeQuant) {
+        for &seen in seen {
             let Some(Scales { start, len, stride }) = seen.scales else { continue };
             let (matrices, rows) = (seen.matrices, seen.matrices.count * seen.matrices.rows);
             let dots = Buffer::<D>::unset(&self.shared, DOUBLE * rows);

@@ -17,46 +17,53 @@ pub(super) struct MuonTensors {
     pub factor: u64,
 }
 
+/// How updates are stored.
+pub(super) fn stored(step: &MuonStep) -> Element {
+    match step.precision {
+        OrthogonaliserPrecision::F32 => Element::F32,
+        OrthogonaliserPrecision::Bf16 => Element::Bf16,
+    }
+}
+
 impl<D: Device> CudaKernels<D> {
-    /// Updates matrices and their momentum buffers, as [`MuonStep::apply`] does.
-    pub(super) fn muon(&self, batch: Matrices, step: &MuonStep, tensors: MuonTensors) {
-        let n = batch.count * batch.stride;
-        let address = Argument::Address;
-        let element = match step.precision {
-            OrthogonaliserPrecision::F32 => Element::F32,
-            OrthogonaliserPrecision::Bf16 => Element::Bf16,
-        };
-        let x = self.buffer_of(element, n);
+    /// Moves momentum buffers on and puts Nesterov's direction in `update`, as [`MuonStep::momentum`] does.
+    pub(super) fn muon_momentum(&self, step: &MuonStep, tensors: MuonTensors, update: &Buffer<D>) {
         let arguments = [
-            address(tensors.buffer),
-            address(tensors.gradient),
-            address(x.address()),
-            address(tensors.factor),
+            Argument::Address(tensors.buffer),
+            Argument::Address(tensors.gradient),
+            Argument::Address(update.address()),
+            Argument::Address(tensors.factor),
             Argument::F32(step.momentum as f32),
         ];
-        self.each(element.of(["muon_momentum", "muon_momentum_bf16"]), n, &arguments);
-        let x = self.orthogonalise(batch, x, step.newton_schulz_steps);
+        self.each(update.element().of(["muon_momentum", "muon_momentum_bf16"]), update.len(), &arguments);
+    }
+
+    /// Updates weights by what is orthogonal in `update`: the end of [`MuonStep::update`], and [`MuonStep::descend`].
+    pub(super) fn muon_descend(&self, batch: Matrices, step: &MuonStep, tensors: MuonTensors, update: &Buffer<D>) {
         let arguments = [
-            address(tensors.weight),
-            address(x.address()),
-            address(tensors.factor),
+            Argument::Address(tensors.weight),
+            Argument::Address(update.address()),
+            Argument::Address(tensors.factor),
             Argument::F32(step.keep()),
             Argument::F32(MuonStep::aspect((batch.rows, batch.columns))),
             Argument::F32(step.rate()),
         ];
-        self.each(element.of(["muon_update", "muon_update_bf16"]), n, &arguments);
+        self.each(update.element().of(["muon_update", "muon_update_bf16"]), update.len(), &arguments);
     }
 
-    /// Newton-Schulz iteration; three products a step, each with the addition that follows it: `A = X X^T`,
+    /// Newton-Schulz iteration in place; three products a step, each with the addition that follows it: `A = X X^T`,
     /// `P = c A A + b A`, `X = P X + a X`. In bfloat16 each of the three is rounded once, where PyTorch's eager kernels
     /// round the parts of a sum first.
     ///
     /// The Gram matrix is taken over the shorter side. Where that is the columns, `X^T X` and `X P^T` are asked for
     /// instead of transposing: the same sums.
-    fn orthogonalise(&self, batch: Matrices, x: Buffer<D>, steps: u32) -> Buffer<D> {
+    pub(super) fn orthogonalise(&self, batch: Matrices, matrices: &Buffer<D>, steps: u32) {
         let Matrices { count, stride, rows, columns, .. } = batch;
-        let element = x.element();
-        let squares = self.sums(&x, Summed::Squares, count, stride, rows * columns);
+        if count == 0 {
+            return;
+        }
+        let (x, element) = (matrices, matrices.element());
+        let squares = self.sums(x, Summed::Squares, count, stride, rows * columns);
         let arguments = [Argument::Address(x.address()), Argument::Address(squares.address()), len64(stride)];
         self.each(element.of(["unit_norm", "unit_norm_bf16"]), x.len(), &arguments);
 
@@ -64,7 +71,8 @@ impl<D: Device> CudaKernels<D> {
         let square_stride = (short * short).next_multiple_of(ALIGNMENT);
         let [gram, polynomial] = [(); 2].map(|()| self.buffer_of(element, count * square_stride));
         // Zeros, for what lies between matrices is read with them.
-        let (mut x, mut next) = (x, self.cleared(self.buffer_of(element, count * stride)));
+        let others = self.cleared(self.buffer_of(element, count * stride));
+        let (mut x, mut next) = (x, &others);
         let [a, b, c] = COEFFICIENTS;
         for _ in 0..steps {
             let plain = Product {
@@ -114,6 +122,8 @@ impl<D: Device> CudaKernels<D> {
             });
             std::mem::swap(&mut x, &mut next);
         }
-        x
+        if steps % 2 == 1 {
+            self.shared.run(|device| device.copy(x.address(), matrices.address(), x.bytes()));
+        }
     }
 }

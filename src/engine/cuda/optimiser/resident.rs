@@ -5,17 +5,18 @@ use std::collections::btree_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::arena::Arena;
+use super::arena::{Arena, Matrices, Members};
 use super::effective::{Effective, Whole};
-use super::muon::MuonTensors;
+use super::muon::{MuonTensors, stored};
+use super::ranks::{Finishing, Ranks};
 use super::sums::{DOUBLE, Summed};
-use crate::collective::TreeSum;
+use crate::collective::{Collective, TreeSum};
 use crate::data::TokenBatch;
 use crate::engine::cuda::backend::{CudaKernels, offset};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::placed::Placed;
-use crate::engine::kernels::{Forward, Kernels, Network, Scaled};
+use crate::engine::kernels::{Finished, Forward, Kernels, Network, Scaled};
 use crate::engine::{EngineError, FakeQuant, Resident, ResidentState, ResidentStep, check};
 use crate::model::{HostTensor, ModelConfig, ParamRole, Params};
 use crate::train::{AdamStep, Group, Method, MuonStep, Optimizer, STEP_ORDER, StepPlan, SwaSum};
@@ -24,11 +25,24 @@ use crate::train::{FIRST_MOMENT, MOMENTUM_BUFFER, SECOND_MOMENT};
 /// Tokens of a group, tokens of a row, and the bits of a token's share in the loss.
 type Shape = (usize, usize, u32);
 
+/// Doubles before the losses in `sums`: the squared norm; the number of bad losses and the factor, a float each.
+const BEFORE_LOSSES: usize = 2;
+
+/// How work is cut.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine::cuda) struct Sizes {
+    /// Tokens whose activations exist at once.
+    pub group_tokens: usize,
+    /// Gradients summed over the ranks at once.
+    pub bucket_values: usize,
+}
+
 /// A model in training on a device.
-pub(in crate::engine::cuda) struct CudaResident<D: Device> {
+pub(in crate::engine::cuda) struct CudaResident<'a, D: Device> {
+    /// Dropped before any memory is: what it has queued is given up with it.
+    ranks: Option<Ranks<'a>>,
     kernels: CudaKernels<D>,
     config: ModelConfig,
-    /// Tokens whose activations exist at once.
     group_tokens: usize,
     arena: Arena,
     weights: Whole<D>,
@@ -39,7 +53,7 @@ pub(in crate::engine::cuda) struct CudaResident<D: Device> {
     sees: Option<FakeQuant>,
     /// Gradients of the micro-batches of the coming step.
     sum: TreeSum<Whole<D>>,
-    /// Their sum, once it was asked for or replaced.
+    /// Their sum over all ranks, queued with the last micro-batch.
     total: Option<Whole<D>>,
     /// First moments of AdamW's parameters, momentum buffers of Muon's.
     first: Whole<D>,
@@ -49,7 +63,8 @@ pub(in crate::engine::cuda) struct CudaResident<D: Device> {
     gradients: Whole<D>,
     /// Groups of rows, by their shape: of a run, one or two.
     groups: BTreeMap<Shape, Placed<D>>,
-    /// Doubles: the gradients' squared norm, then the summed losses of the micro-batches in `tokens`.
+    /// Doubles: the gradients' squared norm, the verdict ([`BEFORE_LOSSES`]), then the summed losses of the micro-batches
+    /// in `tokens`.
     sums: Buffer<D>,
     /// Tokens of the micro-batches of the coming step.
     tokens: Vec<usize>,
@@ -60,15 +75,16 @@ pub(in crate::engine::cuda) struct CudaResident<D: Device> {
     snapshot_count: u64,
 }
 
-impl<D: Device> CudaResident<D> {
+impl<'a, D: Device + 'a> CudaResident<'a, D> {
     /// Copies a state to the device. `config` has been checked and the weights are in its layout.
     pub fn new(
         kernels: CudaKernels<D>,
-        group_tokens: usize,
+        sizes: Sizes,
         config: &ModelConfig,
         weights: &Params,
         optimizer: &Optimizer,
         swa: &SwaSum,
+        ranks: &'a dyn Collective,
     ) -> Result<Self, EngineError> {
         let k = &kernels;
         let arena = Arena::new(config);
@@ -83,8 +99,9 @@ impl<D: Device> CudaResident<D> {
         let matrices = arena.role(ParamRole::Matrix).end;
         let second = moment(&[SECOND_MOMENT]);
         let resident = CudaResident {
+            ranks: Ranks::new(k, ranks, &arena, config.num_layers, sizes.bucket_values),
             config: config.clone(),
-            group_tokens,
+            group_tokens: sizes.group_tokens,
             weights,
             network,
             scaled,
@@ -96,7 +113,7 @@ impl<D: Device> CudaResident<D> {
             second: upload(second.get(matrices..).unwrap_or_default()),
             gradients: Arc::new(k.gradients(arena.len())),
             groups: BTreeMap::new(),
-            sums: k.doubles(1),
+            sums: k.doubles(BEFORE_LOSSES),
             tokens: Vec::new(),
             recipe: optimizer.config().clone(),
             steps: optimizer.steps(),
@@ -119,7 +136,7 @@ impl<D: Device> CudaResident<D> {
 
     /// A place for the summed loss of another micro-batch.
     fn loss_place(&mut self) -> u64 {
-        let place = DOUBLE * (1 + self.tokens.len());
+        let place = DOUBLE * (BEFORE_LOSSES + self.tokens.len());
         if place >= self.sums.len() {
             let larger = self.kernels.doubles(self.sums.len().max(DOUBLE));
             let sums = std::mem::replace(&mut self.sums, larger);
@@ -133,10 +150,30 @@ impl<D: Device> CudaResident<D> {
         Group::of(role, &self.recipe, self.config.tie_embeddings)
     }
 
-    /// The gradients of the coming step, which then has none.
-    fn take_gradients(&mut self) -> Whole<D> {
+    /// Where the number of bad losses of all ranks is, and the factor.
+    fn verdict(&self) -> [u64; 2] {
+        [0, 1].map(|place| offset(&self.sums, DOUBLE + place))
+    }
+
+    /// The gradients of the coming step, summed over the ranks once joined; it then has none.
+    fn take_gradients(&mut self) -> Result<Whole<D>, EngineError> {
+        if let Some(total) = self.total.take() {
+            return Ok(total);
+        }
         let sum = std::mem::take(&mut self.sum).finish();
-        self.total.take().or(sum).unwrap_or_else(|| Arc::new(self.kernels.gradients(self.arena.len())))
+        let total = sum.unwrap_or_else(|| Arc::new(self.kernels.gradients(self.arena.len())));
+        let [bad, _] = self.verdict();
+        self.kernels.count_bad(offset(&self.sums, DOUBLE * BEFORE_LOSSES), self.tokens.len(), bad);
+        if let Some(ranks) = &mut self.ranks {
+            ranks.sum_all(&total, bad)?;
+        }
+        Ok(total)
+    }
+
+    /// Lets what is launched from now on see what the other ranks have done. By one whose turn it is not: they may be
+    /// threads that wait for theirs.
+    fn join(&mut self) -> Result<(), EngineError> {
+        Ok(self.ranks.as_mut().map_or(Ok(()), Ranks::join)?)
     }
 
     fn adam(&self, role: ParamRole, plan: &StepPlan, gradients: &Buffer<D>, factor: u64) {
@@ -162,14 +199,31 @@ impl<D: Device> CudaResident<D> {
         self.kernels.each("adamw", end - start, &arguments);
     }
 
-    fn muon(&self, role: ParamRole, plan: &StepPlan, gradients: &Whole<D>, factor: u64) {
-        let rate = self.group(role).learning_rate * plan.lr_multiplier;
-        let step = MuonStep::new(&self.recipe.muon, rate, plan.muon_momentum);
-        for batch in self.arena.batches() {
-            let at = |whole: &Whole<D>| offset(whole, batch.start);
-            let (weight, buffer, gradient) = (at(&self.weights), at(&self.first), at(gradients));
-            self.kernels.muon(batch, &step, MuonTensors { weight, buffer, gradient, factor });
+    fn muon_step(&self, plan: &StepPlan) -> MuonStep {
+        let rate = self.group(ParamRole::Matrix).learning_rate * plan.lr_multiplier;
+        MuonStep::new(&self.recipe.muon, rate, plan.muon_momentum)
+    }
+
+    /// The finished updates of all matrices, which lie as they do. Those of other ranks are there once joined.
+    fn muon_updates(&mut self, step: &MuonStep, gradients: &Whole<D>, factor: u64) -> Result<Whole<D>, EngineError> {
+        let k = &self.kernels;
+        let updates = Arc::new(k.buffer_of(stored(step), self.arena.role(ParamRole::Matrix).end));
+        for (i, batch) in self.arena.batches().into_iter().enumerate() {
+            k.muon_momentum(step, self.muon_tensors(batch, gradients, factor), &batch.part(&updates));
+            let own = self.ranks.as_ref().map_or(Some(batch), |ranks| ranks.own_share(i));
+            if let Some(own) = own {
+                k.orthogonalise(own, &own.part(&updates), step.newton_schulz_steps);
+            }
+            if let Some(ranks) = &mut self.ranks {
+                ranks.share_updates(&updates, i)?;
+            }
         }
+        Ok(updates)
+    }
+
+    fn muon_tensors(&self, batch: Matrices, gradients: &Buffer<D>, factor: u64) -> MuonTensors {
+        let at = |whole: &Buffer<D>| offset(whole, batch.start);
+        MuonTensors { weight: at(&self.weights), buffer: at(&self.first), gradient: at(gradients), factor }
     }
 
     fn add_snapshot(&mut self) {
@@ -200,7 +254,7 @@ fn parts<D: Device>(config: &ModelConfig, arena: &Arena, whole: &Whole<D>) -> Ne
     Network::build(config, &mut || Buffer::part(whole, places.next().unwrap_or_default()))
 }
 
-impl<D: Device> Resident for CudaResident<D> {
+impl<'a, D: Device + 'a> Resident for CudaResident<'a, D> {
     fn steps(&self) -> u64 {
         self.steps
     }
@@ -217,8 +271,17 @@ impl<D: Device> Resident for CudaResident<D> {
         let loss = self.loss_place();
         let k = &self.kernels;
         shared.run(|device| device.clear(self.gradients.address(), self.gradients.bytes()));
+        self.tokens.push(batch.inputs.len());
+        let count = self.tokens.len();
+        // The last one's gradients go to the other ranks while the pass is still at it.
+        let others = self.ranks.as_mut().filter(|ranks| ranks.is_complete_with(count));
+        let mut finishing = others.map(|ranks| {
+            let before = std::mem::take(&mut self.sum).before_last();
+            Finishing::new(k, ranks, &self.weights, fake_quant, Arc::clone(&self.gradients), before)
+        });
         let weight = 1.0 / batch.inputs.len() as f32;
         let group = (self.group_tokens / batch.seq_len).max(1) * batch.seq_len;
+        let groups = batch.inputs.len().div_ceil(group);
         for (i, (inputs, targets)) in batch.inputs.chunks(group).zip(batch.targets.chunks(group)).enumerate() {
             let shape = (inputs.len(), batch.seq_len, weight.to_bits());
             let tokens = [inputs, targets];
@@ -231,66 +294,80 @@ impl<D: Device> Resident for CudaResident<D> {
             };
             let (config, scaled) = (&self.config, self.scaled.as_ref());
             let forward = Forward { k, config, network: &self.network, scaled, tables };
-            let work = || {
+            let work = |take: &mut dyn FnMut(Finished)| {
                 let mut grads = parts(config, &self.arena, &self.gradients);
-                forward.backward(rows, targets, weight, forward.record(rows), &mut grads)
+                forward.backward(rows, targets, weight, forward.record(rows), &mut grads, take)
             };
-            if let Some(nll) = likelihoods.run(&shared, work) {
-                k.sum_to(nll.address(), Summed::Values, nll.len(), loss, i > 0);
+            let add_loss = |nll: &Buffer<D>| k.sum_to(nll.address(), Summed::Values, nll.len(), loss, i > 0);
+            match &mut finishing {
+                // Every group adds to all gradients: what the last one finishes is finished.
+                Some(finishing) if i + 1 == groups => {
+                    likelihoods.beside(&shared, || add_loss(&work(&mut |finished| finishing.take(finished))));
+                }
+                _ => {
+                    if let Some(nll) = likelihoods.run(&shared, || work(&mut |_| ())) {
+                        add_loss(nll);
+                    }
+                }
             }
         }
-        let gradients = Arc::new(k.copy(&self.gradients));
-        k.unfold(&self.arena, &self.weights, &gradients, fake_quant);
-        self.sum.push(gradients, |sum, other| add(k, &other, sum));
-        self.tokens.push(batch.inputs.len());
+        match finishing {
+            None => {
+                let gradients = Arc::new(k.copy(&self.gradients));
+                k.unfold(&self.arena.seen(&Members::ALL), &self.weights, &gradients, fake_quant);
+                self.sum.push(gradients, |sum, other| add(k, &other, sum));
+            }
+            Some(finishing) => {
+                let bad = offset(&self.sums, DOUBLE);
+                k.count_bad(offset(&self.sums, DOUBLE * BEFORE_LOSSES), count, bad);
+                let total = finishing.close(bad);
+                k.check()?;
+                self.total = Some(total?);
+            }
+        }
         Ok(k.check()?)
     }
 
-    fn gradients(&mut self) -> Result<Params, EngineError> {
-        let total = self.take_gradients();
-        let gradients = self.arena.params(&self.read(&total)?);
-        self.total = Some(total);
-        Ok(gradients)
-    }
-
-    fn set_gradients(&mut self, gradients: &Params) -> Result<(), EngineError> {
-        gradients.check_layout(&self.config)?;
-        self.sum = TreeSum::default();
-        self.total = Some(Arc::new(self.kernels.upload(&self.arena.gather(|name| gradients.get(name)))));
-        Ok(self.kernels.check()?)
-    }
-
     fn step(&mut self, plan: &StepPlan, share: f32) -> Result<ResidentStep, EngineError> {
-        let gradients = self.take_gradients();
-        let k = &self.kernels;
+        let shared = Arc::clone(&self.kernels.shared);
+        let turn = shared.turn();
+        let gradients = self.take_gradients()?;
+        drop(turn);
+        self.join()?;
+        let turn = shared.turn();
+        let ([bad, factor], k) = (self.verdict(), &self.kernels);
         k.each("scale", gradients.len(), &[Argument::Address(gradients.address()), Argument::F32(share)]);
-        let count = self.tokens.len();
         k.sum_to(gradients.address(), Summed::Squares, gradients.len(), self.sums.address(), false);
-        let factor = k.gradients(1);
-        let arguments = [
-            Argument::Address(self.sums.address()),
-            Argument::Address(offset(&self.sums, DOUBLE)),
-            Argument::U32(count as u32),
-            Argument::F64(self.recipe.grad_clip_norm),
-            Argument::Address(factor.address()),
-        ];
-        k.launch("clip_factor", [1, 1], 32, &arguments);
-        for role in STEP_ORDER {
-            match self.group(role).method {
-                Method::AdamW => self.adam(role, plan, &gradients, factor.address()),
-                Method::Muon => self.muon(role, plan, &gradients, factor.address()),
-            }
+        k.clip_factor(self.sums.address(), bad, self.recipe.grad_clip_norm, factor);
+        // First what others wait for. Parameters are independent of one another, so any order gives the same bits.
+        let step = self.muon_step(plan);
+        let updates = self.muon_updates(&step, &gradients, factor)?;
+        for role in STEP_ORDER.into_iter().filter(|role| self.group(*role).method == Method::AdamW) {
+            self.adam(role, plan, &gradients, factor);
+        }
+        drop(turn);
+        self.join()?;
+        for batch in self.arena.batches() {
+            let tensors = self.muon_tensors(batch, &gradients, factor);
+            self.kernels.muon_descend(batch, &step, tensors, &batch.part(&updates));
         }
         self.sees = None;
-        let sums = k.read_doubles(&self.sums);
-        k.check()?;
+        self.kernels.check()?;
+        if let Some(ranks) = &mut self.ranks {
+            ranks.settle()?;
+        }
+        let sums = self.kernels.read_doubles(&self.sums);
+        self.kernels.check()?;
         let gradient_norm = sums.first().copied().unwrap_or_default().sqrt();
         let loss = |(sum, &tokens): (&f64, &usize)| (sum / tokens as f64) as f32;
-        let losses: Vec<f32> = sums.iter().skip(1).zip(&self.tokens).map(loss).collect();
+        let losses: Vec<f32> = sums.iter().skip(BEFORE_LOSSES).zip(&self.tokens).map(loss).collect();
         self.tokens.clear();
-        if gradient_norm.is_finite() && losses.iter().all(|loss| loss.is_finite()) {
+        // The device's own verdict, which is that of all ranks.
+        let factor = sums.get(1).map_or(f32::NAN, |pair| f32::from_bits((pair.to_bits() >> 32) as u32));
+        if factor >= 0.0 {
             self.steps += 1;
             if plan.swa_pick {
+                let _turn = shared.turn();
                 self.add_snapshot();
             }
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::super::arena::{ALIGNMENT, Arena, Matrices};
+use super::super::arena::{ALIGNMENT, Arena, Matrices, Members};
 use super::super::effective::Effective;
-use super::super::muon::MuonTensors;
+use super::super::muon::{MuonTensors, stored};
 use super::super::sums::Summed;
 use crate::engine::FakeQuant;
 use crate::engine::cuda::backend::CudaKernels;
@@ -65,15 +65,9 @@ fn factor<D: Device>(k: &CudaKernels<D>, gradients: &[f32], max_norm: f64, losse
     let squares = k.sums(&k.upload(gradients), Summed::Squares, 1, gradients.len(), gradients.len());
     let halves = losses.iter().flat_map(|loss| [loss.to_bits() as u32, (loss.to_bits() >> 32) as u32]);
     let losses = k.upload(&halves.map(f32::from_bits).collect::<Vec<_>>());
-    let factor = k.unset(1);
-    let arguments = [
-        address(&squares),
-        address(&losses),
-        Argument::U32(losses.len() as u32 / 2),
-        Argument::F64(max_norm),
-        address(&factor),
-    ];
-    k.launch("clip_factor", [1, 1], 32, &arguments);
+    let (factor, bad) = (k.unset(1), k.unset(1));
+    k.count_bad(losses.address(), losses.len() / 2, bad.address());
+    k.clip_factor(squares.address(), bad.address(), max_norm, factor.address());
     k.check().unwrap();
     k.read(&factor)[0]
 }
@@ -96,6 +90,12 @@ fn factors_are_clip_global_norms<D: Device>(device: &Arc<D>) {
     }
     for bad in [f64::NAN, f64::NEG_INFINITY] {
         assert_eq!(factor(k, &[1.0], 0.3, &[1.0, bad, 2.0]), -1.0);
+    }
+    // Another rank's loss counts as much as one here.
+    let (squares, factor) = (k.upload(&[0.0, 1.0]), k.unset(1));
+    for (bad, expected) in [(0.0, true), (1.0, false), (5.0, false)] {
+        k.clip_factor(squares.address(), k.upload(&[bad]).address(), 0.3, factor.address());
+        assert_eq!(k.read(&factor)[0] > 0.0, expected);
     }
 }
 
@@ -194,7 +194,7 @@ fn scales_are_unfolded_as_on_the_host<D: Device>(device: &Arc<D>) {
         let [held, gradients] = [&weights, &expected].map(|params| k.upload(&arena.gather(|name| params.get(name))));
         let seen = if fake_quant == FakeQuant::On { fake_quantise(&weights) } else { weights.clone() };
         unfold(&seen, &mut expected);
-        k.unfold(&arena, &held, &gradients, fake_quant);
+        k.unfold(&arena.seen(&Members::ALL), &held, &gradients, fake_quant);
         for ((name, found), (_, expected)) in arena.params(&k.read(&gradients)).iter().zip(expected.iter()) {
             // A scale's sum is in double precision, in another order.
             let tolerance = if is_folded(name) { 1e-6 } else { 0.0 };
@@ -225,7 +225,11 @@ fn after<D: Device>(k: &CudaKernels<D>, (rows, columns): (usize, usize), step: &
         gradient: gradient.address(),
         factor: factor.address(),
     };
-    k.muon(Matrices { start: 0, count: COUNT, stride, rows, columns }, step, tensors);
+    let (batch, update) =
+        (Matrices { start: 0, count: COUNT, stride, rows, columns }, k.buffer_of(stored(step), weight.len()));
+    k.muon_momentum(step, tensors, &update);
+    k.orthogonalise(batch, &update, step.newton_schulz_steps);
+    k.muon_descend(batch, step, tensors, &update);
     let gathered = |buffer: &Buffer<D>| {
         let values = k.read(buffer);
         assert!(values.chunks(stride).all(|matrix| matrix[n..].iter().all(|&value| value == 0.0)), "between matrices");

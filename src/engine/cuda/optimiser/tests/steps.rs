@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::collective::Solo;
 use crate::data::TokenBatch;
 use crate::engine::cuda::device::Device;
 use crate::engine::cuda::tests::network::{self, batch, engine, weights};
@@ -15,7 +16,6 @@ on_both!(
     five_steps_are_those_of_the_hosts_optimiser,
     a_state_goes_to_the_host_and_back,
     a_step_that_diverges_is_not_taken,
-    gradients_can_be_averaged_with_others,
 );
 
 /// Two layers: an encoder block and a decoder block with its skip.
@@ -38,23 +38,23 @@ fn batches(config: &ModelConfig, step: usize) -> [TokenBatch; MICRO_BATCHES] {
 }
 
 /// Quantised from the third step on, snapshots after the fourth and fifth.
-fn plan(step: usize) -> StepPlan {
+pub(super) fn plan(step: usize) -> StepPlan {
     let fake_quant = if step < 2 { FakeQuant::Off } else { FakeQuant::On };
     StepPlan { lr_multiplier: 1.0 - 0.1 * step as f64, muon_momentum: 0.9, fake_quant, swa_pick: step >= 3 }
 }
 
-fn recipe(precision: OrthogonaliserPrecision) -> OptimizerConfig {
+pub(super) fn recipe(precision: OrthogonaliserPrecision) -> OptimizerConfig {
     let mut recipe = OptimizerConfig::default();
     recipe.muon.precision = precision;
     recipe
 }
 
-fn start(config: &ModelConfig, recipe: &OptimizerConfig) -> ResidentState {
+pub(super) fn start(config: &ModelConfig, recipe: &OptimizerConfig) -> ResidentState {
     ResidentState { weights: weights(config), optimizer: Optimizer::new(recipe, config), swa: SwaSum::default() }
 }
 
 fn resident(engine: &dyn Engine, config: &ModelConfig, state: &ResidentState) -> Box<dyn Resident> {
-    engine.resident(config, &state.weights, &state.optimizer, &state.swa).unwrap().unwrap()
+    engine.resident(config, &state.weights, &state.optimizer, &state.swa, &Solo).unwrap().unwrap()
 }
 
 fn step(resident: &mut dyn Resident, config: &ModelConfig, step: usize) -> ResidentStep {
@@ -166,26 +166,4 @@ fn a_step_that_diverges_is_not_taken<D: Device + 'static>(device: &Arc<D>) {
     let report = step(&mut *resident, config, 4);
     assert!(report.losses.iter().any(|loss| !loss.is_finite()) || !report.gradient_norm.is_finite());
     assert_eq!(resident.state().unwrap(), state);
-}
-
-fn gradients_can_be_averaged_with_others<D: Device + 'static>(device: &Arc<D>) {
-    let (engine, config) = (&engine(device), &configs()[0]);
-    let state = start(config, &recipe(OrthogonaliserPrecision::F32));
-    let [mut alone, mut together, mut other] = [(); 3].map(|()| resident(engine, config, &state));
-    let [first, second] = batches(config, 0);
-    for batch in [&first, &second] {
-        alone.micro_batch(batch, FakeQuant::Off).unwrap();
-    }
-    together.micro_batch(&first, FakeQuant::Off).unwrap();
-    other.micro_batch(&second, FakeQuant::Off).unwrap();
-    let mut sum = together.gradients().unwrap();
-    for ((_, sum), (_, gradient)) in sum.iter_mut().zip(other.gradients().unwrap().iter()) {
-        sum.data_mut().iter_mut().zip(gradient.data()).for_each(|(sum, gradient)| *sum += gradient);
-    }
-    together.set_gradients(&sum).unwrap();
-    let [alone, together] = [alone, together].map(|mut resident| {
-        let report = resident.step(&plan(0), SHARE).unwrap();
-        (report.gradient_norm, resident.state().unwrap())
-    });
-    assert_eq!(alone, together);
 }

@@ -1,0 +1,205 @@
+//! Steps that several ranks take together, each a thread with a model of its own.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::late::LateRank;
+use super::steps::{plan, recipe, start};
+use crate::collective::{Collective, CollectiveError, Solo, ThreadRank, in_process, reading_order};
+use crate::data::TokenBatch;
+use crate::engine::cuda::device::Device;
+use crate::engine::cuda::tests::network::{batch, engine, narrow_engine};
+use crate::engine::cuda::tests::on_both;
+use crate::engine::{Engine, EngineError, Resident, ResidentState, ResidentStep};
+use crate::manifest::{MICRO_BATCHES_PER_STEP, OptimizerConfig, OrthogonaliserPrecision};
+use crate::model::ModelConfig;
+
+on_both!(ranks_end_in_the_bytes_of_one, a_lost_rank_ends_all);
+
+const PIECES: usize = MICRO_BATCHES_PER_STEP as usize;
+const ROW: usize = 6;
+
+/// As small as they can be: tied; untied, table as wide as the model, three blocks.
+pub(super) fn configs() -> [ModelConfig; 2] {
+    let tied = ModelConfig {
+        vocab_size: 12,
+        num_layers: 2,
+        model_dim: 8,
+        num_heads: 2,
+        num_kv_heads: 1,
+        mlp_mult: 2.0,
+        bigram_vocab_size: 5,
+        bigram_dim: 4,
+        ..Default::default()
+    };
+    let untied = ModelConfig { num_layers: 3, bigram_dim: 8, tie_embeddings: false, ..tied.clone() };
+    [tied, untied]
+}
+
+/// The recipe, with fewer of the products that a processor takes long for.
+pub(super) fn quick(precision: OrthogonaliserPrecision) -> OptimizerConfig {
+    let mut recipe = recipe(precision);
+    recipe.muon.newton_schulz_steps = 2;
+    recipe
+}
+
+/// Piece `index` of a step: two rows, of which the engine takes one group, or with more rows two.
+fn piece(config: &ModelConfig, step: usize, index: usize) -> TokenBatch {
+    let rows = if index == PIECES - 1 { 7 } else { 2 };
+    let all = batch(config, rows, ROW);
+    let shift = 5 * step + index;
+    let rotated = |ids: &[u16]| ids.iter().map(|id| (id + shift as u16) % config.vocab_size as u16).collect();
+    TokenBatch { inputs: rotated(&all.inputs), targets: rotated(&all.targets), seq_len: ROW }
+}
+
+/// A step of one rank: its losses, the norm.
+fn step(
+    resident: &mut dyn Resident,
+    config: &ModelConfig,
+    ranks: &dyn Collective,
+    step: usize,
+) -> Result<ResidentStep, EngineError> {
+    let place = ranks.place();
+    for m in reading_order(place.micro_batches()) {
+        let piece = piece(config, step, m * place.world() + place.rank());
+        resident.micro_batch(&piece, plan(step).fake_quant)?;
+    }
+    resident.step(&plan(step), 1.0 / PIECES as f32)
+}
+
+fn resident<'a>(
+    engine: &dyn Engine,
+    config: &ModelConfig,
+    state: &ResidentState,
+    ranks: &'a dyn Collective,
+) -> Box<dyn Resident + 'a> {
+    engine.resident(config, &state.weights, &state.optimizer, &state.swa, ranks).unwrap().unwrap()
+}
+
+/// Norms of all steps, and where they end.
+pub(super) fn train(
+    engine: &dyn Engine,
+    config: &ModelConfig,
+    begin: &ResidentState,
+    steps: Range<usize>,
+    ranks: &dyn Collective,
+) -> (Vec<f64>, ResidentState) {
+    let mut resident = resident(engine, config, begin, ranks);
+    let norms = steps.clone().map(|i| step(&mut *resident, config, ranks, i).unwrap().gradient_norm).collect();
+    assert_eq!(resident.steps(), steps.len() as u64);
+    (norms, resident.state().unwrap())
+}
+
+/// What each rank makes of it, in rank order.
+fn on_ranks<R: Send>(world: usize, work: impl Fn(ThreadRank) -> R + Sync) -> Vec<R> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let ranks = in_process(world).unwrap().into_iter();
+        let threads: Vec<_> = ranks.map(|rank| scope.spawn(move || work(rank))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn ranks_end_in_the_bytes_of_one<D: Device + 'static>(device: &Arc<D>) {
+    let engine = &engine(device);
+    // All five steps with late QAT and snapshots once; the other network's last two.
+    let (five, two) = ((0..5, &[2, 4, 8][..]), (3..5, &[4][..]));
+    let cases = [(five, OrthogonaliserPrecision::Bf16), (two, OrthogonaliserPrecision::F32)];
+    for (config, ((steps, worlds), precision)) in configs().iter().zip(cases) {
+        let begin = &start(config, &quick(precision));
+        let alone = train(engine, config, begin, steps.clone(), &Solo);
+        assert_eq!(alone.1.swa.count(), 2);
+        for &world in worlds {
+            let found = on_ranks(world, |rank| train(engine, config, begin, steps.clone(), &rank));
+            assert!(found.iter().all(|rank| *rank == found[0]), "{world} ranks differ");
+            // A library may multiply another number of matrices in another order.
+            assert!(!D::EXACT || found[0] == alone, "{world} ranks are not one");
+        }
+    }
+}
+
+/// What a rank does while sums are under way is what it does otherwise.
+#[test]
+fn nothing_looks_at_values_that_are_under_way() {
+    let Some(device) = crate::engine::cuda::shim::shim() else { return };
+    // In single precision throughout; in bfloat16, updates too.
+    let cases = [(false, OrthogonaliserPrecision::F32), (true, OrthogonaliserPrecision::Bf16)];
+    for (config, (is_narrow, precision)) in configs().into_iter().zip(cases) {
+        let begin = &start(&config, &quick(precision));
+        let engine = || if is_narrow { narrow_engine(&device) } else { engine(&device) };
+        let [alone, late] = [false, true].map(|is_late| {
+            // Ranks that wait for one another while they hand over work have an engine each.
+            let found = on_ranks(2, |rank| match is_late {
+                false => (train(&engine(), &config, begin, 3..5, &rank), Vec::new()),
+                true => {
+                    let rank = LateRank::new(rank);
+                    let found = train(&engine(), &config, begin, 3..5, &rank);
+                    let calls = std::mem::take(&mut *rank.calls.lock().unwrap());
+                    (found, calls)
+                }
+            });
+            found.into_iter().next().unwrap()
+        });
+        assert_eq!(late.0, alone.0);
+        // A bucket a block, the rest with the losses; a share a shape.
+        let buckets = config.num_layers + 1 + usize::from(!config.tie_embeddings);
+        let of_a_step = &late.1[..late.1.len() / 2];
+        let sums = of_a_step.iter().take_while(|call| call.starts_with("sum")).count();
+        let shares = of_a_step[sums + 1..].iter().take_while(|call| call.starts_with("share")).count();
+        assert_eq!((sums, &of_a_step[sums]), (buckets, &"join".to_string()));
+        assert!(shares >= 4);
+        assert_eq!(of_a_step[sums + 1 + shares..], ["join", "settle"]);
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_on_one_rank_stops_all() {
+    let Some(device) = crate::engine::cuda::shim::shim() else { return };
+    let config = &configs()[0];
+    let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
+    let states = on_ranks(2, |rank| {
+        let (engine, rank) = (&engine(&device), LateRank { has_bad_company: true, ..LateRank::new(rank) });
+        let mut resident = resident(engine, config, begin, &rank);
+        let found = step(&mut *resident, config, &rank, 4).unwrap();
+        assert!(found.gradient_norm.is_finite() && found.losses.iter().all(|loss| loss.is_finite()));
+        (resident.steps(), resident.snapshots(), resident.state().unwrap())
+    });
+    for (steps, snapshots, state) in states {
+        assert_eq!((steps, snapshots), (0, 0));
+        assert_eq!(&state, begin);
+    }
+}
+
+fn a_lost_rank_ends_all<D: Device + 'static>(device: &Arc<D>) {
+    let (engine, config) = (&engine(device), &configs()[1]);
+    let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
+    let errors = on_ranks(4, |rank| {
+        let mut resident = resident(engine, config, begin, &rank);
+        step(&mut *resident, config, &rank, 0).unwrap();
+        if Collective::place(&rank).rank() == 2 {
+            Collective::abandon(&rank, "the disk is full");
+            return None;
+        }
+        Some(step(&mut *resident, config, &rank, 1).unwrap_err())
+    });
+    for error in errors.into_iter().flatten() {
+        assert!(matches!(error, EngineError::Ranks(CollectiveError::Lost { rank: 2, .. })), "{error}");
+        assert_eq!(error.to_string(), "rank 2 is lost: the disk is full");
+    }
+}
+
+#[test]
+fn what_a_rank_has_queued_is_given_up_with_its_model() {
+    let Some(device) = crate::engine::cuda::shim::shim() else { return };
+    let config = &configs()[0];
+    let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
+    let calls = on_ranks(8, |rank| {
+        let (engine, rank) = (&engine(&device), LateRank::new(rank));
+        let place = Collective::place(&rank);
+        let mut resident = resident(engine, config, begin, &rank);
+        resident.micro_batch(&piece(config, 0, place.rank()), plan(0).fake_quant).unwrap();
+        drop(resident);
+        rank.calls.lock().unwrap().pop()
+    });
+    assert!(calls.iter().all(|call| call.as_deref() == Some("stop")), "{calls:?}");
+}

@@ -1,5 +1,14 @@
 // The residual stream around a block's two branches, a warp a row. A branch is a product that has not been added yet.
 
+// a += scale * more by channel, as memory of T would give it back.
+template <class T>
+static __device__ void add_span(float (&a)[SPAN], const T* more, const float* scale, u32 count) {
+    float b[SPAN], w[SPAN];
+    load_span(more, count, b);
+    load_span(scale, count, w);
+    for (u32 j = 0; j < count; j++) a[j] = kept<T>(a[j] + w[j] * b[j]);
+}
+
 // Adds what is there of a branch and a skip, mixes in the network's first activations and normalises.
 //
 //   x += scale * branch; x += skip_weights * skip; mixed = mix[0] * x + mix[1] * x0; normed = norm(mixed)
@@ -15,25 +24,16 @@ static __device__ void enter_block(const T* x, const T* branch, const float* sca
     float squares = 0.0f;
     row_spans(width, [&](u32 column, u32 count) {
         const u64 i = start + column;
-        float a[SPAN], b[SPAN], w[SPAN];
+        float a[SPAN], first[SPAN], keep[SPAN], from_first[SPAN];
         load_span(x + i, count, a);
-        if (branch) {
-            load_span(branch + i, count, b);
-            load_span(scale + column, count, w);
-            for (u32 j = 0; j < count; j++) a[j] = kept<T>(a[j] + w[j] * b[j]);
-        }
-        if (skip) {
-            load_span(skip + i, count, b);
-            load_span(skip_weights + column, count, w);
-            for (u32 j = 0; j < count; j++) a[j] = kept<T>(a[j] + w[j] * b[j]);
-        }
+        if (branch) add_span(a, branch + i, scale + column, count);
+        if (skip) add_span(a, skip + i, skip_weights + column, count);
         if (input) store_span(input + i, count, a);
-        float keep[SPAN];
-        load_span(x0 + i, count, b);
+        load_span(x0 + i, count, first);
         load_span(mix + column, count, keep);
-        load_span(mix + width + column, count, w);
+        load_span(mix + width + column, count, from_first);
         for (u32 j = 0; j < count; j++) {
-            a[j] = kept<T>(keep[j] * a[j] + w[j] * b[j]);
+            a[j] = kept<T>(keep[j] * a[j] + from_first[j] * first[j]);
             squares += a[j] * a[j];
         }
         store_span(mixed + i, count, a);
@@ -58,14 +58,10 @@ static __device__ void add_and_norm(T* x, const T* branch, const float* scale, T
     float squares = 0.0f;
     row_spans(width, [&](u32 column, u32 count) {
         const u64 i = start + column;
-        float a[SPAN], b[SPAN], w[SPAN];
+        float a[SPAN];
         load_span(x + i, count, a);
-        load_span(branch + i, count, b);
-        load_span(scale + column, count, w);
-        for (u32 j = 0; j < count; j++) {
-            a[j] = kept<T>(a[j] + w[j] * b[j]);
-            squares += a[j] * a[j];
-        }
+        add_span(a, branch + i, scale + column, count);
+        for (u32 j = 0; j < count; j++) squares += a[j] * a[j];
         store_span(x + i, count, a);
     });
     scaled_row(x + start, inverse_rms_of(warp_sum(squares), width), normed + start, width);

@@ -162,8 +162,6 @@ fn check(what: &str, case: Case, found: &[f32], exact: impl IntoIterator<Item = 
         assert!(off <= exact.bound, "{what} {i} of {case:?}: {found}, not {} to {}", exact.value, exact.bound);
     }
     // Bounds that nothing could miss would be no check.
-    let size = |of: fn(&Exact) -> f64| exact.iter().map(|exact| of(exact).powi(2)).sum::<f64>().sqrt();
-    // Bounds that nothing could miss would be no check.
     let size =
         |of: fn(&Exact) -> f64| (exact.iter().map(|exact| of(exact).powi(2)).sum::<f64>() / exact.len() as f64).sqrt();
     let [bound, value] = [size(|exact| exact.bound), size(|exact| exact.value)];
@@ -242,13 +240,13 @@ impl Inputs {
 }
 
 on_both!(
-    outputs_are_close_to_double_precision,
-    gradients_are_close_to_double_precision,
+    attention_is_close_to_double_precision,
+    attention_gradients_are_close_to_double_precision,
     bits_depend_on_nothing_else,
     the_processors_mode_is_met,
 );
 
-fn outputs_are_close_to_double_precision<D: Device>(device: &Arc<D>) {
+fn attention_is_close_to_double_precision<D: Device>(device: &Arc<D>) {
     for case in CASES.into_iter().chain(LATE) {
         let inputs = case.inputs();
         let (mixed, log_sums, _) = run(device, &inputs);
@@ -260,7 +258,7 @@ fn outputs_are_close_to_double_precision<D: Device>(device: &Arc<D>) {
     }
 }
 
-fn gradients_are_close_to_double_precision<D: Device>(device: &Arc<D>) {
+fn attention_gradients_are_close_to_double_precision<D: Device>(device: &Arc<D>) {
     for case in CASES {
         let inputs = case.inputs();
         let (mixed, _, found) = run(device, &inputs);

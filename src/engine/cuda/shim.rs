@@ -437,7 +437,9 @@ mod tests {
             assert!(said.contains(&format!("{passed} passed")) && !said.contains("skipped"), "{said}");
         };
         let kernels = ["copies", "linears", "losses", "likelihoods", "gradients", "rows", "muon", "scales", "engines"];
-        run(9, &kernels, &[]);
+        run(10, &kernels, &[]);
+        // Two kinds of values in one product, and recorded work.
+        run(3, &["bfloat16", "the_host_asks_twice"], &[]);
         // Ranks are threads there, and the made-up NCCL works between threads.
         let ranks = ("GOLF_MADE_UP_RANKS", "4");
         run(2, &["nccl_works", "nccl_ranks"], &[ranks]);

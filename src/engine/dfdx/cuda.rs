@@ -222,7 +222,7 @@ mod tests {
             assert_eq!(recount.by(), LABEL);
             assert!(recount.largest_difference().relative() > 0.0, "one engine was asked twice");
         }
-        assert!(device.training_engine(EngineKind::Dfdx).is_err());
+        assert!(device.training_engine(EngineKind::Dfdx, Precision::F32).is_err());
     }
 
     #[test]

@@ -11,10 +11,6 @@
 #define ATTENTION_THREADS (WARPS * WARP)
 #define LOG2_E 1.44269504f
 
-struct __align__(8) Pair {
-    float x, y;
-};
-
 template <u32 WIDTH>
 static __device__ u32 twist(u32 row) {
     // Two rows of 32 values fill the banks once.

@@ -109,22 +109,6 @@ static __device__ void transpose_quad(u32 (&values)[4]) {
     }
 }
 
-// Eight neighbours in a row, two a word.
-struct alignas(16) Eight {
-    u32 pairs[4];
-};
-struct alignas(8) Two {
-    float low, high;
-};
-
-static __device__ float low_of(u32 pair) {
-    return __uint_as_float(pair << 16);
-}
-
-static __device__ float high_of(u32 pair) {
-    return __uint_as_float(pair & 0xffff0000u);
-}
-
 static __device__ float relu(float x) {
     return x > 0.0f ? x : 0.0f;
 }
@@ -152,10 +136,10 @@ static __device__ void finish_single(const Product& p, const float (&sums)[4][8]
         for (u32 j = 0; j < 8; j++) {
             if (row >= p.m || first + j * 8 >= p.n) continue;
             const float(&own)[4] = sums[i / 2][j];
-            Two before = {};
-            if (p.keep != 0.0f) before = ((const Two*)p.other)[(start + j * 8) / 2];
+            Pair before = {};
+            if (p.keep != 0.0f) before = ((const Pair*)p.other)[(start + j * 8) / 2];
             const float low = own[i % 2 * 2], high = own[i % 2 * 2 + 1];
-            ((Two*)p.out)[(start + j * 8) / 2] = {with_other(p, low, before.low), with_other(p, high, before.high)};
+            ((Pair*)p.out)[(start + j * 8) / 2] = {with_other(p, low, before.x), with_other(p, high, before.y)};
         }
     }
 }
@@ -168,16 +152,16 @@ static __device__ void finish_narrow(const Product& p, const float (&sums)[4][8]
     const bool squares = KINDS >> FINISH_RELU_SQUARED & 1 && p.finish == FINISH_RELU_SQUARED;
     const bool is_grad = KINDS >> FINISH_RELU_SQUARED_GRAD & 1 && p.finish == FINISH_RELU_SQUARED_GRAD;
     const bool adds = KINDS >> FINISH_BRANCH & 1 && p.finish == FINISH_BRANCH;
-    Eight eights[16];
+    Words eights[16];
 #pragma unroll
     for (u32 i = 0; i < 16; i++) {
 #pragma unroll
         for (u32 l = 0; l < 4; l++) {
             const float(&own)[4] = sums[i / 4][i % 2 * 4 + l];
             const u32 half = i / 2 % 2 * 2;
-            eights[i].pairs[l] = pack_bf16(p.factor * own[half], p.factor * own[half + 1]);
+            eights[i].at[l] = pack_bf16(p.factor * own[half], p.factor * own[half + 1]);
         }
-        transpose_quad(eights[i].pairs);
+        transpose_quad(eights[i].at);
     }
     // The i-th eight of this lane lies in row i / 2 * 8 and column i % 2 * 32, counted from its first.
     const u32 row = top + lane / 4, column = first + lane % 4 * PRODUCT_CHUNK;
@@ -188,17 +172,17 @@ static __device__ void finish_narrow(const Product& p, const float (&sums)[4][8]
     auto store = [&](bf16* to) {
 #pragma unroll
         for (u32 i = 0; i < 16; i++) {
-            if (is_inside(i)) *(Eight*)(to + place_of(i)) = eights[i];
+            if (is_inside(i)) *(Words*)(to + place_of(i)) = eights[i];
         }
     };
     auto finish = [&](u32 kind) {
-        Eight before[16] = {};
+        Words before[16] = {};
         if (kind != FINISH_RELU_SQUARED) {
             const bf16* from = kind == FINISH_BRANCH ? out : other;
             // All that is read is asked for before any of it is used.
 #pragma unroll
             for (u32 i = 0; i < 16; i++) {
-                if (is_inside(i)) before[i] = *(const Eight*)(from + place_of(i));
+                if (is_inside(i)) before[i] = *(const Words*)(from + place_of(i));
             }
         }
 #pragma unroll
@@ -212,8 +196,8 @@ static __device__ void finish_narrow(const Product& p, const float (&sums)[4][8]
             for (u32 i = j; i < 16; i += 2) {
 #pragma unroll
                 for (u32 l = 0; l < 4; l++) {
-                    u32& pair = eights[i].pairs[l];
-                    const u32 old = before[i].pairs[l];
+                    u32& pair = eights[i].at[l];
+                    const u32 old = before[i].at[l];
                     pair = pack_bf16(finished(kind, low_of(pair), low_of(old), scale[2 * l]),
                                      finished(kind, high_of(pair), high_of(old), scale[2 * l + 1]));
                 }

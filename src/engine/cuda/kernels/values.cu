@@ -9,6 +9,20 @@ struct __align__(16) Words {
     u32 at[4];
 };
 
+// Two neighbours in single precision, one access.
+struct __align__(8) Pair {
+    float x, y;
+};
+
+// The two bfloat16 values of a word.
+static __device__ float low_of(u32 word) {
+    return __uint_as_float(word << 16);
+}
+
+static __device__ float high_of(u32 word) {
+    return __uint_as_float(word & 0xffff0000u);
+}
+
 // What memory of that type gives back of a value.
 template <class T>
 static __device__ float kept(float x);
@@ -33,8 +47,8 @@ static __device__ void load_whole(const float* from, float (&x)[SPAN]) {
 static __device__ void load_whole(const bf16* from, float (&x)[SPAN]) {
     const Words words = *(const Words*)from;
     for (u32 i = 0; i < 4; i++) {
-        x[2 * i] = __uint_as_float(words.at[i] << 16);
-        x[2 * i + 1] = __uint_as_float(words.at[i] & 0xffff0000u);
+        x[2 * i] = low_of(words.at[i]);
+        x[2 * i + 1] = high_of(words.at[i]);
     }
 }
 

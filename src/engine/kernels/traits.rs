@@ -259,10 +259,7 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         w: &Self::Buffer,
         keep: bool,
     ) -> (Self::Buffer, Option<Self::Buffer>) {
-        let mut hidden = self.unset(sides.tokens * sides.outputs);
-        self.linear(sides, x, w, Store::Replace, &mut hidden);
-        let squared = self.relu_squared(&hidden);
-        (squared, keep.then_some(hidden))
+        squared_after(self, sides, x, w, keep)
     }
     /// From the gradient of `relu(hidden)^2 W^T`, replaces `grad_hidden`.
     fn squared_linear_grad(
@@ -273,8 +270,7 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         hidden: &Self::Buffer,
         grad_hidden: &mut Self::Buffer,
     ) {
-        self.linear_grad_x(sides, grad_y, w, Store::Replace, grad_hidden);
-        self.relu_squared_grad(hidden, grad_hidden);
+        squared_after_grad(self, sides, grad_y, w, hidden, grad_hidden);
     }
 
     /// Softcapped logits `[tokens, outputs]`.
@@ -294,6 +290,33 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         grad_x: &mut Self::Buffer,
         grad_head: &mut Self::Buffer,
     ) -> Self::Buffer;
+}
+
+/// [`Kernels::squared_linear`] in two passes.
+pub(in crate::engine) fn squared_after<K: Kernels + ?Sized>(
+    k: &K,
+    sides: Linear,
+    x: &K::Buffer,
+    w: &K::Buffer,
+    keep: bool,
+) -> (K::Buffer, Option<K::Buffer>) {
+    let mut hidden = k.unset(sides.tokens * sides.outputs);
+    k.linear(sides, x, w, Store::Replace, &mut hidden);
+    let squared = k.relu_squared(&hidden);
+    (squared, keep.then_some(hidden))
+}
+
+/// [`Kernels::squared_linear_grad`] in two passes.
+pub(in crate::engine) fn squared_after_grad<K: Kernels + ?Sized>(
+    k: &K,
+    sides: Linear,
+    grad_y: &K::Buffer,
+    w: &K::Buffer,
+    hidden: &K::Buffer,
+    grad_hidden: &mut K::Buffer,
+) {
+    k.linear_grad_x(sides, grad_y, w, Store::Replace, grad_hidden);
+    k.relu_squared_grad(hidden, grad_hidden);
 }
 
 /// A branch's product that has not been added to the residual stream yet.

@@ -20,7 +20,9 @@ use self::loss::Head;
 use super::device::{Device, DeviceError, Element};
 use super::memory::{Buffer, Shared};
 use crate::engine::Precision;
-use crate::engine::kernels::{Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Store};
+use crate::engine::kernels::{
+    Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Store, squared_after, squared_after_grad,
+};
 use crate::model::RopeTables;
 
 /// A device running the kernels of `src/engine/cuda/kernels`.
@@ -326,12 +328,7 @@ impl<D: Device> Kernels for CudaKernels<D> {
 
     fn squared_linear(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, keep: bool) -> (Buffer<D>, Option<Buffer<D>>) {
         match self.precision {
-            Precision::F32 => {
-                let mut hidden = self.unset(s.tokens * s.outputs);
-                self.linear(s, x, w, Store::Replace, &mut hidden);
-                let squared = self.relu_squared(&hidden);
-                (squared, keep.then_some(hidden))
-            }
+            Precision::F32 => squared_after(self, s, x, w, keep),
             Precision::Bf16 => {
                 let squared = self.unset(s.tokens * s.outputs);
                 let hidden = keep.then(|| self.unset(squared.len()));
@@ -351,10 +348,7 @@ impl<D: Device> Kernels for CudaKernels<D> {
         grad_hidden: &mut Buffer<D>,
     ) {
         match self.precision {
-            Precision::F32 => {
-                self.linear_grad_x(s, grad_y, w, Store::Replace, grad_hidden);
-                self.relu_squared_grad(hidden, grad_hidden);
-            }
+            Precision::F32 => squared_after_grad(self, s, grad_y, w, hidden, grad_hidden),
             Precision::Bf16 => {
                 let addresses = [grad_y, w, hidden, &*grad_hidden].map(Buffer::address);
                 self.fused_relu_squared_grad(s, addresses);

@@ -21,8 +21,8 @@ if ! command -v nvcc > /dev/null; then
 fi
 kernels=$(mktemp --suffix .cu)
 trap 'rm -f "$log" "$kernels"' EXIT
-for name in common intrinsics values elementwise columns norm heads embedding residual attention attention_bf16_tiles \
-    attention_bf16 attention_bf16_grad loss product product_bf16 sums adamw muon quantise; do
+# In the order the engine has them.
+for name in $(sed -n 's|.*include_str!("kernels/\(.*\)\.cu").*|\1|p' src/engine/cuda/source.rs); do
     printf '#line 1 "%s.cu"\n' "$name"
     cat "src/engine/cuda/kernels/$name.cu"
 done > "$kernels"

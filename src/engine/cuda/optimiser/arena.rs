@@ -265,11 +265,12 @@ fn runs<'a>(slots: impl Iterator<Item = &'a Slot>, alike: impl Fn(&Slot, &Slot) 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::init;
 
-    fn config() -> ModelConfig {
+    /// Three layers of odd sides, untied.
+    pub(in super::super) fn config() -> ModelConfig {
         ModelConfig {
             vocab_size: 11,
             num_layers: 3,

@@ -52,20 +52,12 @@ pub(super) fn buckets(arena: &Arena, layers: usize, values: usize) -> Vec<Bucket
 
 #[cfg(test)]
 mod tests {
+    use super::super::arena;
     use super::*;
     use crate::model::ModelConfig;
 
     fn config() -> ModelConfig {
-        ModelConfig {
-            vocab_size: 11,
-            num_layers: 3,
-            model_dim: 12,
-            num_heads: 2,
-            num_kv_heads: 1,
-            bigram_vocab_size: 7,
-            bigram_dim: 6,
-            ..Default::default()
-        }
+        ModelConfig { tie_embeddings: true, ..arena::tests::config() }
     }
 
     #[test]

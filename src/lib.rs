@@ -16,6 +16,10 @@
 //!
 //! The library never prints and never exits; the binaries in `bins/` do both and nothing else.
 
+// Checks that the integration tests share with this crate's own name it as they do.
+#[cfg(all(test, feature = "engine"))]
+extern crate self as golf_harness;
+
 pub mod artifact;
 pub mod cli;
 pub mod contained;

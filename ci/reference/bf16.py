@@ -23,17 +23,22 @@ def attention(q, k, v, group):
     return F.scaled_dot_product_attention(q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1), is_causal=True)
 
 
+def nll(weights, inputs, targets, c, quantise=False):
+    """Of each target, under autocast."""
+    linear = ("c_q.weight", "c_k.weight", "c_v.weight", "proj.weight", "fc.weight")
+    real = {name: w if name.endswith(linear) else w.bfloat16() for name, w in weights.items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network.forward(real, inputs, c, quantise, attention=attention)
+    assert logits.dtype == torch.bfloat16
+    return network.nll(logits.float(), targets)
+
+
 def likelihoods(weights, inputs, targets, c):
     """Of each target, in double precision and under autocast."""
     exact = {name: w.double() for name, w in weights.items()}
-    linear = ("c_q.weight", "c_k.weight", "c_v.weight", "proj.weight", "fc.weight")
-    real = {name: w if name.endswith(linear) else w.bfloat16() for name, w in weights.items()}
     with torch.inference_mode():
         nll_f64 = network.nll(network.forward(exact, inputs, c), targets)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = network.forward(real, inputs, c, attention=attention)
-        assert logits.dtype == torch.bfloat16
-        return nll_f64, network.nll(logits.float(), targets).double()
+        return nll_f64, nll(weights, inputs, targets, c).double()
 
 
 def main(folder):

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+import bf16
 import network
 from manifest import merge, write_json
 from optimizers import Muon, multiplier, normals, optimiser_of
@@ -72,24 +73,27 @@ def pieces(stream):
         position += LOCAL + 1
 
 
-def mean_loss(weights, x, y, quantise=False):
+def mean_loss(weights, x, y, quantise=False, tag="f32"):
+    if tag == "autocast":
+        return bf16.nll(weights, x, y, CONFIG, quantise).mean()
     return network.nll(network.forward(weights, x, CONFIG, quantise), y).mean()
 
 
-def validate(weights, stream):
+def validate(weights, stream, tag):
     """Whole non-overlapping sequences of the first VAL tokens."""
     seq = CONFIG["seq"]
     rows = (VAL - 1) // seq
     ids = torch.from_numpy(stream[: rows * seq + 1].astype(np.int64))
     with torch.no_grad():
-        return mean_loss(weights, ids[:-1].view(rows, seq), ids[1:].view(rows, seq)).item()
+        return mean_loss(weights, ids[:-1].view(rows, seq), ids[1:].view(rows, seq), tag=tag).item()
 
 
 def run(init, stream, settings, tag):
+    """`tag`: f64, f32, bf16 (Newton-Schulz alone) or autocast (the network, too)."""
     dtype = torch.float64 if tag == "f64" else torch.float32
     leaves = {name: torch.nn.Parameter(w.to(dtype).clone()) for name, w in init.items()}
     kind = {name: optimiser_of(name, list(w.shape)) for name, w in init.items()}
-    muon = {name: Muon(p.data, tag == "bf16") for name, p in leaves.items() if kind[name] == "muon"}
+    muon = {name: Muon(p.data, tag in ("bf16", "autocast")) for name, p in leaves.items() if kind[name] == "muon"}
     adam = torch.optim.AdamW([{"params": [p], "name": name} for name, p in leaves.items() if kind[name] != "muon"],
                              betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01)
     batches, rows, snapshots, after1 = pieces(stream), [], [], None
@@ -102,7 +106,7 @@ def run(init, stream, settings, tag):
         for p in leaves.values():
             p.grad = None
         for _ in range(MICRO):
-            loss = mean_loss(leaves, *next(batches), quantise=qat)
+            loss = mean_loss(leaves, *next(batches), quantise=qat, tag=tag)
             (loss / MICRO).backward()
             micro.append(loss.item())
         for p in leaves.values():
@@ -121,11 +125,11 @@ def run(init, stream, settings, tag):
         rows.append({"step": step + 1, "train_loss": sum(micro) / MICRO, "micro_losses": micro,
                      "grad_norm_preclip": norm, "lr_mul": scale, "muon_momentum": momentum, "qat": qat,
                      "swa_count": len(snapshots)})
-    final = {"before_swa": {"plain_val_loss": validate(leaves, stream)}}
+    final = {"before_swa": {"plain_val_loss": validate(leaves, stream, tag)}}
     weights = now
     if len(snapshots) > 1:
         weights = {name: torch.stack([s[name] for s in snapshots]).mean(0) for name in now}
-        final |= {"after_swa": {"plain_val_loss": validate(weights, stream)}, "swa_count": len(snapshots)}
+        final |= {"after_swa": {"plain_val_loss": validate(weights, stream, tag)}, "swa_count": len(snapshots)}
     return {"steps": rows, "final": final}, after1, weights
 
 

@@ -1,7 +1,8 @@
 // A made-up CUDA: driver, NVRTC and cuBLASLt as far as src/engine/cuda calls them, on plain memory and the shim.
 //
-// It comes after the kernels' source, golf_run and golf_arguments. What is launched runs on the processor at once, or is
-// recorded while its thread says so. Each thread is taken to have one stream that it launches on.
+// It comes after shim.h and common.cu; golf_run and golf_arguments are those of the library with the kernels. What is
+// launched runs on the processor at once, or is recorded while its thread says so. Each thread is taken to have one
+// stream that it launches on.
 // Matrix products follow the library's own conventions (column-major, operations, leading dimensions) and refuse sides
 // that do not fit, so that the sides the engine describes are checked.
 

@@ -6,11 +6,7 @@
 // Blocks run one after another. Of races only those show that an order of warps brings out (`release`). Tensor-core
 // instructions and copies ahead are in tensor.h.
 
-// The checked longjmp takes a jump to another fiber's stack for a mistake.
-#undef _FORTIFY_SOURCE
-
 #include <math.h>
-#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,17 +34,69 @@ namespace shim {
 const unsigned LANES = 32, MOST_THREADS = 1024;
 const size_t STACK_BYTES = 64 << 10;
 
+// Where a stack stands while another is used.
+#ifdef __x86_64__
+struct Place {
+    void* stack;
+};
+// swapcontext would ask the system to save the signal mask each time. This keeps what a call must keep.
+extern "C" __attribute__((visibility("hidden"))) void shim_go_to(Place* from, const Place* to);
+asm(R"(
+    .text
+    .hidden shim_go_to
+    .globl shim_go_to
+shim_go_to:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq (%rsi), %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+)");
+static void go_to(Place& from, const Place& to) {
+    shim_go_to(&from, &to);
+}
+#else
+using Place = ucontext_t;
+static void go_to(Place& from, const Place& to) {
+    swapcontext(&from, &to);
+}
+#endif
+
+// A stack on which `work`, which never returns, begins.
+static void begin(Place& place, void (*work)()) {
+    void* stack = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+#ifdef __x86_64__
+    // Six registers, where to go, and no place to return to: aligned as after a call.
+    void** top = reinterpret_cast<void**>(static_cast<char*>(stack) + STACK_BYTES) - 8;
+    top[6] = reinterpret_cast<void*>(work);
+    place.stack = top;
+#else
+    getcontext(&place);
+    place.uc_stack = {stack, 0, STACK_BYTES};
+    makecontext(&place, work, 0);
+#endif
+}
+
 enum class State { New, Ready, AtBlock, AtWarp, Ended };
 
 struct Fiber {
-    ucontext_t context;
-    jmp_buf place;
+    Place place;
     unsigned thread;
-    bool idle, has_begun;
+    bool idle;
 };
 
 static std::function<void()> body;
-static jmp_buf scheduler;
+static Place scheduler;
 static std::vector<Fiber*> fibers;
 static Fiber* running;
 static State states[MOST_THREADS];
@@ -72,9 +120,8 @@ struct Copy {
 // Each thread's groups of copies that have not been waited for.
 static std::vector<std::vector<Copy>> copies[MOST_THREADS];
 
-// Jumps, because swapcontext asks the system to save the signal mask each time.
 static void to_scheduler() {
-    if (_setjmp(running->place) == 0) _longjmp(scheduler, 1);
+    go_to(running->place, scheduler);
 }
 
 // Runs one thread of the block after another as long as none of them waits.
@@ -98,10 +145,7 @@ static void resume(Fiber* fiber) {
     running = fiber;
     fiber->idle = false;
     threadIdx = {fiber->thread, 0, 0};
-    if (_setjmp(scheduler) != 0) return;
-    if (fiber->has_begun) _longjmp(fiber->place, 1);
-    fiber->has_begun = true;
-    setcontext(&fiber->context);
+    go_to(scheduler, fiber->place);
 }
 
 static Fiber* idle_fiber() {
@@ -109,10 +153,7 @@ static Fiber* idle_fiber() {
         if (fiber->idle) return fiber;
     }
     Fiber* fiber = new Fiber();
-    getcontext(&fiber->context);
-    void* stack = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    fiber->context.uc_stack = {stack, 0, STACK_BYTES};
-    makecontext(&fiber->context, work, 0);
+    begin(fiber->place, work);
     fibers.push_back(fiber);
     return fiber;
 }
@@ -154,7 +195,7 @@ static const char* run_block() {
     for (unsigned i = 0; i < threads; i++) {
         states[i] = State::New;
         turns[i] = 0;
-        copies[i].assign(1, {});
+        if (copies[i].size() != 1 || !copies[i][0].empty()) copies[i].assign(1, {});
     }
     for (;;) {
         if (release()) {

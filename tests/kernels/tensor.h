@@ -6,20 +6,29 @@
 
 namespace shim {
 
-// What each lane of a warp gives to the others; two sets, as for shuffles.
-struct Given {
-    uint32_t words[6];
-    const void* row;
-};
-static Given given[2][MOST_THREADS];
+// What each lane of a warp gives to the others; two sets of each kind, as for shuffles.
+template <class T>
+static T given[2][MOST_THREADS];
 
 // Gives something to the warp's other lanes; what all of them gave.
-static const Given* share(const Given& own) {
+template <class T>
+static const T* share(const T& own) {
     const unsigned thread = running->thread, turn = turns[thread] ^= 1;
-    given[turn][thread] = own;
+    given<T>[turn][thread] = own;
     wait_as(State::AtWarp);
-    return &given[turn][thread / LANES * LANES];
+    return &given<T>[turn][thread / LANES * LANES];
 }
+
+// A lane's part of a factor: a word holds two values.
+template <unsigned WORDS>
+struct Part {
+    double values[WORDS][2];
+    bool is_zero, is_finite;
+};
+struct Fragment {
+    Part<4> a;
+    Part<2> b;
+};
 
 static double bf16_value(uint32_t word, unsigned half) {
     const uint32_t bits = (half ? word >> 16 : word & 0xffffu) << 16;
@@ -35,21 +44,30 @@ static uint32_t bf16_bits(float value) {
     return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
 }
 
+template <unsigned WORDS>
+static Part<WORDS> part(const uint32_t (&words)[WORDS]) {
+    Part<WORDS> part = {{}, true, true};
+    for (unsigned i = 0; i < WORDS; i++) {
+        for (unsigned half = 0; half < 2; half++) part.values[i][half] = bf16_value(words[i], half);
+        part.is_zero = part.is_zero && words[i] == 0;
+        part.is_finite = part.is_finite && (words[i] & 0x7f80) != 0x7f80 && (words[i] >> 16 & 0x7f80) != 0x7f80;
+    }
+    return part;
+}
+
 // Element [row][column] of the i-th 8 x 8 matrix whose rows the lanes point to.
-static uint32_t matrix_element(const Given* lanes, unsigned matrix, unsigned row, unsigned column) {
+static uint32_t matrix_element(const char* const* rows, unsigned matrix, unsigned row, unsigned column) {
     uint16_t value;
-    memcpy(&value, static_cast<const char*>(lanes[8 * matrix + row].row) + 2 * column, 2);
+    memcpy(&value, rows[8 * matrix + row] + 2 * column, 2);
     return value;
 }
 
-static const Given* share_rows(const void* row) {
+static const char* const* share_row(const char* row) {
     if (reinterpret_cast<uintptr_t>(row) % 16 != 0) {
         fprintf(stderr, "a row of a matrix in shared memory is not aligned to 16 bytes\n");
         abort();
     }
-    Given own = {};
-    own.row = row;
-    return share(own);
+    return share(row);
 }
 
 }  // namespace shim
@@ -70,9 +88,9 @@ static inline Place operator+(Place place, uint32_t bytes) {
 }
 
 static inline unsigned __ballot_sync(unsigned, bool holds) {
-    const shim::Given* lanes = shim::share({{holds}, nullptr});
+    const bool* lanes = shim::share(holds);
     unsigned ballot = 0;
-    for (unsigned lane = 0; lane < shim::LANES; lane++) ballot |= lanes[lane].words[0] << lane;
+    for (unsigned lane = 0; lane < shim::LANES; lane++) ballot |= unsigned{lanes[lane]} << lane;
     return ballot;
 }
 
@@ -89,37 +107,47 @@ static inline float exp2_fast(float x) {
 }
 
 static inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-    const shim::Given own = {{a[0], a[1], a[2], a[3], b0, b1}, nullptr};
-    const shim::Given* lanes = shim::share(own);
+    const shim::Fragment* lanes = shim::share<shim::Fragment>({shim::part(a), shim::part({b0, b1})});
     const unsigned g = threadIdx.x % shim::LANES / 4, t = threadIdx.x % 4;
+    // Most of a small matrix's tile is zeros, whose products with numbers add nothing.
+    bool a_is_zero = true, a_is_finite = true, b_is_zero = true, b_is_finite = true;
+    for (unsigned i = 0; i < 4; i++) {
+        a_is_zero = a_is_zero && lanes[4 * g + i].a.is_zero;
+        a_is_finite = a_is_finite && lanes[4 * g + i].a.is_finite;
+    }
+    for (unsigned i = 0; i < 8; i++) {
+        b_is_zero = b_is_zero && lanes[8 * t + i].b.is_zero;
+        b_is_finite = b_is_finite && lanes[8 * t + i].b.is_finite;
+    }
+    if ((a_is_zero && b_is_finite) || (b_is_zero && a_is_finite)) return;
     for (unsigned i = 0; i < 4; i++) {
         // This lane's rows g and g + 8, columns 2t and 2t + 1.
         const unsigned lower = i / 2, column = 2 * t + i % 2;
         double sum = 0.0;
         for (unsigned k = 0; k < 16; k++) {
             const unsigned owner = k % 8 / 2, half = k % 2, upper = k / 8;
-            sum += shim::bf16_value(lanes[4 * g + owner].words[lower + 2 * upper], half) *
-                   shim::bf16_value(lanes[4 * column + owner].words[4 + upper], half);
+            sum += lanes[4 * g + owner].a.values[lower + 2 * upper][half] *
+                   lanes[4 * column + owner].b.values[upper][half];
         }
         d[i] = static_cast<float>(d[i] + sum);
     }
 }
 
 static inline void load_matrices(uint32_t (&r)[4], Place row) {
-    const shim::Given* lanes = shim::share_rows(row.address);
+    const char* const* rows = shim::share_row(row.address);
     const unsigned g = threadIdx.x % shim::LANES / 4, t = threadIdx.x % 4;
     for (unsigned i = 0; i < 4; i++) {
-        r[i] = shim::matrix_element(lanes, i, g, 2 * t) | shim::matrix_element(lanes, i, g, 2 * t + 1) << 16;
+        r[i] = shim::matrix_element(rows, i, g, 2 * t) | shim::matrix_element(rows, i, g, 2 * t + 1) << 16;
     }
     // No lane goes on to overwrite a row that another still reads.
     __syncwarp();
 }
 
 static inline void load_matrices_transposed(uint32_t (&r)[4], Place row) {
-    const shim::Given* lanes = shim::share_rows(row.address);
+    const char* const* rows = shim::share_row(row.address);
     const unsigned g = threadIdx.x % shim::LANES / 4, t = threadIdx.x % 4;
     for (unsigned i = 0; i < 4; i++) {
-        r[i] = shim::matrix_element(lanes, i, 2 * t, g) | shim::matrix_element(lanes, i, 2 * t + 1, g) << 16;
+        r[i] = shim::matrix_element(rows, i, 2 * t, g) | shim::matrix_element(rows, i, 2 * t + 1, g) << 16;
     }
     __syncwarp();
 }

@@ -10,7 +10,8 @@ use golf_harness::train::{AdamStep, Group, Method, MuonStep, Schedule, orthogona
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-use crate::support::{SPREAD_FACTOR, reference_folders};
+use crate::steps::SPREAD_FACTOR;
+use crate::support::reference_folders;
 
 /// Tensors of a reference file, widened to double precision.
 struct Tensors(BTreeMap<String, (Vec<usize>, Vec<f64>)>);

@@ -9,11 +9,6 @@ pub fn reference_folders() -> Vec<PathBuf> {
     std::iter::once(shipped).chain(extra).collect()
 }
 
-/// A port may lie as far from the reference as the reference's own precisions lie apart, times this: each is one draw
-/// of the same rounding noise.
-#[cfg(feature = "engine")]
-pub const SPREAD_FACTOR: f64 = 3.0;
-
 /// The kernels engine on the first GPU; without one a line says so.
 #[cfg(feature = "engine")]
 pub fn on_a_gpu() -> Option<Box<dyn golf_harness::engine::Engine>> {

@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use libloading::Library;
 
@@ -66,13 +66,27 @@ struct RawLaunch {
 
 type Run = unsafe extern "C" fn(*const RawLaunch) -> c_int;
 
-/// The compiled kernels; one launch at a time.
+/// The compiled kernels.
 pub(super) struct Shim {
-    library: Mutex<Library>,
+    kernels: Arc<Kernels>,
     /// Allocations whose guards were written over.
     damaged: Arc<Mutex<usize>>,
     /// What threads ask for while it is only remembered.
     recording: Mutex<BTreeMap<String, Vec<Recorded>>>,
+}
+
+/// Copies of one library, since its memory is that of one launch at a time.
+struct Kernels {
+    image: Vec<u8>,
+    libraries: Vec<Mutex<Library>>,
+}
+
+impl Kernels {
+    /// A library that nobody else uses.
+    fn free(&self) -> MutexGuard<'_, Library> {
+        let free = self.libraries.iter().find_map(|library| library.try_lock().ok());
+        free.unwrap_or_else(|| self.libraries[0].lock().unwrap())
+    }
 }
 
 /// A name of the calling thread: tests share the shim.
@@ -95,24 +109,35 @@ pub(super) fn shim() -> Option<Arc<Shim>> {
             println!("no g++: skipped");
             return None;
         }
-        Some(Arc::new(build()))
+        Some(Arc::new(Shim { kernels: Arc::new(build()), damaged: Arc::default(), recording: Mutex::default() }))
     })
     .clone()
 }
 
-fn build() -> Shim {
+fn build() -> Kernels {
     let folder = tempfile::tempdir().unwrap();
-    let library = folder.path().join("kernels.so");
-    compile(&text(), &library);
-    // SAFETY: the library was built above from this crate's source; loading it runs nothing but its constructors.
-    let library = unsafe { Library::new(&library) }.unwrap();
-    Shim { library: Mutex::new(library), damaged: Arc::default(), recording: Mutex::default() }
+    let built = folder.path().join("kernels.so");
+    compile(&text(), &built, &[]);
+    let image = std::fs::read(&built).unwrap();
+    let load = |i| {
+        let copy = folder.path().join(format!("kernels-{i}.so"));
+        std::fs::write(&copy, &image).unwrap();
+        // SAFETY: the library was built above from this crate's source; loading it runs nothing but its constructors.
+        Mutex::new(unsafe { Library::new(&copy) }.unwrap())
+    };
+    let libraries = (0..rayon::current_num_threads()).map(load).collect();
+    Kernels { image, libraries }
+}
+
+/// A line that includes a file of `tests/kernels`.
+fn include(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels").join(name);
+    format!("#include \"{}\"\n", path.display())
 }
 
 /// Shim, kernels, and the functions that run one by name and count its arguments.
 fn text() -> String {
-    let header = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels/shim.h");
-    let mut text = format!("#include \"{}\"\n{}\n{OWN}", header.display(), source::portable());
+    let mut text = format!("{}{}\n{OWN}", include("shim.h"), source::portable());
     text.push_str("extern \"C\" int golf_run(const shim::Launch* launch) {\n");
     for name in KERNELS.iter().chain(&OWN_NAMES) {
         writeln!(text, "    if (!strcmp(launch->name, \"{name}\")) return shim::run({name}, *launch);").unwrap();
@@ -125,7 +150,7 @@ fn text() -> String {
     text
 }
 
-fn compile(text: &str, library: &Path) {
+fn compile(text: &str, library: &Path, more: &[&str]) {
     let source = library.with_extension("cpp");
     std::fs::write(&source, text).unwrap();
     // As on the device: no contraction, IEEE arithmetic.
@@ -139,20 +164,24 @@ fn compile(text: &str, library: &Path) {
         "-Wall",
         "-Werror=return-type",
     ];
-    let output = Command::new("g++").args(flags).arg(&source).arg("-o").arg(library).output().unwrap();
+    let output = Command::new("g++").args(flags).arg(&source).args(more).arg("-o").arg(library).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// A folder with a driver, a compiler and a product library that are all the shim.
-fn made_up_cuda() -> tempfile::TempDir {
+fn made_up_cuda(kernels: &Kernels) -> tempfile::TempDir {
+    const LIBRARY: &str = "libkernels.so";
     let folder = tempfile::tempdir().unwrap();
-    let [driver, nccl] =
-        ["driver.cpp", "nccl.cpp"].map(|name| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels").join(name));
+    let library = folder.path().join(LIBRARY);
+    std::fs::write(&library, &kernels.image).unwrap();
     let names = KERNELS.map(|name| format!("\"{name}\"")).join(", ");
-    let kernels = format!("static const char* const KERNEL_NAMES[] = {{{names}}};");
-    let includes = format!("#include \"{}\"\n#include \"{}\"\n", driver.display(), nccl.display());
-    let text = format!("{}\n{kernels}\n{includes}", text());
-    compile(&text, &folder.path().join("libcuda.so"));
+    let own = format!(
+        "extern \"C\" int golf_run(const shim::Launch*);\nextern \"C\" unsigned golf_arguments(const char*);\n\
+         static const char* const KERNEL_NAMES[] = {{{names}}};\n"
+    );
+    let (_, common) = source::FILES[0];
+    let text = [&include("shim.h"), common, &own, &include("driver.cpp"), &include("nccl.cpp")].concat();
+    compile(&text, &folder.path().join("libcuda.so"), &[&library.display().to_string()]);
     for name in ["libnvrtc.so", "libcublasLt.so", "libnccl.so"] {
         std::os::unix::fs::symlink("libcuda.so", folder.path().join(name)).unwrap();
     }
@@ -182,7 +211,7 @@ pub(super) struct Guarded {
     damaged: Arc<Mutex<usize>>,
 }
 
-// SAFETY: plain memory; kernels run one at a time behind the library's lock.
+// SAFETY: plain memory; who gives it to kernels has it to themselves (contract of `Device`).
 unsafe impl Send for Guarded {}
 // SAFETY: as above.
 unsafe impl Sync for Guarded {}
@@ -289,7 +318,7 @@ impl Device for Shim {
         if self.keeps(recorded) {
             return Ok(());
         }
-        let library = self.library.lock().unwrap();
+        let library = self.kernels.free();
         let kind = |argument: &Argument| match argument {
             Argument::Address(_) => b'a',
             Argument::U32(_) => b'u',
@@ -397,10 +426,8 @@ mod tests {
 
     #[test]
     fn writing_past_the_end_is_noticed() {
-        if shim().is_none() {
-            return;
-        }
-        let own = build();
+        let Some(shim) = shim() else { return };
+        let own = Shim { kernels: Arc::clone(&shim.kernels), damaged: Arc::default(), recording: Mutex::default() };
         let memory = own.allocate(64).unwrap();
         for (place, damaged) in [(15, 0), (16, 1)] {
             let arguments = [Argument::Address(Shim::address(&memory)), Argument::U32(place)];
@@ -419,10 +446,8 @@ mod tests {
     /// This program again, with a made-up CUDA on the library path: everything between the backend and the driver runs.
     #[test]
     fn the_way_to_the_driver_works_on_a_made_up_one() {
-        if shim().is_none() {
-            return;
-        }
-        let folder = made_up_cuda();
+        let Some(shim) = shim() else { return };
+        let folder = made_up_cuda(&shim.kernels);
         let run = |passed: usize, tests: &[&str], variables: &[(&str, &str)]| {
             let output = Command::new(std::env::current_exe().unwrap())
                 .args(tests.iter().map(|name| format!("on_a_gpu::{name}")))

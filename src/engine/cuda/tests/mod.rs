@@ -5,6 +5,7 @@ pub(super) mod network;
 mod operations;
 mod product_bf16;
 mod repeated;
+mod steps;
 
 use std::sync::{Arc, OnceLock};
 

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use cudarc::driver::{DriverError, result, sys};
 
 use super::backend::CudaKernels;
-use super::compile;
 use super::device::DeviceError;
-use super::driver::Gpu;
+use super::driver::{Gpu, compile};
 use super::engine::CudaEngine;
 #[cfg(feature = "dfdx-cuda")]
 use crate::engine::dfdx;

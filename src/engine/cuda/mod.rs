@@ -11,18 +11,15 @@
 mod backend;
 mod choice;
 mod collective;
-mod compile;
 mod device;
 mod driver;
 mod engine;
 mod memory;
 mod optimiser;
 mod placed;
-mod products;
 mod repeated;
 mod scorer;
 mod source;
-mod staging;
 
 #[cfg(test)]
 mod shim;

@@ -49,6 +49,11 @@ impl Heads {
     pub fn queries(&self) -> usize {
         self.seq_len - self.first_query
     }
+
+    /// What a query's product with a key is multiplied by: `1 / sqrt(width)`.
+    pub fn score_scale(&self) -> f32 {
+        1.0 / (self.width as f32).sqrt()
+    }
 }
 
 /// Operations of the network on a device's buffers.

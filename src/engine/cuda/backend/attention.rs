@@ -53,11 +53,6 @@ fn attention_for(width: usize) -> (usize, Names) {
     (tile, names)
 }
 
-/// `1 / sqrt(width)`.
-pub(super) fn score_scale(heads: Heads) -> Argument {
-    Argument::F32(1.0 / (heads.width as f32).sqrt())
-}
-
 /// Rows of the batch.
 fn rows<D: Device>(heads: Heads, k: &Buffer<D>) -> usize {
     k.len() / (heads.seq_len * heads.kv_heads * heads.width)
@@ -86,7 +81,7 @@ pub(super) fn attention<D: Device>(
         len32(heads.heads),
         len32(heads.kv_heads),
         len32(heads.width),
-        score_scale(heads),
+        Argument::F32(heads.score_scale()),
     ];
     let blocks = heads.queries().div_ceil(tile) * heads.heads * rows(heads, k);
     kernels.launch(q.element().of(kernel), [blocks, 1], (tile * THREADS_A_ROW) as u32, &arguments);
@@ -120,9 +115,9 @@ pub(super) fn attention_grad<D: Device>(
     let blocks = |heads_of_them: usize| [heads.seq_len.div_ceil(tile) * heads_of_them * rows, 1];
     let threads = (tile * THREADS_A_ROW) as u32;
     let [grad_q, grad_k, grad_v] = &grads;
-    let arguments = [&inputs[..], &[at(grad_q)], &sides, &[score_scale(heads)]].concat();
+    let arguments = [&inputs[..], &[at(grad_q)], &sides, &[Argument::F32(heads.score_scale())]].concat();
     kernels.launch(q.element().of(by_queries), blocks(heads.heads), threads, &arguments);
-    let arguments = [&inputs[..], &[at(grad_k), at(grad_v)], &sides, &[score_scale(heads)]].concat();
+    let arguments = [&inputs[..], &[at(grad_k), at(grad_v)], &sides, &[Argument::F32(heads.score_scale())]].concat();
     kernels.launch(q.element().of(by_keys), blocks(heads.kv_heads), threads, &arguments);
     grads
 }

@@ -1,7 +1,6 @@
 //! Attention of bfloat16 values by tensor cores: which kernel, how many blocks, how much shared memory.
 
 use super::CudaKernels;
-use super::attention::score_scale;
 use super::launch::{SPAN, at, len32};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
@@ -93,7 +92,7 @@ pub(in crate::engine::cuda) fn attention<D: Device>(
     let compiled = Compiled::for_heads(heads.width);
     let sides = [heads.seq_len, heads.first_query, heads.heads, heads.kv_heads, heads.width].map(len32);
     let mut arguments: Vec<Argument> = addresses(&qkv).chain(addresses(&outputs)).chain(sides).collect();
-    arguments.push(score_scale(heads));
+    arguments.push(Argument::F32(heads.score_scale()));
     let grid = compiled.blocks(heads.queries(), heads.heads, rows);
     kernels.launch_with(compiled.forward, grid, THREADS, compiled.shared_bytes(compiled.rows + STAGED), &arguments);
 }
@@ -127,7 +126,7 @@ pub(in crate::engine::cuda) fn attention_grad<D: Device>(
             .chain([at(&sums), Argument::Address(grad)])
             .chain(addresses(written))
             .chain(sides)
-            .chain([len32(heads.kv_heads), len32(heads.width), score_scale(heads)])
+            .chain([len32(heads.kv_heads), len32(heads.width), Argument::F32(heads.score_scale())])
             .collect();
         let grid = compiled.blocks(heads.seq_len, tokens_heads, rows);
         let shared_bytes = compiled.shared_bytes(shared_rows) + more_bytes;

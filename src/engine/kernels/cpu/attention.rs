@@ -5,16 +5,13 @@
 //! head of their group.
 
 use super::buffer::Buffer;
-use super::exponential::exp;
-use super::matmul::{product, strided, strided_mut};
+use super::matmul::product;
+use super::matrix::{strided, strided_mut};
+use super::softmax::{BLOCK, softmax, softmax_grad};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::tiles;
 use super::vectorised;
 use crate::engine::kernels::traits::{Heads, Store};
-use crate::engine::lanes;
-
-/// Queries in a block: at 2,048 keys its scores take half a MiB.
-pub(super) const BLOCK: usize = 64;
 
 /// One block of queries of one head in one row of the batch, as offsets into the activations.
 struct Block {
@@ -51,39 +48,6 @@ fn blocks(heads: Heads, rows: usize) -> impl Iterator<Item = Block> {
     })
 }
 
-/// Turns the scores of one query into weights, 0 beyond the keys it has `seen`; the logarithm of their denominator.
-#[inline(always)]
-pub(super) fn softmax(row: &mut [f32], seen: usize) -> f32 {
-    let (seen, unseen) = row.split_at_mut(seen);
-    let largest = lanes::max(seen);
-    seen.iter_mut().for_each(|score| *score = exp(*score - largest));
-    let sum = lanes::sum(seen);
-    let inverse = 1.0 / sum;
-    seen.iter_mut().for_each(|score| *score *= inverse);
-    unseen.fill(0.0);
-    largest + libm::logf(sum)
-}
-
-/// Turns one query's scores into weights again and the gradients of weights into those of scores.
-///
-/// `out` and its gradient are the query's: the mean of the gradient under the weights is their product.
-#[inline(always)]
-pub(super) fn softmax_grad(
-    weights: &mut [f32],
-    grads: &mut [f32],
-    seen: usize,
-    log_sum: f32,
-    (out, grad_out): (&[f32], &[f32]),
-) {
-    let mean = lanes::dot(out, grad_out);
-    for (weight, grad) in weights[..seen].iter_mut().zip(&mut grads[..seen]) {
-        *weight = exp(*weight - log_sum);
-        *grad = *weight * (*grad - mean);
-    }
-    weights[seen..].fill(0.0);
-    grads[seen..].fill(0.0);
-}
-
 /// Attention's output `[queries, heads * width]` and the logarithm of each softmax denominator `[queries, heads]`.
 pub(super) fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -> (Buffer, Buffer) {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -92,7 +56,7 @@ pub(super) fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -> (Buffer, Buffe
     }
     let rows = k.len() / (heads.seq_len * heads.kv_heads * heads.width);
     let (stride, kv_stride, width) = (heads.heads * heads.width, heads.kv_heads * heads.width, heads.width);
-    let scale = 1.0 / (width as f32).sqrt();
+    let scale = heads.score_scale();
     let mut mixed = Buffer::unset(q.len());
     let mut log_sums = Buffer::unset(q.len() / width);
     let mut scores = Buffer::unset(BLOCK * heads.seq_len);
@@ -129,7 +93,7 @@ pub(super) fn attention_grad(
     }
     let rows = k.len() / (heads.seq_len * heads.kv_heads * heads.width);
     let (stride, kv_stride, width) = (heads.heads * heads.width, heads.kv_heads * heads.width, heads.width);
-    let scale = 1.0 / (width as f32).sqrt();
+    let scale = heads.score_scale();
     let [mut grad_q, mut grad_k, mut grad_v] = [Buffer::unset(q.len()), Buffer::zeros(k.len()), Buffer::zeros(v.len())];
     let mut weights = Buffer::unset(BLOCK * heads.seq_len);
     let mut grad_weights = Buffer::unset(BLOCK * heads.seq_len);

@@ -2,7 +2,8 @@
 
 use super::buffer::Buffer;
 use super::exponential::{exp, tanh};
-use super::matmul::{product, rows, rows_mut};
+use super::matmul::product;
+use super::matrix::{rows, rows_mut};
 use super::{bf16, vectorised};
 use crate::engine::Precision;
 use crate::engine::kernels::traits::{Linear, Store};

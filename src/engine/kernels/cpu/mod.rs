@@ -12,11 +12,14 @@ mod exponential;
 mod heads;
 mod loss;
 mod matmul;
+mod matrix;
 mod norm;
+mod softmax;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod tiles;
 
 use self::buffer::Buffer;
+use self::matrix::{rows, rows_mut};
 use super::traits::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
 use crate::engine::{Precision, isa};
 use crate::model::{Params, RopeTables};
@@ -145,8 +148,8 @@ impl Kernels for CpuKernels {
         if self.precision == Precision::Bf16 && store == Store::Replace {
             return bf16::linear(s, x, w.packed(s.outputs, s.inputs), 1.0, y);
         }
-        let (x, w) = (matmul::rows(x, s.tokens, s.inputs), matmul::rows(w, s.outputs, s.inputs));
-        matmul::product(x, w.transpose(), store, 1.0, matmul::rows_mut(y, s.tokens, s.outputs));
+        let (x, w) = (rows(x, s.tokens, s.inputs), rows(w, s.outputs, s.inputs));
+        matmul::product(x, w.transpose(), store, 1.0, rows_mut(y, s.tokens, s.outputs));
         self.round(y);
     }
 
@@ -159,13 +162,13 @@ impl Kernels for CpuKernels {
     }
 
     fn linear_grad_x(&self, s: Linear, grad_y: &Buffer, w: &Buffer, store: Store, grad_x: &mut Buffer) {
-        let (grad_y, w) = (matmul::rows(grad_y, s.tokens, s.outputs), matmul::rows(w, s.outputs, s.inputs));
-        matmul::product(grad_y, w, store, 1.0, matmul::rows_mut(grad_x, s.tokens, s.inputs));
+        let (grad_y, w) = (rows(grad_y, s.tokens, s.outputs), rows(w, s.outputs, s.inputs));
+        matmul::product(grad_y, w, store, 1.0, rows_mut(grad_x, s.tokens, s.inputs));
     }
 
     fn linear_grad_w(&self, s: Linear, grad_y: &Buffer, x: &Buffer, grad_w: &mut Buffer) {
-        let (grad_y, x) = (matmul::rows(grad_y, s.tokens, s.outputs), matmul::rows(x, s.tokens, s.inputs));
-        matmul::product(grad_y.transpose(), x, Store::Add, 1.0, matmul::rows_mut(grad_w, s.outputs, s.inputs));
+        let (grad_y, x) = (rows(grad_y, s.tokens, s.outputs), rows(x, s.tokens, s.inputs));
+        matmul::product(grad_y.transpose(), x, Store::Add, 1.0, rows_mut(grad_w, s.outputs, s.inputs));
     }
 
     fn rms_norm(&self, x: &Buffer, width: usize) -> Buffer {

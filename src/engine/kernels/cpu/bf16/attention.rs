@@ -17,7 +17,7 @@ pub(in super::super) fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -> (Buf
     let (queries, group) = (heads.queries(), heads.heads / heads.kv_heads);
     let (stride, kv_stride) = (heads.heads * width, heads.kv_heads * width);
     let rows = k.len() / (seq_len * kv_stride);
-    let scale = 1.0 / (width as f32).sqrt();
+    let scale = heads.score_scale();
     let (mut mixed, mut log_sums) = (Buffer::unset(q.len()), Buffer::unset(q.len() / width));
     let (mut keys, mut values) = (Right::zeros(seq_len, width), Right::zeros(width, seq_len));
     let mut query = zeros(2 * width.div_ceil(DEPTH));

@@ -1,8 +1,8 @@
 //! Causal attention on tiles: keys and values are packed once for all query heads of their group.
 
-use super::super::attention::{BLOCK, softmax, softmax_grad};
 use super::super::buffer::Buffer;
-use super::super::matmul::{MatrixMut, strided, strided_mut};
+use super::super::matrix::{MatrixMut, strided, strided_mut};
+use super::super::softmax::{BLOCK, softmax, softmax_grad};
 use super::super::vectorised;
 use super::pack::Packed;
 use super::product::multiply;
@@ -49,7 +49,7 @@ pub fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -> Option<(Buffer, Buffe
     let tiles = Tiles::start()?;
     let rows = k.len() / (heads.seq_len * heads.kv_heads * heads.width);
     let (stride, kv_stride, width) = (heads.heads * heads.width, heads.kv_heads * heads.width, heads.width);
-    let scale = 1.0 / (width as f32).sqrt();
+    let scale = heads.score_scale();
     let mut mixed = Buffer::unset(q.len());
     let mut log_sums = Buffer::unset(q.len() / width);
     let across = heads.seq_len.next_multiple_of(SIDE);
@@ -92,7 +92,7 @@ pub fn attention_grad(
     let tiles = Tiles::start()?;
     let rows = k.len() / (heads.seq_len * heads.kv_heads * heads.width);
     let (stride, kv_stride, width) = (heads.heads * heads.width, heads.kv_heads * heads.width, heads.width);
-    let scale = 1.0 / (width as f32).sqrt();
+    let scale = heads.score_scale();
     let [mut grad_q, mut grad_k, mut grad_v] = [Buffer::unset(q.len()), Buffer::unset(k.len()), Buffer::unset(v.len())];
     let (across, queries) = (heads.seq_len.next_multiple_of(SIDE), heads.queries());
     let (mut weights, mut grad_weights) = (Buffer::unset(BLOCK * across), Buffer::unset(BLOCK * across));

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::buffer::Buffer;
-use super::super::matmul::Matrix;
+use super::super::matrix::Matrix;
 use super::super::vectorised;
 use super::unit::{Block, PIECE_WORDS, PIECES, SIDE};
 

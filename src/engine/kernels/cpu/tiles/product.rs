@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::matmul::{Matrix, MatrixMut};
+use super::super::matrix::{Matrix, MatrixMut};
 use super::pack::Packed;
 use super::unit::{SIDE, Tiles};
 use crate::engine::kernels::traits::Store;
@@ -73,7 +73,7 @@ pub fn multiply(
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::matmul::{strided, strided_mut};
+    use super::super::super::matrix::{strided, strided_mut};
     use super::*;
 
     fn values(n: usize, seed: u32) -> Vec<f32> {

@@ -13,8 +13,8 @@ use cudarc::cublaslt::sys;
 use cudarc::driver::CudaContext;
 use cudarc::driver::sys::CUstream;
 
-use super::device::{Batch, DeviceError, Element, Product};
-use super::driver::GpuMemory;
+use super::memory::GpuMemory;
+use crate::engine::cuda::device::{Batch, DeviceError, Element, Product};
 
 /// Memory the library may use within a product: what NVIDIA advises for Hopper.
 pub(super) const WORKSPACE_BYTES: usize = 32 << 20;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use cudarc::nvrtc::result::{self, NvrtcError};
 use cudarc::nvrtc::sys;
 
-use super::device::DeviceError;
-use super::source;
 use crate::durable;
+use crate::engine::cuda::device::DeviceError;
+use crate::engine::cuda::source;
 
 /// Environment variable with the folder compiled kernels are kept in.
 const CACHE_VARIABLE: &str = "GOLF_HARNESS_CACHE";
@@ -22,7 +22,7 @@ const OPTIONS: [&str; 2] = ["--fmad=false", "--std=c++17"];
 /// The kernels for devices of that compute capability, as a cubin: from the cache, or compiled and put there.
 ///
 /// A cache that cannot be read or written only costs the time of compiling. The library must be there.
-pub(super) fn image((major, minor): (u32, u32)) -> Result<Vec<u8>, DeviceError> {
+pub(in crate::engine::cuda) fn image((major, minor): (u32, u32)) -> Result<Vec<u8>, DeviceError> {
     let architecture = format!("sm_{major}{minor}");
     let version = version().map_err(|error| DeviceError::new("NVRTC does not tell its version", error))?;
     let path = cache_folder().map(|folder| folder.join(format!("{}.cubin", key(&architecture, version))));
@@ -63,7 +63,7 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 }
 
 /// Version of the library, major and minor.
-pub(super) fn version() -> Result<(i32, i32), NvrtcError> {
+pub(in crate::engine::cuda) fn version() -> Result<(i32, i32), NvrtcError> {
     let (mut major, mut minor) = (0, 0);
     // SAFETY: the library writes two integers to the addresses given, which outlive the call.
     unsafe { sys::nvrtcVersion(&mut major, &mut minor).result()? };

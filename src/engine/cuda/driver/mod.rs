@@ -1,19 +1,25 @@
 //! A GPU through the CUDA driver, found at run time.
 //!
 //! Everything runs on one stream: launches, copies and products happen in the order of the calls, and copies from the
-//! device wait for what came before them. Small copies to it are queued ([`staging`](super::staging)).
+//! device wait for what came before them. Small copies to it are queued ([`staging`]).
 
-use std::collections::BTreeMap;
-use std::ffi::CString;
+pub(super) mod compile;
+mod memory;
+mod module;
+mod products;
+mod staging;
+mod stream;
+
 use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 
-use super::compile;
-use super::device::{Device, DeviceError, Launch, Product};
-use super::products::{Products, WORKSPACE_BYTES};
-use super::source::KERNELS;
-use super::staging::Staging;
+use self::memory::GpuMemory;
+use self::module::Module;
+use self::products::{Products, WORKSPACE_BYTES};
+use self::staging::Staging;
+use self::stream::{GpuGraph, Stream};
+use super::device::{self, Device, DeviceError, Launch, Product};
 use crate::collective::{Collective, DeviceCollective};
 
 /// Shared memory a block gets without asking (CUDA C++ Programming Guide, compute capabilities).
@@ -57,61 +63,6 @@ impl Gpu {
     }
 }
 
-/// The order in which the device does what it is asked for.
-struct Stream {
-    handle: sys::CUstream,
-    context: Arc<CudaContext>,
-}
-
-// SAFETY: the handle is a number to the driver, which may be called with it from any thread.
-unsafe impl Send for Stream {}
-// SAFETY: as above.
-unsafe impl Sync for Stream {}
-
-impl Stream {
-    /// The context must be bound to this thread. The stream waits for no other one: nothing here uses the default stream,
-    /// and the default stream cannot be recorded.
-    fn new(context: &Arc<CudaContext>) -> Result<Self, DeviceError> {
-        let handle = result::stream::create(result::stream::StreamKind::NonBlocking);
-        let handle = handle.map_err(said("cannot make a stream"))?;
-        Ok(Stream { handle, context: Arc::clone(context) })
-    }
-
-    fn wait(&self) -> Result<(), DriverError> {
-        // SAFETY: the stream was created in `new` and lives as long as `self`.
-        unsafe { result::stream::synchronize(self.handle) }
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if self.context.bind_to_thread().is_ok() {
-            // SAFETY: created in `new` and destroyed nowhere else.
-            let _ = unsafe { result::stream::destroy(self.handle) };
-        }
-    }
-}
-
-/// Recorded work, ready to be launched.
-pub(super) struct GpuGraph {
-    handle: sys::CUgraphExec,
-    context: Arc<CudaContext>,
-}
-
-// SAFETY: the handle is a number to the driver, which may be called with it from any thread.
-unsafe impl Send for GpuGraph {}
-// SAFETY: as above; launches of it are in the stream's order.
-unsafe impl Sync for GpuGraph {}
-
-impl Drop for GpuGraph {
-    fn drop(&mut self) {
-        if self.context.bind_to_thread().is_ok() {
-            // SAFETY: instantiated in `end` and destroyed nowhere else; the driver keeps what is still running.
-            let _ = unsafe { result::graph::exec_destroy(self.handle) };
-        }
-    }
-}
-
 fn said(what: &'static str) -> impl Fn(DriverError) -> DeviceError {
     move |error| DeviceError::new(what, error)
 }
@@ -125,74 +76,6 @@ fn describe(ordinal: usize) -> Result<(String, (u32, u32)), DriverError> {
     // SAFETY: `device` is a handle the driver has just given out.
     let [major, minor] = [MAJOR, MINOR].map(|which| unsafe { result::device::get_attribute(device, which) });
     Ok((result::device::get_name(device)?, (major?.unsigned_abs(), minor?.unsigned_abs())))
-}
-
-/// Loaded kernels by name.
-struct Module {
-    handle: sys::CUmodule,
-    functions: BTreeMap<&'static str, sys::CUfunction>,
-    context: Arc<CudaContext>,
-}
-
-// SAFETY: both kinds of handles are numbers to the driver, which may be called with them from any thread.
-unsafe impl Send for Module {}
-// SAFETY: as above; nothing is changed through a shared reference.
-unsafe impl Sync for Module {}
-
-impl Module {
-    fn load(image: &[u8], context: Arc<CudaContext>) -> Result<Self, DeviceError> {
-        // SAFETY: the image is a cubin that NVRTC made, whole (the cache checks its digest), and outlives the call.
-        let loaded = unsafe { result::module::load_data(image.as_ptr().cast()) };
-        let handle = loaded.map_err(said("the driver does not take the compiled kernels"))?;
-        let mut module = Module { handle, functions: BTreeMap::new(), context };
-        for name in KERNELS {
-            let symbol = CString::new(name).map_err(|error| DeviceError::new("cannot name a kernel", error))?;
-            // SAFETY: the module was loaded above and is not unloaded before this one is dropped.
-            let function = unsafe { result::module::get_function(handle, symbol) };
-            let function = function.map_err(|error| DeviceError::new(format!("no kernel {name}"), error))?;
-            module.functions.insert(name, function);
-        }
-        Ok(module)
-    }
-}
-
-impl Drop for Module {
-    fn drop(&mut self) {
-        // A context that cannot be used any more has nothing left to unload.
-        if self.context.bind_to_thread().is_ok() {
-            // SAFETY: loaded in `load`, unloaded nowhere else; a launch needs a reference to this module.
-            let _ = unsafe { result::module::unload(self.handle) };
-        }
-    }
-}
-
-/// Memory of a device.
-pub(super) struct GpuMemory {
-    address: sys::CUdeviceptr,
-    context: Arc<CudaContext>,
-}
-
-impl GpuMemory {
-    /// The context must be bound to this thread.
-    fn new(bytes: usize, context: &Arc<CudaContext>) -> Result<Self, DeviceError> {
-        // SAFETY: nothing is read before it is written: the backend's buffers are written whole by what makes them.
-        let address = unsafe { result::malloc_sync(bytes) };
-        let address = address.map_err(|error| DeviceError::new(format!("cannot allocate {bytes} bytes"), error))?;
-        Ok(GpuMemory { address, context: Arc::clone(context) })
-    }
-
-    pub fn address(&self) -> u64 {
-        self.address
-    }
-}
-
-impl Drop for GpuMemory {
-    fn drop(&mut self) {
-        if self.context.bind_to_thread().is_ok() {
-            // SAFETY: allocated in `allocate` and freed nowhere else. The driver waits for running kernels.
-            let _ = unsafe { result::free_sync(self.address) };
-        }
-    }
 }
 
 impl Device for Gpu {
@@ -273,7 +156,7 @@ impl Device for Gpu {
         let Some(&function) = self.module.functions.get(launch.kernel) else {
             return Err(DeviceError::new("no such kernel", launch.kernel));
         };
-        let mut arguments: Vec<_> = launch.arguments.iter().map(super::device::Argument::pointer).collect();
+        let mut arguments: Vec<_> = launch.arguments.iter().map(device::Argument::pointer).collect();
         let ([x, y], shared) = (launch.grid, launch.shared_bytes);
         if shared > UNASKED_SHARED_BYTES {
             let most = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;

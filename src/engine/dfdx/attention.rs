@@ -5,8 +5,8 @@ use std::rc::Rc;
 use dfdx::prelude::*;
 
 use super::activations::Probe;
-use super::block::linear;
 use super::hardware::Hardware;
+use super::linear::linear;
 use super::weights::BlockWeights;
 use super::{Matrix, Recorder, index};
 use crate::model::{ModelConfig, RopeTables};

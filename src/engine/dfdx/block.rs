@@ -7,14 +7,10 @@ use dfdx::prelude::*;
 use super::activations::Probe;
 use super::attention::attention;
 use super::hardware::Hardware;
+use super::linear::{channels, linear, row, scaled};
 use super::weights::BlockWeights;
-use super::{Matrix, Recorder, Vector};
+use super::{Matrix, Recorder};
 use crate::model::{ModelConfig, RopeTables};
-
-/// `x W^T`.
-pub(super) fn linear<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>, weight: &Matrix<D>) -> Matrix<D, T> {
-    x.matmul(weight.clone().permute::<_, Axes2<1, 0>>())
-}
 
 /// Mixes in the network's input `x0`, then adds attention and MLP, each scaled by channel.
 pub(super) fn block<D: Hardware, T: Recorder<D>>(
@@ -38,22 +34,4 @@ pub(super) fn block<D: Hardware, T: Recorder<D>>(
     let x = x + channels(output, weights.mlp_scale.retaped::<T>());
     probe.see("out", &x);
     x
-}
-
-/// A row of a small matrix of channel weights, recorded.
-pub(super) fn row<D: Hardware, T: Recorder<D>>(matrix: &Matrix<D>, index: usize) -> Vector<D, T> {
-    let index: Tensor<(), usize, D> = matrix.device().tensor(index);
-    matrix.retaped::<T>().select(index)
-}
-
-/// `x` times a weight for each channel.
-fn channels<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>, weights: Vector<D, T>) -> Matrix<D, T> {
-    let shape = *x.shape();
-    x * weights.broadcast_like::<_, Axis<0>>(&shape)
-}
-
-/// An activation recorded elsewhere, times a weight for each channel.
-pub(super) fn scaled<D: Hardware, T: Recorder<D>>(weights: Vector<D, T>, x: &Matrix<D>) -> Matrix<D, T> {
-    let shape = *x.shape();
-    weights.broadcast_like::<_, Axis<0>>(&shape) * x.clone()
 }

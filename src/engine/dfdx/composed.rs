@@ -13,6 +13,34 @@ use crate::model::RopeTables;
 /// Added to a score once for every position that the key is ahead of the query: `e` to such a power is 0.
 const AHEAD: f32 = -1e9;
 
+#[cfg(feature = "dfdx-cuda")]
+impl Hardware for Cuda {
+    fn rms_norm<T: Recorder<Self>>(x: Matrix<Self, T>) -> Matrix<Self, T> {
+        rms_norm(x)
+    }
+
+    fn rope<T: Recorder<Self>>(
+        x: Matrix<Self, T>,
+        tables: &std::rc::Rc<RopeTables>,
+        seq_len: usize,
+    ) -> Matrix<Self, T> {
+        rope(x, tables, seq_len)
+    }
+
+    fn causal_softmax<T: Recorder<Self>>(scores: Scores<Self, T>, scale: f32) -> Scores<Self, T> {
+        causal_softmax(scores, scale)
+    }
+
+    fn take_gradient(gradients: &mut Gradients<f32, Self>, leaf: &Vector<Self>) -> Result<Vec<f32>, Self::Err> {
+        // A tensor without elements cannot be read.
+        if leaf.shape().num_elements() == 0 {
+            return Ok(Vec::new());
+        }
+        gradients.try_alloc_for(leaf)?;
+        Ok(gradients.get(leaf).as_vec())
+    }
+}
+
 /// See [`Hardware::rms_norm`].
 pub(super) fn rms_norm<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>) -> Matrix<D, T> {
     let shape @ (_, width) = *x.shape();

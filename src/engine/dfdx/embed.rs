@@ -3,8 +3,8 @@
 use dfdx::prelude::*;
 
 use super::activations::Probe;
-use super::block::linear;
 use super::hardware::Hardware;
+use super::linear::linear;
 use super::weights::Weights;
 use super::{Matrix, Recorder, Vector, index};
 use crate::model::{ModelConfig, bigram_rows};

@@ -6,12 +6,30 @@ use std::rc::Rc;
 
 use dfdx::prelude::*;
 
-use super::hardware::RMS_EPSILON;
-use super::{Matrix, Recorder, Scores};
+use super::hardware::{Hardware, RMS_EPSILON};
+use super::{Matrix, Recorder, Scores, Vector};
 use crate::engine::lanes;
 use crate::model::RopeTables;
 
-/// See [`Hardware::rms_norm`](super::hardware::Hardware::rms_norm).
+impl Hardware for Cpu {
+    fn rms_norm<T: Recorder<Self>>(x: Matrix<Self, T>) -> Matrix<Self, T> {
+        rms_norm(x)
+    }
+
+    fn rope<T: Recorder<Self>>(x: Matrix<Self, T>, tables: &Rc<RopeTables>, seq_len: usize) -> Matrix<Self, T> {
+        rope(x, tables, seq_len)
+    }
+
+    fn causal_softmax<T: Recorder<Self>>(scores: Scores<Self, T>, scale: f32) -> Scores<Self, T> {
+        causal_softmax(scores, scale)
+    }
+
+    fn take_gradient(gradients: &mut Gradients<f32, Self>, leaf: &Vector<Self>) -> Result<Vec<f32>, Self::Err> {
+        Ok(std::mem::take(&mut **gradients.get_or_alloc_mut(leaf)?))
+    }
+}
+
+/// See [`Hardware::rms_norm`].
 pub(super) fn rms_norm<T: Recorder<Cpu>>(x: Matrix<Cpu, T>) -> Matrix<Cpu, T> {
     let width = x.shape().1;
     let inverse = move |row: &[f32]| 1.0 / (lanes::dot(row, row) / width as f32 + RMS_EPSILON).sqrt();
@@ -37,7 +55,7 @@ pub(super) fn rms_norm<T: Recorder<Cpu>>(x: Matrix<Cpu, T>) -> Matrix<Cpu, T> {
     )
 }
 
-/// See [`Hardware::rope`](super::hardware::Hardware::rope).
+/// See [`Hardware::rope`].
 pub(super) fn rope<T: Recorder<Cpu>>(x: Matrix<Cpu, T>, tables: &Rc<RopeTables>, seq_len: usize) -> Matrix<Cpu, T> {
     let width = x.shape().1;
     let (forward, backward) = (Rc::clone(tables), Rc::clone(tables));
@@ -66,7 +84,7 @@ fn rotate(tables: &RopeTables, width: usize, seq_len: usize, direction: f32, x: 
     }
 }
 
-/// See [`Hardware::causal_softmax`](super::hardware::Hardware::causal_softmax).
+/// See [`Hardware::causal_softmax`].
 pub(super) fn causal_softmax<T: Recorder<Cpu>>(scores: Scores<Cpu, T>, scale: f32) -> Scores<Cpu, T> {
     let seq_len = scores.shape().3;
     fused(

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use dfdx::prelude::*;
 
-use super::{Matrix, Recorder, Scores, Vector, fused};
+use super::{Matrix, Recorder, Scores, Vector};
 use crate::model::RopeTables;
 
 /// Added to the mean square before its root: single-precision epsilon, PyTorch's default.
@@ -26,46 +26,4 @@ pub(super) trait Hardware: Device<f32> {
 
     /// Takes a parameter's gradient out of the store; zeros if the loss does not touch it.
     fn take_gradient(gradients: &mut Gradients<f32, Self>, leaf: &Vector<Self>) -> Result<Vec<f32>, Self::Err>;
-}
-
-impl Hardware for Cpu {
-    fn rms_norm<T: Recorder<Self>>(x: Matrix<Self, T>) -> Matrix<Self, T> {
-        fused::rms_norm(x)
-    }
-
-    fn rope<T: Recorder<Self>>(x: Matrix<Self, T>, tables: &Rc<RopeTables>, seq_len: usize) -> Matrix<Self, T> {
-        fused::rope(x, tables, seq_len)
-    }
-
-    fn causal_softmax<T: Recorder<Self>>(scores: Scores<Self, T>, scale: f32) -> Scores<Self, T> {
-        fused::causal_softmax(scores, scale)
-    }
-
-    fn take_gradient(gradients: &mut Gradients<f32, Self>, leaf: &Vector<Self>) -> Result<Vec<f32>, Self::Err> {
-        Ok(std::mem::take(&mut **gradients.get_or_alloc_mut(leaf)?))
-    }
-}
-
-#[cfg(feature = "dfdx-cuda")]
-impl Hardware for Cuda {
-    fn rms_norm<T: Recorder<Self>>(x: Matrix<Self, T>) -> Matrix<Self, T> {
-        super::composed::rms_norm(x)
-    }
-
-    fn rope<T: Recorder<Self>>(x: Matrix<Self, T>, tables: &Rc<RopeTables>, seq_len: usize) -> Matrix<Self, T> {
-        super::composed::rope(x, tables, seq_len)
-    }
-
-    fn causal_softmax<T: Recorder<Self>>(scores: Scores<Self, T>, scale: f32) -> Scores<Self, T> {
-        super::composed::causal_softmax(scores, scale)
-    }
-
-    fn take_gradient(gradients: &mut Gradients<f32, Self>, leaf: &Vector<Self>) -> Result<Vec<f32>, Self::Err> {
-        // A tensor without elements cannot be read.
-        if leaf.shape().num_elements() == 0 {
-            return Ok(Vec::new());
-        }
-        gradients.try_alloc_for(leaf)?;
-        Ok(gradients.get(leaf).as_vec())
-    }
 }

@@ -22,6 +22,7 @@ mod embed;
 mod engine;
 mod fused;
 mod hardware;
+mod linear;
 mod loaded;
 mod network;
 mod weights;

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use dfdx::prelude::*;
 
 use super::activations::Probe;
-use super::block::{block, linear, row, scaled};
+use super::block::block;
 use super::embed::embed;
 use super::hardware::Hardware;
+use super::linear::{linear, row, scaled};
 use super::weights::Weights;
 use super::{Matrix, Recorder, Vector, index};
 use crate::model::{ModelConfig, RopeTables};

@@ -1,34 +1,15 @@
 //! From the manifest's `data` section to files that exist and are what they should be.
 
-use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use super::data_file::{DataFile, DigestCheck, Expected};
+use super::data_gap::{DataGap, IncompleteData};
+use super::data_role::DataRole;
 use super::file_pattern;
 use super::shard::{Shard, ShardError, check_vocabulary};
-use crate::digest::{ContentDigest, Digest};
-use crate::manifest::{DataConfig, FileRef, ShardRef, ShardRole};
+use crate::digest::ContentDigest;
+use crate::manifest::{DataConfig, ShardRef, ShardRole};
 use crate::units::Bytes;
-
-/// What a data file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DataRole {
-    /// A training shard.
-    Train,
-    /// A validation shard.
-    Val,
-    /// The SentencePiece model.
-    Tokenizer,
-}
-
-impl fmt::Display for DataRole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            DataRole::Train => "training shard",
-            DataRole::Val => "validation shard",
-            DataRole::Tokenizer => "tokenizer",
-        })
-    }
-}
 
 /// Which of the data a task needs: `score` reads no training shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,164 +28,6 @@ impl Wanted {
     /// What scoring reads.
     pub const SCORING: Wanted = Wanted { train: false, val: true, tokenizer: true };
 }
-
-/// How much to hash: the challenge's training split is 20 GB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DigestCheck {
-    /// Nothing.
-    Skip,
-    /// Files whose digest the manifest states.
-    Stated,
-    /// Every file, so that all digests can be recorded.
-    All,
-}
-
-/// A file that is there and agrees with all the manifest says about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataFile {
-    /// What it is for.
-    pub role: DataRole,
-    /// Where it is.
-    pub path: PathBuf,
-    /// Size.
-    pub bytes: Bytes,
-    /// Tokens, for shards.
-    pub tokens: Option<u64>,
-    /// Digests, where they were computed.
-    pub digest: Option<ContentDigest>,
-}
-
-/// One thing missing or wrong; the message says where it was looked for.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DataGap {
-    /// The folder of the shards is not there.
-    #[error("{role}s: folder {} does not exist; set data.path in the manifest or DATA_PATH", folder.display())]
-    Folder {
-        /// What was looked for.
-        role: DataRole,
-        /// Where.
-        folder: PathBuf,
-    },
-    /// The folder or a file in it could not be read.
-    #[error("{role}: cannot read {}: {source}", path.display())]
-    Unreadable {
-        /// What was looked for.
-        role: DataRole,
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// No file name matches.
-    #[error(
-        "{role}s: none of the {entries} file(s) in {} matches `{pattern}`; \
-         put the shards there, or set data.path or DATA_PATH", folder.display()
-    )]
-    NoMatch {
-        /// What was looked for.
-        role: DataRole,
-        /// By which pattern.
-        pattern: String,
-        /// Where.
-        folder: PathBuf,
-        /// Files that are there.
-        entries: usize,
-    },
-    /// A listed file name that leaves the data folder.
-    #[error("{role}: `{}` is not a plain path inside data.path; `..` and absolute paths are not allowed", file.display())]
-    Escapes {
-        /// Its role.
-        role: DataRole,
-        /// As listed.
-        file: PathBuf,
-    },
-    /// The manifest names no tokenizer.
-    #[error("tokenizer: none named; set data.tokenizer in the manifest or TOKENIZER_PATH")]
-    NoTokenizerNamed,
-    /// The tokenizer is not there.
-    #[error("tokenizer: {} does not exist; set data.tokenizer.path in the manifest or TOKENIZER_PATH", path.display())]
-    NoTokenizer {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// A shard is missing or damaged.
-    #[error("{role}: {error}")]
-    Shard {
-        /// Its role.
-        role: DataRole,
-        /// What is wrong.
-        error: ShardError,
-    },
-    /// Another number of tokens than stated.
-    #[error("{role} {}: holds {found} tokens, the manifest states {stated}", path.display())]
-    Tokens {
-        /// Its role.
-        role: DataRole,
-        /// The file.
-        path: PathBuf,
-        /// In the manifest.
-        stated: u64,
-        /// In the file.
-        found: u64,
-    },
-    /// Another size than stated.
-    #[error("{role} {}: {found} bytes long, the manifest states {stated}", path.display())]
-    Size {
-        /// Its role.
-        role: DataRole,
-        /// The file.
-        path: PathBuf,
-        /// In the manifest.
-        stated: Bytes,
-        /// On disk.
-        found: Bytes,
-    },
-    /// Another content than stated.
-    #[error("{role} {}: {algorithm} is {found}, the manifest states {stated}; this is another file", path.display())]
-    Digest {
-        /// Its role.
-        role: DataRole,
-        /// The file.
-        path: PathBuf,
-        /// `sha256` or `blake3`.
-        algorithm: &'static str,
-        /// In the manifest.
-        stated: Digest,
-        /// Of the file.
-        found: Digest,
-    },
-    /// The file changed while a run used it.
-    #[error("{role} {}: content changed during the run (sha256 was {before}, is {after})", path.display())]
-    Changed {
-        /// Its role.
-        role: DataRole,
-        /// The file.
-        path: PathBuf,
-        /// At the start.
-        before: Digest,
-        /// At the end.
-        after: Digest,
-    },
-}
-
-/// Everything that keeps a dataset from being used.
-#[derive(Debug)]
-pub struct IncompleteData(pub Vec<DataGap>);
-
-impl fmt::Display for IncompleteData {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_slice() {
-            [gap] => gap.fmt(f),
-            gaps => {
-                write!(f, "the data cannot be used, {} problems:", gaps.len())?;
-                gaps.iter().try_for_each(|gap| write!(f, "\n  - {gap}"))
-            }
-        }
-    }
-}
-
-impl std::error::Error for IncompleteData {}
 
 /// The files of a manifest's `data` section, checked. Shards are in name order, the order of reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -340,86 +163,6 @@ impl Dataset {
     }
 }
 
-/// A file to be found, with what is stated about it.
-struct Expected {
-    role: DataRole,
-    path: PathBuf,
-    escapes: bool,
-    tokens: Option<u64>,
-    bytes: Option<Bytes>,
-    sha256: Option<Digest>,
-    blake3: Option<Digest>,
-}
-
-impl Expected {
-    fn unstated(role: DataRole, path: PathBuf) -> Self {
-        Expected { role, path, escapes: false, tokens: None, bytes: None, sha256: None, blake3: None }
-    }
-
-    fn of_shard(shard: &ShardRef, folder: &Path, role: DataRole) -> Self {
-        // A manifest comes from strangers: it must not point the reader at files outside the data folder.
-        let escapes = !shard.file.components().all(|part| matches!(part, Component::Normal(_)))
-            || shard.file.as_os_str().is_empty();
-        let path = if escapes { shard.file.clone() } else { folder.join(&shard.file) };
-        let (tokens, bytes, sha256, blake3) = (shard.tokens, shard.bytes, shard.sha256, shard.blake3);
-        Expected { role, path, escapes, tokens, bytes, sha256, blake3 }
-    }
-
-    fn of_tokenizer(file: &FileRef, base: &Path) -> Self {
-        Expected {
-            bytes: file.bytes,
-            sha256: file.sha256,
-            blake3: file.blake3,
-            ..Self::unstated(DataRole::Tokenizer, base.join(&file.path))
-        }
-    }
-
-    fn check(self, check: DigestCheck) -> Result<DataFile, DataGap> {
-        let Expected { role, path, .. } = self;
-        if self.escapes {
-            return Err(DataGap::Escapes { role, file: path });
-        }
-        let unreadable = |source| DataGap::Unreadable { role, path: path.clone(), source };
-        let tokens = if role == DataRole::Tokenizer {
-            if !path.is_file() {
-                return Err(DataGap::NoTokenizer { path });
-            }
-            None
-        } else {
-            Some(Shard::open(&path).map_err(|error| DataGap::Shard { role, error })?.tokens())
-        };
-        let bytes = Bytes(std::fs::metadata(&path).map_err(unreadable)?.len());
-        if let (Some(stated), Some(found)) = (self.tokens, tokens)
-            && stated != found
-        {
-            return Err(DataGap::Tokens { role, path, stated, found });
-        }
-        if let Some(stated) = self.bytes
-            && stated != bytes
-        {
-            return Err(DataGap::Size { role, path, stated, found: bytes });
-        }
-        let stated = self.sha256.is_some() || self.blake3.is_some();
-        let digest = match check {
-            DigestCheck::All => Some(ContentDigest::of_file(&path).map_err(unreadable)?),
-            DigestCheck::Stated if stated => Some(ContentDigest::of_file(&path).map_err(unreadable)?),
-            _ => None,
-        };
-        if let Some(digest) = digest {
-            for (algorithm, stated, found) in
-                [("sha256", self.sha256, digest.sha256), ("blake3", self.blake3, digest.blake3)]
-            {
-                if let Some(stated) = stated
-                    && stated != found
-                {
-                    return Err(DataGap::Digest { role, path, algorithm, stated, found });
-                }
-            }
-        }
-        Ok(DataFile { role, path, bytes, tokens, digest })
-    }
-}
-
 /// The files in `folder` whose names match; an error when there is none.
 fn matching_shards(folder: &Path, pattern: &str, role: DataRole) -> Result<Vec<Expected>, DataGap> {
     let unreadable = |source| DataGap::Unreadable { role, path: folder.to_path_buf(), source };
@@ -445,6 +188,7 @@ fn matching_shards(folder: &Path, pattern: &str, role: DataRole) -> Result<Vec<E
 mod tests {
     use super::super::write_shard;
     use super::*;
+    use crate::manifest::FileRef;
 
     /// A folder with two training shards, one validation shard and a tokenizer.
     fn folder() -> (tempfile::TempDir, DataConfig) {

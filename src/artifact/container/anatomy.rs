@@ -3,8 +3,9 @@
 use super::Trouble;
 use super::codec::Codec;
 use super::header::HEADER_BYTES;
-use super::layout::{StreamKind, gather, rows_of, spread_of};
+use super::layout::{gather, rows_of, spread_of};
 use super::read::front;
+use super::stream_kind::StreamKind;
 use crate::artifact::{PackedTensor, PackedValues};
 
 /// Bytes of a part before compression and in the file.

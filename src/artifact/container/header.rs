@@ -1,7 +1,9 @@
 //! The fixed header and the seal.
 
 use super::cursor::Cursor;
-use super::{Codec, Trouble, layout::Layout, limits};
+use super::layout::Layout;
+use super::seal::{SEAL_BYTES, cut};
+use super::{Codec, Trouble, limits};
 
 /// First bytes of every artifact.
 pub(super) const MAGIC: [u8; 8] = *b"\x89GOLF\r\n\x1a";
@@ -11,8 +13,6 @@ pub(super) const VERSION: u8 = 2;
 pub(super) const HEADER_BYTES: usize = SEAL_OFFSET + SEAL_BYTES;
 /// Where the seal lies.
 pub(super) const SEAL_OFFSET: usize = 20;
-/// Bytes of the seal and of each tensor's digest: BLAKE3 cut to 128 bits.
-pub(super) const SEAL_BYTES: usize = 16;
 
 /// The header's fields, seal aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,13 +71,6 @@ pub(super) fn seal_of(file: &[u8]) -> [u8; SEAL_BYTES] {
     hasher.update(file.get(..SEAL_OFFSET).unwrap_or(file));
     hasher.update(file.get(HEADER_BYTES..).unwrap_or(&[]));
     cut(hasher.finalize())
-}
-
-/// The first 128 bits of a BLAKE3 hash.
-pub(super) fn cut(hash: blake3::Hash) -> [u8; SEAL_BYTES] {
-    let mut bytes = [0; SEAL_BYTES];
-    bytes.copy_from_slice(&hash.as_bytes()[..SEAL_BYTES]);
-    bytes
 }
 
 /// Lower-case hexadecimal.

@@ -6,12 +6,11 @@
 //! spread (ties in the tensors' order): a coder then meets one distribution at a time. The spread is one byte a row;
 //! it pays for itself many times over (docs/packing.md).
 
-use std::ops::RangeInclusive;
-
 use half::f16;
 
+use super::Trouble;
+use super::stream_kind::{SYMBOL_BIAS, StreamKind};
 use super::table::TensorEntry;
-use super::{Part, Trouble};
 use crate::artifact::packed::scale_count;
 use crate::artifact::{PackedTensor, PackedValues, TensorClass};
 
@@ -31,101 +30,6 @@ impl Layout {
 
     pub fn from_code(code: u8) -> Option<Self> {
         (code == Layout::RowsBySpread.code()).then_some(Layout::RowsBySpread)
-    }
-}
-
-/// What a stream holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::artifact) enum StreamKind {
-    /// How wide the symbols of each row are spread, see [`spread_of`].
-    Spread,
-    /// Symbols of an integer class, offset to be unsigned.
-    Symbols(TensorClass),
-    /// One byte of every scale; 0 is the low one.
-    Scale(u8),
-    /// One byte of every half.
-    Half(u8),
-    /// One byte of every single.
-    Single(u8),
-}
-
-impl StreamKind {
-    /// Every stream, in file order.
-    pub const ALL: [StreamKind; 12] = [
-        StreamKind::Spread,
-        StreamKind::Symbols(TensorClass::Int5),
-        StreamKind::Symbols(TensorClass::Int6),
-        StreamKind::Symbols(TensorClass::Int8),
-        StreamKind::Scale(0),
-        StreamKind::Scale(1),
-        StreamKind::Half(0),
-        StreamKind::Half(1),
-        StreamKind::Single(0),
-        StreamKind::Single(1),
-        StreamKind::Single(2),
-        StreamKind::Single(3),
-    ];
-
-    pub fn code(self) -> u8 {
-        match self {
-            StreamKind::Spread => 0x30,
-            StreamKind::Symbols(class) => class.code(),
-            StreamKind::Scale(byte) => 0x40 | byte,
-            StreamKind::Half(byte) => 0x50 | byte,
-            StreamKind::Single(byte) => 0x60 | byte,
-        }
-    }
-
-    pub fn from_code(code: u8) -> Option<Self> {
-        StreamKind::ALL.into_iter().find(|kind| kind.code() == code)
-    }
-
-    /// The part of the file it counts towards.
-    pub fn part(self) -> Part {
-        match self {
-            StreamKind::Symbols(class) => Part::Class(class),
-            StreamKind::Spread | StreamKind::Scale(_) => Part::Scales,
-            StreamKind::Half(_) => Part::Class(TensorClass::F16),
-            StreamKind::Single(_) => Part::Class(TensorClass::F32),
-        }
-    }
-
-    /// Bytes the tensors of a table put into this stream.
-    pub(super) fn expected_bytes(self, tensors: &[TensorEntry]) -> usize {
-        let bytes = |tensor: &TensorEntry| match self {
-            StreamKind::Symbols(class) if tensor.class == class => tensor.elements(),
-            StreamKind::Spread | StreamKind::Scale(_) if tensor.class.symbols().is_some() => scale_count(&tensor.shape),
-            StreamKind::Half(_) if tensor.class == TensorClass::F16 => tensor.elements(),
-            StreamKind::Single(_) if tensor.class == TensorClass::F32 => tensor.elements(),
-            _ => 0,
-        };
-        tensors.iter().map(bytes).sum()
-    }
-}
-
-impl std::fmt::Display for StreamKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            StreamKind::Spread => f.pad("row spreads"),
-            StreamKind::Symbols(class) => class.fmt(f),
-            StreamKind::Scale(byte) => write!(f, "scales, byte {byte}"),
-            StreamKind::Half(byte) => write!(f, "f16, byte {byte}"),
-            StreamKind::Single(byte) => write!(f, "f32, byte {byte}"),
-        }
-    }
-}
-
-/// Symbols are stored as `symbol + 128`, so that 0 of every class is the same byte.
-const SYMBOL_BIAS: i16 = 128;
-
-impl StreamKind {
-    /// The bytes that can occur in the stream.
-    pub fn alphabet(self) -> RangeInclusive<u8> {
-        let biased = |symbol: i8| (i16::from(symbol) + SYMBOL_BIAS) as u8;
-        match self {
-            StreamKind::Symbols(class) => class.symbols().map_or(0..=255, |r| biased(*r.start())..=biased(*r.end())),
-            _ => 0..=255,
-        }
     }
 }
 
@@ -226,7 +130,7 @@ pub(super) struct Streams<'a> {
 }
 
 impl<'a> Streams<'a> {
-    /// Streams with the lengths [`StreamKind::expected_bytes`] gives, of the tensors of a table.
+    /// Streams with the lengths [`bytes_of`](super::table::bytes_of) gives, of the tensors of a table.
     pub fn new(streams: &'a [(StreamKind, Vec<u8>)], tensors: &[TensorEntry]) -> Self {
         let rest: Vec<_> = streams.iter().map(|(kind, bytes)| (*kind, bytes.as_slice())).collect();
         let spreads = rest.iter().find(|(kind, _)| *kind == StreamKind::Spread).map_or(&[][..], |(_, bytes)| bytes);

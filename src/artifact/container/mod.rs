@@ -33,12 +33,14 @@ mod header;
 mod layout;
 pub mod limits;
 mod read;
+mod seal;
+mod stream_kind;
 mod table;
 mod write;
 
 pub(super) use anatomy::{Anatomy, Sizes, anatomy, contexts};
 pub use codec::Codec;
 pub use error::{ReadError, Trouble};
-pub(super) use layout::StreamKind;
 pub use read::{Artifact, parse, read};
+pub(super) use stream_kind::StreamKind;
 pub use write::{EncodeError, Encoded, Part, encode};

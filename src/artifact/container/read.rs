@@ -9,8 +9,9 @@ use super::adaptive;
 use super::codec::{self, Codec};
 use super::cursor::Cursor;
 use super::header::{HEADER_BYTES, Header};
-use super::layout::{StreamKind, Streams};
-use super::table::{FrameEntry, Table};
+use super::layout::Streams;
+use super::stream_kind::StreamKind;
+use super::table::{FrameEntry, Table, bytes_of};
 use super::write::{cut_digest, record_of, runs};
 use super::{ReadError, Trouble, limits};
 use crate::artifact::PackedTensor;
@@ -138,7 +139,7 @@ fn read_streams(table: &Table, cursor: &mut Cursor<'_>) -> Result<Vec<(StreamKin
     }
     for kind in StreamKind::ALL {
         let claimed: u64 = table.frames.iter().filter(|frame| frame.stream == kind).map(|frame| frame.raw as u64).sum();
-        let needed = kind.expected_bytes(&table.tensors) as u64;
+        let needed = bytes_of(kind, &table.tensors) as u64;
         if claimed != needed {
             let what = format!("table: frames of stream {kind:?} hold {claimed} bytes, its tensors need {needed}");
             return Err(Trouble::at(HEADER_BYTES as u64, what));

@@ -1,8 +1,8 @@
 //! The table: what tensors there are, and how long every frame is.
 
 use super::cursor::{Cursor, push_varint};
-use super::header::SEAL_BYTES;
-use super::layout::StreamKind;
+use super::seal::SEAL_BYTES;
+use super::stream_kind::StreamKind;
 use super::{Codec, Trouble, limits};
 use crate::artifact::{TensorClass, scale_count};
 
@@ -21,6 +21,18 @@ impl TensorEntry {
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
     }
+}
+
+/// Bytes the tensors of a table put into a stream.
+pub(super) fn bytes_of(stream: StreamKind, tensors: &[TensorEntry]) -> usize {
+    let bytes = |tensor: &TensorEntry| match stream {
+        StreamKind::Symbols(class) if tensor.class == class => tensor.elements(),
+        StreamKind::Spread | StreamKind::Scale(_) if tensor.class.symbols().is_some() => scale_count(&tensor.shape),
+        StreamKind::Half(_) if tensor.class == TensorClass::F16 => tensor.elements(),
+        StreamKind::Single(_) if tensor.class == TensorClass::F32 => tensor.elements(),
+        _ => 0,
+    };
+    tensors.iter().map(bytes).sum()
 }
 
 /// Set in a frame's stream byte where a frame of a range-coded file is zstd's.

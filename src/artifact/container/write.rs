@@ -6,10 +6,12 @@ use rayon::prelude::*;
 
 use super::adaptive;
 use super::codec::{self, Codec};
-use super::header::{self, HEADER_BYTES, Header, SEAL_BYTES};
-use super::layout::{Layout, RowOrder, StreamKind, gather};
+use super::header::{self, HEADER_BYTES, Header};
+use super::layout::{Layout, RowOrder, gather};
 use super::limits;
-use super::table::{FrameEntry, Table, TensorEntry};
+use super::seal::{SEAL_BYTES, cut};
+use super::stream_kind::StreamKind;
+use super::table::{FrameEntry, Table, TensorEntry, bytes_of};
 use crate::artifact::{PackedTensor, TensorClass, scale_count};
 use crate::cli::Progress;
 use crate::digest::{ContentDigest, ContentHasher, Digest};
@@ -108,7 +110,7 @@ pub fn encode(
         })
         .collect();
 
-    progress.set_len(StreamKind::ALL.iter().map(|&kind| kind.expected_bytes(&entries) as u64).sum());
+    progress.set_len(StreamKind::ALL.iter().map(|&kind| bytes_of(kind, &entries) as u64).sum());
     let streams: Vec<(StreamKind, Vec<u8>)> =
         StreamKind::ALL.into_par_iter().map(|kind| (kind, gather(kind, tensors))).collect();
     let spreads = streams.iter().find(|(kind, _)| *kind == StreamKind::Spread).map_or(&[][..], |(_, bytes)| bytes);
@@ -240,7 +242,7 @@ pub(super) fn record_of(tensor: &PackedTensor, sha256: Digest) -> TensorRecord {
 
 /// A BLAKE3 digest cut to the table's 128 bits.
 pub(super) fn cut_digest(digest: &Digest) -> [u8; SEAL_BYTES] {
-    header::cut(blake3::Hash::from_bytes(*digest.as_bytes()))
+    cut(blake3::Hash::from_bytes(*digest.as_bytes()))
 }
 
 fn bounded(what: &'static str, found: u64, max: u64) -> Result<(), EncodeError> {

@@ -23,6 +23,11 @@ impl<'a> Pair<'a> {
     pub fn label(&self) -> &'a str {
         self.key[..self.key.len() - self.name().len()].trim_end()
     }
+
+    /// The value as a number of things: whole, and not negative.
+    pub fn count(&self) -> Option<u64> {
+        self.number.filter(|value| (0.0..9e15).contains(value) && value.fract() == 0.0).map(|value| value as u64)
+    }
 }
 
 /// Most pairs looked at in one line.

@@ -168,10 +168,6 @@ fn seconds(pair: &Pair) -> Option<f64> {
     }
 }
 
-pub(super) fn count(pair: &Pair) -> Option<u64> {
-    pair.number.filter(|value| (0.0..9e15).contains(value) && value.fract() == 0.0).map(|value| value as u64)
-}
-
 fn decimals(text: &str) -> u32 {
     text.split_once('.').map_or(0, |(_, digits)| digits.bytes().take_while(u8::is_ascii_digit).count() as u32)
 }
@@ -278,7 +274,7 @@ impl LogFile {
         let name = pair.name();
         match name {
             "seed" | "Seed" | "SEED" => {
-                if let Some(seed) = count(pair)
+                if let Some(seed) = pair.count()
                     && !matches!(pair.label(), "spinquant:baked" | "rank_sweep")
                     && !line.starts_with("spinquant")
                 {
@@ -286,22 +282,22 @@ impl LogFile {
                 }
             }
             "world_size" => {
-                if let Some(value) = count(pair) {
+                if let Some(value) = pair.count() {
                     self.world_size.get_or_insert(Noted { line: number, value });
                 }
             }
             "val_tokens" => {
-                if let Some(value) = count(pair) {
+                if let Some(value) = pair.count() {
                     keep(&mut self.val_tokens, Noted { line: number, value });
                 }
             }
             "tokens" if line.contains("val_loader") || line.to_ascii_lowercase().contains("val tokens:") => {
-                if let Some(value) = count(pair) {
+                if let Some(value) = pair.count() {
                     keep(&mut self.val_tokens, Noted { line: number, value });
                 }
             }
             "train_shards" => {
-                if let Some(value) = count(pair) {
+                if let Some(value) = pair.count() {
                     self.train_shards.get_or_insert(Noted { line: number, value });
                 }
             }

@@ -1,7 +1,6 @@
 //! Sizes in a log, and what they are the sizes of.
 
 use super::pairs::Pair;
-use super::scan::count;
 
 /// What a logged size is the size of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +35,7 @@ pub(super) fn logged(line: u64, pair: &Pair, known: &[LoggedSize]) -> Option<Log
     let key = pair.key.to_ascii_lowercase().replace('_', " ");
     let key = key.rsplit("] ").next().unwrap_or_default();
     let is_bytes = matches!(pair.unit, "bytes" | "B" | "");
-    let bytes = count(pair).filter(|_| is_bytes)?;
+    let bytes = pair.count().filter(|_| is_bytes)?;
     let kind = if let Some(kind) = total(key) {
         if kind == SizeKind::RawTotal && is_code_and_model(bytes, known) { SizeKind::Total } else { kind }
     } else if let Some(how) = key.strip_prefix("serialized model") {

@@ -115,8 +115,8 @@ fn repeated_rows_go_to_zstd_and_random_symbols_to_the_range_coder() {
 #[test]
 fn a_stream_of_many_zstd_frames_comes_back_and_threads_change_nothing() {
     // Halves that repeat every 4,096: three zstd frames of up to 1 MiB for each byte.
-    let rows: Vec<f16> =
-        (0..2_200_000u32).map(|i| f16::from_bits(0x3c00 | ((i % 4096 * 2654435761u32) >> 22) as u16)).collect();
+    let half = |i: u32| f16::from_bits(0x3c00 | ((i % 4096).wrapping_mul(2_654_435_761) >> 22) as u16);
+    let rows: Vec<f16> = (0..2_200_000).map(half).collect();
     let tensors = [PackedTensor::new("table", vec![2_200_000], PackedValues::F16(rows)).unwrap()];
     let file = encoded(&tensors, Codec::Ans);
     assert!(streams(&file).iter().any(|(_, codec, _)| *codec == Codec::Zstd));

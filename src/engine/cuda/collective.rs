@@ -37,6 +37,7 @@ impl<D: Device> ThroughHost<'_, D> {
     fn read(&self, spans: &[Span]) -> Result<Vec<f32>, CollectiveError> {
         let mut values = vec![0.0; spans.iter().map(|span| span.len).sum()];
         let mut rest = &mut values[..];
+        let _turn = self.shared.turn();
         for span in spans {
             let (part, others) = rest.split_at_mut(span.len);
             self.shared.run(|device| device.read(span.address, part));
@@ -49,6 +50,7 @@ impl<D: Device> ThroughHost<'_, D> {
     fn write(&self, spans: &[Span], values: &[f32]) -> Result<(), CollectiveError> {
         let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
         let mut rest = &bits[..];
+        let _turn = self.shared.turn();
         for span in spans {
             let (part, others) = rest.split_at(span.len);
             self.shared.run(|device| device.write(span.address, part));

@@ -1,6 +1,7 @@
 //! What the backend asks of whatever runs its kernels: a GPU, or in tests the processor.
 
 use std::ffi::c_void;
+use std::sync::Mutex;
 
 use crate::collective::{Collective, DeviceCollective};
 
@@ -174,6 +175,10 @@ pub(super) trait Device: Send + Sync {
 
     /// Whether memory is handed out exactly as large as asked for, so that the end of each buffer can be watched.
     const EXACT: bool = false;
+
+    /// Held by whoever hands over work, for as long as nobody else's may come in between. There is one order of work and
+    /// one recording of it, which everything asked for meanwhile becomes a part of.
+    fn turn(&self) -> &Mutex<()>;
 
     fn allocate(&self, bytes: usize) -> Result<Self::Memory, DeviceError>;
     fn address(memory: &Self::Memory) -> u64;

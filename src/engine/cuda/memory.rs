@@ -20,7 +20,6 @@ pub(super) struct Shared<D: Device> {
     pub device: Arc<D>,
     free: Mutex<Pool<D>>,
     failure: Mutex<Option<DeviceError>>,
-    turn: Mutex<()>,
 }
 
 /// Memory that is free, by its size.
@@ -34,7 +33,7 @@ impl<D: Device> Default for Pool<D> {
 
 impl<D: Device> Shared<D> {
     pub fn new(device: Arc<D>) -> Self {
-        Shared { device, free: Mutex::default(), failure: Mutex::default(), turn: Mutex::default() }
+        Shared { device, free: Mutex::default(), failure: Mutex::default() }
     }
 
     /// The first failure, if any.
@@ -45,9 +44,9 @@ impl<D: Device> Shared<D> {
         }
     }
 
-    /// Waits until nobody else hands over a piece of work that must not be mixed with another.
+    /// Waits for this thread's [turn](Device::turn). Whoever allocates, copies or launches has it.
     pub fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+        self.device.turn().lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does something whose buffers come from `pool` and go back there; by the one whose [turn](Self::turn) it is.

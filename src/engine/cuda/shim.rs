@@ -1,12 +1,12 @@
 //! A device that is the processor: the kernels' own source compiled by g++ over `tests/kernels/shim.h`.
 
 use std::alloc::{Layout, alloc, dealloc};
-use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::thread::ThreadId;
 
 use libloading::Library;
 
@@ -71,8 +71,11 @@ pub(super) struct Shim {
     kernels: Arc<Kernels>,
     /// Allocations whose guards were written over.
     damaged: Arc<Mutex<usize>>,
-    /// What threads ask for while it is only remembered.
-    recording: Mutex<BTreeMap<String, Vec<Recorded>>>,
+    /// Who records, and what has been asked for since.
+    recording: Mutex<Option<(ThreadId, Vec<Recorded>)>>,
+    turn: Mutex<()>,
+    /// Whether to refuse what is asked for while it is nobody's turn: tests of single kernels are alone and take none.
+    is_strict: bool,
 }
 
 /// Copies of one library, since its memory is that of one launch at a time.
@@ -89,11 +92,6 @@ impl Kernels {
     }
 }
 
-/// A name of the calling thread: tests share the shim.
-fn own_thread() -> String {
-    format!("{:?}", std::thread::current().id())
-}
-
 /// Something to do later.
 pub(super) enum Recorded {
     Launch { kernel: &'static str, grid: [u32; 2], threads: u32, shared_bytes: u32, arguments: Vec<Argument> },
@@ -101,17 +99,24 @@ pub(super) enum Recorded {
     Clear { address: u64, bytes: usize },
 }
 
-/// The shim, compiled once a process; None where there is no g++, which is said once.
+/// A device of its own, of kernels compiled once a process; None where there is no g++, which is said once.
 pub(super) fn shim() -> Option<Arc<Shim>> {
-    static SHIM: OnceLock<Option<Arc<Shim>>> = OnceLock::new();
-    SHIM.get_or_init(|| {
+    static KERNELS: OnceLock<Option<Arc<Kernels>>> = OnceLock::new();
+    let kernels = KERNELS.get_or_init(|| {
         if Command::new("g++").arg("--version").output().is_err() {
             println!("no g++: skipped");
             return None;
         }
-        Some(Arc::new(Shim { kernels: Arc::new(build()), damaged: Arc::default(), recording: Mutex::default() }))
-    })
-    .clone()
+        Some(Arc::new(build()))
+    });
+    let kernels = Arc::clone(kernels.as_ref()?);
+    let (damaged, recording, turn) = (Arc::default(), Mutex::default(), Mutex::default());
+    Some(Arc::new(Shim { kernels, damaged, recording, turn, is_strict: false }))
+}
+
+/// The same, where whoever asks for something must have its turn.
+pub(super) fn strict_shim() -> Option<Arc<Shim>> {
+    shim().map(|shim| Arc::new(Shim { is_strict: true, ..Arc::into_inner(shim).unwrap() }))
 }
 
 fn build() -> Kernels {
@@ -194,13 +199,24 @@ impl Shim {
         *self.damaged.lock().unwrap()
     }
 
+    /// What everything asked for begins with.
+    fn look_for_turn(&self) {
+        assert!(!self.is_strict || self.turn.try_lock().is_err(), "it is nobody's turn");
+    }
+
     fn is_recording(&self) -> bool {
-        self.recording.lock().unwrap().contains_key(&own_thread())
+        self.look_for_turn();
+        self.recording.lock().unwrap().is_some()
     }
 
     /// Keeps something for later, if that is asked for.
     fn keeps(&self, recorded: impl FnOnce() -> Recorded) -> bool {
-        self.recording.lock().unwrap().get_mut(&own_thread()).map(|list| list.push(recorded())).is_some()
+        self.look_for_turn();
+        let mut recording = self.recording.lock().unwrap();
+        let Some((owner, list)) = &mut *recording else { return false };
+        assert_eq!(*owner, std::thread::current().id(), "what another thread asks for becomes part of the recording");
+        list.push(recorded());
+        true
     }
 }
 
@@ -241,7 +257,12 @@ impl Device for Shim {
 
     const EXACT: bool = true;
 
+    fn turn(&self) -> &Mutex<()> {
+        &self.turn
+    }
+
     fn allocate(&self, bytes: usize) -> Result<Guarded, DeviceError> {
+        self.look_for_turn();
         // SAFETY: the layout is never empty; every byte is written before the memory is used.
         let start = unsafe {
             let start = alloc(Guarded::layout(bytes));
@@ -257,12 +278,13 @@ impl Device for Shim {
     }
 
     fn begin(&self) -> Result<(), DeviceError> {
-        self.recording.lock().unwrap().insert(own_thread(), Vec::new());
+        let before = self.recording.lock().unwrap().replace((std::thread::current().id(), Vec::new()));
+        assert!(before.is_none(), "one recording at a time");
         Ok(())
     }
 
     fn end(&self) -> Result<Vec<Recorded>, DeviceError> {
-        Ok(self.recording.lock().unwrap().remove(&own_thread()).unwrap())
+        Ok(self.recording.lock().unwrap().take().unwrap().1)
     }
 
     unsafe fn replay(&self, graph: &Vec<Recorded>) -> Result<(), DeviceError> {
@@ -426,8 +448,7 @@ mod tests {
 
     #[test]
     fn writing_past_the_end_is_noticed() {
-        let Some(shim) = shim() else { return };
-        let own = Shim { kernels: Arc::clone(&shim.kernels), damaged: Arc::default(), recording: Mutex::default() };
+        let Some(own) = shim() else { return };
         let memory = own.allocate(64).unwrap();
         for (place, damaged) in [(15, 0), (16, 1)] {
             let arguments = [Argument::Address(Shim::address(&memory)), Argument::U32(place)];

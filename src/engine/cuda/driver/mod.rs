@@ -10,7 +10,7 @@ mod products;
 mod staging;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 
@@ -33,6 +33,7 @@ pub(super) struct Gpu {
     module: Module,
     stream: Stream,
     context: Arc<CudaContext>,
+    turn: Mutex<()>,
     /// What the driver calls it, with compute capability.
     pub name: String,
 }
@@ -49,7 +50,7 @@ impl Gpu {
         let name = format!("{name} (compute capability {}.{})", capability.0, capability.1);
         let stream = Stream::new(&context)?;
         let staging = Staging::new(&context);
-        Ok(Gpu { staging, products, module, stream, context, name })
+        Ok(Gpu { staging, products, module, stream, context, turn: Mutex::default(), name })
     }
 
     /// Its number, counted from 0.
@@ -81,6 +82,10 @@ fn describe(ordinal: usize) -> Result<(String, (u32, u32)), DriverError> {
 impl Device for Gpu {
     type Memory = GpuMemory;
     type Graph = GpuGraph;
+
+    fn turn(&self) -> &Mutex<()> {
+        &self.turn
+    }
 
     fn allocate(&self, bytes: usize) -> Result<GpuMemory, DeviceError> {
         self.bind()?;

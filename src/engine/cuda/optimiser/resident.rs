@@ -86,8 +86,11 @@ impl<'a, D: Device + 'a> CudaResident<'a, D> {
         swa: &SwaSum,
         ranks: &'a dyn Collective,
     ) -> Result<Self, EngineError> {
-        let k = &kernels;
         let arena = Arena::new(config);
+        // The ranks may meet here, and so wait for one another.
+        let ranks = Ranks::new(&kernels, ranks, &arena, config.num_layers, sizes.bucket_values);
+        let (k, shared) = (&kernels, Arc::clone(&kernels.shared));
+        let _turn = shared.turn();
         let upload = |values: &[f32]| Arc::new(k.upload(values));
         let moments: std::collections::BTreeMap<String, &HostTensor> = optimizer.moments().collect();
         let moment = |prefixes: &[&str]| {
@@ -99,7 +102,7 @@ impl<'a, D: Device + 'a> CudaResident<'a, D> {
         let matrices = arena.role(ParamRole::Matrix).end;
         let second = moment(&[SECOND_MOMENT]);
         let resident = CudaResident {
-            ranks: Ranks::new(k, ranks, &arena, config.num_layers, sizes.bucket_values),
+            ranks,
             config: config.clone(),
             group_tokens: sizes.group_tokens,
             weights,
@@ -237,6 +240,7 @@ impl<'a, D: Device + 'a> CudaResident<'a, D> {
     }
 
     fn read(&self, whole: &Buffer<D>) -> Result<Vec<f32>, EngineError> {
+        let _turn = self.kernels.shared.turn();
         let values = self.kernels.read(whole);
         self.kernels.check()?;
         Ok(values)
@@ -347,16 +351,20 @@ impl<'a, D: Device + 'a> Resident for CudaResident<'a, D> {
         }
         drop(turn);
         self.join()?;
+        let turn = shared.turn();
         for batch in self.arena.batches() {
             let tensors = self.muon_tensors(batch, &gradients, factor);
             self.kernels.muon_descend(batch, &step, tensors, &batch.part(&updates));
         }
+        drop(turn);
         self.sees = None;
         self.kernels.check()?;
         if let Some(ranks) = &mut self.ranks {
             ranks.settle()?;
         }
+        let turn = shared.turn();
         let sums = self.kernels.read_doubles(&self.sums);
+        drop(turn);
         self.kernels.check()?;
         let gradient_norm = sums.first().copied().unwrap_or_default().sqrt();
         let loss = |(sum, &tokens): (&f64, &usize)| (sum / tokens as f64) as f32;

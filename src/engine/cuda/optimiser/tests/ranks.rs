@@ -8,9 +8,10 @@ use super::steps::{plan, recipe, start};
 use crate::collective::{Collective, CollectiveError, Solo, ThreadRank, in_process, reading_order};
 use crate::data::TokenBatch;
 use crate::engine::cuda::device::Device;
+use crate::engine::cuda::shim::{shim, strict_shim};
 use crate::engine::cuda::tests::network::{batch, engine, narrow_engine};
 use crate::engine::cuda::tests::on_both;
-use crate::engine::{Engine, EngineError, Resident, ResidentState, ResidentStep};
+use crate::engine::{Engine, EngineError, FakeQuant, Resident, ResidentState, ResidentStep, Window};
 use crate::manifest::{MICRO_BATCHES_PER_STEP, OptimizerConfig, OrthogonaliserPrecision};
 use crate::model::ModelConfig;
 
@@ -121,14 +122,16 @@ fn ranks_end_in_the_bytes_of_one<D: Device + 'static>(device: &Arc<D>) {
 /// What a rank does while sums are under way is what it does otherwise.
 #[test]
 fn nothing_looks_at_values_that_are_under_way() {
-    let Some(device) = crate::engine::cuda::shim::shim() else { return };
+    if shim().is_none() {
+        return;
+    }
     // In single precision throughout; in bfloat16, updates too.
     let cases = [(false, OrthogonaliserPrecision::F32), (true, OrthogonaliserPrecision::Bf16)];
     for (config, (is_narrow, precision)) in configs().into_iter().zip(cases) {
         let begin = &start(&config, &quick(precision));
-        let engine = || if is_narrow { narrow_engine(&device) } else { engine(&device) };
+        let engine = || if is_narrow { narrow_engine(&shim().unwrap()) } else { engine(&shim().unwrap()) };
         let [alone, late] = [false, true].map(|is_late| {
-            // Ranks that wait for one another while they hand over work have an engine each.
+            // Ranks that wait for one another while they hand over work have a device each.
             let found = on_ranks(2, |rank| match is_late {
                 false => (train(&engine(), &config, begin, 3..5, &rank), Vec::new()),
                 true => {
@@ -154,11 +157,13 @@ fn nothing_looks_at_values_that_are_under_way() {
 
 #[test]
 fn a_loss_that_is_no_number_on_one_rank_stops_all() {
-    let Some(device) = crate::engine::cuda::shim::shim() else { return };
+    if shim().is_none() {
+        return;
+    }
     let config = &configs()[0];
     let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
     let states = on_ranks(2, |rank| {
-        let (engine, rank) = (&engine(&device), LateRank { has_bad_company: true, ..LateRank::new(rank) });
+        let (engine, rank) = (&engine(&shim().unwrap()), LateRank { has_bad_company: true, ..LateRank::new(rank) });
         let mut resident = resident(engine, config, begin, &rank);
         let found = step(&mut *resident, config, &rank, 4).unwrap();
         assert!(found.gradient_norm.is_finite() && found.losses.iter().all(|loss| loss.is_finite()));
@@ -190,11 +195,13 @@ fn a_lost_rank_ends_all<D: Device + 'static>(device: &Arc<D>) {
 
 #[test]
 fn what_a_rank_has_queued_is_given_up_with_its_model() {
-    let Some(device) = crate::engine::cuda::shim::shim() else { return };
+    if shim().is_none() {
+        return;
+    }
     let config = &configs()[0];
     let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
     let calls = on_ranks(8, |rank| {
-        let (engine, rank) = (&engine(&device), LateRank::new(rank));
+        let (engine, rank) = (&engine(&shim().unwrap()), LateRank::new(rank));
         let place = Collective::place(&rank);
         let mut resident = resident(engine, config, begin, &rank);
         resident.micro_batch(&piece(config, 0, place.rank()), plan(0).fake_quant).unwrap();
@@ -202,4 +209,19 @@ fn what_a_rank_has_queued_is_given_up_with_its_model() {
         rank.calls.lock().unwrap().pop()
     });
     assert!(calls.iter().all(|call| call.as_deref() == Some("stop")), "{calls:?}");
+}
+
+/// Threads share a device: what one records must not be mixed with what another asks for.
+#[test]
+fn whoever_asks_the_device_has_its_turn() {
+    let Some(device) = strict_shim() else { return };
+    let (engine, config) = (&engine(&device), &configs()[0]);
+    let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
+    train(engine, config, begin, 3..4, &Solo);
+    on_ranks(2, |rank| train(engine, config, begin, 3..5, &rank));
+    let batch = batch(config, 2, ROW);
+    engine.loss_and_gradients(config, &begin.weights, &batch, FakeQuant::Off).unwrap();
+    let scorer = engine.scorer(config, &begin.weights).unwrap();
+    scorer.nll(&[Window { tokens: &batch.inputs, first_scored: 2 }]).unwrap();
+    scorer.logits(&batch.inputs).unwrap();
 }

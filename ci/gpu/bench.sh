@@ -5,11 +5,6 @@
 #   ci/gpu/bench.sh [PYTHON]                           PYTHON has PyTorch with CUDA [default: python3]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-python=${1:-python3}
-bench=$(find target/release/deps -maxdepth 1 -name 'engines-*' -executable -type f -printf '%T@ %p\n' 2> /dev/null |
-    sort -n | tail -n 1 | cut -d ' ' -f 2)
-if [ -z "$bench" ]; then
-    echo "no benchmark is built: cargo bench --locked --bench engines --no-run" >&2
-    exit 2
-fi
-exec "$python" ci/gpu/compare.py "$bench"
+. ci/gpu/built.sh
+bench=$(built engines 'cargo bench --locked --bench engines --no-run')
+exec "${1:-python3}" ci/gpu/compare.py "$bench"

@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
 # The tests of a machine with a GPU: kernels against their CPU twins, the network against PyTorch's numbers, thirty steps,
-# equal bits on a second run; then the same kernels under compute-sanitizer, where it is installed.
+# equal bits on a second run; then the same kernels under compute-sanitizer, where it is installed. Builds nothing and
+# downloads nothing.
 #
-# Libraries of the CUDA toolkit (NVRTC, cuBLASLt) must be on LD_LIBRARY_PATH; see docs/cuda.md.
+#   cargo test --locked --release --no-run             first, once
+#   ci/gpu/check.sh
+#
+# A machine without cargo needs a copy of the repository with target/release/deps. Libraries of the CUDA toolkit (NVRTC,
+# cuBLASLt) must be on LD_LIBRARY_PATH; see docs/cuda.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-export CARGO_TERM_COLOR=never
+. ci/gpu/built.sh
+tests=$(built golf_harness 'cargo test --locked --release --no-run')
+reference=$(built reference 'cargo test --locked --release --no-run')
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-cargo test --locked --release --lib engine::cuda -- --nocapture --test-threads=1 2>&1 | tee "$log"
-cargo test --locked --release --test reference -- --nocapture model:: training:: 2>&1 | tee -a "$log"
+"$tests" on_a_gpu --nocapture --test-threads=1 2>&1 | tee "$log"
+"$reference" model:: training:: --nocapture 2>&1 | tee -a "$log"
 if grep -q 'no GPU: skipped' "$log"; then
     echo "no GPU was used: nothing above says anything about one" >&2
     exit 2
@@ -19,11 +26,6 @@ if ! command -v compute-sanitizer > /dev/null; then
     echo "compute-sanitizer is not installed: memory and races were not checked"
     exit 0
 fi
-tests=$(cargo test --locked --release --lib --no-run --message-format=json |
-    python3 -c 'import json, sys
-for line in map(json.loads, sys.stdin):
-    if line.get("executable") and "lib" in line["target"]["kind"]:
-        print(line["executable"])')
-for tool in memcheck racecheck initcheck; do
+for tool in memcheck racecheck initcheck synccheck; do
     compute-sanitizer --tool "$tool" --error-exitcode 1 "$tests" on_a_gpu --test-threads=1
 done

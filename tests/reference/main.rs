@@ -3,6 +3,7 @@
 //! Every test runs on `fixtures/reference/`, made by those scripts, and once more on the folder named by
 //! `GOLF_GOLDEN_DIR` when that is set: a second, larger set of the same files.
 
+mod shipped;
 #[cfg(feature = "engine")]
 mod steps;
 mod support;

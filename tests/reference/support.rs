@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use crate::shipped::shipped;
+
 /// The shipped reference folder and, when `GOLF_GOLDEN_DIR` is set, that one too.
 pub fn reference_folders() -> Vec<PathBuf> {
-    let shipped = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/reference");
     let extra = std::env::var_os("GOLF_GOLDEN_DIR").map(PathBuf::from);
-    std::iter::once(shipped).chain(extra).collect()
+    std::iter::once(shipped()).chain(extra).collect()
 }
 
 /// The kernels engine on the first GPU; without one a line says so.

@@ -3,11 +3,13 @@
 
 #[path = "../../../../tests/reference/steps.rs"]
 mod reference;
+#[path = "../../../../tests/reference/shipped.rs"]
+mod shipped;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use self::reference::{Run, runs};
+use self::shipped::shipped;
 use super::network::{engine, narrow_engine};
 use super::on_both;
 use crate::engine::Engine;
@@ -17,7 +19,7 @@ use crate::manifest::OrthogonaliserPrecision;
 on_both!(thirty_steps_follow_pytorch, thirty_steps_in_bfloat16_follow_pytorch_under_autocast);
 
 fn follow(engine: &dyn Engine, precision: OrthogonaliserPrecision, tag: &str, other: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/reference");
+    let folder = shipped();
     let reference = runs(&folder);
     Run { folder: &folder, reference: &reference, name: "scheduled", precision, engine }.follow(tag, other);
 }

@@ -1,7 +1,5 @@
 //! The network on a device: the same forward and backward pass, over the device's kernels.
 
-use std::sync::Arc;
-
 use super::backend::{CudaKernels, WIDEST_HEAD};
 use super::device::{Device, DeviceError};
 use super::optimiser::{BUCKET_VALUES, CudaResident, Sizes};
@@ -77,8 +75,7 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         self.check(config, weights)?;
         let kernels = self.kernels.clone();
         let precision = kernels.precision();
-        let shared = Arc::clone(&kernels.shared);
-        let _turn = shared.turn();
+        let _turn = self.kernels.shared.turn();
         let loaded = Loaded::new(kernels, precision, config, weights)?;
         loaded.kernels.check()?;
         Ok(Box::new(CudaScorer::new(loaded, self.scored_tokens)))

@@ -175,9 +175,8 @@ fn compile(text: &str, library: &Path, more: &[&str]) {
 
 /// A folder with a driver, a compiler and a product library that are all the shim.
 fn made_up_cuda(kernels: &Kernels) -> tempfile::TempDir {
-    const LIBRARY: &str = "libkernels.so";
     let folder = tempfile::tempdir().unwrap();
-    let library = folder.path().join(LIBRARY);
+    let library = folder.path().join("libkernels.so");
     std::fs::write(&library, &kernels.image).unwrap();
     let names = KERNELS.map(|name| format!("\"{name}\"")).join(", ");
     let own = format!(

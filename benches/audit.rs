@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
-use golf_harness::cli::Progress;
 use golf_harness::digest::ContentDigest;
 use golf_harness::interrupt::Interrupt;
+use golf_harness::progress::Progress;
 use golf_harness::rules::audit::Options;
 use golf_harness::rules::tree;
 use rayon::prelude::*;

@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use golf_harness::collective::Solo;
 use golf_harness::data::TokenBatch;
-use golf_harness::engine::{Device, DeviceChoice, EngineKind, FakeQuant, Isa, Precision, Window, use_isa};
+use golf_harness::engine::{Device, DeviceChoice, EngineKind, Isa, Precision, Window, use_isa};
 use golf_harness::manifest::{MICRO_BATCHES_PER_STEP, OptimizerConfig};
 use golf_harness::model::{ModelConfig, init};
+use golf_harness::optim::{FakeQuant, Optimizer, StepPlan, SwaSum};
 use golf_harness::random::RandomStream;
-use golf_harness::train::{Optimizer, StepPlan, SwaSum};
 use rayon::prelude::*;
 
 /// Timed repetitions; the median counts.

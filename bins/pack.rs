@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Parser;
 use golf_harness::artifact::job::Job;
-use golf_harness::artifact::{ClassPattern, inspect, report};
-use golf_harness::cli::{CommonArgs, ExitCode, FitArgs, Interrupted, Progress};
-use golf_harness::durable;
-use golf_harness::interrupt::Interrupt;
+use golf_harness::artifact::{inspect, report};
+use golf_harness::atomic_write;
+use golf_harness::cli::{CommonArgs, ExitCode, FitArgs};
+use golf_harness::interrupt::{Interrupt, Interrupted};
 use golf_harness::manifest::{Effective, Override, assignment, from_environment};
+use golf_harness::quant::ClassPattern;
 
 /// What makes no sense where nothing is packed.
 const PACKING: [&str; 11] = [
@@ -113,11 +114,11 @@ fn main() -> std::process::ExitCode {
         if let Some(file) = &args.inspect {
             return inspect(&args, file);
         }
-        let interrupt = Interrupt::on_signal().context("cannot listen for Ctrl-C")?;
+        let interrupt = golf_harness::cli::interrupt_on_signal()?;
         if let Some(budget) = args.fit.fit {
             return fit(&args, budget, &interrupt);
         }
-        let progress = Progress::new(args.common.shows_progress(), "packing", 0);
+        let progress = args.common.progress("packing", 0);
         let (job, _) = job(&args)?;
         let done = job.run(&progress, &interrupt);
         progress.finish();
@@ -136,11 +137,11 @@ fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.svg {
         let is_input = path.canonicalize().is_ok_and(|svg| file.canonicalize().is_ok_and(|file| svg == file));
         anyhow::ensure!(!is_input, "--svg {} would overwrite the artifact", path.display());
-        durable::check_writable(path)?;
+        atomic_write::check_writable(path)?;
     }
     let found = inspect::inspect(file)?;
     if let Some(path) = &args.svg {
-        durable::write(path, inspect::svg(&found).as_bytes())?;
+        atomic_write::write(path, inspect::svg(&found).as_bytes())?;
     }
     show(&args.common, || inspect::json(&found), || inspect::summary(&found), || inspect::text(&found))?;
     Ok(ExitCode::Ok)
@@ -149,17 +150,17 @@ fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
 /// Searches settings instead of taking the manifest's.
 #[cfg(feature = "engine")]
 fn fit(args: &Args, budget: u64, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
-    use golf_harness::artifact::fit;
+    use golf_harness::fit;
 
     if let Some(path) = &args.svg {
-        durable::check_writable(path)?;
+        atomic_write::check_writable(path)?;
     }
     let changes = overrides(args)?;
     let pins = |field: &str| changes.iter().any(|change| change.field == field);
     let (job, folder) = job(args)?;
     let (classes, scales) = (pins("quantization.classes"), pins("quantization.scale_search"));
     let job = args.fit.job(budget, job, folder, classes, scales);
-    let progress = Progress::new(args.common.shows_progress(), "fitting", 0);
+    let progress = args.common.progress("fitting", 0);
     let fitted = job.run(&progress, interrupt);
     progress.finish();
     let fitted = match fitted {
@@ -167,7 +168,7 @@ fn fit(args: &Args, budget: u64, interrupt: &Interrupt) -> anyhow::Result<ExitCo
         fitted => fitted?,
     };
     if let Some(path) = &args.svg {
-        durable::write(path, fit::svg(&fitted.curve).as_bytes())?;
+        atomic_write::write(path, fit::svg(&fitted.curve).as_bytes())?;
     }
     show(
         &args.common,

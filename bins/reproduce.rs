@@ -3,11 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Parser;
-use golf_harness::cli::{CommonArgs, DeviceArgs, ExitCode, Interrupted, RecipeArgs};
+use golf_harness::cli::{CommonArgs, DeviceArgs, ExitCode, RecipeArgs};
 use golf_harness::engine::{EngineKind, Precision};
-use golf_harness::interrupt::Interrupt;
+use golf_harness::interrupt::Interrupted;
 use golf_harness::reproduce::{self, Ended, ReproduceError, Request};
 use golf_harness::run_folder::RunFolder;
 
@@ -73,8 +72,8 @@ fn main() -> std::process::ExitCode {
             manifest_path: &args.manifest,
             engine: &*engine,
             fresh: args.fresh,
-            interrupt: Interrupt::on_signal().context("cannot listen for Ctrl-C")?,
-            shows_progress: args.common.shows_progress(),
+            interrupt: golf_harness::cli::interrupt_on_signal()?,
+            progress: &|what, len| args.common.progress(what, len),
         };
         let is_silent = args.common.quiet || args.common.json;
         let mut watcher: Box<dyn Write> =
@@ -91,7 +90,7 @@ fn main() -> std::process::ExitCode {
 
 fn print(as_json: bool, ended: &Ended) -> anyhow::Result<ExitCode> {
     let (text, json, code) = match ended {
-        Ended::Complete(done) => (done.text(), done.json(), done.exit_code()),
+        Ended::Complete(done) => (done.text(), done.json(), done.conclusion().into()),
         Ended::Incomplete(missing) => (missing.text(), missing.json(), ExitCode::CouldNotCheck),
     };
     let mut stdout = anstream::stdout().lock();

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use golf_harness::cli::{CommonArgs, DeviceArgs, ExitCode, Interrupted, Progress};
+use golf_harness::cli::{CommonArgs, DeviceArgs, ExitCode};
 use golf_harness::engine::{EngineError, Isa, Precision, use_isa};
 use golf_harness::eval::{self, EngineChoice, Job, JobError, Outcome, Report, ScoreError, Shard, Windowing, probe};
-use golf_harness::interrupt::Interrupt;
+use golf_harness::interrupt::Interrupted;
 use golf_harness::manifest::{Effective, Override, assignment, from_environment};
 
 /// Score a model on the validation split: val_loss (nats per token) and val_bpb (bits per byte).
@@ -158,10 +158,10 @@ fn main() -> std::process::ExitCode {
 fn score(args: &Args, manifest: &std::path::Path) -> anyhow::Result<ExitCode> {
     golf_harness::cli::use_threads(args.threads)?;
     use_isa(args.isa)?;
-    let interrupt = Interrupt::on_signal().context("cannot listen for Ctrl-C")?;
+    let interrupt = golf_harness::cli::interrupt_on_signal()?;
     let job = job(args, manifest)?;
     let what = if args.probe { "probing" } else { "scoring" };
-    let progress = Progress::new(args.common.shows_progress(), what, 0);
+    let progress = args.common.progress(what, 0);
     let interrupted = |error: JobError| match interrupt.is_raised() {
         true => anyhow::Error::from(Interrupted),
         false => error.into(),
@@ -177,7 +177,7 @@ fn score(args: &Args, manifest: &std::path::Path) -> anyhow::Result<ExitCode> {
         let default = || PathBuf::from(format!("score-{}-of-{}.json", shard.index, shard.of));
         args.output.clone().unwrap_or_else(default)
     });
-    output.as_deref().map(golf_harness::durable::check_writable).transpose()?;
+    output.as_deref().map(golf_harness::atomic_write::check_writable).transpose()?;
     let outcome = job.run(&progress, &interrupt);
     progress.finish();
     let outcome = match outcome {

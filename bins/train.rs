@@ -4,11 +4,10 @@ use std::io::Write;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Parser;
-use golf_harness::cli::{CommonArgs, Company, DeviceArgs, ExitCode, Interrupted, Progress, RanksArgs, RecipeArgs};
+use golf_harness::cli::{CommonArgs, Company, DeviceArgs, ExitCode, RanksArgs, RecipeArgs};
 use golf_harness::engine::{EngineKind, Precision};
-use golf_harness::interrupt::Interrupt;
+use golf_harness::interrupt::Interrupted;
 use golf_harness::run_folder::RunFolder;
 use golf_harness::train::{self, Start, SystemClock, TrainError, TrainOutcome, TrainRequest};
 
@@ -91,7 +90,7 @@ fn main() -> std::process::ExitCode {
         let company = args.ranks.company()?;
         let device = args.device.open_for(&args.common, company.launch())?;
         let engine = device.training_engine(args.engine, args.precision)?;
-        let interrupt = Interrupt::on_signal().context("cannot listen for Ctrl-C")?;
+        let interrupt = golf_harness::cli::interrupt_on_signal()?;
         let ranks = company.meet(device.accelerator().is_some(), &interrupt)?;
         let folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new);
         let request = TrainRequest {
@@ -108,7 +107,7 @@ fn main() -> std::process::ExitCode {
             replay: args.replay.clone(),
             checkpoint_every: args.checkpoint_every,
             interrupt,
-            progress: Progress::new(args.common.shows_progress(), "training", 0),
+            progress: args.common.progress("training", 0),
         };
         let is_silent = args.common.quiet || args.common.json;
         let mut watcher: Box<dyn Write> =

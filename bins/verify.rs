@@ -4,13 +4,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
-use golf_harness::cli::{CommonArgs, ExitCode, Interrupted, Progress, run};
-use golf_harness::durable;
-use golf_harness::interrupt::Interrupt;
+use golf_harness::atomic_write;
+use golf_harness::cli::{CommonArgs, ExitCode, run};
+use golf_harness::interrupt::Interrupted;
 use golf_harness::manifest::{Track, canonical_yaml};
 use golf_harness::report::{Detail, Format, Level};
 use golf_harness::rules::audit::{self, Options};
-use golf_harness::rules::{PolicyError, PolicyFile, explain, find, is_iso_date, markdown, tree};
+use golf_harness::rules::{PolicyError, PolicyFile, explain, find, info, is_iso_date, markdown, tree};
 use golf_harness::stats::Board;
 use golf_harness::submission::{RecordFolder, implied_manifest};
 
@@ -139,7 +139,7 @@ fn init(args: &Args) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(path.is_dir(), "{} is not a folder", path.display());
     let yaml = canonical_yaml(&implied_manifest(&RecordFolder::read(path)));
     match &args.output {
-        Some(file) => durable::write(file, yaml.as_bytes())?,
+        Some(file) => atomic_write::write(file, yaml.as_bytes())?,
         None => write!(anstream::stdout(), "{yaml}")?,
     }
     Ok(ExitCode::Ok)
@@ -159,7 +159,7 @@ fn verify(args: &Args) -> anyhow::Result<ExitCode> {
     args.output
         .iter()
         .chain(args.also.iter().map(|(_, file)| file))
-        .try_for_each(|file| durable::check_writable(file))?;
+        .try_for_each(|file| atomic_write::check_writable(file))?;
     let options = Options {
         track: args.track.map(|track| match track {
             TrackName::TenMinutes => Track::TenMinutes,
@@ -174,8 +174,8 @@ fn verify(args: &Args) -> anyhow::Result<ExitCode> {
     if args.init {
         return init(args);
     }
-    let interrupt = Interrupt::on_signal()?;
-    let progress = Progress::new(args.common.shows_progress(), "verify", 0);
+    let interrupt = golf_harness::cli::interrupt_on_signal()?;
+    let progress = args.common.progress("verify", 0);
     let audit = tree::paths(&args.paths, &options, &interrupt, &progress)?;
     progress.finish();
     let Some(mut audit) = audit else { return Err(Interrupted.into()) };
@@ -198,14 +198,14 @@ fn verify(args: &Args) -> anyhow::Result<ExitCode> {
     let files = args.also.iter().map(|(format, file)| (*format, file)).chain(args.output.iter().map(|f| (format, f)));
     for (format, file) in files {
         let mut report = Vec::new();
-        format.reporter(detail, level).write(&audit, &mut report)?;
+        format.reporter(detail, level, info).write(&audit, &mut report)?;
         // A file gets no colours.
-        durable::write(file, &anstream::adapter::strip_bytes(&report).into_vec())?;
+        atomic_write::write(file, &anstream::adapter::strip_bytes(&report).into_vec())?;
     }
     if args.output.is_none() {
         let mut out = anstream::stdout().lock();
-        format.reporter(detail, level).write(&audit, &mut out)?;
+        format.reporter(detail, level, info).write(&audit, &mut out)?;
         out.flush()?;
     }
-    Ok(audit.exit_code(level))
+    Ok(audit.conclusion(level).into())
 }

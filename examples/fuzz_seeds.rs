@@ -5,10 +5,11 @@
 use std::path::Path;
 
 use anyhow::Context;
-use golf_harness::artifact::{Codec, PackedTensor, PackedValues, TensorClass, encode};
-use golf_harness::cli::Progress;
-use golf_harness::durable;
+use golf_harness::artifact::{PackedTensor, PackedValues, encode};
+use golf_harness::atomic_write;
 use golf_harness::interrupt::Interrupt;
+use golf_harness::progress::Progress;
+use golf_harness::quant::{Codec, TensorClass};
 use half::f16;
 
 /// A tensor of every class, with shapes that have rows, have none, and have one side of zero.
@@ -48,7 +49,7 @@ fn main() -> anyhow::Result<()> {
         ("zip/small.golf", encode(&all[..2], Codec::Zstd)?),
     ];
     for (name, encoded) in seeds {
-        durable::write(&folder.join(name), &encoded.bytes)?;
+        atomic_write::write(&folder.join(name), &encoded.bytes)?;
     }
     Ok(())
 }

@@ -3,6 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// The work was stopped at a safe point because the flag was raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
 /// Shared by the signal handler and whoever works; cloning shares the flag.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
@@ -13,27 +18,18 @@ impl Interrupt {
         Self::default()
     }
 
-    /// Raised by the first SIGINT or SIGTERM. A second one ends the process at once with exit code 130.
-    ///
-    /// Call once, from a binary: a process has one signal handler.
-    pub fn on_signal() -> Result<Self, ctrlc::Error> {
-        let interrupt = Self::default();
-        let flag = interrupt.clone();
-        ctrlc::set_handler(move || {
-            if flag.0.swap(true, Ordering::SeqCst) {
-                std::process::exit(crate::cli::ExitCode::Interrupted.into());
-            }
-        })?;
-        Ok(interrupt)
-    }
-
-    /// Raises the flag, as the signal does.
-    pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
+    /// Raises the flag; `true` if it was raised already.
+    pub fn raise(&self) -> bool {
+        self.0.swap(true, Ordering::SeqCst)
     }
 
     /// Whether work should stop at the next safe point.
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::SeqCst)
+    }
+
+    /// An error once the flag is raised.
+    pub fn check(&self) -> Result<(), Interrupted> {
+        if self.is_raised() { Err(Interrupted) } else { Ok(()) }
     }
 }

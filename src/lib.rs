@@ -21,16 +21,19 @@
 extern crate self as golf_harness;
 
 pub mod artifact;
+pub mod atomic_write;
 pub mod cli;
-pub mod contained;
 pub mod data;
 pub mod digest;
-pub mod durable;
-pub mod environment;
+pub mod escape;
 pub mod eval;
+mod glob;
 pub mod interrupt;
 pub mod manifest;
 pub mod model;
+pub mod path_safety;
+pub mod progress;
+pub mod quant;
 pub mod random;
 pub mod report;
 pub mod rules;
@@ -43,6 +46,10 @@ pub mod units;
 pub mod collective;
 #[cfg(feature = "engine")]
 pub mod engine;
+#[cfg(feature = "engine")]
+pub mod fit;
+#[cfg(feature = "engine")]
+pub mod optim;
 #[cfg(feature = "engine")]
 pub mod reproduce;
 #[cfg(feature = "engine")]

@@ -1,7 +1,7 @@
 //! Which tensor gets which storage class: the decision order of PR #286's export.
 
-use super::{ClassPattern, TensorClass, UnmatchedPattern};
 use crate::manifest::QuantizationConfig;
+use crate::quant::{ClassPattern, TensorClass, UnmatchedPattern};
 
 /// Parts of names that mark control tensors (PR #286, `CONTROL_TENSOR_NAME_PATTERNS`).
 const CONTROL_PATTERNS: [&str; 7] =

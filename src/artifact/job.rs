@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::{Budget, PackError, Packed, pack};
-use crate::cli::Progress;
+use crate::atomic_write::{self, WriteError};
 use crate::digest::ContentDigest;
-use crate::durable::{self, WriteError};
 use crate::interrupt::Interrupt;
 use crate::manifest::{self, ArtifactRecord, FileRef, Manifest};
 use crate::model::{self, LayoutMismatch, Params, WeightsError};
+use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 
 /// What to pack, and where to.
@@ -27,7 +27,7 @@ pub struct Job {
 }
 
 /// The files a job read, as they were at its start.
-pub(super) struct Inputs {
+pub(crate) struct Inputs {
     checkpoint: PathBuf,
     checkpoint_digest: ContentDigest,
     manifest_digest: ContentDigest,
@@ -106,7 +106,7 @@ pub enum JobError {
     Write(#[from] WriteError),
     /// The user stopped it.
     #[error(transparent)]
-    Interrupted(#[from] crate::cli::Interrupted),
+    Interrupted(#[from] crate::interrupt::Interrupted),
 }
 
 impl Job {
@@ -125,9 +125,9 @@ impl Job {
     }
 
     /// Checks that the outputs can be written, and reads the weights.
-    pub(super) fn open(&self) -> Result<(Params, Inputs), JobError> {
-        durable::check_writable(&self.artifact)?;
-        durable::check_writable(&self.manifest_out)?;
+    pub(crate) fn open(&self) -> Result<(Params, Inputs), JobError> {
+        atomic_write::check_writable(&self.artifact)?;
+        atomic_write::check_writable(&self.manifest_out)?;
         let folder = folder_of(&self.manifest_path);
         let trained = self.manifest.results.training.as_ref().map(|training| training.checkpoint.clone());
         let checkpoint = match (&self.checkpoint, &trained) {
@@ -150,7 +150,7 @@ impl Job {
     }
 
     /// Writes what was packed, if the inputs are still what they were.
-    pub(super) fn finish(self, packed: Packed, inputs: Inputs, interrupt: &Interrupt) -> Result<Done, JobError> {
+    pub(crate) fn finish(self, packed: Packed, inputs: Inputs, interrupt: &Interrupt) -> Result<Done, JobError> {
         let Inputs { checkpoint, checkpoint_digest, manifest_digest } = inputs;
         for (path, expected) in [(&checkpoint, checkpoint_digest), (&self.manifest_path, manifest_digest)] {
             if digest(path)? != expected {
@@ -158,7 +158,7 @@ impl Job {
             }
         }
         if interrupt.is_raised() {
-            return Err(crate::cli::Interrupted.into());
+            return Err(crate::interrupt::Interrupted.into());
         }
         self.write(packed, FileRef::new(checkpoint, checkpoint_digest))
     }
@@ -182,7 +182,7 @@ impl Job {
         manifest.artifact = None;
         manifest::settle(&mut manifest, &folder_of(&self.manifest_path), &output_folder)?;
         manifest.artifact = Some(record.clone());
-        durable::write(&self.artifact, &std::mem::take(&mut encoded.bytes))?;
+        atomic_write::write(&self.artifact, &std::mem::take(&mut encoded.bytes))?;
         manifest::save(&manifest, &self.manifest_out)?;
         let budget = Budget::of(record.bytes, &manifest);
         let (artifact_path, manifest_path) = (self.artifact, self.manifest_out);

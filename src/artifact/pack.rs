@@ -2,14 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::{
-    ClassRule, EncodeError, Encoded, PackedTensor, QuantiseError, TensorClass, UnmatchedPattern, assign, encode, prune,
-    quantise,
-};
-use crate::cli::Progress;
+use super::{ClassRule, EncodeError, Encoded, PackedTensor, QuantiseError, assign, encode, prune, quantise};
 use crate::interrupt::Interrupt;
 use crate::manifest::QuantizationConfig;
 use crate::model::{HostTensor, Params};
+use crate::progress::Progress;
+use crate::quant::{TensorClass, UnmatchedPattern};
 
 /// A packed model and how it came about.
 #[derive(Clone, Debug)]

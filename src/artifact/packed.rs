@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use super::TensorClass;
 use crate::model::HostTensor;
+use crate::quant::TensorClass;
 
 /// The stored values of one tensor, row-major.
 #[derive(Clone, Debug, PartialEq)]

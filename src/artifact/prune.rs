@@ -5,9 +5,9 @@
 //! fraction with linear interpolation; weights strictly below it become zero. Gains, gates and small
 //! tensors are left alone.
 
-use super::quantile::quantile_of_sorted;
 use crate::manifest::QuantizationConfig;
 use crate::model::HostTensor;
+use crate::quant::quantile_of_sorted;
 
 /// Sets the smallest `config.prune_fraction` of a matrix to zero; returns how many weights became zero.
 ///

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::job::Done;
-use super::{ClassRule, Part, TensorClass};
+use super::{ClassRule, Part};
+use crate::quant::TensorClass;
 use crate::units::{Bytes, group_digits};
 
 /// Bytes of a weight before packing.

@@ -4,6 +4,9 @@ use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
 
+use super::progress_bar;
+use crate::progress::Progress;
+
 /// When to colour the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
@@ -45,8 +48,8 @@ impl CommonArgs {
         }
     }
 
-    /// Progress bars go to stderr, only to a terminal, and not under `--quiet` or `--json`.
-    pub fn shows_progress(&self) -> bool {
-        !self.quiet && !self.json && std::io::stderr().is_terminal()
+    /// A progress bar on stderr: only on a terminal, and not under `--quiet` or `--json`.
+    pub fn progress(&self, what: &'static str, len: u64) -> Progress {
+        progress_bar(!self.quiet && !self.json && std::io::stderr().is_terminal(), what, len)
     }
 }

@@ -2,6 +2,9 @@
 
 use std::io::{self, Write};
 
+use crate::interrupt::Interrupted;
+use crate::report::Conclusion;
+
 /// How a binary ends. "Could not check" is never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitCode {
@@ -15,6 +18,16 @@ pub enum ExitCode {
     Interrupted,
 }
 
+impl From<Conclusion> for ExitCode {
+    fn from(conclusion: Conclusion) -> ExitCode {
+        match conclusion {
+            Conclusion::Passed => ExitCode::Ok,
+            Conclusion::Failed => ExitCode::CheckFailed,
+            Conclusion::Unchecked => ExitCode::CouldNotCheck,
+        }
+    }
+}
+
 impl From<ExitCode> for i32 {
     fn from(code: ExitCode) -> i32 {
         match code {
@@ -25,11 +38,6 @@ impl From<ExitCode> for i32 {
         }
     }
 }
-
-/// The work was interrupted at a safe point. [`run`] turns it into exit code 130.
-#[derive(Debug, thiserror::Error)]
-#[error("interrupted")]
-pub struct Interrupted;
 
 /// Runs a binary's body, prints an error with its causes on stderr, and returns the process's exit code.
 ///

@@ -40,9 +40,9 @@ impl FitArgs {
         folder: PathBuf,
         pins_classes: bool,
         pins_scales: bool,
-    ) -> crate::artifact::fit::FitJob {
-        use crate::artifact::ScaleSearch;
-        use crate::artifact::fit::{FitJob, Grouping};
+    ) -> crate::fit::FitJob {
+        use crate::fit::{FitJob, Grouping};
+        use crate::quant::ScaleSearch;
 
         let quantization = &mut job.manifest.quantization;
         if !pins_classes {

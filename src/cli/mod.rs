@@ -9,15 +9,18 @@ mod progress;
 #[cfg(feature = "engine")]
 mod ranks;
 mod recipe;
+mod signal;
 mod threads;
+mod values;
 
 pub use common::{ColorChoice, CommonArgs};
 #[cfg(feature = "engine")]
 pub use device::DeviceArgs;
-pub use exit::{ExitCode, Interrupted, run};
+pub use exit::{ExitCode, run};
 pub use fit::FitArgs;
-pub use progress::Progress;
+pub use progress::progress_bar;
 #[cfg(feature = "engine")]
 pub use ranks::{Company, RanksArgs};
 pub use recipe::RecipeArgs;
+pub use signal::interrupt_on_signal;
 pub use threads::use_threads;

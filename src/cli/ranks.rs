@@ -6,9 +6,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use clap::Args;
 
-use super::Interrupted;
 use crate::collective::{Collective, Launch, NcclRank, Rendezvous, RendezvousError, Solo};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Interrupted};
 
 /// The flags of the binary that trains.
 #[derive(Clone, Copy, Debug, Args)]

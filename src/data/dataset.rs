@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::data_file::{DataFile, DigestCheck, Expected};
 use super::data_gap::{DataGap, IncompleteData};
 use super::data_role::DataRole;
-use super::file_pattern;
 use super::shard::{Shard, ShardError, check_vocabulary};
 use crate::digest::ContentDigest;
+use crate::glob;
 use crate::manifest::{DataConfig, ShardRef, ShardRole};
 use crate::units::Bytes;
 
@@ -174,7 +174,7 @@ fn matching_shards(folder: &Path, pattern: &str, role: DataRole) -> Result<Vec<E
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         entries += 1;
-        if entry.file_name().to_str().is_some_and(|name| file_pattern::matches(pattern, name)) {
+        if entry.file_name().to_str().is_some_and(|name| glob::matches(pattern, name)) {
             shards.push(Expected::unstated(role, entry.path()));
         }
     }

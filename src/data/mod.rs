@@ -15,7 +15,6 @@ mod decode;
 mod documents;
 mod encode;
 mod entropy;
-mod file_pattern;
 mod geometry;
 mod loader;
 mod normalize;
@@ -33,7 +32,6 @@ pub use dataset::{Dataset, Inspection, Wanted};
 pub use documents::{DocumentError, Documents, Separator};
 pub use encode::EncodeError;
 pub use entropy::{byte_unigram_entropy, token_unigram_entropy, unigram_bounds};
-pub(crate) use file_pattern::matches as matches_pattern;
 pub use geometry::{BatchGeometry, GeometryError};
 pub use loader::{Loader, LoaderError, LoaderPosition};
 pub use sentencepiece::{

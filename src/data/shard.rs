@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::durable;
+use crate::atomic_write;
 use crate::units::group_digits;
 
 /// First header word of every shard.
@@ -254,7 +254,7 @@ pub enum WriteShardError {
     },
     /// The file could not be written.
     #[error(transparent)]
-    Write(#[from] durable::WriteError),
+    Write(#[from] atomic_write::WriteError),
 }
 
 /// Writes a shard atomically.
@@ -264,7 +264,7 @@ pub fn write_shard(path: &Path, tokens: &[u16]) -> Result<(), WriteShardError> {
     for (field, word) in header.chunks_exact_mut(4).zip([SHARD_MAGIC, SHARD_VERSION, count]) {
         field.copy_from_slice(&word.to_le_bytes());
     }
-    durable::write_with(path, |out: &mut dyn Write| {
+    atomic_write::write_with(path, |out: &mut dyn Write| {
         out.write_all(&header)?;
         let mut buffer = Vec::with_capacity(CHUNK_TOKENS * TOKEN_BYTES as usize);
         for chunk in tokens.chunks(CHUNK_TOKENS) {

@@ -1,52 +1,142 @@
-//! Accelerators on this machine, for the environment record.
+//! `--device`: where the engines run.
 
-use cudarc::driver::{result, sys};
+use std::str::FromStr;
 
-/// One CUDA device as its driver describes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeviceInfo {
-    /// Marketing name, e.g. `NVIDIA H200`.
-    pub name: String,
-    /// Memory in bytes.
-    pub memory_bytes: u64,
-    /// CUDA version the driver supports, as `major.minor`.
-    pub driver_cuda_version: String,
+use super::cuda::{CudaDevice, LABEL as CUDA_LABEL, NoDevice};
+#[cfg(feature = "dfdx-cuda")]
+use super::reference;
+use crate::engine::{DfdxEngine, Engine, EngineError, EngineKind, KernelsEngine, Precision};
+
+/// A device by name, as `--device` takes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// `cpu`: the processor. The default: published numbers then do not depend on what else is in the machine.
+    #[default]
+    Cpu,
+    /// `cuda` or `cuda:N`: the N-th CUDA device, or nothing.
+    Cuda(usize),
+    /// `auto`: the first CUDA device that can be used, else the processor.
+    Auto,
 }
 
-/// The CUDA devices, in the driver's order; empty where there is no driver or no device.
-///
-/// The driver is looked up at run time and its presence asked first, because the loader panics when it is
-/// missing.
-pub fn devices() -> Vec<DeviceInfo> {
-    // SAFETY: only looks for the shared library; nothing else is called unless it is there.
-    if !unsafe { sys::is_culib_present() } {
-        return Vec::new();
+/// A device that does not exist by that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such device; cpu, cuda, cuda:N (counted from 0) and auto are known")]
+pub struct UnknownDevice;
+
+impl FromStr for DeviceChoice {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
+        match text {
+            "cpu" => Ok(DeviceChoice::Cpu),
+            "cuda" => Ok(DeviceChoice::Cuda(0)),
+            "auto" => Ok(DeviceChoice::Auto),
+            _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(DeviceChoice::Cuda).ok_or(UnknownDevice),
+        }
     }
-    probe().unwrap_or_default()
 }
 
-fn probe() -> Result<Vec<DeviceInfo>, result::DriverError> {
-    result::init()?;
-    let driver_cuda_version = driver_version()?;
-    (0..result::device::get_count()?)
-        .map(|ordinal| {
-            let device = result::device::get(ordinal)?;
-            // SAFETY: `device` is a handle the driver has just given out.
-            let memory = unsafe { result::device::total_mem(device)? };
-            Ok(DeviceInfo {
-                name: result::device::get_name(device)?,
-                memory_bytes: memory as u64,
-                driver_cuda_version: driver_cuda_version.clone(),
-            })
-        })
-        .collect()
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DeviceChoice::Cpu => f.pad("cpu"),
+            DeviceChoice::Cuda(ordinal) => f.pad(&format!("cuda:{ordinal}")),
+            DeviceChoice::Auto => f.pad("auto"),
+        }
+    }
 }
 
-fn driver_version() -> Result<String, result::DriverError> {
-    let mut version = 0;
-    // SAFETY: the driver writes one integer to the address given, which outlives the call.
-    unsafe { sys::cuDriverGetVersion(&mut version).result()? };
-    Ok(format!("{}.{}", version / 1000, version % 1000 / 10))
+/// What engines run on: the processor, or an open CUDA device.
+#[derive(Clone, Default)]
+pub struct Device {
+    gpu: Option<CudaDevice>,
+    refusal: Option<NoDevice>,
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.to_string())
+    }
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.gpu, &self.refusal) {
+            (Some(gpu), _) => f.pad(gpu.name()),
+            (None, None) => f.pad("cpu"),
+            (None, Some(reason)) => write!(f, "cpu ({reason})"),
+        }
+    }
+}
+
+impl Device {
+    /// Opens the device of that name. `auto` falls back to the processor and remembers why.
+    pub fn open(choice: DeviceChoice) -> Result<Self, NoDevice> {
+        match choice {
+            DeviceChoice::Cpu => Ok(Device::default()),
+            DeviceChoice::Cuda(ordinal) => Ok(Device { gpu: Some(CudaDevice::open(ordinal)?), refusal: None }),
+            DeviceChoice::Auto => Ok(match CudaDevice::open(0) {
+                Ok(gpu) => Device { gpu: Some(gpu), refusal: None },
+                Err(refusal) => Device { gpu: None, refusal: Some(refusal) },
+            }),
+        }
+    }
+
+    /// The accelerator's name, if this is one.
+    pub fn accelerator(&self) -> Option<&str> {
+        self.gpu.as_ref().map(CudaDevice::name)
+    }
+
+    /// [`Engine::label`] of the engine of that kind.
+    pub fn label(&self, kind: EngineKind) -> String {
+        match (kind, &self.gpu) {
+            (EngineKind::Kernels, Some(_)) => CUDA_LABEL.to_string(),
+            #[cfg(feature = "dfdx-cuda")]
+            (EngineKind::Dfdx, Some(_)) => reference::CUDA_LABEL.to_string(),
+            _ => kind.to_string(),
+        }
+    }
+
+    /// An engine on this device; scorers compute in that precision.
+    pub fn engine(&self, kind: EngineKind, precision: Precision) -> Result<Box<dyn Engine>, EngineError> {
+        let refused = |message: &str| Err(EngineError::Backend { engine: kind, message: message.into() });
+        match (kind, &self.gpu) {
+            (EngineKind::Kernels, None) => Ok(Box::new(KernelsEngine::scoring_in(precision))),
+            (EngineKind::Kernels, Some(gpu)) => Ok(gpu.engine(precision)),
+            (EngineKind::Dfdx, _) if precision != Precision::F32 => {
+                refused("computes in single precision only; --precision bf16 needs --engine kernels")
+            }
+            (EngineKind::Dfdx, None) => Ok(Box::new(DfdxEngine)),
+            #[cfg(feature = "dfdx-cuda")]
+            (EngineKind::Dfdx, Some(gpu)) => Ok(Box::new(reference::DfdxCudaEngine::new(gpu.ordinal()))),
+            #[cfg(not(feature = "dfdx-cuda"))]
+            (EngineKind::Dfdx, Some(_)) => refused(
+                "runs on the processor only: this binary was built without the feature dfdx-cuda; a CUDA device needs \
+                 --engine kernels",
+            ),
+        }
+    }
+
+    /// An engine to train with, in that precision: one whose gradients have the same bits every time.
+    pub fn training_engine(&self, kind: EngineKind, precision: Precision) -> Result<Box<dyn Engine>, EngineError> {
+        let refused = |message: &str| Err(EngineError::Backend { engine: kind, message: message.into() });
+        match (kind, &self.gpu) {
+            (EngineKind::Dfdx, Some(_)) => refused(
+                "trains on the processor only: on a CUDA device it adds up gradients in another order every time; train \
+                 with --engine kernels",
+            ),
+            (_, None) if precision != Precision::F32 => {
+                refused("trains in single precision on the processor; --precision bf16 needs --device cuda")
+            }
+            _ => self.engine(kind, precision),
+        }
+    }
+
+    /// Where dfdx recounts what was scored here: on this device, if this binary can, else on the processor.
+    pub fn for_recount(&self) -> Device {
+        if cfg!(feature = "dfdx-cuda") { self.clone() } else { Device::default() }
+    }
 }
 
 #[cfg(test)]
@@ -54,9 +144,75 @@ mod tests {
     use super::*;
 
     #[test]
-    fn probing_never_panics() {
-        for device in devices() {
-            assert!(!device.name.is_empty() && device.memory_bytes > 0, "{device:?}");
+    fn devices_have_names() {
+        for (text, choice) in [
+            ("cpu", DeviceChoice::Cpu),
+            ("cuda", DeviceChoice::Cuda(0)),
+            ("cuda:3", DeviceChoice::Cuda(3)),
+            ("auto", DeviceChoice::Auto),
+        ] {
+            assert_eq!(text.parse(), Ok(choice));
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        for text in ["", "gpu", "cuda:", "cuda:-1", "cuda:x", "CPU", "cuda0"] {
+            assert_eq!(text.parse::<DeviceChoice>(), Err(UnknownDevice), "{text}");
+        }
+    }
+
+    #[test]
+    fn without_a_device_auto_is_the_processor_and_says_why() {
+        let auto = Device::open(DeviceChoice::Auto).unwrap();
+        match Device::open(DeviceChoice::Cuda(0)) {
+            Ok(device) => assert_eq!(device.accelerator(), auto.accelerator()),
+            Err(reason) => {
+                assert_eq!(auto.to_string(), format!("cpu ({reason})"));
+                assert!(!reason.to_string().contains('\n'));
+            }
+        }
+        assert!(Device::open(DeviceChoice::Cuda(usize::MAX)).is_err());
+        assert_eq!(Device::open(DeviceChoice::Cpu).unwrap().to_string(), "cpu");
+    }
+
+    #[test]
+    fn the_processor_has_every_engine_and_recounts_what_it_scored() {
+        let device = Device::default();
+        for kind in [EngineKind::Kernels, EngineKind::Dfdx] {
+            for engine in [device.engine(kind, Precision::F32), device.training_engine(kind, Precision::F32)] {
+                assert_eq!(engine.unwrap().label(), device.label(kind));
+            }
+        }
+        let refusal = device.engine(EngineKind::Dfdx, Precision::Bf16).err().unwrap().to_string();
+        assert!(refusal.contains("--precision bf16 needs --engine kernels"), "{refusal}");
+        assert!(device.for_recount().accelerator().is_none());
+        let refusal = device.training_engine(EngineKind::Kernels, Precision::Bf16).err().unwrap().to_string();
+        assert!(refusal.contains("--precision bf16 needs --device cuda"), "{refusal}");
+    }
+
+    mod on_a_gpu {
+        use super::*;
+
+        #[test]
+        fn engines_there_are_those_of_the_build() {
+            let Some(gpu) = CudaDevice::of_the_tests() else { return };
+            let device = Device { gpu: Some(gpu), refusal: None };
+            for engine in [
+                device.engine(EngineKind::Kernels, Precision::F32),
+                device.training_engine(EngineKind::Kernels, Precision::F32),
+            ] {
+                assert_eq!(engine.unwrap().label(), "kernels on cuda");
+            }
+            let refusal = device.training_engine(EngineKind::Dfdx, Precision::F32).err().unwrap().to_string();
+            assert!(refusal.contains("trains on the processor only"), "{refusal}");
+            let dfdx = device.engine(EngineKind::Dfdx, Precision::F32);
+            if cfg!(feature = "dfdx-cuda") {
+                assert_eq!(dfdx.unwrap().label(), "dfdx on cuda");
+                assert!(device.for_recount().accelerator().is_some());
+            } else {
+                let refusal = dfdx.err().unwrap().to_string();
+                assert!(refusal.contains("built without the feature dfdx-cuda"), "{refusal}");
+                assert_eq!(device.label(EngineKind::Dfdx), "dfdx");
+                assert!(device.for_recount().accelerator().is_none(), "what this device cannot the processor recounts");
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use super::{EngineError, EngineKind};
 
 /// Vector instructions by name, as `--isa` takes them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Isa {
     /// The widest this processor has, and its tiles (AMX)

@@ -3,37 +3,38 @@
 //! An [`Engine`] turns host weights and tokens into negative log-likelihoods and gradients. The dfdx
 //! engine is the readable definition and the judge; faster engines answer to it.
 
+mod accelerators;
 mod check;
+mod cpu;
 mod cuda;
 mod device;
-mod dfdx;
 mod isa;
-mod kernels;
 mod lanes;
+mod network;
 mod recount;
+mod reference;
 mod resident;
 
+pub use self::accelerators::{DeviceInfo, devices};
+pub use self::cpu::KernelsEngine;
+pub(crate) use self::cpu::uses_tiles;
 #[cfg(test)]
 pub(crate) use self::cuda::shimmed_engine;
-pub use self::cuda::{Device, DeviceChoice, DeviceError, NoDevice, UnknownDevice};
-pub use self::device::{DeviceInfo, devices};
-pub use self::dfdx::{Activations, DfdxEngine};
+pub use self::cuda::{DeviceError, NoDevice};
+pub use self::device::{Device, DeviceChoice, UnknownDevice};
 pub(crate) use self::isa::held_to_avx2;
 pub use self::isa::{Isa, use_isa};
-pub use self::kernels::KernelsEngine;
-pub(crate) use self::kernels::uses_tiles;
 pub use self::recount::{Difference, Recount};
+pub use self::reference::{Activations, DfdxEngine};
 pub use self::resident::{Resident, ResidentState, ResidentStep};
-
-use std::borrow::Cow;
 
 use crate::collective::{Collective, CollectiveError};
 use crate::data::TokenBatch;
-use crate::model::{ConfigError, LayoutMismatch, ModelConfig, Params, fake_quantise};
-use crate::train::{Optimizer, SwaSum};
+use crate::model::{ConfigError, LayoutMismatch, ModelConfig, Params};
+use crate::optim::{FakeQuant, Optimizer, SwaSum};
 
 /// Engines by name, as `--engine` takes them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EngineKind {
     /// The reference: the model written with dfdx tensors, gradients by its autograd.
     Dfdx,
@@ -52,7 +53,7 @@ impl std::fmt::Display for EngineKind {
 }
 
 /// Precisions to score in, as `--precision` takes them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// Single precision
     #[default]
@@ -150,25 +151,6 @@ pub struct LossAndGradients {
     pub loss: f32,
     /// d loss / d parameter, in state-dict order.
     pub gradients: Params,
-}
-
-/// Whether linears see fake-quantised weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FakeQuant {
-    /// Weights as they are.
-    Off,
-    /// int6 attention and int5 MLP weights, gradients straight through.
-    On,
-}
-
-impl FakeQuant {
-    /// The weights linears see. The gradient at the rounded weights is taken as the gradient of the weights.
-    fn applied(self, weights: &Params) -> Cow<'_, Params> {
-        match self {
-            FakeQuant::Off => Cow::Borrowed(weights),
-            FakeQuant::On => Cow::Owned(fake_quantise(weights)),
-        }
-    }
 }
 
 /// A model runner. Implementations are deterministic: equal inputs give equal bits, whatever the

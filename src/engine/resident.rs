@@ -1,9 +1,9 @@
 //! Training whose weights, moments and snapshots stay where the engine runs.
 
-use super::{EngineError, FakeQuant};
+use super::EngineError;
 use crate::data::TokenBatch;
 use crate::model::Params;
-use crate::train::{Optimizer, StepPlan, SwaSum};
+use crate::optim::{FakeQuant, Optimizer, StepPlan, SwaSum};
 
 /// What a step of [`Resident`] gave.
 #[derive(Clone, Debug, PartialEq)]

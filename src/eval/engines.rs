@@ -5,7 +5,7 @@ use crate::engine::{Device, EngineError, EngineKind, Precision, Recount, Scorer}
 use crate::model::{ModelConfig, Params};
 
 /// What runs the windows, as `score --engine` takes it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EngineChoice {
     /// The fast one
     #[default]

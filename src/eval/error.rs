@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::{InputRole, ScoreError, Weights};
 use crate::artifact::foreign::ForeignError;
+use crate::atomic_write::WriteError;
 use crate::data::{DataGap, IncompleteData, ShardError, TokenizerError};
 use crate::digest::Digest;
-use crate::durable::WriteError;
 use crate::engine::EngineError;
 use crate::manifest::LoadError;
 use crate::model::{LayoutMismatch, WeightsError};

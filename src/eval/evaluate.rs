@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use super::{PlanError, Score, WindowPlan, WindowSpan};
-use crate::cli::{Interrupted, Progress};
+use crate::atomic_write::WriteError;
 use crate::data::ByteTable;
-use crate::durable::WriteError;
 use crate::engine::{EngineError, Scorer, Window};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::progress::Progress;
 
 /// Most windows given to an engine at once, whatever is asked for: keeps memory bounded.
 const MAX_BATCH_WINDOWS: usize = 4096;

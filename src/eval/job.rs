@@ -10,12 +10,11 @@ use super::{
     Agreement, Basis, EngineChoice, Evaluation, JobError, PART_SCHEMA, PartPass, PartRecord, Pass, Report, RunSettings,
     ScoreError, Shard, Subset, Weights, WindowPlan, Windowing,
 };
-use crate::cli::Progress;
-use crate::durable::{self, PendingFile};
+use crate::atomic_write::{self, PendingFile};
 use crate::engine::{self, Device, Precision, Scorer};
-use crate::environment;
 use crate::interrupt::Interrupt;
-use crate::manifest::{self, Effective};
+use crate::manifest::{self, Effective, environment};
+use crate::progress::Progress;
 
 /// What to score, and how.
 #[derive(Clone, Debug)]
@@ -82,7 +81,7 @@ impl Job {
     /// Scores. Outputs are written last, once the inputs are known not to have changed.
     pub fn run(&self, progress: &Progress, interrupt: &Interrupt) -> Result<Outcome, JobError> {
         for path in self.nll_out.iter().chain(self.record.then_some(&self.manifest_path)) {
-            durable::check_writable(path)?;
+            atomic_write::check_writable(path)?;
         }
         let opened = self.open()?;
         if self.record {

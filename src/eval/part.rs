@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Basis, ExactSum, Pass, PlanError, Report, Score, Shard, Weights, Windowing};
-use crate::durable::{self, WriteError};
+use crate::atomic_write::{self, WriteError};
 
 /// First field of every part record.
 pub const PART_SCHEMA: &str = "golf-harness/score-part/v1";
@@ -108,7 +108,7 @@ pub fn write_part(path: &Path, part: &PartRecord) -> Result<(), WriteError> {
     // Plain structs with string keys always have a JSON form.
     let mut text = serde_json::to_vec_pretty(part).unwrap_or_default();
     text.push(b'\n');
-    durable::write(path, &text)
+    atomic_write::write(path, &text)
 }
 
 /// Parts that do not make a whole.

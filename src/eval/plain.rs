@@ -21,8 +21,8 @@ pub fn plain_part(evaluation: &Evaluation<'_>, seq_len: u64, index: u64, of: u64
 mod tests {
     use super::super::fake;
     use super::*;
-    use crate::cli::Progress;
     use crate::interrupt::Interrupt;
+    use crate::progress::Progress;
 
     #[test]
     fn the_tail_is_dropped() {

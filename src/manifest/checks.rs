@@ -1,8 +1,8 @@
 //! Recipe values that parse but cannot be: zero strides, worlds that do not divide 8, batches that do not fit.
 
 use super::Manifest;
-use crate::artifact::{ScaleSearch, UnmatchedPattern, limits};
 use crate::model::layout;
+use crate::quant::{ScaleSearch, UnmatchedPattern, limits};
 
 /// The script runs 8 micro-batches per step over all ranks: `grad_accum = 8 / world_size`.
 pub const MICRO_BATCHES_PER_STEP: u64 = 8;

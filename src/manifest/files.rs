@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::TensorClass;
 use crate::digest::{ContentDigest, Digest};
+use crate::quant::TensorClass;
 use crate::units::Bytes;
 
 /// A file, with what is known about its content.

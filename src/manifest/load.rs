@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::{MANIFEST_SCHEMA, Manifest, canonical_yaml};
-use crate::durable;
+use crate::atomic_write;
 
 /// A manifest describes a run; one larger than this is something else (bounded before reading).
 const MAX_MANIFEST_BYTES: u64 = 16 * 1024 * 1024;
@@ -89,8 +89,8 @@ pub fn parse(text: &str, path: &Path) -> Result<Manifest, LoadError> {
 }
 
 /// Writes the canonical form of a manifest, atomically.
-pub fn save(manifest: &Manifest, path: &Path) -> Result<(), durable::WriteError> {
-    durable::write(path, canonical_yaml(manifest).as_bytes())
+pub fn save(manifest: &Manifest, path: &Path) -> Result<(), atomic_write::WriteError> {
+    atomic_write::write(path, canonical_yaml(manifest).as_bytes())
 }
 
 fn invalid(error: &serde_yaml::Error, path: &Path) -> LoadError {

@@ -7,14 +7,15 @@ mod canonical;
 mod checks;
 mod claim;
 mod claimed_number;
+pub mod environment;
 mod files;
 mod load;
 mod overrides;
+mod rebase_paths;
 mod recipe;
 mod relocate;
 mod results;
 mod schema;
-mod settle;
 
 pub use canonical::{canonical_yaml, identity};
 pub use checks::MICRO_BATCHES_PER_STEP;
@@ -23,6 +24,7 @@ pub use claimed_number::{ClaimedNumber, ParseClaimedNumberError};
 pub use files::{ArtifactRecord, CodeFile, DataConfig, FileRef, ShardRef, ShardRole, TensorRecord, ZstdRecord};
 pub use load::{LoadError, load, parse, save};
 pub use overrides::{ENVIRONMENT, Effective, Override, OverrideError, OverrideSource, assignment, from_environment};
+pub use rebase_paths::settle;
 pub use recipe::{
     AdamConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonaliserPrecision, QatConfig, QuantizationConfig,
     ScheduleConfig, SwaConfig,
@@ -30,4 +32,3 @@ pub use recipe::{
 pub use relocate::{relative, relocate};
 pub use results::{Environment, Results, ScoreRecord, StageRecord, Tolerance, TrainingRecord};
 pub use schema::{MANIFEST_SCHEMA, Manifest, json_schema};
-pub use settle::settle;

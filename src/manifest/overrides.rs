@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_yaml::{Mapping, Value};
 
 use super::{LoadError, Manifest, QuantizationConfig, load, parse};
-use crate::artifact::ClassPattern;
+use crate::quant::ClassPattern;
 
 /// Where an override came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -334,7 +334,7 @@ mod tests {
             ["blocks.*.mlp.*=int6", "tok_emb.weight=int8"].map(|rule| rule.parse().unwrap()).to_vec();
         assert_eq!(classes, expected);
         assert_eq!(set("quantization.classes="), QuantizationConfig::default());
-        assert_eq!(set("quantization.scale_search=mse").scale_search, crate::artifact::ScaleSearch::Mse);
+        assert_eq!(set("quantization.scale_search=mse").scale_search, crate::quant::ScaleSearch::Mse);
         assert_eq!(set("quantization.low_bit_clip_quantile=0.999").low_bit_clip_quantile, 0.999);
         let both = ["quantization.low_bit_clip_quantile=0.9", "quantization.scale_search=percentiles"];
         let error = changed(&both.map(|text| assignment(text).unwrap())).unwrap_err().to_string();

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::artifact::{ClassPattern, Codec, ScaleSearch};
+use crate::quant::{ClassPattern, Codec, ScaleSearch};
 
 /// Learning rates by parameter group, and the two optimisers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

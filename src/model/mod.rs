@@ -2,7 +2,6 @@
 
 mod bigram;
 mod config;
-mod fake_quant;
 mod host_tensor;
 mod init;
 mod orthogonal;
@@ -12,7 +11,6 @@ mod weights_file;
 
 pub use bigram::bigram_rows;
 pub use config::{ConfigError, ModelConfig, RopePrecision};
-pub use fake_quant::{fake_quant_limit, fake_quantise, fake_quantise_rows};
 pub use host_tensor::HostTensor;
 pub use init::init;
 pub use params::{LayoutMismatch, ParamRole, ParamSpec, Params, layout};

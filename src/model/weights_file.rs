@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 
 use super::{HostTensor, Params};
-use crate::durable::{self, WriteError};
+use crate::atomic_write::{self, WriteError};
 
 /// Largest weights file read: 4 Gi parameters in single precision, with a header.
 const MAX_WEIGHTS_BYTES: u64 = (1 << 34) + (1 << 27);
@@ -104,7 +104,7 @@ pub fn write_safetensors(path: &Path, params: &Params) -> Result<(), WeightsErro
         views.insert(name, view);
     }
     let file = safetensors::serialize(views, None).map_err(format)?;
-    Ok(durable::write(path, &file)?)
+    Ok(atomic_write::write(path, &file)?)
 }
 
 #[cfg(test)]

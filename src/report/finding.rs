@@ -1,5 +1,6 @@
 //! What a rule found: a level, a sentence, and the evidence it rests on.
 
+use crate::escape::{push_visible, visible};
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -112,22 +113,6 @@ pub fn quote(text: &str) -> String {
         push_visible(&mut quoted, c);
     }
     quoted
-}
-
-/// The text with control and bidirectional-override characters escaped.
-pub fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    text.chars().for_each(|c| push_visible(&mut shown, c));
-    shown
-}
-
-fn push_visible(out: &mut String, c: char) {
-    // U+202A..E and U+2066..9 reorder the text around them ("Trojan Source", CVE-2021-42574).
-    if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}') {
-        out.extend(c.escape_default());
-    } else {
-        out.push(c);
-    }
 }
 
 /// What one rule found about one subject.

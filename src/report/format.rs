@@ -1,11 +1,9 @@
 //! Report formats by name.
 
-use clap::ValueEnum;
-
-use super::{Csv, Detail, GitHub, InToto, JUnit, Json, JsonLines, Level, Markdown, Reporter, Sarif, Text};
+use super::{Csv, Detail, GitHub, InToto, JUnit, Json, JsonLines, Level, Markdown, Reporter, RuleLookup, Sarif, Text};
 
 /// A format of the command line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// For people
     #[default]
@@ -29,14 +27,14 @@ pub enum Format {
 }
 
 impl Format {
-    /// The reporter. `fail_on` matters where a format itself says what failed.
-    pub fn reporter(self, detail: Detail, fail_on: Level) -> Box<dyn Reporter> {
+    /// The reporter. `fail_on` matters where a format itself says what failed, `rules` where one describes them.
+    pub fn reporter(self, detail: Detail, fail_on: Level, rules: RuleLookup) -> Box<dyn Reporter> {
         match self {
             Format::Text => Box::new(Text(detail)),
             Format::Json => Box::new(Json),
             Format::Jsonl => Box::new(JsonLines(detail)),
             Format::Markdown => Box::new(Markdown(detail)),
-            Format::Sarif => Box::new(Sarif),
+            Format::Sarif => Box::new(Sarif { rules }),
             Format::Github => Box::new(GitHub),
             Format::Junit => Box::new(JUnit { fail_on }),
             Format::Csv => Box::new(Csv(detail)),

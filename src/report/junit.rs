@@ -6,7 +6,8 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::{Audit, Finding, Level, Report, Reporter, RuleId, location, xml};
+use super::{Audit, Finding, Level, Report, Reporter, RuleId, location};
+use crate::escape::xml;
 
 /// One suite a subject, one case a rule. Findings at or above the level make their case fail.
 #[derive(Clone, Copy, Debug)]

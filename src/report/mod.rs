@@ -1,6 +1,7 @@
 //! Findings and how they are written down: text and Markdown for people, JSON, CSV, SARIF, JUnit, workflow commands
 //! and in-toto statements for programs.
 
+mod conclusion;
 mod csv;
 mod finding;
 mod format;
@@ -14,14 +15,15 @@ mod markdown;
 #[allow(clippy::module_inception)]
 mod report;
 mod reporter;
+mod rule_info;
 #[cfg(test)]
 mod sample;
 mod sarif;
 mod text;
-pub(crate) mod xml;
 
+pub use conclusion::Conclusion;
 pub use csv::Csv;
-pub use finding::{Evidence, Finding, Level, MAX_QUOTE_CHARS, RuleId, quote, visible};
+pub use finding::{Evidence, Finding, Level, MAX_QUOTE_CHARS, RuleId, quote};
 pub use format::Format;
 pub use github::GitHub;
 pub use in_toto::InToto;
@@ -31,5 +33,6 @@ pub use ladder::{Rung, Standing};
 pub use markdown::Markdown;
 pub use report::{Audit, Fact, PolicyRef, Report, Skipped, SubjectFile, SubjectKind};
 pub use reporter::{Detail, Reporter};
+pub use rule_info::{RuleInfo, RuleLookup};
 pub use sarif::Sarif;
 pub use text::Text;

@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Finding, Level, RuleId, Standing};
-use crate::cli::ExitCode;
+use super::{Conclusion, Finding, Level, RuleId, Standing};
 use crate::digest::ContentDigest;
 
 /// What was judged.
@@ -84,15 +83,15 @@ impl Report {
         self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Pass)
     }
 
-    /// 1 if something is at or above `fail_on`, else 2 if a check broke, else 0.
-    pub fn exit_code(&self, fail_on: Level) -> ExitCode {
+    /// Failed if something is at or above `fail_on`, else unchecked if a check broke.
+    pub fn conclusion(&self, fail_on: Level) -> Conclusion {
         let fails = |finding: &Finding| finding.level >= fail_on && finding.level > Level::Note && !finding.broken;
         if self.findings.iter().any(fails) {
-            ExitCode::CheckFailed
+            Conclusion::Failed
         } else if self.findings.iter().any(|finding| finding.broken) {
-            ExitCode::CouldNotCheck
+            Conclusion::Unchecked
         } else {
-            ExitCode::Ok
+            Conclusion::Passed
         }
     }
 }
@@ -128,15 +127,15 @@ impl Audit {
         Audit { schema: Self::SCHEMA, harness: env!("CARGO_PKG_VERSION"), reports, skipped }
     }
 
-    /// 1 if any subject fails, else 2 if any could not be checked or there was none, else 0.
-    pub fn exit_code(&self, fail_on: Level) -> ExitCode {
-        let codes: Vec<ExitCode> = self.reports.iter().map(|report| report.exit_code(fail_on)).collect();
-        if codes.contains(&ExitCode::CheckFailed) {
-            ExitCode::CheckFailed
-        } else if codes.is_empty() || codes.contains(&ExitCode::CouldNotCheck) {
-            ExitCode::CouldNotCheck
+    /// Failed if any subject fails, else unchecked if any could not be checked or there was none.
+    pub fn conclusion(&self, fail_on: Level) -> Conclusion {
+        let each: Vec<Conclusion> = self.reports.iter().map(|report| report.conclusion(fail_on)).collect();
+        if each.contains(&Conclusion::Failed) {
+            Conclusion::Failed
+        } else if each.is_empty() || each.contains(&Conclusion::Unchecked) {
+            Conclusion::Unchecked
         } else {
-            ExitCode::Ok
+            Conclusion::Passed
         }
     }
 

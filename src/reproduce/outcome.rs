@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 use super::scores::UnigramBounds;
 use super::{Row, Stage, Table, Unit, Yardstick};
 use crate::artifact::Budget;
-use crate::cli::ExitCode;
 use crate::data::DataGap;
 use crate::manifest::{Manifest, ScoreRecord};
 use crate::model;
-use crate::report::{Level, Report};
+use crate::report::{Conclusion, Level, Report};
 use crate::run_folder::RunFolder;
 use crate::units::{Bytes, group_digits};
 
@@ -119,8 +118,8 @@ impl Reproduction {
     }
 
     /// 1 if a number does not hold or a rule fails, 2 if a rule could not be checked at all, else 0.
-    pub fn exit_code(&self) -> ExitCode {
-        if self.table().has_failure() { ExitCode::CheckFailed } else { self.report.exit_code(Level::Fail) }
+    pub fn conclusion(&self) -> Conclusion {
+        if self.table().has_failure() { Conclusion::Failed } else { self.report.conclusion(Level::Fail) }
     }
 
     /// The whole story for people.

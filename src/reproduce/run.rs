@@ -8,14 +8,13 @@ use super::scores::Scoring;
 use super::stage::{digest_files, digest_settings, is_current};
 use super::{Missing, Reproduction, ScoreStageError, Stage, UnreadableFile};
 use crate::artifact::job::{Job, JobError};
-use crate::cli::{Interrupted, Progress};
+use crate::atomic_write::WriteError;
 use crate::data::{DataGap, Dataset, DigestCheck, Wanted};
-use crate::durable::WriteError;
 use crate::engine::{Engine, devices};
-use crate::environment;
 use crate::eval::ScoreError;
-use crate::interrupt::Interrupt;
-use crate::manifest::{self, Effective, FileRef, LoadError, Manifest, StageRecord};
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::manifest::{self, Effective, FileRef, LoadError, Manifest, StageRecord, environment};
+use crate::progress::ProgressFactory;
 use crate::rules::audit::{self, AuditError, Options};
 use crate::run_folder::RunFolder;
 use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
@@ -34,8 +33,8 @@ pub struct Request<'a> {
     pub fresh: bool,
     /// Looked at between units of work.
     pub interrupt: Interrupt,
-    /// Whether to draw progress bars.
-    pub shows_progress: bool,
+    /// Makes the progress bar of a stage.
+    pub progress: &'a ProgressFactory<'a>,
 }
 
 /// How a reproduction ended.
@@ -150,7 +149,7 @@ impl Stages<'_, '_> {
             replay: None,
             checkpoint_every: None,
             interrupt: self.request.interrupt.clone(),
-            progress: Progress::new(self.request.shows_progress, "training", 0),
+            progress: (self.request.progress)("training", 0),
         };
         let mut manifest = train::run(&request, &mut SystemClock::start(), watcher)
             .map_err(|error| match error {
@@ -186,7 +185,7 @@ impl Stages<'_, '_> {
             artifact: folder.artifact(),
             manifest_out: folder.manifest(),
         };
-        let progress = Progress::new(self.request.shows_progress, "packing", 0);
+        let progress = (self.request.progress)("packing", 0);
         let done = job.run(&progress, &self.request.interrupt);
         progress.finish();
         let done = done.map_err(|error| match error {
@@ -207,7 +206,7 @@ impl Stages<'_, '_> {
             data: self.data,
             engine: self.request.engine,
             interrupt: &self.request.interrupt,
-            shows_progress: self.request.shows_progress,
+            progress: self.request.progress,
         };
         if !manifest.results.scores.is_empty() && self.earlier(Stage::Score, &inputs).is_some() {
             let bounds = scoring(&manifest).bounds()?;

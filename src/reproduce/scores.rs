@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::artifact::{self, ReadError};
-use crate::cli::Progress;
 use crate::data::{Dataset, Tokenizer, TokenizerError, unigram_bounds};
 use crate::engine::{Engine, EngineError};
 use crate::eval::{Evaluation, PlanError, ScoreError, WindowPlan};
 use crate::interrupt::Interrupt;
 use crate::manifest::{Manifest, ScoreRecord};
 use crate::model::{LayoutMismatch, Params, WeightsError, read_safetensors};
+use crate::progress::ProgressFactory;
 use crate::run_folder::RunFolder;
 use crate::units::BitsPerByte;
 
@@ -76,7 +76,7 @@ pub(super) struct Scoring<'a> {
     pub data: &'a Dataset,
     pub engine: &'a dyn Engine,
     pub interrupt: &'a Interrupt,
-    pub shows_progress: bool,
+    pub progress: &'a ProgressFactory<'a>,
 }
 
 /// Byte-unigram and token-unigram entropy of a split: what a model without context could reach.
@@ -95,7 +95,7 @@ impl Scoring<'_> {
         let count = tokens.len() as u64;
         let plans = [WindowPlan::plain(count, eval.seq_len)?, WindowPlan::sliding(count, eval.seq_len, eval.stride)?];
         let windows: u64 = plans.iter().map(WindowPlan::windows).sum();
-        let progress = Progress::new(self.shows_progress, "scoring", 2 * windows);
+        let progress = (self.progress)("scoring", 2 * windows);
         let table = tokenizer.byte_table();
         let mut records = BTreeMap::new();
         for subject in [Subject::Checkpoint, Subject::Packed] {

@@ -94,7 +94,7 @@ pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report,
             .iter()
             .filter_map(|file| {
                 let digest = file.digest?;
-                Some(SubjectFile { path: crate::report::visible(&file.path), digest })
+                Some(SubjectFile { path: crate::escape::visible(&file.path), digest })
             })
             .collect(),
     })
@@ -199,7 +199,7 @@ fn facts(manifest: &Manifest) -> Vec<Fact> {
     let claim = &manifest.claim;
     let metrics = &claim.metrics;
     let text =
-        |name, value: &Option<String>| value.clone().map(|value| Fact { name, value: crate::report::visible(&value) });
+        |name, value: &Option<String>| value.clone().map(|value| Fact { name, value: crate::escape::visible(&value) });
     let number = |name, value: &Option<crate::manifest::ClaimedNumber>| {
         value.as_ref().map(|value| Fact { name, value: value.to_string() })
     };

@@ -1,6 +1,7 @@
 //! All rules in the order in which reports print them.
 
 use super::{Rule, change, code, folder, manifest, record};
+use crate::report::{RuleId, RuleInfo};
 
 /// Rules by subject; each module keeps its own lists beside its checks.
 const BOOK: &[&[&[Rule]]] = &[&[change::RULES], folder::RULES, &[code::RULES, manifest::RULES, record::RULES]];
@@ -13,6 +14,17 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
 /// The rule of that name.
 pub fn find(id: &str) -> Option<&'static Rule> {
     all().find(|rule| rule.id.0 == id)
+}
+
+/// What reports may say about a rule.
+pub fn info(id: RuleId) -> Option<RuleInfo> {
+    find(id.0).map(|&Rule { statement, reference, why, example, severity, .. }| RuleInfo {
+        statement,
+        reference,
+        why,
+        example,
+        severity,
+    })
 }
 
 /// The rule whose name is most like this one, for error messages.

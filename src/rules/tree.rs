@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::audit::{self, AuditError, Options};
-use crate::cli::Progress;
 use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 use crate::report::{Audit, Report, Skipped};
 
 /// Folders entered below a path given; a clone of the challenge has about 2,000 record folders.
@@ -101,7 +101,7 @@ fn descend(root: &Path, subjects: &mut Vec<Subject>, skipped: &mut Vec<Skipped>)
     while let Some((folder, depth)) = folders.pop() {
         entered += 1;
         let skip =
-            |reason: &str| Skipped { path: crate::report::visible(&folder.to_string_lossy()), reason: reason.into() };
+            |reason: &str| Skipped { path: crate::escape::visible(&folder.to_string_lossy()), reason: reason.into() };
         if entered > MAX_FOLDERS || depth > MAX_DEPTH {
             skipped.push(skip("too many folders, or too deep"));
             continue;
@@ -119,7 +119,7 @@ fn descend(root: &Path, subjects: &mut Vec<Subject>, skipped: &mut Vec<Skipped>)
             let Ok(kind) = entry.file_type() else { continue };
             let path = entry.path();
             if kind.is_symlink() {
-                let path = crate::report::visible(&path.to_string_lossy());
+                let path = crate::escape::visible(&path.to_string_lossy());
                 skipped.push(Skipped { path, reason: "a link; never followed".into() });
             } else if kind.is_dir() {
                 if entry.file_name() == ".git" {

@@ -109,7 +109,7 @@ impl RecordFolder {
         for file in listed {
             if let Err(error) = folder.take(&file, &mut buffer) {
                 folder.anomalies.push(Anomaly {
-                    path: crate::report::visible(&file.name),
+                    path: crate::escape::visible(&file.name),
                     kind: AnomalyKind::Unreadable,
                     detail: error.to_string(),
                 });
@@ -235,7 +235,7 @@ impl RecordFolder {
 
     fn too_large(&mut self, file: &Listed, limit: u64) {
         let detail = format!("{} bytes; read up to {limit} only", file.bytes);
-        let path = crate::report::visible(&file.name);
+        let path = crate::escape::visible(&file.name);
         self.anomalies.push(Anomaly { path, kind: AnomalyKind::TooMuch, detail });
     }
 }

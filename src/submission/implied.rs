@@ -67,7 +67,7 @@ fn blank(name: &str) -> Manifest {
 
 fn claim(folder: &RecordFolder, gaps: &mut Vec<String>) -> Claim {
     let json = folder.submission.as_ref();
-    let text = |key: &str| json.and_then(|json| json.text_field(key)).map(crate::report::visible);
+    let text = |key: &str| json.and_then(|json| json.text_field(key)).map(crate::escape::visible);
     let number = |key: &str| json.and_then(|json| json.number(key));
     let of = |value: String| ClaimedNumber::parse(&value).ok();
     let worst = |kind| folder.logs.iter().flat_map(|log| log.sizes_of(kind)).map(|size| size.bytes).max();

@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::walk;
-use crate::contained::contained;
 use crate::digest::ContentDigest;
 use crate::manifest::{FileRef, Manifest};
+use crate::path_safety::contained;
 
 /// What part a named file plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

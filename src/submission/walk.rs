@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::report::visible;
+use crate::escape::visible;
 
 /// More files than this are not listed: the largest real submission has a few hundred.
 pub const MAX_FILES: usize = 20_000;

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::state::StateError;
 use super::trace::TraceError;
+use crate::atomic_write::WriteError;
 use crate::collective::{CollectiveError, PlaceError};
 use crate::data::{DataGap, GeometryError, IncompleteData, LoaderError, ShardError, TokenizerError};
-use crate::durable::WriteError;
 use crate::engine::EngineError;
 use crate::eval::ScoreError;
 use crate::model::LayoutMismatch;

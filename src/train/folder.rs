@@ -4,9 +4,9 @@ use std::io;
 use std::path::Path;
 
 use super::{Start, Trace, TrainError, TrainingState};
+use crate::atomic_write::{self, WriteError};
 use crate::data::Dataset;
 use crate::digest::ContentDigest;
-use crate::durable::{self, WriteError};
 use crate::manifest::{self, Effective, FileRef, Manifest, Results, TrainingRecord};
 use crate::model::{self, Params, WeightsError};
 use crate::run_folder::RunFolder;
@@ -24,7 +24,7 @@ pub(super) fn check(folder: &RunFolder, start: Start) -> Result<(), TrainError> 
         _ => {}
     }
     for path in [folder.checkpoint(), folder.trace(), folder.training_state(), folder.train_log(), folder.manifest()] {
-        durable::check_writable(&path)?;
+        atomic_write::check_writable(&path)?;
     }
     Ok(())
 }
@@ -110,7 +110,7 @@ pub(super) fn write_manifest(
     {
         *file = FileRef::new(std::mem::take(&mut file.path), digest);
     }
-    manifest.environment = Some(crate::environment::current(rayon::current_num_threads(), Vec::new()));
+    manifest.environment = Some(crate::manifest::environment::current(rayon::current_num_threads(), Vec::new()));
     manifest.results.training = Some(record);
     manifest::save(&manifest, &path)?;
     Ok(manifest)

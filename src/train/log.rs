@@ -6,12 +6,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Group, TrainError, Validation};
-use crate::cli::Progress;
+use super::{TrainError, Validation};
 use crate::collective::Place;
 use crate::data::Dataset;
 use crate::manifest::{MICRO_BATCHES_PER_STEP, Manifest};
 use crate::model::ParamRole;
+use crate::optim::Group;
+use crate::progress::Progress;
 
 /// `train.log`, with a copy of each line for whoever watches.
 pub(super) struct RunLog<'w> {

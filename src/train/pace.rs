@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{StepPlan, Stopwatch, Trace, TraceStep, TrainError};
+use super::{Stopwatch, Trace, TraceStep, TrainError};
+use crate::optim::StepPlan;
 
 /// Lines of a trace before its first step.
 const HEADER_LINES: usize = 1;

@@ -1,9 +1,10 @@
 //! A step of a model that stays where the engine runs.
 
-use super::{StepPlan, TrainError};
+use super::TrainError;
 use crate::collective::reading_order;
 use crate::data::TokenBatch;
 use crate::engine::{EngineError, Resident, ResidentStep};
+use crate::optim::StepPlan;
 
 /// Hands over this rank's micro-batches, then the update. Nothing waits before that has been handed over, but for the
 /// other ranks to do the same. Losses of this rank come back in stream order.

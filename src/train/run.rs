@@ -4,15 +4,12 @@ use std::io::Write;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use super::agreement;
-use super::folder;
 use super::log::{self, RunLog};
 use super::pace::{Pace, Replay};
 use super::replay_report::ReplayReport;
 use super::session::{Ending, Session};
 use super::validation::ValidationSplit;
-use super::{Clock, Optimizer, Recipe, Schedule, Stopwatch, SwaSum, Trace, TrainError, Trainer, Validation};
-use crate::cli::Progress;
+use super::{Clock, Recipe, Schedule, Stopwatch, Trace, TrainError, Trainer, Validation, agreement, folder};
 use crate::collective::{self, Collective, CollectiveError, Solo};
 use crate::data::{BatchGeometry, Dataset, DigestCheck, Loader, LoaderPosition, Wanted};
 use crate::digest::ContentDigest;
@@ -20,6 +17,8 @@ use crate::engine::Engine;
 use crate::interrupt::Interrupt;
 use crate::manifest::{self, Effective, Manifest, TrainingRecord};
 use crate::model::{self, Params};
+use crate::optim::{Optimizer, SwaSum};
+use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use crate::units::{Millis, Nats};
 

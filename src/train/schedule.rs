@@ -3,21 +3,8 @@
 //! Model specification of PR #286, section 5. Everything here is a function of the step number and the
 //! elapsed time, so a recorded time gives the same decisions again.
 
-use crate::engine::FakeQuant;
 use crate::manifest::{MuonConfig, ScheduleConfig};
-
-/// The decisions of one step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepPlan {
-    /// Multiplier on every learning rate.
-    pub lr_multiplier: f64,
-    /// Momentum of Muon.
-    pub muon_momentum: f64,
-    /// Whether linears are fake-quantised.
-    pub fake_quant: FakeQuant,
-    /// Whether the weights after this step are a snapshot of the average.
-    pub swa_pick: bool,
-}
+use crate::optim::{FakeQuant, StepPlan};
 
 /// The schedule of a recipe.
 #[derive(Clone, Debug)]

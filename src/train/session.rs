@@ -1,16 +1,16 @@
 //! The training loop: validate, step, record, look at the clock, until steps or time are used up.
 
-use super::agreement;
 use super::log::{self, RunLog};
 use super::pace::Pace;
 use super::state::write_state;
-use super::{Counters, Schedule, StepPlan, Trace, TraceStep, TrainError, Trainer};
-use crate::cli::Progress;
+use super::{Counters, Schedule, Trace, TraceStep, TrainError, Trainer, agreement};
 use crate::collective::Collective;
 use crate::data::{Loader, LoaderPosition};
-use crate::engine::{FakeQuant, ResidentState};
+use crate::engine::ResidentState;
 use crate::interrupt::Interrupt;
 use crate::model::Params;
+use crate::optim::{FakeQuant, StepPlan};
+use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use crate::units::{BitsPerByte, Nats};
 

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::{Optimizer, SwaSum};
+use crate::atomic_write::{self, WriteError};
 use crate::digest::Digest;
-use crate::durable::{self, WriteError};
 use crate::manifest::Manifest;
 use crate::model::{HostTensor, LayoutMismatch, Params, WeightsError, layout, parse_safetensors};
+use crate::optim::{Optimizer, SwaSum};
 
 /// Identifier in the file.
 const SCHEMA: &str = "golf-harness/training-state/v1";
@@ -113,7 +113,7 @@ pub fn write_state(
         swa_snapshots: swa.count(),
         counters: counters.clone(),
     };
-    durable::write_with(path, |out| {
+    atomic_write::write_with(path, |out| {
         let text = serde_json::to_string(&metadata)?;
         let views = bytes.iter().map(|(name, (shape, bytes))| {
             TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view))

@@ -10,10 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::recipe::{Difference, Recipe};
-use super::schedule::StepPlan;
+use crate::atomic_write::{self, WriteError};
 use crate::digest::Digest;
-use crate::durable::{self, WriteError};
-use crate::engine::FakeQuant;
+use crate::optim::{FakeQuant, StepPlan};
 
 /// Identifier on the first line.
 const SCHEMA: &str = "golf-harness/trace/v1";
@@ -129,7 +128,7 @@ impl Trace {
             recipe_sha256: self.recipe.digest(),
             recipe: self.recipe.to_json().clone(),
         };
-        durable::write_with(path, |out| {
+        atomic_write::write_with(path, |out| {
             write_line(out, &header)?;
             self.steps.iter().try_for_each(|step| write_line(out, step))
         })

@@ -3,13 +3,14 @@
 use rayon::prelude::*;
 
 use super::buckets::sum_over_ranks;
-use super::{Diverged, Optimizer, StepPlan, SwaSum, TrainError, clip_global_norm, resident_step};
+use super::{Diverged, TrainError, resident_step};
 use crate::collective::{Collective, Solo, TreeSum, reading_order};
 use crate::data::{Loader, TokenBatch};
 use crate::digest::ContentDigest;
-use crate::engine::{Engine, FakeQuant, LossAndGradients, Resident, ResidentState, ResidentStep};
+use crate::engine::{Engine, LossAndGradients, Resident, ResidentState, ResidentStep};
 use crate::manifest::{MICRO_BATCHES_PER_STEP, Manifest};
 use crate::model::{HostTensor, ModelConfig, Params};
+use crate::optim::{FakeQuant, MatrixShare, Optimizer, StepPlan, SwaSum, clip_global_norm};
 
 /// What a step gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,7 +201,10 @@ impl<'a> Trainer<'a> {
         let gradient_norm = clip_global_norm(&mut gradients, self.grad_clip_norm);
         check_norm(gradient_norm, step)?;
         let ResidentState { weights, optimizer, swa } = &mut self.host;
-        optimizer.step_over(weights, &gradients, plan, self.ranks)?;
+        let place = self.ranks.place();
+        let share = MatrixShare { rank: place.rank(), of: place.world() };
+        let broadcast = |root, values: &mut [f32]| self.ranks.broadcast(root, values);
+        optimizer.step_over(weights, &gradients, plan, share, broadcast)?;
         if plan.swa_pick {
             swa.add(weights);
         }

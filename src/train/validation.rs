@@ -1,7 +1,6 @@
 //! Validation during training: plain windows over the whole validation split, before quantisation.
 
 use super::{TrainError, Validation};
-use crate::cli::Progress;
 use crate::collective::Collective;
 use crate::data::{ByteTable, Dataset, Tokenizer, TokenizerError};
 use crate::engine::Engine;
@@ -9,6 +8,7 @@ use crate::eval::{Evaluation, Score, ScoreError, WindowPlan, plain_part};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::model::{ModelConfig, Params};
+use crate::progress::Progress;
 
 /// The validation tokens and the bytes they stand for.
 pub(super) struct ValidationSplit {

@@ -147,7 +147,7 @@ fn pinned_classes_and_scales_are_kept() {
     );
     for tensor in artifact::read(&workshop.path("a.golf")).unwrap().tensors {
         if tensor.name.contains(".attn.") {
-            assert_eq!(tensor.class, artifact::TensorClass::Int8, "{}", tensor.name);
+            assert_eq!(tensor.class, golf_harness::quant::TensorClass::Int8, "{}", tensor.name);
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use golf_harness::artifact::{self, TensorClass};
-use golf_harness::manifest;
 use golf_harness::model::{HostTensor, ModelConfig, Params, write_safetensors};
+use golf_harness::quant::TensorClass;
+use golf_harness::{artifact, manifest};
 use tempfile::TempDir;
 
 use crate::support::golf;

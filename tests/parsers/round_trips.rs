@@ -4,12 +4,13 @@ use std::path::Path;
 
 use golf_harness::artifact::foreign::pickle::{Node, NodeId, Pickle, interpret};
 use golf_harness::artifact::foreign::{self, torch_ptz};
-use golf_harness::artifact::{ClassRule, Codec, PackedTensor, PackedValues, TensorClass, encode, parse, scale_count};
-use golf_harness::cli::Progress;
+use golf_harness::artifact::{ClassRule, PackedTensor, PackedValues, encode, parse, scale_count};
 use golf_harness::data::{Tokenizer, decode_shard, write_shard};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::{Track, canonical_yaml, parse as parse_manifest};
 use golf_harness::model::{HostTensor, Params, parse_safetensors, write_safetensors};
+use golf_harness::progress::Progress;
+use golf_harness::quant::{Codec, TensorClass};
 use golf_harness::stats::{Board, BoardEntry, SeedRun};
 use golf_harness::submission::SubmissionJson;
 use golf_harness::submission::log::{LogScanner, MetricKind};

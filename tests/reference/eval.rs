@@ -78,12 +78,12 @@ fn whole_shards_stand_for_the_reference_number_of_bytes() {
 
 #[cfg(feature = "engine")]
 mod scores {
-    use golf_harness::cli::Progress;
     use golf_harness::data::Tokenizer;
     use golf_harness::engine::{EngineKind, create};
     use golf_harness::eval::{self, Evaluation, Score};
     use golf_harness::interrupt::Interrupt;
     use golf_harness::model::ModelConfig;
+    use golf_harness::progress::Progress;
 
     use super::*;
     use crate::tensors;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use golf_harness::artifact::inspect::{Kind, Rest, inspect};
-use golf_harness::artifact::{TensorClass, assign, foreign};
+use golf_harness::artifact::{assign, foreign};
 use golf_harness::digest::ContentDigest;
 use golf_harness::manifest::QuantizationConfig;
+use golf_harness::quant::TensorClass;
 
 use crate::support::reference_folders;
 

@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use golf_harness::data::TokenBatch;
 use golf_harness::engine::{
-    DfdxEngine, Engine, EngineError, EngineKind, FakeQuant, KernelsEngine, Precision, Scorer, Window, create,
+    DfdxEngine, Engine, EngineError, EngineKind, KernelsEngine, Precision, Scorer, Window, create,
 };
-use golf_harness::model::{
-    ModelConfig, Params, RopePrecision, RopeTables, bigram_rows, fake_quant_limit, fake_quantise_rows, init,
-};
+use golf_harness::model::{ModelConfig, Params, RopePrecision, RopeTables, bigram_rows, init};
+use golf_harness::optim::{FakeQuant, fake_quant_limit, fake_quantise_rows};
 use golf_harness::random::RandomStream;
 use serde_json::Value;
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use golf_harness::engine::FakeQuant;
 use golf_harness::manifest::{AdamConfig, MuonConfig, OptimizerConfig, OrthogonaliserPrecision, ScheduleConfig};
 use golf_harness::model::{ModelConfig, layout};
-use golf_harness::train::{AdamStep, Group, Method, MuonStep, Schedule, orthogonalise};
+use golf_harness::optim::{AdamStep, FakeQuant, Group, Method, MuonStep, orthogonalise};
+use golf_harness::train::Schedule;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 

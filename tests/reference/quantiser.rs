@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use golf_harness::artifact::{
-    Codec, PackedTensor, PackedValues, TensorClass, assign, encode, pack, parse, prune, quantise,
-};
-use golf_harness::cli::Progress;
+use golf_harness::artifact::{PackedTensor, PackedValues, assign, encode, pack, parse, prune, quantise};
 use golf_harness::digest::ContentDigest;
 use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::QuantizationConfig;
 use golf_harness::model::{HostTensor, ModelConfig, Params, layout, read_safetensors};
+use golf_harness::progress::Progress;
+use golf_harness::quant::{Codec, TensorClass};
 use safetensors::SafeTensors;
 use serde_json::Value;
 

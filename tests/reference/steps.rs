@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use golf_harness::data::{BatchGeometry, Loader};
-use golf_harness::engine::{Engine, FakeQuant, Window};
+use golf_harness::engine::{Engine, Window};
 use golf_harness::manifest::{MICRO_BATCHES_PER_STEP, Manifest, OrthogonaliserPrecision};
 use golf_harness::model::{Params, read_safetensors};
+use golf_harness::optim::FakeQuant;
 use golf_harness::train::{Schedule, Trainer};
 use serde_json::Value;
 

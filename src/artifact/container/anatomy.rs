@@ -1,12 +1,12 @@
 //! Where the bytes of a sound artifact lie: header, table, and every stream before and after compression.
 
 use super::Trouble;
-use super::codec::Codec;
 use super::header::HEADER_BYTES;
 use super::layout::{gather, rows_of, spread_of};
 use super::read::front;
 use super::stream_kind::StreamKind;
 use crate::artifact::{PackedTensor, PackedValues};
+use crate::quant::Codec;
 
 /// Bytes of a part before compression and in the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

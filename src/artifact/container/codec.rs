@@ -1,34 +1,8 @@
-//! How a stream's bytes are compressed.
+//! zstd frames of an artifact's streams.
 
 use std::io::Read;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use zstd::zstd_safe::{self, CParameter, Strategy};
-
-/// Compression of the streams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Codec {
-    /// zstd frames: the challenge's usual format.
-    #[default]
-    Zstd,
-    /// Range-coded with adaptive models, rows of one spread sharing one; zstd for the streams where it is smaller.
-    Ans,
-}
-
-impl Codec {
-    pub(super) fn code(self) -> u8 {
-        match self {
-            Codec::Zstd => 1,
-            Codec::Ans => 2,
-        }
-    }
-
-    pub(super) fn from_code(code: u8) -> Option<Self> {
-        [Codec::Zstd, Codec::Ans].into_iter().find(|codec| codec.code() == code)
-    }
-}
 
 /// Version of the zstd library linked in, such as `1.5.7`.
 pub(super) fn zstd_version() -> String {

@@ -4,9 +4,10 @@ use half::f16;
 use proptest::prelude::*;
 
 use super::*;
-use crate::artifact::{PackedTensor, PackedValues, TensorClass};
-use crate::cli::Progress;
+use crate::artifact::{PackedTensor, PackedValues};
 use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::quant::{Codec, TensorClass};
 use crate::random::RandomStream;
 
 /// What a zstd of the table may make of the frames' marks and lengths: a byte for each stream.

@@ -4,9 +4,10 @@ use super::cursor::push_varint;
 use super::header::{HEADER_BYTES, Header, SEAL_OFFSET, seal_of};
 use super::table::Table;
 use super::*;
-use crate::artifact::{PackedTensor, PackedValues, TensorClass};
-use crate::cli::Progress;
+use crate::artifact::{PackedTensor, PackedValues};
 use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::quant::{Codec, TensorClass};
 
 /// One tensor of every class, rows that repeat, a scalar, a zero-sided tensor and a non-matrix.
 fn tensors() -> Vec<PackedTensor> {

@@ -15,7 +15,7 @@ pub enum ReadError {
         source: std::io::Error,
     },
     /// The file is larger than any artifact.
-    #[error("{} has {bytes} bytes; at most {} are read as an artifact", path.display(), super::limits::MAX_FILE_BYTES)]
+    #[error("{} has {bytes} bytes; at most {} are read as an artifact", path.display(), crate::quant::limits::MAX_FILE_BYTES)]
     TooLarge {
         /// The file.
         path: PathBuf,

@@ -1,9 +1,10 @@
 //! The fixed header and the seal.
 
+use super::Trouble;
 use super::cursor::Cursor;
 use super::layout::Layout;
 use super::seal::{SEAL_BYTES, cut};
-use super::{Codec, Trouble, limits};
+use crate::quant::{Codec, limits};
 
 /// First bytes of every artifact.
 pub(super) const MAGIC: [u8; 8] = *b"\x89GOLF\r\n\x1a";

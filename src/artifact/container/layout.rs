@@ -12,7 +12,8 @@ use super::Trouble;
 use super::stream_kind::{SYMBOL_BIAS, StreamKind};
 use super::table::TensorEntry;
 use crate::artifact::packed::scale_count;
-use crate::artifact::{PackedTensor, PackedValues, TensorClass};
+use crate::artifact::{PackedTensor, PackedValues};
+use crate::quant::TensorClass;
 
 /// Which arrangement the streams follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

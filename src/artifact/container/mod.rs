@@ -31,7 +31,6 @@ mod damage_tests;
 mod error;
 mod header;
 mod layout;
-pub mod limits;
 mod read;
 mod seal;
 mod stream_kind;
@@ -39,7 +38,6 @@ mod table;
 mod write;
 
 pub(super) use anatomy::{Anatomy, Sizes, anatomy, contexts};
-pub use codec::Codec;
 pub use error::{ReadError, Trouble};
 pub use read::{Artifact, parse, read};
 pub(super) use stream_kind::StreamKind;

@@ -5,19 +5,18 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::adaptive;
-use super::codec::{self, Codec};
 use super::cursor::Cursor;
 use super::header::{HEADER_BYTES, Header};
 use super::layout::Streams;
 use super::stream_kind::StreamKind;
 use super::table::{FrameEntry, Table, bytes_of};
 use super::write::{cut_digest, record_of, runs};
-use super::{ReadError, Trouble, limits};
+use super::{ReadError, Trouble, adaptive, codec};
 use crate::artifact::PackedTensor;
 use crate::digest::{ContentDigest, ContentHasher};
 use crate::manifest::TensorRecord;
 use crate::model::Params;
+use crate::quant::{Codec, limits};
 
 /// A decoded artifact. Every digest inside the file has been checked.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::Part;
-use crate::artifact::TensorClass;
+use crate::quant::TensorClass;
 
 /// What a stream holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

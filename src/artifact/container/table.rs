@@ -1,10 +1,11 @@
 //! The table: what tensors there are, and how long every frame is.
 
+use super::Trouble;
 use super::cursor::{Cursor, push_varint};
 use super::seal::SEAL_BYTES;
 use super::stream_kind::StreamKind;
-use super::{Codec, Trouble, limits};
-use crate::artifact::{TensorClass, scale_count};
+use crate::artifact::scale_count;
+use crate::quant::{Codec, TensorClass, limits};
 
 /// One tensor as the table describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

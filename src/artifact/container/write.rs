@@ -4,19 +4,18 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::adaptive;
-use super::codec::{self, Codec};
 use super::header::{self, HEADER_BYTES, Header};
 use super::layout::{Layout, RowOrder, gather};
-use super::limits;
 use super::seal::{SEAL_BYTES, cut};
 use super::stream_kind::StreamKind;
 use super::table::{FrameEntry, Table, TensorEntry, bytes_of};
-use crate::artifact::{PackedTensor, TensorClass, scale_count};
-use crate::cli::Progress;
+use super::{adaptive, codec};
+use crate::artifact::{PackedTensor, scale_count};
 use crate::digest::{ContentDigest, ContentHasher, Digest};
 use crate::interrupt::Interrupt;
 use crate::manifest::{TensorRecord, ZstdRecord};
+use crate::progress::Progress;
+use crate::quant::{Codec, TensorClass, limits};
 use crate::units::Bytes;
 
 /// Bytes of a stream that share a zstd frame. Fixed, so that the bytes of the file do not depend on the number of
@@ -83,7 +82,7 @@ pub enum EncodeError {
     Compress(#[from] std::io::Error),
     /// The user stopped it.
     #[error(transparent)]
-    Interrupted(#[from] crate::cli::Interrupted),
+    Interrupted(#[from] crate::interrupt::Interrupted),
 }
 
 /// Lays tensors out and compresses them. The bytes are the same for any number of threads.
@@ -201,8 +200,8 @@ impl StreamCoder<'_> {
         stream.par_chunks(FRAME_BYTES).map(frame).collect()
     }
 
-    fn check(&self) -> Result<(), crate::cli::Interrupted> {
-        if self.interrupt.is_raised() { Err(crate::cli::Interrupted) } else { Ok(()) }
+    fn check(&self) -> Result<(), crate::interrupt::Interrupted> {
+        if self.interrupt.is_raised() { Err(crate::interrupt::Interrupted) } else { Ok(()) }
     }
 }
 

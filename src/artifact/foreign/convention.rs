@@ -8,7 +8,8 @@ use super::RawTensor;
 use super::pickle::{NodeId, Pickle};
 use super::raw::Dtype;
 use super::torch::Tree;
-use crate::artifact::{PackedTensor, PackedValues, TensorClass, scale_count};
+use crate::artifact::{PackedTensor, PackedValues, scale_count};
+use crate::quant::TensorClass;
 
 /// A spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::*;
-use crate::artifact::{ClassRule, PackedValues, TensorClass};
+use crate::artifact::{ClassRule, PackedValues};
+use crate::quant::TensorClass;
 
 fn tensors() -> Vec<PackedTensor> {
     let integers = |class, n: usize, rows: usize| PackedValues::Integers {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Kind;
 use super::entropy::{Histogram, bytes, octave_bucket, spread};
 use super::values::Values;
-use crate::artifact::TensorClass;
+use crate::quant::TensorClass;
 
 /// Buckets of a row's spread an octave: finer ones gain less than they cost (docs/packing.md).
 const BUCKETS_AN_OCTAVE: f64 = 8.0;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::text::margin;
 use super::{Inspection, KindTotal, RestLine, TensorLine};
-use crate::artifact::Codec;
+use crate::quant::Codec;
 use crate::units::Bytes;
 
 /// Everything the text has, names and numbers in full.

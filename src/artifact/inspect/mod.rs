@@ -32,8 +32,8 @@ pub use text::{summary, text};
 pub use values::{Statistics, SymbolsUsed};
 
 use super::foreign::{Container, Convention, Dtype, ForeignError, Wrapper, identified, unwrap, wrapper::read_bounded};
-use super::{Codec, TensorClass};
 use crate::digest::ContentDigest;
+use crate::quant::{Codec, TensorClass};
 use crate::units::Bytes;
 use apportion::apportion;
 

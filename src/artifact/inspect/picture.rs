@@ -8,8 +8,8 @@ use std::fmt::Write;
 use super::text::{Group, margin, percent, shape, shorten};
 use super::treemap::{Rect, squarify};
 use super::{Inspection, Kind, Rest, RestLine, TensorLine};
-use crate::artifact::TensorClass;
-use crate::report::{visible, xml};
+use crate::escape::{visible, xml};
+use crate::quant::TensorClass;
 use crate::units::{Bytes, group_digits};
 
 /// Width of the picture, and of the map in it.

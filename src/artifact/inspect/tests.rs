@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::artifact::foreign::torch_ptz;
 use crate::artifact::{ClassRule, PackedTensor, PackedValues, Part, encode};
-use crate::cli::Progress;
 use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
 /// A tensor of every class; 0 is zero and 255 values per row give every class something to count.
 fn tensors(seed: u64, rows: usize, columns: usize, name: &str) -> Vec<PackedTensor> {

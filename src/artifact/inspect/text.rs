@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{Inspection, Kind, Rest, Shares, StreamLine, TensorLine};
-use crate::artifact::Codec;
-use crate::report::visible;
+use crate::escape::visible;
+use crate::quant::Codec;
 use crate::units::{Bytes, group_digits};
 
 /// Longer names lose their middle in the table; JSON and picture have them whole.

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::Kind;
 use super::entropy::{self, Histogram};
 use crate::artifact::foreign::Dtype;
-use crate::artifact::{PackedTensor, PackedValues, TensorClass, scale_count};
+use crate::artifact::{PackedTensor, PackedValues, scale_count};
+use crate::quant::TensorClass;
 
 /// Values as bytes, least significant first.
 pub(super) struct Values<'a> {

@@ -6,10 +6,10 @@ use super::optimiser::{BUCKET_VALUES, CudaResident, Sizes};
 use super::scorer::CudaScorer;
 use crate::collective::Collective;
 use crate::data::TokenBatch;
-use crate::engine::kernels::{Forward, Kernels, Loaded, Network, Rows, Scaled, fold, fold_tables, unfold, widened};
-use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Precision, Resident, Scorer, check};
+use crate::engine::network::{Forward, Kernels, Loaded, Network, Rows, Scaled, fold, fold_tables, unfold, widened};
+use crate::engine::{Engine, EngineError, EngineKind, LossAndGradients, Precision, Resident, Scorer, check};
 use crate::model::{ModelConfig, Params, RopeTables};
-use crate::train::{Optimizer, SwaSum};
+use crate::optim::{FakeQuant, Optimizer, SwaSum};
 
 /// Tokens of windows scored at once.
 ///
@@ -24,7 +24,7 @@ const GROUP_TOKENS: usize = 1 << 15;
 const NARROW_GROUP_TOKENS: usize = 1 << 17;
 
 /// What reports call this engine: its numbers are not the processor's, so their parts do not merge.
-pub(super) const LABEL: &str = "kernels on cuda";
+pub(in crate::engine) const LABEL: &str = "kernels on cuda";
 
 /// The kernels engine on a device.
 pub(super) struct CudaEngine<D: Device> {

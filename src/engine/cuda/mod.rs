@@ -9,12 +9,12 @@
 //! unchecked is in `docs/cuda.md`.
 
 mod backend;
-mod choice;
 mod collective;
 mod device;
 mod driver;
 mod engine;
 mod memory;
+mod open;
 mod optimiser;
 mod placed;
 mod repeated;
@@ -26,7 +26,9 @@ mod shim;
 #[cfg(test)]
 mod tests;
 
-pub use self::choice::{Device, DeviceChoice, NoDevice, UnknownDevice};
 pub use self::device::DeviceError;
+pub(in crate::engine) use self::engine::LABEL;
+pub(in crate::engine) use self::open::CudaDevice;
+pub use self::open::NoDevice;
 #[cfg(test)]
 pub(crate) use self::tests::shimmed_engine;

@@ -4,7 +4,7 @@ use super::backend::{CudaKernels, Tables};
 use super::device::Device;
 use super::memory::Buffer;
 use super::repeated::Repeated;
-use crate::engine::kernels::{Kernels, Rows, hashed, widened};
+use crate::engine::network::{Kernels, Rows, hashed, widened};
 use crate::model::{ModelConfig, RopeTables};
 
 /// Some rows, their targets, and the work that gives the targets' likelihoods.

@@ -7,7 +7,7 @@ use super::backend::CudaKernels;
 use super::device::Device;
 use super::memory::Buffer;
 use super::placed::Placed;
-use crate::engine::kernels::{Kernels, Loaded};
+use crate::engine::network::{Kernels, Loaded};
 use crate::engine::{EngineError, Scorer, Window, check};
 
 /// Groups handed over before the first of their results is waited for: the device has work while the host reads.

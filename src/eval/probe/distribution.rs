@@ -1,9 +1,9 @@
 //! Whether likelihoods come from probability distributions.
 
 use super::{ProbeKind, ProbeOutcome, Subject};
-use crate::cli::Interrupted;
 use crate::engine::Window;
 use crate::eval::ScoreError;
+use crate::interrupt::Interrupted;
 
 /// Largest distance of a sum of probabilities from one, and of a likelihood from its softmax (relative above 1).
 const TOLERANCE: f64 = 1e-5;

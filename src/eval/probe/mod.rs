@@ -17,9 +17,9 @@ use serde::Serialize;
 
 use super::evaluate::{ScoreError, nll};
 use super::{Coverage, WindowPlan, WindowSpan, Windowing};
-use crate::cli::{Interrupted, Progress};
 use crate::engine::Scorer;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::progress::Progress;
 
 /// What is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -161,6 +161,6 @@ fn notes(case: &ManifestCase) -> Outcome {
     if remarks.is_empty() {
         return Outcome::NotApplicable;
     }
-    let violation = |note: &String| crate::rules::Violation::new(crate::report::visible(note), Vec::new());
+    let violation = |note: &String| crate::rules::Violation::new(crate::escape::visible(note), Vec::new());
     Outcome::from_violations(remarks.iter().map(violation).collect())
 }

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::collective::Collective;
 use crate::data::TokenBatch;
-use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, KernelsEngine, LossAndGradients, Resident, Scorer};
+use crate::engine::{Engine, EngineError, EngineKind, KernelsEngine, LossAndGradients, Resident, Scorer};
 use crate::model::{ModelConfig, Params};
-use crate::train::{Optimizer, SwaSum};
+use crate::optim::{FakeQuant, Optimizer, SwaSum};
 
 pub struct Meddled {
     engine: Box<dyn Engine>,

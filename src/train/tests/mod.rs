@@ -10,12 +10,12 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use super::{Start, TickingClock, TrainError, TrainOutcome, TrainRequest, run, run_in_process};
-use crate::cli::Progress;
 use crate::collective::Solo;
 use crate::data::write_shard;
 use crate::engine::{Engine, KernelsEngine};
 use crate::interrupt::Interrupt;
 use crate::manifest::{Effective, Override, assignment};
+use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 
 /// Two layers of eight channels over 32 tokens.

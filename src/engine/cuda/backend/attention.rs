@@ -4,7 +4,7 @@ use super::launch::{at, len32};
 use super::{CudaKernels, attention_bf16};
 use crate::engine::cuda::device::{Argument, Device, Element};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::Heads;
+use crate::engine::network::Heads;
 
 /// Threads of a row of an attention tile (`THREADS_A_ROW` in `attention.cu`).
 const THREADS_A_ROW: usize = 8;

@@ -4,7 +4,7 @@ use super::CudaKernels;
 use super::launch::{SPAN, at, len32};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::Heads;
+use crate::engine::network::Heads;
 
 /// Threads of a block (`ATTENTION_THREADS` in `attention_bf16_tiles.cu`).
 const THREADS: u32 = 128;

@@ -4,7 +4,7 @@ use super::CudaKernels;
 use super::launch::{at, len32, offset};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{ChannelRow, Kernels};
+use crate::engine::network::{ChannelRow, Kernels};
 
 pub(super) fn add<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, sum: &Buffer<D>) {
     k.spans(sum.element().of(["add", "add_bf16"]), sum.len(), &[at(x), at(sum)]);

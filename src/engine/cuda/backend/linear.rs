@@ -4,7 +4,7 @@ use super::CudaKernels;
 use super::launch::offset;
 use crate::engine::cuda::device::{Batch, Device, Element, Plus, Product};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{Linear, Store};
+use crate::engine::network::{Linear, Store};
 
 /// A matrix on the device: where it is and how it is stored.
 #[derive(Clone, Copy)]

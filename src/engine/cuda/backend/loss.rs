@@ -7,7 +7,7 @@ use super::launch::{at, len32, offset};
 use super::linear::{self, Matrix};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{Linear, Store};
+use crate::engine::network::{Linear, Store};
 
 /// Most logits that exist at once: 256 MiB of them.
 const LOGITS_AT_ONCE: usize = 1 << 26;

@@ -20,7 +20,7 @@ use self::loss::Head;
 use super::device::{Device, DeviceError, Element};
 use super::memory::{Buffer, Shared};
 use crate::engine::Precision;
-use crate::engine::kernels::{
+use crate::engine::network::{
     Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Store, squared_after, squared_after_grad,
 };
 use crate::model::RopeTables;

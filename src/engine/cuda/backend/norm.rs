@@ -4,7 +4,7 @@ use super::CudaKernels;
 use super::launch::{SPAN, WARP, at, len32};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{Prepare, Store};
+use crate::engine::network::{Prepare, Store};
 
 pub(super) fn rms_norm<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, width: usize) -> Buffer<D> {
     let y = k.like(x);

@@ -3,7 +3,7 @@
 use super::CudaKernels;
 use crate::engine::cuda::device::{Argument, Batch, Device, Element, Launch, Product};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::Linear;
+use crate::engine::network::Linear;
 
 /// Rows of a block's tile (`PRODUCT_ROWS` in the source).
 const TILE_ROWS: usize = 128;

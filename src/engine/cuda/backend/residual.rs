@@ -4,7 +4,7 @@ use super::CudaKernels;
 use super::launch::{at, len32, offset};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{Branch, Entered, Entering, Kernels, Skip};
+use crate::engine::network::{Branch, Entered, Entering, Kernels, Skip};
 
 const NOTHING: Argument = Argument::Address(0);
 

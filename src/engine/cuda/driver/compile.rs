@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cudarc::nvrtc::result::{self, NvrtcError};
 use cudarc::nvrtc::sys;
 
-use crate::durable;
+use crate::atomic_write;
 use crate::engine::cuda::device::DeviceError;
 use crate::engine::cuda::source;
 
@@ -31,7 +31,7 @@ pub(in crate::engine::cuda) fn image((major, minor): (u32, u32)) -> Result<Vec<u
     }
     let image = compile(&source::whole(), &architecture)?;
     if let Some(path) = path {
-        let _ = durable::write(&path, &[blake3::hash(&image).as_bytes(), image.as_slice()].concat());
+        let _ = atomic_write::write(&path, &[blake3::hash(&image).as_bytes(), image.as_slice()].concat());
     }
     Ok(image)
 }

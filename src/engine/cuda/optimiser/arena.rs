@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use crate::engine::cuda::device::Device;
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::scale_of;
-use crate::model::{HostTensor, ModelConfig, ParamRole, Params, fake_quant_limit, layout};
+use crate::engine::network::scale_of;
+use crate::model::{HostTensor, ModelConfig, ParamRole, Params, layout};
+use crate::optim::fake_quant_limit;
 
 /// Values a parameter's place is a multiple of: 256 bytes of bfloat16, what cuBLASLt takes for granted of addresses.
 pub(super) const ALIGNMENT: usize = 128;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::arena::{Arena, Members, Seen};
-use crate::engine::kernels::Finished;
+use crate::engine::network::Finished;
 
 /// Values of a bucket before it is closed: 25 MiB, as PyTorch's DistributedDataParallel has them. Large enough that
 /// the launch hardly counts, small enough that most of a pass is left to go on beside the sum.

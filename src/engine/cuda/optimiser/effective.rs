@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use super::arena::{Arena, Members, Scales, Seen};
 use super::sums::DOUBLE;
-use crate::engine::FakeQuant;
 use crate::engine::cuda::backend::{CudaKernels, len32, len64, offset};
 use crate::engine::cuda::device::{Argument, Device, Element};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{Kernels, Network, Scaled};
+use crate::engine::network::{Kernels, Network, Scaled};
 use crate::model::{ModelConfig, ParamRole, layout};
+use crate::optim::FakeQuant;
 
 /// One value for each place of the arena.
 pub(super) type Whole<D> = Arc<Buffer<D>>;

@@ -6,7 +6,7 @@ use crate::engine::cuda::backend::{CudaKernels, len64};
 use crate::engine::cuda::device::{Argument, Batch, Device, Element, Plus, Product};
 use crate::engine::cuda::memory::Buffer;
 use crate::manifest::OrthogonaliserPrecision;
-use crate::train::{COEFFICIENTS, MuonStep};
+use crate::optim::{COEFFICIENTS, MuonStep};
 
 /// Addresses of the first matrix of a batch in the arenas, and of the step's factor.
 #[derive(Clone, Copy)]

@@ -7,12 +7,12 @@ use super::arena::{Arena, Matrices};
 use super::buckets::{Bucket, buckets};
 use super::shares::shares;
 use crate::collective::{Collective, CollectiveError, DeviceCollective, Span};
-use crate::engine::FakeQuant;
 use crate::engine::cuda::backend::{CudaKernels, offset};
 use crate::engine::cuda::collective::across;
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::Finished;
+use crate::engine::network::Finished;
+use crate::optim::FakeQuant;
 
 /// The ranks a model on a device is trained with.
 pub(super) struct Ranks<'a> {

@@ -16,11 +16,13 @@ use crate::engine::cuda::backend::{CudaKernels, offset};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::placed::Placed;
-use crate::engine::kernels::{Finished, Forward, Kernels, Network, Scaled};
-use crate::engine::{EngineError, FakeQuant, Resident, ResidentState, ResidentStep, check};
+use crate::engine::network::{Finished, Forward, Kernels, Network, Scaled};
+use crate::engine::{EngineError, Resident, ResidentState, ResidentStep, check};
 use crate::model::{HostTensor, ModelConfig, ParamRole, Params};
-use crate::train::{AdamStep, Group, Method, MuonStep, Optimizer, STEP_ORDER, StepPlan, SwaSum};
-use crate::train::{FIRST_MOMENT, MOMENTUM_BUFFER, SECOND_MOMENT};
+use crate::optim::{
+    AdamStep, FIRST_MOMENT, FakeQuant, Group, MOMENTUM_BUFFER, Method, MuonStep, Optimizer, SECOND_MOMENT, STEP_ORDER,
+    StepPlan, SwaSum,
+};
 
 /// Tokens of a group, tokens of a row, and the bits of a token's share in the loss.
 type Shape = (usize, usize, u32);

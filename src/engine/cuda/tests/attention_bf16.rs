@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::{kernels, on_both, random};
 use crate::engine::Precision;
+use crate::engine::cpu::CpuKernels;
 use crate::engine::cuda::backend::attention_bf16::{attention, attention_grad, takes};
 use crate::engine::cuda::device::Device;
-use crate::engine::kernels::{CpuKernels, Heads, Kernels};
+use crate::engine::network::{Heads, Kernels};
 
 /// What rounding to the nearest bfloat16 (eight bits) is off by at most, relative to the value.
 const ROUNDING: f64 = 1.0 / 256.0;

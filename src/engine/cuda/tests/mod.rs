@@ -10,9 +10,9 @@ mod steps;
 use std::sync::{Arc, OnceLock};
 
 use super::backend::CudaKernels;
-use super::choice;
 use super::device::Device;
 use super::driver::Gpu;
+use super::open;
 use super::shim::shim;
 use crate::engine::{Engine, Precision};
 use crate::random::RandomStream;
@@ -44,7 +44,7 @@ pub(super) use on_both;
 /// The first GPU, opened once; without one the reason is printed.
 pub(super) fn gpu() -> Option<Arc<Gpu>> {
     static GPU: OnceLock<Option<Arc<Gpu>>> = OnceLock::new();
-    let open = || choice::open(0).map(Arc::new).map_err(|reason| println!("{reason}")).ok();
+    let open = || open::open(0).map(Arc::new).map_err(|reason| println!("{reason}")).ok();
     let found = GPU.get_or_init(open).clone();
     if found.is_none() {
         println!("no GPU: skipped");

@@ -7,8 +7,9 @@ use crate::data::TokenBatch;
 use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::device::{Device, DeviceError, Launch, Product};
 use crate::engine::cuda::engine::CudaEngine;
-use crate::engine::{Engine, EngineError, FakeQuant, KernelsEngine, Precision, Window};
+use crate::engine::{Engine, EngineError, KernelsEngine, Precision, Window};
 use crate::model::{ModelConfig, Params, init};
+use crate::optim::FakeQuant;
 use crate::random::RandomStream;
 
 on_both!(

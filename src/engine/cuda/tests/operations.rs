@@ -5,11 +5,10 @@
 
 use super::{kernels, largest_error, on_both, random, random_ids};
 use crate::engine::Precision;
+use crate::engine::cpu::CpuKernels;
 use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::device::Device;
-use crate::engine::kernels::{
-    Branch, ChannelRow, CpuKernels, Entered, Entering, Heads, Kernels, Linear, Prepare, Skip, Store,
-};
+use crate::engine::network::{Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Skip, Store};
 use crate::model::{ModelConfig, RopeTables};
 
 /// Results by what they are.

@@ -5,7 +5,7 @@ use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::backend::product_bf16::{Finish, Kept, Plan, ProductBf16};
 use crate::engine::cuda::device::{Batch, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{Kernels, Linear};
+use crate::engine::network::{Kernels, Linear};
 
 on_both!(
     products_are_close_to_double_precision,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{kernels, on_both};
 use crate::engine::cuda::device::Device;
 use crate::engine::cuda::repeated::Repeated;
-use crate::engine::kernels::Kernels;
+use crate::engine::network::Kernels;
 
 on_both!(the_host_asks_twice_and_the_device_works_every_time);
 

@@ -6,16 +6,15 @@ use super::super::arena::{ALIGNMENT, Arena, Matrices, Members};
 use super::super::effective::Effective;
 use super::super::muon::{MuonTensors, stored};
 use super::super::sums::Summed;
-use crate::engine::FakeQuant;
 use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::device::{Argument, Batch, Device, Element, Plus, Product};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::tests::network::{configs, weights};
 use crate::engine::cuda::tests::{kernels, largest_error, on_both, random};
-use crate::engine::kernels::{Kernels, fold, unfold};
+use crate::engine::network::{Kernels, fold, unfold};
 use crate::manifest::{AdamConfig, OrthogonaliserPrecision};
-use crate::model::{HostTensor, Params, fake_quantise};
-use crate::train::{AdamStep, MuonStep, clip_global_norm};
+use crate::model::{HostTensor, Params};
+use crate::optim::{AdamStep, FakeQuant, MuonStep, clip_global_norm, fake_quantise};
 
 on_both!(
     sums_agree_with_the_hosts,

@@ -8,12 +8,12 @@ use super::ranks::{configs, quick, train};
 use super::steps::start;
 use crate::collective::{Collective, CollectiveError, NcclRank, Place, Rendezvous, Solo, Span};
 use crate::engine::cuda::backend::offset;
-use crate::engine::cuda::choice;
 use crate::engine::cuda::device::Argument;
 use crate::engine::cuda::driver::Gpu;
+use crate::engine::cuda::open;
 use crate::engine::cuda::tests::network::engine;
 use crate::engine::cuda::tests::{gpu, kernels};
-use crate::engine::kernels::Kernels;
+use crate::engine::network::Kernels;
 use crate::interrupt::Interrupt;
 use crate::manifest::OrthogonaliserPrecision;
 
@@ -40,7 +40,7 @@ fn on_gpus<R: Send>(work: impl Fn(NcclRank, &Arc<Gpu>) -> R + Sync) -> Option<Ve
             return None;
         }
         let ordinal = ordinal(place.rank());
-        let gpu = Arc::new(choice::open(ordinal).unwrap());
+        let gpu = Arc::new(open::open(ordinal).unwrap());
         Some(work(NcclRank::join(met, ordinal).unwrap(), &gpu))
     };
     std::thread::scope(|scope| {

@@ -11,9 +11,10 @@ use crate::engine::cuda::device::Device;
 use crate::engine::cuda::shim::{shim, strict_shim};
 use crate::engine::cuda::tests::network::{batch, engine, narrow_engine};
 use crate::engine::cuda::tests::on_both;
-use crate::engine::{Engine, EngineError, FakeQuant, Resident, ResidentState, ResidentStep, Window};
+use crate::engine::{Engine, EngineError, Resident, ResidentState, ResidentStep, Window};
 use crate::manifest::{MICRO_BATCHES_PER_STEP, OptimizerConfig, OrthogonaliserPrecision};
 use crate::model::ModelConfig;
+use crate::optim::FakeQuant;
 
 on_both!(ranks_end_in_the_bytes_of_one, a_lost_rank_ends_all);
 

@@ -7,10 +7,10 @@ use crate::data::TokenBatch;
 use crate::engine::cuda::device::Device;
 use crate::engine::cuda::tests::network::{self, batch, engine, weights};
 use crate::engine::cuda::tests::on_both;
-use crate::engine::{Engine, FakeQuant, Resident, ResidentState, ResidentStep};
+use crate::engine::{Engine, Resident, ResidentState, ResidentStep};
 use crate::manifest::{OptimizerConfig, OrthogonaliserPrecision};
 use crate::model::{ModelConfig, Params};
-use crate::train::{Optimizer, StepPlan, SwaSum, clip_global_norm};
+use crate::optim::{FakeQuant, Optimizer, StepPlan, SwaSum, clip_global_norm};
 
 on_both!(
     five_steps_are_those_of_the_hosts_optimiser,

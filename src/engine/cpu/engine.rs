@@ -1,0 +1,119 @@
+//! The engine's two duties over the kernels.
+
+use rayon::prelude::*;
+
+use super::CpuKernels;
+use crate::data::TokenBatch;
+use crate::engine::network::{Forward, Kernels, Loaded, Network, Rows, fold, unfold, widened};
+use crate::engine::{Engine, EngineError, EngineKind, LossAndGradients, Precision, Scorer, Window, check};
+use crate::model::{ModelConfig, Params, RopeTables};
+use crate::optim::FakeQuant;
+
+/// Tokens a recorded forward pass handles at once.
+///
+/// A micro-batch is cut into groups of whole rows of about this many tokens, whatever the number of threads:
+/// the groups, and the order their gradients are added in, are part of the result.
+const GROUP_TOKENS: usize = 1024;
+
+/// The kernels engine on the CPU.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelsEngine {
+    precision: Precision,
+}
+
+impl KernelsEngine {
+    /// An engine whose scorers compute in that precision. Training is in single precision always.
+    pub fn scoring_in(precision: Precision) -> Self {
+        KernelsEngine { precision }
+    }
+}
+
+impl Engine for KernelsEngine {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Kernels
+    }
+
+    fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {
+        check::model(config, weights)?;
+        let kernels = CpuKernels { precision: self.precision };
+        Ok(Box::new(KernelsScorer(Loaded::new(kernels, self.precision, config, weights)?)))
+    }
+
+    fn loss_and_gradients(
+        &self,
+        config: &ModelConfig,
+        weights: &Params,
+        batch: &TokenBatch,
+        fake_quant: FakeQuant,
+    ) -> Result<LossAndGradients, EngineError> {
+        check::model(config, weights)?;
+        check::batch(config, batch)?;
+        let weights = &fake_quant.applied(weights);
+        let k = &CpuKernels::default();
+        let network = Network::upload(k, config, &fold(weights))?;
+        let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
+        let forward = Forward { k, config, network: &network, scaled: None, tables: &tables };
+
+        let group = (GROUP_TOKENS / batch.seq_len).max(1) * batch.seq_len;
+        let groups: Vec<_> = batch.inputs.chunks(group).zip(batch.targets.chunks(group)).collect();
+        let weight = 1.0 / batch.inputs.len() as f32;
+        let run = |&(inputs, targets): &(&[u16], &[u16])| {
+            let rows = Rows::new(k, config, inputs, batch.seq_len);
+            let mut grads = Network::zeros(k, config);
+            let nll =
+                forward.backward(&rows, &widened(targets), weight, forward.record(&rows), &mut grads, &mut |_| ());
+            (k.download(nll), grads.download(k, config))
+        };
+        let mut nll = 0.0f64;
+        let mut total: Option<Params> = None;
+        // As many groups at a time as there are threads, so that no more gradients exist than are being made.
+        for wave in groups.chunks(rayon::current_num_threads()) {
+            for (values, gradients) in wave.par_iter().map(run).collect::<Vec<_>>() {
+                nll += values.into_iter().map(f64::from).sum::<f64>();
+                match &mut total {
+                    None => total = Some(gradients),
+                    Some(total) => add(total, &gradients),
+                }
+            }
+        }
+        let mut gradients = total.unwrap_or_default();
+        unfold(weights, &mut gradients);
+        Ok(LossAndGradients { loss: (nll / batch.inputs.len() as f64) as f32, gradients })
+    }
+}
+
+fn add(total: &mut Params, gradients: &Params) {
+    let pairs: Vec<_> = total.iter_mut().zip(gradients.iter()).collect();
+    pairs.into_par_iter().for_each(|((_, sum), (_, gradient))| {
+        sum.data_mut().iter_mut().zip(gradient.data()).for_each(|(sum, gradient)| *sum += gradient);
+    });
+}
+
+/// Scores a window on one thread, windows on all.
+struct KernelsScorer<K: Kernels>(Loaded<K>);
+
+impl<K: Kernels> KernelsScorer<K> {
+    /// Likelihoods of a window's targets from its first scored one on.
+    fn window(&self, window: &Window<'_>, tables: &K::Tables) -> Vec<f32> {
+        let (inputs, targets) = (&window.tokens[..window.tokens.len() - 1], &window.tokens[1..]);
+        let targets = targets.get(window.first_scored..).unwrap_or_default();
+        if targets.is_empty() {
+            return Vec::new();
+        }
+        let (k, count) = (&self.0.kernels, targets.len());
+        let rows = Rows::new(k, &self.0.config, inputs, inputs.len());
+        k.download(self.0.queue(&rows, window.first_scored, (&k.ids(&widened(targets)), count), tables))
+    }
+}
+
+impl<K: Kernels> Scorer for KernelsScorer<K> {
+    fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
+        windows.iter().try_for_each(|window| check::window(&self.0.config, window))?;
+        let tables = self.0.tables(windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0));
+        Ok(windows.par_iter().map(|window| self.window(window, &tables)).collect())
+    }
+
+    fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
+        self.0.logits(inputs)
+    }
+}

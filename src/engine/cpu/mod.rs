@@ -1,0 +1,315 @@
+//! The backend that runs everywhere: plain memory, one thread a task.
+//!
+//! Matrix products are the tile unit's where there is one and faer's elsewhere, the rest are loops over slices compiled
+//! for the widest vectors the processor has. Every sum has a fixed order and no loop contracts multiplications with additions, so that vector width
+//! does not show in the elementwise part.
+
+mod attention;
+mod bf16;
+mod buffer;
+mod elementwise;
+mod engine;
+mod exponential;
+mod heads;
+mod loss;
+mod matmul;
+mod matrix;
+mod norm;
+mod softmax;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod tiles;
+
+use self::buffer::Buffer;
+pub use self::engine::KernelsEngine;
+use self::matrix::{rows, rows_mut};
+use super::network::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
+use crate::engine::{Precision, isa};
+use crate::model::RopeTables;
+
+/// Whether this process multiplies on the processor's tile unit.
+pub(crate) fn uses_tiles() -> bool {
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    return tiles::available();
+    #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+    false
+}
+
+/// The processor, one thread of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::engine) struct CpuKernels {
+    /// What values are rounded to after every operation of the forward pass.
+    pub precision: Precision,
+}
+
+impl CpuKernels {
+    fn round(&self, values: &mut [f32]) {
+        if self.precision == Precision::Bf16 {
+            bf16::round(values);
+        }
+    }
+
+    fn rounded(&self, mut values: Buffer) -> Buffer {
+        self.round(&mut values);
+        values
+    }
+}
+
+/// Runs a loop compiled for the widest vectors the processor has and `--isa` allows.
+#[inline(always)]
+fn vectorised<R>(body: impl FnOnce() -> R) -> R {
+    arch().dispatch(body)
+}
+
+#[inline(always)]
+fn arch() -> pulp::Arch {
+    #[cfg(target_arch = "x86_64")]
+    if isa::held_to_avx2()
+        && let Some(v3) = pulp::x86::V3::try_new()
+    {
+        return pulp::Arch::V3(v3);
+    }
+    pulp::Arch::new()
+}
+
+impl Kernels for CpuKernels {
+    type Buffer = Buffer;
+    type Tables = RopeTables;
+    type Ids = Vec<u32>;
+
+    fn zeros(&self, len: usize) -> Buffer {
+        Buffer::zeros(len)
+    }
+
+    fn unset(&self, len: usize) -> Buffer {
+        Buffer::unset(len)
+    }
+
+    fn upload(&self, values: &[f32]) -> Buffer {
+        Buffer::copy_of(values)
+    }
+
+    fn ids(&self, ids: &[u32]) -> Vec<u32> {
+        ids.to_vec()
+    }
+
+    fn download(&self, buffer: Buffer) -> Vec<f32> {
+        buffer.into_vec()
+    }
+
+    fn rope_tables(&self, tables: &RopeTables) -> RopeTables {
+        let mut tables = tables.clone();
+        self.round(&mut tables.cos);
+        self.round(&mut tables.sin);
+        tables
+    }
+
+    fn tails(&self, x: &Buffer, row: usize, keep: usize) -> Buffer {
+        let mut y = Buffer::unset(x.len() / row * keep);
+        for (y, x) in y.chunks_exact_mut(keep).zip(x.chunks_exact(row)) {
+            y.copy_from_slice(&x[row - keep..]);
+        }
+        y
+    }
+
+    fn copy(&self, x: &Buffer) -> Buffer {
+        Buffer::copy_of(x)
+    }
+
+    fn add(&self, x: &Buffer, sum: &mut Buffer) {
+        elementwise::add(x, sum);
+        self.round(sum);
+    }
+
+    fn gather(&self, table: &Buffer, ids: &Vec<u32>, width: usize) -> Buffer {
+        let mut rows = Buffer::unset(ids.len() * width);
+        for (row, &id) in rows.chunks_exact_mut(width).zip(ids) {
+            let id = id as usize;
+            row.copy_from_slice(&table[id * width..(id + 1) * width]);
+        }
+        rows
+    }
+
+    fn scatter(&self, grad: &Buffer, ids: &Vec<u32>, width: usize, grad_table: &mut Buffer) {
+        for (row, &id) in grad.chunks_exact(width).zip(ids) {
+            let id = id as usize;
+            elementwise::add(row, &mut grad_table[id * width..(id + 1) * width]);
+        }
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    fn linear(&self, s: Linear, x: &Buffer, w: &Buffer, store: Store, y: &mut Buffer) {
+        if self.precision == Precision::Bf16 && store == Store::Replace {
+            return bf16::linear(s, x, w.packed(s.outputs, s.inputs), 1.0, y);
+        }
+        let (x, w) = (rows(x, s.tokens, s.inputs), rows(w, s.outputs, s.inputs));
+        matmul::product(x, w.transpose(), store, 1.0, rows_mut(y, s.tokens, s.outputs));
+        self.round(y);
+    }
+
+    fn branch(&self, s: Linear, x: &Buffer, w: &Buffer, scale: &Buffer, y: &mut Buffer) -> Option<Buffer> {
+        match self.precision {
+            Precision::F32 => self.linear(s, x, w, Store::Add, y),
+            Precision::Bf16 => bf16::add_linear(s, x, w.packed(s.outputs, s.inputs), scale, y),
+        }
+        None
+    }
+
+    fn linear_grad_x(&self, s: Linear, grad_y: &Buffer, w: &Buffer, store: Store, grad_x: &mut Buffer) {
+        let (grad_y, w) = (rows(grad_y, s.tokens, s.outputs), rows(w, s.outputs, s.inputs));
+        matmul::product(grad_y, w, store, 1.0, rows_mut(grad_x, s.tokens, s.inputs));
+    }
+
+    fn linear_grad_w(&self, s: Linear, grad_y: &Buffer, x: &Buffer, grad_w: &mut Buffer) {
+        let (grad_y, x) = (rows(grad_y, s.tokens, s.outputs), rows(x, s.tokens, s.inputs));
+        matmul::product(grad_y.transpose(), x, Store::Add, 1.0, rows_mut(grad_w, s.outputs, s.inputs));
+    }
+
+    fn rms_norm(&self, x: &Buffer, width: usize) -> Buffer {
+        self.rounded(norm::rms_norm(x, width))
+    }
+
+    fn rms_norm_grad(&self, x: &Buffer, grad_y: &Buffer, width: usize, store: Store, grad_x: &mut Buffer) {
+        if store == Store::Replace {
+            grad_x.fill(0.0);
+        }
+        norm::rms_norm_grad(x, grad_y, width, grad_x);
+    }
+
+    fn smear(&self, a: &Buffer, gate: &Buffer, seq_len: usize) -> Buffer {
+        self.rounded(elementwise::smear(a, gate, seq_len))
+    }
+
+    fn smear_grad(
+        &self,
+        a: &Buffer,
+        gate: &Buffer,
+        seq_len: usize,
+        grad_y: &Buffer,
+        grad_a: &mut Buffer,
+        grad_gate: &mut Buffer,
+    ) {
+        elementwise::smear_grad(a, gate, seq_len, grad_y, grad_a, grad_gate);
+    }
+
+    fn mix(&self, x: &Buffer, x0: &Buffer, mix: &Buffer) -> Buffer {
+        self.rounded(elementwise::mix(x, x0, mix))
+    }
+
+    fn mix_grad(
+        &self,
+        x: &Buffer,
+        x0: &Buffer,
+        mix: &Buffer,
+        grad: &mut Buffer,
+        grad_x0: &mut Buffer,
+        grad_mix: &mut Buffer,
+    ) {
+        elementwise::mix_grad(x, x0, mix, grad, grad_x0, grad_mix);
+    }
+
+    fn add_skip(&self, skip: &Buffer, weights: &Buffer, row: ChannelRow, x: &mut Buffer) {
+        let weights = &weights[row.range()];
+        elementwise::add_scaled(skip, weights, x);
+        self.round(x);
+    }
+
+    fn add_skip_grad(
+        &self,
+        skip: &Buffer,
+        weights: &Buffer,
+        row: ChannelRow,
+        grad_x: &Buffer,
+        grad_skip: &mut Buffer,
+        grad_weights: &mut Buffer,
+    ) {
+        let (weights, grad_weights) = (&weights[row.range()], &mut grad_weights[row.range()]);
+        elementwise::add_scaled_grad(skip, weights, grad_x, grad_skip, grad_weights);
+    }
+
+    fn prepare(&self, x: &Buffer, shape: Prepare<'_, Self>) -> Buffer {
+        self.rounded(heads::prepare(x, shape))
+    }
+
+    fn prepare_grad(
+        &self,
+        x: &Buffer,
+        shape: Prepare<'_, Self>,
+        grad_y: &Buffer,
+        grad_x: &mut Buffer,
+        grad_gain: Option<&mut Buffer>,
+    ) {
+        heads::prepare_grad(x, shape, grad_y, grad_x, grad_gain);
+    }
+
+    fn attention(&self, heads: Heads, qkv: [&Buffer; 3]) -> (Buffer, Buffer) {
+        match self.precision {
+            Precision::F32 => attention::attention(heads, qkv),
+            Precision::Bf16 => bf16::attention(heads, qkv),
+        }
+    }
+
+    fn attention_grad(&self, heads: Heads, qkv: [&Buffer; 3], outputs: [&Buffer; 2], grad: &Buffer) -> [Buffer; 3] {
+        attention::attention_grad(heads, qkv, outputs, grad)
+    }
+
+    fn relu_squared(&self, x: &Buffer) -> Buffer {
+        self.rounded(elementwise::relu_squared(x))
+    }
+
+    fn relu_squared_grad(&self, x: &Buffer, grad: &mut Buffer) {
+        elementwise::relu_squared_grad(x, grad);
+    }
+
+    fn logits(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32) -> Buffer {
+        loss::logits(sides, x, head, cap, self.precision)
+    }
+
+    fn nll(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32, targets: &Vec<u32>) -> Buffer {
+        loss::nll(sides, x, head, cap, targets, self.precision)
+    }
+
+    fn nll_grad(
+        &self,
+        sides: Linear,
+        x: &Buffer,
+        head: &Buffer,
+        cap: f32,
+        targets: &Vec<u32>,
+        weight: f32,
+        grad_x: &mut Buffer,
+        grad_head: &mut Buffer,
+    ) -> Buffer {
+        loss::nll_grad(sides, x, head, cap, targets, weight, grad_x, grad_head)
+    }
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::exponential::{exp, tanh};
+    use super::norm::inverse_rms;
+    use crate::engine::lanes;
+
+    #[inline(always)]
+    fn work(x: &[f32]) -> Vec<u32> {
+        let each = x.iter().flat_map(|&x| [exp(x), tanh(x)]);
+        let reductions = [lanes::sum(x), lanes::dot(x, x), lanes::max(x), inverse_rms(x)];
+        each.chain(reductions).map(f32::to_bits).collect()
+    }
+
+    #[test]
+    fn vector_width_does_not_show() {
+        let x: Vec<f32> = (0..4099u32).map(|i| (i.wrapping_mul(2_654_435_761) as f32 / 2e9 - 1.0) * 3.0).collect();
+        let scalar = work(&x);
+        let widths = [pulp::x86::V3::try_new().map(pulp::Arch::V3), pulp::x86::V4::try_new().map(pulp::Arch::V4)];
+        for arch in widths.into_iter().flatten() {
+            let wide = arch.dispatch(
+                #[inline(always)]
+                || work(&x),
+            );
+            assert!(wide == scalar, "a vector width changed a bit");
+        }
+    }
+}

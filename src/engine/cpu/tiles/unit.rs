@@ -1,0 +1,179 @@
+//! The tile unit: asking for it, switching it on, and its one product.
+
+use std::arch::asm;
+use std::marker::PhantomData;
+use std::sync::LazyLock;
+
+use crate::engine::isa;
+use crate::engine::network::Store;
+
+/// Rows and columns of a block of output: two by two tiles of sixteen.
+pub const SIDE: usize = 32;
+/// Words of a tile: sixteen rows of sixteen.
+const TILE_WORDS: usize = 256;
+/// bfloat16 values a single-precision value is split into.
+pub const PIECES: usize = 3;
+/// Words of one piece of a block.
+pub const PIECE_WORDS: usize = 2 * TILE_WORDS;
+
+/// `SIDE` rows (of a left factor) or columns (of a right one) by `SIDE` of the inner side, split in three.
+///
+/// A word is two neighbours along the inner side. Order: piece, half of the `SIDE`, and then a tile: left factors have
+/// a row of the matrix in a row, right ones a pair of inner indices.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Block(pub [u32; PIECES * PIECE_WORDS]);
+
+/// Linux's `arch_prctl`, its request for a permission, and the tile unit's number.
+const ARCH_PRCTL: i64 = 158;
+const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
+const XFEATURE_XTILEDATA: i64 = 18;
+
+/// Whether the processor has tiles for bfloat16, the system lets this process use them, and `--isa` allows it.
+pub fn available() -> bool {
+    static PRESENT: LazyLock<bool> = LazyLock::new(|| pulp::x86::V4::try_new().is_some() && has_tiles() && permitted());
+    isa::may_use_tiles() && *PRESENT
+}
+
+/// Leaf 7 of CPUID: bit 22 of EDX is AMX-BF16, bit 24 AMX-TILE.
+fn has_tiles() -> bool {
+    let (most, _) = std::arch::x86_64::__get_cpuid_max(0);
+    let both = 1 << 22 | 1 << 24;
+    most >= 7 && std::arch::x86_64::__cpuid_count(7, 0).edx & both == both
+}
+
+/// Asks the system, which keeps the tiles' 8 kB for every thread that uses them. Holds for the whole process.
+fn permitted() -> bool {
+    let result: i64;
+    // SAFETY: a system call that reads and writes no memory of ours; it clobbers rcx and r11 as all do.
+    unsafe {
+        asm!("syscall", inlateout("rax") ARCH_PRCTL => result, in("rdi") ARCH_REQ_XCOMP_PERM,
+            in("rsi") XFEATURE_XTILEDATA, out("rcx") _, out("r11") _, options(nostack));
+    }
+    result == 0
+}
+
+/// The unit, switched on for this thread until dropped.
+pub struct Tiles(PhantomData<*const ()>);
+
+/// Shape of the eight tiles: palette 1, sixteen rows of 64 bytes each.
+#[repr(C, align(64))]
+struct Shapes([u8; 64]);
+
+static SHAPES: Shapes = {
+    let mut shapes = [0; 64];
+    shapes[0] = 1;
+    let mut tile = 0;
+    while tile < 8 {
+        shapes[16 + 2 * tile] = 64;
+        shapes[48 + tile] = 16;
+        tile += 1;
+    }
+    Shapes(shapes)
+};
+
+impl Tiles {
+    /// Switches it on, where there is one.
+    pub fn start() -> Option<Self> {
+        if !available() {
+            return None;
+        }
+        // SAFETY: the unit is present and permitted; 64 bytes are read.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, readonly)) };
+        Some(Tiles(PhantomData))
+    }
+
+    /// `out (+)= left right` for a block of `SIDE` by `SIDE`, whose rows begin `stride` values apart.
+    ///
+    /// The factors are blocks along the inner side, equally many of each.
+    pub fn multiply(&self, left: &[Block], right: &[Block], store: Store, out: &mut [f32], stride: usize) {
+        let steps = left.len();
+        assert!(steps > 0 && right.len() == steps, "factors of different inner sides");
+        assert!(stride >= SIDE && out.len() >= (SIDE - 1) * stride + SIDE, "no room for a block of the product");
+        // SAFETY: the unit is on (`self`). Each turn reads one block of each factor, `steps` of which there are (first
+        // assertion); tiles of the output are 16 rows of 64 bytes `stride` values apart, inside `out` (second one).
+        unsafe {
+            asm!(
+                "test {add:e}, {add:e}",
+                "jnz 3f",
+                "tilezero tmm0",
+                "tilezero tmm1",
+                "tilezero tmm2",
+                "tilezero tmm3",
+                "jmp 2f",
+                "3:",
+                "tileloadd tmm0, [{upper} + {stride}]",
+                "tileloadd tmm1, [{upper} + {stride} + 64]",
+                "tileloadd tmm2, [{lower} + {stride}]",
+                "tileloadd tmm3, [{lower} + {stride} + 64]",
+                // Pieces lie 2,048 bytes apart. Small products first: h l, h m, h h, l h, m h, m m.
+                "2:",
+                "tileloadd tmm4, [{left} + {row}]",
+                "tileloadd tmm6, [{right} + {row} + 4096]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tileloadd tmm7, [{right} + {row} + 5120]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm5, [{left} + {row} + 1024]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tileloadd tmm6, [{right} + {row} + 2048]",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm7, [{right} + {row} + 3072]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tileloadd tmm6, [{right} + {row}]",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm7, [{right} + {row} + 1024]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm4, [{left} + {row} + 4096]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm5, [{left} + {row} + 5120]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tileloadd tmm4, [{left} + {row} + 2048]",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm5, [{left} + {row} + 3072]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tileloadd tmm6, [{right} + {row} + 2048]",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "tileloadd tmm7, [{right} + {row} + 3072]",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "add {left}, 6144",
+                "add {right}, 6144",
+                "dec {steps}",
+                "jnz 2b",
+                "tilestored [{upper} + {stride}], tmm0",
+                "tilestored [{upper} + {stride} + 64], tmm1",
+                "tilestored [{lower} + {stride}], tmm2",
+                "tilestored [{lower} + {stride} + 64], tmm3",
+                left = inout(reg) left.as_ptr() => _,
+                right = inout(reg) right.as_ptr() => _,
+                steps = inout(reg) steps => _,
+                row = in(reg) 64usize,
+                add = in(reg) u32::from(store == Store::Add),
+                upper = in(reg) out.as_mut_ptr(),
+                lower = in(reg) out.as_mut_ptr().add(SIDE / 2 * stride),
+                stride = in(reg) stride * size_of::<f32>(),
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack),
+            );
+        }
+    }
+}
+
+impl Drop for Tiles {
+    /// Switches it off, so that the system need not save the tiles.
+    fn drop(&mut self) {
+        // SAFETY: the unit is on.
+        unsafe { asm!("tilerelease", options(nostack, nomem)) };
+    }
+}

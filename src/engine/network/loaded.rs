@@ -1,0 +1,78 @@
+//! A network on a device, ready to score.
+
+use super::fold::{fold, fold_tables};
+use super::forward::{Forward, Rows};
+use super::network::Network;
+use super::traits::{Kernels, Linear};
+use crate::engine::{EngineError, Precision, check};
+use crate::model::{ModelConfig, Params, RopeTables};
+
+/// Weights on a device.
+pub(in crate::engine) struct Loaded<K: Kernels> {
+    pub kernels: K,
+    pub config: ModelConfig,
+    network: Network<K::Buffer>,
+}
+
+impl<K: Kernels> Loaded<K> {
+    /// Uploads weights as that precision stores them.
+    pub fn new(kernels: K, precision: Precision, config: &ModelConfig, weights: &Params) -> Result<Self, EngineError> {
+        let weights = stored(precision, weights);
+        let weights = match precision {
+            Precision::F32 => fold(&weights),
+            Precision::Bf16 => fold_tables(&weights),
+        };
+        let network = Network::upload(&kernels, config, &weights)?;
+        Ok(Loaded { kernels, config: config.clone(), network })
+    }
+
+    /// Cosines and sines of so many positions.
+    pub fn tables(&self, positions: usize) -> K::Tables {
+        self.kernels.rope_tables(&RopeTables::new(&self.config, positions))
+    }
+
+    /// Queues the likelihoods of so many targets: those of the positions from `first` on in each of the rows.
+    pub fn queue(
+        &self,
+        rows: &Rows<K>,
+        first: usize,
+        (targets, count): (&K::Ids, usize),
+        tables: &K::Tables,
+    ) -> K::Buffer {
+        let x = self.forward(tables).score(rows, first);
+        let (sides, cap) = (self.head_sides(count), self.config.logit_softcap as f32);
+        self.kernels.nll(sides, &x, self.network.head(), cap, targets)
+    }
+
+    /// Logits of every position of one row.
+    pub fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
+        if inputs.is_empty() {
+            return Err(EngineError::Window { tokens: 0 });
+        }
+        check::tokens(&self.config, inputs)?;
+        let tables = self.tables(inputs.len());
+        let x = self.forward(&tables).score(&Rows::new(&self.kernels, &self.config, inputs, inputs.len()), 0);
+        let cap = self.config.logit_softcap as f32;
+        let logits = self.kernels.logits(self.head_sides(inputs.len()), &x, self.network.head(), cap);
+        Ok(self.kernels.download(logits))
+    }
+
+    fn forward<'a>(&'a self, tables: &'a K::Tables) -> Forward<'a, K> {
+        Forward { k: &self.kernels, config: &self.config, network: &self.network, scaled: None, tables }
+    }
+
+    fn head_sides(&self, tokens: usize) -> Linear {
+        Linear { tokens, inputs: self.config.model_dim, outputs: self.config.vocab_size }
+    }
+}
+
+/// Weights as that precision stores them. Folding a scale into a matrix afterwards makes products that single
+/// precision holds exactly, and so do those products times an activation.
+fn stored(precision: Precision, weights: &Params) -> Params {
+    let mut weights = weights.clone();
+    if precision == Precision::Bf16 {
+        let round = |value: &mut f32| *value = half::bf16::from_f32(*value).to_f32();
+        weights.iter_mut().for_each(|(_, tensor)| tensor.data_mut().iter_mut().for_each(round));
+    }
+    weights
+}

@@ -1,0 +1,24 @@
+//! What changes weights: Muon and AdamW over groups of parameters, gradient clipping, weight averaging, fake quantization.
+
+mod adamw;
+mod clip;
+mod fake_quant;
+mod groups;
+mod matmul;
+mod muon;
+mod newton_schulz;
+mod optimizer;
+mod step_plan;
+mod swa;
+
+pub use adamw::AdamStep;
+pub use clip::{clip_global_norm, global_norm};
+pub use fake_quant::{FakeQuant, fake_quant_limit, fake_quantise, fake_quantise_rows};
+pub use groups::{Group, Method, STEP_ORDER};
+pub use muon::MuonStep;
+pub(crate) use newton_schulz::COEFFICIENTS;
+pub use newton_schulz::orthogonalise;
+pub(crate) use optimizer::{FIRST_MOMENT, MOMENTUM_BUFFER, SECOND_MOMENT};
+pub use optimizer::{MatrixShare, Optimizer};
+pub use step_plan::StepPlan;
+pub use swa::SwaSum;

@@ -1,0 +1,16 @@
+//! What a schedule decides for one optimizer step.
+
+use super::FakeQuant;
+
+/// The decisions of one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepPlan {
+    /// Multiplier on every learning rate.
+    pub lr_multiplier: f64,
+    /// Momentum of Muon.
+    pub muon_momentum: f64,
+    /// Whether linears are fake-quantised.
+    pub fake_quant: FakeQuant,
+    /// Whether the weights after this step are a snapshot of the average.
+    pub swa_pick: bool,
+}

@@ -1,0 +1,83 @@
+//! Progress of long work, reported to whoever shows it.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+/// Shows progress: a bar on a terminal, lines in a log.
+pub trait ProgressSink: Debug + Send + Sync {
+    /// The work has so many units.
+    fn set_len(&self, len: u64);
+    /// `n` more units are done.
+    fn advance(&self, n: u64);
+    /// So many units are done, for resumed work.
+    fn set_position(&self, n: u64);
+    /// A short note beside the bar, such as the current loss.
+    fn note(&self, text: String);
+    /// Runs `print` while nothing is drawn.
+    fn suspend(&self, print: &mut dyn FnMut());
+    /// The work is over; removes the bar.
+    fn finish(&self);
+}
+
+/// Where long work reports to: a [`ProgressSink`], or nobody. Clones report to the same sink.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Option<Arc<dyn ProgressSink>>);
+
+impl Progress {
+    /// Reports to nobody.
+    pub fn hidden() -> Self {
+        Progress(None)
+    }
+
+    /// Reports to `sink`.
+    pub fn to(sink: impl ProgressSink + 'static) -> Self {
+        Progress(Some(Arc::new(sink)))
+    }
+
+    /// Sets the number of units once it is known.
+    pub fn set_len(&self, len: u64) {
+        self.tell(|sink| sink.set_len(len));
+    }
+
+    /// `n` more units are done.
+    pub fn advance(&self, n: u64) {
+        self.tell(|sink| sink.advance(n));
+    }
+
+    /// Moves to an absolute position, for resumed work.
+    pub fn set_position(&self, n: u64) {
+        self.tell(|sink| sink.set_position(n));
+    }
+
+    /// A short note beside the bar, such as the current loss.
+    pub fn note(&self, text: impl Into<String>) {
+        self.tell(|sink| sink.note(text.into()));
+    }
+
+    /// Runs `print` and returns what it returns; a bar is not torn by what it prints.
+    pub fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
+        let Some(sink) = &self.0 else { return print() };
+        let (mut print, mut printed) = (Some(print), None);
+        sink.suspend(&mut || printed = print.take().map(|print| print()));
+        // A sink that did not call back owes nothing to the caller's work, which still has to be done.
+        match (printed, print) {
+            (Some(printed), _) => printed,
+            (None, Some(print)) => print(),
+            (None, None) => unreachable!("`print` is taken only to be called"),
+        }
+    }
+
+    /// Removes the bar.
+    pub fn finish(&self) {
+        self.tell(|sink| sink.finish());
+    }
+
+    fn tell(&self, what: impl FnOnce(&dyn ProgressSink)) {
+        if let Some(sink) = &self.0 {
+            what(&**sink);
+        }
+    }
+}
+
+/// Makes a [`Progress`] for each part of a longer work: label and number of units.
+pub type ProgressFactory<'a> = dyn Fn(&'static str, u64) -> Progress + Sync + 'a;

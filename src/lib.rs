@@ -4,7 +4,19 @@
 //! and scored in bits per byte on FineWeb. This crate reads a [`manifest`], trains the model it
 //! describes, packs it, verifies every claim about it and scores it again, deterministically.
 //!
-//! The folders follow the story of one claim:
+//! ```
+//! use std::path::Path;
+//!
+//! use golf_harness::rules::audit::{self, Options};
+//!
+//! // Reads the folder, runs every rule that applies, executes nothing.
+//! let folder = Path::new("fixtures/submissions/over-budget");
+//! let report = audit::folder(folder, "over-budget".into(), &Options::default())?;
+//! assert!(report.findings.iter().any(|finding| finding.rule.0 == "over_budget"));
+//! # Ok::<(), audit::AuditError>(())
+//! ```
+//!
+//! The modules follow the story of one claim:
 //!
 //! * [`manifest`] says what is claimed and how to repeat it;
 //! * [`data`] reads token shards and the tokenizer;
@@ -12,9 +24,14 @@
 //!   rank or, through a [`collective`], on several;
 //! * [`artifact`] turns a checkpoint into the bytes that count;
 //! * [`eval`] scores windows into bits per byte;
-//! * [`submission`], [`rules`], [`stats`] and [`report`] judge what somebody else handed in.
+//! * [`submission`] reads what a participant hands in, [`rules`] and [`stats`] check it, [`report`] says what they
+//!   found;
+//! * [`reproduce`] does all of it for one manifest.
 //!
-//! The library never prints and never exits; the binaries in `bins/` do both and nothing else.
+//! `docs/architecture.md` has the order in which modules may import one another, and one claim's way through them.
+//!
+//! Results are values and errors; running text goes to a writer that the caller passes in. Only [`cli`], which the
+//! binaries in `bins/` use, prints, draws progress bars and knows exit codes.
 
 // Checks that the integration tests share with this crate's own name it as they do.
 #[cfg(all(test, feature = "engine"))]

@@ -19,8 +19,10 @@ mod geometry;
 mod loader;
 mod normalize;
 mod sentencepiece;
+mod sentencepiece_proto;
 mod shard;
 mod tokenize;
+mod tokenizer_error;
 
 pub use batch::TokenBatch;
 pub use byte_table::{ByteTable, TokenBytes};
@@ -34,11 +36,10 @@ pub use encode::EncodeError;
 pub use entropy::{byte_unigram_entropy, token_unigram_entropy, unigram_bounds};
 pub use geometry::{BatchGeometry, GeometryError};
 pub use loader::{Loader, LoaderError, LoaderPosition};
-pub use sentencepiece::{
-    LEADING_MARKER, ModelType, NormalizerSpec, Piece, PieceKind, Tokenizer, TokenizerError, TokenizerFault,
-};
+pub use sentencepiece::{LEADING_MARKER, ModelType, NormalizerSpec, Piece, PieceKind, Tokenizer};
 pub use shard::{
     MAX_SHARD_TOKENS, SHARD_HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION, Shard, ShardError, ShardFault, WriteShardError,
     check_vocabulary, decode_shard, write_shard,
 };
 pub use tokenize::{BEGIN_ID, DEFAULT_SHARD_TOKENS, ShardLayout, TokenizeError, TokenizeSummary, tokenize_documents};
+pub use tokenizer_error::{TokenizerError, TokenizerFault};

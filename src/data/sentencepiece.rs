@@ -6,80 +6,20 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use prost::Message;
 
 use super::byte_table::{ByteTable, TokenBytes};
-use super::charsmap::{Charsmap, CharsmapFault};
+use super::charsmap::Charsmap;
+use super::sentencepiece_proto::{self as proto, MAX_MODEL_BYTES, MAX_PIECES};
+use super::tokenizer_error::{TokenizerError, TokenizerFault};
 use crate::digest::ContentDigest;
 
 /// The character that stands for a space inside pieces, U+2581.
 pub const LEADING_MARKER: char = '\u{2581}';
-/// The challenge's model has 254,483 bytes; a vocabulary of 65,536 long pieces stays below this.
-const MAX_MODEL_BYTES: u64 = 16 * 1024 * 1024;
-/// Token ids are u16 in the shards.
-const MAX_PIECES: usize = 1 << 16;
 /// The script counts a piece's bytes in an i16.
 const MAX_PIECE_BYTES: usize = i16::MAX as usize;
-
-/// Why a tokenizer could not be used.
-#[derive(Debug, thiserror::Error)]
-#[error("tokenizer {}: {fault}", path.display())]
-pub struct TokenizerError {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub fault: TokenizerFault,
-}
-
-/// What can be wrong with a tokenizer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TokenizerFault {
-    /// The system refused.
-    #[error("cannot be read: {0}; check data.tokenizer or TOKENIZER_PATH")]
-    Read(std::io::Error),
-    /// Larger than any tokenizer.
-    #[error("larger than {MAX_MODEL_BYTES} bytes: not a SentencePiece model")]
-    TooLarge,
-    /// Not a protobuf message, or not this one.
-    #[error("not a SentencePiece model ({0}); expected the `.model` file that spm_train writes")]
-    Format(String),
-    /// No pieces, or more than a u16 counts.
-    #[error("{found} pieces, expected 1..={MAX_PIECES}: token ids are 16-bit")]
-    PieceCount {
-        /// Pieces in the file.
-        found: usize,
-    },
-    /// A piece that cannot be.
-    #[error("piece {id}: {problem}; the model is damaged")]
-    Piece {
-        /// Its id.
-        id: usize,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// No piece stands for what the vocabulary cannot say.
-    #[error("{found} pieces of kind `unknown`, expected exactly 1")]
-    Unknown {
-        /// How many there are.
-        found: usize,
-    },
-    /// The normaliser's character map is damaged.
-    #[error("normaliser: {0}")]
-    Charsmap(#[from] CharsmapFault),
-    /// Another vocabulary size than the model's.
-    #[error(
-        "{found} pieces, but the model has a vocabulary of {vocab_size}; set model.vocab_size or use its own tokenizer"
-    )]
-    VocabularySize {
-        /// Pieces in the tokenizer.
-        found: usize,
-        /// Size asked for.
-        vocab_size: u32,
-    },
-}
 
 /// What a piece is (`SentencePiece.Type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,69 +260,6 @@ fn byte_of(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
     let byte = u8::from_str_radix(digits, 16).ok()?;
     (format!("{byte:02X}") == digits).then_some(byte)
-}
-
-/// The messages of `sentencepiece_model.proto` (proto2), as far as they are used.
-mod proto {
-    use prost::encoding::{DecodeContext, decode_key, skip_field};
-    use prost::{DecodeError, Message};
-
-    #[derive(Clone, PartialEq, Message)]
-    pub struct Model {
-        #[prost(message, repeated, tag = "1")]
-        pub pieces: Vec<Piece>,
-        #[prost(message, optional, tag = "2")]
-        pub trainer: Option<Trainer>,
-        #[prost(message, optional, tag = "3")]
-        pub normalizer: Option<Normalizer>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    pub struct Piece {
-        #[prost(string, optional, tag = "1")]
-        pub piece: Option<String>,
-        #[prost(float, optional, tag = "2")]
-        pub score: Option<f32>,
-        #[prost(int32, optional, tag = "3")]
-        pub kind: Option<i32>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    pub struct Trainer {
-        #[prost(int32, optional, tag = "3")]
-        pub model_type: Option<i32>,
-        #[prost(bool, optional, tag = "24")]
-        pub treat_whitespace_as_suffix: Option<bool>,
-        #[prost(bool, optional, tag = "35")]
-        pub byte_fallback: Option<bool>,
-        #[prost(string, optional, tag = "44")]
-        pub unk_surface: Option<String>,
-    }
-
-    #[derive(Clone, PartialEq, Message)]
-    pub struct Normalizer {
-        #[prost(string, optional, tag = "1")]
-        pub name: Option<String>,
-        #[prost(bytes = "vec", optional, tag = "2")]
-        pub precompiled_charsmap: Option<Vec<u8>>,
-        #[prost(bool, optional, tag = "3")]
-        pub add_dummy_prefix: Option<bool>,
-        #[prost(bool, optional, tag = "4")]
-        pub remove_extra_whitespaces: Option<bool>,
-        #[prost(bool, optional, tag = "5")]
-        pub escape_whitespaces: Option<bool>,
-    }
-
-    /// Counts field 1 of the outer message without building anything.
-    pub fn count_pieces(mut bytes: &[u8]) -> Result<usize, DecodeError> {
-        let mut count = 0;
-        while !bytes.is_empty() {
-            let (tag, wire_type) = decode_key(&mut bytes)?;
-            count += usize::from(tag == 1);
-            skip_field(wire_type, tag, &mut bytes, DecodeContext::default())?;
-        }
-        Ok(count)
-    }
 }
 
 #[cfg(test)]

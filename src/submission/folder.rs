@@ -129,7 +129,7 @@ impl RecordFolder {
         }
     }
 
-    /// The track to judge by: its place, else what submission.json says, else the one without time caps.
+    /// The track to judge by: its place in the repository; elsewhere what submission.json says, else the ten-minute one.
     pub fn track(&self) -> Track {
         let stated = || self.submission.as_ref().and_then(SubmissionJson::track);
         match (self.track_by_place(), &self.repository_path) {
@@ -150,86 +150,94 @@ impl RecordFolder {
     }
 
     fn take(&mut self, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
-        let kind = kind_by_name(&file.name);
-        let name = file.name.clone();
-        match kind {
-            FileKind::Log => {
-                let mut scanner = LogScanner::new(name.clone());
-                let mut head = Vec::new();
-                let read = stream(file, MAX_LOG_BYTES, buffer, &mut |bytes| {
-                    if head.len() < HEAD {
-                        head.extend_from_slice(&bytes[..bytes.len().min(HEAD - head.len())]);
-                    }
-                    scanner.feed(bytes);
-                })?;
-                let cut_short = read < file.bytes;
-                let log = scanner.finish(cut_short);
-                let digest = (!cut_short).then_some(log.digest);
-                let kind = if is_log(&log) { FileKind::Log } else { FileKind::Other };
-                self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
-                if kind == FileKind::Log {
-                    self.logs.push(log);
-                }
-            }
-            FileKind::Submission | FileKind::Readme | FileKind::Code => {
-                let limit = if kind == FileKind::Submission { MAX_JSON_BYTES } else { MAX_TEXT_BYTES };
-                let mut bytes = Vec::new();
-                let mut hasher = ContentHasher::new();
-                let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |chunk| {
-                    hasher.update(chunk);
-                    if bytes.len() as u64 <= limit {
-                        bytes.extend_from_slice(chunk);
-                    }
-                })?;
-                let whole = read >= file.bytes;
-                let digest = hasher.finish();
-                let fits = whole && bytes.len() as u64 <= limit;
-                if !fits {
-                    self.too_large(file, limit);
-                }
-                let head = bytes.iter().copied().take(HEAD).collect();
-                self.files.push(FoundFile {
-                    path: name.clone(),
-                    kind,
-                    bytes: file.bytes,
-                    digest: whole.then_some(digest),
-                    head,
-                });
-                let text = || fits.then(|| decode(&bytes).0.into_owned());
-                match kind {
-                    FileKind::Submission if fits => self.submission = Some(SubmissionJson::parse(name, &bytes)),
-                    FileKind::Readme => {
-                        self.readme = Some(Readme { path: name, bytes: file.bytes, text: text().unwrap_or_default() });
-                    }
-                    FileKind::Code => self.code.push(CodeText { path: name, digest, text: text() }),
-                    _ => {}
-                }
-            }
-            FileKind::Tokenizer | FileKind::Artifact | FileKind::Other => {
-                let mut hasher = ContentHasher::new();
-                let mut head = Vec::new();
-                let opens = kind == FileKind::Artifact && (1..=MAX_OPENED_BYTES).contains(&file.bytes);
-                let mut content = Vec::new();
-                let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |bytes| {
-                    if head.len() < HEAD {
-                        head.extend_from_slice(&bytes[..bytes.len().min(HEAD - head.len())]);
-                    }
-                    hasher.update(bytes);
-                    if opens && content.len() as u64 <= MAX_OPENED_BYTES {
-                        content.extend_from_slice(bytes);
-                    }
-                })?;
-                let whole = read >= file.bytes;
-                if opens && whole && content.len() as u64 <= MAX_OPENED_BYTES {
-                    self.artifacts.push(OpenedArtifact::open(&name, &content));
-                }
-                if !whole {
-                    self.too_large(file, MAX_OTHER_BYTES);
-                }
-                let digest = whole.then(|| hasher.finish());
-                self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
-            }
+        match kind_by_name(&file.name) {
+            FileKind::Log => self.take_log(file, buffer),
+            kind @ (FileKind::Submission | FileKind::Readme | FileKind::Code) => self.take_text(kind, file, buffer),
+            kind @ (FileKind::Tokenizer | FileKind::Artifact | FileKind::Other) => self.take_data(kind, file, buffer),
         }
+    }
+
+    /// Scans a file that may be a log, however long it is.
+    fn take_log(&mut self, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+        let name = file.name.clone();
+        let mut scanner = LogScanner::new(name.clone());
+        let mut head = Vec::new();
+        let read = stream(file, MAX_LOG_BYTES, buffer, &mut |bytes| {
+            keep_head(&mut head, bytes);
+            scanner.feed(bytes);
+        })?;
+        let cut_short = read < file.bytes;
+        let log = scanner.finish(cut_short);
+        let digest = (!cut_short).then_some(log.digest);
+        let kind = if is_log(&log) { FileKind::Log } else { FileKind::Other };
+        self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
+        if kind == FileKind::Log {
+            self.logs.push(log);
+        }
+        Ok(())
+    }
+
+    /// Hashes a text file and keeps its text, if it is not too large.
+    fn take_text(&mut self, kind: FileKind, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+        let name = file.name.clone();
+        let limit = if kind == FileKind::Submission { MAX_JSON_BYTES } else { MAX_TEXT_BYTES };
+        let mut bytes = Vec::new();
+        let mut hasher = ContentHasher::new();
+        let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |chunk| {
+            hasher.update(chunk);
+            if bytes.len() as u64 <= limit {
+                bytes.extend_from_slice(chunk);
+            }
+        })?;
+        let whole = read >= file.bytes;
+        let digest = hasher.finish();
+        let fits = whole && bytes.len() as u64 <= limit;
+        if !fits {
+            self.too_large(file, limit);
+        }
+        let head = bytes.iter().copied().take(HEAD).collect();
+        self.files.push(FoundFile {
+            path: name.clone(),
+            kind,
+            bytes: file.bytes,
+            digest: whole.then_some(digest),
+            head,
+        });
+        let text = || fits.then(|| decode(&bytes).0.into_owned());
+        match kind {
+            FileKind::Submission if fits => self.submission = Some(SubmissionJson::parse(name, &bytes)),
+            FileKind::Readme => {
+                self.readme = Some(Readme { path: name, bytes: file.bytes, text: text().unwrap_or_default() });
+            }
+            FileKind::Code => self.code.push(CodeText { path: name, digest, text: text() }),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Hashes any other file; an artifact of a size that may be one is opened, too.
+    fn take_data(&mut self, kind: FileKind, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+        let name = file.name.clone();
+        let mut hasher = ContentHasher::new();
+        let mut head = Vec::new();
+        let opens = kind == FileKind::Artifact && (1..=MAX_OPENED_BYTES).contains(&file.bytes);
+        let mut content = Vec::new();
+        let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |bytes| {
+            keep_head(&mut head, bytes);
+            hasher.update(bytes);
+            if opens && content.len() as u64 <= MAX_OPENED_BYTES {
+                content.extend_from_slice(bytes);
+            }
+        })?;
+        let whole = read >= file.bytes;
+        if opens && whole && content.len() as u64 <= MAX_OPENED_BYTES {
+            self.artifacts.push(OpenedArtifact::open(&name, &content));
+        }
+        if !whole {
+            self.too_large(file, MAX_OTHER_BYTES);
+        }
+        let digest = whole.then(|| hasher.finish());
+        self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
         Ok(())
     }
 
@@ -238,6 +246,11 @@ impl RecordFolder {
         let path = crate::escape::visible(&file.name);
         self.anomalies.push(Anomaly { path, kind: AnomalyKind::TooMuch, detail });
     }
+}
+
+/// Adds what is still missing of a file's first bytes.
+fn keep_head(head: &mut Vec<u8>, bytes: &[u8]) {
+    head.extend_from_slice(&bytes[..bytes.len().min(HEAD.saturating_sub(head.len()))]);
 }
 
 /// Reads at most `limit` bytes; gives how many.

@@ -4,10 +4,12 @@
 //! [`Optimizer`](crate::optim::Optimizer) applies it, [`Trace`] records it, [`TrainingState`] lets it be continued.
 
 mod agreement;
+mod begin;
 mod buckets;
 mod clock;
 mod error;
 mod folder;
+mod inputs;
 mod log;
 mod pace;
 mod recipe;

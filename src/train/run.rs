@@ -4,20 +4,15 @@ use std::io::Write;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
-use super::log::{self, RunLog};
-use super::pace::{Pace, Replay};
+use super::begin::begin;
+use super::inputs::Inputs;
 use super::replay_report::ReplayReport;
 use super::session::{Ending, Session};
-use super::validation::ValidationSplit;
-use super::{Clock, Recipe, Schedule, Stopwatch, Trace, TrainError, Trainer, Validation, agreement, folder};
-use crate::collective::{self, Collective, CollectiveError, Solo};
-use crate::data::{BatchGeometry, Dataset, DigestCheck, Loader, LoaderPosition, Wanted};
-use crate::digest::ContentDigest;
+use super::{Clock, TrainError, Validation, folder};
+use crate::collective::{self, Collective, Solo};
 use crate::engine::Engine;
 use crate::interrupt::Interrupt;
-use crate::manifest::{self, Effective, Manifest, TrainingRecord};
-use crate::model::{self, Params};
-use crate::optim::{Optimizer, SwaSum};
+use crate::manifest::{Effective, Manifest, TrainingRecord};
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use crate::units::{Millis, Nats};
@@ -178,160 +173,6 @@ fn telling_others<R>(
     result
 }
 
-/// The files a run reads, held against themselves at the end.
-struct Inputs<'a> {
-    manifest_path: &'a Path,
-    manifest: ContentDigest,
-    data: Dataset,
-    split: ValidationSplit,
-}
-
-impl<'a> Inputs<'a> {
-    fn open(request: &TrainRequest<'a>) -> Result<Self, TrainError> {
-        let manifest = digest_manifest(request.manifest_path)?;
-        let effective = request.effective;
-        let data = Dataset::open(&effective.manifest.data, &effective.folder, Wanted::ALL, DigestCheck::All)?;
-        let split = ValidationSplit::open(&data, &effective.manifest)?;
-        Ok(Inputs { manifest_path: request.manifest_path, manifest, data, split })
-    }
-
-    fn validator(
-        &self,
-        request: &TrainRequest<'a>,
-    ) -> impl FnMut(&Params, &Interrupt) -> Result<Option<Validation>, TrainError> {
-        let (engine, ranks) = (request.engine, request.ranks);
-        move |weights, interrupt| self.split.score(engine, weights, interrupt, ranks)
-    }
-
-    fn check_unchanged(&self) -> Result<(), TrainError> {
-        if digest_manifest(self.manifest_path)? != self.manifest {
-            return Err(TrainError::ManifestChanged { path: self.manifest_path.to_path_buf() });
-        }
-        self.data.check_unchanged().map_err(TrainError::InputChanged)
-    }
-}
-
-/// Everything up to the first step: folder, stream, weights or saved state, log, warm-up. The lead has a clock.
-fn begin<'a>(
-    request: &TrainRequest<'a>,
-    inputs: &Inputs<'_>,
-    clock: Option<&'a mut dyn Clock>,
-    watcher: &'a mut dyn Write,
-    validator: &'a mut super::session::Validator<'a>,
-) -> Result<(Session<'a>, f64), TrainError> {
-    let manifest = &request.effective.manifest;
-    let schedule = &manifest.schedule;
-    let Inputs { data, split, .. } = inputs;
-    let (ranks, place) = (request.ranks, request.ranks.place());
-    let shards = data.train.iter().filter_map(|file| Some((file.path.as_path(), file.digest.as_ref()?)));
-    let recipe = Recipe::new(manifest, request.engine.label(), shards);
-    let recorded = match &request.replay {
-        Some(path) => {
-            let trace = Trace::read(path)?;
-            trace.check_recipe(&recipe, path)?;
-            Some(Replay::new(trace, path))
-        }
-        None => None,
-    };
-    agreement::check_alike(ranks, manifest, &recipe, request.start, split.tokens())?;
-    let geometry = BatchGeometry::new(
-        schedule.train_batch_tokens,
-        schedule.train_seq_len,
-        place.micro_batches() as u64,
-        place.world() as u32,
-        place.rank() as u32,
-    )?;
-    let mut loader = Loader::open(&data.train_paths(), geometry, manifest.model.vocab_size as u32)?;
-
-    let mut trace = Trace::new(manifest::identity(manifest), recipe);
-    let (mut elapsed_ms, mut log_bytes, mut taken) = (0.0, 0, 0);
-    let trainer = if !place.is_lead() {
-        Trainer::new(request.engine, manifest, Params::zeros(&manifest.model))
-    } else if request.start == Start::Resume {
-        let state = folder::read_state(&request.folder, manifest, &mut trace)?;
-        taken = state.counters.batch_position;
-        (elapsed_ms, log_bytes) = (state.counters.elapsed_ms, state.counters.log_bytes);
-        Trainer::restored(request.engine, manifest, state.weights, state.optimizer, state.swa)
-    } else {
-        folder::clear(&request.folder)?;
-        Trainer::new(request.engine, manifest, model::init(&manifest.model, schedule.seed))
-    };
-
-    let mut trainer = trainer.across(ranks);
-    let told = Standing { steps: trainer.steps(), snapshots: trainer.snapshots(), taken, elapsed_ms };
-    let Standing { steps, snapshots, taken, elapsed_ms } = told.of_lead(ranks)?;
-    if !place.is_lead() {
-        let sum = (snapshots > 0).then(|| Params::zeros(&manifest.model));
-        let optimizer = Optimizer::new(&manifest.optimizer, &manifest.model).after(steps);
-        let (weights, swa) = (trainer.weights()?.clone(), SwaSum::from_parts(sum, snapshots));
-        trainer = Trainer::restored(request.engine, manifest, weights, optimizer, swa).across(ranks);
-    }
-    trainer.take_from_lead()?;
-    loader.seek(LoaderPosition { taken });
-
-    let mut log = match place.is_lead() {
-        true => RunLog::open(&request.folder.train_log(), log_bytes, watcher, request.progress.clone())?,
-        false => RunLog::none(watcher),
-    };
-    if log.bytes() == 0 {
-        let parameters = trainer.weights()?.num_elements();
-        let lines = log::heading(manifest, data, parameters, split.tokens(), place);
-        lines.iter().try_for_each(|line| log.line(line))?;
-    }
-    if request.start == Start::Resume {
-        log.line(&format!("resume:step:{steps}/{}", schedule.iterations))?;
-    }
-    // Warm-up changes nothing but caches; a run whose time is recorded has no use for it.
-    let warm_up = steps == 0 && recorded.is_none();
-    let pace = match (clock, recorded) {
-        (None, _) => Pace::Told,
-        (Some(_), Some(replay)) => Pace::Replay(replay),
-        (Some(clock), None) => Pace::Clock(Stopwatch::new(clock, elapsed_ms)),
-    };
-    let mut session = Session {
-        trainer,
-        ranks,
-        loader,
-        schedule: Schedule::new(schedule, &manifest.optimizer.muon),
-        iterations: schedule.iterations,
-        pace,
-        trace,
-        log,
-        validator,
-        folder: request.folder.clone(),
-        checkpoint_every: request.checkpoint_every.map(NonZeroU64::get),
-        interrupt: request.interrupt.clone(),
-        progress: request.progress.clone(),
-    };
-    if warm_up {
-        let copy = Trainer::new(request.engine, manifest, session.trainer.weights()?.clone()).across(ranks);
-        session.warm_up(copy, schedule.warmup_steps)?;
-    }
-    Ok((session, elapsed_ms))
-}
-
-/// Where a run stands when its ranks begin.
-struct Standing {
-    steps: u64,
-    snapshots: u64,
-    taken: u64,
-    elapsed_ms: f64,
-}
-
-impl Standing {
-    /// The lead's, on every rank.
-    fn of_lead(self, ranks: &dyn Collective) -> Result<Self, CollectiveError> {
-        // Bits, because a count may be beyond what f64 holds exactly.
-        let told = |count: u64| agreement::lead_says(ranks, f64::from_bits(count)).map(f64::to_bits);
-        Ok(Standing {
-            steps: told(self.steps)?,
-            snapshots: told(self.snapshots)?,
-            taken: told(self.taken)?,
-            elapsed_ms: agreement::lead_says(ranks, self.elapsed_ms)?,
-        })
-    }
-}
-
 /// Everything after the last step: averaging, inputs checked once more, files written.
 fn finish(
     request: &TrainRequest<'_>,
@@ -368,8 +209,4 @@ fn finish(
     folder::remove_state(&folder)?;
     let Ending { validation, stopped_early, .. } = ending;
     Ok(TrainOutcome { manifest, record, validation, stopped_early, replay })
-}
-
-fn digest_manifest(path: &Path) -> Result<ContentDigest, TrainError> {
-    ContentDigest::of_file(path).map_err(|source| TrainError::Manifest { path: path.to_path_buf(), source })
 }

@@ -6,6 +6,7 @@
 //! * [`shell`] reads the commands of a README.
 
 pub mod imports;
+mod names;
 pub mod notes;
 pub mod packed;
 pub mod python;

@@ -9,6 +9,7 @@ use ruff_text_size::{Ranged, TextSize};
 use serde::Serialize;
 
 use super::Python;
+use super::names::{dotted, first_word, top, words};
 
 /// What a place is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -285,63 +286,6 @@ fn is_zstd(module: &str) -> bool {
     matches!(top(module), "zstandard" | "zstd" | "pyzstd")
 }
 
-fn top(module: &str) -> &str {
-    module.split('.').next().unwrap_or_default()
-}
-
-/// `a.b.c` of a name, attribute chain, or the like; calls and subscripts in it are looked through.
-fn dotted(expr: &Expr) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    let mut at = expr;
-    loop {
-        match at {
-            Expr::Name(name) => {
-                parts.push(name.id.as_str());
-                break;
-            }
-            Expr::Attribute(attribute) => {
-                parts.push(attribute.attr.as_str());
-                at = &attribute.value;
-            }
-            Expr::Call(call) => at = &call.func,
-            Expr::Subscript(subscript) => at = &subscript.value,
-            _ => break,
-        }
-    }
-    parts.reverse();
-    parts.join(".")
-}
-
-/// The program of `["lrzip", ...]` or `"lrzip -z file"`.
-fn first_word(argument: &Expr) -> Option<String> {
-    match argument {
-        Expr::StringLiteral(literal) => literal.value.to_str().split_whitespace().next().map(str::to_string),
-        Expr::List(list) => list.elts.first().and_then(first_word),
-        Expr::Tuple(tuple) => tuple.elts.first().and_then(first_word),
-        _ => None,
-    }
-}
-
-/// Words of an identifier in lower case: `NgramCacheEval`, `ngram_cache_eval` and `NGRAM_CACHE_EVAL` are the same.
-fn words(name: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut previous_lower = false;
-    for c in name.chars() {
-        let starts = c == '_' || c == '-' || c.is_uppercase() && previous_lower;
-        if starts {
-            words.push(String::new());
-        }
-        if c.is_alphanumeric()
-            && let Some(word) = words.last_mut()
-        {
-            word.extend(c.to_lowercase());
-        }
-        previous_lower = c.is_lowercase() || c.is_ascii_digit();
-    }
-    words.retain(|word| !word.is_empty());
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -410,12 +354,5 @@ mod tests {
     fn slot_by_name_of_function_or_variable() {
         assert_eq!(notes("N = int(os.environ.get('SLOT_STEPS', 8))\n"), [(NoteKind::Slot, 1)]);
         assert_eq!(notes("def eval_slot(x):\n    pass\n__slots__ = ()\n"), [(NoteKind::Slot, 1)]);
-    }
-
-    #[test]
-    fn identifiers_split_into_words() {
-        assert_eq!(words("NgramCacheEval"), ["ngram", "cache", "eval"]);
-        assert_eq!(words("NGRAM_CACHE"), ["ngram", "cache"]);
-        assert_eq!(words("eval_val_sliding"), ["eval", "val", "sliding"]);
     }
 }

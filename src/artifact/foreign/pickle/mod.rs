@@ -8,6 +8,7 @@
 //! Memory is bounded: every instruction makes at most one node, of which there may be [`MAX_VALUES`], and no
 //! length in the input is trusted before the bytes are there.
 
+mod instructions;
 mod machine;
 mod opcode;
 #[cfg(test)]

@@ -90,8 +90,18 @@ impl Tiles {
         let steps = left.len();
         assert!(steps > 0 && right.len() == steps, "factors of different inner sides");
         assert!(stride >= SIDE && out.len() >= (SIDE - 1) * stride + SIDE, "no room for a block of the product");
-        // SAFETY: the unit is on (`self`). Each turn reads one block of each factor, `steps` of which there are (first
-        // assertion); tiles of the output are 16 rows of 64 bytes `stride` values apart, inside `out` (second one).
+        // SAFETY: asserted just now.
+        unsafe { self.multiply_unchecked(left, right, store, out, stride) };
+    }
+
+    /// [`Self::multiply`] without its assertions.
+    ///
+    /// # Safety
+    /// `left` and `right` are equally long and not empty; `out` holds `SIDE` rows of `SIDE` values whose beginnings are
+    /// `stride` values apart, and `stride` is at least `SIDE`.
+    unsafe fn multiply_unchecked(&self, left: &[Block], right: &[Block], store: Store, out: &mut [f32], stride: usize) {
+        // SAFETY: the unit is on (`self`). Each turn reads one block of each factor, `steps` of which there are; tiles of
+        // the output are 16 rows of 64 bytes `stride` values apart, inside `out`.
         unsafe {
             asm!(
                 "test {add:e}, {add:e}",
@@ -156,7 +166,7 @@ impl Tiles {
                 "tilestored [{lower} + {stride} + 64], tmm3",
                 left = inout(reg) left.as_ptr() => _,
                 right = inout(reg) right.as_ptr() => _,
-                steps = inout(reg) steps => _,
+                steps = inout(reg) left.len() => _,
                 row = in(reg) 64usize,
                 add = in(reg) u32::from(store == Store::Add),
                 upper = in(reg) out.as_mut_ptr(),

@@ -1,0 +1,73 @@
+//! Names in Python code, taken apart.
+
+use ruff_python_ast::Expr;
+
+/// `a` of `a.b.c`.
+pub(super) fn top(module: &str) -> &str {
+    module.split('.').next().unwrap_or_default()
+}
+
+/// `a.b.c` of a name, attribute chain, or the like; calls and subscripts in it are looked through.
+pub(super) fn dotted(expr: &Expr) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    let mut at = expr;
+    loop {
+        match at {
+            Expr::Name(name) => {
+                parts.push(name.id.as_str());
+                break;
+            }
+            Expr::Attribute(attribute) => {
+                parts.push(attribute.attr.as_str());
+                at = &attribute.value;
+            }
+            Expr::Call(call) => at = &call.func,
+            Expr::Subscript(subscript) => at = &subscript.value,
+            _ => break,
+        }
+    }
+    parts.reverse();
+    parts.join(".")
+}
+
+/// The program of `["lrzip", ...]` or `"lrzip -z file"`.
+pub(super) fn first_word(argument: &Expr) -> Option<String> {
+    match argument {
+        Expr::StringLiteral(literal) => literal.value.to_str().split_whitespace().next().map(str::to_string),
+        Expr::List(list) => list.elts.first().and_then(first_word),
+        Expr::Tuple(tuple) => tuple.elts.first().and_then(first_word),
+        _ => None,
+    }
+}
+
+/// Words of an identifier in lower case: `NgramCacheEval`, `ngram_cache_eval` and `NGRAM_CACHE_EVAL` are the same.
+pub(super) fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut previous_lower = false;
+    for c in name.chars() {
+        let starts = c == '_' || c == '-' || c.is_uppercase() && previous_lower;
+        if starts {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric()
+            && let Some(word) = words.last_mut()
+        {
+            word.extend(c.to_lowercase());
+        }
+        previous_lower = c.is_lowercase() || c.is_ascii_digit();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_split_into_words() {
+        assert_eq!(words("NgramCacheEval"), ["ngram", "cache", "eval"]);
+        assert_eq!(words("NGRAM_CACHE"), ["ngram", "cache"]);
+        assert_eq!(words("eval_val_sliding"), ["eval", "val", "sliding"]);
+    }
+}

@@ -1,0 +1,127 @@
+//! What a log says, with line numbers.
+
+use super::metric::{Metric, MetricKind};
+use super::size::{LoggedSize, SizeKind};
+use crate::digest::ContentDigest;
+use crate::submission::text::Encoding;
+
+/// A value with the line it stands on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Noted<T> {
+    /// 1-based line.
+    pub line: u64,
+    /// The value.
+    pub value: T,
+}
+
+/// A logged duration of an evaluation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoggedTime {
+    /// 1-based line.
+    pub line: u64,
+    /// Seconds.
+    pub seconds: f64,
+    /// The words before it.
+    pub label: String,
+    /// The script itself calls it the total.
+    pub is_total: bool,
+}
+
+/// What a log says.
+#[derive(Clone, Debug)]
+pub struct LogFile {
+    /// Relative path.
+    pub path: String,
+    /// Size and digests.
+    pub digest: ContentDigest,
+    /// What the bytes were taken for.
+    pub encoding: Encoding,
+    /// Lines.
+    pub lines: u64,
+    /// Lines too long to be read whole.
+    pub overlong: u64,
+    /// The reader stopped before the end because the file is larger than it reads.
+    pub cut_short: bool,
+    /// Loss and bits-per-byte values, in order.
+    pub metrics: Vec<Metric>,
+    /// Seeds stated.
+    pub seeds: Vec<Noted<u64>>,
+    /// Number of processes.
+    pub world_size: Option<Noted<u64>>,
+    /// Tokens of the validation split.
+    pub val_tokens: Vec<Noted<u64>>,
+    /// Training shards.
+    pub train_shards: Option<Noted<u64>>,
+    /// Sizes.
+    pub sizes: Vec<LoggedSize>,
+    /// Longest training time, seconds.
+    pub train_seconds: Option<Noted<f64>>,
+    /// Evaluation times.
+    pub eval_times: Vec<LoggedTime>,
+    /// `artifact_production_wallclock`, seconds.
+    pub production_seconds: Option<Noted<f64>>,
+    /// Accelerators named, without repetition.
+    pub devices: Vec<Noted<String>>,
+    /// Path of the tokenizer.
+    pub tokenizer: Option<Noted<String>>,
+    /// Tracebacks and fatal errors.
+    pub errors: Vec<Noted<String>>,
+    /// Loss values that are not numbers.
+    pub nans: Vec<Noted<String>>,
+    /// Training steps were logged.
+    pub trains: bool,
+    /// Lines that say the run stopped because of the clock.
+    pub stop: Option<Noted<String>>,
+    /// Calibration on validation data, as the log says itself.
+    pub calibration: Vec<Noted<String>>,
+}
+
+impl LogFile {
+    /// Final values: evaluations of what is handed in.
+    pub fn finals(&self) -> impl DoubleEndedIterator<Item = &Metric> {
+        self.metrics.iter().filter(|metric| metric.kind == MetricKind::Final && metric.bpb.is_finite())
+    }
+
+    /// The value the run ends with: the last final one.
+    pub fn last_final(&self) -> Option<&Metric> {
+        self.finals().next_back()
+    }
+
+    /// Sizes of one kind.
+    pub fn sizes_of(&self, kind: SizeKind) -> impl DoubleEndedIterator<Item = &LoggedSize> {
+        self.sizes.iter().filter(move |size| size.kind == kind)
+    }
+
+    /// The seed the log states, else none.
+    pub fn seed(&self) -> Option<u64> {
+        self.seeds.first().map(|seed| seed.value)
+    }
+
+    /// A log that says nothing yet.
+    pub(super) fn empty(path: String) -> Self {
+        LogFile {
+            path,
+            digest: ContentDigest::of(&[]),
+            encoding: Encoding::Utf8,
+            lines: 0,
+            overlong: 0,
+            cut_short: false,
+            metrics: Vec::new(),
+            seeds: Vec::new(),
+            world_size: None,
+            val_tokens: Vec::new(),
+            train_shards: None,
+            sizes: Vec::new(),
+            train_seconds: None,
+            eval_times: Vec::new(),
+            production_seconds: None,
+            devices: Vec::new(),
+            tokenizer: None,
+            errors: Vec::new(),
+            nans: Vec::new(),
+            trains: false,
+            stop: None,
+            calibration: Vec::new(),
+        }
+    }
+}

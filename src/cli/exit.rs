@@ -39,6 +39,12 @@ impl From<ExitCode> for i32 {
     }
 }
 
+/// A binary: parses its arguments and runs its command. See [`run`] for how it ends.
+pub fn main<A: clap::Parser>(command: impl FnOnce(&A) -> anyhow::Result<ExitCode>) -> std::process::ExitCode {
+    let args = A::parse();
+    run(|| command(&args))
+}
+
 /// Runs a binary's body, prints an error with its causes on stderr, and returns the process's exit code.
 ///
 /// A closed pipe on stdout (`verify | head`) is not an error.

@@ -1,26 +1,37 @@
-//! What all binaries share: exit codes, common flags, progress bars, the error printer.
+//! The commands, and what they share: exit codes, common flags, progress bars, the error printer.
+//!
+//! A command is a module with its `Args`, which clap parses, and its `run`, so that any program can offer it.
 
 mod common;
 #[cfg(feature = "engine")]
 mod device;
 mod exit;
 mod fit;
+mod output;
+pub mod pack;
 mod progress;
 #[cfg(feature = "engine")]
 mod ranks;
 mod recipe;
+#[cfg(feature = "engine")]
+pub mod reproduce;
+#[cfg(feature = "engine")]
+pub mod score;
 mod signal;
 mod threads;
+#[cfg(feature = "engine")]
+pub mod train;
 mod values;
+pub mod verify;
 
 pub use common::{ColorChoice, CommonArgs};
 #[cfg(feature = "engine")]
 pub use device::DeviceArgs;
-pub use exit::{ExitCode, run};
+pub use exit::{ExitCode, main, run};
 pub use fit::FitArgs;
 pub use progress::progress_bar;
 #[cfg(feature = "engine")]
 pub use ranks::{Company, RanksArgs};
-pub use recipe::RecipeArgs;
+pub use recipe::{Changes, DataArgs, RecipeArgs, Scope};
 pub use signal::interrupt_on_signal;
 pub use threads::use_threads;

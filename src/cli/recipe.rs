@@ -1,13 +1,104 @@
-//! Flags that change a recipe, shared by the binaries that run one.
+//! Flags and environment variables that change a recipe.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
 
 use crate::manifest::{Effective, Override, assignment, from_environment};
 
-/// Recipe flags; they win over environment variables, which win over the manifest.
+/// The part of a recipe that a command depends on; it leaves variables for other parts alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// What the fields in it start with, such as `eval.`.
+    pub sections: &'static [&'static str],
+    /// What a `--set` of another field is told, such as `pack sets quantization.* only`.
+    pub refusal: &'static str,
+}
+
+impl Scope {
+    fn holds(&self, change: &Override) -> bool {
+        self.sections.iter().any(|section| change.field.starts_with(section))
+    }
+}
+
+/// Changes of a recipe in the order in which they apply, so that the last one of a field wins.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    scope: Option<Scope>,
+    list: Vec<Override>,
+}
+
+impl Changes {
+    /// Starts with the process environment, which every flag wins over. Without a scope every variable counts.
+    pub fn from_environment(scope: Option<Scope>) -> Changes {
+        let mut list = from_environment(|name| std::env::var(name).ok());
+        list.retain(|change| scope.is_none_or(|scope| scope.holds(change)));
+        Changes { scope, list }
+    }
+
+    /// The texts of `--set`; an error for one that is no assignment, or of a field out of scope.
+    pub fn set(mut self, texts: &[String]) -> anyhow::Result<Changes> {
+        for text in texts {
+            let change = assignment(text)?;
+            if let Some(scope) = self.scope {
+                ensure!(scope.holds(&change), "--set {text}: {}", scope.refusal);
+            }
+            self.list.push(change);
+        }
+        Ok(self)
+    }
+
+    /// A flag that sets one field, if it was given.
+    pub fn flag(mut self, flag: &str, field: &str, value: Option<impl ToString>) -> Changes {
+        self.list.extend(value.map(|value| Override::flag(flag, field, value)));
+        self
+    }
+
+    /// [`Self::flag`] for a path; manifests are UTF-8, so it must be, too.
+    pub fn path(self, flag: &str, field: &str, path: Option<&Path>) -> anyhow::Result<Changes> {
+        let text = |path: &Path| {
+            path.to_str().map(str::to_string).with_context(|| format!("{flag}: {} is not UTF-8", path.display()))
+        };
+        Ok(self.flag(flag, field, path.map(text).transpose()?))
+    }
+
+    /// Does any of them change this field?
+    pub fn touches(&self, field: &str) -> bool {
+        self.list.iter().any(|change| change.field == field)
+    }
+
+    /// Loads a manifest and applies them.
+    pub fn load(self, manifest: &Path) -> anyhow::Result<Effective> {
+        let current = std::env::current_dir().context("cannot tell the current folder")?;
+        Ok(Effective::load(manifest, self.list, &current)?)
+    }
+}
+
+/// Where the data lies.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DataArgs {
+    /// Folder of the token shards [env: DATA_PATH]
+    #[arg(long, value_name = "DIR")]
+    pub data_path: Option<PathBuf>,
+
+    /// SentencePiece model [env: TOKENIZER_PATH]
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer_path: Option<PathBuf>,
+}
+
+impl DataArgs {
+    /// Adds what these flags change.
+    pub fn apply(&self, changes: Changes) -> anyhow::Result<Changes> {
+        changes.path("--data-path", "data.path", self.data_path.as_deref())?.path(
+            "--tokenizer-path",
+            "data.tokenizer.path",
+            self.tokenizer_path.as_deref(),
+        )
+    }
+}
+
+/// Recipe flags of the commands that train; they win over environment variables, which win over the manifest.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Recipe")]
 pub struct RecipeArgs {
@@ -27,44 +118,18 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "SECONDS")]
     pub max_wallclock_seconds: Option<f64>,
 
-    /// Folder of the token shards [env: DATA_PATH]
-    #[arg(long, value_name = "DIR")]
-    pub data_path: Option<PathBuf>,
-
-    /// SentencePiece model [env: TOKENIZER_PATH]
-    #[arg(long, value_name = "FILE")]
-    pub tokenizer_path: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 impl RecipeArgs {
     /// Loads a manifest and applies the process environment, then these flags.
     pub fn load(&self, manifest: &Path) -> anyhow::Result<Effective> {
-        let mut overrides = from_environment(|name| std::env::var(name).ok());
-        overrides.extend(self.overrides()?);
-        let current = std::env::current_dir().context("cannot tell the current folder")?;
-        Ok(Effective::load(manifest, overrides, &current)?)
-    }
-
-    fn overrides(&self) -> anyhow::Result<Vec<Override>> {
-        let mut overrides = Vec::new();
-        for text in &self.set {
-            overrides.push(assignment(text)?);
-        }
-        overrides.extend(self.seed.map(|value| Override::flag("--seed", "schedule.seed", value)));
-        overrides.extend(self.iterations.map(|value| Override::flag("--iterations", "schedule.iterations", value)));
-        overrides.extend(
-            self.max_wallclock_seconds
-                .map(|value| Override::flag("--max-wallclock-seconds", "schedule.max_wallclock_seconds", value)),
-        );
-        for (flag, field, path) in [
-            ("--data-path", "data.path", &self.data_path),
-            ("--tokenizer-path", "data.tokenizer.path", &self.tokenizer_path),
-        ] {
-            if let Some(path) = path {
-                let text = path.to_str().with_context(|| format!("{flag}: {} is not UTF-8", path.display()))?;
-                overrides.push(Override::flag(flag, field, text));
-            }
-        }
-        Ok(overrides)
+        let changes = Changes::from_environment(None)
+            .set(&self.set)?
+            .flag("--seed", "schedule.seed", self.seed)
+            .flag("--iterations", "schedule.iterations", self.iterations)
+            .flag("--max-wallclock-seconds", "schedule.max_wallclock_seconds", self.max_wallclock_seconds);
+        self.data.apply(changes)?.load(manifest)
     }
 }

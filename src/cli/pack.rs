@@ -1,0 +1,229 @@
+//! `pack`: from checkpoint to the bytes that count.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Parser;
+
+use super::output::print;
+use super::signal::unless_interrupted;
+use super::{Changes, CommonArgs, ExitCode, FitArgs, Scope, interrupt_on_signal, use_threads};
+use crate::artifact::job::Job;
+use crate::artifact::{inspect, report};
+use crate::atomic_write;
+use crate::interrupt::Interrupt;
+use crate::manifest::Effective;
+use crate::quant::ClassPattern;
+use crate::run_folder::RunFolder;
+
+/// `pack` changes how weights are stored and nothing else.
+const SCOPE: Scope = Scope { sections: &["quantization."], refusal: "pack sets quantization.* only" };
+
+/// What makes no sense where nothing is packed.
+const PACKING: [&str; 11] = [
+    "manifest",
+    "checkpoint",
+    "output",
+    "out",
+    "prune",
+    "keep_last_k",
+    "classes",
+    "scale_search",
+    "codec",
+    "set",
+    "fit",
+];
+
+/// Quantise and compress a trained model into the artifact whose bytes count.
+///
+/// Exit codes: 0 packed and within 16,000,000 bytes; 1 packed but code + model are over (the files are written all
+/// the same); 2 could not pack; 130 interrupted, nothing half-written.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  \
+    pack runs/smoke/manifest.yaml                       the run that `train` left there\n  \
+    pack manifests/pr-286.yaml --checkpoint w.safetensors --out runs/mine\n  \
+    pack runs/a/manifest.yaml --prune 0.03 -o small.golf\n  \
+    pack runs/a/manifest.yaml --fit 16000000 --svg curve.svg\n  \
+    pack --inspect final_model.int8.ptz --svg bytes.svg\n\n\
+    KEEP_LAST_K_FP16 and PRUNE_FRAC are honoured; flags win over them, and they over the manifest.",
+    group = clap::ArgGroup::new("drawn").args(["fit", "inspect"])
+)]
+pub struct Args {
+    /// Manifest of a finished run, or any recipe together with --checkpoint
+    #[arg(value_name = "MANIFEST", required_unless_present = "inspect")]
+    manifest: Option<PathBuf>,
+
+    /// Weights to pack (safetensors) instead of the manifest's own checkpoint
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+
+    /// Artifact to write; its manifest goes beside it as FILE.manifest.yaml
+    #[arg(long, short, value_name = "FILE", conflicts_with = "out")]
+    output: Option<PathBuf>,
+
+    /// Folder for model.golf and manifest.yaml [default: the run's folder, or runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Set this fraction of every large matrix, smallest magnitudes first, to zero
+    #[arg(long, value_name = "FRACTION")]
+    prune: Option<f64>,
+
+    /// Keep the key projections of the last K blocks in half precision
+    #[arg(long, value_name = "K")]
+    keep_last_k: Option<u32>,
+
+    /// Hold tensors by name in int5, int6, int8, f16 or f32; repeatable, the first that fits decides;
+    /// in place of the manifest's own (`--class 'blocks.*.mlp.*=int6'`)
+    #[arg(long = "class", value_name = "PATTERN=CLASS")]
+    classes: Vec<ClassPattern>,
+
+    /// Scale of a row: from its largest magnitude, or with the least squared error over PR #414's five clip
+    /// percentiles, or over these and 1.00 to 0.50 of the largest magnitude
+    #[arg(long, value_name = "HOW", value_parser = ["max", "percentiles", "mse"])]
+    scale_search: Option<String>,
+
+    /// zstd, the usual format, or ans: entropy-coded with adaptive models, smaller, the same weights
+    #[arg(long, value_name = "CODEC", value_parser = ["zstd", "ans"])]
+    codec: Option<String>,
+
+    /// Set any field of the manifest's quantization section; repeatable (`--set quantization.zstd_level=19`)
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<String>,
+
+    /// Threads to use; the bytes do not depend on it [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+
+    #[command(flatten)]
+    fit: FitArgs,
+
+    /// Pack nothing; show where the bytes of an artifact go, tensor by tensor: this program's, or a .ptz, .pt,
+    /// .safetensors or .npz file, plain or compressed
+    #[arg(long, value_name = "FILE", conflicts_with_all = PACKING)]
+    inspect: Option<PathBuf>,
+
+    /// Draw the trade-off of --fit between bytes and loss, or an area for every tensor of --inspect
+    #[arg(long, value_name = "FILE", requires = "drawn")]
+    svg: Option<PathBuf>,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Packs, or answers what `--inspect` asks.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.common.apply_color();
+    use_threads(args.threads)?;
+    if let Some(file) = &args.inspect {
+        return inspect(args, file);
+    }
+    let interrupt = interrupt_on_signal()?;
+    if let Some(budget) = args.fit.fit {
+        return fit(args, budget, &interrupt);
+    }
+    let progress = args.common.progress("packing", 0);
+    let (job, _) = job(args, changes(args)?)?;
+    let done = job.run(&progress, &interrupt);
+    progress.finish();
+    let done = unless_interrupted(done, &interrupt)?;
+    let text = || match args.common.quiet {
+        true => report::summary(&done) + "\n",
+        false => report::text(&done, args.common.verbose > 0),
+    };
+    print(&args.common, || report::json(&done), text)?;
+    Ok(if done.budget.is_kept() { ExitCode::Ok } else { ExitCode::CheckFailed })
+}
+
+/// Answers a question about a file, which has no verdict: over the budget is no failure here.
+fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &args.svg {
+        let is_input = path.canonicalize().is_ok_and(|svg| file.canonicalize().is_ok_and(|file| svg == file));
+        anyhow::ensure!(!is_input, "--svg {} would overwrite the artifact", path.display());
+        atomic_write::check_writable(path)?;
+    }
+    let found = inspect::inspect(file)?;
+    if let Some(path) = &args.svg {
+        atomic_write::write(path, inspect::svg(&found).as_bytes())?;
+    }
+    let text = || match args.common.quiet {
+        true => inspect::summary(&found) + "\n",
+        false => inspect::text(&found),
+    };
+    print(&args.common, || inspect::json(&found), text)?;
+    Ok(ExitCode::Ok)
+}
+
+/// Searches settings instead of taking the manifest's.
+#[cfg(feature = "engine")]
+fn fit(args: &Args, budget: u64, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+    use crate::fit;
+
+    if let Some(path) = &args.svg {
+        atomic_write::check_writable(path)?;
+    }
+    let changes = changes(args)?;
+    let pins_classes = changes.touches("quantization.classes");
+    let pins_scales = changes.touches("quantization.scale_search");
+    let (job, folder) = job(args, changes)?;
+    let job = args.fit.job(budget, job, folder, pins_classes, pins_scales);
+    let progress = args.common.progress("fitting", 0);
+    let fitted = job.run(&progress, interrupt);
+    progress.finish();
+    let fitted = unless_interrupted(fitted, interrupt)?;
+    if let Some(path) = &args.svg {
+        atomic_write::write(path, fit::svg(&fitted.curve).as_bytes())?;
+    }
+    let text = || match args.common.quiet {
+        true => fit::summary(&fitted) + "\n",
+        false => fit::text(&fitted, args.common.verbose > 0),
+    };
+    print(&args.common, || fit::json(&fitted), text)?;
+    Ok(if fitted.done.budget.is_kept() { ExitCode::Ok } else { ExitCode::CheckFailed })
+}
+
+#[cfg(not(feature = "engine"))]
+fn fit(_: &Args, _: u64, _: &Interrupt) -> anyhow::Result<ExitCode> {
+    anyhow::bail!(
+        "--fit measures losses, and this `pack` was built without the numeric engines; build it with \
+         `cargo build --release --bin pack`, without --no-default-features"
+    )
+}
+
+/// Flags to a job, with environment and flags applied to the recipe, and the folder the recipe's paths start from.
+fn job(args: &Args, changes: Changes) -> anyhow::Result<(Job, PathBuf)> {
+    let recipe = args.manifest.clone().context("no MANIFEST is given")?;
+    let Effective { manifest, folder: base, .. } = changes.load(&recipe)?;
+    let (artifact, manifest_out) = match (&args.output, &args.out) {
+        (Some(file), _) => (file.clone(), beside(file)),
+        (None, out) => {
+            let default = || Job::default_folder(&manifest, &recipe);
+            let folder = out.as_ref().map_or_else(default, RunFolder::new);
+            (folder.artifact(), folder.manifest())
+        }
+    };
+    let checkpoint = args.checkpoint.clone();
+    Ok((Job { manifest, manifest_path: recipe, checkpoint, artifact, manifest_out }, base))
+}
+
+/// What environment and flags change of the recipe.
+fn changes(args: &Args) -> anyhow::Result<Changes> {
+    let classes: Vec<String> = args.classes.iter().map(ToString::to_string).collect();
+    let classes = (!classes.is_empty()).then(|| classes.join(","));
+    Ok(Changes::from_environment(Some(SCOPE))
+        .set(&args.set)?
+        .flag("--prune", "quantization.prune_fraction", args.prune)
+        .flag("--codec", "quantization.codec", args.codec.as_ref())
+        .flag("--class", "quantization.classes", classes)
+        .flag("--scale-search", "quantization.scale_search", args.scale_search.as_ref())
+        .flag("--keep-last-k", "quantization.keep_last_k_fp16", args.keep_last_k))
+}
+
+/// Where the manifest of an artifact goes that has no run folder.
+fn beside(artifact: &Path) -> PathBuf {
+    let mut name = artifact.as_os_str().to_owned();
+    name.push(".manifest.yaml");
+    PathBuf::from(name)
+}

@@ -1,0 +1,257 @@
+//! `score`: from weights to bits per byte, the same bits everywhere.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use super::output::print;
+use super::signal::unless_interrupted;
+use super::{Changes, CommonArgs, DataArgs, DeviceArgs, ExitCode, Scope, interrupt_on_signal, use_threads};
+use crate::atomic_write;
+use crate::engine::{EngineError, Isa, Precision, use_isa};
+use crate::eval::{self, EngineChoice, Job, JobError, Outcome, Report, ScoreError, Shard, Windowing, probe};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+
+/// Scoring depends on data, model and evaluation.
+const SCOPE: Scope =
+    Scope { sections: &["data.", "model.", "eval."], refusal: "score sets data.*, model.* and eval.* only" };
+
+/// Score a model on the validation split: val_loss (nats per token) and val_bpb (bits per byte).
+///
+/// The same inputs give the same bits for any number of threads, any batch size and any division into parts.
+///
+/// Exit codes: 0 scored; 1 a probe failed or two engines disagree; 2 could not score; 130 interrupted, nothing half-written.
+#[derive(Parser)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:\n  \
+    score runs/smoke/manifest.yaml                       the run's artifact, sliding and plain\n  \
+    score runs/smoke/manifest.yaml --checkpoint runs/smoke/checkpoint.safetensors    and the quantisation gap\n  \
+    score runs/smoke/manifest.yaml --sliding --nll-out nll.f32 --json\n  \
+    score runs/smoke/manifest.yaml --probe               does the scorer play fair?\n  \
+    score runs/smoke/manifest.yaml --shard 1/8 -o 1.json; score merge 1.json ... 8.json\n\n\
+    DATA_PATH, TOKENIZER_PATH, EVAL_STRIDE, EVAL_SEQ_LEN and the other data, model and eval variables of the\n\
+    challenge's scripts are honoured; flags win over them, and they over the manifest."
+)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
+    /// Manifest that describes model, data and evaluation
+    #[arg(value_name = "MANIFEST", required = true)]
+    manifest: Option<PathBuf>,
+
+    /// Artifact to score instead of the manifest's own; formats of other submissions are read too
+    #[arg(long, value_name = "FILE", conflicts_with = "no_artifact")]
+    artifact: Option<PathBuf>,
+
+    /// Score no artifact, only the checkpoint
+    #[arg(long, requires = "checkpoint")]
+    no_artifact: bool,
+
+    /// Unpacked weights (safetensors) to score as well
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+
+    /// Sliding windows only [default: sliding and plain]
+    #[arg(long, conflicts_with = "plain")]
+    sliding: bool,
+
+    /// Plain windows only: side by side, tail dropped
+    #[arg(long)]
+    plain: bool,
+
+    /// Predictions between the starts of sliding windows [env: EVAL_STRIDE]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    stride: Option<u64>,
+
+    /// Predictions in a window [env: EVAL_SEQ_LEN]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    seq_len: Option<u64>,
+
+    /// Score the first N tokens of the split only; the report says so
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    max_tokens: Option<u64>,
+
+    /// What runs the model
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    engine: EngineChoice,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// What the kernels engine computes in; the challenge's own runs use bf16
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    precision: Precision,
+
+    /// Vector instructions to use; numbers differ by less than 1e-5 between them
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    isa: Isa,
+
+    /// Threads to use; changes no number [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+
+    /// Windows given to the engine at a time; changes no number [env: EVAL_BATCH_SEQS]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    batch_windows: Option<u64>,
+
+    /// Write the likelihoods of the first pass: one little-endian f32 per scored token, in corpus order
+    #[arg(long, value_name = "FILE", conflicts_with = "probe")]
+    nll_out: Option<PathBuf>,
+
+    /// Run the I-th of N contiguous parts of the windows, counted from 1, and write a part record
+    #[arg(long, value_name = "I/N", conflicts_with = "probe")]
+    shard: Option<Shard>,
+
+    /// Part record to write [default: score-I-of-N.json]
+    #[arg(long, short, value_name = "FILE", requires = "shard")]
+    output: Option<PathBuf>,
+
+    /// Write the scores into the manifest's results
+    #[arg(long, conflicts_with_all = ["probe", "shard", "max_tokens"])]
+    record: bool,
+
+    /// Probe the scorer's honesty instead of scoring
+    #[arg(long)]
+    probe: bool,
+
+    /// Windows to probe
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "probe")]
+    probe_windows: u64,
+
+    #[command(flatten)]
+    data: DataArgs,
+
+    /// Set a field of the manifest's data, model or eval section; repeatable
+    #[arg(long, value_name = "FIELD=VALUE")]
+    set: Vec<String>,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Add up the part records of all shards of an evaluation
+    Merge {
+        /// Records that `score --shard` wrote, in any order
+        #[arg(value_name = "PART", required = true)]
+        parts: Vec<PathBuf>,
+    },
+}
+
+/// Scores, probes the scorer, or adds up parts.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.common.apply_color();
+    match (&args.command, &args.manifest) {
+        (Some(Command::Merge { parts }), _) => merge(parts, &args.common),
+        (None, Some(manifest)) => open(args, manifest),
+        (None, None) => anyhow::bail!("no manifest given; see --help"),
+    }
+}
+
+/// Makes this process ready to compute, and then does what is asked for.
+fn open(args: &Args, manifest: &Path) -> anyhow::Result<ExitCode> {
+    use_threads(args.threads)?;
+    use_isa(args.isa)?;
+    let interrupt = interrupt_on_signal()?;
+    let job = job(args, manifest)?;
+    if args.probe {
+        probe(args, &job, &args.common.progress("probing", 0), &interrupt)
+    } else {
+        score(args, &job, &args.common.progress("scoring", 0), &interrupt)
+    }
+}
+
+fn probe(args: &Args, job: &Job, progress: &Progress, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+    let probed = job.probe(args.probe_windows, progress, interrupt);
+    progress.finish();
+    let probed = unless_interrupted(probed, interrupt)?;
+    print(&args.common, || probe::json(&probed), || probe::text(&probed))?;
+    Ok(if probe::all_passed(&probed) { ExitCode::Ok } else { ExitCode::CheckFailed })
+}
+
+fn score(args: &Args, job: &Job, progress: &Progress, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+    let output = args.shard.map(|shard| {
+        let default = || PathBuf::from(format!("score-{}-of-{}.json", shard.index, shard.of));
+        args.output.clone().unwrap_or_else(default)
+    });
+    output.as_deref().map(atomic_write::check_writable).transpose()?;
+    let outcome = job.run(progress, interrupt);
+    progress.finish();
+    if let Err(error @ JobError::Score(ScoreError::Engine(EngineError::Disagreement { .. }))) = &outcome {
+        writeln!(anstream::stderr().lock(), "{error}")?;
+        return Ok(ExitCode::CheckFailed);
+    }
+    let outcome = unless_interrupted(outcome, interrupt)?;
+    if let Some((path, part)) = output.as_deref().zip(outcome.part.as_ref()) {
+        eval::write_part(path, part)?;
+        if !args.common.quiet {
+            let mut stderr = anstream::stderr().lock();
+            writeln!(stderr, "part {} written to {}; `score merge` adds up all parts", part.shard, path.display())?;
+        }
+    }
+    print(&args.common, || outcome.report.json(), || text(&outcome, &args.common))?;
+    Ok(ExitCode::Ok)
+}
+
+fn merge(parts: &[PathBuf], common: &CommonArgs) -> anyhow::Result<ExitCode> {
+    let read = |path: &PathBuf| eval::read_part(path).map(|part| (path.clone(), part));
+    let parts = parts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let report = eval::merge(parts)?;
+    print(common, || report.json(), || short_or_long(&report, common))?;
+    Ok(ExitCode::Ok)
+}
+
+/// Flags to a job, with environment and flags applied to the recipe.
+fn job(args: &Args, manifest: &Path) -> anyhow::Result<Job> {
+    let windowings = match (args.sliding, args.plain) {
+        (true, _) => vec![Windowing::Sliding],
+        (_, true) => vec![Windowing::Plain],
+        _ => vec![Windowing::Sliding, Windowing::Plain],
+    };
+    Ok(Job {
+        manifest_path: manifest.to_path_buf(),
+        effective: changes(args)?.load(manifest)?,
+        packed: !args.no_artifact,
+        artifact: args.artifact.clone(),
+        checkpoint: args.checkpoint.clone(),
+        windowings,
+        max_tokens: args.max_tokens,
+        engine: args.engine,
+        device: args.device.open(&args.common)?,
+        precision: args.precision,
+        shard: args.shard,
+        nll_out: args.nll_out.clone(),
+        record: args.record,
+    })
+}
+
+/// What environment and flags change of the recipe.
+fn changes(args: &Args) -> anyhow::Result<Changes> {
+    let changes = Changes::from_environment(Some(SCOPE))
+        .set(&args.set)?
+        .flag("--stride", "eval.stride", args.stride)
+        .flag("--seq-len", "eval.seq_len", args.seq_len)
+        .flag("--batch-windows", "eval.batch_windows", args.batch_windows);
+    args.data.apply(changes)
+}
+
+fn text(outcome: &Outcome, common: &CommonArgs) -> String {
+    let log = if common.verbose > 0 { eval::log_lines(&outcome.report, &outcome.elapsed) } else { None };
+    let report = short_or_long(&outcome.report, common);
+    log.map_or(report.clone(), |log| format!("{report}\n{log}"))
+}
+
+fn short_or_long(report: &Report, common: &CommonArgs) -> String {
+    match (common.quiet, common.verbose) {
+        (true, _) => report.summary(),
+        (_, 0) => report.to_string(),
+        _ => format!("{report}\n{}", report.inputs()),
+    }
+}

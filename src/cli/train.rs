@@ -1,0 +1,139 @@
+//! `train`: from a manifest to a checkpoint, a log and a schedule trace.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use super::output::{print, watcher};
+use super::{CommonArgs, Company, DeviceArgs, ExitCode, RanksArgs, RecipeArgs, interrupt_on_signal, use_threads};
+use crate::engine::{EngineKind, Precision};
+use crate::interrupt::Interrupted;
+use crate::run_folder::RunFolder;
+use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
+
+/// Train the model a manifest describes.
+///
+/// Writes checkpoint.safetensors, trace.jsonl, train.log and manifest.yaml (with results) into the run folder. The log
+/// has the format of the challenge's own scripts.
+///
+/// Exit codes: 0 trained; 1 a replay ran to its end with other losses than recorded; 2 could not train; 130 interrupted
+/// after a whole step, with a state that --resume continues bit for bit.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  \
+    train manifests/smoke.yaml                            into runs/smoke\n  \
+    train manifests/smoke.yaml --seed 7 --out runs/seed7 --checkpoint-every 100\n  \
+    train manifests/smoke.yaml --out runs/seed7 --seed 7 --resume\n  \
+    train manifests/smoke.yaml --replay runs/smoke/trace.jsonl --out runs/again\n  \
+    train manifests/smoke.yaml --ranks 4                  four ranks in one process, the same bytes\n  \
+    torchrun --nproc-per-node 8 --no-python train manifests/pr-286.yaml --device cuda --precision bf16\n\n\
+    The variables of the challenge's scripts (SEED, ITERATIONS, DATA_PATH, ...) are honoured; flags win over them, and\n\
+    they over the manifest. Several processes are told their ranks by torchrun, mpirun or srun (docs/training.md)."
+)]
+pub struct Args {
+    /// Manifest with the recipe
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+
+    /// Run folder [default: runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Continue the unfinished run in the run folder
+    #[arg(long, conflicts_with = "overwrite")]
+    resume: bool,
+
+    /// Start over in a folder that already holds a run
+    #[arg(long)]
+    overwrite: bool,
+
+    /// Follow a recorded schedule trace instead of the clock
+    #[arg(long, value_name = "TRACE")]
+    replay: Option<PathBuf>,
+
+    /// Save a state to resume from every N steps (on Ctrl-C one is saved in any case)
+    #[arg(long, value_name = "N")]
+    checkpoint_every: Option<NonZeroU64>,
+
+    /// What runs the model
+    #[arg(long, value_enum, default_value_t)]
+    engine: EngineKind,
+
+    #[command(flatten)]
+    device: DeviceArgs,
+
+    /// What a CUDA device stores activations and matrices in; the challenge's own runs use bf16
+    #[arg(long, value_enum, default_value_t, value_name = "NAME")]
+    precision: Precision,
+
+    #[command(flatten)]
+    ranks: RanksArgs,
+
+    /// Threads to use; the bytes do not depend on it [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+
+    #[command(flatten)]
+    recipe: RecipeArgs,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+/// Trains as the flags say.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.common.apply_color();
+    use_threads(args.threads)?;
+    let effective = args.recipe.load(&args.manifest)?;
+    let company = args.ranks.company()?;
+    let device = args.device.open_for(&args.common, company.launch())?;
+    let engine = device.training_engine(args.engine, args.precision)?;
+    let interrupt = interrupt_on_signal()?;
+    let ranks = company.meet(device.accelerator().is_some(), &interrupt)?;
+    let request = TrainRequest {
+        effective: &effective,
+        manifest_path: &args.manifest,
+        folder: args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new),
+        engine: &*engine,
+        ranks: &*ranks,
+        start: args.start(),
+        replay: args.replay.clone(),
+        checkpoint_every: args.checkpoint_every,
+        interrupt,
+        progress: args.common.progress("training", 0),
+    };
+    if !ranks.place().is_lead() {
+        train::follow(&request).map_err(interrupted)?;
+        return Ok(ExitCode::Ok);
+    }
+    let (mut clock, mut watcher) = (SystemClock::start(), watcher(&args.common));
+    let outcome = match company {
+        Company::Threads(ranks) => train::run_in_process(&request, ranks, &mut clock, &mut *watcher),
+        _ => train::run(&request, &mut clock, &mut *watcher),
+    };
+    let outcome = outcome.map_err(interrupted)?;
+    let folder = &request.folder;
+    print(&args.common, || outcome.to_json(folder), || outcome.summary(folder) + "\n")?;
+    let is_same = outcome.replay.as_ref().is_none_or(|replay| replay.is_identical());
+    Ok(if is_same { ExitCode::Ok } else { ExitCode::CheckFailed })
+}
+
+impl Args {
+    fn start(&self) -> Start {
+        match (self.resume, self.overwrite) {
+            (true, _) => Start::Resume,
+            (_, true) => Start::Overwrite,
+            _ => Start::Fresh,
+        }
+    }
+}
+
+/// An interrupt has an exit code of its own.
+fn interrupted(error: TrainError) -> anyhow::Error {
+    match error {
+        TrainError::Interrupted { .. } => anyhow::Error::from(Interrupted).context(error.to_string()),
+        error => error.into(),
+    }
+}

@@ -1,0 +1,233 @@
+//! `verify`: judge a manifest, a record folder or a tree of them, and say why.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+
+use super::{CommonArgs, ExitCode, interrupt_on_signal};
+use crate::atomic_write;
+use crate::interrupt::Interrupted;
+use crate::manifest::{Track, canonical_yaml};
+use crate::report::{Audit, Detail, Format, Level};
+use crate::rules::audit::{self, Options};
+use crate::rules::{PolicyError, PolicyFile, explain, find, info, is_iso_date, markdown, tree};
+use crate::stats::Board;
+use crate::submission::{RecordFolder, implied_manifest};
+
+/// Check a claim against its own files, logs and numbers
+///
+/// Reads manifests and record folders, runs every rule, prints what is wrong with the evidence.
+/// Nothing from a submission is ever executed.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  verify manifests/pr-286.yaml          one manifest and the files it names
+  verify records/track_10min_16mb/NAME  one record folder
+  verify records/                       every record folder below
+  verify --explain over_budget          what a rule says, and why
+  verify --base origin/main --head HEAD what a pull request adds
+  verify FOLDER --against board.yaml    is it a record?
+
+Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 could not check, 130 interrupted"
+)]
+pub struct Args {
+    /// Manifests, record folders, or trees of them
+    #[arg(required_unless_present_any = ["base", "explain", "rules"], value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// Judge what a git range adds: the revision it branched from
+    #[arg(long, value_name = "REV", requires = "head", help_heading = "Git range")]
+    base: Option<String>,
+
+    /// Judge what a git range adds: its last revision
+    #[arg(long, value_name = "REV", requires = "base", help_heading = "Git range")]
+    head: Option<String>,
+
+    /// Repository of the range
+    #[arg(long, value_name = "PATH", default_value = ".", requires = "base", help_heading = "Git range")]
+    repository: PathBuf,
+
+    /// Judge claims against standing records: better by 0.005 nats at p < 0.01? (manifests/board.yaml)
+    #[arg(long, value_name = "BOARD")]
+    against: Option<PathBuf>,
+
+    /// Explain one rule and stop
+    #[arg(long, value_name = "RULE", exclusive = true)]
+    explain: Option<String>,
+
+    /// Print the rulebook as Markdown and stop
+    #[arg(long, exclusive = true)]
+    rules: bool,
+
+    /// Write the manifest that one record folder implies, gaps marked, to --output or stdout
+    #[arg(long, conflicts_with_all = ["base", "format", "also"])]
+    init: bool,
+
+    /// Set a rule aside: its violations become notes; repeatable
+    #[arg(long, value_name = "RULE", help_heading = "Policy")]
+    allow: Vec<String>,
+
+    /// Judge by this policy file instead of the built-in ones
+    #[arg(long, value_name = "FILE", help_heading = "Policy")]
+    policy: Option<PathBuf>,
+
+    /// Judge by this track's rules instead of those of the subject's place
+    #[arg(long, value_enum, value_name = "TRACK", help_heading = "Policy")]
+    track: Option<TrackName>,
+
+    /// Judge by the rules in force on this day (YYYY-MM-DD) instead of the latest
+    #[arg(long, value_name = "DATE", value_parser = date, help_heading = "Policy")]
+    as_of: Option<String>,
+
+    /// Report format
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    format: Format,
+
+    /// Write the report to a file instead of stdout
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// Write the report in one more format to a file; repeatable
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = format_and_file)]
+    also: Vec<(Format, PathBuf)>,
+
+    /// Lowest level that makes the exit code 1
+    #[arg(long, value_enum, default_value = "fail", value_name = "LEVEL")]
+    fail_on: FailOn,
+
+    #[command(flatten)]
+    common: CommonArgs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FailOn {
+    #[value(alias = "error")]
+    Fail,
+    Warning,
+    Review,
+    Unknown,
+}
+
+impl From<FailOn> for Level {
+    fn from(level: FailOn) -> Level {
+        match level {
+            FailOn::Fail => Level::Fail,
+            FailOn::Warning => Level::Warning,
+            FailOn::Review => Level::Review,
+            FailOn::Unknown => Level::Unknown,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum TrackName {
+    #[value(name = "10min_16mb")]
+    TenMinutes,
+    #[value(name = "non_record_16mb")]
+    NonRecord,
+}
+
+impl From<TrackName> for Track {
+    fn from(track: TrackName) -> Track {
+        match track {
+            TrackName::TenMinutes => Track::TenMinutes,
+            TrackName::NonRecord => Track::NonRecord,
+        }
+    }
+}
+
+/// A calendar date.
+fn date(text: &str) -> Result<String, String> {
+    if is_iso_date(text) { Ok(text.into()) } else { Err("expected a date YYYY-MM-DD".into()) }
+}
+
+/// `sarif=report.sarif`.
+fn format_and_file(text: &str) -> Result<(Format, PathBuf), String> {
+    let (format, file) = text.split_once('=').ok_or("expected FORMAT=FILE, such as sarif=report.sarif")?;
+    Ok((Format::from_str(format, false)?, PathBuf::from(file)))
+}
+
+/// Audits what the flags name, or answers a question about the rulebook.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.common.apply_color();
+    if let Some(id) = &args.explain {
+        let rule = find(id).ok_or_else(|| PolicyError::unknown_rule(id))?;
+        write!(anstream::stdout(), "{}", explain(rule))?;
+        return Ok(ExitCode::Ok);
+    }
+    if args.rules {
+        write!(anstream::stdout(), "{}", markdown())?;
+        return Ok(ExitCode::Ok);
+    }
+    args.output
+        .iter()
+        .chain(args.also.iter().map(|(_, file)| file))
+        .try_for_each(|file| atomic_write::check_writable(file))?;
+    let options = Options {
+        track: args.track.map(Track::from),
+        as_of: args.as_of.clone(),
+        policy: args.policy.as_deref().map(PolicyFile::load).transpose()?,
+        allow: args.allow.clone(),
+        against: args.against.as_deref().map(Board::load).transpose()?,
+    };
+    options.check()?;
+    if args.init {
+        return init(args);
+    }
+    let audit = audit(args, &options)?;
+    let level = Level::from(args.fail_on);
+    write_reports(args, &audit, level)?;
+    Ok(audit.conclusion(level).into())
+}
+
+/// Writes the manifest one record folder implies.
+fn init(args: &Args) -> anyhow::Result<ExitCode> {
+    let [path] = args.paths.as_slice() else { anyhow::bail!("--init takes exactly one record folder") };
+    anyhow::ensure!(path.is_dir(), "{} is not a folder", path.display());
+    let yaml = canonical_yaml(&implied_manifest(&RecordFolder::read(path)));
+    match &args.output {
+        Some(file) => atomic_write::write(file, yaml.as_bytes())?,
+        None => write!(anstream::stdout(), "{yaml}")?,
+    }
+    Ok(ExitCode::Ok)
+}
+
+/// Audits the paths, and what the git range adds.
+fn audit(args: &Args, options: &Options) -> anyhow::Result<Audit> {
+    let interrupt = interrupt_on_signal()?;
+    let progress = args.common.progress("verify", 0);
+    let audit = tree::paths(&args.paths, options, &interrupt, &progress)?;
+    progress.finish();
+    let Some(mut audit) = audit else { return Err(Interrupted.into()) };
+    let folder = |path: &Path, options: &Options| audit::folder(path, path.display().to_string(), options);
+    if let (Some(base), Some(head)) = (&args.base, &args.head) {
+        audit.reports.extend(audit::change(&args.repository, (base, head), options, Some(&folder))?);
+    }
+    Ok(audit)
+}
+
+/// Writes the report to the files asked for, and to stdout unless `--output` takes its place.
+fn write_reports(args: &Args, audit: &Audit, level: Level) -> anyhow::Result<()> {
+    let detail = match (args.common.quiet, args.common.verbose) {
+        (true, _) => Detail::Brief,
+        (false, 0) => Detail::Usual,
+        (false, _) => Detail::Full,
+    };
+    let format = if args.common.json { Format::Json } else { args.format };
+    let files = args.also.iter().map(|(format, file)| (*format, file)).chain(args.output.iter().map(|f| (format, f)));
+    for (format, file) in files {
+        let mut report = Vec::new();
+        format.reporter(detail, level, info).write(audit, &mut report)?;
+        // A file gets no colours.
+        atomic_write::write(file, &anstream::adapter::strip_bytes(&report).into_vec())?;
+    }
+    if args.output.is_none() {
+        let mut out = anstream::stdout().lock();
+        format.reporter(detail, level, info).write(audit, &mut out)?;
+        out.flush()?;
+    }
+    Ok(())
+}

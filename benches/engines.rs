@@ -6,6 +6,7 @@
 //! `bf16` scores in bfloat16, and on a CUDA device trains in it, `avx2` without wider vectors and without AMX.
 //! Numbers of one run can be compared with one another; those of different runs only where nothing else ran.
 //! `ci/speed/compare.py` alternates these measurements with PyTorch's.
+#![allow(clippy::expect_used, reason = "a benchmark that cannot run stops")]
 
 use std::time::Instant;
 

@@ -80,43 +80,59 @@ fn main() -> anyhow::Result<()> {
         });
     }
     let (mixed, classes) = (vec![in_order(&tensors)], by_class(&tensors, Order::Rows));
-    const WHOLE: usize = usize::MAX;
-    let plain = |level| Setting { level, ..Setting::default() };
-    let huffman = Setting { level: 1, literals_only: true, ..Setting::default() };
     if !args.quick {
-        run.measure("tensors in order, zstd 22, one frame", &mixed, plain(22), WHOLE);
-        run.measure("by class, zstd 22, a frame a stream", &classes, plain(22), WHOLE);
-        run.measure("by class, zstd 22, window 2^17", &classes, Setting { window_log: Some(17), ..plain(22) }, WHOLE);
-        run.measure("by class, zstd 22, frames of 1 MiB", &classes, plain(22), 1 << 20);
-        run.measure("by class, zstd 22, frames of 128 KiB", &classes, plain(22), 1 << 17);
-        run.measure("by class, transposed, zstd 22, 1 MiB", &by_class(&tensors, Order::Columns), plain(22), 1 << 20);
-        run.measure("bits packed (5 and 6 a weight), zstd 22, 1 MiB", &bit_packed(&tensors), plain(22), 1 << 20);
-        run.measure("by class, zstd 19, frames of 1 MiB", &classes, plain(19), 1 << 20);
-        for target in [1 << 12, 1 << 14, 1 << 16] {
-            let name = format!("by class, zstd 22, 1 MiB, blocks of {} KiB", target >> 10);
-            run.measure(&name, &classes, Setting { target_block: Some(target), ..plain(22) }, 1 << 20);
-        }
-        for size in [1 << 12, 1 << 14, 110 << 10] {
-            let name = format!("by class, zstd 22, 128 KiB, dictionary {} KiB", size >> 10);
-            run.measure_trained(&name, &classes, plain(22), 1 << 17, size);
-        }
+        slow(&run, &tensors, &mixed, &classes);
     }
+    fast(&run, &tensors, &mixed, &classes);
+    Ok(())
+}
+
+/// No cut: a frame a stream.
+const WHOLE: usize = usize::MAX;
+
+fn plain(level: i32) -> Setting {
+    Setting { level, ..Setting::default() }
+}
+
+/// Layouts that take minutes: those of the highest levels.
+fn slow(run: &Run, tensors: &[PackedTensor], mixed: &[Vec<u8>], classes: &[Vec<u8>]) {
+    run.measure("tensors in order, zstd 22, one frame", mixed, plain(22), WHOLE);
+    run.measure("by class, zstd 22, a frame a stream", classes, plain(22), WHOLE);
+    run.measure("by class, zstd 22, window 2^17", classes, Setting { window_log: Some(17), ..plain(22) }, WHOLE);
+    run.measure("by class, zstd 22, frames of 1 MiB", classes, plain(22), 1 << 20);
+    run.measure("by class, zstd 22, frames of 128 KiB", classes, plain(22), 1 << 17);
+    run.measure("by class, transposed, zstd 22, 1 MiB", &by_class(tensors, Order::Columns), plain(22), 1 << 20);
+    run.measure("bits packed (5 and 6 a weight), zstd 22, 1 MiB", &bit_packed(tensors), plain(22), 1 << 20);
+    run.measure("by class, zstd 19, frames of 1 MiB", classes, plain(19), 1 << 20);
+    for target in [1 << 12, 1 << 14, 1 << 16] {
+        let name = format!("by class, zstd 22, 1 MiB, blocks of {} KiB", target >> 10);
+        run.measure(&name, classes, Setting { target_block: Some(target), ..plain(22) }, 1 << 20);
+    }
+    for size in [1 << 12, 1 << 14, 110 << 10] {
+        let name = format!("by class, zstd 22, 128 KiB, dictionary {} KiB", size >> 10);
+        run.measure_trained(&name, classes, plain(22), 1 << 17, size);
+    }
+}
+
+/// Layouts of the low levels.
+fn fast(run: &Run, tensors: &[PackedTensor], mixed: &[Vec<u8>], classes: &[Vec<u8>]) {
+    let huffman = Setting { level: 1, literals_only: true, ..Setting::default() };
     for target in [1 << 12, 1 << 14, 1 << 16] {
         let name = format!("by class, literals only, 1 MiB, blocks of {} KiB", target >> 10);
-        run.measure(&name, &classes, Setting { target_block: Some(target), ..huffman }, 1 << 20);
+        run.measure(&name, classes, Setting { target_block: Some(target), ..huffman }, 1 << 20);
     }
     for shift in [17, 14] {
         let name = format!("by class, literals only, {} KiB, dictionary 4 KiB", 1 << (shift - 10));
-        run.measure_trained(&name, &classes, huffman, 1 << shift, 1 << 12);
+        run.measure_trained(&name, classes, huffman, 1 << shift, 1 << 12);
     }
     for level in [9, 3, 1] {
-        run.measure(&format!("by class, zstd {level}, frames of 1 MiB"), &classes, plain(level), 1 << 20);
+        run.measure(&format!("by class, zstd {level}, frames of 1 MiB"), classes, plain(level), 1 << 20);
     }
-    run.measure("tensors in order, literals only", &mixed, huffman, 1 << 20);
+    run.measure("tensors in order, literals only", mixed, huffman, 1 << 20);
     for shift in [20, 17, 16, 15, 14] {
         run.measure(
             &format!("by class, literals only, frames of {} KiB", 1 << (shift - 10)),
-            &classes,
+            classes,
             huffman,
             1 << shift,
         );
@@ -126,18 +142,17 @@ fn main() -> anyhow::Result<()> {
         ("rows by scale over their tensor's mean", Order::RelativeScale),
         ("rows by spread in steps (needs a permutation)", Order::Spread),
     ] {
-        let streams = by_class(&tensors, order);
+        let streams = by_class(tensors, order);
         for shift in [17, 16, 15] {
             let name = format!("{name}, literals only, {} KiB", 1 << (shift - 10));
             run.measure(&name, &streams, huffman, 1 << shift);
         }
     }
     for order in [Order::Rows, Order::RelativeScale] {
-        let pairs = nibble_pairs(&tensors, order);
+        let pairs = nibble_pairs(tensors, order);
         run.measure(&format!("pairs of high nibbles + low bits, {order:?}, 128 KiB"), &pairs, huffman, 1 << 17);
         run.measure(&format!("pairs of high nibbles + low bits, {order:?}, 64 KiB"), &pairs, huffman, 1 << 16);
     }
-    Ok(())
 }
 
 /// Weights of the default model: what training leaves, in shape and scale, from a seeded generator.

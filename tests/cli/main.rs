@@ -1,4 +1,5 @@
 //! The binaries as people run them: exit codes, messages, files left behind.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed test is a panic")]
 
 mod support;
 

@@ -2,6 +2,7 @@
 //!
 //! Every test runs on `fixtures/reference/`, made by those scripts, and once more on the folder named by
 //! `GOLF_GOLDEN_DIR` when that is set: a second, larger set of the same files.
+#![allow(clippy::unwrap_used, reason = "a failed test is a panic")]
 
 mod shipped;
 #[cfg(feature = "engine")]

@@ -1,7 +1,7 @@
 //! The backward pass: the forward pass read from its end.
 
 use super::forward::{BlockRecord, Forward, Record, Rows, skip_of};
-use super::network::{Block, Network};
+use super::parameters::{Block, Network};
 use super::traits::{Kernels, Linear, Store};
 
 /// A part of the network whose gradients a backward pass has added all it will add to.

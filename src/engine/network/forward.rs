@@ -1,6 +1,6 @@
 //! The forward pass, recording or not.
 
-use super::network::{Block, Network, Scaled};
+use super::parameters::{Block, Network, Scaled};
 use super::traits::{Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Skip, Store};
 use crate::model::{ModelConfig, bigram_rows};
 

@@ -2,7 +2,7 @@
 
 use super::fold::{fold, fold_tables};
 use super::forward::{Forward, Rows};
-use super::network::Network;
+use super::parameters::Network;
 use super::traits::{Kernels, Linear};
 use crate::engine::{EngineError, Precision, check};
 use crate::model::{ModelConfig, Params, RopeTables};

@@ -11,14 +11,14 @@ mod backward;
 mod fold;
 mod forward;
 mod loaded;
-mod network;
+mod parameters;
 mod traits;
 
 pub(in crate::engine) use backward::Finished;
 pub(in crate::engine) use fold::{fold, fold_tables, scale_of, unfold};
 pub(in crate::engine) use forward::{Forward, Rows, hashed, widened};
 pub(in crate::engine) use loaded::Loaded;
-pub(in crate::engine) use network::{Network, Scaled};
+pub(in crate::engine) use parameters::{Network, Scaled};
 pub(in crate::engine) use traits::{
     Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Skip, Store, squared_after,
     squared_after_grad,

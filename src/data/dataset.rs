@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use super::data_file::{DataFile, DigestCheck, Expected};
 use super::data_gap::{DataGap, IncompleteData};
 use super::data_role::DataRole;
+use super::sentencepiece::Tokenizer;
 use super::shard::{Shard, ShardError, check_vocabulary};
+use super::tokenizer_error::TokenizerError;
 use crate::digest::ContentDigest;
 use crate::glob;
 use crate::manifest::{DataConfig, ShardRef, ShardRole};
@@ -122,6 +124,14 @@ impl Dataset {
             check_vocabulary(&tokens[start..], vocab_size, 0).map_err(|fault| shard.error(fault))?;
         }
         Ok(tokens)
+    }
+
+    /// The tokenizer, held against the vocabulary's size.
+    pub fn read_tokenizer(&self, vocab_size: u32) -> Result<Tokenizer, TokenizerError> {
+        let path = self.tokenizer.as_ref().map(|file| file.path.clone()).unwrap_or_default();
+        let (tokenizer, _) = Tokenizer::read(&path)?;
+        tokenizer.check_vocab_size(vocab_size).map_err(|fault| TokenizerError { path, fault })?;
+        Ok(tokenizer)
     }
 
     /// The shards with all that is known about them, for a manifest; names only, relative to `data.path`.

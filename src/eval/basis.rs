@@ -104,10 +104,7 @@ pub struct Basis {
 impl Basis {
     /// The windows of one kind.
     pub fn plan(&self, windowing: Windowing) -> Result<WindowPlan, PlanError> {
-        match windowing {
-            Windowing::Sliding => WindowPlan::sliding(self.tokens, self.seq_len, self.stride),
-            Windowing::Plain => WindowPlan::plain(self.tokens, self.seq_len),
-        }
+        WindowPlan::new(windowing, self.tokens, self.seq_len, self.stride)
     }
 
     /// The first respect in which two scores do not have the same basis, with both values; paths do not count.

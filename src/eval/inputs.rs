@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Input, InputRole, JobError, Weights};
+use super::{Input, InputRole, JobError, ScoringData, Weights};
 use crate::artifact::foreign;
-use crate::data::{ByteTable, DataFile, Dataset, DigestCheck, Tokenizer, TokenizerError, Wanted};
+use crate::data::{DataFile, Dataset, DigestCheck, Wanted};
 use crate::digest::ContentDigest;
 use crate::manifest::Manifest;
 use crate::model::{ModelConfig, Params, read_safetensors};
@@ -40,9 +40,7 @@ impl WeightsFile {
 #[derive(Clone, Debug)]
 pub struct Inputs {
     /// The validation split.
-    pub tokens: Vec<u16>,
-    /// Bytes of every token.
-    pub table: ByteTable,
+    pub data: ScoringData,
     /// Every file, hashed before its first use.
     pub files: Vec<Input>,
     dataset: Dataset,
@@ -67,15 +65,11 @@ impl Inputs {
             files.push(data_input(InputRole::Tokenizer, tokenizer)?);
         }
 
-        let vocab_size = manifest.model.vocab_size as u32;
-        let path = dataset.tokenizer.as_ref().map(|file| file.path.clone()).unwrap_or_default();
-        let (tokenizer, _) = Tokenizer::read(&path)?;
-        tokenizer.check_vocab_size(vocab_size).map_err(|fault| TokenizerError { path, fault })?;
-        let tokens = dataset.val_tokens(vocab_size)?;
-        if tokens.len() < 2 {
-            return Err(JobError::TooShort { tokens: tokens.len() as u64 });
+        let data = ScoringData::open_tokenizer_first::<JobError>(&dataset, manifest)?;
+        if data.tokens.len() < 2 {
+            return Err(JobError::TooShort { tokens: data.tokens.len() as u64 });
         }
-        Ok(Inputs { tokens, table: tokenizer.byte_table(), files, dataset })
+        Ok(Inputs { data, files, dataset })
     }
 
     /// The digest of the file of one role, where there is exactly one.

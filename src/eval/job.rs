@@ -98,7 +98,7 @@ impl Job {
             let prepared = self.prepare(file)?;
             for (plan, range) in &plans {
                 let started = Instant::now();
-                let evaluation = self.evaluation(&opened, prepared.scorer(), progress, interrupt);
+                let evaluation = opened.evaluation(prepared.scorer(), progress, interrupt);
                 let mut first_pass_file = nll_file.as_mut().filter(|_| passes.is_empty());
                 let mut buffer = Vec::new();
                 let score = evaluation.score(plan, range.clone(), &mut |nll| {
@@ -133,7 +133,8 @@ impl Job {
         };
         let processor =
             self.device.accelerator().map_or_else(|| environment::processor() + instructions, str::to_string);
-        let run = RunSettings { threads: rayon::current_num_threads(), batch_windows: self.batch_windows() };
+        let run =
+            RunSettings { threads: rayon::current_num_threads(), batch_windows: opened.inputs.data.batch_windows() };
         let report = Report {
             basis: opened.basis.clone(),
             passes,
@@ -203,7 +204,7 @@ impl Job {
             return Err(JobError::OtherArtifact { path, found, stated });
         }
 
-        let of = inputs.tokens.len() as u64;
+        let of = inputs.data.tokens.len() as u64;
         let tokens = self.max_tokens.map_or(of, |tokens| tokens.min(of));
         if tokens < 2 {
             return Err(JobError::TooShort { tokens });
@@ -241,21 +242,6 @@ impl Job {
         Ok(self.engine.prepare(&self.device, self.precision, model, &file.read(model)?)?)
     }
 
-    fn evaluation<'a>(
-        &self,
-        opened: &'a Opened,
-        scorer: &'a dyn Scorer,
-        progress: &'a Progress,
-        interrupt: &'a Interrupt,
-    ) -> Evaluation<'a> {
-        let (tokens, table, batch_windows) = (opened.tokens(), &opened.inputs.table, self.batch_windows());
-        Evaluation { scorer, tokens, table, batch_windows, progress, interrupt }
-    }
-
-    fn batch_windows(&self) -> usize {
-        usize::try_from(self.effective.manifest.eval.batch_windows).unwrap_or(usize::MAX)
-    }
-
     /// A whole evaluation must have scored something, and what it scored must be text. Parts may be empty.
     fn check_scored(&self, passes: &[Pass], basis: &Basis) -> Result<(), JobError> {
         if self.shard.is_some() {
@@ -272,9 +258,19 @@ impl Job {
 }
 
 impl Opened {
+    /// A model on the tokens to use.
+    fn evaluation<'a>(
+        &'a self,
+        scorer: &'a dyn Scorer,
+        progress: &'a Progress,
+        interrupt: &'a Interrupt,
+    ) -> Evaluation<'a> {
+        Evaluation { tokens: self.tokens(), ..self.inputs.data.evaluation(scorer, progress, interrupt) }
+    }
+
     /// The tokens to use, of the whole split.
     fn tokens(&self) -> &[u16] {
-        let tokens = &self.inputs.tokens;
+        let tokens = &self.inputs.data.tokens;
         &tokens[..tokens.len().min(self.basis.tokens as usize)]
     }
 }

@@ -34,6 +34,8 @@ mod plain;
 pub mod probe;
 #[cfg(feature = "engine")]
 mod record;
+#[cfg(feature = "engine")]
+mod scoring_data;
 
 pub use basis::{Basis, Input, InputRole, Subset, Weights};
 pub use coverage::Coverage;
@@ -57,3 +59,5 @@ pub use inputs::{Inputs, WeightsFile};
 pub use job::{Job, Outcome, Probed};
 #[cfg(feature = "engine")]
 pub use plain::{plain, plain_part};
+#[cfg(feature = "engine")]
+pub use scoring_data::ScoringData;

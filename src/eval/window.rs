@@ -70,6 +70,14 @@ pub struct WindowPlan {
 }
 
 impl WindowPlan {
+    /// Windows of one kind over a split of `tokens` tokens; plain ones have no stride.
+    pub fn new(windowing: Windowing, tokens: u64, seq_len: u64, stride: u64) -> Result<Self, PlanError> {
+        match windowing {
+            Windowing::Sliding => Self::sliding(tokens, seq_len, stride),
+            Windowing::Plain => Self::plain(tokens, seq_len),
+        }
+    }
+
     /// Sliding windows of at most `seq_len` predictions over a split of `tokens` tokens.
     pub fn sliding(tokens: u64, seq_len: u64, stride: u64) -> Result<Self, PlanError> {
         if stride == 0 || stride > seq_len {

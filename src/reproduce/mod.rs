@@ -11,6 +11,6 @@ mod table;
 
 pub use outcome::{Missing, Reproduction};
 pub use run::{Ended, ReproduceError, Request, run};
-pub use scores::{ScoreStageError, Subject};
+pub use scores::ScoreStageError;
 pub use stage::{Stage, UnreadableFile, digest_files, digest_settings, is_current};
 pub use table::{Row, RowVerdict, Table, Unit, Yardstick};

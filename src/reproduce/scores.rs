@@ -1,36 +1,17 @@
 //! The score stage: checkpoint and artifact side by side, plain and sliding, so that the quantisation gap can be read.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crate::artifact::{self, ReadError};
-use crate::data::{Dataset, Tokenizer, TokenizerError, unigram_bounds};
+use crate::data::{Dataset, TokenizerError, unigram_bounds};
 use crate::engine::{Engine, EngineError};
-use crate::eval::{Evaluation, PlanError, ScoreError, WindowPlan};
+use crate::eval::{PlanError, ScoreError, ScoringData, Weights, WindowPlan, Windowing};
 use crate::interrupt::Interrupt;
 use crate::manifest::{Manifest, ScoreRecord};
 use crate::model::{LayoutMismatch, Params, WeightsError, read_safetensors};
 use crate::progress::ProgressFactory;
 use crate::run_folder::RunFolder;
 use crate::units::BitsPerByte;
-
-/// Whose weights are scored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Subject {
-    /// The weights training ended with.
-    Checkpoint,
-    /// The packed model, decoded: what a claim is about.
-    Packed,
-}
-
-impl fmt::Display for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Subject::Checkpoint => "checkpoint",
-            Subject::Packed => "packed",
-        })
-    }
-}
 
 /// Why nothing could be scored.
 #[derive(Debug, thiserror::Error)]
@@ -83,63 +64,48 @@ pub(super) struct Scoring<'a> {
 pub(super) type UnigramBounds = (BitsPerByte, BitsPerByte);
 
 impl Scoring<'_> {
-    /// Scores both subjects of a run folder; labels are `checkpoint/plain`, `packed/sliding` and so on.
+    /// Scores both forms of a run folder's weights; labels are `checkpoint/plain`, `packed/sliding` and so on.
     pub fn run(
         &self,
         folder: &RunFolder,
     ) -> Result<(BTreeMap<String, ScoreRecord>, Option<UnigramBounds>), ScoreStageError> {
-        let vocab_size = self.manifest.model.vocab_size as u32;
-        let tokens = self.data.val_tokens(vocab_size)?;
-        let tokenizer = self.tokenizer(vocab_size)?;
-        let eval = &self.manifest.eval;
-        let count = tokens.len() as u64;
-        let plans = [WindowPlan::plain(count, eval.seq_len)?, WindowPlan::sliding(count, eval.seq_len, eval.stride)?];
+        let data = self.open()?;
+        let plans = [data.plan(Windowing::Plain)?, data.plan(Windowing::Sliding)?];
         let windows: u64 = plans.iter().map(WindowPlan::windows).sum();
         let progress = (self.progress)("scoring", 2 * windows);
-        let table = tokenizer.byte_table();
         let mut records = BTreeMap::new();
-        for subject in [Subject::Checkpoint, Subject::Packed] {
-            let scorer = self.engine.scorer(&self.manifest.model, &self.weights(subject, folder)?)?;
-            let evaluation = Evaluation {
-                scorer: &*scorer,
-                tokens: &tokens,
-                table: &table,
-                batch_windows: usize::try_from(eval.batch_windows).unwrap_or(usize::MAX),
-                progress: &progress,
-                interrupt: self.interrupt,
-            };
+        for weights in [Weights::Checkpoint, Weights::Packed] {
+            let scorer = self.engine.scorer(&self.manifest.model, &self.weights(weights, folder)?)?;
+            let evaluation = data.evaluation(&*scorer, &progress, self.interrupt);
             for plan in &plans {
                 let score = evaluation.score(plan, 0..plan.windows(), &mut |_| Ok(()))?;
                 let (Some(val_loss), Some(val_bpb)) = (score.val_loss(), score.val_bpb()) else {
-                    return Err(ScoreStageError::TooShort { tokens: tokens.len(), seq_len: eval.seq_len });
+                    return Err(ScoreStageError::TooShort { tokens: data.tokens.len(), seq_len: data.eval.seq_len });
                 };
                 let engine = self.engine.label();
                 let (tokens, bytes, windows) = (score.tokens, score.bytes, score.windows);
                 let record = ScoreRecord { val_loss, val_bpb, tokens, bytes, windows, engine };
-                records.insert(format!("{subject}/{}", plan.windowing()), record);
+                records.insert(format!("{weights}/{}", plan.windowing()), record);
             }
         }
         progress.finish();
-        Ok((records, unigram_bounds(&tokens, &tokenizer)))
+        Ok((records, unigram_bounds(&data.tokens, &data.tokenizer)))
     }
 
     /// The bounds alone, where scores were kept from an earlier run.
     pub fn bounds(&self) -> Result<Option<UnigramBounds>, ScoreStageError> {
-        let vocab_size = self.manifest.model.vocab_size as u32;
-        Ok(unigram_bounds(&self.data.val_tokens(vocab_size)?, &self.tokenizer(vocab_size)?))
+        let data = self.open()?;
+        Ok(unigram_bounds(&data.tokens, &data.tokenizer))
     }
 
-    fn tokenizer(&self, vocab_size: u32) -> Result<Tokenizer, ScoreStageError> {
-        let path = self.data.tokenizer.as_ref().map(|file| file.path.clone()).unwrap_or_default();
-        let (tokenizer, _) = Tokenizer::read(&path)?;
-        tokenizer.check_vocab_size(vocab_size).map_err(|fault| TokenizerError { path, fault })?;
-        Ok(tokenizer)
+    fn open(&self) -> Result<ScoringData, ScoreStageError> {
+        ScoringData::open(self.data, self.manifest)
     }
 
-    fn weights(&self, subject: Subject, folder: &RunFolder) -> Result<Params, ScoreStageError> {
-        let params = match subject {
-            Subject::Checkpoint => read_safetensors(&folder.checkpoint())?,
-            Subject::Packed => artifact::read(&folder.artifact())?.params,
+    fn weights(&self, weights: Weights, folder: &RunFolder) -> Result<Params, ScoreStageError> {
+        let params = match weights {
+            Weights::Checkpoint => read_safetensors(&folder.checkpoint())?,
+            Weights::Packed => artifact::read(&folder.artifact())?.params,
         };
         Ok(params.arrange(&self.manifest.model)?)
     }

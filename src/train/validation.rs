@@ -2,9 +2,9 @@
 
 use super::{TrainError, Validation};
 use crate::collective::Collective;
-use crate::data::{ByteTable, Dataset, Tokenizer, TokenizerError};
+use crate::data::Dataset;
 use crate::engine::Engine;
-use crate::eval::{Evaluation, Score, ScoreError, WindowPlan, plain_part};
+use crate::eval::{Score, ScoreError, ScoringData, WindowPlan, plain_part};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::model::{ModelConfig, Params};
@@ -12,40 +12,31 @@ use crate::progress::Progress;
 
 /// The validation tokens and the bytes they stand for.
 pub(super) struct ValidationSplit {
-    tokens: Vec<u16>,
-    table: ByteTable,
+    data: ScoringData,
     model: ModelConfig,
     seq_len: u64,
-    batch_windows: usize,
 }
 
 impl ValidationSplit {
     /// Reads the validation shards and the tokenizer. Windows are as long as training sequences, as in the script.
     pub(super) fn open(data: &Dataset, manifest: &Manifest) -> Result<Self, TrainError> {
-        let vocab_size = manifest.model.vocab_size as u32;
-        let tokens = data.val_tokens(vocab_size)?;
-        let table = byte_table(data, vocab_size)?;
+        let data = ScoringData::open::<TrainError>(data, manifest)?;
+        let tokens = &data.tokens;
         let seq_len = manifest.schedule.train_seq_len;
         let plan = WindowPlan::plain(tokens.len() as u64, seq_len).map_err(ScoreError::from)?;
         // Found now rather than at the end of an hour of training.
         if plan.windows() == 0 {
             return Err(TrainError::ShortValidation { tokens: tokens.len(), seq_len });
         }
-        if table.bytes_of_targets(tokens.get(..=plan.scored() as usize).unwrap_or_default()) == 0 {
+        if data.table.bytes_of_targets(tokens.get(..=plan.scored() as usize).unwrap_or_default()) == 0 {
             return Err(TrainError::NoValidationText { tokens: tokens.len() });
         }
-        Ok(ValidationSplit {
-            tokens,
-            table,
-            model: manifest.model.clone(),
-            seq_len,
-            batch_windows: usize::try_from(manifest.eval.batch_windows).unwrap_or(usize::MAX),
-        })
+        Ok(ValidationSplit { data, model: manifest.model.clone(), seq_len })
     }
 
     /// Tokens of the split, scored or not.
     pub(super) fn tokens(&self) -> usize {
-        self.tokens.len()
+        self.data.tokens.len()
     }
 
     /// Scores weights; `None` when interrupted on any rank. Each rank scores its part of the windows, and the exact
@@ -58,14 +49,8 @@ impl ValidationSplit {
         ranks: &dyn Collective,
     ) -> Result<Option<Validation>, TrainError> {
         let scorer = engine.scorer(&self.model, weights)?;
-        let evaluation = Evaluation {
-            scorer: &*scorer,
-            tokens: &self.tokens,
-            table: &self.table,
-            batch_windows: self.batch_windows,
-            progress: &Progress::hidden(),
-            interrupt,
-        };
+        let progress = Progress::hidden();
+        let evaluation = self.data.evaluation(&*scorer, &progress, interrupt);
         let place = ranks.place();
         let part = plain_part(&evaluation, self.seq_len, place.rank() as u64 + 1, place.world() as u64);
         let part = match part {
@@ -85,11 +70,4 @@ impl ValidationSplit {
         // `open` made sure that there are tokens and bytes to divide by.
         Ok(score.val_loss().zip(score.val_bpb()).map(|(loss, bpb)| Validation { loss, bpb }))
     }
-}
-
-fn byte_table(data: &Dataset, vocab_size: u32) -> Result<ByteTable, TrainError> {
-    let path = data.tokenizer.as_ref().map(|file| file.path.clone()).unwrap_or_default();
-    let (tokenizer, _) = Tokenizer::read(&path)?;
-    tokenizer.check_vocab_size(vocab_size).map_err(|fault| TokenizerError { path, fault })?;
-    Ok(tokenizer.byte_table())
 }

@@ -61,6 +61,18 @@ pub struct PlanError {
 }
 
 /// All windows of one evaluation, in closed form: any of them is computed on its own, in constant time.
+///
+/// ```
+/// use golf_harness::eval::WindowPlan;
+///
+/// // 1,000 tokens make 999 predictions; a window of 128 begins every 64 of them.
+/// let plan = WindowPlan::sliding(1000, 128, 64)?;
+/// assert_eq!((plan.windows(), plan.scored()), (15, 999));
+/// // All but the first window score the end of theirs only, so that each prediction counts once.
+/// let second = plan.window(1).map(|window| (window.tokens(), window.scored()));
+/// assert_eq!(second, Some((64..193, 128..192)));
+/// # Ok::<(), golf_harness::eval::PlanError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowPlan {
     windowing: Windowing,

@@ -68,6 +68,18 @@ fn hint(suggestion: &Option<String>) -> String {
 }
 
 /// Reads, parses and checks the manifest at `path`.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use golf_harness::manifest;
+///
+/// let smoke = manifest::load(Path::new("manifests/smoke.yaml"))?;
+/// assert_eq!((smoke.model.num_layers, smoke.model.model_dim), (4, 96));
+/// // What a manifest leaves out is as in PR #286.
+/// assert_eq!(smoke.model.mlp_mult, 3.0);
+/// # Ok::<(), manifest::LoadError>(())
+/// ```
 pub fn load(path: &Path) -> Result<Manifest, LoadError> {
     let read = |source| LoadError::Read { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();

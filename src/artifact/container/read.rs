@@ -34,6 +34,19 @@ pub struct Artifact {
 }
 
 /// Reads and checks the artifact at `path`.
+///
+/// ```
+/// use std::path::Path;
+///
+/// use golf_harness::artifact;
+/// use golf_harness::quant::TensorClass;
+///
+/// let small = artifact::read(Path::new("fixtures/fuzz/artifact/zstd.golf"))?;
+/// // What is stored, and the weights it stands for.
+/// assert_eq!(small.packed[0].class(), TensorClass::Int5);
+/// assert_eq!(small.params.get("blocks.0.mlp.fc.weight").map(|weight| weight.shape()), Some(&[6, 8][..]));
+/// # Ok::<(), artifact::ReadError>(())
+/// ```
 pub fn read(path: &Path) -> Result<Artifact, ReadError> {
     let io = |source| ReadError::Io { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();

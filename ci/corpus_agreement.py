@@ -8,7 +8,7 @@ is laid out at its path in the challenge's repository below a temporary folder, 
 (tokenizers, artifacts; listed in `files.tsv`) as empty stand-ins, and the whole is judged in one run.
 
 Recall: of the labels of high confidence that can be decided from the folder, how many `verify` finds.
-Precision: of the findings of `verify` under a labelled rule, how many carry a label of any confidence; once for all such
+Precision: of the findings of `verify` under a labeled rule, how many carry a label of any confidence; once for all such
 rules, once for those that have labels of high confidence (the others are hints by their makers' own word).
 """
 import argparse
@@ -66,11 +66,11 @@ def main() -> int:
     rules = collections.defaultdict(collections.Counter)
     wrong = []
     for label in labels:
-        labelled = collections.defaultdict(list)
+        labeled = collections.defaultdict(list)
         for finding in label["findings"]:
-            labelled[finding["finding"]].append(finding)
+            labeled[finding["finding"]].append(finding)
         found = ours[label["dir"]]
-        for name, findings in labelled.items():
+        for name, findings in labeled.items():
             decidable = [f for f in findings if f["decidable_here"]]
             for finding in decidable:
                 strength = finding["confidence"]
@@ -80,8 +80,8 @@ def main() -> int:
                     wrong.append((name, "missed", label["dir"], strength, finding))
         for name, finding in found.items():
             rules[name]["ours"] += 1
-            rules[name]["confirmed"] += name in labelled
-            if name not in labelled:
+            rules[name]["confirmed"] += name in labeled
+            if name not in labeled:
                 wrong.append((name, "extra", label["dir"], finding["level"], finding))
 
     known = {f["finding"] for label in labels for f in label["findings"]}
@@ -101,8 +101,8 @@ def main() -> int:
             total.update(c)
         if c["high"]:
             same_kind.update(c)
-    unlabelled = [f"{n} ({rules[n]['ours']})" for n in names if n not in known and rules[n]["ours"]]
-    print("without labels:", ", ".join(unlabelled) or "none")
+    unlabeled = [f"{n} ({rules[n]['ours']})" for n in names if n not in known and rules[n]["ours"]]
+    print("without labels:", ", ".join(unlabeled) or "none")
     for what, got, of in (("high-confidence labels found", "high found", "high"),
                           ("medium-confidence labels found", "medium found", "medium"),
                           ("our findings confirmed", "confirmed", "ours")):

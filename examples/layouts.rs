@@ -12,7 +12,7 @@ use std::time::Instant;
 use clap::Parser;
 use golf_harness::artifact::foreign::torch_ptz;
 use golf_harness::artifact::inspect::entropy::{self, grouped, octave_bucket};
-use golf_harness::artifact::{PackedTensor, PackedValues, assign, encode, quantise};
+use golf_harness::artifact::{PackedTensor, PackedValues, assign, encode, quantize};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::QuantizationConfig;
 use golf_harness::model::{HostTensor, ModelConfig, Params, layout, read_safetensors, write_safetensors};
@@ -56,7 +56,7 @@ fn main() -> anyhow::Result<()> {
     let tensors: Vec<PackedTensor> = params
         .iter()
         .zip(&rules)
-        .map(|((name, tensor), rule)| quantise(name, tensor, rule.class(), &config))
+        .map(|((name, tensor), rule)| quantize(name, tensor, rule.class(), &config))
         .collect::<Result<_, _>>()?;
     drop(params);
 
@@ -365,7 +365,7 @@ fn bit_packed(tensors: &[PackedTensor]) -> Vec<Vec<u8>> {
     symbols.chain(float_streams(tensors).into_iter().map(|(_, bytes)| bytes)).collect()
 }
 
-/// The upper four bits of two neighbours in a byte, so that Huffman's whole bits are shared by two; low bits packed raw.
+/// The upper four bits of two neighbors in a byte, so that Huffman's whole bits are shared by two; low bits packed raw.
 fn nibble_pairs(tensors: &[PackedTensor], order: Order) -> Vec<Vec<u8>> {
     let mut streams = Vec::new();
     for (class, symbols) in symbols_by_class(tensors, order) {

@@ -16,7 +16,7 @@ use golf_harness::data::{
 };
 use golf_harness::manifest::DataConfig;
 
-/// Tokenise text into the challenge's shards: `<s>` before every document, validation documents first
+/// Tokenize text into the challenge's shards: `<s>` before every document, validation documents first
 #[derive(Parser)]
 struct Args {
     /// SentencePiece BPE model

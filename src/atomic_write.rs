@@ -19,7 +19,7 @@ impl WriteError {
     }
 }
 
-/// Writes `path` through a temporary neighbour: write, fsync, rename, fsync the folder.
+/// Writes `path` through a temporary neighbor: write, fsync, rename, fsync the folder.
 ///
 /// Fails without touching an existing file at `path`. Missing parent folders are created.
 pub fn write_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), WriteError> {
@@ -37,7 +37,7 @@ pub struct PendingFile {
 }
 
 impl PendingFile {
-    /// Starts a temporary neighbour of `path`. Missing parent folders are created.
+    /// Starts a temporary neighbor of `path`. Missing parent folders are created.
     pub fn create(path: &Path) -> Result<Self, WriteError> {
         let attempt = || -> io::Result<PendingFile> {
             let folder = folder_of(path);

@@ -30,7 +30,7 @@ fi
 code=0
 "${GATE_VERIFY:-verify}" "${arguments[@]}" || code=$?
 
-# Without a report there is nothing to summarise; verify has said why on stderr.
+# Without a report there is nothing to summarize; verify has said why on stderr.
 if [[ -n "${GITHUB_STEP_SUMMARY:-}" ]]; then
   if [[ -s "$summary" ]]; then
     cat "$summary" >> "$GITHUB_STEP_SUMMARY"

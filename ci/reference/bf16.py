@@ -23,12 +23,12 @@ def attention(q, k, v, group):
     return F.scaled_dot_product_attention(q, k.repeat_interleave(group, 1), v.repeat_interleave(group, 1), is_causal=True)
 
 
-def nll(weights, inputs, targets, c, quantise=False):
+def nll(weights, inputs, targets, c, quantize=False):
     """Of each target, under autocast."""
     linear = ("c_q.weight", "c_k.weight", "c_v.weight", "proj.weight", "fc.weight")
     real = {name: w if name.endswith(linear) else w.bfloat16() for name, w in weights.items()}
     with torch.autocast("cpu", torch.bfloat16):
-        logits = network.forward(real, inputs, c, quantise, attention=attention)
+        logits = network.forward(real, inputs, c, quantize, attention=attention)
     assert logits.dtype == torch.bfloat16
     return network.nll(logits.float(), targets)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reference numbers for the quantiser and for foreign artifacts, from PyTorch.
+"""Reference numbers for the quantizer and for foreign artifacts, from PyTorch.
 
 Usage: python3 ci/reference/export.py [OUT_DIR]     (default: fixtures/reference)
 Needs torch, numpy, safetensors, zstandard.

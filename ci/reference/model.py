@@ -1,4 +1,4 @@
-"""Reference numbers of the network: likelihoods, gradients, fake quantisation, tables.
+"""Reference numbers of the network: likelihoods, gradients, fake quantization, tables.
 
 Usage: python ci/reference/model.py fixtures/reference      (PyTorch 2.x, NumPy, safetensors)
 """
@@ -49,10 +49,10 @@ def draw(c):
     return weights, tokens
 
 
-def losses(weights, tokens, c, dtype, quantise=False, probes=None):
+def losses(weights, tokens, c, dtype, quantize=False, probes=None):
     """Leaves, likelihoods and logits; ready for backward."""
     leaves = {name: w.detach().to(dtype, copy=True).requires_grad_() for name, w in weights.items()}
-    logits = network.forward(leaves, tokens[:, :-1], c, quantise, probes)
+    logits = network.forward(leaves, tokens[:, :-1], c, quantize, probes)
     return leaves, network.nll(logits, tokens[:, 1:]), logits
 
 
@@ -83,7 +83,7 @@ def main(folder):
         tables_only = ("rope_cos", "rope_sin", "bigram_hash_ids")
         keep = probes if tag == "4L" else tables_only
         save(f"{tag}_probes_f64", {k: v for k, v in probes.items() if k in keep})
-        leaves, qat, _ = losses(weights, tokens, c, torch.float64, quantise=True)
+        leaves, qat, _ = losses(weights, tokens, c, torch.float64, quantize=True)
         summary[tag] = {"loss_f64": nll.mean().item(), "qat_loss_f64": qat.mean().item()}
         save(f"{tag}_qat_grads", gradients(leaves, qat))
         samples = {"blocks.0.attn.c_q.weight": 31, "blocks.1.mlp.fc.weight": 15}

@@ -79,7 +79,7 @@ class StraightThrough(torch.autograd.Function):
         return grad, None
 
 
-def forward(p, ids, c, quantise=False, probes=None, attention=None):
+def forward(p, ids, c, quantize=False, probes=None, attention=None):
     """Softcapped logits [B, T, V]. `probes`, a dict, receives intermediate values.
 
     `attention(q, k, v, group)` replaces the attention written out here.
@@ -93,7 +93,7 @@ def forward(p, ids, c, quantise=False, probes=None, attention=None):
 
     def linear(x, name):
         w = p[name]
-        if quantise and name.startswith("blocks."):
+        if quantize and name.startswith("blocks."):
             w = StraightThrough.apply(w, 31 if ".attn." in name else 15)
         return x @ w.T
 

@@ -119,7 +119,7 @@ def multiplier(step, elapsed, cap, iterations, warmdown):
 CONTROL_NAMES = ("attn_scale", "mlp_scale", "resid_mix", "q_gain", "skip_weight", "smear", "bigram.scale")
 
 
-def optimiser_of(name, shape):
+def optimizer_of(name, shape):
     """Two embedding tables, controls by name or rank, Muon for every other matrix."""
     if name in ("tok_emb.weight", "bigram.embed.weight"):
         return "adamw_tok"
@@ -160,7 +160,7 @@ def schedules(folder):
     for step in (0, 1, 7, 749, 1499, 1500, 1501, 99999):
         f = min(step / 1500, 1)
         momentum.append({"step": step, "momentum": (1 - f) * 0.92 + f * 0.99})
-    assignment = {name: [optimiser_of(name, shape), shape] for name, shape in default_parameters()}
+    assignment = {name: [optimizer_of(name, shape), shape] for name, shape in default_parameters()}
     write_json(folder / "schedules.json", {"assignment_full_config": assignment, "lr_mul_wallclock": wallclock,
                                            "lr_mul_step_based": stepped, "muon_momentum": momentum})
     return {"description": "learning-rate multiplier, QAT switch and Muon momentum, default recipe unless stated"}

@@ -22,13 +22,13 @@ def main():
     loaded = time.perf_counter()
     stored, meta = export(weights, FULL_KEEP_FLOAT_MAX_NUMEL)
     raw = saved({"w": stored, "m": meta})
-    quantised = time.perf_counter()
+    quantized = time.perf_counter()
     packed = zstandard.ZstdCompressor(level=22).compress(raw)
     done = time.perf_counter()
     if len(sys.argv) > 2:
         Path(sys.argv[2]).write_bytes(packed)
-    print(f"raw {len(raw)} packed {len(packed)} bytes; load {loaded - start:.2f} s, quantise and torch.save "
-          f"{quantised - loaded:.2f} s, zstd {done - quantised:.2f} s, all {done - start:.2f} s")
+    print(f"raw {len(raw)} packed {len(packed)} bytes; load {loaded - start:.2f} s, quantize and torch.save "
+          f"{quantized - loaded:.2f} s, zstd {done - quantized:.2f} s, all {done - start:.2f} s")
 
 
 if __name__ == "__main__":

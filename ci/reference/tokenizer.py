@@ -4,7 +4,7 @@ Usage: python ci/reference/tokenizer.py [MODEL] [OUT]
        (defaults: fixtures/smoke/tokenizer.model, fixtures/reference; needs sentencepiece)
 
 Writes OUT/tokenizer_luts.json (bytes, leading marker and boundary of every id) and OUT/tokenizer_encodings.json
-(texts with their normalised form and ids, and id sequences with the text they decode to).
+(texts with their normalized form and ids, and id sequences with the text they decode to).
 """
 
 import json

@@ -3,8 +3,8 @@
 Usage: python ci/reference/tokenizer_variants.py [OUT]     (default fixtures/reference; needs sentencepiece)
 
 Writes OUT/tokenizers/*.model, small BPE models trained on the smoke text, one a setting;
-OUT/tokenizer_variants.json with texts, their normalised forms and ids, and ids with their texts, per model;
-OUT/tokenizer_unicode.json with digests of every code point's normalised form and ids in the smoke tokenizer;
+OUT/tokenizer_variants.json with texts, their normalized forms and ids, and ids with their texts, per model;
+OUT/tokenizer_unicode.json with digests of every code point's normalized form and ids in the smoke tokenizer;
 OUT/token_counts.json with the predicted tokens and their bytes of the smoke shards.
 """
 
@@ -133,7 +133,7 @@ def with_unused(model, every):
 
 
 def cases(model, seed):
-    # The stand-alone normaliser does not know about spaces behind the text; the processor does.
+    # The stand-alone normalizer does not know about spaces behind the text; the processor does.
     sp = sentencepiece.SentencePieceProcessor(model_proto=model)
     r = random.Random(seed)
     texts = TEXTS[:30] + AIMED + [random_text(r) for _ in range(RANDOM_TEXTS)]
@@ -150,7 +150,7 @@ def digest(parts):
 
 
 def unicode_digests(model):
-    """Per block of code points: all of "a" + c + "b" normalised, each with a newline; and their ids as little-endian u16."""
+    """Per block of code points: all of "a" + c + "b" normalized, each with a newline; and their ids as little-endian u16."""
     sp = sentencepiece.SentencePieceProcessor(model_proto=model)
     normalizer = sentencepiece.SentencePieceNormalizer(model_proto=model)
 
@@ -199,7 +199,7 @@ def main():
     (out / "token_counts.json").write_text(json.dumps(token_counts(smoke), indent=1) + "\n")
     merge(out, {
         "tokenizer_variants.json": {"description": "encode, decode and byte table of each model in tokenizers/"},
-        "tokenizer_unicode.json": {"description": "truncated SHA-256 of normalised forms and ids, fixtures/smoke/tokenizer.model"},
+        "tokenizer_unicode.json": {"description": "truncated SHA-256 of normalized forms and ids, fixtures/smoke/tokenizer.model"},
         "token_counts.json": {"description": "predicted tokens and bytes of fixtures/smoke/*.bin"},
     })
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 import bf16
 import network
 from manifest import merge, write_json
-from optimizers import Muon, multiplier, normals, optimiser_of
+from optimizers import Muon, multiplier, normals, optimizer_of
 
 CONFIG = dict(vocab=48, mlp_mult=2.0, softcap=30.0, rope_base=10000.0, layers=3, dim=24, heads=2, kv=1, seq=16,
               bg_vocab=40, bg_dim=12, tied=True, rope="f32", seed=404)
@@ -73,10 +73,10 @@ def pieces(stream):
         position += LOCAL + 1
 
 
-def mean_loss(weights, x, y, quantise=False, tag="f32"):
+def mean_loss(weights, x, y, quantize=False, tag="f32"):
     if tag == "autocast":
-        return bf16.nll(weights, x, y, CONFIG, quantise).mean()
-    return network.nll(network.forward(weights, x, CONFIG, quantise), y).mean()
+        return bf16.nll(weights, x, y, CONFIG, quantize).mean()
+    return network.nll(network.forward(weights, x, CONFIG, quantize), y).mean()
 
 
 def validate(weights, stream, tag):
@@ -92,7 +92,7 @@ def run(init, stream, settings, tag):
     """`tag`: f64, f32, bf16 (Newton-Schulz alone) or autocast (the network, too)."""
     dtype = torch.float64 if tag == "f64" else torch.float32
     leaves = {name: torch.nn.Parameter(w.to(dtype).clone()) for name, w in init.items()}
-    kind = {name: optimiser_of(name, list(w.shape)) for name, w in init.items()}
+    kind = {name: optimizer_of(name, list(w.shape)) for name, w in init.items()}
     muon = {name: Muon(p.data, tag in ("bf16", "autocast")) for name, p in leaves.items() if kind[name] == "muon"}
     adam = torch.optim.AdamW([{"params": [p], "name": name} for name, p in leaves.items() if kind[name] != "muon"],
                              betas=(0.9, 0.95), eps=1e-8, weight_decay=0.01)
@@ -106,7 +106,7 @@ def run(init, stream, settings, tag):
         for p in leaves.values():
             p.grad = None
         for _ in range(MICRO):
-            loss = mean_loss(leaves, *next(batches), quantise=qat, tag=tag)
+            loss = mean_loss(leaves, *next(batches), quantize=qat, tag=tag)
             (loss / MICRO).backward()
             micro.append(loss.item())
         for p in leaves.values():

@@ -98,7 +98,7 @@ pub enum JobError {
         /// What does not fit.
         source: LayoutMismatch,
     },
-    /// Quantising or compressing failed.
+    /// Quantizing or compressing failed.
     #[error(transparent)]
     Pack(#[from] PackError),
     /// An output could not be written.

@@ -1,6 +1,6 @@
 //! From checkpoint to the bytes that count, and back.
 //!
-//! [`pack`](fn@pack) assigns a [`TensorClass`](crate::quant::TensorClass) to every tensor, quantises and compresses; [`read`] checks a file and
+//! [`pack`](fn@pack) assigns a [`TensorClass`](crate::quant::TensorClass) to every tensor, quantizes and compresses; [`read`] checks a file and
 //! gives the weights back. [`job`] does the same between files, and keeps the manifest in step.
 
 mod assign;
@@ -21,4 +21,4 @@ pub use container::{Artifact, EncodeError, Encoded, Part, ReadError, Trouble, en
 pub use pack::{PackError, Packed, pack};
 pub use packed::{PackedTensor, PackedValues, scale_count};
 pub use prune::prune;
-pub use quantize::{QuantiseError, quantise};
+pub use quantize::{QuantizeError, quantize};

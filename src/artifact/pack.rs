@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{ClassRule, EncodeError, Encoded, PackedTensor, QuantiseError, assign, encode, prune, quantise};
+use super::{ClassRule, EncodeError, Encoded, PackedTensor, QuantizeError, assign, encode, prune, quantize};
 use crate::interrupt::Interrupt;
 use crate::manifest::QuantizationConfig;
 use crate::model::{HostTensor, Params};
@@ -42,13 +42,13 @@ pub enum PackError {
     Classes(#[from] UnmatchedPattern),
     /// Weights that a class cannot hold.
     #[error(transparent)]
-    Quantise(#[from] QuantiseError),
+    Quantize(#[from] QuantizeError),
     /// The container could not be made.
     #[error(transparent)]
     Encode(#[from] EncodeError),
 }
 
-/// Prunes, quantises and compresses weights in state-dict order.
+/// Prunes, quantizes and compresses weights in state-dict order.
 ///
 /// The weights are consumed tensor by tensor, so that the peak stays near their own size. Bytes are the same
 /// for any number of threads.
@@ -61,16 +61,16 @@ pub fn pack(
     let sizes: Vec<(&str, usize)> = params.iter().map(|(name, tensor)| (name, tensor.len())).collect();
     let rules = assign(&sizes, config)?;
     let entries: Vec<(String, HostTensor)> = params.into_entries();
-    let quantised: Vec<(PackedTensor, usize)> = entries
+    let quantized: Vec<(PackedTensor, usize)> = entries
         .into_par_iter()
         .zip(&rules)
         .map(|((name, mut tensor), rule)| {
             let pruned = prune(&mut tensor, config);
-            Ok((quantise(&name, &tensor, rule.class(), config)?, pruned))
+            Ok((quantize(&name, &tensor, rule.class(), config)?, pruned))
         })
-        .collect::<Result<_, QuantiseError>>()?;
-    let pruned = quantised.iter().map(|(_, pruned)| *pruned as u64).sum();
-    let tensors: Vec<PackedTensor> = quantised.into_iter().map(|(tensor, _)| tensor).collect();
+        .collect::<Result<_, QuantizeError>>()?;
+    let pruned = quantized.iter().map(|(_, pruned)| *pruned as u64).sum();
+    let tensors: Vec<PackedTensor> = quantized.into_iter().map(|(tensor, _)| tensor).collect();
     let assignments =
         tensors.iter().zip(rules).map(|(tensor, rule)| (tensor.name().to_string(), rule, tensor.class())).collect();
     let encoded = encode(&tensors, config.codec, config.zstd_level, progress, interrupt)?;

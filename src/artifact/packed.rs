@@ -95,7 +95,7 @@ impl PackedTensor {
     }
 
     /// The weights: `integer * f32(scale)`, or the stored float widened (PR #286's loader).
-    pub fn dequantise(&self) -> HostTensor {
+    pub fn dequantize(&self) -> HostTensor {
         let data = match &self.values {
             PackedValues::Integers { symbols, scales, .. } => {
                 let row = symbols.len().checked_div(scales.len()).unwrap_or(0).max(1);
@@ -126,7 +126,7 @@ mod tests {
     fn parts_must_fit_together() {
         let ok = integers(TensorClass::Int5, vec![-16, 15, 0, 1], &[0.5, 0.25]);
         let tensor = PackedTensor::new("w", vec![2, 2], ok).unwrap();
-        assert_eq!(tensor.dequantise().data(), [-8.0, 7.5, 0.0, 0.25]);
+        assert_eq!(tensor.dequantize().data(), [-8.0, 7.5, 0.0, 0.25]);
 
         for (shape, values) in [
             (vec![2, 2], integers(TensorClass::Int5, vec![16, 0, 0, 0], &[1.0, 1.0])),
@@ -145,8 +145,8 @@ mod tests {
     #[test]
     fn one_scale_serves_anything_but_a_matrix() {
         let cube = PackedTensor::new("w", vec![1, 2, 2], integers(TensorClass::Int6, vec![1, 2, 3, -32], &[2.0]));
-        assert_eq!(cube.unwrap().dequantise().data(), [2.0, 4.0, 6.0, -64.0]);
+        assert_eq!(cube.unwrap().dequantize().data(), [2.0, 4.0, 6.0, -64.0]);
         let no_columns = PackedTensor::new("w", vec![3, 0], integers(TensorClass::Int6, vec![], &[1.0; 3]));
-        assert!(no_columns.unwrap().dequantise().is_empty());
+        assert!(no_columns.unwrap().dequantize().is_empty());
     }
 }

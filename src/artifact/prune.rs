@@ -1,4 +1,4 @@
-//! Magnitude pruning before quantisation: the smallest weights become zero, which compresses better.
+//! Magnitude pruning before quantization: the smallest weights become zero, which compresses better.
 //!
 //! The convention is the one of PR #180, where PR #286's switch comes from: every matrix with more than
 //! `passthrough_max_elements` elements is pruned by itself; the threshold is the quantile of |w| at the given

@@ -15,7 +15,7 @@ const INT8_MAX: f32 = 127.0;
 /// Why a tensor cannot be held in its class.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
-pub enum QuantiseError {
+pub enum QuantizeError {
     /// NaN or infinity.
     #[error("tensor `{name}` holds {value} at element {index}: the weights are damaged or training diverged")]
     NotFinite {
@@ -51,14 +51,14 @@ pub enum QuantiseError {
 }
 
 /// Converts one tensor to a class.
-pub fn quantise(
+pub fn quantize(
     name: &str,
     tensor: &HostTensor,
     class: TensorClass,
     config: &QuantizationConfig,
-) -> Result<PackedTensor, QuantiseError> {
+) -> Result<PackedTensor, QuantizeError> {
     if let Some((index, &value)) = tensor.data().iter().enumerate().find(|(_, value)| !value.is_finite()) {
-        return Err(QuantiseError::NotFinite { name: name.to_string(), index, value });
+        return Err(QuantizeError::NotFinite { name: name.to_string(), index, value });
     }
     let values = match class {
         TensorClass::F32 => PackedValues::F32(tensor.data().to_vec()),
@@ -70,10 +70,10 @@ pub fn quantise(
     Ok(PackedTensor::from_trusted_parts(name, tensor.shape().to_vec(), values))
 }
 
-fn to_halves(name: &str, tensor: &HostTensor) -> Result<Vec<f16>, QuantiseError> {
+fn to_halves(name: &str, tensor: &HostTensor) -> Result<Vec<f16>, QuantizeError> {
     let convert = |(index, &value): (usize, &f32)| {
         let half = f16::from_f32(value);
-        let error = || QuantiseError::TooLargeForHalf { name: name.to_string(), index, value };
+        let error = || QuantizeError::TooLargeForHalf { name: name.to_string(), index, value };
         half.is_finite().then_some(half).ok_or_else(error)
     };
     tensor.data().iter().enumerate().map(convert).collect()
@@ -86,7 +86,7 @@ fn to_integers(
     class: TensorClass,
     limit: i8,
     config: &QuantizationConfig,
-) -> Result<PackedValues, QuantiseError> {
+) -> Result<PackedValues, QuantizeError> {
     let is_matrix = tensor.matrix_sides().is_some();
     let rows = super::packed::scale_count(tensor.shape());
     let columns = tensor.len().checked_div(rows).unwrap_or(0);
@@ -108,7 +108,7 @@ fn to_integers(
         let scale = RowScale::best(scale, &searched, values, &range);
         if !scale.stored.is_finite() {
             let magnitude = values.iter().fold(0.0f32, |max, value| max.max(value.abs()));
-            return Err(QuantiseError::ScaleTooLarge { name: name.to_string(), row, magnitude, class });
+            return Err(QuantizeError::ScaleTooLarge { name: name.to_string(), row, magnitude, class });
         }
         symbols.extend(values.iter().map(|&value| scale.symbol(value, &range)));
         scales.push(scale.stored);
@@ -150,7 +150,7 @@ mod tests {
 
     fn pack(class: TensorClass, shape: &[usize], values: &[f32]) -> (Vec<i8>, Vec<f32>) {
         let tensor = HostTensor::new(shape.to_vec(), values.to_vec()).unwrap();
-        let packed = quantise("w", &tensor, class, &QuantizationConfig::default()).unwrap();
+        let packed = quantize("w", &tensor, class, &QuantizationConfig::default()).unwrap();
         match packed.values() {
             PackedValues::Integers { symbols, scales, .. } => {
                 (symbols.clone(), scales.iter().map(|scale| scale.to_f32()).collect())
@@ -199,11 +199,11 @@ mod tests {
     fn what_half_precision_cannot_hold_is_refused() {
         let config = QuantizationConfig::default();
         let tensor = HostTensor::new(vec![1, 2], vec![1.0, 3e6]).unwrap();
-        let refuse = |tensor: &HostTensor, class| quantise("w", tensor, class, &config).unwrap_err();
-        assert!(matches!(refuse(&tensor, TensorClass::F16), QuantiseError::TooLargeForHalf { index: 1, .. }));
-        assert!(matches!(refuse(&tensor, TensorClass::Int5), QuantiseError::ScaleTooLarge { row: 0, .. }));
-        assert!(quantise("w", &tensor, TensorClass::F32, &config).is_ok());
+        let refuse = |tensor: &HostTensor, class| quantize("w", tensor, class, &config).unwrap_err();
+        assert!(matches!(refuse(&tensor, TensorClass::F16), QuantizeError::TooLargeForHalf { index: 1, .. }));
+        assert!(matches!(refuse(&tensor, TensorClass::Int5), QuantizeError::ScaleTooLarge { row: 0, .. }));
+        assert!(quantize("w", &tensor, TensorClass::F32, &config).is_ok());
         let nan = HostTensor::new(vec![2], vec![1.0, f32::NAN]).unwrap();
-        assert!(matches!(refuse(&nan, TensorClass::F32), QuantiseError::NotFinite { index: 1, .. }));
+        assert!(matches!(refuse(&nan, TensorClass::F32), QuantizeError::NotFinite { index: 1, .. }));
     }
 }

@@ -7,14 +7,14 @@ use clap::{Args, ValueEnum};
 use super::progress_bar;
 use crate::progress::Progress;
 
-/// When to colour the output.
+/// When to color the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
-    /// Colour on a terminal unless `NO_COLOR` is set.
+    /// Color on a terminal unless `NO_COLOR` is set.
     Auto,
-    /// Always colour.
+    /// Always color.
     Always,
-    /// Never colour.
+    /// Never color.
     Never,
 }
 
@@ -33,7 +33,7 @@ pub struct CommonArgs {
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
-    /// When to use colour
+    /// When to use color
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     pub color: ColorChoice,
 }

@@ -34,7 +34,7 @@ const PACKING: [&str; 11] = [
     "fit",
 ];
 
-/// Quantise and compress a trained model into the artifact whose bytes count.
+/// Quantize and compress a trained model into the artifact whose bytes count.
 ///
 /// Exit codes: 0 packed and within 16,000,000 bytes; 1 packed but code + model are over (the files are written all
 /// the same); 2 could not pack; 130 interrupted, nothing half-written.
@@ -47,7 +47,7 @@ const PACKING: [&str; 11] = [
     pack runs/a/manifest.yaml --prune 0.03 -o small.golf\n  \
     pack runs/a/manifest.yaml --fit 16000000 --svg curve.svg\n  \
     pack --inspect final_model.int8.ptz --svg bytes.svg\n\n\
-    KEEP_LAST_K_FP16 and PRUNE_FRAC are honoured; flags win over them, and they over the manifest.",
+    KEEP_LAST_K_FP16 and PRUNE_FRAC are honored; flags win over them, and they over the manifest.",
     group = clap::ArgGroup::new("drawn").args(["fit", "inspect"])
 )]
 pub struct Args {

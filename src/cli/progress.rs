@@ -4,7 +4,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::progress::{Progress, ProgressSink};
 
-/// A bar of `len` units, labelled with what is being done; hidden unless `visible`.
+/// A bar of `len` units, labeled with what is being done; hidden unless `visible`.
 pub fn progress_bar(visible: bool, what: &'static str, len: u64) -> Progress {
     if !visible {
         return Progress::hidden();

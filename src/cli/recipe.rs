@@ -106,11 +106,11 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "FIELD=VALUE")]
     pub set: Vec<String>,
 
-    /// Seed of initialisation [env: SEED]
+    /// Seed of initialization [env: SEED]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// Most optimiser steps [env: ITERATIONS]
+    /// Most optimizer steps [env: ITERATIONS]
     #[arg(long, value_name = "N")]
     pub iterations: Option<u64>,
 

@@ -30,12 +30,12 @@ const SCOPE: Scope =
     subcommand_negates_reqs = true,
     after_help = "Examples:\n  \
     score runs/smoke/manifest.yaml                       the run's artifact, sliding and plain\n  \
-    score runs/smoke/manifest.yaml --checkpoint runs/smoke/checkpoint.safetensors    and the quantisation gap\n  \
+    score runs/smoke/manifest.yaml --checkpoint runs/smoke/checkpoint.safetensors    and the quantization gap\n  \
     score runs/smoke/manifest.yaml --sliding --nll-out nll.f32 --json\n  \
     score runs/smoke/manifest.yaml --probe               does the scorer play fair?\n  \
     score runs/smoke/manifest.yaml --shard 1/8 -o 1.json; score merge 1.json ... 8.json\n\n\
     DATA_PATH, TOKENIZER_PATH, EVAL_STRIDE, EVAL_SEQ_LEN and the other data, model and eval variables of the\n\
-    challenge's scripts are honoured; flags win over them, and they over the manifest."
+    challenge's scripts are honored; flags win over them, and they over the manifest."
 )]
 pub struct Args {
     #[command(subcommand)]

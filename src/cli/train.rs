@@ -29,7 +29,7 @@ use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
     train manifests/smoke.yaml --replay runs/smoke/trace.jsonl --out runs/again\n  \
     train manifests/smoke.yaml --ranks 4                  four ranks in one process, the same bytes\n  \
     torchrun --nproc-per-node 8 --no-python train manifests/pr-286.yaml --device cuda --precision bf16\n\n\
-    The variables of the challenge's scripts (SEED, ITERATIONS, DATA_PATH, ...) are honoured; flags win over them, and\n\
+    The variables of the challenge's scripts (SEED, ITERATIONS, DATA_PATH, ...) are honored; flags win over them, and\n\
     they over the manifest. Several processes are told their ranks by torchrun, mpirun or srun (docs/training.md)."
 )]
 pub struct Args {

@@ -221,7 +221,7 @@ fn write_reports(args: &Args, audit: &Audit, level: Level) -> anyhow::Result<()>
     for (format, file) in files {
         let mut report = Vec::new();
         format.reporter(detail, level, info).write(audit, &mut report)?;
-        // A file gets no colours.
+        // A file gets no colors.
         atomic_write::write(file, &anstream::adapter::strip_bytes(&report).into_vec())?;
     }
     if args.output.is_none() {

@@ -1,4 +1,4 @@
-//! The normaliser's precompiled character map: what becomes what, as a double-array trie.
+//! The normalizer's precompiled character map: what becomes what, as a double-array trie.
 //!
 //! Layout: u32 size of the trie in bytes, the trie's units as little-endian u32 (the format of
 //! darts-clone), then NUL-terminated UTF-8 replacements; a trie value is an offset into them.

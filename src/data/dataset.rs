@@ -260,7 +260,7 @@ mod tests {
             open(&folder, &config).unwrap_err(),
             "the data cannot be used, 3 problems:\n  \
              - training shard: shard BASE/data/x_train_000001.bin: 0 bytes long, expected a header of 1024 bytes at \
-             offset 0; the file is empty or truncated: fetch or tokenise it again\n  \
+             offset 0; the file is empty or truncated: fetch or tokenize it again\n  \
              - validation shards: none of the 3 file(s) in BASE/data matches `y_val_*.bin`; put the shards there, or \
              set data.path or DATA_PATH\n  \
              - tokenizer: BASE/t.model does not exist; set data.tokenizer.path in the manifest or TOKENIZER_PATH"

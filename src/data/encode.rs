@@ -1,6 +1,6 @@
 //! Cutting text into pieces: SentencePiece's BPE with byte fallback.
 //!
-//! Starting from single characters, the neighbouring pair whose merged piece has the highest score
+//! Starting from single characters, the neighboring pair whose merged piece has the highest score
 //! is merged, the leftmost first among equals, until no pair makes a piece. Id for id the same as
 //! the SentencePiece library.
 
@@ -9,25 +9,25 @@ use std::collections::{BinaryHeap, HashMap};
 
 use super::sentencepiece::{ModelType, PieceKind, Tokenizer};
 
-/// Text that cannot be tokenised.
+/// Text that cannot be tokenized.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
     /// Only merging models are implemented.
-    #[error("the tokenizer's model type is {found:?}; text can be tokenised with Bpe models only")]
+    #[error("the tokenizer's model type is {found:?}; text can be tokenized with Bpe models only")]
     ModelType {
         /// The tokenizer's type.
         found: ModelType,
     },
     /// Offsets inside are 32-bit.
-    #[error("a document of {bytes} bytes after normalisation; at most {} are tokenised at once, split it", u32::MAX)]
+    #[error("a document of {bytes} bytes after normalization; at most {} are tokenized at once, split it", u32::MAX)]
     TooLong {
         /// Size of the document.
         bytes: usize,
     },
 }
 
-/// A stretch of the normalised text; empty once merged into its left neighbour.
+/// A stretch of the normalized text; empty once merged into its left neighbor.
 #[derive(Clone, Copy)]
 struct Symbol {
     start: u32,
@@ -38,7 +38,7 @@ struct Symbol {
     frozen: bool,
 }
 
-/// No neighbour.
+/// No neighbor.
 const NONE: u32 = u32::MAX;
 
 /// A possible merge. Ordered by score, then leftmost; `bytes` tells outdated ones.
@@ -110,7 +110,7 @@ impl Tokenizer {
         self.by_text.get(text).is_some_and(|&id| self.kind(id) == Some(PieceKind::UserDefined))
     }
 
-    /// Characters and user-defined pieces, linked to their neighbours.
+    /// Characters and user-defined pieces, linked to their neighbors.
     fn symbols(&self, text: &str) -> Vec<Symbol> {
         let mut symbols: Vec<Symbol> = Vec::with_capacity(text.len());
         let mut start = 0;

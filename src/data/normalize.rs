@@ -1,4 +1,4 @@
-//! Normalising text the way the tokenizer's model says, before it is cut into pieces.
+//! Normalizing text the way the tokenizer's model says, before it is cut into pieces.
 
 use super::sentencepiece::{LEADING_MARKER, NormalizerSpec, Tokenizer};
 
@@ -44,7 +44,7 @@ impl Tokenizer {
         normalized
     }
 
-    /// What the text starts with after normalisation, and the bytes of text that became it.
+    /// What the text starts with after normalization, and the bytes of text that became it.
     fn next_normalized<'a>(&'a self, spec: &'a NormalizerSpec, text: &'a str) -> Option<(&'a str, usize)> {
         let first = text.chars().next()?;
         if let Some(symbol) = self.user_defined_prefix(text) {
@@ -57,7 +57,7 @@ impl Tokenizer {
         Some((unchanged, unchanged.len()))
     }
 
-    /// The longest user-defined piece that `text` starts with: neither normalised nor split.
+    /// The longest user-defined piece that `text` starts with: neither normalized nor split.
     pub(super) fn user_defined_prefix<'a>(&self, text: &'a str) -> Option<&'a str> {
         let longest = self.longest_user_defined.min(text.len());
         (1..=longest).rev().filter_map(|end| text.get(..end)).find(|candidate| self.is_user_defined(candidate))

@@ -1,4 +1,4 @@
-//! SentencePiece `.model` files: pieces, scores, kinds and the normaliser's settings.
+//! SentencePiece `.model` files: pieces, scores, kinds and the normalizer's settings.
 //!
 //! The file is one protobuf message (`sentencepiece_model.proto`); only the fields used here are
 //! declared. A model comes from a stranger: its size, piece count and piece lengths are bounded
@@ -62,7 +62,7 @@ pub enum ModelType {
     Char,
 }
 
-/// How text is normalised before it is cut (`NormalizerSpec`).
+/// How text is normalized before it is cut (`NormalizerSpec`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct NormalizerSpec {
     /// Such as `nmt_nfkc`; informative, the map decides.
@@ -191,7 +191,7 @@ impl Tokenizer {
         self.model_type
     }
 
-    /// How text is normalised.
+    /// How text is normalized.
     pub fn normalizer(&self) -> &NormalizerSpec {
         &self.normalizer
     }

@@ -1,4 +1,4 @@
-//! Token shards: the challenge's file format for tokenised text.
+//! Token shards: the challenge's file format for tokenized text.
 //!
 //! A header of 256 little-endian i32 (magic, version, token count, zeros), then the tokens as
 //! little-endian u16. The file is exactly `1024 + 2 x count` bytes (specification, section 8).
@@ -49,7 +49,7 @@ pub enum ShardFault {
     /// Shorter than a header.
     #[error(
         "{found} bytes long, expected a header of {SHARD_HEADER_BYTES} bytes at offset 0; \
-         the file is empty or truncated: fetch or tokenise it again"
+         the file is empty or truncated: fetch or tokenize it again"
     )]
     NoHeader {
         /// Bytes in the file.
@@ -62,7 +62,7 @@ pub enum ShardFault {
         found: i32,
     },
     /// A format this program does not know.
-    #[error("version at offset 4 is {found}, expected {SHARD_VERSION}; tokenise the text again in version 1")]
+    #[error("version at offset 4 is {found}, expected {SHARD_VERSION}; tokenize the text again in version 1")]
     Version {
         /// Second header word.
         found: i32,
@@ -76,7 +76,7 @@ pub enum ShardFault {
     /// The header and the file disagree.
     #[error(
         "{found} bytes long, but the {tokens} tokens counted at offset 8 need {expected}; \
-         the file is truncated or its header damaged: fetch or tokenise it again"
+         the file is truncated or its header damaged: fetch or tokenize it again"
     )]
     Size {
         /// Tokens according to the header.

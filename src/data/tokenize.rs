@@ -53,7 +53,7 @@ pub enum TokenizeError {
     /// The text could not be read.
     #[error(transparent)]
     Document(#[from] DocumentError),
-    /// A document could not be tokenised.
+    /// A document could not be tokenized.
     #[error("document {index}: {source}")]
     Encode {
         /// Counted from 0 over all files.
@@ -74,7 +74,7 @@ pub enum TokenizeError {
     },
 }
 
-/// Tokenises documents into shards in `folder`. Memory: one shard.
+/// Tokenizes documents into shards in `folder`. Memory: one shard.
 pub fn tokenize_documents(
     tokenizer: &Tokenizer,
     documents: impl Iterator<Item = Result<String, DocumentError>>,

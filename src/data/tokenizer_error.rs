@@ -48,8 +48,8 @@ pub enum TokenizerFault {
         /// How many there are.
         found: usize,
     },
-    /// The normaliser's character map is damaged.
-    #[error("normaliser: {0}")]
+    /// The normalizer's character map is damaged.
+    #[error("normalizer: {0}")]
     Charsmap(#[from] CharsmapFault),
     /// Another vocabulary size than the model's.
     #[error(

@@ -14,7 +14,7 @@ use crate::model::ModelConfig;
 pub enum Weights {
     /// Decoded from the artifact: the model that counts.
     Packed,
-    /// As trained, before quantisation.
+    /// As trained, before quantization.
     Checkpoint,
 }
 

@@ -22,7 +22,7 @@ pub fn byte_table() -> ByteTable {
     ByteTable::new((0..VOCAB as u16).map(entry).collect())
 }
 
-/// SplitMix64's finaliser (Steele, Lea, Flood 2014).
+/// SplitMix64's finalizer (Steele, Lea, Flood 2014).
 fn mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,7 +30,7 @@ fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Unnormalised log-probabilities after a context: depend on every token of it and on its length.
+/// Unnormalized log-probabilities after a context: depend on every token of it and on its length.
 fn logits(context: &[u16]) -> Vec<f32> {
     let state = context.iter().fold(0, |state, &id| mix(state ^ u64::from(id)));
     (0..VOCAB as u64).map(|id| (mix(state ^ (id << 32)) % 1000) as f32 / 250.0).collect()
@@ -101,12 +101,12 @@ pub fn sees_the_future() -> impl Scorer {
 }
 
 /// Gives whatever the target is a bonus: its probabilities add up to more than one.
-pub fn unnormalised() -> impl Scorer {
+pub fn unnormalized() -> impl Scorer {
     Altered(|_, _: &Window<'_>, nll: &mut Vec<f32>| nll.iter_mut().for_each(|value| *value -= 0.01))
 }
 
 /// Scores better at the start of a batch than further on.
-pub fn minds_its_neighbours() -> impl Scorer {
+pub fn minds_its_neighbors() -> impl Scorer {
     Altered(|position, _: &Window<'_>, nll: &mut Vec<f32>| {
         nll.iter_mut().for_each(|value| *value += position as f32 * 1e-4);
     })

@@ -1,4 +1,4 @@
-//! What `score` tells: passes side by side, the quantisation gap, and the same as JSON.
+//! What `score` tells: passes side by side, the quantization gap, and the same as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -96,7 +96,7 @@ pub struct Report {
     pub processors: Vec<String>,
 }
 
-/// What quantisation costs: packed minus checkpoint.
+/// What quantization costs: packed minus checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Gap {
     /// Kind of windows.
@@ -161,7 +161,7 @@ impl Report {
             "manifest_identity": basis.manifest,
             "headline": self.headline().map(Pass::label),
             "scores": scores,
-            "quantisation_gap": gaps,
+            "quantization_gap": gaps,
             "subset": basis.subset,
             "settings": {
                 "seq_len": basis.seq_len,

@@ -119,7 +119,7 @@ impl WindowPlan {
         self.seq_len
     }
 
-    /// Distance between the starts of neighbouring windows.
+    /// Distance between the starts of neighboring windows.
     pub fn stride(&self) -> u64 {
         self.stride
     }

@@ -14,7 +14,7 @@ use crate::manifest::{Manifest, ShardRole};
 const PROBES: usize = 64;
 /// Length of such a run. The shipped training and validation stories, made from few words, share no run of 64.
 const PROBE_TOKENS: usize = 128;
-/// Web text repeats licences and notices; more than this part of the probes found is no accident.
+/// Web text repeats licenses and notices; more than this part of the probes found is no accident.
 const ACCIDENT: usize = PROBES / 8;
 
 /// Why there is nothing to measure on.

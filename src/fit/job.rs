@@ -92,7 +92,7 @@ pub enum FitError {
         /// What the engine returned.
         value: f32,
     },
-    /// Quantising or compressing failed.
+    /// Quantizing or compressing failed.
     #[error(transparent)]
     Pack(#[from] PackError),
     /// Reading or writing failed.

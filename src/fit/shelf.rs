@@ -1,10 +1,10 @@
-//! Every tensor in every class it may take, quantised once.
+//! Every tensor in every class it may take, quantized once.
 
 use rayon::prelude::*;
 
 use super::search::{CLASSES, Setting};
 use super::{FitError, Group};
-use crate::artifact::{Encoded, PackError, PackedTensor, Part, QuantiseError, assign, encode, prune, quantise};
+use crate::artifact::{Encoded, PackError, PackedTensor, Part, QuantizeError, assign, encode, prune, quantize};
 use crate::interrupt::Interrupt;
 use crate::manifest::QuantizationConfig;
 use crate::model::Params;
@@ -22,7 +22,7 @@ pub(super) struct Shelf<'a> {
 }
 
 impl<'a> Shelf<'a> {
-    /// Prunes and quantises. Classes outside the groups are those the settings give.
+    /// Prunes and quantizes. Classes outside the groups are those the settings give.
     pub fn new(
         params: &Params,
         config: QuantizationConfig,
@@ -40,9 +40,9 @@ impl<'a> Shelf<'a> {
                 prune(&mut tensor, &config);
                 let own = [rule.class()];
                 let classes: &[TensorClass] = if is_searched(index) { &CLASSES } else { &own };
-                classes.iter().map(|&class| quantise(name, &tensor, class, &config)).collect()
+                classes.iter().map(|&class| quantize(name, &tensor, class, &config)).collect()
             })
-            .collect::<Result<_, QuantiseError>>()
+            .collect::<Result<_, QuantizeError>>()
             .map_err(PackError::from)?;
         Ok(Shelf { config, groups, tensors, interrupt })
     }
@@ -64,7 +64,7 @@ impl<'a> Shelf<'a> {
 
     /// What a setting decodes to.
     pub fn weights(&self, setting: &Setting) -> Params {
-        let entry = |tensor: &PackedTensor| (tensor.name().to_string(), tensor.dequantise());
+        let entry = |tensor: &PackedTensor| (tensor.name().to_string(), tensor.dequantize());
         Params::from_entries(self.take(setting).map(entry).collect())
     }
 

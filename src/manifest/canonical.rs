@@ -9,7 +9,7 @@ use crate::digest::{ContentDigest, Digest};
 /// Maps inside are `BTreeMap`s and numbers print shortest-round-trip, so the same manifest gives the
 /// same bytes on every machine.
 pub fn canonical_yaml(manifest: &Manifest) -> String {
-    // Serialising plain structs into a String cannot fail: no maps with non-string keys, no I/O.
+    // Serializing plain structs into a String cannot fail: no maps with non-string keys, no I/O.
     serde_yaml::to_string(manifest).unwrap_or_default()
 }
 

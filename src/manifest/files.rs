@@ -104,7 +104,7 @@ impl Default for DataConfig {
     }
 }
 
-/// A code file that counts towards the budget.
+/// A code file that counts toward the budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CodeFile {

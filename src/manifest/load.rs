@@ -165,7 +165,7 @@ mod tests {
     fn errors_name_file_line_field_and_remedy() {
         let cases = [
             format!("{HEAD}schedule:\n  iteratons: 5\n"),
-            format!("{HEAD}colour: red\n"),
+            format!("{HEAD}color: red\n"),
             format!("{HEAD}schedule:\n  iterations: many\n"),
             format!("{HEAD}schedule:\n  world_size: 3\n"),
             format!("{HEAD}schedule:\n  train_batch_tokens: 1000\n"),

@@ -26,7 +26,7 @@ pub use load::{LoadError, load, parse, save};
 pub use overrides::{ENVIRONMENT, Effective, Override, OverrideError, OverrideSource, assignment, from_environment};
 pub use rebase_paths::settle;
 pub use recipe::{
-    AdamConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonaliserPrecision, QatConfig, QuantizationConfig,
+    AdamConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonalizerPrecision, QatConfig, QuantizationConfig,
     ScheduleConfig, SwaConfig,
 };
 pub use relocate::{relative, relocate};

@@ -198,7 +198,7 @@ const PATH_FIELDS: [&str; 2] = ["data.path", "data.tokenizer.path"];
 /// Fields absent from the YAML form while they have no value.
 const OPTIONAL_FIELDS: [&str; 1] = ["data.tokenizer.path"];
 
-/// Writes out the quantiser's settings that rest at a default and are left out of the YAML form then.
+/// Writes out the quantizer's settings that rest at a default and are left out of the YAML form then.
 fn show_resting(tree: &mut Value) {
     if let Some(quantization) = tree.get_mut("quantization").and_then(Value::as_mapping_mut) {
         let defaults = QuantizationConfig::default();
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiser_settings_that_rest_can_be_set() {
+    fn quantizer_settings_that_rest_can_be_set() {
         let set = |text: &str| changed(&[assignment(text).unwrap()]).unwrap().quantization;
         let classes = set("quantization.classes=blocks.*.mlp.*=int6, tok_emb.weight=int8").classes;
         let expected: Vec<ClassPattern> =

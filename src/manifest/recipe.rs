@@ -1,11 +1,11 @@
-//! The recipe: optimiser, schedule, quantisation, evaluation. Defaults are those of PR #286.
+//! The recipe: optimizer, schedule, quantization, evaluation. Defaults are those of PR #286.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quant::{ClassPattern, Codec, ScaleSearch};
 
-/// Learning rates by parameter group, and the two optimisers.
+/// Learning rates by parameter group, and the two optimizers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerConfig {
@@ -45,7 +45,7 @@ impl Default for OptimizerConfig {
 /// Precision inside Muon's Newton-Schulz iteration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum OrthogonaliserPrecision {
+pub enum OrthogonalizerPrecision {
     /// Every operation rounded to bfloat16, as the challenge's scripts compute.
     #[default]
     Bf16,
@@ -67,8 +67,8 @@ pub struct MuonConfig {
     pub newton_schulz_steps: u32,
     /// Decoupled weight decay.
     pub weight_decay: f64,
-    /// Precision of the orthogonaliser.
-    pub precision: OrthogonaliserPrecision,
+    /// Precision of the orthogonalizer.
+    pub precision: OrthogonalizerPrecision,
 }
 
 impl Default for MuonConfig {
@@ -79,7 +79,7 @@ impl Default for MuonConfig {
             momentum_warmup_steps: 1500,
             newton_schulz_steps: 5,
             weight_decay: 0.04,
-            precision: OrthogonaliserPrecision::Bf16,
+            precision: OrthogonalizerPrecision::Bf16,
         }
     }
 }
@@ -108,7 +108,7 @@ impl Default for AdamConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
-    /// Seed of initialisation.
+    /// Seed of initialization.
     pub seed: u64,
     /// Most steps to take.
     pub iterations: u64,
@@ -118,7 +118,7 @@ pub struct ScheduleConfig {
     pub warmup_steps: u64,
     /// Training stops after the step that crosses this; 0 means no cap.
     pub max_wallclock_seconds: f64,
-    /// Tokens of one optimiser step, over all ranks and micro-batches.
+    /// Tokens of one optimizer step, over all ranks and micro-batches.
     pub train_batch_tokens: u64,
     /// Tokens of one training sequence.
     pub train_seq_len: u64,
@@ -130,7 +130,7 @@ pub struct ScheduleConfig {
     pub train_log_every: u64,
     /// Stochastic weight averaging.
     pub swa: SwaConfig,
-    /// Quantisation-aware training.
+    /// Quantization-aware training.
     pub qat: QatConfig,
 }
 
@@ -171,14 +171,14 @@ impl Default for SwaConfig {
     }
 }
 
-/// Late quantisation-aware training with straight-through gradients.
+/// Late quantization-aware training with straight-through gradients.
 ///
 /// Rounds as PR #286 does, attention to int6 and the MLP to int5, scales from the row's largest magnitude: never by the
 /// `quantization` section, which may be settled after training, when the budget is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct QatConfig {
-    /// Whether to fake-quantise at all.
+    /// Whether to fake-quantize at all.
     pub enabled: bool,
     /// Fraction of the wall-clock cap (or of `iterations` without one) after which it is on.
     pub start_frac: f64,
@@ -200,7 +200,7 @@ pub struct QuantizationConfig {
     pub classes: Vec<ClassPattern>,
     /// In the last k blocks `attn.c_k.weight` stays float16.
     pub keep_last_k_fp16: u32,
-    /// Fraction of smallest-magnitude weights set to zero before quantising, in [0, 1).
+    /// Fraction of smallest-magnitude weights set to zero before quantizing, in [0, 1).
     pub prune_fraction: f64,
     /// Tensors with at most this many elements stay float16.
     pub passthrough_max_elements: u64,

@@ -34,7 +34,7 @@ impl Results {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingRecord {
-    /// Optimiser steps taken.
+    /// Optimizer steps taken.
     pub steps: u64,
     /// Training time, validation excluded.
     pub train_time_ms: Millis,

@@ -26,7 +26,7 @@ pub struct Manifest {
     /// The network.
     #[serde(default)]
     pub model: ModelConfig,
-    /// Learning rates and optimiser settings.
+    /// Learning rates and optimizer settings.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
     /// Steps, batches, warm-down, averaging, seed.
@@ -41,7 +41,7 @@ pub struct Manifest {
     /// Tokenizer and token shards.
     #[serde(default)]
     pub data: DataConfig,
-    /// Code files that count towards the budget.
+    /// Code files that count toward the budget.
     #[serde(default)]
     pub code: Vec<CodeFile>,
     /// The packed model, once there is one.

@@ -42,7 +42,7 @@ pub struct ModelConfig {
     pub rope_tables: RopePrecision,
     /// Logits are capped to `c * tanh(z / c)`.
     pub logit_softcap: f64,
-    /// Initial gain on normalised queries.
+    /// Initial gain on normalized queries.
     pub qk_gain_init: f64,
     /// Standard deviation of the initial embedding table.
     pub tied_embed_init_std: f64,

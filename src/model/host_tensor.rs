@@ -1,4 +1,4 @@
-//! A tensor in host memory: what files, optimisers and engines exchange.
+//! A tensor in host memory: what files, optimizers and engines exchange.
 
 /// Row-major single-precision values with a shape; an empty shape is a scalar.
 #[derive(Clone, Debug, PartialEq)]

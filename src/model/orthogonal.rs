@@ -4,7 +4,7 @@ use crate::random::RandomStream;
 
 /// A row-major `[rows, columns]` matrix whose shorter side is orthonormal, distributed uniformly.
 ///
-/// The Gram-Schmidt factor of a Gaussian matrix. It is the Q of a QR factorisation whose R has a positive
+/// The Gram-Schmidt factor of a Gaussian matrix. It is the Q of a QR factorization whose R has a positive
 /// diagonal, which is what PyTorch's `orthogonal_` makes by flipping signs.
 pub(super) fn orthogonal(stream: &mut RandomStream, rows: usize, columns: usize) -> Vec<f64> {
     let (count, length) = (rows.min(columns), rows.max(columns));

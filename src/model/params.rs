@@ -1,8 +1,8 @@
-//! The parameters by name, in state-dict order, with the role each plays in optimisation and export.
+//! The parameters by name, in state-dict order, with the role each plays in optimization and export.
 
 use super::{HostTensor, ModelConfig};
 
-/// What a parameter is, for the optimiser groups and the quantiser.
+/// What a parameter is, for the optimizer groups and the quantizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParamRole {
     /// `tok_emb.weight` and `bigram.embed.weight`: AdamW at the embedding rate.
@@ -77,7 +77,7 @@ pub(super) fn count(config: &ModelConfig) -> u128 {
     wide(config.num_skips()) * dim + tables + bigram + dim + wide(config.num_layers) * block
 }
 
-/// Named tensors in state-dict order: weights, gradients or optimiser state.
+/// Named tensors in state-dict order: weights, gradients or optimizer state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Params {
     entries: Vec<(String, HostTensor)>,

@@ -1,24 +1,24 @@
-//! Which parameter is trained by which optimiser, at which rate, in which order.
+//! Which parameter is trained by which optimizer, at which rate, in which order.
 
 use crate::manifest::OptimizerConfig;
 use crate::model::ParamRole;
 
-/// Order of the optimisers within a step: embeddings, head, matrices, controls.
+/// Order of the optimizers within a step: embeddings, head, matrices, controls.
 pub const STEP_ORDER: [ParamRole; 4] = [ParamRole::Embedding, ParamRole::Head, ParamRole::Matrix, ParamRole::Control];
 
-/// An optimiser.
+/// An optimizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// AdamW; without decay, Adam.
     AdamW,
-    /// Momentum, orthogonalised.
+    /// Momentum, orthogonalized.
     Muon,
 }
 
 /// How the parameters of one role are trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Group {
-    /// The optimiser.
+    /// The optimizer.
     pub method: Method,
     /// Learning rate before the schedule's multiplier.
     pub learning_rate: f64,

@@ -1,4 +1,4 @@
-//! Single-precision matrix products for the orthogonaliser.
+//! Single-precision matrix products for the orthogonalizer.
 //!
 //! One product runs on one thread, so its bits do not depend on the number of threads; different
 //! matrices are multiplied in parallel by the caller.

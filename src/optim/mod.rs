@@ -13,11 +13,11 @@ mod swa;
 
 pub use adamw::AdamStep;
 pub use clip::{clip_global_norm, global_norm};
-pub use fake_quant::{FakeQuant, fake_quant_limit, fake_quantise, fake_quantise_rows};
+pub use fake_quant::{FakeQuant, fake_quant_limit, fake_quantize, fake_quantize_rows};
 pub use groups::{Group, Method, STEP_ORDER};
 pub use muon::MuonStep;
 pub(crate) use newton_schulz::COEFFICIENTS;
-pub use newton_schulz::orthogonalise;
+pub use newton_schulz::orthogonalize;
 pub(crate) use optimizer::{FIRST_MOMENT, MOMENTUM_BUFFER, SECOND_MOMENT};
 pub use optimizer::{MatrixShare, Optimizer};
 pub use step_plan::StepPlan;

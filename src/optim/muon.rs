@@ -1,9 +1,9 @@
-//! Muon: Nesterov momentum, orthogonalised, with decoupled weight decay.
+//! Muon: Nesterov momentum, orthogonalized, with decoupled weight decay.
 //!
 //! Model specification of PR #286, section 4; Keller Jordan's Muon.
 
-use super::newton_schulz::{Rounding, orthogonalise};
-use crate::manifest::{MuonConfig, OrthogonaliserPrecision};
+use super::newton_schulz::{Rounding, orthogonalize};
+use crate::manifest::{MuonConfig, OrthogonalizerPrecision};
 
 /// What a Muon step needs besides the tensors.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,8 +16,8 @@ pub struct MuonStep {
     pub weight_decay: f64,
     /// Newton-Schulz iterations.
     pub newton_schulz_steps: u32,
-    /// Precision of the orthogonaliser.
-    pub precision: OrthogonaliserPrecision,
+    /// Precision of the orthogonalizer.
+    pub precision: OrthogonalizerPrecision,
 }
 
 impl MuonStep {
@@ -42,7 +42,7 @@ impl MuonStep {
         -(self.learning_rate as f32)
     }
 
-    /// What the orthogonalised update is multiplied by: the root of rows over columns, where there are more rows.
+    /// What the orthogonalized update is multiplied by: the root of rows over columns, where there are more rows.
     pub(crate) fn aspect((rows, columns): (usize, usize)) -> f32 {
         (rows as f64 / columns as f64).max(1.0).sqrt() as f32
     }
@@ -77,12 +77,12 @@ impl MuonStep {
         update
     }
 
-    /// The finished update of a `rows` x `columns` matrix: orthogonalised, scaled by its aspect, rounded.
+    /// The finished update of a `rows` x `columns` matrix: orthogonalized, scaled by its aspect, rounded.
     ///
     /// # Panics
     /// When the direction does not hold `rows * columns` values: a defect of the caller.
     pub fn update(&self, direction: &[f32], (rows, columns): (usize, usize)) -> Vec<f32> {
-        let mut update = orthogonalise(direction, rows, columns, self.newton_schulz_steps, self.precision);
+        let mut update = orthogonalize(direction, rows, columns, self.newton_schulz_steps, self.precision);
         let rounding = Rounding::new(self.precision);
         let aspect = Self::aspect((rows, columns));
         update.iter_mut().for_each(|update| *update = rounding.round(*update * aspect));
@@ -111,7 +111,7 @@ mod tests {
         momentum: 0.9,
         weight_decay: 0.25,
         newton_schulz_steps: 5,
-        precision: OrthogonaliserPrecision::F32,
+        precision: OrthogonalizerPrecision::F32,
     };
 
     #[test]

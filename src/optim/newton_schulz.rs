@@ -6,7 +6,7 @@
 use half::bf16;
 
 use super::matmul::{MatrixView, product};
-use crate::manifest::OrthogonaliserPrecision;
+use crate::manifest::OrthogonalizerPrecision;
 
 /// Coefficients of x, x^3 and x^5.
 pub(crate) const COEFFICIENTS: [f32; 3] = [3.4445, -4.7750, 2.0315];
@@ -15,44 +15,44 @@ const NORM_EPS: f32 = 1e-7;
 
 /// Rounding after each operation.
 #[derive(Clone, Copy)]
-pub(super) struct Rounding(OrthogonaliserPrecision);
+pub(super) struct Rounding(OrthogonalizerPrecision);
 
 impl Rounding {
-    pub(super) fn new(precision: OrthogonaliserPrecision) -> Self {
+    pub(super) fn new(precision: OrthogonalizerPrecision) -> Self {
         Rounding(precision)
     }
 
     /// The value as the chosen precision holds it (ties to even).
     pub(super) fn round(self, value: f32) -> f32 {
         match self.0 {
-            OrthogonaliserPrecision::Bf16 => bf16::from_f32(value).to_f32(),
-            OrthogonaliserPrecision::F32 => value,
+            OrthogonalizerPrecision::Bf16 => bf16::from_f32(value).to_f32(),
+            OrthogonalizerPrecision::F32 => value,
         }
     }
 
     fn map(self, mut values: Vec<f32>) -> Vec<f32> {
         match self.0 {
-            OrthogonaliserPrecision::Bf16 => values.iter_mut().for_each(|value| *value = self.round(*value)),
-            OrthogonaliserPrecision::F32 => {}
+            OrthogonalizerPrecision::Bf16 => values.iter_mut().for_each(|value| *value = self.round(*value)),
+            OrthogonalizerPrecision::F32 => {}
         }
         values
     }
 }
 
-/// Orthogonalises a row-major `rows` x `columns` matrix.
+/// Orthogonalizes a row-major `rows` x `columns` matrix.
 ///
-/// With [`OrthogonaliserPrecision::Bf16`] every operation is rounded to bfloat16 where eager PyTorch
+/// With [`OrthogonalizerPrecision::Bf16`] every operation is rounded to bfloat16 where eager PyTorch
 /// rounds: products accumulate in single precision and round once, `b * A + (c * A) @ A` rounds each of
 /// its four results. The numbers are those of PyTorch on a CPU up to the order of accumulation.
 ///
 /// # Panics
 /// When the number of values is not `rows * columns`: a defect of the caller.
-pub fn orthogonalise(
+pub fn orthogonalize(
     matrix: &[f32],
     rows: usize,
     columns: usize,
     steps: u32,
-    precision: OrthogonaliserPrecision,
+    precision: OrthogonalizerPrecision,
 ) -> Vec<f32> {
     let rounding = Rounding::new(precision);
     let round = |value| rounding.round(value);
@@ -115,7 +115,7 @@ mod tests {
             let mut matrix = vec![0.0; rows * columns];
             sigma.iter().enumerate().for_each(|(i, value)| matrix[i * columns + i] = *value);
             let norm = sigma.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-            let out = orthogonalise(&matrix, rows, columns, 5, OrthogonaliserPrecision::F32);
+            let out = orthogonalize(&matrix, rows, columns, 5, OrthogonalizerPrecision::F32);
             for row in 0..rows {
                 for column in 0..columns {
                     let expected = if row == column { quintic(f64::from(sigma[row]) / norm, 5) } else { 0.0 };
@@ -128,9 +128,9 @@ mod tests {
 
     #[test]
     fn zero_stays_zero_and_bf16_results_are_bf16_values() {
-        assert_eq!(orthogonalise(&[0.0; 6], 2, 3, 5, OrthogonaliserPrecision::Bf16), vec![0.0; 6]);
+        assert_eq!(orthogonalize(&[0.0; 6], 2, 3, 5, OrthogonalizerPrecision::Bf16), vec![0.0; 6]);
         let matrix: Vec<f32> = (0..15).map(|i| ((i * 29 % 17) as f32 - 8.0) / 7.0).collect();
-        let out = orthogonalise(&matrix, 5, 3, 5, OrthogonaliserPrecision::Bf16);
+        let out = orthogonalize(&matrix, 5, 3, 5, OrthogonalizerPrecision::Bf16);
         assert!(out.iter().all(|value| bf16::from_f32(*value).to_f32() == *value));
     }
 }

@@ -1,4 +1,4 @@
-//! The optimiser of the whole model: a group for each role, moments for each parameter.
+//! The optimizer of the whole model: a group for each role, moments for each parameter.
 
 use rayon::prelude::*;
 
@@ -6,7 +6,7 @@ use super::{AdamStep, Group, Method, MuonStep, StepPlan};
 use crate::manifest::OptimizerConfig;
 use crate::model::{HostTensor, LayoutMismatch, ModelConfig, ParamSpec, Params, layout};
 
-/// What an optimiser remembers about one parameter.
+/// What an optimizer remembers about one parameter.
 #[derive(Clone, Debug, PartialEq)]
 enum Moments {
     /// First and second moment of the gradient.
@@ -55,7 +55,7 @@ pub(crate) const SECOND_MOMENT: &str = "adam_second/";
 pub(crate) const MOMENTUM_BUFFER: &str = "muon_buffer/";
 
 impl Optimizer {
-    /// An optimiser that has taken no step: all moments zero.
+    /// An optimizer that has taken no step: all moments zero.
     pub fn new(config: &OptimizerConfig, model: &ModelConfig) -> Self {
         let slot = |ParamSpec { name, shape, role }: ParamSpec| {
             let group = Group::of(role, config, model.tie_embeddings);
@@ -188,7 +188,7 @@ impl Optimizer {
         });
     }
 
-    /// A fresh optimiser that will be given the moments of one with so many steps behind it.
+    /// A fresh optimizer that will be given the moments of one with so many steps behind it.
     pub(crate) fn after(mut self, steps: u64) -> Self {
         self.steps = steps;
         self

@@ -9,7 +9,7 @@ pub struct StepPlan {
     pub lr_multiplier: f64,
     /// Momentum of Muon.
     pub muon_momentum: f64,
-    /// Whether linears are fake-quantised.
+    /// Whether linears are fake-quantized.
     pub fake_quant: FakeQuant,
     /// Whether the weights after this step are a snapshot of the average.
     pub swa_pick: bool,

@@ -18,7 +18,7 @@ pub enum SubjectKind {
     Change,
 }
 
-/// A file the judgement rests on. Attestations match subjects by digest, never by name.
+/// A file the judgment rests on. Attestations match subjects by digest, never by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SubjectFile {
     /// Path relative to the subject.

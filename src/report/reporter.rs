@@ -18,7 +18,7 @@ pub enum Detail {
 
 /// A report format. Writes the whole audit; the same audit always gives the same bytes.
 ///
-/// Colour, where a format has it, is written as ANSI sequences; `anstream` strips them where they are not wanted.
+/// Color, where a format has it, is written as ANSI sequences; `anstream` strips them where they are not wanted.
 pub trait Reporter {
     /// Writes the audit in this format.
     fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()>;

@@ -145,7 +145,7 @@ impl Reproduction {
         writeln!(out, "files     {}", self.folder.root().display())
     }
 
-    /// Checkpoint and artifact, plain and sliding: the quantisation gap and what context is worth.
+    /// Checkpoint and artifact, plain and sliding: the quantization gap and what context is worth.
     fn write_scores(&self, out: &mut String) -> std::fmt::Result {
         let bpb = |label: &str| self.score(label).map(|score| score.val_bpb.0);
         writeln!(out, "{:<9} {:>12} {:>12}   bits per byte", "", "plain", "sliding")?;
@@ -158,7 +158,7 @@ impl Reproduction {
         let gap =
             |kind: &str| bpb(&format!("packed/{kind}")).zip(bpb(&format!("checkpoint/{kind}"))).map(|(p, c)| p - c);
         if let (Some(plain), Some(sliding)) = (gap("plain"), gap("sliding")) {
-            writeln!(out, "{:<10}{plain:>+12.6} {sliding:>+12.6}   lost to quantisation", "gap")?;
+            writeln!(out, "{:<10}{plain:>+12.6} {sliding:>+12.6}   lost to quantization", "gap")?;
         }
         if let Some((bytes, tokens)) = self.bounds {
             writeln!(

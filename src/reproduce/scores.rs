@@ -1,4 +1,4 @@
-//! The score stage: checkpoint and artifact side by side, plain and sliding, so that the quantisation gap can be read.
+//! The score stage: checkpoint and artifact side by side, plain and sliding, so that the quantization gap can be read.
 
 use std::collections::BTreeMap;
 

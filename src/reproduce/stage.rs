@@ -12,7 +12,7 @@ use crate::manifest::{FileRef, StageRecord};
 pub enum Stage {
     /// Fit the model.
     Train,
-    /// Quantise and compress it.
+    /// Quantize and compress it.
     Pack,
     /// Score checkpoint and artifact, plain and sliding.
     Score,

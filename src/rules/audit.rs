@@ -79,16 +79,16 @@ pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report,
     let track = options.track_for(folder.track());
     let policy = options.policy_for(track)?;
     let case = FolderCase { folder: &folder, track, policy: &policy };
-    let judgement = judge(&Case::Folder(case), track, &policy);
-    let standing = standing::of_folder(&case, &judgement.findings);
+    let judgment = judge(&Case::Folder(case), track, &policy);
+    let standing = standing::of_folder(&case, &judgment.findings);
     Ok(Report {
         subject,
         kind: SubjectKind::RecordFolder,
         policy: policy.reference(),
         standing,
         facts: folder_facts(&folder),
-        findings: judgement.findings,
-        not_applicable: judgement.not_applicable,
+        findings: judgment.findings,
+        not_applicable: judgment.not_applicable,
         files: folder
             .files
             .iter()
@@ -123,16 +123,16 @@ pub fn manifest(path: &Path, options: &Options) -> Result<Report, AuditError> {
     let policy = options.policy_for(track)?;
     let files = ManifestFiles::inspect(&manifest, path);
     let case = ManifestCase { manifest: &manifest, files: &files, policy: &policy };
-    let judgement = judge(&Case::Manifest(case), track, &policy);
-    let standing = standing::of_manifest(&case, &judgement.findings);
+    let judgment = judge(&Case::Manifest(case), track, &policy);
+    let standing = standing::of_manifest(&case, &judgment.findings);
     Ok(Report {
         subject: path.display().to_string(),
         kind: SubjectKind::Manifest,
         policy: policy.reference(),
         standing,
         facts: facts(&manifest),
-        findings: judgement.findings,
-        not_applicable: judgement.not_applicable,
+        findings: judgment.findings,
+        not_applicable: judgment.not_applicable,
         files: files
             .named
             .iter()
@@ -176,7 +176,7 @@ pub fn change(
     let track = options.track_for(Track::TenMinutes);
     let policy = options.policy_for(track)?;
     let case = ChangeCase { change: &change, left_out: &left_out, policy: &policy };
-    let judgement = judge(&Case::Change(case), track, &policy);
+    let judgment = judge(&Case::Change(case), track, &policy);
     let short = |commit: &str| commit.chars().take(SHORT_COMMIT).collect::<String>();
     let own = Report {
         subject: format!("{}..{}", short(&change.merge_base), short(&change.head)),
@@ -184,8 +184,8 @@ pub fn change(
         policy: policy.reference(),
         standing: Standing { rung: Rung::Undocumented, next_needs: vec!["a record folder judged by itself".into()] },
         facts: vec![Fact { name: "files_changed", value: change.files.len().to_string() }],
-        findings: judgement.findings,
-        not_applicable: judgement.not_applicable,
+        findings: judgment.findings,
+        not_applicable: judgment.not_applicable,
         files: Vec::new(),
     };
     reports.insert(0, own);

@@ -8,7 +8,7 @@ use crate::report::{Finding, Level, RuleId};
 
 /// Findings in report order, and the rules that had nothing to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Judgement {
+pub struct Judgment {
     /// Best level first, then rulebook order.
     pub findings: Vec<Finding>,
     /// In rulebook order.
@@ -18,8 +18,8 @@ pub struct Judgement {
 /// Runs all rules for `case` under `policy`.
 ///
 /// A check that panics becomes an `unknown` finding of its own rule; this is the only place where a panic is caught.
-pub fn judge(case: &Case, track: Track, policy: &Policy) -> Judgement {
-    let mut judgement = Judgement::default();
+pub fn judge(case: &Case, track: Track, policy: &Policy) -> Judgment {
+    let mut judgment = Judgment::default();
     for rule in all() {
         let outcome = if rule.tracks.include(track) {
             catch_unwind(AssertUnwindSafe(|| case.decide(rule))).unwrap_or_else(|panic| Some(Err(words(&*panic))))
@@ -30,9 +30,9 @@ pub fn judge(case: &Case, track: Track, policy: &Policy) -> Judgement {
         };
         match outcome {
             None => {}
-            Some(Ok(Outcome::NotApplicable)) => judgement.not_applicable.push(rule.id),
-            Some(Ok(outcome)) => judgement.findings.extend(findings(rule, outcome, policy)),
-            Some(Err(panic)) => judgement.findings.push(Finding {
+            Some(Ok(Outcome::NotApplicable)) => judgment.not_applicable.push(rule.id),
+            Some(Ok(outcome)) => judgment.findings.extend(findings(rule, outcome, policy)),
+            Some(Err(panic)) => judgment.findings.push(Finding {
                 rule: rule.id,
                 level: Level::Unknown,
                 message: format!("this check broke and decided nothing: {panic}"),
@@ -43,8 +43,8 @@ pub fn judge(case: &Case, track: Track, policy: &Policy) -> Judgement {
         }
     }
     // Stable: within a level the order of the rulebook stays.
-    judgement.findings.sort_by_key(|finding| finding.level);
-    judgement
+    judgment.findings.sort_by_key(|finding| finding.level);
+    judgment
 }
 
 fn findings(rule: &Rule, outcome: Outcome, policy: &Policy) -> Vec<Finding> {

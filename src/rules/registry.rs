@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_rule_is_recognised() {
+    fn a_misspelled_rule_is_recognized() {
         assert_eq!(closest("digest_mismach").unwrap().id.0, "digest_mismatch");
         assert!(closest("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz").is_none());
     }

@@ -265,7 +265,7 @@ mod tests {
             ("2026-03-20", "20 March", "is not a date"),
             ("source: s", "source: s, runs: [{seed: 1, val_bpb: 1.2}]", "not the mean of its runs"),
             ("source: s", "source: s, sd: -1", "standard deviation"),
-            ("source: s", "source: s, colour: red", "unknown field `colour`"),
+            ("source: s", "source: s, color: red", "unknown field `color`"),
             ("board/v1", "board/v9", "expected `golf-harness/board/v1`"),
         ] {
             let error = parse(&good.replace(from, to)).unwrap_err();

@@ -23,7 +23,7 @@ pub enum SampleError {
 }
 
 impl Summary {
-    /// Summarises per-seed values. Two passes over the values in the order given, so the same values give the same
+    /// Summarizes per-seed values. Two passes over the values in the order given, so the same values give the same
     /// bits.
     pub fn of(values: &[f64]) -> Result<Self, SampleError> {
         let n = values.len();

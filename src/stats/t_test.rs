@@ -70,7 +70,7 @@ pub fn one_sample(candidate: &Summary, published: f64, margin: f64) -> Result<TT
 
 /// Upper tail of Student's t at `t` with `df` degrees of freedom (`df` > 0, finite).
 pub fn upper_tail(t: f64, df: f64) -> PValue {
-    // `df` comes from sample sizes >= 2, so it is >= 1; a distribution that cannot be made says nothing in favour.
+    // `df` comes from sample sizes >= 2, so it is >= 1; a distribution that cannot be made says nothing in favor.
     StudentsT::new(0.0, 1.0, df).map_or(PValue(1.0), |distribution| PValue(distribution.sf(t)))
 }
 

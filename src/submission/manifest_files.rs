@@ -12,7 +12,7 @@ use crate::path_safety::contained;
 /// What part a named file plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// Counts towards the budget as code.
+    /// Counts toward the budget as code.
     Code,
     /// The packed model.
     Artifact,

@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn tracks_are_recognised() {
+    fn tracks_are_recognized() {
         for (text, track) in [
             ("10min_16mb", Some(Track::TenMinutes)),
             ("track_non_record_16mb", Some(Track::NonRecord)),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::digest::{ContentDigest, Digest};
 use crate::manifest::Manifest;
 
-/// Model, optimiser, schedule, training tokens and engine, without what only changes the log.
+/// Model, optimizer, schedule, training tokens and engine, without what only changes the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe(Value);
 

@@ -33,7 +33,7 @@ pub struct TraceStep {
     pub lr_multiplier: f64,
     /// Momentum of Muon.
     pub muon_momentum: f64,
-    /// Whether linears were fake-quantised.
+    /// Whether linears were fake-quantized.
     pub qat: bool,
     /// Whether the weights after the step are a snapshot of the average.
     pub swa: bool,

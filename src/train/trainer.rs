@@ -1,4 +1,4 @@
-//! One optimiser step: micro-batches, accumulated gradients, clipping, update, snapshot.
+//! One optimizer step: micro-batches, accumulated gradients, clipping, update, snapshot.
 
 use rayon::prelude::*;
 
@@ -185,7 +185,7 @@ impl<'a> Trainer<'a> {
         Ok(StepReport { loss: micro_losses.iter().sum::<f32>() * share, micro_losses, gradient_norm })
     }
 
-    /// A step by the engine's gradients and the host's optimiser: losses of all ranks, norm.
+    /// A step by the engine's gradients and the host's optimizer: losses of all ranks, norm.
     fn host_step(
         &mut self,
         plan: &StepPlan,

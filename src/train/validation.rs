@@ -1,4 +1,4 @@
-//! Validation during training: plain windows over the whole validation split, before quantisation.
+//! Validation during training: plain windows over the whole validation split, before quantization.
 
 use super::{TrainError, Validation};
 use crate::collective::Collective;

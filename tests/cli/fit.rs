@@ -234,8 +234,8 @@ fn an_interrupted_fit_leaves_the_old_file() {
         .spawn()
         .unwrap();
     std::thread::sleep(std::time::Duration::from_millis(150));
-    let signalled = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(signalled.success());
+    let signaled = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signaled.success());
     let code = child.wait().unwrap().code();
     let now = std::fs::read(workshop.path("a.golf")).unwrap();
     match code {

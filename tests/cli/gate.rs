@@ -212,7 +212,7 @@ fn gate(repository: &Repository, base: &str, head: &str, summary: &Path, sarif: 
 }
 
 #[test]
-fn the_script_annotates_summarises_and_fails_by_policy() {
+fn the_script_annotates_summarizes_and_fails_by_policy() {
     let repository = Repository::new();
     repository.branch("bad", |r| {
         r.add_record(RECORD);

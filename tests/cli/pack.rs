@@ -157,7 +157,7 @@ fn flags_win_over_environment_and_both_are_recorded() {
     assert_eq!(quantization(workshop.pack(&[]).env("KEEP_LAST_K_FP16", "2").env("PRUNE_FRAC", "0.1")), (2, 0.1, 22));
     let mut flags = workshop.pack(&["--keep-last-k", "0", "--set", "quantization.zstd_level=3"]);
     assert_eq!(quantization(flags.env("KEEP_LAST_K_FP16", "2")), (0, 0.0, 3));
-    // Nothing but quantisation is taken from the environment: the run is over.
+    // Nothing but quantization is taken from the environment: the run is over.
     workshop.pack(&["--out", "r"]).env("SEED", "nonsense").assert().success();
     let error = stderr(&mut workshop.pack(&["--set", "schedule.seed=1"]), 2);
     insta::assert_snapshot!(error, @"error: --set schedule.seed=1: pack sets quantization.* only");
@@ -243,7 +243,7 @@ fn bad_input_is_named_and_nothing_is_written() {
             bad.get_mut("blocks.0.mlp.fc.weight").unwrap().data_mut()[40] = 3e6;
             write_safetensors(&w.path("weights.safetensors"), &bad).unwrap();
         }),
-        ("unknown key", |w| w.recipe("artefact: 1\n")),
+        ("unknown key", |w| w.recipe("artifcat: 1\n")),
         ("impossible fraction", |w| {
             let text = std::fs::read_to_string(w.path("recipe.yaml")).unwrap();
             let text = text.replace("passthrough_max_elements: 100", "prune_fraction: 1.5");
@@ -357,8 +357,8 @@ fn an_interrupted_pack_leaves_the_old_files() {
         .spawn()
         .unwrap();
     std::thread::sleep(std::time::Duration::from_millis(100));
-    let signalled = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(signalled.success());
+    let signaled = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signaled.success());
     let code = child.wait().unwrap().code();
     assert_eq!(workshop.files(), before);
     let now = std::fs::read(workshop.path("a.golf")).unwrap();

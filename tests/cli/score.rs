@@ -26,7 +26,7 @@ fn packed_and_unpacked_stand_side_by_side() {
     let bpb = |label: &str| report["scores"][label]["val_bpb"].as_f64().unwrap();
     for windowing in ["sliding", "plain"] {
         let gap = bpb(&format!("packed/{windowing}")) - bpb(&format!("checkpoint/{windowing}"));
-        assert_eq!(report["quantisation_gap"][windowing]["val_bpb"].as_f64(), Some(gap));
+        assert_eq!(report["quantization_gap"][windowing]["val_bpb"].as_f64(), Some(gap));
         assert!(gap != 0.0);
     }
     assert_eq!(report["headline"], "packed/sliding");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use assert_cmd::Command;
 
-/// A command for one of this crate's binaries, with a plain environment: no colour, no inherited recipe variables.
+/// A command for one of this crate's binaries, with a plain environment: no color, no inherited recipe variables.
 pub fn golf(binary: &str) -> Command {
     let mut command = Command::cargo_bin(binary).expect("the binary is built with the tests");
     command.env_clear().env("NO_COLOR", "1").env("PATH", std::env::var_os("PATH").unwrap_or_default());

@@ -203,7 +203,7 @@ proptest! {
 
     #[test]
     fn text(words in vec("[ -~]{1,12}", 1..8)) {
-        // Spaces at the ends and in rows are the normaliser's to remove; everything else must come back.
+        // Spaces at the ends and in rows are the normalizer's to remove; everything else must come back.
         let words: Vec<&str> = words.iter().flat_map(|word| word.split_ascii_whitespace()).collect();
         let text = words.join(" ");
         let model = include_bytes!("../../fixtures/reference/tokenizers/bytes.model");

@@ -18,7 +18,7 @@ mod loader;
 mod model;
 #[cfg(feature = "engine")]
 mod optimizers;
-mod quantiser;
+mod quantizer;
 mod statistics;
 mod tokenizer;
 #[cfg(feature = "engine")]

@@ -7,7 +7,7 @@ use golf_harness::engine::{
     DfdxEngine, Engine, EngineError, EngineKind, KernelsEngine, Precision, Scorer, Window, create,
 };
 use golf_harness::model::{ModelConfig, Params, RopePrecision, RopeTables, bigram_rows, init};
-use golf_harness::optim::{FakeQuant, fake_quant_limit, fake_quantise_rows};
+use golf_harness::optim::{FakeQuant, fake_quant_limit, fake_quantize_rows};
 use golf_harness::random::RandomStream;
 use serde_json::Value;
 
@@ -191,7 +191,7 @@ fn gradients_match() {
 }
 
 #[test]
-fn gradients_match_under_fake_quantisation() {
+fn gradients_match_under_fake_quantization() {
     let mut checked = 0;
     for set in sets().iter().filter(|set| set.file("qat_grads").exists()) {
         let summary = std::fs::read(set.folder.join("model_summary.json")).unwrap();
@@ -267,14 +267,14 @@ fn values_between_the_layers_match() {
 }
 
 #[test]
-fn fake_quantised_weights_match() {
+fn fake_quantized_weights_match() {
     let mut checked = 0;
     for set in sets().iter().filter(|set| set.file("qat_weights").exists()) {
         for (name, expected) in tensors::read(&set.file("qat_weights")) {
             let Some(weight) = set.weights.get(&name) else { continue };
             let (_, columns) = weight.matrix_sides().unwrap();
             let mut values = weight.data().to_vec();
-            fake_quantise_rows(&mut values, columns, fake_quant_limit(&name).unwrap());
+            fake_quantize_rows(&mut values, columns, fake_quant_limit(&name).unwrap());
             let Reference { data, .. } = expected;
             assert!(values.iter().zip(&data).all(|(&found, &expected)| found == expected as f32), "{name}");
             checked += 1;
@@ -284,7 +284,7 @@ fn fake_quantised_weights_match() {
 }
 
 #[test]
-fn neither_threads_nor_neighbours_change_a_bit() {
+fn neither_threads_nor_neighbors_change_a_bit() {
     // Sizes at which the matrix products of both engines are split between threads.
     let config = ModelConfig { num_layers: 2, model_dim: 128, num_heads: 4, num_kv_heads: 2, ..ModelConfig::default() };
     let mut weights = init(&config, 3);

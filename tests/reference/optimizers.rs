@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use golf_harness::manifest::{AdamConfig, MuonConfig, OptimizerConfig, OrthogonaliserPrecision, ScheduleConfig};
+use golf_harness::manifest::{AdamConfig, MuonConfig, OptimizerConfig, OrthogonalizerPrecision, ScheduleConfig};
 use golf_harness::model::{ModelConfig, layout};
-use golf_harness::optim::{AdamStep, FakeQuant, Group, Method, MuonStep, orthogonalise};
+use golf_harness::optim::{AdamStep, FakeQuant, Group, Method, MuonStep, orthogonalize};
 use golf_harness::train::Schedule;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -67,17 +67,17 @@ fn muon_follows_pytorch_for_five_steps() {
                 ref other => panic!("{name} {other:?}"),
             };
             for (precision, tag, reference) in
-                [(OrthogonaliserPrecision::F32, "f32", "f64"), (OrthogonaliserPrecision::Bf16, "bf16", "bf16")]
+                [(OrthogonalizerPrecision::F32, "f32", "f64"), (OrthogonalizerPrecision::Bf16, "bf16", "bf16")]
             {
                 // In f32 as near to the f64 run as PyTorch's own f32 run, times a factor: rounding depends on the
                 // order of accumulation, and five iterations carry it on. In bf16 that order can flip a rounding
                 // (2^-8 relative); with AVX2 kernels every bit agrees.
                 let tolerance = |what: &str| match precision {
-                    OrthogonaliserPrecision::F32 => {
+                    OrthogonalizerPrecision::F32 => {
                         let own = tensors.f32(&format!("{name}.{what}.f32"));
                         SPREAD_FACTOR * relative_error(&own, tensors.get(&format!("{name}.{what}.f64")))
                     }
-                    OrthogonaliserPrecision::Bf16 => 4e-3,
+                    OrthogonalizerPrecision::Bf16 => 4e-3,
                 };
                 let config = MuonConfig {
                     weight_decay: settings["weight_decay"].as_f64().unwrap(),
@@ -86,10 +86,10 @@ fn muon_follows_pytorch_for_five_steps() {
                     ..MuonConfig::default()
                 };
                 let gradient = tensors.f32(&format!("{name}.grad0"));
-                let first = orthogonalise(&gradient, sides.0, sides.1, config.newton_schulz_steps, precision);
+                let first = orthogonalize(&gradient, sides.0, sides.1, config.newton_schulz_steps, precision);
                 let error = relative_error(&first, tensors.get(&format!("{name}.ns_of_grad0.{reference}")));
                 let allowed = tolerance("ns_of_grad0");
-                assert!(error <= allowed, "{name} {tag} orthogonaliser: {error:e} of {allowed:e}");
+                assert!(error <= allowed, "{name} {tag} orthogonalizer: {error:e} of {allowed:e}");
 
                 let mut weight = tensors.f32(&format!("{name}.init"));
                 let mut buffer = vec![0.0; weight.len()];
@@ -102,7 +102,7 @@ fn muon_follows_pytorch_for_five_steps() {
                     let allowed = tolerance(&what);
                     assert!(error <= allowed, "{name} {tag} {what}: {error:e} of {allowed:e}");
                 }
-                // The buffer involves no orthogonaliser: PyTorch's f32 bits exactly.
+                // The buffer involves no orthogonalizer: PyTorch's f32 bits exactly.
                 assert_eq!(buffer, tensors.f32(&format!("{name}.momentum_after5.{tag}")), "{name} {tag} momentum");
             }
         }
@@ -167,7 +167,7 @@ fn schedules_are_equal_in_every_bit() {
 }
 
 #[test]
-fn every_parameter_has_the_optimiser_of_the_reference() {
+fn every_parameter_has_the_optimizer_of_the_reference() {
     let optimizer = OptimizerConfig::default();
     for folder in reference_folders() {
         let reference = json(&folder.join("schedules.json"));

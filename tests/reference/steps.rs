@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use golf_harness::data::{BatchGeometry, Loader};
 use golf_harness::engine::{Engine, Window};
-use golf_harness::manifest::{MICRO_BATCHES_PER_STEP, Manifest, OrthogonaliserPrecision};
+use golf_harness::manifest::{MICRO_BATCHES_PER_STEP, Manifest, OrthogonalizerPrecision};
 use golf_harness::model::{Params, read_safetensors};
 use golf_harness::optim::FakeQuant;
 use golf_harness::train::{Schedule, Trainer};
@@ -20,7 +20,7 @@ pub struct Run<'a> {
     pub folder: &'a Path,
     pub reference: &'a Value,
     pub name: &'a str,
-    pub precision: OrthogonaliserPrecision,
+    pub precision: OrthogonalizerPrecision,
     pub engine: &'a dyn Engine,
 }
 
@@ -92,10 +92,10 @@ impl Run<'_> {
             expected.iter().zip(spread).filter(|(row, _)| counts(row)).map(distance).fold([0.0; 2], wider)
         };
         // Single precision drifts apart step by step. bfloat16, and a weight that rounds to another step of the
-        // quantiser's grid, make jumps instead, now here, now there: their distance is taken over all such steps.
+        // quantizer's grid, make jumps instead, now here, now there: their distance is taken over all such steps.
         let mut widest = match self.precision {
-            OrthogonaliserPrecision::F32 => [0.0; 2],
-            OrthogonaliserPrecision::Bf16 => widest_where(&|_| true),
+            OrthogonalizerPrecision::F32 => [0.0; 2],
+            OrthogonalizerPrecision::Bf16 => widest_where(&|_| true),
         };
         let qat_widest = widest_where(&is_qat);
         for (step, (expected, other)) in expected.iter().zip(spread).enumerate() {
@@ -107,7 +107,7 @@ impl Run<'_> {
             assert_eq!(plan.fake_quant == FakeQuant::On, is_qat(expected), "{at}");
             assert_eq!(Some(trainer.snapshots()), expected["swa_count"].as_u64(), "{at}");
             widest = wider(widest, if is_qat(expected) { qat_widest } else { distance((expected, other)) });
-            let jumps = [1.0, if self.precision == OrthogonaliserPrecision::Bf16 { NORM_IN_BF16 } else { 1.0 }];
+            let jumps = [1.0, if self.precision == OrthogonalizerPrecision::Bf16 { NORM_IN_BF16 } else { 1.0 }];
             for (((key, found), widest), jumps) in
                 METRICS.into_iter().zip([f64::from(report.loss), report.gradient_norm]).zip(widest).zip(jumps)
             {
@@ -163,12 +163,12 @@ const ROUNDING: f64 = 1e-6;
 /// Relative distance of a tensor after one step in single precision. AdamW's first step is the gradient's sign,
 /// which is rounding noise for the embeddings of tokens that hardly matter.
 const ONE_STEP: f64 = 2e-4;
-/// The same with a bfloat16 orthogonaliser: one input that rounds the other way moves all the small singular
+/// The same with a bfloat16 orthogonalizer: one input that rounds the other way moves all the small singular
 /// directions of a nearly singular gradient, in PyTorch as here. bf16 and f32 lie 0.03 apart.
 const ONE_STEP_IN_BF16: f64 = 0.03;
-/// How much further gradient norms may lie apart with a bfloat16 orthogonaliser. The largest distance of one pair of
+/// How much further gradient norms may lie apart with a bfloat16 orthogonalizer. The largest distance of one pair of
 /// runs is a small sample of where jumps end: with and without the tile unit (both exact to single precision, and
-/// alike against double precision with a single-precision orthogonaliser) the norm of step 30 lies 1.3 and less than
+/// alike against double precision with a single-precision orthogonalizer) the norm of step 30 lies 1.3 and less than
 /// 1 of the distances that [`SPREAD_FACTOR`] allows from PyTorch's.
 const NORM_IN_BF16: f64 = 2.0;
 /// Relative distance of a tensor after all steps in single precision.

@@ -54,7 +54,7 @@ fn check_table(tokenizer: &Tokenizer, luts: &Value) {
     }
 }
 
-/// Compares normalised forms, ids and decoded texts; returns the number of comparisons.
+/// Compares normalized forms, ids and decoded texts; returns the number of comparisons.
 fn check_cases(tokenizer: &Tokenizer, cases: &Value, name: &str) -> usize {
     let (encode, decode) = (cases["encode"].as_array().unwrap(), cases["decode"].as_array().unwrap());
     for case in encode {
@@ -85,7 +85,7 @@ fn texts_become_the_librarys_ids_and_ids_its_texts() {
     assert!(compared > 300);
 }
 
-/// Settings that the challenge's tokenizers do not use: own normalisation rules, user-defined and unused pieces, no
+/// Settings that the challenge's tokenizers do not use: own normalization rules, user-defined and unused pieces, no
 /// byte fallback, no dummy space or one behind the text, spaces kept as they are, pieces that span words.
 #[test]
 fn other_settings_give_the_librarys_ids_too() {
@@ -102,7 +102,7 @@ fn other_settings_give_the_librarys_ids_too() {
 
 /// Every code point and every canonical composition, held against digests of the library's answers.
 #[test]
-fn all_of_unicode_is_normalised_and_cut_as_the_library_does() {
+fn all_of_unicode_is_normalized_and_cut_as_the_library_does() {
     let tokenizer = Tokenizer::read(&fixture("tokenizer.model")).unwrap().0;
     let reference = json(&reference_folders()[0].join("tokenizer_unicode.json")).unwrap();
     let check = |texts: &[String], expected: &Value, what: &str| {
@@ -113,7 +113,7 @@ fn all_of_unicode_is_normalised_and_cut_as_the_library_does() {
             encoded.extend(tokenizer.encode(text).unwrap().iter().flat_map(|id| id.to_le_bytes()));
         }
         let short = |bytes: &[u8]| ContentDigest::of(bytes).sha256.to_string()[..16].to_string();
-        assert_eq!(short(normalized.as_bytes()), expected["normalized"].as_str().unwrap(), "normalised {what}");
+        assert_eq!(short(normalized.as_bytes()), expected["normalized"].as_str().unwrap(), "normalized {what}");
         assert_eq!(short(&encoded), expected["ids"].as_str().unwrap(), "ids of {what}");
     };
     let size = u32::try_from(reference["code_points_a_block"].as_u64().unwrap()).unwrap();

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use golf_harness::engine::{self, EngineKind};
-use golf_harness::manifest::OrthogonaliserPrecision;
+use golf_harness::manifest::OrthogonalizerPrecision;
 
 use crate::steps::{Run, runs};
 use crate::support::{on_a_gpu, reference_folders};
@@ -16,8 +16,8 @@ fn follow_everywhere(name: &str) {
             let run = |precision| Run { folder: &folder, reference: &reference, name, precision, engine: &*engine };
             // Single precision against double, within the distance of PyTorch's own single precision; bfloat16
             // against bfloat16, within the distance that bfloat16 makes at all.
-            run(OrthogonaliserPrecision::F32).follow("f64", "f32");
-            run(OrthogonaliserPrecision::Bf16).follow("bf16", "f32");
+            run(OrthogonalizerPrecision::F32).follow("f64", "f32");
+            run(OrthogonalizerPrecision::Bf16).follow("bf16", "f32");
         }
     }
 }

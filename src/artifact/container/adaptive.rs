@@ -2,7 +2,7 @@
 //!
 //! Probabilities are integers out of 2^16, rebuilt from counts at fixed points of the stream, so that encoder and
 //! decoder agree to the bit on every machine. Rows of one spread share a model; the next spread starts from a faint
-//! copy of the last one, because neighbours look alike. The range coder itself is the crate `constriction`.
+//! copy of the last one, because neighbors look alike. The range coder itself is the crate `constriction`.
 
 use std::borrow::Borrow;
 use std::num::NonZeroU32;
@@ -70,7 +70,7 @@ impl Model {
         }
     }
 
-    /// Keeps the shape of what was learnt and little of its weight.
+    /// Keeps the shape of what was learned and little of its weight.
     fn fade(&mut self) {
         let total: u64 = self.counts.iter().map(|&count| u64::from(count)).sum();
         for count in &mut self.counts {

@@ -16,7 +16,7 @@ const SMALL_FRAME: usize = 1 << 16;
 
 /// The smallest of a few zstd frames, without checksum and dictionary id: the file's seal covers it.
 ///
-/// Quantised weights hardly ever repeat, and the short matches that high levels find in them cost more than
+/// Quantized weights hardly ever repeat, and the short matches that high levels find in them cost more than
 /// the literals they replace: Huffman codes alone are smaller and take a hundredth of the time (docs/packing.md).
 /// A search for matches at full level is worth its time only where a cheap one already gains.
 /// Single-threaded, so the bytes depend on input, level and library version only.

@@ -75,7 +75,7 @@ fn what_was_written_is_read() {
 fn check_read(artifact: &Artifact) {
     assert_eq!(artifact.packed, tensors());
     for (tensor, (name, values)) in tensors().iter().zip(artifact.params.iter()) {
-        assert_eq!((tensor.name(), &tensor.dequantise()), (name, values));
+        assert_eq!((tensor.name(), &tensor.dequantize()), (name, values));
     }
 }
 
@@ -119,7 +119,7 @@ fn wrong_under_a_seal(file: Vec<u8>) {
                 // A flip in a name or shape changes what is described, not what is decoded: values stay proven.
                 Ok(artifact) => {
                     for (found, wanted) in artifact.packed.iter().zip(&expected) {
-                        assert_eq!(found.dequantise().data(), wanted.dequantise().data(), "byte {at} ^ {pattern:#x}");
+                        assert_eq!(found.dequantize().data(), wanted.dequantize().data(), "byte {at} ^ {pattern:#x}");
                     }
                 }
                 Err(_) => refused += 1,

@@ -69,7 +69,7 @@ impl Artifact {
         let decoded: Vec<_> = packed
             .par_iter()
             .map(|tensor| {
-                let values = tensor.dequantise();
+                let values = tensor.dequantize();
                 let sha256 = ContentDigest::of(&values.to_le_bytes()).sha256;
                 (record_of(tensor, sha256), (tensor.name().to_string(), values))
             })
@@ -112,7 +112,7 @@ pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
     let decoded: Vec<_> = packed
         .par_iter()
         .map(|tensor| {
-            let values = tensor.dequantise();
+            let values = tensor.dequantize();
             let digest = ContentDigest::of(&values.to_le_bytes());
             (values, digest)
         })

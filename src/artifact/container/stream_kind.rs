@@ -51,7 +51,7 @@ impl StreamKind {
         StreamKind::ALL.into_iter().find(|kind| kind.code() == code)
     }
 
-    /// The part of the file it counts towards.
+    /// The part of the file it counts toward.
     pub fn part(self) -> Part {
         match self {
             StreamKind::Symbols(class) => Part::Class(class),

@@ -225,7 +225,7 @@ pub(super) fn runs(kind: StreamKind, length: usize, tensors: &[TensorEntry], spr
 
 /// The manifest's record (SHA-256) and the table's digest (BLAKE3, cut) of a tensor's decoded values.
 fn digest_of(tensor: &PackedTensor) -> (TensorRecord, [u8; SEAL_BYTES]) {
-    let content = ContentDigest::of(&tensor.dequantise().to_le_bytes());
+    let content = ContentDigest::of(&tensor.dequantize().to_le_bytes());
     (record_of(tensor, content.sha256), cut_digest(&content.blake3))
 }
 

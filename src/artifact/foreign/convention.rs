@@ -1,4 +1,4 @@
-//! How quantised tensors are spelled: from a container's tensors to storage classes.
+//! How quantized tensors are spelled: from a container's tensors to storage classes.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub enum Convention {
     WeightsAndMeta,
     /// The challenge's baseline: `quantized`, `scales`, `dtypes`, `passthrough` under `__quant_format__`.
     BaselineInt8,
-    /// Tensors by name, not quantised.
+    /// Tensors by name, not quantized.
     Plain,
 }
 
@@ -119,7 +119,7 @@ pub(in crate::artifact) fn of_tree(tree: &Tree) -> Read<'_> {
     if let Some(format) = tree.pickle.get(root, "__quant_format__") {
         let format = tree.pickle.text(format).unwrap_or("?");
         if format != BASELINE_FORMAT {
-            return Err(format!("quantisation format `{format}` is not known; `{BASELINE_FORMAT}` is"));
+            return Err(format!("quantization format `{format}` is not known; `{BASELINE_FORMAT}` is"));
         }
         return Ok((Convention::BaselineInt8, baseline(tree)?));
     }

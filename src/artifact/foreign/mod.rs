@@ -1,7 +1,7 @@
 //! Artifacts in other people's formats, read without running any of their code.
 //!
 //! A file is peeled like an onion: compression (`wrapper`), then a container (torch zip, safetensors, npz), then
-//! a convention for quantised tensors (`convention`: PR #286's `w`/`m`, the challenge baseline's int8 dict, or plain
+//! a convention for quantized tensors (`convention`: PR #286's `w`/`m`, the challenge baseline's int8 dict, or plain
 //! tensors). Pickles inside are followed on symbols only ([`pickle`]) and refused when they import anything that
 //! tensors do not need.
 
@@ -61,7 +61,7 @@ pub struct Foreign {
     pub wrappers: Vec<Wrapper>,
     /// The container.
     pub container: Container,
-    /// How quantised tensors are spelled in it.
+    /// How quantized tensors are spelled in it.
     pub convention: Convention,
     /// Tensors in storage classes, in the file's order. What fits no class is held in single precision, decoded.
     pub packed: Vec<PackedTensor>,
@@ -79,7 +79,7 @@ impl Foreign {
 
     /// Decoded weights in the file's order.
     pub fn params(&self) -> Params {
-        let decode = |tensor: &PackedTensor| (tensor.name().to_string(), tensor.dequantise());
+        let decode = |tensor: &PackedTensor| (tensor.name().to_string(), tensor.dequantize());
         Params::from_entries(self.packed.iter().map(decode).collect())
     }
 

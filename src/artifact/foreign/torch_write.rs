@@ -16,7 +16,7 @@ const ALIGNMENT: u16 = 64;
 
 /// The bytes of a `.ptz` file with these tensors, compressed at a zstd level.
 ///
-/// `rules` are the decisions that PR #286 records as the meta string of tensors it does not quantise.
+/// `rules` are the decisions that PR #286 records as the meta string of tensors it does not quantize.
 pub fn torch_ptz(tensors: &[PackedTensor], rules: &[ClassRule], level: i32) -> Result<Vec<u8>, EncodeError> {
     let archive = torch_zip(tensors, rules).map_err(EncodeError::Compress)?;
     Ok(zstd::bulk::compress(&archive, level)?)

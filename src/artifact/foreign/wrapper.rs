@@ -65,14 +65,14 @@ pub fn unwrap(bytes: &[u8], path: &Path) -> Result<(Vec<Wrapper>, Vec<u8>), Fore
 pub(super) fn unwrap_within(bytes: &[u8], path: &Path, max: u64) -> Result<(Vec<Wrapper>, Vec<u8>), ForeignError> {
     let (mut wrappers, mut content) = (Vec::new(), bytes.to_vec());
     while wrappers.len() < MAX_LAYERS {
-        let Some(wrapper) = recognise(&content, path, &wrappers) else { break };
+        let Some(wrapper) = recognize(&content, path, &wrappers) else { break };
         content = decompress(&content, wrapper, path, max)?;
         wrappers.push(wrapper);
     }
     Ok((wrappers, content))
 }
 
-fn recognise(bytes: &[u8], path: &Path, outer: &[Wrapper]) -> Option<Wrapper> {
+fn recognize(bytes: &[u8], path: &Path, outer: &[Wrapper]) -> Option<Wrapper> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     if starts(&[0x28, 0xb5, 0x2f, 0xfd]) {
         return Some(Wrapper::Zstd);

@@ -179,7 +179,7 @@ pub enum Rest {
     Pickle,
     /// Headers of NumPy arrays.
     ArrayHeaders,
-    /// Tensors that belong to no model, such as an optimiser's.
+    /// Tensors that belong to no model, such as an optimizer's.
     Unused,
     /// Other members of a zip file.
     OtherMembers,
@@ -203,7 +203,7 @@ impl std::fmt::Display for Rest {
     }
 }
 
-/// How much of a file counts towards a tensor.
+/// How much of a file counts toward a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shares {

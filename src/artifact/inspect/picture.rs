@@ -1,7 +1,7 @@
 //! A treemap of the file as SVG: an area for every tensor and every other part, in proportion to its bytes.
 //!
-//! Self-contained, and the same text for the same file. Colours are those of Okabe and Ito, told apart by the
-//! colour-blind too; text outside the rectangles is a grey that reads on white and on black.
+//! Self-contained, and the same text for the same file. Colors are those of Okabe and Ito, told apart by the
+//! color-blind too; text outside the rectangles is a gray that reads on white and on black.
 
 use std::fmt::Write;
 
@@ -32,7 +32,7 @@ const LABEL_SIZE: f64 = 11.0;
 const LABEL_LINE: f64 = 14.0;
 /// Fewer characters of a name say nothing.
 const MIN_LABEL: usize = 5;
-/// Grey with a contrast of more than 4.4 to white and to GitHub's dark background.
+/// Gray with a contrast of more than 4.4 to white and to GitHub's dark background.
 const OUTSIDE: &str = "#75797e";
 
 /// A part of the file in the picture.
@@ -115,7 +115,7 @@ fn write_svg(out: &mut String, found: &Inspection) -> std::fmt::Result {
             Group::Rest(_) => String::new(),
         };
         let share = percent(*bytes, found.file.bytes.0);
-        let fill = colours(*group).0;
+        let fill = colors(*group).0;
         writeln!(out, r#"<rect class="legend" x="{x:.1}" y="{y:.1}" width="13" height="13" fill="{fill}"/>"#)?;
         writeln!(
             out,
@@ -136,7 +136,7 @@ fn write_area(out: &mut String, found: &Inspection, area: &Area<'_>, rect: Rect)
     if area.bytes.0 == 0 {
         return Ok(());
     }
-    let (fill, ink) = colours(area.group);
+    let (fill, ink) = colors(area.group);
     let Rect { x, y, width, height } = rect;
     let is_estimate = match area.tensor {
         Some(_) => found.shares.are_estimates(),
@@ -188,7 +188,7 @@ fn label(name: &str, width: f64) -> Option<String> {
 }
 
 /// Fill and ink.
-fn colours(group: Group) -> (&'static str, &'static str) {
+fn colors(group: Group) -> (&'static str, &'static str) {
     match group {
         Group::Kind(Kind::Class(TensorClass::Int5)) => ("#0072b2", "#ffffff"),
         Group::Kind(Kind::Class(TensorClass::Int6)) => ("#e69f00", "#1b1b1b"),

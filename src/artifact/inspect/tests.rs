@@ -178,7 +178,7 @@ fn element_types_have_names_of_their_own() {
     assert_eq!(found.floors.row_clusters, None);
 }
 
-/// A torch zip with a state dict of two views of one storage, and an optimiser's tensor beside the model.
+/// A torch zip with a state dict of two views of one storage, and an optimizer's tensor beside the model.
 fn checkpoint() -> Vec<u8> {
     let text = |text: &str| [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
     let tensor = |storage: &str, offset: u8, length: u8| {

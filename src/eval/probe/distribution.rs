@@ -17,9 +17,9 @@ const MAX_LOGITS: usize = 1 << 26;
 
 /// Offers every id of the vocabulary as the next token and adds up the probabilities they get.
 ///
-/// A scorer that looks at the target, or only claims to normalise, cannot keep this sum at one.
-pub(super) fn normalised(subject: &Subject<'_>) -> Result<ProbeOutcome, ScoreError> {
-    let mut outcome = ProbeOutcome::new(ProbeKind::Normalised);
+/// A scorer that looks at the target, or only claims to normalize, cannot keep this sum at one.
+pub(super) fn normalized(subject: &Subject<'_>) -> Result<ProbeOutcome, ScoreError> {
+    let mut outcome = ProbeOutcome::new(ProbeKind::Normalized);
     for (index, span) in subject.sampled() {
         let context = &subject.tokens[span.start as usize..span.end as usize];
         let context = &context[..context.len().min(CONTEXT_TOKENS)];

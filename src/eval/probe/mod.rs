@@ -34,7 +34,7 @@ pub enum ProbeKind {
     /// A window scores the same alone, in a batch, in a reversed batch and again, to the bit.
     Company,
     /// Over all tokens that could come next, the probabilities add up to one.
-    Normalised,
+    Normalized,
     /// The likelihood is the one that the softmax of the logits gives the target.
     Softmax,
 }
@@ -46,7 +46,7 @@ impl ProbeKind {
         ProbeKind::Future,
         ProbeKind::Past,
         ProbeKind::Company,
-        ProbeKind::Normalised,
+        ProbeKind::Normalized,
         ProbeKind::Softmax,
     ];
 
@@ -57,7 +57,7 @@ impl ProbeKind {
             ProbeKind::Future => "later tokens change no earlier likelihood",
             ProbeKind::Past => "tokens before a window change nothing in it",
             ProbeKind::Company => "batch, order and repetition change nothing",
-            ProbeKind::Normalised => "probabilities of all next tokens sum to 1 within 1e-5",
+            ProbeKind::Normalized => "probabilities of all next tokens sum to 1 within 1e-5",
             ProbeKind::Softmax => "likelihoods are -log softmax(logits)[target] within 1e-5",
         }
     }
@@ -66,7 +66,7 @@ impl ProbeKind {
     pub fn unit(self) -> &'static str {
         match self {
             ProbeKind::Company => "windows",
-            ProbeKind::Normalised => "distributions",
+            ProbeKind::Normalized => "distributions",
             _ => "predictions",
         }
     }
@@ -79,7 +79,7 @@ impl std::fmt::Display for ProbeKind {
             ProbeKind::Future => "future",
             ProbeKind::Past => "past",
             ProbeKind::Company => "company",
-            ProbeKind::Normalised => "normalised",
+            ProbeKind::Normalized => "normalized",
             ProbeKind::Softmax => "softmax",
         })
     }
@@ -146,7 +146,7 @@ pub fn probe(subject: &Subject<'_>) -> Result<Vec<ProbeOutcome>, ScoreError> {
             ProbeKind::Future => causality::future(subject)?,
             ProbeKind::Past => causality::past(subject)?,
             ProbeKind::Company => company::company(subject)?,
-            ProbeKind::Normalised => distribution::normalised(subject)?,
+            ProbeKind::Normalized => distribution::normalized(subject)?,
             ProbeKind::Softmax => distribution::softmax(subject)?,
         };
         subject.progress.advance(1);
@@ -242,19 +242,19 @@ mod tests {
     fn each_dishonesty_is_caught_by_its_probe() {
         assert_eq!(failed(&fake::hash_model()), []);
         assert!(failed(&fake::sees_the_future()).contains(&ProbeKind::Future));
-        assert_eq!(failed(&fake::unnormalised()), [ProbeKind::Normalised, ProbeKind::Softmax]);
-        assert!(failed(&fake::minds_its_neighbours()).contains(&ProbeKind::Company));
+        assert_eq!(failed(&fake::unnormalized()), [ProbeKind::Normalized, ProbeKind::Softmax]);
+        assert!(failed(&fake::minds_its_neighbors()).contains(&ProbeKind::Company));
         assert!(failed(&fake::learns()).contains(&ProbeKind::Past));
         assert!(failed(&fake::learns()).contains(&ProbeKind::Company));
-        // Reads the whole window but only one window: neither its neighbours nor the past matter.
+        // Reads the whole window but only one window: neither its neighbors nor the past matter.
         assert!(!failed(&fake::sees_the_future()).contains(&ProbeKind::Company));
         assert!(!failed(&fake::sees_the_future()).contains(&ProbeKind::Past));
     }
 
     #[test]
     fn failures_are_counted_and_the_first_is_described() {
-        let outcomes = outcomes(&fake::unnormalised(), WindowPlan::sliding(200, 24, 7).unwrap());
-        let outcome = outcomes.iter().find(|outcome| outcome.probe == ProbeKind::Normalised).unwrap();
+        let outcomes = outcomes(&fake::unnormalized(), WindowPlan::sliding(200, 24, 7).unwrap());
+        let outcome = outcomes.iter().find(|outcome| outcome.probe == ProbeKind::Normalized).unwrap();
         assert_eq!(outcome.failures, outcome.checks);
         let first = outcome.first_failure.as_deref().unwrap();
         assert!(first.contains("sum to 1.010050"), "{first}"); // e^0.01

@@ -28,7 +28,7 @@ const fn review(
 
 pub(super) const NGRAM: Rule = review(
     "code_ngram_cache",
-    "The script has an n-gram or phrase cache: is its distribution normalised before the target is seen?",
+    "The script has an n-gram or phrase cache: is its distribution normalized before the target is seen?",
     "ruling of 2026-03-27 (PR 779's thread): hashed n-gram caches are out; condition 2 of issue 1017",
     "With the target inside the lookup key the probabilities of all tokens need not sum to 1.",
     "key = (ctx_hash ^ (target * PRIME)) % BUCKETS",
@@ -37,11 +37,11 @@ pub(super) const NGRAM: Rule = review(
 
 pub(super) const SLOT: Rule = review(
     "code_slot",
-    "The script optimises per sample at evaluation (SLOT): on positions that are scored?",
+    "The script optimizes per sample at evaluation (SLOT): on positions that are scored?",
     "pending ruling in issue 1336; PR 1240 shows the effect on every pair of positions",
-    "Optimising on a position and then scoring it uses the answer.",
+    "Optimizing on a position and then scoring it uses the answer.",
     "for _ in range(SLOT_STEPS): loss = score(x + delta, y); loss.backward()",
-    |case| of_kind(case, NoteKind::Slot, "has per-sample optimisation at evaluation"),
+    |case| of_kind(case, NoteKind::Slot, "has per-sample optimization at evaluation"),
 );
 
 pub(super) const TRAINS_BEFORE_SCORING: Rule = review(
@@ -55,9 +55,9 @@ pub(super) const TRAINS_BEFORE_SCORING: Rule = review(
 
 pub(super) const CALIBRATION: Rule = review(
     "code_validation_in_calibration",
-    "Calibration or quantisation mentions validation data.",
+    "Calibration or quantization mentions validation data.",
     "ruling on PR 728: calibration on validation data is not allowed; PR 1019 was merged with its own samples",
-    "Quantisation fitted to the test set is training on it.",
+    "Quantization fitted to the test set is training on it.",
     "def collect_hessians(model, val_tokens): ...",
     |case| of_kind(case, NoteKind::ValidationInCalibration, "calibrates with validation data in reach"),
 );
@@ -66,7 +66,7 @@ pub(super) const NETWORK: Rule = review(
     "code_network",
     "The script can reach the network: at evaluation it must not.",
     "challenge README, FAQ: the artifact is self-contained, no downloads or network calls during evaluation",
-    "Whatever is downloaded does not count towards 16,000,000 bytes.",
+    "Whatever is downloaded does not count toward 16,000,000 bytes.",
     "from huggingface_hub import hf_hub_download",
     |case| of_kind(case, NoteKind::Network, "imports or calls something that reaches the network"),
 );

@@ -26,7 +26,7 @@ pub(super) const RULES: &[Rule] = &[
         reference: "bytes per token on FineWeb validation: sp1024 2.436, sp4096 3.320, sp8192 3.727, caseops 3.157",
         severity: Level::Review,
         basis: Basis::Logs,
-        why: "Another tokenizer or text normalisation is at work; whether it counts bytes correctly is for a person to see.",
+        why: "Another tokenizer or text normalization is at work; whether it counts bytes correctly is for a person to see.",
         example: "sp8192 with 4.158 bytes a token (casefolded text)",
         check: Check::Folder(unusual),
         ..DEFAULT
@@ -43,8 +43,8 @@ pub(super) const RULES: &[Rule] = &[
         ..DEFAULT
     },
     Rule {
-        id: RuleId("lossy_normalisation"),
-        statement: "The text is normalised before tokenising in a way that cannot be undone.",
+        id: RuleId("lossy_normalization"),
+        statement: "The text is normalized before tokenizing in a way that cannot be undone.",
         reference: "open question (#1604): casefolded entries (#1578, #1585, #1670) never reached the board",
         severity: Level::Review,
         basis: Basis::Logs,

@@ -82,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("calibration_on_validation_data"),
-        statement: "A log says that quantisation was calibrated on validation data.",
+        statement: "A log says that quantization was calibrated on validation data.",
         reference: "ruling on #728: calibration on validation data breaks the order of prediction",
         severity: Level::Review,
         why: "The weights then depend on the text they are scored on.",

@@ -21,10 +21,10 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("claim_matches_only_prequant_or_step_value"),
-        statement: "The claim is a value from before quantisation or from the middle of a run.",
+        statement: "The claim is a value from before quantization or from the middle of a run.",
         severity: Level::Fail,
         why: "The artifact is what is scored, and all of the text.",
-        example: "claimed 1.15677; that is step 6038, the quantised model has 1.17825",
+        example: "claimed 1.15677; that is step 6038, the quantized model has 1.17825",
         check: Check::Folder(only_prequant),
         ..LOGS
     },
@@ -92,7 +92,7 @@ fn line(log: &LogFile, metric: &Metric) -> Evidence {
     let what = match metric.kind {
         MetricKind::Step => "validation during training",
         MetricKind::Progress => "running value",
-        MetricKind::PreQuant => "before quantisation",
+        MetricKind::PreQuant => "before quantization",
         MetricKind::Final => metric.label.as_str(),
     };
     Evidence::at(&log.path, metric.line).found(format!("{what}: {:.*}", metric.decimals as usize, metric.bpb))
@@ -104,7 +104,7 @@ enum Support<'a> {
     Headline,
     /// Another final value.
     OtherFinal(&'a LogFile, &'a Metric),
-    /// Only values from before quantisation or the middle of a run.
+    /// Only values from before quantization or the middle of a run.
     Early(&'a LogFile, &'a Metric),
     /// Nothing equal; the nearest value.
     None(&'a LogFile, &'a Metric),

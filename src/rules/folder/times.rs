@@ -36,10 +36,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("artifact_production_over_600s"),
         statement: "Training plus making the artifact took more than 600 s.",
-        reference: "open question: whether serialisation after training counts; calibration that reads training data does (#677)",
+        reference: "open question: whether serialization after training counts; calibration that reads training data does (#677)",
         severity: Level::Note,
         basis: Basis::Logs,
-        why: "Quantisation that reads training data must fit in the training time.",
+        why: "Quantization that reads training data must fit in the training time.",
         example: "artifact_production_wallclock: 967.399s",
         check: Check::Folder(production),
         ..DEFAULT

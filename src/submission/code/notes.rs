@@ -15,15 +15,15 @@ use super::names::{dotted, first_word, top, words};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteKind {
-    /// A cache or mixture of n-grams: normalised over the vocabulary before the target is seen?
+    /// A cache or mixture of n-grams: normalized over the vocabulary before the target is seen?
     NgramCache,
-    /// Per-sample optimisation at evaluation: on positions that are then scored?
+    /// Per-sample optimization at evaluation: on positions that are then scored?
     Slot,
     /// A function that sees validation tokens updates weights, and nothing is scored before the update.
     TrainsBeforeScoring,
     /// The same, with scoring first: the accepted order.
     TrainsAfterScoring,
-    /// Calibration or quantisation that mentions validation data.
+    /// Calibration or quantization that mentions validation data.
     ValidationInCalibration,
     /// A module or call that reaches the network.
     Network,

@@ -1,4 +1,4 @@
-//! Cuts a byte stream into lines: any encoding, `\n`, `\r\n` and lone `\r` (progress bars), colours removed.
+//! Cuts a byte stream into lines: any encoding, `\n`, `\r\n` and lone `\r` (progress bars), colors removed.
 
 use crate::submission::text::Encoding;
 

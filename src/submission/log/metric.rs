@@ -7,7 +7,7 @@ pub enum MetricKind {
     Step,
     /// A running value in the middle of an evaluation.
     Progress,
-    /// An evaluation of the model before it was quantised, or a diagnostic.
+    /// An evaluation of the model before it was quantized, or a diagnostic.
     PreQuant,
     /// An evaluation of what is handed in.
     Final,
@@ -51,7 +51,7 @@ const PROGRESS: &[&str] = &[
     "est_bpb",
     "sgd_steps",
 ];
-/// Words of values from before quantisation.
+/// Words of values from before quantization.
 const PRE_QUANT: &[&str] = &[
     "pre-quant",
     "pre_quant",

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn running_and_pre_quantisation_values_are_no_results() {
+    fn running_and_pre_quantization_values_are_no_results() {
         let log = scan(
             "ttt_chunk [1/1893] bpb=1.731706 time=0.5s\npre-quantization post-ema val_loss:1.97 val_bpb:1.17158907\n\
              quant_gap: 0.012894 BPB (pre:1.16)\nstep:0/20000 val_loss:6.93 val_bpb:4.1077 train_time:0ms\n",

@@ -31,7 +31,7 @@ fn a_model_that_stays_on_a_device_is_saved_shared_and_followed_as_any_other() {
     assert_same(&resumed, &straight, CHECKPOINT);
     assert_same(&resumed, &straight, TRACE);
 
-    // The same engine with the host's optimiser.
+    // The same engine with the host's optimizer.
     let host = job("host");
     host.run_with(&Meddled::on_the_host(engine), &mut |_, _| {}).unwrap();
     let [found, expected] = [&straight, &host].map(|job| Trace::read(&job.out.join(TRACE)).unwrap().steps);

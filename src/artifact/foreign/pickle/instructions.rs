@@ -57,7 +57,7 @@ impl Machine<'_> {
             // The only big-endian operand.
             Opcode::BINFLOAT => self.push(Node::Float(f64::from_bits(value.swap_bytes()))),
             Opcode::BINGET | Opcode::LONG_BINGET => self.recall(value)?,
-            Opcode::BINPUT | Opcode::LONG_BINPUT => self.memoise(value)?,
+            Opcode::BINPUT | Opcode::LONG_BINPUT => self.memoize(value)?,
             Opcode::PROTO => self.protocol = value as u8,
             // FRAME only announces how much may be read ahead.
             Opcode::FRAME => {}
@@ -85,7 +85,7 @@ impl Machine<'_> {
         match opcode {
             Opcode::GET | Opcode::PUT => {
                 let Ok(key) = words.trim().parse() else { return self.fail("a memo key that is no number") };
-                if opcode == Opcode::GET { self.recall(key)? } else { self.memoise(key)? }
+                if opcode == Opcode::GET { self.recall(key)? } else { self.memoize(key)? }
             }
             Opcode::INT if words == "00" => self.push(Node::Bool(false)),
             Opcode::INT if words == "01" => self.push(Node::Bool(true)),
@@ -177,7 +177,7 @@ impl Machine<'_> {
             }
             Opcode::OBJ => self.call_marked(opcode)?,
             Opcode::BUILD => self.build(opcode)?,
-            Opcode::MEMOIZE => self.memoise(self.memo.len() as u64)?,
+            Opcode::MEMOIZE => self.memoize(self.memo.len() as u64)?,
             Opcode::NEXT_BUFFER => self.push(Node::Opaque("out-of-band buffer")),
             // READONLY_BUFFER changes nothing that matters here; all others have operands.
             _ => {}

@@ -168,7 +168,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    pub(super) fn memoise(&mut self, key: u64) -> Step<()> {
+    pub(super) fn memoize(&mut self, key: u64) -> Step<()> {
         let top = self.top()?;
         self.memo.insert(key, top);
         Ok(())

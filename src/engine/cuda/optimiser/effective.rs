@@ -70,7 +70,7 @@ impl<D: Device> Effective<D> {
 impl<D: Device> CudaKernels<D> {
     /// Makes them: block linears rounded to their grids if asked for, scales folded in or apart.
     ///
-    /// The same numbers as `fold(&fake_quantise(weights))`, rounded to what stores them.
+    /// The same numbers as `fold(&fake_quantize(weights))`, rounded to what stores them.
     pub(super) fn see(&self, arena: &Arena, weights: &Buffer<D>, effective: &Effective<D>, fake_quant: FakeQuant) {
         let plain = &effective.plain;
         match plain.element() {

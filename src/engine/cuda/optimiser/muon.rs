@@ -5,7 +5,7 @@ use super::sums::Summed;
 use crate::engine::cuda::backend::{CudaKernels, len64};
 use crate::engine::cuda::device::{Argument, Batch, Device, Element, Plus, Product};
 use crate::engine::cuda::memory::Buffer;
-use crate::manifest::OrthogonaliserPrecision;
+use crate::manifest::OrthogonalizerPrecision;
 use crate::optim::{COEFFICIENTS, MuonStep};
 
 /// Addresses of the first matrix of a batch in the arenas, and of the step's factor.
@@ -20,8 +20,8 @@ pub(super) struct MuonTensors {
 /// How updates are stored.
 pub(super) fn stored(step: &MuonStep) -> Element {
     match step.precision {
-        OrthogonaliserPrecision::F32 => Element::F32,
-        OrthogonaliserPrecision::Bf16 => Element::Bf16,
+        OrthogonalizerPrecision::F32 => Element::F32,
+        OrthogonalizerPrecision::Bf16 => Element::Bf16,
     }
 }
 

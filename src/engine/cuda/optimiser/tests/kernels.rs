@@ -12,9 +12,9 @@ use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::tests::network::{configs, weights};
 use crate::engine::cuda::tests::{kernels, largest_error, on_both, random};
 use crate::engine::network::{Kernels, fold, unfold};
-use crate::manifest::{AdamConfig, OrthogonaliserPrecision};
+use crate::manifest::{AdamConfig, OrthogonalizerPrecision};
 use crate::model::{HostTensor, Params};
-use crate::optim::{AdamStep, FakeQuant, MuonStep, clip_global_norm, fake_quantise};
+use crate::optim::{AdamStep, FakeQuant, MuonStep, clip_global_norm, fake_quantize};
 
 on_both!(
     sums_agree_with_the_hosts,
@@ -173,7 +173,7 @@ fn weights_are_seen_as_the_host_makes_them<D: Device>(device: &Arc<D>) {
         let held = k.upload(&arena.gather(|name| weights.get(name)));
         let effective = Effective::new(k, &arena, &config);
         for (fake_quant, expected) in
-            [(FakeQuant::On, fold(&fake_quantise(&weights))), (FakeQuant::Off, fold(&weights))]
+            [(FakeQuant::On, fold(&fake_quantize(&weights))), (FakeQuant::Off, fold(&weights))]
         {
             k.see(&arena, &held, &effective, fake_quant);
             assert_eq!(arena.params(&k.read(effective.plain())), expected, "{fake_quant:?}");
@@ -191,7 +191,7 @@ fn scales_are_unfolded_as_on_the_host<D: Device>(device: &Arc<D>) {
         // Nothing but the unfolding gives scales a gradient.
         expected.iter_mut().filter(|(name, _)| is_folded(name)).for_each(|(_, scale)| scale.data_mut().fill(0.0));
         let [held, gradients] = [&weights, &expected].map(|params| k.upload(&arena.gather(|name| params.get(name))));
-        let seen = if fake_quant == FakeQuant::On { fake_quantise(&weights) } else { weights.clone() };
+        let seen = if fake_quant == FakeQuant::On { fake_quantize(&weights) } else { weights.clone() };
         unfold(&seen, &mut expected);
         k.unfold(&arena.seen(&Members::ALL), &held, &gradients, fake_quant);
         for ((name, found), (_, expected)) in arena.params(&k.read(&gradients)).iter().zip(expected.iter()) {
@@ -249,13 +249,13 @@ const STEP: MuonStep = MuonStep {
     momentum: 0.95,
     weight_decay: 0.25,
     newton_schulz_steps: 5,
-    precision: OrthogonaliserPrecision::F32,
+    precision: OrthogonalizerPrecision::F32,
 };
 
 fn muon_follows_the_host<D: Device>(device: &Arc<D>) {
     let k = &kernels(device);
     for shape in SHAPES {
-        for (precision, tolerance) in [(OrthogonaliserPrecision::F32, 1e-4), (OrthogonaliserPrecision::Bf16, 0.1)] {
+        for (precision, tolerance) in [(OrthogonalizerPrecision::F32, 1e-4), (OrthogonalizerPrecision::Bf16, 0.1)] {
             let [[weight, buffer], expected] = after(k, shape, &MuonStep { precision, ..STEP });
             assert_eq!(buffer, expected[1], "{shape:?}");
             let error = largest_error(&weight, &expected[0]);
@@ -270,7 +270,7 @@ fn muon_follows_the_host<D: Device>(device: &Arc<D>) {
 fn one_bfloat16_iteration_is_the_hosts_but_for_a_rounding<D: Device>(device: &Arc<D>) {
     let k = &kernels(device);
     // Without decay, a rate of one half: from a weight that is 0 the update itself can be read.
-    let step = MuonStep { newton_schulz_steps: 1, precision: OrthogonaliserPrecision::Bf16, ..STEP };
+    let step = MuonStep { newton_schulz_steps: 1, precision: OrthogonalizerPrecision::Bf16, ..STEP };
     let (mut moved, mut values) = (0, 0);
     for shape in SHAPES {
         let [[found, _], [expected, _]] = after(k, shape, &step);

@@ -15,7 +15,7 @@ use crate::engine::cuda::tests::network::engine;
 use crate::engine::cuda::tests::{gpu, kernels};
 use crate::engine::network::Kernels;
 use crate::interrupt::Interrupt;
-use crate::manifest::OrthogonaliserPrecision;
+use crate::manifest::OrthogonalizerPrecision;
 
 /// How many ranks share the GPU, where it is a made-up one. A real one is one rank's.
 fn made_up_ranks() -> Option<usize> {
@@ -94,7 +94,7 @@ mod on_a_gpu {
 
     #[test]
     fn nccl_ranks_take_the_steps_of_one() {
-        for (config, precision) in configs().iter().zip([OrthogonaliserPrecision::Bf16, OrthogonaliserPrecision::F32]) {
+        for (config, precision) in configs().iter().zip([OrthogonalizerPrecision::Bf16, OrthogonalizerPrecision::F32]) {
             let begin = &start(config, &quick(precision));
             let found = on_gpus(|rank, gpu| train(&engine(gpu), config, begin, 2..5, &rank));
             let Some(found) = found else { return };

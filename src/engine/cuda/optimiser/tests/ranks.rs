@@ -12,7 +12,7 @@ use crate::engine::cuda::shim::{shim, strict_shim};
 use crate::engine::cuda::tests::network::{batch, engine, narrow_engine};
 use crate::engine::cuda::tests::on_both;
 use crate::engine::{Engine, EngineError, Resident, ResidentState, ResidentStep, Window};
-use crate::manifest::{MICRO_BATCHES_PER_STEP, OptimizerConfig, OrthogonaliserPrecision};
+use crate::manifest::{MICRO_BATCHES_PER_STEP, OptimizerConfig, OrthogonalizerPrecision};
 use crate::model::ModelConfig;
 use crate::optim::FakeQuant;
 
@@ -39,7 +39,7 @@ pub(super) fn configs() -> [ModelConfig; 2] {
 }
 
 /// The recipe, with fewer of the products that a processor takes long for.
-pub(super) fn quick(precision: OrthogonaliserPrecision) -> OptimizerConfig {
+pub(super) fn quick(precision: OrthogonalizerPrecision) -> OptimizerConfig {
     let mut recipe = recipe(precision);
     recipe.muon.newton_schulz_steps = 2;
     recipe
@@ -106,7 +106,7 @@ fn ranks_end_in_the_bytes_of_one<D: Device + 'static>(device: &Arc<D>) {
     let engine = &engine(device);
     // All five steps with late QAT and snapshots once; the other network's last two.
     let (five, two) = ((0..5, &[2, 4, 8][..]), (3..5, &[4][..]));
-    let cases = [(five, OrthogonaliserPrecision::Bf16), (two, OrthogonaliserPrecision::F32)];
+    let cases = [(five, OrthogonalizerPrecision::Bf16), (two, OrthogonalizerPrecision::F32)];
     for (config, ((steps, worlds), precision)) in configs().iter().zip(cases) {
         let begin = &start(config, &quick(precision));
         let alone = train(engine, config, begin, steps.clone(), &Solo);
@@ -127,7 +127,7 @@ fn nothing_looks_at_values_that_are_under_way() {
         return;
     }
     // In single precision throughout; in bfloat16, updates too.
-    let cases = [(false, OrthogonaliserPrecision::F32), (true, OrthogonaliserPrecision::Bf16)];
+    let cases = [(false, OrthogonalizerPrecision::F32), (true, OrthogonalizerPrecision::Bf16)];
     for (config, (is_narrow, precision)) in configs().into_iter().zip(cases) {
         let begin = &start(&config, &quick(precision));
         let engine = || if is_narrow { narrow_engine(&shim().unwrap()) } else { engine(&shim().unwrap()) };
@@ -162,7 +162,7 @@ fn a_loss_that_is_no_number_on_one_rank_stops_all() {
         return;
     }
     let config = &configs()[0];
-    let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
+    let begin = &start(config, &quick(OrthogonalizerPrecision::F32));
     let states = on_ranks(2, |rank| {
         let (engine, rank) = (&engine(&shim().unwrap()), LateRank { has_bad_company: true, ..LateRank::new(rank) });
         let mut resident = resident(engine, config, begin, &rank);
@@ -178,7 +178,7 @@ fn a_loss_that_is_no_number_on_one_rank_stops_all() {
 
 fn a_lost_rank_ends_all<D: Device + 'static>(device: &Arc<D>) {
     let (engine, config) = (&engine(device), &configs()[1]);
-    let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
+    let begin = &start(config, &quick(OrthogonalizerPrecision::F32));
     let errors = on_ranks(4, |rank| {
         let mut resident = resident(engine, config, begin, &rank);
         step(&mut *resident, config, &rank, 0).unwrap();
@@ -200,7 +200,7 @@ fn what_a_rank_has_queued_is_given_up_with_its_model() {
         return;
     }
     let config = &configs()[0];
-    let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
+    let begin = &start(config, &quick(OrthogonalizerPrecision::F32));
     let calls = on_ranks(8, |rank| {
         let (engine, rank) = (&engine(&shim().unwrap()), LateRank::new(rank));
         let place = Collective::place(&rank);
@@ -217,7 +217,7 @@ fn what_a_rank_has_queued_is_given_up_with_its_model() {
 fn whoever_asks_the_device_has_its_turn() {
     let Some(device) = strict_shim() else { return };
     let (engine, config) = (&engine(&device), &configs()[0]);
-    let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
+    let begin = &start(config, &quick(OrthogonalizerPrecision::F32));
     train(engine, config, begin, 3..4, &Solo);
     on_ranks(2, |rank| train(engine, config, begin, 3..5, &rank));
     let batch = batch(config, 2, ROW);

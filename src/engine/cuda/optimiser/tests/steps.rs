@@ -8,7 +8,7 @@ use crate::engine::cuda::device::Device;
 use crate::engine::cuda::tests::network::{self, batch, engine, weights};
 use crate::engine::cuda::tests::on_both;
 use crate::engine::{Engine, Resident, ResidentState, ResidentStep};
-use crate::manifest::{OptimizerConfig, OrthogonaliserPrecision};
+use crate::manifest::{OptimizerConfig, OrthogonalizerPrecision};
 use crate::model::{ModelConfig, Params};
 use crate::optim::{FakeQuant, Optimizer, StepPlan, SwaSum, clip_global_norm};
 
@@ -43,7 +43,7 @@ pub(super) fn plan(step: usize) -> StepPlan {
     StepPlan { lr_multiplier: 1.0 - 0.1 * step as f64, muon_momentum: 0.9, fake_quant, swa_pick: step >= 3 }
 }
 
-pub(super) fn recipe(precision: OrthogonaliserPrecision) -> OptimizerConfig {
+pub(super) fn recipe(precision: OrthogonalizerPrecision) -> OptimizerConfig {
     let mut recipe = OptimizerConfig::default();
     recipe.muon.precision = precision;
     recipe
@@ -98,12 +98,12 @@ fn distance(found: &Params, expected: &Params) -> f64 {
 
 fn five_steps_are_those_of_the_hosts_optimiser<D: Device + 'static>(device: &Arc<D>) {
     let engine = &engine(device);
-    for (config, precision) in configs().iter().zip([OrthogonaliserPrecision::F32, OrthogonaliserPrecision::Bf16]) {
+    for (config, precision) in configs().iter().zip([OrthogonalizerPrecision::F32, OrthogonalizerPrecision::Bf16]) {
         let mut expected = start(config, &recipe(precision));
         let mut resident = resident(engine, config, &expected);
         // Sums of the orthogonaliser's products come in another order, and bfloat16 magnifies what that changes; there the
         // device rounds sums once, too, where the host rounds their parts.
-        let allowed = if precision == OrthogonaliserPrecision::F32 { 4e-5 } else { 0.05 };
+        let allowed = if precision == OrthogonalizerPrecision::F32 { 4e-5 } else { 0.05 };
         for i in 0..5 {
             let found = step(&mut *resident, config, i);
             let host = host_step(engine, config, &mut expected, i);
@@ -143,7 +143,7 @@ fn a_state_goes_to_the_host_and_back<D: Device + 'static>(device: &Arc<D>) {
     let engine = &engine(device);
     for (config, steps) in configs().into_iter().zip([2..4, 3..5]) {
         let last = steps.end - 1;
-        let begin = start(&config, &recipe(OrthogonaliserPrecision::Bf16));
+        let begin = start(&config, &recipe(OrthogonalizerPrecision::Bf16));
         let mut straight = resident(engine, &config, &begin);
         assert_eq!(straight.state().unwrap(), begin);
         let reports: Vec<_> = steps.clone().map(|i| step(&mut *straight, &config, i)).collect();
@@ -160,7 +160,7 @@ fn a_state_goes_to_the_host_and_back<D: Device + 'static>(device: &Arc<D>) {
 
 fn a_step_that_diverges_is_not_taken<D: Device + 'static>(device: &Arc<D>) {
     let (engine, config) = (&engine(device), &configs()[0]);
-    let mut state = start(config, &recipe(OrthogonaliserPrecision::Bf16));
+    let mut state = start(config, &recipe(OrthogonalizerPrecision::Bf16));
     state.weights.get_mut("blocks.1.mlp.fc.weight").unwrap().data_mut()[3] = f32::INFINITY;
     let mut resident = resident(engine, config, &state);
     let report = step(&mut *resident, config, 4);

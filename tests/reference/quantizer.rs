@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use golf_harness::artifact::{PackedTensor, PackedValues, assign, encode, pack, parse, prune, quantise};
+use golf_harness::artifact::{PackedTensor, PackedValues, assign, encode, pack, parse, prune, quantize};
 use golf_harness::digest::ContentDigest;
 use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::QuantizationConfig;
@@ -53,10 +53,10 @@ fn sizes(params: &Params) -> Vec<(&str, usize)> {
     params.iter().map(|(name, tensor)| (name, tensor.len())).collect()
 }
 
-fn quantise_all(params: &Params, config: &QuantizationConfig) -> Vec<PackedTensor> {
+fn quantize_all(params: &Params, config: &QuantizationConfig) -> Vec<PackedTensor> {
     let rules = assign(&sizes(params), config).unwrap();
     let tensors = params.iter().zip(rules);
-    tensors.map(|((name, tensor), rule)| quantise(name, tensor, rule.class(), config).unwrap()).collect()
+    tensors.map(|((name, tensor), rule)| quantize(name, tensor, rule.class(), config).unwrap()).collect()
 }
 
 fn sha256(tensor: &HostTensor) -> String {
@@ -85,7 +85,7 @@ fn integers_scales_and_halves_are_identical() {
     for export in exports() {
         let expected = SafeTensors::deserialize(&export.stored).unwrap();
         let mut seen = 0;
-        for tensor in quantise_all(&export.weights, &export.config) {
+        for tensor in quantize_all(&export.weights, &export.config) {
             let name = tensor.name();
             match tensor.values() {
                 PackedValues::Integers { symbols, scales, .. } => {
@@ -115,14 +115,14 @@ fn integers_scales_and_halves_are_identical() {
 #[test]
 fn decoded_values_are_identical() {
     for (export, folder) in exports().iter().zip(reference_folders()) {
-        let packed = quantise_all(&export.weights, &export.config);
+        let packed = quantize_all(&export.weights, &export.config);
         let found: BTreeMap<_, _> =
-            packed.iter().map(|tensor| (tensor.name().to_string(), sha256(&tensor.dequantise()))).collect();
+            packed.iter().map(|tensor| (tensor.name().to_string(), sha256(&tensor.dequantize()))).collect();
         assert_eq!(found, strings(&export.facts["dequant_sha256_f32_le"]));
 
         let sample = read_safetensors(&folder.join("export_dequant_sample.safetensors")).unwrap();
         for (name, expected) in sample.iter() {
-            let tensor = packed.iter().find(|tensor| tensor.name() == name).unwrap().dequantise();
+            let tensor = packed.iter().find(|tensor| tensor.name() == name).unwrap().dequantize();
             assert_eq!(&tensor.data()[..expected.len()], expected.data(), "{name}");
         }
     }
@@ -138,8 +138,8 @@ fn tables_held_in_bf16_decode_as_in_the_script() {
         for (name, expected) in strings(&export.facts["script_dtype_variant"]["dequant_sha256_after_cast_to_f32"]) {
             let class = if name.starts_with("tok_emb") { TensorClass::F16 } else { TensorClass::Int8 };
             let rounded = to_bf16(export.weights.get(&name).unwrap());
-            let packed = quantise(&name, &rounded, class, &export.config).unwrap();
-            assert_eq!(sha256(&to_bf16(&packed.dequantise())), expected, "{name}");
+            let packed = quantize(&name, &rounded, class, &export.config).unwrap();
+            assert_eq!(sha256(&to_bf16(&packed.dequantize())), expected, "{name}");
         }
     }
 }
@@ -153,9 +153,9 @@ fn pruned_weights_decode_as_pytorch_prunes_them() {
         let mut weights = export.weights.clone();
         let zeroed: usize = weights.iter_mut().map(|(_, tensor)| prune(tensor, &config)).sum();
         assert!(zeroed > 0);
-        let found: BTreeMap<_, _> = quantise_all(&weights, &config)
+        let found: BTreeMap<_, _> = quantize_all(&weights, &config)
             .iter()
-            .map(|tensor| (tensor.name().to_string(), sha256(&tensor.dequantise())))
+            .map(|tensor| (tensor.name().to_string(), sha256(&tensor.dequantize())))
             .collect();
         assert_eq!(found, strings(&export.facts["pruned_dequant_sha256_f32_le"]));
         checked += 1;
@@ -173,7 +173,7 @@ fn an_artifact_carries_the_same_values() {
             artifact.params.iter().map(|(name, tensor)| (name.to_string(), sha256(tensor))).collect();
         assert_eq!(found, strings(&export.facts["dequant_sha256_f32_le"]));
         assert_eq!(artifact.tensors, packed.encoded.tensors);
-        assert_eq!(artifact.packed, quantise_all(&export.weights, &export.config));
+        assert_eq!(artifact.packed, quantize_all(&export.weights, &export.config));
         assert_eq!((artifact.file, artifact.payload), (packed.encoded.file, packed.encoded.payload));
         // Without any pool of threads: the same bytes.
         let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
@@ -201,7 +201,7 @@ fn scales_are_those_of_trying_every_candidate() {
             ..Default::default()
         };
         let tensor = weights.get(field("tensor")).unwrap();
-        let packed = quantise(field("tensor"), tensor, class, &config).unwrap();
+        let packed = quantize(field("tensor"), tensor, class, &config).unwrap();
         let PackedValues::Integers { symbols, scales, .. } = packed.values() else { panic!("{case}") };
         let digest = |bytes: Vec<u8>| ContentDigest::of(&bytes).sha256.to_string();
         let scales = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
@@ -209,7 +209,7 @@ fn scales_are_those_of_trying_every_candidate() {
         assert_eq!(digest(scales), field("scales_sha256"), "{case}");
         assert_eq!(digest(symbols), field("symbols_sha256"), "{case}");
 
-        let decoded = packed.dequantise();
+        let decoded = packed.dequantize();
         let pairs = tensor.data().iter().zip(decoded.data());
         let error: f64 = pairs.map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
         let expected = case["squared_error"].as_f64().unwrap();

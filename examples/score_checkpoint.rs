@@ -30,13 +30,13 @@ fn main() -> anyhow::Result<()> {
     let scorer = engine::create(EngineKind::Kernels).scorer(&recipe.model, &weights)?;
     let evaluation = Evaluation {
         scorer: &*scorer,
-        tokens: &inputs.tokens,
-        table: &inputs.table,
+        tokens: &inputs.data.tokens,
+        table: &inputs.data.table,
         batch_windows: 32,
         progress: &Progress::hidden(),
         interrupt: &Interrupt::none(),
     };
-    let plan = WindowPlan::sliding(inputs.tokens.len() as u64, recipe.eval.seq_len, recipe.eval.stride)?;
+    let plan = WindowPlan::sliding(inputs.data.tokens.len() as u64, recipe.eval.seq_len, recipe.eval.stride)?;
     // Any division of the windows gives the same sum; the last argument would receive every likelihood.
     let score = evaluation.score(&plan, 0..plan.windows(), &mut |_| Ok(()))?;
 

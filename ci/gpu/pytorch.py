@@ -68,11 +68,11 @@ def newton_schulz(g):
     return x.T if g.size(0) > g.size(1) else x
 
 
-class Optimiser:
+class Optimizer:
     """AdamW for tables and vectors, Muon for the matrices."""
 
     def __init__(self, model, compiled):
-        self.orthogonalise = torch.compile(newton_schulz) if compiled else newton_schulz
+        self.orthogonalize = torch.compile(newton_schulz) if compiled else newton_schulz
         tables = {id(model.embed), id(model.bigram)}
         controls = [p for name, p in model.named_parameters() if p.ndim < 2 or name.endswith(("mix", "skips"))]
         plain = tables | {id(p) for p in controls}
@@ -88,7 +88,7 @@ class Optimiser:
         self.adamw.step()
         for p, buffer in zip(self.matrices, self.buffers):
             buffer.mul_(0.95).add_(p.grad)
-            update = self.orthogonalise(p.grad.add(buffer, alpha=0.95))
+            update = self.orthogonalize(p.grad.add(buffer, alpha=0.95))
             update = update * max(1, p.size(0) / p.size(1)) ** 0.5
             p.mul_(1 - RATE * 0.04).add_(update.to(p.dtype), alpha=-RATE)
         for p in self.all:
@@ -115,7 +115,7 @@ def main():
     call = torch.compile(model) if args.how == "compiled" else model
     rows = WINDOWS if args.task == "scoring" else MICRO_BATCH_TOKENS // speed.SEQ
     ids = torch.randint(0, speed.VOCAB, [rows, speed.SEQ + 1], device="cuda")
-    optimiser = Optimiser(model, args.how == "compiled")
+    optimizer = Optimizer(model, args.how == "compiled")
 
     def score():
         with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
@@ -126,7 +126,7 @@ def main():
             with torch.autocast("cuda", torch.bfloat16):
                 loss = call(ids[:, :-1], ids[:, 1:]).mean() / MICRO_BATCHES
             loss.backward()
-        optimiser.step()
+        optimizer.step()
         return loss.item()
 
     is_scoring = args.task == "scoring"

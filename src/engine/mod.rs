@@ -6,24 +6,24 @@
 mod check;
 mod cuda;
 mod device;
+mod device_trainer;
 mod dfdx;
 mod isa;
 mod kernels;
 mod lanes;
 mod recount;
-mod resident;
 
 #[cfg(test)]
 pub(crate) use self::cuda::shimmed_engine;
 pub use self::cuda::{Device, DeviceChoice, DeviceError, NoDevice, UnknownDevice};
 pub use self::device::{DeviceInfo, devices};
+pub use self::device_trainer::{DeviceTrainer, TrainerState, TrainerStep};
 pub use self::dfdx::{Activations, DfdxEngine};
 pub(crate) use self::isa::held_to_avx2;
 pub use self::isa::{Isa, use_isa};
 pub use self::kernels::KernelsEngine;
 pub(crate) use self::kernels::uses_tiles;
 pub use self::recount::{Difference, Recount};
-pub use self::resident::{Resident, ResidentState, ResidentStep};
 
 use std::borrow::Cow;
 
@@ -152,7 +152,7 @@ pub struct LossAndGradients {
     pub gradients: Params,
 }
 
-/// Whether linears see fake-quantised weights.
+/// Whether linears see fake-quantized weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FakeQuant {
     /// Weights as they are.
@@ -196,14 +196,14 @@ pub trait Engine: Send + Sync {
 
     /// A model in training that stays where this engine runs, with the ranks that share its steps; `None` for an
     /// engine that works on the host's weights.
-    fn resident<'a>(
+    fn device_trainer<'a>(
         &self,
         _config: &ModelConfig,
         _weights: &Params,
         _optimizer: &Optimizer,
         _swa: &SwaSum,
         _ranks: &'a dyn Collective,
-    ) -> Result<Option<Box<dyn Resident + 'a>>, EngineError> {
+    ) -> Result<Option<Box<dyn DeviceTrainer + 'a>>, EngineError> {
         Ok(None)
     }
 }

@@ -8,7 +8,7 @@ use super::{Counters, Schedule, StepPlan, Trace, TraceStep, TrainError, Trainer}
 use crate::cli::Progress;
 use crate::collective::Collective;
 use crate::data::{Loader, LoaderPosition};
-use crate::engine::{FakeQuant, ResidentState};
+use crate::engine::{FakeQuant, TrainerState};
 use crate::interrupt::Interrupt;
 use crate::model::Params;
 use crate::run_folder::RunFolder;
@@ -182,7 +182,7 @@ impl Session<'_> {
         let counters =
             Counters { steps, elapsed_ms, batch_position: self.loader.position().taken, log_bytes: self.log.bytes() };
         let (path, recipe) = (self.folder.training_state(), self.trace.recipe.digest());
-        let ResidentState { weights, optimizer, swa } = self.trainer.state()?;
+        let TrainerState { weights, optimizer, swa } = self.trainer.state()?;
         // The trace was written first: a state never knows more steps than its trace.
         write_state(&path, recipe, &counters, weights, optimizer, swa)?;
         Ok(())

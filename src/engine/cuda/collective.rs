@@ -7,7 +7,7 @@ use super::memory::Shared;
 use crate::collective::{Collective, CollectiveError, DeviceCollective, Place, Span};
 
 /// The way to the other ranks for memory of this device: their own, or through the host. `None` without others.
-pub(super) fn across<'a, D: Device + 'a>(
+pub(super) fn device_collective<'a, D: Device + 'a>(
     shared: &Arc<Shared<D>>,
     ranks: &'a dyn Collective,
 ) -> Option<Box<dyn DeviceCollective + 'a>> {
@@ -15,7 +15,7 @@ pub(super) fn across<'a, D: Device + 'a>(
         let queued = Vec::new();
         Box::new(ThroughHost { shared: Arc::clone(shared), ranks, queued }) as Box<dyn DeviceCollective>
     };
-    (ranks.place().world() > 1).then(|| shared.device.across(ranks).unwrap_or_else(through_host))
+    (ranks.place().world() > 1).then(|| shared.device.device_collective(ranks).unwrap_or_else(through_host))
 }
 
 /// Copies values to the host, lets the ranks work on them there, and copies them back: all of it when it is joined, so
@@ -37,7 +37,7 @@ impl<D: Device> ThroughHost<'_, D> {
     fn read(&self, spans: &[Span]) -> Result<Vec<f32>, CollectiveError> {
         let mut values = vec![0.0; spans.iter().map(|span| span.len).sum()];
         let mut rest = &mut values[..];
-        let _turn = self.shared.turn();
+        let _stream = self.shared.lock_stream();
         for span in spans {
             let (part, others) = rest.split_at_mut(span.len);
             self.shared.run(|device| device.read(span.address, part));
@@ -50,7 +50,7 @@ impl<D: Device> ThroughHost<'_, D> {
     fn write(&self, spans: &[Span], values: &[f32]) -> Result<(), CollectiveError> {
         let bits: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
         let mut rest = &bits[..];
-        let _turn = self.shared.turn();
+        let _stream = self.shared.lock_stream();
         for span in spans {
             let (part, others) = rest.split_at(span.len);
             self.shared.run(|device| device.write(span.address, part));

@@ -7,25 +7,25 @@ use crate::collective::{Collective, DeviceCollective};
 
 /// How a number lies in a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Element {
+pub(super) enum DType {
     F32,
     Bf16,
 }
 
-impl Element {
+impl DType {
     /// Bytes of one.
     pub const fn bytes(self) -> usize {
         match self {
-            Element::F32 => 4,
-            Element::Bf16 => 2,
+            DType::F32 => 4,
+            DType::Bf16 => 2,
         }
     }
 
     /// The one of a kernel's two names that takes such values.
-    pub const fn of(self, [single, narrow]: [&'static str; 2]) -> &'static str {
+    pub const fn select(self, [single, narrow]: [&'static str; 2]) -> &'static str {
         match self {
-            Element::F32 => single,
-            Element::Bf16 => narrow,
+            DType::F32 => single,
+            DType::Bf16 => narrow,
         }
     }
 }
@@ -84,7 +84,7 @@ pub(super) struct Launch<'a> {
 
 /// `out [rows, columns] = factor * a b + plus` of row-major matrices, sums in single precision.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Product {
+pub(super) struct GemmDesc {
     pub rows: usize,
     pub columns: usize,
     /// Columns of `a`, rows of `b`.
@@ -94,7 +94,7 @@ pub(super) struct Product {
     /// Whether `b` is stored as [columns, inner].
     pub b_transposed: bool,
     /// How `a` and `b` are stored, and how `out` is: single precision takes and gives itself alone.
-    pub elements: [Element; 2],
+    pub dtypes: [DType; 2],
     pub factor: f32,
     pub plus: Plus,
     /// Device addresses.
@@ -113,7 +113,7 @@ pub(super) struct Plus {
     pub address: u64,
 }
 
-/// Products of equal sides made together, with how many values their matrices begin apart.
+/// Products of equal dims made together, with how many values their matrices begin apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Batch {
     pub count: usize,
@@ -126,8 +126,8 @@ impl Batch {
     pub const ONE: Batch = Batch { count: 1, strides: [0; 3] };
 }
 
-impl Product {
-    /// The same, of single-precision matrices, by the kernel in `product.cu`.
+impl GemmDesc {
+    /// The same, of single-precision matrices, by the kernel in `gemm.cu`.
     pub fn arguments(&self) -> [Argument; 16] {
         let strides = |transposed: bool, rows: usize, columns: usize| match transposed {
             false => [columns as u64, 1],
@@ -162,7 +162,7 @@ impl Product {
         const SIDE: usize = 64;
         let blocks = self.rows.div_ceil(SIDE) * self.columns.div_ceil(SIDE);
         let grid = [blocks as u32, self.batch.count as u32];
-        Launch { kernel: "product", grid, threads: 256, shared_bytes: 0, arguments }
+        Launch { kernel: "gemm_f32", grid, threads: 256, shared_bytes: 0, arguments }
     }
 }
 
@@ -178,7 +178,7 @@ pub(super) trait Device: Send + Sync {
 
     /// Held by whoever hands over work, for as long as nobody else's may come in between. There is one order of work and
     /// one recording of it, which everything asked for meanwhile becomes a part of.
-    fn turn(&self) -> &Mutex<()>;
+    fn stream_lock(&self) -> &Mutex<()>;
 
     fn allocate(&self, bytes: usize) -> Result<Self::Memory, DeviceError>;
     fn address(memory: &Self::Memory) -> u64;
@@ -193,9 +193,9 @@ pub(super) trait Device: Send + Sync {
     fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError>;
 
     /// From now on nothing is done and everything remembered: nothing may be read or written in between.
-    fn begin(&self) -> Result<(), DeviceError>;
-    /// What was asked for since [`Device::begin`].
-    fn end(&self) -> Result<Self::Graph, DeviceError>;
+    fn begin_capture(&self) -> Result<(), DeviceError>;
+    /// What was asked for since [`Device::begin_capture`].
+    fn end_capture(&self) -> Result<Self::Graph, DeviceError>;
     /// Does it.
     ///
     /// # Safety
@@ -213,10 +213,10 @@ pub(super) trait Device: Send + Sync {
     ///
     /// # Safety
     /// The matrices must lie in memory of this device, `out` apart from the factors.
-    unsafe fn product(&self, product: &Product) -> Result<bool, DeviceError>;
+    unsafe fn gemm(&self, product: &GemmDesc) -> Result<bool, DeviceError>;
 
     /// The ranks' way to one another for this device's memory, where they have one that leaves out the host.
-    fn across<'a>(&self, ranks: &'a dyn Collective) -> Option<Box<dyn DeviceCollective + 'a>> {
+    fn device_collective<'a>(&self, ranks: &'a dyn Collective) -> Option<Box<dyn DeviceCollective + 'a>> {
         ranks.on_device(0, 0)
     }
 }

@@ -2,12 +2,14 @@
 
 use super::backend::{CudaKernels, WIDEST_HEAD};
 use super::device::{Device, DeviceError};
-use super::optimiser::{BUCKET_VALUES, CudaResident, Sizes};
+use super::optimizer::{BUCKET_VALUES, CudaTrainer, Sizes};
 use super::scorer::CudaScorer;
 use crate::collective::Collective;
 use crate::data::TokenBatch;
 use crate::engine::kernels::{Forward, Kernels, Loaded, Network, Rows, Scaled, fold, fold_tables, unfold, widened};
-use crate::engine::{Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Precision, Resident, Scorer, check};
+use crate::engine::{
+    DeviceTrainer, Engine, EngineError, EngineKind, FakeQuant, LossAndGradients, Precision, Scorer, check,
+};
 use crate::model::{ModelConfig, Params, RopeTables};
 use crate::train::{Optimizer, SwaSum};
 
@@ -75,7 +77,7 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         self.check(config, weights)?;
         let kernels = self.kernels.clone();
         let precision = kernels.precision();
-        let _turn = self.kernels.shared.turn();
+        let _stream = self.kernels.shared.lock_stream();
         let loaded = Loaded::new(kernels, precision, config, weights)?;
         loaded.kernels.check()?;
         Ok(Box::new(CudaScorer::new(loaded, self.scored_tokens)))
@@ -92,7 +94,7 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         check::batch(config, batch)?;
         let weights = &fake_quant.applied(weights);
         let k = &self.kernels;
-        let _turn = k.shared.turn();
+        let _stream = k.shared.lock_stream();
         let folded = fold(weights);
         let (network, scaled) = match k.precision() {
             Precision::F32 => (Network::upload(k, config, &folded)?, None),
@@ -118,18 +120,18 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         Ok(LossAndGradients { loss: (nll / batch.inputs.len() as f64) as f32, gradients })
     }
 
-    fn resident<'a>(
+    fn device_trainer<'a>(
         &self,
         config: &ModelConfig,
         weights: &Params,
         optimizer: &Optimizer,
         swa: &SwaSum,
         ranks: &'a dyn Collective,
-    ) -> Result<Option<Box<dyn Resident + 'a>>, EngineError> {
+    ) -> Result<Option<Box<dyn DeviceTrainer + 'a>>, EngineError> {
         self.check(config, weights)?;
         let kernels = self.kernels.clone();
         let sizes = Sizes { group_tokens: self.group_tokens, bucket_values: self.bucket_values };
-        let resident = CudaResident::new(kernels, sizes, config, weights, optimizer, swa, ranks)?;
-        Ok(Some(Box::new(resident)))
+        let trainer = CudaTrainer::new(kernels, sizes, config, weights, optimizer, swa, ranks)?;
+        Ok(Some(Box::new(trainer)))
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::device::{Device, DeviceError, Element};
+use super::device::{DType, Device, DeviceError};
 
 /// Sizes are rounded up to this many bytes, so that nearly equal ones share memory.
 const GRAIN: usize = 512;
@@ -44,12 +44,12 @@ impl<D: Device> Shared<D> {
         }
     }
 
-    /// Waits for this thread's [turn](Device::turn). Whoever allocates, copies or launches has it.
-    pub fn turn(&self) -> MutexGuard<'_, ()> {
-        self.device.turn().lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for this thread's [turn](Device::stream_lock). Whoever allocates, copies or launches has it.
+    pub fn lock_stream(&self) -> MutexGuard<'_, ()> {
+        self.device.stream_lock().lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something whose buffers come from `pool` and go back there; by the one whose [turn](Self::turn) it is.
+    /// Does something whose buffers come from `pool` and go back there; by the one whose [turn](Self::lock_stream) it is.
     pub fn within<T>(&self, pool: &mut Pool<D>, work: impl FnOnce() -> T) -> T {
         let swap = |pool: &mut Pool<D>| {
             std::mem::swap(&mut *self.free.lock().unwrap_or_else(PoisonError::into_inner), pool);
@@ -61,7 +61,7 @@ impl<D: Device> Shared<D> {
     }
 
     /// Forgets a failure, and says what it was; for work that can be done in another way.
-    pub fn forgive(&self) -> Option<DeviceError> {
+    pub fn take_error(&self) -> Option<DeviceError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -103,7 +103,7 @@ struct Room<D: Device> {
 /// Numbers on a device; 32-bit integers count as single precision.
 pub(super) struct Buffer<D: Device> {
     shared: Arc<Shared<D>>,
-    element: Element,
+    dtype: DType,
     /// None after a failure, and in a part of another buffer.
     room: Option<Room<D>>,
     /// The buffer this is a part of, and its first value there.
@@ -114,21 +114,21 @@ pub(super) struct Buffer<D: Device> {
 impl<D: Device> Buffer<D> {
     /// `len` single-precision values of no particular size, to be overwritten.
     pub fn unset(shared: &Arc<Shared<D>>, len: usize) -> Self {
-        Self::unset_of(Element::F32, shared, len)
+        Self::unset_of(DType::F32, shared, len)
     }
 
     /// The same of values stored in some way.
-    pub fn unset_of(element: Element, shared: &Arc<Shared<D>>, len: usize) -> Self {
+    pub fn unset_of(dtype: DType, shared: &Arc<Shared<D>>, len: usize) -> Self {
         // Copies from and to the host are made in words.
-        let bytes = (len * element.bytes()).next_multiple_of(size_of::<u32>());
-        Buffer { shared: Arc::clone(shared), element, room: shared.take(bytes), whole: None, len }
+        let bytes = (len * dtype.bytes()).next_multiple_of(size_of::<u32>());
+        Buffer { shared: Arc::clone(shared), dtype, room: shared.take(bytes), whole: None, len }
     }
 
     /// Some of another buffer's values; they stay as long as any part does.
     pub fn part(whole: &Arc<Self>, values: Range<usize>) -> Self {
         let shared = Arc::clone(&whole.shared);
-        let element = whole.element;
-        Buffer { shared, element, room: None, whole: Some((Arc::clone(whole), values.start)), len: values.len() }
+        let dtype = whole.dtype;
+        Buffer { shared, dtype, room: None, whole: Some((Arc::clone(whole), values.start)), len: values.len() }
     }
 
     /// Values copied to the device, given by their bits.
@@ -142,20 +142,20 @@ impl<D: Device> Buffer<D> {
         self.len
     }
 
-    pub fn element(&self) -> Element {
-        self.element
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     /// Where the values begin; 0 after a failure, when nothing is run any more.
     pub fn address(&self) -> u64 {
         match &self.whole {
-            Some((whole, start)) => whole.address() + (start * self.element.bytes()) as u64,
+            Some((whole, start)) => whole.address() + (start * self.dtype.bytes()) as u64,
             None => self.room.as_ref().map_or(0, |room| D::address(&room.memory)),
         }
     }
 
     pub fn bytes(&self) -> usize {
-        self.len * self.element.bytes()
+        self.len * self.dtype.bytes()
     }
 }
 

@@ -12,12 +12,12 @@ mod backend;
 mod choice;
 mod collective;
 mod device;
+mod device_batch;
 mod driver;
 mod engine;
+mod graph_runner;
 mod memory;
-mod optimiser;
-mod placed;
-mod repeated;
+mod optimizer;
 mod scorer;
 mod source;
 

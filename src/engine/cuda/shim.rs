@@ -10,7 +10,7 @@ use std::thread::ThreadId;
 
 use libloading::Library;
 
-use super::device::{Argument, Device, DeviceError, Launch, Product};
+use super::device::{Argument, Device, DeviceError, GemmDesc, Launch};
 use super::source::{self, KERNELS};
 
 /// Bytes before and after each allocation that must stay as they are.
@@ -73,7 +73,7 @@ pub(super) struct Shim {
     damaged: Arc<Mutex<usize>>,
     /// Who records, and what has been asked for since.
     recording: Mutex<Option<(ThreadId, Vec<Recorded>)>>,
-    turn: Mutex<()>,
+    stream_lock: Mutex<()>,
     /// Whether to refuse what is asked for while it is nobody's turn: tests of single kernels are alone and take none.
     is_strict: bool,
 }
@@ -110,8 +110,8 @@ pub(super) fn shim() -> Option<Arc<Shim>> {
         Some(Arc::new(build()))
     });
     let kernels = Arc::clone(kernels.as_ref()?);
-    let (damaged, recording, turn) = (Arc::default(), Mutex::default(), Mutex::default());
-    Some(Arc::new(Shim { kernels, damaged, recording, turn, is_strict: false }))
+    let (damaged, recording, stream_lock) = (Arc::default(), Mutex::default(), Mutex::default());
+    Some(Arc::new(Shim { kernels, damaged, recording, stream_lock, is_strict: false }))
 }
 
 /// The same, where whoever asks for something must have its turn.
@@ -174,7 +174,7 @@ fn compile(text: &str, library: &Path, more: &[&str]) {
 }
 
 /// A folder with a driver, a compiler and a product library that are all the shim.
-fn made_up_cuda(kernels: &Kernels) -> tempfile::TempDir {
+fn fake_cuda(kernels: &Kernels) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let library = folder.path().join("libkernels.so");
     std::fs::write(&library, &kernels.image).unwrap();
@@ -199,18 +199,18 @@ impl Shim {
     }
 
     /// What everything asked for begins with.
-    fn look_for_turn(&self) {
-        assert!(!self.is_strict || self.turn.try_lock().is_err(), "it is nobody's turn");
+    fn check_stream_lock(&self) {
+        assert!(!self.is_strict || self.stream_lock.try_lock().is_err(), "nobody holds the stream lock");
     }
 
     fn is_recording(&self) -> bool {
-        self.look_for_turn();
+        self.check_stream_lock();
         self.recording.lock().unwrap().is_some()
     }
 
     /// Keeps something for later, if that is asked for.
     fn keeps(&self, recorded: impl FnOnce() -> Recorded) -> bool {
-        self.look_for_turn();
+        self.check_stream_lock();
         let mut recording = self.recording.lock().unwrap();
         let Some((owner, list)) = &mut *recording else { return false };
         assert_eq!(*owner, std::thread::current().id(), "what another thread asks for becomes part of the recording");
@@ -256,12 +256,12 @@ impl Device for Shim {
 
     const EXACT: bool = true;
 
-    fn turn(&self) -> &Mutex<()> {
-        &self.turn
+    fn stream_lock(&self) -> &Mutex<()> {
+        &self.stream_lock
     }
 
     fn allocate(&self, bytes: usize) -> Result<Guarded, DeviceError> {
-        self.look_for_turn();
+        self.check_stream_lock();
         // SAFETY: the layout is never empty; every byte is written before the memory is used.
         let start = unsafe {
             let start = alloc(Guarded::layout(bytes));
@@ -276,13 +276,13 @@ impl Device for Shim {
         memory.start as u64 + GUARD as u64
     }
 
-    fn begin(&self) -> Result<(), DeviceError> {
+    fn begin_capture(&self) -> Result<(), DeviceError> {
         let before = self.recording.lock().unwrap().replace((std::thread::current().id(), Vec::new()));
         assert!(before.is_none(), "one recording at a time");
         Ok(())
     }
 
-    fn end(&self) -> Result<Vec<Recorded>, DeviceError> {
+    fn end_capture(&self) -> Result<Vec<Recorded>, DeviceError> {
         Ok(self.recording.lock().unwrap().take().unwrap().1)
     }
 
@@ -371,7 +371,7 @@ impl Device for Shim {
         Err(DeviceError::new("the shim stopped", message.to_string_lossy()))
     }
 
-    unsafe fn product(&self, _: &Product) -> Result<bool, DeviceError> {
+    unsafe fn gemm(&self, _: &GemmDesc) -> Result<bool, DeviceError> {
         Ok(false)
     }
 }
@@ -428,7 +428,7 @@ mod tests {
                 shared_bytes: 1024,
                 arguments: &arguments,
             };
-            // SAFETY: the three matrices have the kernel's sides.
+            // SAFETY: the three matrices have the kernel's dims.
             unsafe { shim.launch(&launch) }.unwrap();
             let mut found = [0.0; SIDE * SIDE];
             shim.read(d, &mut found).unwrap();
@@ -463,11 +463,11 @@ mod tests {
         assert_eq!(own.damaged(), 1);
     }
 
-    /// This program again, with a made-up CUDA on the library path: everything between the backend and the driver runs.
+    /// This program again, with a fake CUDA on the library path: everything between the backend and the driver runs.
     #[test]
-    fn the_way_to_the_driver_works_on_a_made_up_one() {
+    fn the_way_to_the_driver_works_on_a_fake_one() {
         let Some(shim) = shim() else { return };
-        let folder = made_up_cuda(&shim.kernels);
+        let folder = fake_cuda(&shim.kernels);
         let run = |passed: usize, tests: &[&str], variables: &[(&str, &str)]| {
             let output = Command::new(std::env::current_exe().unwrap())
                 .args(tests.iter().map(|name| format!("on_a_gpu::{name}")))
@@ -485,10 +485,10 @@ mod tests {
         run(10, &kernels, &[]);
         // Two kinds of values in one product, and recorded work.
         run(3, &["bfloat16", "the_host_asks_twice"], &[]);
-        // Ranks are threads there, and the made-up NCCL works between threads.
-        let ranks = ("GOLF_MADE_UP_RANKS", "4");
+        // Ranks are threads there, and the fake NCCL works between threads.
+        let ranks = ("GOLF_FAKE_RANKS", "4");
         run(2, &["nccl_works", "nccl_ranks"], &[ranks]);
-        run(1, &["nccl_is_given_up"], &[ranks, ("GOLF_MADE_UP_PATIENCE_MS", "200")]);
+        run(1, &["nccl_is_given_up"], &[ranks, ("GOLF_FAKE_PATIENCE_MS", "200")]);
         assert_eq!(std::fs::read_dir(folder.path().join("cache")).unwrap().count(), 1, "one compiled image is kept");
     }
 }

@@ -1,4 +1,4 @@
-//! Causal grouped-query attention with normalised, rotated and gained queries.
+//! Causal grouped-query attention with normalized, rotated and gained queries.
 
 use std::rc::Rc;
 
@@ -24,14 +24,14 @@ pub(super) fn attention<D: Hardware, T: Recorder<D>>(
     let (batch, d) = (tokens / seq_len, config.head_dim());
     let (heads, kv_heads) = (config.num_heads, config.num_kv_heads);
     let group = heads / kv_heads;
-    let normalise = |x: Matrix<D, T>, heads: usize| {
+    let normalize = |x: Matrix<D, T>, heads: usize| {
         let x = D::rms_norm(x.reshape_like(&(tokens * heads, d)));
         D::rope(x.reshape_like(&(tokens, heads * d)), tables, seq_len)
     };
 
-    let q = normalise(linear(x.with_empty_tape(), &weights.c_q), heads).reshape_like(&(tokens, heads, d));
+    let q = normalize(linear(x.with_empty_tape(), &weights.c_q), heads).reshape_like(&(tokens, heads, d));
     let q = q * weights.q_gain.clone().broadcast_like::<_, Axes2<0, 2>>(&(tokens, heads, d));
-    let k = normalise(linear(x.with_empty_tape(), &weights.c_k), kv_heads);
+    let k = normalize(linear(x.with_empty_tape(), &weights.c_k), kv_heads);
     let v = linear(x, &weights.c_v);
 
     // The queries of a group stand under one another, so that one product per key/value head serves them all

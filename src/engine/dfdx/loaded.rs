@@ -58,7 +58,7 @@ impl<D: Hardware> Loaded<D> {
     }
 
     /// Likelihoods of a window on its own: its length is the only shape its numbers depend on, so neither its
-    /// neighbours nor the batch can change them.
+    /// neighbors nor the batch can change them.
     pub fn nll(&self, window: &Window<'_>) -> Vec<f32> {
         let (inputs, targets) = (&window.tokens[..window.tokens.len() - 1], &window.tokens[1..]);
         // The softmax's sums are made on the processor: on a GPU dfdx's are atomic additions, in any order.

@@ -35,7 +35,7 @@ pub(in crate::engine) struct Network<B> {
     pub lm_head: Option<B>,
 }
 
-/// Matrices with the scale that follows them folded in, for the backward pass of a network that has them apart.
+/// Matrices with the scale that follows them folded in, for the backward pass of a network that has them separately.
 pub(in crate::engine) struct Scaled<B> {
     /// Of each block, attention's and the MLP's projection.
     pub blocks: Vec<[B; 2]>,
@@ -47,7 +47,7 @@ impl<B> Scaled<B> {
     /// Uploads them out of folded weights.
     pub fn upload<K: Kernels<Buffer = B>>(k: &K, config: &ModelConfig, folded: &Params) -> Self {
         let matrix = |name: &str| k.store(folded.get(name).map_or(&[], HostTensor::data));
-        let block = |i| ["attn", "mlp"].map(|branch| matrix(&format!("blocks.{i}.{branch}.proj.weight")));
+        let block = |i| ["attn", "mlp"].map(|part| matrix(&format!("blocks.{i}.{part}.proj.weight")));
         Scaled {
             blocks: (0..config.num_layers).map(block).collect(),
             projection: config.has_bigram_projection().then(|| matrix("bigram.proj.weight")),

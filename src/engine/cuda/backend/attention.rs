@@ -2,7 +2,7 @@
 
 use super::launch::{at, len32};
 use super::{CudaKernels, attention_bf16};
-use crate::engine::cuda::device::{Argument, Device, Element};
+use crate::engine::cuda::device::{Argument, DType, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::kernels::Heads;
 
@@ -63,11 +63,11 @@ pub(super) fn attention<D: Device>(
     heads: Heads,
     [q, k, v]: [&Buffer<D>; 3],
 ) -> (Buffer<D>, Buffer<D>) {
-    let (mixed, log_sum) = (kernels.like(q), Buffer::unset(&kernels.shared, q.len() / heads.width));
-    if q.element() == Element::Bf16 && attention_bf16::takes(heads.width) {
-        let (qkv, outputs) = ([q, k, v].map(Buffer::address), [&mixed, &log_sum].map(Buffer::address));
+    let (mixed, lse) = (kernels.like(q), Buffer::unset(&kernels.shared, q.len() / heads.width));
+    if q.dtype() == DType::Bf16 && attention_bf16::takes(heads.width) {
+        let (qkv, outputs) = ([q, k, v].map(Buffer::address), [&mixed, &lse].map(Buffer::address));
         attention_bf16::attention(kernels, heads, rows(heads, k), qkv, outputs);
-        return (mixed, log_sum);
+        return (mixed, lse);
     }
     let (tile, [kernel, ..]) = attention_for(heads.width);
     let arguments = [
@@ -75,7 +75,7 @@ pub(super) fn attention<D: Device>(
         at(k),
         at(v),
         at(&mixed),
-        at(&log_sum),
+        at(&lse),
         len32(heads.seq_len),
         len32(heads.first_query),
         len32(heads.heads),
@@ -84,40 +84,40 @@ pub(super) fn attention<D: Device>(
         Argument::F32(heads.score_scale()),
     ];
     let blocks = heads.queries().div_ceil(tile) * heads.heads * rows(heads, k);
-    kernels.launch(q.element().of(kernel), [blocks, 1], (tile * THREADS_A_ROW) as u32, &arguments);
-    (mixed, log_sum)
+    kernels.launch(q.dtype().select(kernel), [blocks, 1], (tile * THREADS_A_ROW) as u32, &arguments);
+    (mixed, lse)
 }
 
 pub(super) fn attention_grad<D: Device>(
     kernels: &CudaKernels<D>,
     heads: Heads,
     [q, k, v]: [&Buffer<D>; 3],
-    [mixed, log_sum]: [&Buffer<D>; 2],
+    [mixed, lse]: [&Buffer<D>; 2],
     grad: &Buffer<D>,
 ) -> [Buffer<D>; 3] {
     let rows = rows(heads, k);
     let grads = [q, k, v].map(|x| kernels.like(x));
-    if q.element() == Element::Bf16 && attention_bf16::takes(heads.width) {
-        let (qkv, outputs) = ([q, k, v].map(Buffer::address), [mixed, log_sum].map(Buffer::address));
+    if q.dtype() == DType::Bf16 && attention_bf16::takes(heads.width) {
+        let (qkv, outputs) = ([q, k, v].map(Buffer::address), [mixed, lse].map(Buffer::address));
         let written = grads.each_ref().map(Buffer::address);
         attention_bf16::attention_grad(kernels, heads, rows, qkv, outputs, grad.address(), written);
         return grads;
     }
     let (tile, [_, by_queries, by_keys]) = attention_for(heads.width);
-    let mean = Buffer::unset(&kernels.shared, log_sum.len());
+    let mean = Buffer::unset(&kernels.shared, lse.len());
     kernels.rows(
-        mixed.element().of(["row_dots", "row_dots_bf16"]),
+        mixed.dtype().select(["row_dots", "row_dots_bf16"]),
         mean.len(),
         &[at(mixed), at(grad), at(&mean), len32(heads.width)],
     );
-    let inputs = [at(q), at(k), at(v), at(log_sum), at(&mean), at(grad)];
-    let sides = [len32(heads.seq_len), len32(heads.heads), len32(heads.kv_heads), len32(heads.width)];
+    let inputs = [at(q), at(k), at(v), at(lse), at(&mean), at(grad)];
+    let dims = [len32(heads.seq_len), len32(heads.heads), len32(heads.kv_heads), len32(heads.width)];
     let blocks = |heads_of_them: usize| [heads.seq_len.div_ceil(tile) * heads_of_them * rows, 1];
     let threads = (tile * THREADS_A_ROW) as u32;
     let [grad_q, grad_k, grad_v] = &grads;
-    let arguments = [&inputs[..], &[at(grad_q)], &sides, &[Argument::F32(heads.score_scale())]].concat();
-    kernels.launch(q.element().of(by_queries), blocks(heads.heads), threads, &arguments);
-    let arguments = [&inputs[..], &[at(grad_k), at(grad_v)], &sides, &[Argument::F32(heads.score_scale())]].concat();
-    kernels.launch(q.element().of(by_keys), blocks(heads.kv_heads), threads, &arguments);
+    let arguments = [&inputs[..], &[at(grad_q)], &dims, &[Argument::F32(heads.score_scale())]].concat();
+    kernels.launch(q.dtype().select(by_queries), blocks(heads.heads), threads, &arguments);
+    let arguments = [&inputs[..], &[at(grad_k), at(grad_v)], &dims, &[Argument::F32(heads.score_scale())]].concat();
+    kernels.launch(q.dtype().select(by_keys), blocks(heads.kv_heads), threads, &arguments);
     grads
 }

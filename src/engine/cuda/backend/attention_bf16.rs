@@ -90,8 +90,8 @@ pub(in crate::engine::cuda) fn attention<D: Device>(
     outputs: [u64; 2],
 ) {
     let compiled = Compiled::for_heads(heads.width);
-    let sides = [heads.seq_len, heads.first_query, heads.heads, heads.kv_heads, heads.width].map(len32);
-    let mut arguments: Vec<Argument> = addresses(&qkv).chain(addresses(&outputs)).chain(sides).collect();
+    let dims = [heads.seq_len, heads.first_query, heads.heads, heads.kv_heads, heads.width].map(len32);
+    let mut arguments: Vec<Argument> = addresses(&qkv).chain(addresses(&outputs)).chain(dims).collect();
     arguments.push(Argument::F32(heads.score_scale()));
     let grid = compiled.blocks(heads.queries(), heads.heads, rows);
     kernels.launch_with(compiled.forward, grid, THREADS, compiled.shared_bytes(compiled.rows + STAGED), &arguments);
@@ -106,7 +106,7 @@ pub(in crate::engine::cuda) fn attention_grad<D: Device>(
     heads: Heads,
     rows: usize,
     qkv: [u64; 3],
-    [mixed, log_sum]: [u64; 2],
+    [mixed, lse]: [u64; 2],
     grad: u64,
     [grad_q, grad_k, grad_v]: [u64; 3],
 ) {
@@ -115,9 +115,9 @@ pub(in crate::engine::cuda) fn attention_grad<D: Device>(
     let queries = rows * padded * heads.heads;
     // A shift and a mean for each query.
     let sums = Buffer::unset(&kernels.shared, 2 * queries);
-    let sides = [heads.seq_len, padded, heads.heads].map(len32);
+    let dims = [heads.seq_len, padded, heads.heads].map(len32);
     let arguments: Vec<Argument> =
-        addresses(&[mixed, grad, log_sum]).chain([at(&sums)]).chain(sides).chain([len32(heads.width)]).collect();
+        addresses(&[mixed, grad, lse]).chain([at(&sums)]).chain(dims).chain([len32(heads.width)]).collect();
     let blocks = queries * SUMS_THREADS_A_QUERY / SUMS_THREADS;
     kernels.launch("tensor_attention_sums", [blocks, 1], SUMS_THREADS as u32, &arguments);
 
@@ -125,7 +125,7 @@ pub(in crate::engine::cuda) fn attention_grad<D: Device>(
         let arguments: Vec<Argument> = addresses(&qkv)
             .chain([at(&sums), Argument::Address(grad)])
             .chain(addresses(written))
-            .chain(sides)
+            .chain(dims)
             .chain([len32(heads.kv_heads), len32(heads.width), Argument::F32(heads.score_scale())])
             .collect();
         let grid = compiled.blocks(heads.seq_len, tokens_heads, rows);

@@ -7,12 +7,12 @@ use crate::engine::cuda::memory::Buffer;
 use crate::engine::kernels::{ChannelRow, Kernels};
 
 pub(super) fn add<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, sum: &Buffer<D>) {
-    k.spans(sum.element().of(["add", "add_bf16"]), sum.len(), &[at(x), at(sum)]);
+    k.spans(sum.dtype().select(["add", "add_bf16"]), sum.len(), &[at(x), at(sum)]);
 }
 
 pub(super) fn smear<D: Device>(k: &CudaKernels<D>, a: &Buffer<D>, gate: &Buffer<D>, seq_len: usize) -> Buffer<D> {
     let y = k.like(a);
-    let kernel = a.element().of(["smear", "smear_bf16"]);
+    let kernel = a.dtype().select(["smear", "smear_bf16"]);
     k.spans(kernel, a.len(), &[at(a), at(gate), at(&y), len32(gate.len()), len32(seq_len)]);
     y
 }
@@ -29,7 +29,7 @@ pub(super) fn smear_grad<D: Device>(
     let after = [len32(width), len32(seq_len)];
     let sum = k.gradients(width);
     k.columns(
-        a.element().of(["smear_grad", "smear_grad_bf16"]),
+        a.dtype().select(["smear_grad", "smear_grad_bf16"]),
         a.len() / width,
         width,
         width,
@@ -50,7 +50,7 @@ pub(super) fn mix_grad<D: Device>(
     let width = mix.len() / 2;
     let before = [at(x), at(x0), at(mix), at(grad), at(grad_x0)];
     k.columns(
-        x.element().of(["mix_grad", "mix_grad_bf16"]),
+        x.dtype().select(["mix_grad", "mix_grad_bf16"]),
         x.len() / width,
         width,
         2 * width,
@@ -68,7 +68,7 @@ pub(super) fn add_skip<D: Device>(
     x: &Buffer<D>,
 ) {
     let weights = Argument::Address(offset(weights, row.range().start));
-    let kernel = x.element().of(["add_skip", "add_skip_bf16"]);
+    let kernel = x.dtype().select(["add_skip", "add_skip_bf16"]);
     k.spans(kernel, x.len(), &[at(skip), weights, at(x), len32(row.width)]);
 }
 
@@ -83,7 +83,7 @@ pub(super) fn add_skip_grad<D: Device>(
     let before = [at(skip), Argument::Address(offset(weights, start)), at(grad_x), at(grad_skip)];
     let (rows, out) = (skip.len() / width, offset(grad_weights, start));
     k.columns(
-        skip.element().of(["add_skip_grad", "add_skip_grad_bf16"]),
+        skip.dtype().select(["add_skip_grad", "add_skip_grad_bf16"]),
         rows,
         width,
         width,
@@ -95,10 +95,10 @@ pub(super) fn add_skip_grad<D: Device>(
 
 pub(super) fn relu_squared<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>) -> Buffer<D> {
     let y = k.like(x);
-    k.spans(x.element().of(["relu_squared", "relu_squared_bf16"]), x.len(), &[at(x), at(&y)]);
+    k.spans(x.dtype().select(["relu_squared", "relu_squared_bf16"]), x.len(), &[at(x), at(&y)]);
     y
 }
 
 pub(super) fn relu_squared_grad<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, grad: &Buffer<D>) {
-    k.spans(x.element().of(["relu_squared_grad", "relu_squared_grad_bf16"]), x.len(), &[at(x), at(grad)]);
+    k.spans(x.dtype().select(["relu_squared_grad", "relu_squared_grad_bf16"]), x.len(), &[at(x), at(grad)]);
 }

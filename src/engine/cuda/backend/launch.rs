@@ -1,10 +1,10 @@
 //! Kernels' arguments, and the shapes of grids they are launched in.
 
-use crate::engine::cuda::device::{Argument, Device, Element, Launch, Product};
+use crate::engine::cuda::device::{Argument, DType, Device, GemmDesc, Launch};
 use crate::engine::cuda::memory::Buffer;
 
 use super::CudaKernels;
-use super::product_bf16::ProductBf16;
+use super::gemm_bf16::GemmBf16;
 
 /// Threads of a block where nothing asks for another number.
 const THREADS: u32 = 256;
@@ -33,7 +33,7 @@ pub(super) fn at<D: Device>(buffer: &Buffer<D>) -> Argument {
 
 /// The address of one of a buffer's values.
 pub(in crate::engine::cuda) fn offset<D: Device>(buffer: &Buffer<D>, values: usize) -> u64 {
-    buffer.address() + (values * buffer.element().bytes()) as u64
+    buffer.address() + (values * buffer.dtype().bytes()) as u64
 }
 
 impl<D: Device> CudaKernels<D> {
@@ -113,29 +113,25 @@ impl<D: Device> CudaKernels<D> {
         self.launch("column_sums", [columns.div_ceil(WARP), 1], THREADS, &arguments);
     }
 
-    pub(in crate::engine::cuda) fn product(&self, product: Product) {
+    pub(in crate::engine::cuda) fn gemm(&self, product: GemmDesc) {
         if product.rows * product.columns == 0 {
             return;
         }
-        // SAFETY: callers give the addresses of buffers of the sides they state, and never one of the factors as `out`.
-        if self.shared.run(|device| unsafe { device.product(&product) }) == Some(false) {
-            self.own_product(&product);
+        // SAFETY: callers give the addresses of buffers of the dims they state, and never one of the factors as `out`.
+        if self.shared.run(|device| unsafe { device.gemm(&product) }) == Some(false) {
+            self.own_gemm(&product);
         }
     }
 
     /// A product by this crate's kernels.
-    fn own_product(&self, product: &Product) {
-        if product.elements == [Element::Bf16; 2] || product.elements == [Element::Bf16, Element::F32] {
-            let product_bf16 = ProductBf16::from(product);
+    fn own_gemm(&self, product: &GemmDesc) {
+        if product.dtypes == [DType::Bf16; 2] || product.dtypes == [DType::Bf16, DType::F32] {
+            let gemm_bf16 = GemmBf16::from(product);
             // Sums over tokens are long and may be split.
-            return if product.a_transposed {
-                self.long_product_bf16(&product_bf16)
-            } else {
-                self.product_bf16(&product_bf16)
-            };
+            return if product.a_transposed { self.split_k_gemm_bf16(&gemm_bf16) } else { self.gemm_bf16(&gemm_bf16) };
         }
         let arguments = product.arguments();
-        // SAFETY: the kernel takes these arguments; the callers of `product` vouch for the matrices.
+        // SAFETY: the kernel takes these arguments; the callers of `gemm` vouch for the matrices.
         self.shared.run(|device| unsafe { device.launch(&product.launch(&arguments)) });
     }
 }

@@ -7,14 +7,14 @@ use super::launch::{at, len32, offset};
 use super::linear::{self, Matrix};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{Linear, Store};
+use crate::engine::kernels::{Linear, WriteMode};
 
 /// Most logits that exist at once: 256 MiB of them.
 const LOGITS_AT_ONCE: usize = 1 << 26;
 
 /// A head applied to activations.
 pub(super) struct Head<'a, D: Device> {
-    pub sides: Linear,
+    pub dims: Linear,
     pub x: &'a Buffer<D>,
     pub weights: &'a Buffer<D>,
     /// Logits lie between -cap and cap.
@@ -22,21 +22,21 @@ pub(super) struct Head<'a, D: Device> {
 }
 
 impl<D: Device> Head<'_, D> {
-    /// The head's sides for so many tokens.
-    fn sides(&self, tokens: &Range<usize>) -> Linear {
-        Linear { tokens: tokens.len(), ..self.sides }
+    /// The head's dims for so many tokens.
+    fn dims(&self, tokens: &Range<usize>) -> Linear {
+        Linear { tokens: tokens.len(), ..self.dims }
     }
 
     /// Some tokens' activations.
     fn x(&self, tokens: &Range<usize>) -> Matrix {
-        Matrix::from(self.x, tokens.start * self.sides.inputs)
+        Matrix::from(self.x, tokens.start * self.dims.inputs)
     }
 
     /// `x W^T / cap` of some tokens.
     fn products(&self, k: &CudaKernels<D>, tokens: &Range<usize>) -> Buffer<D> {
-        let z = k.buffer_of(self.x.element(), tokens.len() * self.sides.outputs);
+        let z = k.buffer_of(self.x.dtype(), tokens.len() * self.dims.outputs);
         let matrices = [self.x(tokens), Matrix::of(self.weights), Matrix::of(&z)];
-        k.product(linear::forward(self.sides(tokens), 1.0 / self.cap, Store::Replace, matrices));
+        k.gemm(linear::forward(self.dims(tokens), 1.0 / self.cap, WriteMode::Overwrite, matrices));
         z
     }
 
@@ -50,22 +50,22 @@ impl<D: Device> Head<'_, D> {
         more: &[Argument],
         mut then: impl FnMut(Range<usize>, Buffer<D>),
     ) -> Buffer<D> {
-        let nll = Buffer::unset(&k.shared, self.sides.tokens);
-        let piece = (LOGITS_AT_ONCE / self.sides.outputs.max(1)).max(1);
-        for start in (0..self.sides.tokens).step_by(piece) {
-            let tokens = start..(start + piece).min(self.sides.tokens);
+        let nll = Buffer::unset(&k.shared, self.dims.tokens);
+        let piece = (LOGITS_AT_ONCE / self.dims.outputs.max(1)).max(1);
+        for start in (0..self.dims.tokens).step_by(piece) {
+            let tokens = start..(start + piece).min(self.dims.tokens);
             let z = self.products(k, &tokens);
             let [targets, out] = [targets, &nll].map(|buffer| Argument::Address(offset(buffer, start)));
-            let arguments = [at(&z), targets, out, len32(self.sides.outputs), Argument::F32(self.cap)];
-            k.rows(z.element().of(names), tokens.len(), &[&arguments, more].concat());
+            let arguments = [at(&z), targets, out, len32(self.dims.outputs), Argument::F32(self.cap)];
+            k.rows(z.dtype().select(names), tokens.len(), &[&arguments, more].concat());
             then(tokens, z);
         }
         nll
     }
 
     pub fn logits(&self, k: &CudaKernels<D>) -> Buffer<D> {
-        let z = self.products(k, &(0..self.sides.tokens));
-        k.each(z.element().of(["softcap", "softcap_bf16"]), z.len(), &[at(&z), Argument::F32(self.cap)]);
+        let z = self.products(k, &(0..self.dims.tokens));
+        k.each(z.dtype().select(["softcap", "softcap_bf16"]), z.len(), &[at(&z), Argument::F32(self.cap)]);
         z
     }
 
@@ -82,10 +82,10 @@ impl<D: Device> Head<'_, D> {
         grad_head: &Buffer<D>,
     ) -> Buffer<D> {
         self.pieces(k, targets, ["nll_grad", "nll_grad_bf16"], &[Argument::F32(weight)], |tokens, grad_z| {
-            let (sides, grad_z) = (self.sides(&tokens), Matrix::of(&grad_z));
-            let grad_x = Matrix::from(grad_x, tokens.start * sides.inputs);
-            k.product(linear::by_inputs(sides, Store::Replace, [grad_z, Matrix::of(self.weights), grad_x]));
-            k.product(linear::by_weights(sides, [grad_z, self.x(&tokens), Matrix::of(grad_head)]));
+            let (dims, grad_z) = (self.dims(&tokens), Matrix::of(&grad_z));
+            let grad_x = Matrix::from(grad_x, tokens.start * dims.inputs);
+            k.gemm(linear::by_inputs(dims, WriteMode::Overwrite, [grad_z, Matrix::of(self.weights), grad_x]));
+            k.gemm(linear::by_weights(dims, [grad_z, self.x(&tokens), Matrix::of(grad_head)]));
         })
     }
 }

@@ -4,11 +4,11 @@ mod attention;
 pub(super) mod attention_bf16;
 mod elementwise;
 mod embedding;
+pub(in crate::engine::cuda) mod gemm_bf16;
 mod launch;
 mod linear;
 mod loss;
 mod norm;
-pub(in crate::engine::cuda) mod product_bf16;
 mod residual;
 
 use std::sync::Arc;
@@ -17,11 +17,12 @@ pub(super) use self::attention::WIDEST_HEAD;
 pub(super) use self::launch::{len32, len64, offset};
 use self::linear::Matrix;
 use self::loss::Head;
-use super::device::{Device, DeviceError, Element};
+use super::device::{DType, Device, DeviceError};
 use super::memory::{Buffer, Shared};
 use crate::engine::Precision;
 use crate::engine::kernels::{
-    Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Store, squared_after, squared_after_grad,
+    ChannelRow, FusedMixInputs, FusedMixOutputs, Heads, Kernels, Linear, PendingResidual, QkNormRope, WriteMode,
+    squared_after, squared_after_grad,
 };
 use crate::model::RopeTables;
 
@@ -50,10 +51,10 @@ impl<D: Device> CudaKernels<D> {
     }
 
     /// How activations and matrices are stored.
-    pub fn element(&self) -> Element {
+    pub fn dtype(&self) -> DType {
         match self.precision {
-            Precision::F32 => Element::F32,
-            Precision::Bf16 => Element::Bf16,
+            Precision::F32 => DType::F32,
+            Precision::Bf16 => DType::Bf16,
         }
     }
 
@@ -63,12 +64,12 @@ impl<D: Device> CudaKernels<D> {
     }
 
     /// `len` values of that kind, to be overwritten.
-    pub(super) fn buffer_of(&self, element: Element, len: usize) -> Buffer<D> {
-        Buffer::unset_of(element, &self.shared, len)
+    pub(super) fn buffer_of(&self, dtype: DType, len: usize) -> Buffer<D> {
+        Buffer::unset_of(dtype, &self.shared, len)
     }
 
     fn like(&self, x: &Buffer<D>) -> Buffer<D> {
-        self.buffer_of(x.element(), x.len())
+        self.buffer_of(x.dtype(), x.len())
     }
 
     /// Puts other row numbers, as many, in the place of some.
@@ -88,9 +89,9 @@ impl<D: Device> CudaKernels<D> {
     pub(super) fn read(&self, buffer: &Buffer<D>) -> Vec<f32> {
         let mut words = vec![0.0; buffer.bytes().div_ceil(size_of::<f32>())];
         self.shared.run(|device| device.read(buffer.address(), &mut words));
-        match buffer.element() {
-            Element::F32 => words,
-            Element::Bf16 => {
+        match buffer.dtype() {
+            DType::F32 => words,
+            DType::Bf16 => {
                 let halves = words.iter().flat_map(|word: &f32| [word.to_bits() << 16, word.to_bits() & 0xffff_0000]);
                 halves.map(f32::from_bits).take(buffer.len()).collect()
             }
@@ -108,7 +109,7 @@ impl<D: Device> Kernels for CudaKernels<D> {
     }
 
     fn unset(&self, len: usize) -> Buffer<D> {
-        self.buffer_of(self.element(), len)
+        self.buffer_of(self.dtype(), len)
     }
 
     fn gradients(&self, len: usize) -> Buffer<D> {
@@ -116,9 +117,9 @@ impl<D: Device> Kernels for CudaKernels<D> {
     }
 
     fn store(&self, values: &[f32]) -> Buffer<D> {
-        match self.element() {
-            Element::F32 => self.upload(values),
-            Element::Bf16 => {
+        match self.dtype() {
+            DType::F32 => self.upload(values),
+            DType::Bf16 => {
                 let half = |value: f32| u32::from(half::bf16::from_f32(value).to_bits());
                 let word = |pair: &[f32]| half(pair[0]) | pair.get(1).map_or(0, |&high| half(high) << 16);
                 let words: Vec<u32> = values.chunks(2).map(word).collect();
@@ -176,11 +177,11 @@ impl<D: Device> Kernels for CudaKernels<D> {
         self.precision
     }
 
-    fn linear(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, store: Store, y: &mut Buffer<D>) {
-        linear::linear(self, s, x, w, store, y);
+    fn linear(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, mode: WriteMode, y: &mut Buffer<D>) {
+        linear::linear(self, s, x, w, mode, y);
     }
 
-    fn branch(
+    fn residual_projection(
         &self,
         s: Linear,
         x: &Buffer<D>,
@@ -188,56 +189,61 @@ impl<D: Device> Kernels for CudaKernels<D> {
         _scale: &Buffer<D>,
         y: &mut Buffer<D>,
     ) -> Option<Buffer<D>> {
-        if self.adds_branches() {
-            linear::linear(self, s, x, w, Store::Add, y);
+        if self.projection_adds_residual() {
+            linear::linear(self, s, x, w, WriteMode::Accumulate, y);
             return None;
         }
         let product = self.unset(s.tokens * s.outputs);
-        linear::linear(self, s, x, w, Store::Replace, &product);
+        linear::linear(self, s, x, w, WriteMode::Overwrite, &product);
         Some(product)
     }
 
-    fn add_branch(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, scale: &Buffer<D>, y: &mut Buffer<D>) {
+    fn project_into_residual(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, scale: &Buffer<D>, y: &mut Buffer<D>) {
         match self.precision {
-            Precision::F32 => linear::linear(self, s, x, w, Store::Add, y),
-            Precision::Bf16 => self.fused_branch(s, [x, w, scale, &*y].map(Buffer::address)),
+            Precision::F32 => linear::linear(self, s, x, w, WriteMode::Accumulate, y),
+            Precision::Bf16 => self.fused_residual_add(s, [x, w, scale, &*y].map(Buffer::address)),
         }
     }
 
-    fn adds_branches(&self) -> bool {
+    fn projection_adds_residual(&self) -> bool {
         self.precision == Precision::F32
     }
 
-    fn linear_grad_x(&self, s: Linear, grad_y: &Buffer<D>, w: &Buffer<D>, store: Store, grad_x: &mut Buffer<D>) {
-        self.product(linear::by_inputs(s, store, [grad_y, w, &*grad_x].map(Matrix::of)));
+    fn linear_grad_x(&self, s: Linear, grad_y: &Buffer<D>, w: &Buffer<D>, mode: WriteMode, grad_x: &mut Buffer<D>) {
+        self.gemm(linear::by_inputs(s, mode, [grad_y, w, &*grad_x].map(Matrix::of)));
     }
 
     fn linear_grad_w(&self, s: Linear, grad_y: &Buffer<D>, x: &Buffer<D>, grad_w: &mut Buffer<D>) {
-        self.product(linear::by_weights(s, [grad_y, x, &*grad_w].map(Matrix::of)));
+        self.gemm(linear::by_weights(s, [grad_y, x, &*grad_w].map(Matrix::of)));
     }
 
     fn rms_norm(&self, x: &Buffer<D>, width: usize) -> Buffer<D> {
         norm::rms_norm(self, x, width)
     }
 
-    fn rms_norm_grad(&self, x: &Buffer<D>, grad_y: &Buffer<D>, width: usize, store: Store, grad_x: &mut Buffer<D>) {
-        norm::rms_norm_grad(self, x, grad_y, width, store, grad_x);
+    fn rms_norm_grad(&self, x: &Buffer<D>, grad_y: &Buffer<D>, width: usize, mode: WriteMode, grad_x: &mut Buffer<D>) {
+        norm::rms_norm_grad(self, x, grad_y, width, mode, grad_x);
     }
 
     fn norm_smear(&self, x: &Buffer<D>, gate: &Buffer<D>, width: usize, seq_len: usize) -> Buffer<D> {
         norm::norm_smear(self, x, gate, width, seq_len)
     }
 
-    fn add_norm(&self, branch: Option<Branch<'_, Self>>, width: usize, x: &mut Buffer<D>) -> Buffer<D> {
-        residual::add_norm(self, branch, width, x)
+    fn add_residual_rms_norm(
+        &self,
+        residual: Option<PendingResidual<'_, Self>>,
+        width: usize,
+        x: &mut Buffer<D>,
+    ) -> Buffer<D> {
+        residual::add_residual_rms_norm(self, residual, width, x)
     }
 
-    fn mix_norm(&self, x: &Buffer<D>, x0: &Buffer<D>, mix: &Buffer<D>, width: usize) -> [Buffer<D>; 2] {
-        residual::mix_norm(self, x, x0, mix, width)
+    fn mix_rms_norm(&self, x: &Buffer<D>, x0: &Buffer<D>, mix: &Buffer<D>, width: usize) -> [Buffer<D>; 2] {
+        residual::mix_rms_norm(self, x, x0, mix, width)
     }
 
-    fn enter(&self, x: Buffer<D>, entering: Entering<'_, Self>) -> Entered<Buffer<D>> {
-        residual::enter(self, x, entering)
+    fn fused_mix_rms_norm(&self, x: Buffer<D>, inputs: FusedMixInputs<'_, Self>) -> FusedMixOutputs<Buffer<D>> {
+        residual::fused_mix_rms_norm(self, x, inputs)
     }
 
     fn smear(&self, a: &Buffer<D>, gate: &Buffer<D>, seq_len: usize) -> Buffer<D> {
@@ -257,7 +263,7 @@ impl<D: Device> Kernels for CudaKernels<D> {
     }
 
     fn mix(&self, x: &Buffer<D>, x0: &Buffer<D>, mix: &Buffer<D>) -> Buffer<D> {
-        let [mixed, _] = self.mix_norm(x, x0, mix, mix.len() / 2);
+        let [mixed, _] = self.mix_rms_norm(x, x0, mix, mix.len() / 2);
         mixed
     }
 
@@ -289,19 +295,19 @@ impl<D: Device> Kernels for CudaKernels<D> {
         elementwise::add_skip_grad(self, [skip, weights, grad_x], row, grad_skip, grad_weights);
     }
 
-    fn prepare(&self, x: &Buffer<D>, shape: Prepare<'_, Self>) -> Buffer<D> {
-        norm::prepare(self, x, shape)
+    fn qk_norm_rope(&self, x: &Buffer<D>, shape: QkNormRope<'_, Self>) -> Buffer<D> {
+        norm::qk_norm_rope(self, x, shape)
     }
 
-    fn prepare_grad(
+    fn qk_norm_rope_grad(
         &self,
         x: &Buffer<D>,
-        shape: Prepare<'_, Self>,
+        shape: QkNormRope<'_, Self>,
         grad_y: &Buffer<D>,
         grad_x: &mut Buffer<D>,
         grad_gain: Option<&mut Buffer<D>>,
     ) {
-        norm::prepare_grad(self, x, shape, grad_y, grad_x, grad_gain.map(|gain| &*gain));
+        norm::qk_norm_rope_grad(self, x, shape, grad_y, grad_x, grad_gain.map(|gain| &*gain));
     }
 
     fn attention(&self, heads: Heads, qkv: [&Buffer<D>; 3]) -> (Buffer<D>, Buffer<D>) {
@@ -357,11 +363,11 @@ impl<D: Device> Kernels for CudaKernels<D> {
     }
 
     fn logits(&self, s: Linear, x: &Buffer<D>, head: &Buffer<D>, cap: f32) -> Buffer<D> {
-        Head { sides: s, x, weights: head, cap }.logits(self)
+        Head { dims: s, x, weights: head, cap }.logits(self)
     }
 
     fn nll(&self, s: Linear, x: &Buffer<D>, head: &Buffer<D>, cap: f32, targets: &Buffer<D>) -> Buffer<D> {
-        Head { sides: s, x, weights: head, cap }.nll(self, targets)
+        Head { dims: s, x, weights: head, cap }.nll(self, targets)
     }
 
     fn nll_grad(
@@ -375,6 +381,6 @@ impl<D: Device> Kernels for CudaKernels<D> {
         grad_x: &mut Buffer<D>,
         grad_head: &mut Buffer<D>,
     ) -> Buffer<D> {
-        Head { sides: s, x, weights: head, cap }.nll_grad(self, targets, weight, grad_x, grad_head)
+        Head { dims: s, x, weights: head, cap }.nll_grad(self, targets, weight, grad_x, grad_head)
     }
 }

@@ -1,14 +1,14 @@
-//! Normalised rows and heads.
+//! Normalized rows and heads.
 
 use super::CudaKernels;
 use super::launch::{SPAN, WARP, at, len32};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{Prepare, Store};
+use crate::engine::kernels::{QkNormRope, WriteMode};
 
 pub(super) fn rms_norm<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, width: usize) -> Buffer<D> {
     let y = k.like(x);
-    k.rows(x.element().of(["rms_norm", "rms_norm_bf16"]), x.len() / width, &[at(x), at(&y), len32(width)]);
+    k.rows(x.dtype().select(["rms_norm", "rms_norm_bf16"]), x.len() / width, &[at(x), at(&y), len32(width)]);
     y
 }
 
@@ -17,15 +17,15 @@ pub(super) fn rms_norm_grad<D: Device>(
     x: &Buffer<D>,
     grad_y: &Buffer<D>,
     width: usize,
-    store: Store,
+    mode: WriteMode,
     grad_x: &Buffer<D>,
 ) {
-    let accumulate = Argument::U32(u32::from(store == Store::Add));
+    let accumulate = Argument::U32(u32::from(mode == WriteMode::Accumulate));
     let arguments = [at(x), at(grad_y), at(grad_x), len32(width), accumulate];
-    k.rows(x.element().of(["rms_norm_grad", "rms_norm_grad_bf16"]), x.len() / width, &arguments);
+    k.rows(x.dtype().select(["rms_norm_grad", "rms_norm_grad_bf16"]), x.len() / width, &arguments);
 }
 
-/// The smear of normalised rows.
+/// The smear of normalized rows.
 pub(super) fn norm_smear<D: Device>(
     k: &CudaKernels<D>,
     x: &Buffer<D>,
@@ -35,7 +35,7 @@ pub(super) fn norm_smear<D: Device>(
 ) -> Buffer<D> {
     let y = k.like(x);
     let arguments = [at(x), at(gate), at(&y), len32(width), len32(seq_len)];
-    k.rows(x.element().of(["norm_smear", "norm_smear_bf16"]), x.len() / width, &arguments);
+    k.rows(x.dtype().select(["norm_smear", "norm_smear_bf16"]), x.len() / width, &arguments);
     y
 }
 
@@ -45,8 +45,8 @@ fn lanes_of(width: usize) -> usize {
     if is_shared { width / SPAN } else { WARP }
 }
 
-/// Tables, gain and sides, as both kernels take them.
-fn shape_of<D: Device>(shape: Prepare<'_, CudaKernels<D>>) -> [Argument; 7] {
+/// Tables, gain and dims, as both kernels take them.
+fn shape_of<D: Device>(shape: QkNormRope<'_, CudaKernels<D>>) -> [Argument; 7] {
     [
         at(&shape.tables.cos),
         at(&shape.tables.sin),
@@ -58,18 +58,22 @@ fn shape_of<D: Device>(shape: Prepare<'_, CudaKernels<D>>) -> [Argument; 7] {
     ]
 }
 
-pub(super) fn prepare<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, shape: Prepare<'_, CudaKernels<D>>) -> Buffer<D> {
+pub(super) fn qk_norm_rope<D: Device>(
+    k: &CudaKernels<D>,
+    x: &Buffer<D>,
+    shape: QkNormRope<'_, CudaKernels<D>>,
+) -> Buffer<D> {
     let y = k.like(x);
-    let kernel = x.element().of(["prepare", "prepare_bf16"]);
+    let kernel = x.dtype().select(["qk_norm_rope", "qk_norm_rope_bf16"]);
     let arguments = [&[at(x), at(&y)], &shape_of(shape)[..]].concat();
     k.lanes(kernel, x.len() / shape.width, lanes_of(shape.width), &arguments);
     y
 }
 
-pub(super) fn prepare_grad<D: Device>(
+pub(super) fn qk_norm_rope_grad<D: Device>(
     k: &CudaKernels<D>,
     x: &Buffer<D>,
-    shape: Prepare<'_, CudaKernels<D>>,
+    shape: QkNormRope<'_, CudaKernels<D>>,
     grad_y: &Buffer<D>,
     grad_x: &Buffer<D>,
     grad_gain: Option<&Buffer<D>>,
@@ -77,7 +81,7 @@ pub(super) fn prepare_grad<D: Device>(
     let rows = x.len() / shape.width;
     let terms = grad_gain.is_some().then(|| Buffer::unset(&k.shared, rows));
     let written = [at(x), at(grad_y), at(grad_x), Argument::Address(terms.as_ref().map_or(0, Buffer::address))];
-    let kernel = x.element().of(["prepare_grad", "prepare_grad_bf16"]);
+    let kernel = x.dtype().select(["qk_norm_rope_grad", "qk_norm_rope_grad_bf16"]);
     k.lanes(kernel, rows, lanes_of(shape.width), &[&written[..], &shape_of(shape)].concat());
     if let (Some(terms), Some(grad_gain)) = (terms, grad_gain) {
         let (heads, out) = (shape.heads, grad_gain.address());

@@ -1,37 +1,37 @@
-//! The residual stream around a block's branches, a pass each.
+//! The residual stream between the parts of a block, one pass each.
 
 use super::CudaKernels;
 use super::launch::{at, len32, offset};
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::kernels::{Branch, Entered, Entering, Kernels, Skip};
+use crate::engine::kernels::{FusedMixInputs, FusedMixOutputs, Kernels, PendingResidual, Skip};
 
 const NOTHING: Argument = Argument::Address(0);
 
 /// A product and its scale, as kernels take them.
-fn branch_of<D: Device>(branch: Option<Branch<'_, CudaKernels<D>>>) -> [Argument; 2] {
-    branch.map_or([NOTHING; 2], |Branch { product, scale, .. }| [at(product), at(scale)])
+fn addend_of<D: Device>(residual: Option<PendingResidual<'_, CudaKernels<D>>>) -> [Argument; 2] {
+    residual.map_or([NOTHING; 2], |PendingResidual { product, scale, .. }| [at(product), at(scale)])
 }
 
-pub(super) fn enter<D: Device>(
+pub(super) fn fused_mix_rms_norm<D: Device>(
     k: &CudaKernels<D>,
     x: Buffer<D>,
-    entering: Entering<'_, CudaKernels<D>>,
-) -> Entered<Buffer<D>> {
-    let input = entering.keep.then(|| k.like(&x));
-    let branch = branch_of(entering.branch);
-    let skip = entering.skip.map_or([NOTHING; 2], |Skip { output, weights, row }| {
+    inputs: FusedMixInputs<'_, CudaKernels<D>>,
+) -> FusedMixOutputs<Buffer<D>> {
+    let input = inputs.keep_input.then(|| k.like(&x));
+    let residual = addend_of(inputs.residual);
+    let skip = inputs.skip.map_or([NOTHING; 2], |Skip { output, weights, row }| {
         [at(output), Argument::Address(offset(weights, row.range().start))]
     });
     let kept = input.as_ref().map_or(NOTHING, at);
-    let [mixed, normed] = run(k, &x, [branch, skip], [entering.x0, entering.mix], kept, entering.width);
+    let [mixed, normed] = run(k, &x, [residual, skip], [inputs.x0, inputs.mix], kept, inputs.width);
     match input {
-        Some(input) => Entered { input, before: Some(x), mixed, normed },
-        None => Entered { input: x, before: None, mixed, normed },
+        Some(input) => FusedMixOutputs { input, before: Some(x), mixed, normed },
+        None => FusedMixOutputs { input: x, before: None, mixed, normed },
     }
 }
 
-pub(super) fn mix_norm<D: Device>(
+pub(super) fn mix_rms_norm<D: Device>(
     k: &CudaKernels<D>,
     x: &Buffer<D>,
     x0: &Buffer<D>,
@@ -52,22 +52,22 @@ fn run<D: Device>(
     let [mixed, normed] = [k.like(x), k.like(x)];
     let rest = [at(x0), at(mix), kept, at(&mixed), at(&normed), len32(width)];
     let arguments = [&[at(x)][..], added.as_flattened(), &rest].concat();
-    k.rows(x.element().of(["enter", "enter_bf16"]), x.len() / width, &arguments);
+    k.rows(x.dtype().select(["fused_mix_rms_norm", "fused_mix_rms_norm_bf16"]), x.len() / width, &arguments);
     [mixed, normed]
 }
 
-pub(super) fn add_norm<D: Device>(
+pub(super) fn add_residual_rms_norm<D: Device>(
     k: &CudaKernels<D>,
-    branch: Option<Branch<'_, CudaKernels<D>>>,
+    residual: Option<PendingResidual<'_, CudaKernels<D>>>,
     width: usize,
     x: &Buffer<D>,
 ) -> Buffer<D> {
-    if branch.is_none() {
+    if residual.is_none() {
         return k.rms_norm(x, width);
     }
     let normed = k.like(x);
-    let [product, scale] = branch_of(branch);
+    let [product, scale] = addend_of(residual);
     let arguments = [at(x), product, scale, at(&normed), len32(width)];
-    k.rows(x.element().of(["add_norm", "add_norm_bf16"]), x.len() / width, &arguments);
+    k.rows(x.dtype().select(["add_residual_rms_norm", "add_residual_rms_norm_bf16"]), x.len() / width, &arguments);
     normed
 }

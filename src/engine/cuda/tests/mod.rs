@@ -1,10 +1,10 @@
 //! The backend against the CPU's kernels, on the shim and on a GPU where there is one.
 
 mod attention_bf16;
+mod gemm_bf16;
+mod graph_runner;
 pub(super) mod network;
 mod operations;
-mod product_bf16;
-mod repeated;
 mod steps;
 
 use std::sync::{Arc, OnceLock};

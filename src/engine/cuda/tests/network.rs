@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::{kernels, largest_error, on_both};
 use crate::data::TokenBatch;
 use crate::engine::cuda::backend::CudaKernels;
-use crate::engine::cuda::device::{Device, DeviceError, Launch, Product};
+use crate::engine::cuda::device::{Device, DeviceError, GemmDesc, Launch};
 use crate::engine::cuda::engine::CudaEngine;
 use crate::engine::{Engine, EngineError, FakeQuant, KernelsEngine, Precision, Window};
 use crate::model::{ModelConfig, Params, init};
@@ -13,13 +13,13 @@ use crate::random::RandomStream;
 
 on_both!(
     likelihoods_match_the_cpu,
-    neither_company_nor_repetition_changes_a_bit,
+    scores_are_batch_invariant_and_repeatable,
     gradients_match_the_cpu,
     bfloat16_likelihoods_are_as_far_off_as_the_cpus,
     bfloat16_gradients_match_single_precision,
 );
 
-/// Small networks: plain; odd sides, untied, table as wide as the model.
+/// Small networks: plain; odd dims, untied, table as wide as the model.
 pub(in crate::engine::cuda) fn configs() -> [ModelConfig; 2] {
     let plain = ModelConfig {
         vocab_size: 50,
@@ -134,7 +134,7 @@ fn bfloat16_gradients_match_single_precision<D: Device + 'static>(device: &Arc<D
     }
 }
 
-fn neither_company_nor_repetition_changes_a_bit<D: Device + 'static>(device: &Arc<D>) {
+fn scores_are_batch_invariant_and_repeatable<D: Device + 'static>(device: &Arc<D>) {
     let config = &configs()[0];
     let (weights, tokens) = (weights(config), tokens(config, 120));
     let windows: Vec<_> = (0..5).map(|i| Window { tokens: &tokens[i * 9..i * 9 + 33], first_scored: 24 }).collect();
@@ -174,16 +174,16 @@ impl Device for Small {
     type Memory = ();
     type Graph = ();
 
-    fn turn(&self) -> &Mutex<()> {
+    fn stream_lock(&self) -> &Mutex<()> {
         static TURN: Mutex<()> = Mutex::new(());
         &TURN
     }
 
-    fn begin(&self) -> Result<(), DeviceError> {
+    fn begin_capture(&self) -> Result<(), DeviceError> {
         unreachable!("nothing runs after a failure")
     }
 
-    fn end(&self) -> Result<(), DeviceError> {
+    fn end_capture(&self) -> Result<(), DeviceError> {
         unreachable!("nothing runs after a failure")
     }
 
@@ -219,7 +219,7 @@ impl Device for Small {
         unreachable!("nothing runs after a failure")
     }
 
-    unsafe fn product(&self, _: &Product) -> Result<bool, DeviceError> {
+    unsafe fn gemm(&self, _: &GemmDesc) -> Result<bool, DeviceError> {
         unreachable!("nothing runs after a failure")
     }
 }

@@ -1,6 +1,6 @@
 //! Every operation on the device beside the same operation on the CPU.
 //!
-//! Each function below makes an operation's results for several shapes (odd sides, one row, tails of blocks) on
+//! Each function below makes an operation's results for several shapes (odd dims, one row, tails of blocks) on
 //! whatever kernels it is given. What adds nothing up must agree to the bit; sums differ by the order of additions.
 
 use super::{kernels, largest_error, on_both, random, random_ids};
@@ -8,7 +8,8 @@ use crate::engine::Precision;
 use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::device::Device;
 use crate::engine::kernels::{
-    Branch, ChannelRow, CpuKernels, Entered, Entering, Heads, Kernels, Linear, Prepare, Skip, Store,
+    ChannelRow, CpuKernels, FusedMixInputs, FusedMixOutputs, Heads, Kernels, Linear, PendingResidual, QkNormRope, Skip,
+    WriteMode,
 };
 use crate::model::{ModelConfig, RopeTables};
 
@@ -188,16 +189,16 @@ fn norms<K: Kernels>(k: &K) -> Results {
     SHAPES.into_iter().map(norm).collect()
 }
 
-/// A block's beginning and the ways into and out of branches, with and without what may be absent.
+/// The residual stream's fused operations, with and without their optional arguments.
 fn streams<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
     for (tokens, width) in SHAPES {
         let [x, x0, output] = ["x", "x0", "output"].map(|name| activations(k, tokens * width, name));
-        let product = activations(k, tokens * width, "product");
+        let product = activations(k, tokens * width, "gemm_f32");
         let (scale, weights) = (k.upload(&random(width, "weights")), k.upload(&random(2 * width, "weights")));
-        for (with_branch, with_skip) in [(false, false), (true, false), (false, true), (true, true)] {
-            let entering = Entering {
-                branch: with_branch.then_some(Branch { product: &product, scale: &scale, width }),
+        for (with_residual, with_skip) in [(false, false), (true, false), (false, true), (true, true)] {
+            let inputs = FusedMixInputs {
+                residual: with_residual.then_some(PendingResidual { product: &product, scale: &scale, width }),
                 skip: with_skip.then_some(Skip {
                     output: &output,
                     weights: &weights,
@@ -206,17 +207,17 @@ fn streams<K: Kernels>(k: &K) -> Results {
                 x0: &x0,
                 mix: &weights,
                 width,
-                keep: true,
+                keep_input: true,
             };
-            let Entered { input, mixed, normed, .. } = k.enter(k.copy(&x), entering);
+            let FusedMixOutputs { input, mixed, normed, .. } = k.fused_mix_rms_norm(k.copy(&x), inputs);
             for (what, found) in [("input", input), ("mixed", mixed), ("normed", normed)] {
-                results.push((format!("{what}, branch {with_branch}, skip {with_skip}"), k.download(found)));
+                results.push((format!("{what}, residual {with_residual}, skip {with_skip}"), k.download(found)));
             }
         }
         for product in [None, Some(&product)] {
             let mut sum = k.copy(&x);
-            let branch = product.map(|product| Branch { product, scale: &scale, width });
-            results.push(("norm of a sum".into(), k.download(k.add_norm(branch, width, &mut sum))));
+            let residual = product.map(|product| PendingResidual { product, scale: &scale, width });
+            results.push(("norm of a sum".into(), k.download(k.add_residual_rms_norm(residual, width, &mut sum))));
             results.push(("sum".into(), k.download(sum)));
         }
         for seq_len in [1, tokens] {
@@ -224,17 +225,17 @@ fn streams<K: Kernels>(k: &K) -> Results {
         }
     }
     for (tokens, inputs, outputs) in LINEARS {
-        let sides = Linear { tokens, inputs, outputs };
+        let dims = Linear { tokens, inputs, outputs };
         let (x, w) = (activations(k, tokens * inputs, "x"), activations(k, outputs * inputs, "w"));
-        let (squared, hidden) = k.squared_linear(sides, &x, &w, true);
-        results.extend([("squared", squared)].map(|(what, found)| (format!("{what} {sides:?}"), k.download(found))));
+        let (squared, hidden) = k.squared_linear(dims, &x, &w, true);
+        results.extend([("squared", squared)].map(|(what, found)| (format!("{what} {dims:?}"), k.download(found))));
         let Some(hidden) = hidden else { continue };
         let (grad_y, back) = (activations(k, tokens * inputs, "grad"), activations(k, inputs * outputs, "back"));
         let mut grad_hidden = k.copy(&hidden);
-        let sides = Linear { tokens, inputs: outputs, outputs: inputs };
-        k.squared_linear_grad(sides, &grad_y, &back, &hidden, &mut grad_hidden);
-        results.push((format!("hidden {sides:?}"), k.download(hidden)));
-        results.push((format!("grad of hidden {sides:?}"), k.download(grad_hidden)));
+        let dims = Linear { tokens, inputs: outputs, outputs: inputs };
+        k.squared_linear_grad(dims, &grad_y, &back, &hidden, &mut grad_hidden);
+        results.push((format!("hidden {dims:?}"), k.download(hidden)));
+        results.push((format!("grad of hidden {dims:?}"), k.download(grad_hidden)));
     }
     results
 }
@@ -242,10 +243,10 @@ fn streams<K: Kernels>(k: &K) -> Results {
 fn norm_gradients<K: Kernels>(k: &K) -> Results {
     let gradient = |(tokens, width)| {
         let (x, grad) = (activations(k, tokens * width, "x"), activations(k, tokens * width, "grad"));
-        [Store::Add, Store::Replace].map(|store| {
+        [WriteMode::Accumulate, WriteMode::Overwrite].map(|mode| {
             let mut grad_x = k.copy(&x);
-            k.rms_norm_grad(&x, &grad, width, store, &mut grad_x);
-            (format!("{store:?} grad of norm of {tokens} x {width}"), k.download(grad_x))
+            k.rms_norm_grad(&x, &grad, width, mode, &mut grad_x);
+            (format!("{mode:?} grad of norm of {tokens} x {width}"), k.download(grad_x))
         })
     };
     SHAPES.into_iter().flat_map(gradient).collect()
@@ -266,8 +267,8 @@ fn heads<K: Kernels>(k: &K) -> Results {
         let (tables, gain) = (tables(k, width, first + tokens_per_row), k.upload(&random(heads, "gain")));
         let x = activations(k, rows * tokens_per_row * heads * width, "x");
         for gain in [None, Some(&gain)] {
-            let shape = Prepare { heads, width, tokens_per_row, first, gain, tables: &tables };
-            results.push((format!("{heads} heads of {width}"), k.download(k.prepare(&x, shape))));
+            let shape = QkNormRope { heads, width, tokens_per_row, first, gain, tables: &tables };
+            results.push((format!("{heads} heads of {width}"), k.download(k.qk_norm_rope(&x, shape))));
         }
     }
     results
@@ -280,11 +281,11 @@ fn head_gradients<K: Kernels>(k: &K) -> Results {
         let values = rows * tokens_per_row * heads * width;
         let (x, grad) = (activations(k, values, "x"), activations(k, values, "grad"));
         let mut grad_x = k.unset(values);
-        let shape = Prepare { heads, width, tokens_per_row, first, gain: None, tables: &tables };
-        k.prepare_grad(&x, shape, &grad, &mut grad_x, None);
+        let shape = QkNormRope { heads, width, tokens_per_row, first, gain: None, tables: &tables };
+        k.qk_norm_rope_grad(&x, shape, &grad, &mut grad_x, None);
         results.push((format!("grad of {heads} heads of {width}"), k.download(grad_x)));
         let (mut grad_x, mut grad_gain) = (k.unset(values), k.copy(&gain));
-        k.prepare_grad(&x, Prepare { gain: Some(&gain), ..shape }, &grad, &mut grad_x, Some(&mut grad_gain));
+        k.qk_norm_rope_grad(&x, QkNormRope { gain: Some(&gain), ..shape }, &grad, &mut grad_x, Some(&mut grad_gain));
         results.push((format!("grad of {heads} gained heads of {width}"), k.download(grad_x)));
         results.push((format!("grad of {heads} gains"), k.download(grad_gain)));
     }
@@ -297,20 +298,20 @@ const LINEARS: [(usize, usize, usize); 4] = [(1, 1, 1), (3, 17, 5), (65, 16, 64)
 fn linears<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
     for (tokens, inputs, outputs) in LINEARS {
-        let sides = Linear { tokens, inputs, outputs };
+        let dims = Linear { tokens, inputs, outputs };
         let (x, w) = (activations(k, tokens * inputs, "x"), activations(k, outputs * inputs, "w"));
         let grad = activations(k, tokens * outputs, "grad");
-        for store in [Store::Replace, Store::Add] {
+        for mode in [WriteMode::Overwrite, WriteMode::Accumulate] {
             let mut y = k.copy(&grad);
-            k.linear(sides, &x, &w, store, &mut y);
-            results.push((format!("{store:?} {sides:?}"), k.download(y)));
+            k.linear(dims, &x, &w, mode, &mut y);
+            results.push((format!("{mode:?} {dims:?}"), k.download(y)));
             let mut grad_x = k.copy(&x);
-            k.linear_grad_x(sides, &grad, &w, store, &mut grad_x);
-            results.push((format!("{store:?} grad x of {sides:?}"), k.download(grad_x)));
+            k.linear_grad_x(dims, &grad, &w, mode, &mut grad_x);
+            results.push((format!("{mode:?} grad x of {dims:?}"), k.download(grad_x)));
         }
         let mut grad_w = k.upload(&random(outputs * inputs, "w"));
-        k.linear_grad_w(sides, &grad, &x, &mut grad_w);
-        results.push((format!("grad w of {sides:?}"), k.download(grad_w)));
+        k.linear_grad_w(dims, &grad, &x, &mut grad_w);
+        results.push((format!("grad w of {dims:?}"), k.download(grad_w)));
     }
     results
 }
@@ -338,9 +339,9 @@ fn attention<K: Kernels>(k: &K) -> Results {
         for first_query in [0, seq_len / 2, seq_len - 1] {
             let heads = Heads { seq_len, heads, kv_heads, width, first_query };
             let [q, key, v] = attention_inputs(k, heads, rows);
-            let (mixed, log_sum) = k.attention(heads, [&q, &key, &v]);
+            let (mixed, lse) = k.attention(heads, [&q, &key, &v]);
             results.push((format!("attention {heads:?}"), k.download(mixed)));
-            results.push((format!("log sum of {heads:?}"), k.download(log_sum)));
+            results.push((format!("lse of {heads:?}"), k.download(lse)));
         }
     }
     results
@@ -351,9 +352,9 @@ fn attention_gradients<K: Kernels>(k: &K) -> Results {
     for (rows, seq_len, first_query, heads, kv_heads, width) in ATTENTION {
         let heads = Heads { seq_len, heads, kv_heads, width, first_query };
         let [q, key, v] = attention_inputs(k, heads, rows);
-        let (mixed, log_sum) = k.attention(heads, [&q, &key, &v]);
+        let (mixed, lse) = k.attention(heads, [&q, &key, &v]);
         let grad = activations(k, rows * seq_len * heads.heads * width, "grad");
-        let grads = k.attention_grad(heads, [&q, &key, &v], [&mixed, &log_sum], &grad);
+        let grads = k.attention_grad(heads, [&q, &key, &v], [&mixed, &lse], &grad);
         for (name, grad) in ["q", "k", "v"].into_iter().zip(grads) {
             results.push((format!("grad of {name} of {heads:?}"), k.download(grad)));
         }
@@ -365,19 +366,19 @@ fn attention_gradients<K: Kernels>(k: &K) -> Results {
 const LOSSES: [(usize, usize, usize); 4] = [(1, 3, 2), (5, 8, 33), (9, 16, 100), (130, 4, 257)];
 const CAP: f32 = 30.0;
 
-fn loss_inputs<K: Kernels>(k: &K, sides: Linear) -> (K::Buffer, K::Buffer, K::Ids) {
-    let targets = k.ids(&random_ids(sides.tokens, sides.outputs, "targets"));
-    let head: Vec<f32> = values(k, sides.outputs * sides.inputs, "head").iter().map(|value| value * 4.0).collect();
-    (activations(k, sides.tokens * sides.inputs, "x"), k.store(&head), targets)
+fn loss_inputs<K: Kernels>(k: &K, dims: Linear) -> (K::Buffer, K::Buffer, K::Ids) {
+    let targets = k.ids(&random_ids(dims.tokens, dims.outputs, "targets"));
+    let head: Vec<f32> = values(k, dims.outputs * dims.inputs, "head").iter().map(|value| value * 4.0).collect();
+    (activations(k, dims.tokens * dims.inputs, "x"), k.store(&head), targets)
 }
 
 fn losses<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
     for (tokens, inputs, outputs) in LOSSES {
-        let sides = Linear { tokens, inputs, outputs };
-        let (x, head, targets) = loss_inputs(k, sides);
-        results.push((format!("logits of {sides:?}"), k.download(k.logits(sides, &x, &head, CAP))));
-        results.push((format!("nll of {sides:?}"), k.download(k.nll(sides, &x, &head, CAP, &targets))));
+        let dims = Linear { tokens, inputs, outputs };
+        let (x, head, targets) = loss_inputs(k, dims);
+        results.push((format!("logits of {dims:?}"), k.download(k.logits(dims, &x, &head, CAP))));
+        results.push((format!("nll of {dims:?}"), k.download(k.nll(dims, &x, &head, CAP, &targets))));
     }
     results
 }
@@ -385,14 +386,14 @@ fn losses<K: Kernels>(k: &K) -> Results {
 fn loss_gradients<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
     for (tokens, inputs, outputs) in LOSSES {
-        let sides = Linear { tokens, inputs, outputs };
-        let (x, head, targets) = loss_inputs(k, sides);
+        let dims = Linear { tokens, inputs, outputs };
+        let (x, head, targets) = loss_inputs(k, dims);
         let (mut grad_x, mut grad_head) = (k.unset(tokens * inputs), k.upload(&random(outputs * inputs, "head")));
         let weight = 1.0 / tokens as f32;
-        let nll = k.nll_grad(sides, &x, &head, CAP, &targets, weight, &mut grad_x, &mut grad_head);
-        results.push((format!("nll of {sides:?}"), k.download(nll)));
-        results.push((format!("grad x of {sides:?}"), k.download(grad_x)));
-        results.push((format!("grad head of {sides:?}"), k.download(grad_head)));
+        let nll = k.nll_grad(dims, &x, &head, CAP, &targets, weight, &mut grad_x, &mut grad_head);
+        results.push((format!("nll of {dims:?}"), k.download(nll)));
+        results.push((format!("grad x of {dims:?}"), k.download(grad_x)));
+        results.push((format!("grad head of {dims:?}"), k.download(grad_head)));
     }
     results
 }
@@ -403,7 +404,7 @@ fn products_are_close_to_double_precision<D: Device>(device: &std::sync::Arc<D>)
     for (tokens, inputs, outputs) in LINEARS {
         let (x, w) = (random(tokens * inputs, "x"), random(outputs * inputs, "w"));
         let mut y = k.unset(tokens * outputs);
-        k.linear(Linear { tokens, inputs, outputs }, &k.upload(&x), &k.upload(&w), Store::Replace, &mut y);
+        k.linear(Linear { tokens, inputs, outputs }, &k.upload(&x), &k.upload(&w), WriteMode::Overwrite, &mut y);
         for (i, found) in k.download(y).into_iter().enumerate() {
             let row = &x[i / outputs * inputs..][..inputs];
             let pairs =

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::LazyLock;
 
 use crate::engine::isa;
-use crate::engine::kernels::traits::Store;
+use crate::engine::kernels::traits::WriteMode;
 
 /// Rows and columns of a block of output: two by two tiles of sixteen.
 pub const SIDE: usize = 32;
@@ -18,7 +18,7 @@ pub const PIECE_WORDS: usize = 2 * TILE_WORDS;
 
 /// `SIDE` rows (of a left factor) or columns (of a right one) by `SIDE` of the inner side, split in three.
 ///
-/// A word is two neighbours along the inner side. Order: piece, half of the `SIDE`, and then a tile: left factors have
+/// A word is two neighbors along the inner side. Order: piece, half of the `SIDE`, and then a tile: left factors have
 /// a row of the matrix in a row, right ones a pair of inner indices.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -86,9 +86,9 @@ impl Tiles {
     /// `out (+)= left right` for a block of `SIDE` by `SIDE`, whose rows begin `stride` values apart.
     ///
     /// The factors are blocks along the inner side, equally many of each.
-    pub fn multiply(&self, left: &[Block], right: &[Block], store: Store, out: &mut [f32], stride: usize) {
+    pub fn multiply(&self, left: &[Block], right: &[Block], mode: WriteMode, out: &mut [f32], stride: usize) {
         let steps = left.len();
-        assert!(steps > 0 && right.len() == steps, "factors of different inner sides");
+        assert!(steps > 0 && right.len() == steps, "factors of different inner dims");
         assert!(stride >= SIDE && out.len() >= (SIDE - 1) * stride + SIDE, "no room for a block of the product");
         // SAFETY: the unit is on (`self`). Each turn reads one block of each factor, `steps` of which there are (first
         // assertion); tiles of the output are 16 rows of 64 bytes `stride` values apart, inside `out` (second one).
@@ -158,7 +158,7 @@ impl Tiles {
                 right = inout(reg) right.as_ptr() => _,
                 steps = inout(reg) steps => _,
                 row = in(reg) 64usize,
-                add = in(reg) u32::from(store == Store::Add),
+                add = in(reg) u32::from(mode == WriteMode::Accumulate),
                 upper = in(reg) out.as_mut_ptr(),
                 lower = in(reg) out.as_mut_ptr().add(SIDE / 2 * stride),
                 stride = in(reg) stride * size_of::<f32>(),

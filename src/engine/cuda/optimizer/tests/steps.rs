@@ -1,4 +1,4 @@
-//! Whole steps on the device beside the same engine with the host's optimiser.
+//! Whole steps on the device beside the same engine with the host's optimizer.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use crate::data::TokenBatch;
 use crate::engine::cuda::device::Device;
 use crate::engine::cuda::tests::network::{self, batch, engine, weights};
 use crate::engine::cuda::tests::on_both;
-use crate::engine::{Engine, FakeQuant, Resident, ResidentState, ResidentStep};
+use crate::engine::{DeviceTrainer, Engine, FakeQuant, TrainerState, TrainerStep};
 use crate::manifest::{OptimizerConfig, OrthogonaliserPrecision};
 use crate::model::{ModelConfig, Params};
 use crate::train::{Optimizer, StepPlan, SwaSum, clip_global_norm};
 
 on_both!(
-    five_steps_are_those_of_the_hosts_optimiser,
+    five_steps_are_those_of_the_hosts_optimizer,
     a_state_goes_to_the_host_and_back,
     a_step_that_diverges_is_not_taken,
 );
@@ -37,7 +37,7 @@ fn batches(config: &ModelConfig, step: usize) -> [TokenBatch; MICRO_BATCHES] {
     [piece(3, 20 * step), piece(2, 20 * step + 7)]
 }
 
-/// Quantised from the third step on, snapshots after the fourth and fifth.
+/// Quantized from the third step on, snapshots after the fourth and fifth.
 pub(super) fn plan(step: usize) -> StepPlan {
     let fake_quant = if step < 2 { FakeQuant::Off } else { FakeQuant::On };
     StepPlan { lr_multiplier: 1.0 - 0.1 * step as f64, muon_momentum: 0.9, fake_quant, swa_pick: step >= 3 }
@@ -49,23 +49,23 @@ pub(super) fn recipe(precision: OrthogonaliserPrecision) -> OptimizerConfig {
     recipe
 }
 
-pub(super) fn start(config: &ModelConfig, recipe: &OptimizerConfig) -> ResidentState {
-    ResidentState { weights: weights(config), optimizer: Optimizer::new(recipe, config), swa: SwaSum::default() }
+pub(super) fn start(config: &ModelConfig, recipe: &OptimizerConfig) -> TrainerState {
+    TrainerState { weights: weights(config), optimizer: Optimizer::new(recipe, config), swa: SwaSum::default() }
 }
 
-fn resident(engine: &dyn Engine, config: &ModelConfig, state: &ResidentState) -> Box<dyn Resident> {
-    engine.resident(config, &state.weights, &state.optimizer, &state.swa, &Solo).unwrap().unwrap()
+fn trainer(engine: &dyn Engine, config: &ModelConfig, state: &TrainerState) -> Box<dyn DeviceTrainer> {
+    engine.device_trainer(config, &state.weights, &state.optimizer, &state.swa, &Solo).unwrap().unwrap()
 }
 
-fn step(resident: &mut dyn Resident, config: &ModelConfig, step: usize) -> ResidentStep {
+fn step(trainer: &mut dyn DeviceTrainer, config: &ModelConfig, step: usize) -> TrainerStep {
     for batch in batches(config, step) {
-        resident.micro_batch(&batch, plan(step).fake_quant).unwrap();
+        trainer.micro_batch(&batch, plan(step).fake_quant).unwrap();
     }
-    resident.step(&plan(step), SHARE).unwrap()
+    trainer.step(&plan(step), SHARE).unwrap()
 }
 
-/// The step as the trainer takes it with the host's optimiser.
-fn host_step(engine: &dyn Engine, config: &ModelConfig, state: &mut ResidentState, step: usize) -> ResidentStep {
+/// The step as the trainer takes it with the host's optimizer.
+fn host_step(engine: &dyn Engine, config: &ModelConfig, state: &mut TrainerState, step: usize) -> TrainerStep {
     let (mut total, mut losses) = (Params::zeros(config), Vec::new());
     for batch in batches(config, step) {
         let found = engine.loss_and_gradients(config, &state.weights, &batch, plan(step).fake_quant).unwrap();
@@ -80,7 +80,7 @@ fn host_step(engine: &dyn Engine, config: &ModelConfig, state: &mut ResidentStat
     if plan(step).swa_pick {
         state.swa.add(&state.weights);
     }
-    ResidentStep { losses, gradient_norm }
+    TrainerStep { losses, gradient_norm }
 }
 
 /// Largest relative distance of a tensor, in the 2-norm.
@@ -96,18 +96,18 @@ fn distance(found: &Params, expected: &Params) -> f64 {
     tensors.fold(0.0, f64::max)
 }
 
-fn five_steps_are_those_of_the_hosts_optimiser<D: Device + 'static>(device: &Arc<D>) {
+fn five_steps_are_those_of_the_hosts_optimizer<D: Device + 'static>(device: &Arc<D>) {
     let engine = &engine(device);
     for (config, precision) in configs().iter().zip([OrthogonaliserPrecision::F32, OrthogonaliserPrecision::Bf16]) {
         let mut expected = start(config, &recipe(precision));
-        let mut resident = resident(engine, config, &expected);
-        // Sums of the orthogonaliser's products come in another order, and bfloat16 magnifies what that changes; there the
+        let mut trainer = trainer(engine, config, &expected);
+        // Sums of the orthogonalizer's products come in another order, and bfloat16 magnifies what that changes; there the
         // device rounds sums once, too, where the host rounds their parts.
         let allowed = if precision == OrthogonaliserPrecision::F32 { 4e-5 } else { 0.05 };
         for i in 0..5 {
-            let found = step(&mut *resident, config, i);
+            let found = step(&mut *trainer, config, i);
             let host = host_step(engine, config, &mut expected, i);
-            let state = resident.state().unwrap();
+            let state = trainer.state().unwrap();
             if i == 0 {
                 // What Muon has no part in has the same bits.
                 assert_eq!(found.losses, host.losses);
@@ -128,10 +128,10 @@ fn five_steps_are_those_of_the_hosts_optimiser<D: Device + 'static>(device: &Arc
             assert!(apart <= allowed, "step {i}: weights {apart:e} apart");
             assert_eq!(state.optimizer.steps(), i as u64 + 1);
         }
-        let state = resident.state().unwrap();
+        let state = trainer.state().unwrap();
         assert_eq!(state.swa.count(), 2);
         assert!(distance(state.swa.sum().unwrap(), expected.swa.sum().unwrap()) <= allowed);
-        let moments = |state: &ResidentState| {
+        let moments = |state: &TrainerState| {
             let named = state.optimizer.moments().map(|(name, tensor)| (name, tensor.clone())).collect();
             Params::from_entries(named)
         };
@@ -144,15 +144,15 @@ fn a_state_goes_to_the_host_and_back<D: Device + 'static>(device: &Arc<D>) {
     for (config, steps) in configs().into_iter().zip([2..4, 3..5]) {
         let last = steps.end - 1;
         let begin = start(&config, &recipe(OrthogonaliserPrecision::Bf16));
-        let mut straight = resident(engine, &config, &begin);
+        let mut straight = trainer(engine, &config, &begin);
         assert_eq!(straight.state().unwrap(), begin);
         let reports: Vec<_> = steps.clone().map(|i| step(&mut *straight, &config, i)).collect();
 
-        let mut broken = resident(engine, &config, &begin);
+        let mut broken = trainer(engine, &config, &begin);
         assert_eq!(step(&mut *broken, &config, steps.start), reports[0]);
         let kept = broken.state().unwrap();
         assert_eq!((broken.steps(), broken.snapshots()), (1, kept.swa.count()));
-        let mut resumed = resident(engine, &config, &kept);
+        let mut resumed = trainer(engine, &config, &kept);
         assert_eq!(step(&mut *resumed, &config, last), reports[1]);
         assert_eq!(resumed.state().unwrap(), straight.state().unwrap());
     }
@@ -162,8 +162,8 @@ fn a_step_that_diverges_is_not_taken<D: Device + 'static>(device: &Arc<D>) {
     let (engine, config) = (&engine(device), &configs()[0]);
     let mut state = start(config, &recipe(OrthogonaliserPrecision::Bf16));
     state.weights.get_mut("blocks.1.mlp.fc.weight").unwrap().data_mut()[3] = f32::INFINITY;
-    let mut resident = resident(engine, config, &state);
-    let report = step(&mut *resident, config, 4);
+    let mut trainer = trainer(engine, config, &state);
+    let report = step(&mut *trainer, config, 4);
     assert!(report.losses.iter().any(|loss| !loss.is_finite()) || !report.gradient_norm.is_finite());
-    assert_eq!(resident.state().unwrap(), state);
+    assert_eq!(trainer.state().unwrap(), state);
 }

@@ -6,7 +6,7 @@ use super::arena::{Arena, Members, Scales, Seen};
 use super::sums::DOUBLE;
 use crate::engine::FakeQuant;
 use crate::engine::cuda::backend::{CudaKernels, len32, len64, offset};
-use crate::engine::cuda::device::{Argument, Device, Element};
+use crate::engine::cuda::device::{Argument, DType, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::kernels::{Kernels, Network, Scaled};
 use crate::model::{ModelConfig, ParamRole, layout};
@@ -28,9 +28,9 @@ impl<D: Device> Effective<D> {
     /// Room for them, zeros between their places.
     pub fn new(k: &CudaKernels<D>, arena: &Arena, config: &ModelConfig) -> Self {
         let zeros = || Arc::new(k.zeros(arena.len()));
-        let folded = match k.element() {
-            Element::F32 => None,
-            Element::Bf16 => Some((zeros(), Arc::new(k.gradients(config.model_dim)))),
+        let folded = match k.dtype() {
+            DType::F32 => None,
+            DType::Bf16 => Some((zeros(), Arc::new(k.gradients(config.model_dim)))),
         };
         Effective { plain: zeros(), folded }
     }
@@ -73,11 +73,11 @@ impl<D: Device> CudaKernels<D> {
     /// The same numbers as `fold(&fake_quantise(weights))`, rounded to what stores them.
     pub(super) fn see(&self, arena: &Arena, weights: &Buffer<D>, effective: &Effective<D>, fake_quant: FakeQuant) {
         let plain = &effective.plain;
-        match plain.element() {
-            Element::F32 => {
+        match plain.dtype() {
+            DType::F32 => {
                 self.shared.run(|device| device.copy(weights.address(), plain.address(), weights.bytes()));
             }
-            Element::Bf16 => {
+            DType::Bf16 => {
                 let arguments = [Argument::Address(weights.address()), Argument::Address(plain.address())];
                 self.spans("narrow", arena.role(ParamRole::Control).start, &arguments);
             }
@@ -98,7 +98,7 @@ impl<D: Device> CudaKernels<D> {
             };
             let scale = Argument::Address(seen.scales.map_or(0, |scales| offset(weights, scales.start)));
             let arguments = [&[at(weights), out, folded, scale, Argument::F32(limit)], &stack(seen)[..]].concat();
-            let kernel = plain.element().of(["effective_rows", "effective_rows_bf16"]);
+            let kernel = plain.dtype().select(["effective_rows", "effective_rows_bf16"]);
             self.rows(kernel, seen.matrices.count * seen.matrices.rows, &arguments);
         }
         if let (Some((_, repeated)), Some(scale)) = (&effective.folded, arena.bigram_scale()) {

@@ -11,7 +11,7 @@ use crate::engine::cuda::device::Device;
 use crate::engine::cuda::shim::{shim, strict_shim};
 use crate::engine::cuda::tests::network::{batch, engine, narrow_engine};
 use crate::engine::cuda::tests::on_both;
-use crate::engine::{Engine, EngineError, FakeQuant, Resident, ResidentState, ResidentStep, Window};
+use crate::engine::{DeviceTrainer, Engine, EngineError, FakeQuant, TrainerState, TrainerStep, Window};
 use crate::manifest::{MICRO_BATCHES_PER_STEP, OptimizerConfig, OrthogonaliserPrecision};
 use crate::model::ModelConfig;
 
@@ -55,40 +55,40 @@ fn piece(config: &ModelConfig, step: usize, index: usize) -> TokenBatch {
 
 /// A step of one rank: its losses, the norm.
 fn step(
-    resident: &mut dyn Resident,
+    trainer: &mut dyn DeviceTrainer,
     config: &ModelConfig,
     ranks: &dyn Collective,
     step: usize,
-) -> Result<ResidentStep, EngineError> {
+) -> Result<TrainerStep, EngineError> {
     let place = ranks.place();
     for m in reading_order(place.micro_batches()) {
         let piece = piece(config, step, m * place.world() + place.rank());
-        resident.micro_batch(&piece, plan(step).fake_quant)?;
+        trainer.micro_batch(&piece, plan(step).fake_quant)?;
     }
-    resident.step(&plan(step), 1.0 / PIECES as f32)
+    trainer.step(&plan(step), 1.0 / PIECES as f32)
 }
 
-fn resident<'a>(
+fn trainer<'a>(
     engine: &dyn Engine,
     config: &ModelConfig,
-    state: &ResidentState,
+    state: &TrainerState,
     ranks: &'a dyn Collective,
-) -> Box<dyn Resident + 'a> {
-    engine.resident(config, &state.weights, &state.optimizer, &state.swa, ranks).unwrap().unwrap()
+) -> Box<dyn DeviceTrainer + 'a> {
+    engine.device_trainer(config, &state.weights, &state.optimizer, &state.swa, ranks).unwrap().unwrap()
 }
 
 /// Norms of all steps, and where they end.
 pub(super) fn train(
     engine: &dyn Engine,
     config: &ModelConfig,
-    begin: &ResidentState,
+    begin: &TrainerState,
     steps: Range<usize>,
     ranks: &dyn Collective,
-) -> (Vec<f64>, ResidentState) {
-    let mut resident = resident(engine, config, begin, ranks);
-    let norms = steps.clone().map(|i| step(&mut *resident, config, ranks, i).unwrap().gradient_norm).collect();
-    assert_eq!(resident.steps(), steps.len() as u64);
-    (norms, resident.state().unwrap())
+) -> (Vec<f64>, TrainerState) {
+    let mut trainer = trainer(engine, config, begin, ranks);
+    let norms = steps.clone().map(|i| step(&mut *trainer, config, ranks, i).unwrap().gradient_norm).collect();
+    assert_eq!(trainer.steps(), steps.len() as u64);
+    (norms, trainer.state().unwrap())
 }
 
 /// What each rank makes of it, in rank order.
@@ -164,10 +164,10 @@ fn a_loss_that_is_no_number_on_one_rank_stops_all() {
     let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
     let states = on_ranks(2, |rank| {
         let (engine, rank) = (&engine(&shim().unwrap()), LateRank { has_bad_company: true, ..LateRank::new(rank) });
-        let mut resident = resident(engine, config, begin, &rank);
-        let found = step(&mut *resident, config, &rank, 4).unwrap();
+        let mut trainer = trainer(engine, config, begin, &rank);
+        let found = step(&mut *trainer, config, &rank, 4).unwrap();
         assert!(found.gradient_norm.is_finite() && found.losses.iter().all(|loss| loss.is_finite()));
-        (resident.steps(), resident.snapshots(), resident.state().unwrap())
+        (trainer.steps(), trainer.snapshots(), trainer.state().unwrap())
     });
     for (steps, snapshots, state) in states {
         assert_eq!((steps, snapshots), (0, 0));
@@ -179,13 +179,13 @@ fn a_lost_rank_ends_all<D: Device + 'static>(device: &Arc<D>) {
     let (engine, config) = (&engine(device), &configs()[1]);
     let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
     let errors = on_ranks(4, |rank| {
-        let mut resident = resident(engine, config, begin, &rank);
-        step(&mut *resident, config, &rank, 0).unwrap();
+        let mut trainer = trainer(engine, config, begin, &rank);
+        step(&mut *trainer, config, &rank, 0).unwrap();
         if Collective::place(&rank).rank() == 2 {
             Collective::abandon(&rank, "the disk is full");
             return None;
         }
-        Some(step(&mut *resident, config, &rank, 1).unwrap_err())
+        Some(step(&mut *trainer, config, &rank, 1).unwrap_err())
     });
     for error in errors.into_iter().flatten() {
         assert!(matches!(error, EngineError::Ranks(CollectiveError::Lost { rank: 2, .. })), "{error}");
@@ -203,9 +203,9 @@ fn what_a_rank_has_queued_is_given_up_with_its_model() {
     let calls = on_ranks(8, |rank| {
         let (engine, rank) = (&engine(&shim().unwrap()), LateRank::new(rank));
         let place = Collective::place(&rank);
-        let mut resident = resident(engine, config, begin, &rank);
-        resident.micro_batch(&piece(config, 0, place.rank()), plan(0).fake_quant).unwrap();
-        drop(resident);
+        let mut trainer = trainer(engine, config, begin, &rank);
+        trainer.micro_batch(&piece(config, 0, place.rank()), plan(0).fake_quant).unwrap();
+        drop(trainer);
         rank.calls.lock().unwrap().pop()
     });
     assert!(calls.iter().all(|call| call.as_deref() == Some("stop")), "{calls:?}");
@@ -213,7 +213,7 @@ fn what_a_rank_has_queued_is_given_up_with_its_model() {
 
 /// Threads share a device: what one records must not be mixed with what another asks for.
 #[test]
-fn whoever_asks_the_device_has_its_turn() {
+fn whoever_uses_the_stream_holds_its_lock() {
     let Some(device) = strict_shim() else { return };
     let (engine, config) = (&engine(&device), &configs()[0]);
     let begin = &start(config, &quick(OrthogonaliserPrecision::F32));

@@ -35,7 +35,7 @@ static __device__ double warp_sum_of_doubles(double value) {
 
 // out = rounded weight, folded = scale * rounded weight; either may be null.
 template <class T>
-static __device__ void see_rows(const float* weight, T* out, T* folded, const float* scale, float limit, u32 height,
+static __device__ void effective_weight_rows(const float* weight, T* out, T* folded, const float* scale, float limit, u32 height,
                                 u32 columns, u64 stride, u32 scales, u64 scale_stride, u64 rows) {
     const u64 row = warp_row();
     if (row >= rows) return;
@@ -52,9 +52,9 @@ static __device__ void see_rows(const float* weight, T* out, T* folded, const fl
     extern "C" __global__ void effective_rows##SUFFIX(const float* weight, T* out, T* folded, const float* scale,   \
                                                       float limit, u32 height, u32 columns, u64 stride, u32 scales, \
                                                       u64 scale_stride, u64 rows) {                                 \
-        see_rows(weight, out, folded, scale, limit, height, columns, stride, scales, scale_stride, rows);           \
+        effective_weight_rows(weight, out, folded, scale, limit, height, columns, stride, scales, scale_stride, rows);           \
     }
-BOTH(EFFECTIVE_ROWS)
+FOR_EACH_DTYPE(EFFECTIVE_ROWS)
 
 // From the gradient G of scale * W: dots[row] = W . G, and the gradient of W, scale * G, in the place of G. The
 // gradient passes the rounding unchanged.
@@ -78,7 +78,7 @@ extern "C" __global__ void unfold_rows(const float* weight, float* gradient, con
 // The gradient of a scale: the dots of its rows, summed in order. `n` scales in all.
 extern "C" __global__ void scale_gradients(const double* dots, float* gradient, u32 height, u32 scales,
                                            u64 scale_stride, u64 n) {
-    const u64 i = place();
+    const u64 i = thread_index();
     if (i >= n) return;
     const u64 matrix = i / scales, within = i % scales;
     double sum = 0.0;

@@ -11,7 +11,7 @@ use super::memory::{Pool, Shared};
 const VARIABLE: &str = "GOLF_HARNESS_GRAPHS";
 
 /// Work with a fixed result place `O`.
-pub(super) struct Repeated<D: Device, O> {
+pub(super) struct GraphRunner<D: Device, O> {
     pool: Pool<D>,
     stage: Stage<D, O>,
 }
@@ -25,17 +25,17 @@ enum Stage<D: Device, O> {
     Plain(O),
 }
 
-impl<D: Device, O> Default for Repeated<D, O> {
+impl<D: Device, O> Default for GraphRunner<D, O> {
     fn default() -> Self {
-        Repeated { pool: Pool::default(), stage: Stage::New }
+        GraphRunner { pool: Pool::default(), stage: Stage::New }
     }
 }
 
-impl<D: Device, O> Repeated<D, O> {
+impl<D: Device, O> GraphRunner<D, O> {
     /// Does the work; its result is good until it is done again. It must ask the device for the same things every time,
     /// and read and write nothing of the host; what it uses besides its own memory must live as long as this.
     ///
-    /// By the one whose [turn](Shared::turn) it is.
+    /// By the one whose [turn](Shared::lock_stream) it is.
     pub fn run(&mut self, shared: &Shared<D>, work: impl Fn() -> O) -> Option<&O> {
         self.stage = match std::mem::replace(&mut self.stage, Stage::New) {
             Stage::New => Stage::Known(shared.within(&mut self.pool, &work)),
@@ -66,17 +66,17 @@ impl<D: Device, O> Repeated<D, O> {
 
     /// Does something else in the same memory, step by step; nothing it leaves behind may be of that memory.
     ///
-    /// By the one whose [turn](Shared::turn) it is.
+    /// By the one whose [turn](Shared::lock_stream) it is.
     pub fn beside<T>(&mut self, shared: &Shared<D>, work: impl FnOnce() -> T) -> T {
         shared.within(&mut self.pool, work)
     }
 
     fn record(&mut self, shared: &Shared<D>, work: &impl Fn() -> O) -> Stage<D, O> {
-        let recorded = match shared.device.begin() {
+        let recorded = match shared.device.begin_capture() {
             Err(_) => None,
             Ok(()) => {
                 let result = shared.within(&mut self.pool, work);
-                let (graph, failure) = (shared.device.end(), shared.forgive());
+                let (graph, failure) = (shared.device.end_capture(), shared.take_error());
                 graph.ok().filter(|_| failure.is_none()).map(|graph| Stage::Recorded(graph, result))
             }
         };

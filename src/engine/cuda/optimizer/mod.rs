@@ -4,7 +4,7 @@
 //! them by a factor that stays on the device, updates by AdamW and Muon, and only then is anything read: losses and norm.
 //!
 //! With other ranks ([`ranks`]) gradients are summed over them in [`buckets`] while the backward pass of the last
-//! micro-batch goes on, and each orthogonalises its [`shares`] of the matrices.
+//! micro-batch goes on, and each orthogonalizes its [`shares`] of the matrices.
 
 mod arena;
 mod buckets;
@@ -12,12 +12,12 @@ mod clip;
 mod effective;
 mod muon;
 mod ranks;
-mod resident;
 mod shares;
 mod sums;
+mod trainer;
 
 #[cfg(test)]
 mod tests;
 
 pub(super) use buckets::BUCKET_VALUES;
-pub(super) use resident::{CudaResident, Sizes};
+pub(super) use trainer::{CudaTrainer, Sizes};

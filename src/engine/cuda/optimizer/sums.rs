@@ -1,7 +1,7 @@
 //! Sums in double precision that stay on the device.
 
 use crate::engine::cuda::backend::{CudaKernels, len32, len64};
-use crate::engine::cuda::device::{Argument, Device, Element};
+use crate::engine::cuda::device::{Argument, DType, Device};
 use crate::engine::cuda::memory::Buffer;
 
 /// Values whose sum one block makes (`VALUES_A_BLOCK` in `sums.cu`).
@@ -27,18 +27,18 @@ impl<D: Device> CudaKernels<D> {
     /// Sums of `count` arrays of `n` values of a buffer that begin `stride` values apart.
     pub(super) fn sums(&self, x: &Buffer<D>, summed: Summed, count: usize, stride: usize, n: usize) -> Buffer<D> {
         let out = self.doubles(count);
-        let parts = self.parts((x.address(), x.element()), summed, count, stride, n);
+        let parts = self.parts((x.address(), x.dtype()), summed, count, stride, n);
         self.totals(&parts, out.address(), count, false);
         out
     }
 
     /// Adds a sum of `n` single-precision values to a double on the device, or puts it there.
     pub(super) fn sum_to(&self, x: u64, summed: Summed, n: usize, out: u64, add: bool) {
-        let parts = self.parts((x, Element::F32), summed, 1, n, n);
+        let parts = self.parts((x, DType::F32), summed, 1, n, n);
         self.totals(&parts, out, 1, add);
     }
 
-    fn parts(&self, x: (u64, Element), summed: Summed, count: usize, stride: usize, n: usize) -> Buffer<D> {
+    fn parts(&self, x: (u64, DType), summed: Summed, count: usize, stride: usize, n: usize) -> Buffer<D> {
         let parts = n.div_ceil(VALUES_A_BLOCK).max(1);
         let partial = self.doubles(count * parts);
         let arguments = [
@@ -49,7 +49,7 @@ impl<D: Device> CudaKernels<D> {
             len64(stride),
             len64(n),
         ];
-        self.launch(x.1.of(["sum_parts", "sum_parts_bf16"]), [count * parts, 1], THREADS, &arguments);
+        self.launch(x.1.select(["sum_parts", "sum_parts_bf16"]), [count * parts, 1], THREADS, &arguments);
         partial
     }
 

@@ -2,7 +2,7 @@
 
 use super::{kernels, on_both, random};
 use crate::engine::cuda::backend::CudaKernels;
-use crate::engine::cuda::backend::product_bf16::{Finish, Kept, Plan, ProductBf16};
+use crate::engine::cuda::backend::gemm_bf16::{Epilogue, GemmBf16, Kept, Plan};
 use crate::engine::cuda::device::{Batch, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::kernels::{Kernels, Linear};
@@ -14,7 +14,7 @@ on_both!(
     batches_are_products_one_by_one,
     what_is_kept_is_added,
     squares_are_those_of_the_rounded_product,
-    branches_are_added_as_the_rule_says,
+    residuals_are_added_as_the_rule_says,
     rows_do_not_depend_on_their_place,
     long_sums_are_their_parts_in_order,
 );
@@ -36,7 +36,7 @@ fn rounded(len: usize, name: &str) -> Vec<f32> {
 
 /// Factors of a product as their values, and how they lie on the device.
 struct Factors {
-    sides: Sides,
+    dims: Sides,
     transposed: [bool; 2],
     /// [rows, inner] and [inner, columns].
     a: Vec<f32>,
@@ -48,14 +48,14 @@ fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
 }
 
 impl Factors {
-    fn new(sides: Sides, transposed: [bool; 2]) -> Self {
-        let [rows, columns, inner] = sides;
-        Factors { sides, transposed, a: rounded(rows * inner, "a"), b: rounded(inner * columns, "b") }
+    fn new(dims: Sides, transposed: [bool; 2]) -> Self {
+        let [rows, columns, inner] = dims;
+        Factors { dims, transposed, a: rounded(rows * inner, "a"), b: rounded(inner * columns, "b") }
     }
 
     /// As they are stored.
     fn stored(&self) -> [Vec<f32>; 2] {
-        let [_, columns, inner] = self.sides;
+        let [_, columns, inner] = self.dims;
         let store = |matrix: &[f32], columns: usize, transposed: bool| match transposed {
             false => matrix.to_vec(),
             true => transpose(matrix, columns),
@@ -63,18 +63,18 @@ impl Factors {
         [store(&self.a, inner, self.transposed[0]), store(&self.b, columns, self.transposed[1])]
     }
 
-    fn product(&self, [a, b, out]: [u64; 3], finish: Finish) -> ProductBf16 {
-        let ([rows, columns, inner], [a_transposed, b_transposed]) = (self.sides, self.transposed);
+    fn gemm(&self, [a, b, out]: [u64; 3], epilogue: Epilogue) -> GemmBf16 {
+        let ([rows, columns, inner], [a_transposed, b_transposed]) = (self.dims, self.transposed);
         let batch = Batch::ONE;
-        ProductBf16 { rows, columns, inner, a_transposed, b_transposed, factor: 1.0, finish, a, b, out, batch }
+        GemmBf16 { rows, columns, inner, a_transposed, b_transposed, factor: 1.0, epilogue, a, b, out, batch }
     }
 
     /// The product in single precision, by its own plan or by another.
     fn single<D: Device>(&self, k: &CudaKernels<D>, plan: Option<Plan>) -> Vec<f32> {
         let [a, b] = self.stored().map(|values| narrow(k, &values));
-        let out = k.unset(self.sides[0] * self.sides[1]);
-        let product = self.product([&a, &b, &out].map(Buffer::address), Finish::Single(Kept::NONE));
-        k.product_by_plan(&product, &plan.unwrap_or_else(|| product.plan()));
+        let out = k.unset(self.dims[0] * self.dims[1]);
+        let product = self.gemm([&a, &b, &out].map(Buffer::address), Epilogue::Single(Kept::NONE));
+        k.gemm_with_plan(&product, &plan.unwrap_or_else(|| product.plan()));
         k.download(out)
     }
 
@@ -82,14 +82,14 @@ impl Factors {
     fn finished<D: Device>(
         &self,
         k: &CudaKernels<D>,
-        finish: impl Fn(u64) -> Finish,
+        epilogue: impl Fn(u64) -> Epilogue,
         other: &Buffer<D>,
         out: &[f32],
     ) -> Vec<f32> {
         let ([a, b], out) = (self.stored().map(|values| narrow(k, &values)), narrow(k, out));
-        let product = self.product([&a, &b, &out].map(Buffer::address), finish(other.address()));
-        k.product_bf16(&product);
-        widened(k, out, self.sides[0] * self.sides[1])
+        let product = self.gemm([&a, &b, &out].map(Buffer::address), epilogue(other.address()));
+        k.gemm_bf16(&product);
+        widened(k, out, self.dims[0] * self.dims[1])
     }
 }
 
@@ -114,7 +114,7 @@ fn assert_equal_bits(found: &[f32], expected: &[f32], what: &str) {
 
 /// Higham's bound for a sum of products in any order, with additions cut off instead of rounded, as tensor cores do.
 fn assert_close(found: &[f32], factors: &Factors, what: &str) {
-    let ([_, columns, inner], Factors { a, b, .. }) = (factors.sides, factors);
+    let ([_, columns, inner], Factors { a, b, .. }) = (factors.dims, factors);
     for (i, &found) in found.iter().enumerate() {
         let pair = |l: usize| f64::from(a[i / columns * inner + l]) * f64::from(b[l * columns + i % columns]);
         let (exact, size) = (0..inner).map(pair).fold((0.0, 0.0), |(sum, size), x| (sum + x, size + x.abs()));
@@ -125,13 +125,13 @@ fn assert_close(found: &[f32], factors: &Factors, what: &str) {
 
 fn products_are_close_to_double_precision<D: Device>(device: &std::sync::Arc<D>) {
     let k = kernels(device);
-    for (sides, transposed) in SIDES.into_iter().flat_map(|sides| LAYOUTS.map(|transposed| (sides, transposed))) {
-        let (factors, what) = (Factors::new(sides, transposed), format!("{sides:?} {transposed:?}"));
+    for (dims, transposed) in SIDES.into_iter().flat_map(|dims| LAYOUTS.map(|transposed| (dims, transposed))) {
+        let (factors, what) = (Factors::new(dims, transposed), format!("{dims:?} {transposed:?}"));
         let single = factors.single(&k, None);
         assert_close(&single, &factors, &what);
         // In bfloat16 it is the same rounded once.
         let unset = vec![1.0; single.len()];
-        let narrow = factors.finished(&k, |_| Finish::Narrow(Kept::NONE), &k.unset(1), &unset);
+        let narrow = factors.finished(&k, |_| Epilogue::Narrow(Kept::NONE), &k.unset(1), &unset);
         assert_equal_bits(&narrow, &single.iter().copied().map(nearest).collect::<Vec<_>>(), &what);
     }
     k.check().unwrap();
@@ -140,15 +140,15 @@ fn products_are_close_to_double_precision<D: Device>(device: &std::sync::Arc<D>)
 /// A plan with a kernel of that width, as if the product were large enough for it.
 fn plan(factors: &Factors, tile: usize, strip: usize) -> Plan {
     let kernel = match (tile, factors.transposed) {
-        (128, [false, false]) => "product_bf16_nn",
-        (128, [false, true]) => "product_bf16_nt",
-        (128, [true, false]) => "product_bf16_tn",
-        (128, [true, true]) => "product_bf16_tt",
-        (_, [false, false]) => "wide_product_bf16_nn",
-        (_, [false, true]) => "wide_product_bf16_nt",
-        (_, _) => "wide_product_bf16_tn",
+        (128, [false, false]) => "gemm_bf16_nn",
+        (128, [false, true]) => "gemm_bf16_nt",
+        (128, [true, false]) => "gemm_bf16_tn",
+        (128, [true, true]) => "gemm_bf16_tt",
+        (_, [false, false]) => "wide_gemm_bf16_nn",
+        (_, [false, true]) => "wide_gemm_bf16_nt",
+        (_, _) => "wide_gemm_bf16_tn",
     };
-    Plan { kernel, tile, strip, part: factors.sides[2], parts: 1 }
+    Plan { kernel, tile, strip, part: factors.dims[2], parts: 1 }
 }
 
 fn strips_and_groups_of_tiles_cover_the_product<D: Device>(device: &std::sync::Arc<D>) {
@@ -165,11 +165,11 @@ fn strips_and_groups_of_tiles_cover_the_product<D: Device>(device: &std::sync::A
 
 fn every_kernel_adds_in_the_same_order<D: Device>(device: &std::sync::Arc<D>) {
     let k = kernels(device);
-    let sides = [136, 264, 72];
-    let any = Plan { kernel: "product_bf16_any", tile: 128, strip: 1, part: sides[2], parts: 1 };
-    let expected = Factors::new(sides, LAYOUTS[0]).single(&k, Some(any));
+    let dims = [136, 264, 72];
+    let any = Plan { kernel: "gemm_bf16_any", tile: 128, strip: 1, part: dims[2], parts: 1 };
+    let expected = Factors::new(dims, LAYOUTS[0]).single(&k, Some(any));
     for transposed in LAYOUTS {
-        let factors = Factors::new(sides, transposed);
+        let factors = Factors::new(dims, transposed);
         for tile in [128, 256] {
             if tile == 128 || transposed != [true, true] {
                 let plan = plan(&factors, tile, 1);
@@ -183,8 +183,8 @@ fn every_kernel_adds_in_the_same_order<D: Device>(device: &std::sync::Arc<D>) {
 fn batches_are_products_one_by_one<D: Device>(device: &std::sync::Arc<D>) {
     let k = kernels(device);
     // Aligned and not; matrices lie further apart than they are long.
-    for (sides, gap) in [([24, 16, 40], 8), ([5, 3, 7], 1)] {
-        let [rows, columns, inner] = sides;
+    for (dims, gap) in [([24, 16, 40], 8), ([5, 3, 7], 1)] {
+        let [rows, columns, inner] = dims;
         let lengths = [rows * inner, inner * columns, rows * columns];
         let strides = lengths.map(|length| length + gap);
         let values = [("a", strides[0]), ("b", strides[1])].map(|(name, stride)| rounded(3 * stride, name));
@@ -194,11 +194,11 @@ fn batches_are_products_one_by_one<D: Device>(device: &std::sync::Arc<D>) {
         let addresses = [&a, &b, &out].map(Buffer::address);
         let factors = |i: usize| {
             let part = |which: usize| values[which][i * strides[which]..][..lengths[which]].to_vec();
-            Factors { sides, transposed: [false, false], a: part(0), b: part(1) }
+            Factors { dims, transposed: [false, false], a: part(0), b: part(1) }
         };
-        let finish = Finish::Single(Kept { factor: 1.0, other: out.address() });
-        let product = factors(0).product(addresses, finish);
-        k.product_bf16(&ProductBf16 { batch: Batch { count: 3, strides }, ..product });
+        let epilogue = Epilogue::Single(Kept { factor: 1.0, other: out.address() });
+        let product = factors(0).gemm(addresses, epilogue);
+        k.gemm_bf16(&GemmBf16 { batch: Batch { count: 3, strides }, ..product });
         for (i, (found, before)) in k.download(out).chunks(strides[2]).zip(before.chunks(strides[2])).enumerate() {
             // Nothing is added to what lies between.
             let product = factors(i).single(&k, None).into_iter().chain([0.0; 8]);
@@ -211,22 +211,22 @@ fn batches_are_products_one_by_one<D: Device>(device: &std::sync::Arc<D>) {
 
 fn what_is_kept_is_added<D: Device>(device: &std::sync::Arc<D>) {
     let k = kernels(device);
-    for sides in [[3, 17, 5], [65, 40, 64]] {
-        let factors = Factors::new(sides, [true, false]);
-        let (product, len) = (factors.single(&k, None), sides[0] * sides[1]);
+    for dims in [[3, 17, 5], [65, 40, 64]] {
+        let factors = Factors::new(dims, [true, false]);
+        let (product, len) = (factors.single(&k, None), dims[0] * dims[1]);
         let other = rounded(len, "other");
         let [a, b] = factors.stored().map(|values| narrow(&k, &values));
         let expected: Vec<f32> = product.iter().zip(&other).map(|(p, other)| 3.0 * other + 0.3 * p).collect();
         // Onto itself in single precision, and from elsewhere in bfloat16.
         let out = k.upload(&other);
         let addresses = [&a, &b, &out].map(Buffer::address);
-        let finish = Finish::Single(Kept { factor: 3.0, other: out.address() });
-        k.product_bf16(&ProductBf16 { factor: 0.3, ..factors.product(addresses, finish) });
+        let epilogue = Epilogue::Single(Kept { factor: 3.0, other: out.address() });
+        k.gemm_bf16(&GemmBf16 { factor: 0.3, ..factors.gemm(addresses, epilogue) });
         assert_equal_bits(&k.download(out), &expected, "kept in single precision");
         let (out, before) = (k.unset(len), narrow(&k, &other));
         let addresses = [&a, &b, &out].map(Buffer::address);
-        let finish = Finish::Narrow(Kept { factor: 3.0, other: before.address() });
-        k.product_bf16(&ProductBf16 { factor: 0.3, ..factors.product(addresses, finish) });
+        let epilogue = Epilogue::Narrow(Kept { factor: 3.0, other: before.address() });
+        k.gemm_bf16(&GemmBf16 { factor: 0.3, ..factors.gemm(addresses, epilogue) });
         let expected: Vec<f32> = expected.into_iter().map(nearest).collect();
         assert_equal_bits(&widened(&k, out, len), &expected, "kept in bfloat16");
     }
@@ -266,7 +266,7 @@ fn squares_are_those_of_the_rounded_product<D: Device>(device: &std::sync::Arc<D
     k.check().unwrap();
 }
 
-fn branches_are_added_as_the_rule_says<D: Device>(device: &std::sync::Arc<D>) {
+fn residuals_are_added_as_the_rule_says<D: Device>(device: &std::sync::Arc<D>) {
     let k = kernels(device);
     for (tokens, inputs, outputs) in LINEARS {
         let factors = Factors::new([tokens, outputs, inputs], [false, true]);
@@ -276,7 +276,7 @@ fn branches_are_added_as_the_rule_says<D: Device>(device: &std::sync::Arc<D>) {
         let of_one = |i: usize| nearest(before[i] + scale[i % outputs] * nearest(product[i]));
         let expected: Vec<f32> = (0..product.len()).map(of_one).collect();
         let (y, scale) = (narrow(&k, &before), k.upload(&scale));
-        k.fused_branch(Linear { tokens, inputs, outputs }, [&x, &w, &scale, &y].map(Buffer::address));
+        k.fused_residual_add(Linear { tokens, inputs, outputs }, [&x, &w, &scale, &y].map(Buffer::address));
         assert_equal_bits(&widened(&k, y, expected.len()), &expected, "sums");
     }
     k.check().unwrap();
@@ -284,13 +284,13 @@ fn branches_are_added_as_the_rule_says<D: Device>(device: &std::sync::Arc<D>) {
 
 fn rows_do_not_depend_on_their_place<D: Device>(device: &std::sync::Arc<D>) {
     let k = kernels(device);
-    for sides in [[130, 72, 136], [70, 17, 37]] {
-        let [rows, columns, inner] = sides;
-        let factors = Factors::new(sides, [false, true]);
+    for dims in [[130, 72, 136], [70, 17, 37]] {
+        let [rows, columns, inner] = dims;
+        let factors = Factors::new(dims, [false, true]);
         let whole = factors.single(&k, None);
         let of_rows = |a: Vec<f32>| {
-            let (sides, b) = ([a.len() / inner, columns, inner], factors.b.clone());
-            Factors { sides, a, b, ..factors }.single(&k, None)
+            let (dims, b) = ([a.len() / inner, columns, inner], factors.b.clone());
+            Factors { dims, a, b, ..factors }.single(&k, None)
         };
         // In the other order, and alone.
         let turned = of_rows(factors.a.chunks(inner).rev().flatten().copied().collect());
@@ -308,26 +308,26 @@ fn rows_do_not_depend_on_their_place<D: Device>(device: &std::sync::Arc<D>) {
 fn long_sums_are_their_parts_in_order<D: Device>(device: &std::sync::Arc<D>) {
     let k = kernels(device);
     for [rows, columns] in [[24, 40], [5, 3]] {
-        let sides = [rows, columns, 1100];
-        let factors = Factors::new(sides, [true, false]);
+        let dims = [rows, columns, 1100];
+        let factors = Factors::new(dims, [true, false]);
         let [a, b] = factors.stored().map(|values| narrow(&k, &values));
         let before = random(rows * columns, "before");
         let run = || {
             let out = k.upload(&before);
-            let finish = Finish::Single(Kept { factor: 1.0, other: out.address() });
-            let product = factors.product([&a, &b, &out].map(Buffer::address), finish);
+            let epilogue = Epilogue::Single(Kept { factor: 1.0, other: out.address() });
+            let product = factors.gemm([&a, &b, &out].map(Buffer::address), epilogue);
             let plan = product.split();
             // Whole stages, as equal as those can be.
             assert_eq!((plan.part, plan.parts), (576, 2));
-            k.long_product_bf16(&product);
+            k.split_k_gemm_bf16(&product);
             k.download(out)
         };
         let found = run();
         let part = |inner: std::ops::Range<usize>| {
             let of_row = |row: &[f32]| row[inner.clone()].to_vec();
-            let a = factors.a.chunks(sides[2]).flat_map(of_row).collect();
+            let a = factors.a.chunks(dims[2]).flat_map(of_row).collect();
             let b = factors.b[inner.start * columns..inner.end * columns].to_vec();
-            Factors { sides: [rows, columns, inner.len()], a, b, ..factors }.single(&k, None)
+            Factors { dims: [rows, columns, inner.len()], a, b, ..factors }.single(&k, None)
         };
         let (first, second) = (part(0..576), part(576..1100));
         let expected: Vec<f32> = (0..found.len()).map(|i| before[i] + (first[i] + second[i])).collect();

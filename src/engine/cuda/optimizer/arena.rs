@@ -60,7 +60,7 @@ impl Slot {
     }
 
     /// Rows and columns, of those that are matrices.
-    fn sides(&self) -> Option<(usize, usize)> {
+    fn dims(&self) -> Option<(usize, usize)> {
         match self.shape[..] {
             [rows, columns] => Some((rows, columns)),
             _ => None,
@@ -86,13 +86,13 @@ impl Matrices {
     }
 }
 
-/// Matrices the network does not see as they are: on a grid under fake quantisation, or with a scale folded in.
+/// Matrices the network does not see as they are: on a grid under fake quantization, or with a scale folded in.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Seen {
     pub matrices: Matrices,
     /// Whether they are read by rows and never multiplied.
     pub is_table: bool,
-    /// Largest magnitude on the grid, for those that are fake-quantised.
+    /// Largest magnitude on the grid, for those that are fake-quantized.
     pub limit: Option<f32>,
     pub scales: Option<Scales>,
 }
@@ -195,7 +195,7 @@ impl Arena {
     /// What the network sees otherwise than it is stored, part by part.
     pub fn seen(&self, members: &Members) -> Vec<Seen> {
         let has_projection = self.slots.iter().any(|slot| slot.name == "bigram.proj.weight");
-        let is_wanted = |slot: &&Slot| slot.sides().is_some() && slot.is_among(members);
+        let is_wanted = |slot: &&Slot| slot.dims().is_some() && slot.is_among(members);
         let matrices: Vec<&Slot> = self.slots.iter().filter(is_wanted).collect();
         let seen = |matrices: Matrices| {
             let first = self.slots.iter().find(|slot| slot.start == matrices.start)?;
@@ -252,7 +252,7 @@ impl Arena {
 fn runs<'a>(slots: impl Iterator<Item = &'a Slot>, alike: impl Fn(&Slot, &Slot) -> bool) -> Vec<Matrices> {
     let mut found: Vec<(&Slot, Matrices)> = Vec::new();
     for slot in slots {
-        let Some((rows, columns)) = slot.sides() else { continue };
+        let Some((rows, columns)) = slot.dims() else { continue };
         match found.last_mut() {
             Some((first, matrices)) if alike(first, slot) => matrices.count += 1,
             _ => {
@@ -269,7 +269,7 @@ pub(super) mod tests {
     use super::*;
     use crate::model::init;
 
-    /// Three layers of odd sides, untied.
+    /// Three layers of odd dims, untied.
     pub(in super::super) fn config() -> ModelConfig {
         ModelConfig {
             vocab_size: 11,

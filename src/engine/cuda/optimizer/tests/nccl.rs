@@ -1,4 +1,4 @@
-//! Ranks that NCCL brings together: one on each GPU of a machine, or threads on a made-up one.
+//! Ranks that NCCL brings together: one on each GPU of a machine, or threads on a fake one.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -17,20 +17,20 @@ use crate::engine::kernels::Kernels;
 use crate::interrupt::Interrupt;
 use crate::manifest::OrthogonaliserPrecision;
 
-/// How many ranks share the GPU, where it is a made-up one. A real one is one rank's.
-fn made_up_ranks() -> Option<usize> {
-    std::env::var("GOLF_MADE_UP_RANKS").ok()?.parse().ok()
+/// How many ranks share the GPU, where it is a fake one. A real one is one rank's.
+fn fake_ranks() -> Option<usize> {
+    std::env::var("GOLF_FAKE_RANKS").ok()?.parse().ok()
 }
 
 fn ordinal(rank: usize) -> usize {
-    if made_up_ranks().is_some() { 0 } else { rank }
+    if fake_ranks().is_some() { 0 } else { rank }
 }
 
 /// What each rank makes of it, in rank order; `None`, and a line, where there is no GPU or no NCCL.
 fn on_gpus<R: Send>(work: impl Fn(NcclRank, &Arc<Gpu>) -> R + Sync) -> Option<Vec<R>> {
     gpu()?;
     let count = cudarc::driver::CudaContext::device_count().unwrap() as usize;
-    let world = made_up_ranks().unwrap_or([8, 4, 2].into_iter().find(|&world| world <= count).unwrap_or(1));
+    let world = fake_ranks().unwrap_or([8, 4, 2].into_iter().find(|&world| world <= count).unwrap_or(1));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let run = |place: Place| {
         let rendezvous = Rendezvous { place, host: "127.0.0.1".into(), port, timeout: Duration::from_secs(120) };
@@ -99,9 +99,9 @@ mod on_a_gpu {
             let found = on_gpus(|rank, gpu| train(&engine(gpu), config, begin, 2..5, &rank));
             let Some(found) = found else { return };
             assert!(found.iter().all(|rank| *rank == found[0]), "the ranks differ");
-            // NCCL and the library's products have orders of their own; the made-up ones have the host's.
+            // NCCL and the library's products have orders of their own; the fake ones have the host's.
             let alone = gpu().map(|gpu| train(&engine(&gpu), config, begin, 2..5, &Solo));
-            assert!(made_up_ranks().is_none() || alone.as_ref() == found.first(), "ranks are not one");
+            assert!(fake_ranks().is_none() || alone.as_ref() == found.first(), "ranks are not one");
         }
     }
 

@@ -14,7 +14,7 @@ use cudarc::driver::CudaContext;
 use cudarc::driver::sys::CUstream;
 
 use super::memory::GpuMemory;
-use crate::engine::cuda::device::{Batch, DeviceError, Element, Product};
+use crate::engine::cuda::device::{Batch, DType, DeviceError, GemmDesc};
 
 /// Memory the library may use within a product: what NVIDIA advises for Hopper.
 pub(super) const WORKSPACE_BYTES: usize = 32 << 20;
@@ -24,10 +24,10 @@ const AS_IT_IS: i32 = 0;
 const TRANSPOSED: i32 = 1;
 
 /// Sides, layouts and storage of a product: what its algorithm depends on.
-type Shape = ([usize; 3], [bool; 2], [Element; 2], Batch);
+type Shape = ([usize; 3], [bool; 2], [DType; 2], Batch);
 
 /// The library's handle, its workspace, and the algorithms chosen so far.
-pub(super) struct Products {
+pub(super) struct CublasLt {
     handle: sys::cublasLtHandle_t,
     workspace: GpuMemory,
     /// None where the library has no algorithm.
@@ -37,9 +37,9 @@ pub(super) struct Products {
 
 // SAFETY: a cuBLASLt handle may be used from several threads; the plans are behind a lock, which also keeps two
 // products from being queued at once, so that the workspace has one user at a time in the stream's order.
-unsafe impl Send for Products {}
+unsafe impl Send for CublasLt {}
 // SAFETY: as above.
-unsafe impl Sync for Products {}
+unsafe impl Sync for CublasLt {}
 
 /// Descriptions and algorithm of one shape.
 struct Plan {
@@ -54,21 +54,21 @@ fn said(what: &'static str) -> impl Fn(CublasError) -> DeviceError {
     move |error| DeviceError::new(what, error)
 }
 
-impl Products {
+impl CublasLt {
     /// The device's context must be bound to this thread.
     pub fn new(context: Arc<CudaContext>, workspace: GpuMemory) -> Result<Self, DeviceError> {
         let handle = result::create_handle().map_err(said("cuBLASLt does not start"))?;
-        Ok(Products { handle, workspace, plans: Mutex::default(), context })
+        Ok(CublasLt { handle, workspace, plans: Mutex::default(), context })
     }
 
-    /// Queues a product on a stream, always the same; false where the library has no algorithm for such sides.
+    /// Queues a product on a stream, always the same; false where the library has no algorithm for such dims.
     ///
     /// # Safety
-    /// As for `Device::product`, with the device's context bound to this thread.
-    pub unsafe fn run(&self, product: &Product, stream: CUstream) -> Result<bool, DeviceError> {
-        let Product { rows, columns, inner, a_transposed, b_transposed, batch, .. } = *product;
+    /// As for `Device::gemm`, with the device's context bound to this thread.
+    pub unsafe fn run(&self, product: &GemmDesc, stream: CUstream) -> Result<bool, DeviceError> {
+        let GemmDesc { rows, columns, inner, a_transposed, b_transposed, batch, .. } = *product;
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let shape = ([rows, columns, inner], [a_transposed, b_transposed], product.elements, batch);
+        let shape = ([rows, columns, inner], [a_transposed, b_transposed], product.dtypes, batch);
         let plan = match plans.entry(shape) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(unknown) => {
@@ -90,7 +90,7 @@ impl Products {
         let plus = if product.plus.factor == 0.0 { product.out } else { product.plus.address };
         let pointer = |address: u64| address as *mut c_void;
         // SAFETY: handle, descriptions and algorithm belong together and live as long as `self`; the matrices have
-        // the described sides (the caller's promise); the factors are read before the call returns (host pointers).
+        // the described dims (the caller's promise); the factors are read before the call returns (host pointers).
         let queued = unsafe {
             result::matmul(
                 self.handle,
@@ -116,7 +116,7 @@ impl Products {
     }
 }
 
-impl Drop for Products {
+impl Drop for CublasLt {
     fn drop(&mut self) {
         self.plans.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         if self.context.bind_to_thread().is_ok() {
@@ -127,19 +127,19 @@ impl Drop for Products {
 }
 
 impl Plan {
-    fn new(handle: sys::cublasLtHandle_t, product: &Product) -> Result<Self, CublasError> {
+    fn new(handle: sys::cublasLtHandle_t, product: &GemmDesc) -> Result<Self, CublasError> {
         use sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
         use sys::cudaDataType_t::{CUDA_R_16BF, CUDA_R_32F};
-        let Product { rows, columns, inner, a_transposed, b_transposed, .. } = *product;
+        let GemmDesc { rows, columns, inner, a_transposed, b_transposed, .. } = *product;
         // A row-major matrix of some columns is a column-major one of as many rows.
-        let layout = |element: Element, stored_rows: usize, stored_columns: usize| {
-            let kind = match element {
-                Element::F32 => CUDA_R_32F,
-                Element::Bf16 => CUDA_R_16BF,
+        let layout = |dtype: DType, stored_rows: usize, stored_columns: usize| {
+            let kind = match dtype {
+                DType::F32 => CUDA_R_32F,
+                DType::Bf16 => CUDA_R_16BF,
             };
             result::create_matrix_layout(kind, stored_columns as u64, stored_rows as u64, stored_columns as i64)
         };
-        let [factors, out] = product.elements;
+        let [factors, out] = product.dtypes;
         let mut plan = Plan {
             description: result::create_matmul_desc(CUBLAS_COMPUTE_32F, CUDA_R_32F)?,
             first: std::ptr::null_mut(),

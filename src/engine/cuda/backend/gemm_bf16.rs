@@ -1,7 +1,7 @@
-//! Products of bfloat16 matrices by the kernels in `product_bf16.cu`, with what follows them in the same pass.
+//! Products of bfloat16 matrices by the kernels in `gemm_bf16.cu`, with what follows them in the same pass.
 
 use super::CudaKernels;
-use crate::engine::cuda::device::{Argument, Batch, Device, Element, Launch, Product};
+use crate::engine::cuda::device::{Argument, Batch, DType, Device, GemmDesc, Launch};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::kernels::Linear;
 
@@ -33,7 +33,7 @@ const PART: usize = 512;
 
 /// What becomes of a product `p`; addresses are the device's. Matrices named here lie as the result does.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::engine::cuda) enum Finish {
+pub(in crate::engine::cuda) enum Epilogue {
     /// `out = factor p + keep other` in bfloat16, rounded once.
     Narrow(Kept),
     /// The same in single precision, `other` too.
@@ -43,7 +43,7 @@ pub(in crate::engine::cuda) enum Finish {
     /// `out = 2 relu(hidden) p`, with `p` rounded before and the result again.
     ReluSquaredGrad { hidden: u64 },
     /// `out += scale p` by channel, with `p` rounded before and the sum again; `scale` is in single precision.
-    Branch { scale: u64 },
+    PendingResidual { scale: u64 },
 }
 
 /// A matrix that is added to a product, `factor` times. It may be the result itself.
@@ -59,22 +59,22 @@ impl Kept {
     pub const NONE: Kept = Kept { factor: 0.0, other: 0 };
 }
 
-impl Finish {
-    /// Its number in the source (`FINISH_*`), what is added, and the other address.
+impl Epilogue {
+    /// Its number in the source (`EPILOGUE_*`), what is added, and the other address.
     fn parts(self) -> (u32, f32, u64) {
         match self {
-            Finish::Narrow(kept) => (0, kept.factor, kept.other),
-            Finish::Single(kept) => (1, kept.factor, kept.other),
-            Finish::ReluSquared { hidden } => (2, 0.0, hidden),
-            Finish::ReluSquaredGrad { hidden } => (3, 0.0, hidden),
-            Finish::Branch { scale } => (4, 0.0, scale),
+            Epilogue::Narrow(kept) => (0, kept.factor, kept.other),
+            Epilogue::Single(kept) => (1, kept.factor, kept.other),
+            Epilogue::ReluSquared { hidden } => (2, 0.0, hidden),
+            Epilogue::ReluSquaredGrad { hidden } => (3, 0.0, hidden),
+            Epilogue::PendingResidual { scale } => (4, 0.0, scale),
         }
     }
 }
 
 /// A product `[rows, columns]` of row-major bfloat16 matrices, summed in single precision, and what becomes of it.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine::cuda) struct ProductBf16 {
+pub(in crate::engine::cuda) struct GemmBf16 {
     pub rows: usize,
     pub columns: usize,
     /// Columns of `a`, rows of `b`.
@@ -84,7 +84,7 @@ pub(in crate::engine::cuda) struct ProductBf16 {
     /// Whether `b` is stored as [columns, inner].
     pub b_transposed: bool,
     pub factor: f32,
-    pub finish: Finish,
+    pub epilogue: Epilogue,
     /// Device addresses; `out` lies apart from both factors.
     pub a: u64,
     pub b: u64,
@@ -105,20 +105,20 @@ pub(in crate::engine::cuda) struct Plan {
     pub parts: usize,
 }
 
-impl From<&Product> for ProductBf16 {
+impl From<&GemmDesc> for GemmBf16 {
     /// A product of bfloat16 matrices.
-    fn from(product: &Product) -> Self {
+    fn from(product: &GemmDesc) -> Self {
         let kept = Kept { factor: product.plus.factor, other: product.plus.address };
-        let finish = match product.elements[1] {
-            Element::Bf16 => Finish::Narrow(kept),
-            Element::F32 => Finish::Single(kept),
+        let epilogue = match product.dtypes[1] {
+            DType::Bf16 => Epilogue::Narrow(kept),
+            DType::F32 => Epilogue::Single(kept),
         };
-        let Product { rows, columns, inner, a_transposed, b_transposed, factor, a, b, out, batch, .. } = *product;
-        ProductBf16 { rows, columns, inner, a_transposed, b_transposed, factor, finish, a, b, out, batch }
+        let GemmDesc { rows, columns, inner, a_transposed, b_transposed, factor, a, b, out, batch, .. } = *product;
+        GemmBf16 { rows, columns, inner, a_transposed, b_transposed, factor, epilogue, a, b, out, batch }
     }
 }
 
-impl ProductBf16 {
+impl GemmBf16 {
     /// The plan without splitting sums: a row's bits depend on nothing but the row and `b`.
     pub fn plan(&self) -> Plan {
         let tile_rows = self.rows.div_ceil(TILE_ROWS);
@@ -132,8 +132,8 @@ impl ProductBf16 {
 
     /// The plan with so many parts of the sums that the device is filled, as far as they are long enough for that.
     ///
-    /// The sides alone decide on parts, which are added in order: equal inputs give equal bits, but a row's bits depend
-    /// on the other sides too. It is meant for sums over tokens.
+    /// The dims alone decide on parts, which are added in order: equal inputs give equal bits, but a row's bits depend
+    /// on the other dims too. It is meant for sums over tokens.
     pub fn split(&self) -> Plan {
         let (kernel, tile) = self.kernel(|_| true);
         let tiles = self.rows.div_ceil(TILE_ROWS) * self.columns.div_ceil(NARROW);
@@ -146,14 +146,14 @@ impl ProductBf16 {
     fn kernel(&self, is_filled: impl Fn(usize) -> bool) -> (&'static str, usize) {
         let is_wide = self.columns.div_ceil(NARROW).is_multiple_of(2) && is_filled(WIDE);
         match (self.is_aligned(), is_wide, self.a_transposed, self.b_transposed) {
-            (false, ..) => ("product_bf16_any", NARROW),
-            (true, true, false, false) => ("wide_product_bf16_nn", WIDE),
-            (true, true, false, true) => ("wide_product_bf16_nt", WIDE),
-            (true, true, true, false) => ("wide_product_bf16_tn", WIDE),
-            (true, false, false, false) => ("product_bf16_nn", NARROW),
-            (true, false, false, true) => ("product_bf16_nt", NARROW),
-            (true, false, true, false) => ("product_bf16_tn", NARROW),
-            (true, _, true, true) => ("product_bf16_tt", NARROW),
+            (false, ..) => ("gemm_bf16_any", NARROW),
+            (true, true, false, false) => ("wide_gemm_bf16_nn", WIDE),
+            (true, true, false, true) => ("wide_gemm_bf16_nt", WIDE),
+            (true, true, true, false) => ("wide_gemm_bf16_tn", WIDE),
+            (true, false, false, false) => ("gemm_bf16_nn", NARROW),
+            (true, false, false, true) => ("gemm_bf16_nt", NARROW),
+            (true, false, true, false) => ("gemm_bf16_tn", NARROW),
+            (true, _, true, true) => ("gemm_bf16_tt", NARROW),
         }
     }
 
@@ -161,15 +161,15 @@ impl ProductBf16 {
     fn is_aligned(&self) -> bool {
         let a_row = if self.a_transposed { self.rows } else { self.inner };
         let b_row = if self.b_transposed { self.inner } else { self.columns };
-        let is_known = match self.finish {
-            Finish::Narrow(kept) => kept.factor == 0.0,
-            Finish::Single(_) => true,
-            Finish::ReluSquared { .. } | Finish::Branch { .. } => !self.a_transposed && self.b_transposed,
-            Finish::ReluSquaredGrad { .. } => !self.a_transposed && !self.b_transposed,
+        let is_known = match self.epilogue {
+            Epilogue::Narrow(kept) => kept.factor == 0.0,
+            Epilogue::Single(_) => true,
+            Epilogue::ReluSquared { .. } | Epilogue::PendingResidual { .. } => !self.a_transposed && self.b_transposed,
+            Epilogue::ReluSquaredGrad { .. } => !self.a_transposed && !self.b_transposed,
         };
         let strides = if self.batch.count > 1 { self.batch.strides } else { [0; 3] };
         let values = [a_row, b_row, self.columns].into_iter().chain(strides);
-        let addresses = [self.a, self.b, self.out, self.finish.parts().2];
+        let addresses = [self.a, self.b, self.out, self.epilogue.parts().2];
         is_known
             && values.into_iter().all(|values| values % CHUNK == 0)
             && addresses.into_iter().all(|address| address % CHUNK_BYTES as u64 == 0)
@@ -177,7 +177,7 @@ impl ProductBf16 {
 
     /// The kernel's arguments by a plan.
     pub fn arguments(&self, plan: &Plan) -> [Argument; 17] {
-        let (finish, keep, other) = self.finish.parts();
+        let (epilogue, keep, other) = self.epilogue.parts();
         let [a_matrix, b_matrix, out_matrix] = self.batch.strides.map(|stride| Argument::U64(stride as u64));
         let side = |side: usize| Argument::U32(side as u32);
         [
@@ -190,7 +190,7 @@ impl ProductBf16 {
             side(self.inner),
             side(plan.part),
             side(plan.strip),
-            Argument::U32(finish),
+            Argument::U32(epilogue),
             Argument::F32(self.factor),
             Argument::F32(keep),
             a_matrix,
@@ -213,23 +213,23 @@ impl ProductBf16 {
 
 impl<D: Device> CudaKernels<D> {
     /// Any product, its sums never split.
-    pub(in crate::engine::cuda) fn product_bf16(&self, product: &ProductBf16) {
-        self.product_by_plan(product, &product.plan());
+    pub(in crate::engine::cuda) fn gemm_bf16(&self, product: &GemmBf16) {
+        self.gemm_with_plan(product, &product.plan());
     }
 
     /// A product in single precision whose sums are long, as those over tokens are: split to fill the device.
     ///
-    /// One product alone, no batch; any other finish is made unsplit.
-    pub(in crate::engine::cuda) fn long_product_bf16(&self, product: &ProductBf16) {
+    /// One product alone, no batch; any other epilogue is made unsplit.
+    pub(in crate::engine::cuda) fn split_k_gemm_bf16(&self, product: &GemmBf16) {
         let plan = product.split();
-        let (Finish::Single(kept), Batch::ONE, 2..) = (product.finish, product.batch, plan.parts) else {
-            return self.product_bf16(product);
+        let (Epilogue::Single(kept), Batch::ONE, 2..) = (product.epilogue, product.batch, plan.parts) else {
+            return self.gemm_bf16(product);
         };
         let values = product.rows * product.columns;
         let parts = Buffer::unset(&self.shared, plan.parts * values);
         let batch = Batch { count: 1, strides: [0, 0, values] };
-        let finish = Finish::Single(Kept::NONE);
-        self.product_by_plan(&ProductBf16 { factor: 1.0, finish, out: parts.address(), batch, ..*product }, &plan);
+        let epilogue = Epilogue::Single(Kept::NONE);
+        self.gemm_with_plan(&GemmBf16 { factor: 1.0, epilogue, out: parts.address(), batch, ..*product }, &plan);
         let arguments = [
             Argument::Address(parts.address()),
             Argument::Address(kept.other),
@@ -238,41 +238,41 @@ impl<D: Device> CudaKernels<D> {
             Argument::F32(product.factor),
             Argument::F32(kept.factor),
         ];
-        self.each("product_parts", values, &arguments);
+        self.each("sum_split_k", values, &arguments);
     }
 
-    /// A product in a way that fits its sides.
-    pub(in crate::engine::cuda) fn product_by_plan(&self, product: &ProductBf16, plan: &Plan) {
+    /// A product in a way that fits its dims.
+    pub(in crate::engine::cuda) fn gemm_with_plan(&self, product: &GemmBf16, plan: &Plan) {
         if product.rows * product.columns * product.batch.count == 0 {
             return;
         }
         let arguments = product.arguments(plan);
-        // SAFETY: callers give the addresses of matrices of the sides they state, `out` apart from the factors; the
+        // SAFETY: callers give the addresses of matrices of the dims they state, `out` apart from the factors; the
         // arguments are those the kernels declare (the shim checks their types).
         self.shared.run(|device| unsafe { device.launch(&product.launch(plan, &arguments)) });
     }
 
     /// `y = relu(h)^2` with `h = x W^T`, both rounded, of device addresses; `h` is kept in `hidden` unless that is 0.
     pub(in crate::engine::cuda) fn fused_relu_squared(&self, s: Linear, [x, w, y]: [u64; 3], hidden: u64) {
-        self.product_bf16(&forward(s, [x, w, y], Finish::ReluSquared { hidden }));
+        self.gemm_bf16(&forward(s, [x, w, y], Epilogue::ReluSquared { hidden }));
     }
 
     /// `grad_hidden = 2 relu(hidden) grad_y W`, the product rounded and the result again, of device addresses.
     ///
-    /// The sides are those of the layer after the square: its inputs are the hidden values.
+    /// The dims are those of the layer after the square: its inputs are the hidden values.
     pub(in crate::engine::cuda) fn fused_relu_squared_grad(
         &self,
         s: Linear,
         [grad_y, w, hidden, grad_hidden]: [u64; 4],
     ) {
-        self.product_bf16(&ProductBf16 {
+        self.gemm_bf16(&GemmBf16 {
             rows: s.tokens,
             columns: s.inputs,
             inner: s.outputs,
             a_transposed: false,
             b_transposed: false,
             factor: 1.0,
-            finish: Finish::ReluSquaredGrad { hidden },
+            epilogue: Epilogue::ReluSquaredGrad { hidden },
             a: grad_y,
             b: w,
             out: grad_hidden,
@@ -281,21 +281,21 @@ impl<D: Device> CudaKernels<D> {
     }
 
     /// `y += scale (x W^T)` by channel, the product rounded and the sum again, of device addresses.
-    pub(in crate::engine::cuda) fn fused_branch(&self, s: Linear, [x, w, scale, y]: [u64; 4]) {
-        self.product_bf16(&forward(s, [x, w, y], Finish::Branch { scale }));
+    pub(in crate::engine::cuda) fn fused_residual_add(&self, s: Linear, [x, w, scale, y]: [u64; 4]) {
+        self.gemm_bf16(&forward(s, [x, w, y], Epilogue::PendingResidual { scale }));
     }
 }
 
 /// `x W^T`.
-fn forward(s: Linear, [x, w, y]: [u64; 3], finish: Finish) -> ProductBf16 {
-    ProductBf16 {
+fn forward(s: Linear, [x, w, y]: [u64; 3], epilogue: Epilogue) -> GemmBf16 {
+    GemmBf16 {
         rows: s.tokens,
         columns: s.outputs,
         inner: s.inputs,
         a_transposed: false,
         b_transposed: true,
         factor: 1.0,
-        finish,
+        epilogue,
         a: x,
         b: w,
         out: y,

@@ -1,4 +1,4 @@
-// A plain product of single-precision matrices, for sides the library has no algorithm for, and for tests without it.
+// A plain product of single-precision matrices, for dims the library has no algorithm for, and for tests without it.
 
 #define SIDE 64u
 #define DEPTH 16u
@@ -7,7 +7,7 @@
 // j * b_column, and c and addend are row-major; addend is not read where keep is 0. Row y of the grid makes the y-th
 // product of a batch, whose matrices begin *_matrix values apart, addends as far as results. Blocks of 256 threads make
 // 64 x 64 values, each thread 4 x 4; sums run over l in order.
-extern "C" __global__ void product(const float* a, const float* b, const float* addend, float* c, u32 m, u32 n,
+extern "C" __global__ void gemm_f32(const float* a, const float* b, const float* addend, float* c, u32 m, u32 n,
                                    u32 depth, u64 a_row, u64 a_column, u64 b_row, u64 b_column, float factor,
                                    float keep, u64 a_matrix, u64 b_matrix, u64 c_matrix) {
     __shared__ float left[DEPTH][SIDE + 1], right[DEPTH][SIDE + 1];

@@ -8,7 +8,7 @@ use super::super::muon::{MuonTensors, stored};
 use super::super::sums::Summed;
 use crate::engine::FakeQuant;
 use crate::engine::cuda::backend::CudaKernels;
-use crate::engine::cuda::device::{Argument, Batch, Device, Element, Plus, Product};
+use crate::engine::cuda::device::{Argument, Batch, DType, Device, GemmDesc, Plus};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::tests::network::{configs, weights};
 use crate::engine::cuda::tests::{kernels, largest_error, on_both, random};
@@ -136,13 +136,13 @@ fn batches_of_products_are_products<D: Device>(device: &Arc<D>) {
         let (a, b) = (k.upload(&random(count * strides[0], "a")), k.upload(&random(count * strides[1], "b")));
         for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false)] {
             let [together, single] = [(); 2].map(|()| k.zeros(count * strides[2]));
-            let product = Product {
+            let product = GemmDesc {
                 rows,
                 columns,
                 inner,
                 a_transposed,
                 b_transposed,
-                elements: [Element::F32; 2],
+                dtypes: [DType::F32; 2],
                 factor: 0.5,
                 plus: Plus { factor: 0.0, address: 0 },
                 a: a.address(),
@@ -150,11 +150,11 @@ fn batches_of_products_are_products<D: Device>(device: &Arc<D>) {
                 out: together.address(),
                 batch: Batch { count, strides },
             };
-            k.product(product);
+            k.gemm(product);
             for i in 0..count {
                 let [a, b, out] = [a.address(), b.address(), single.address()];
                 let [a, b, out] = [(a, 0), (b, 1), (out, 2)].map(|(at, which)| at + 4 * (i * strides[which]) as u64);
-                k.product(Product { a, b, out, batch: Batch::ONE, ..product });
+                k.gemm(GemmDesc { a, b, out, batch: Batch::ONE, ..product });
             }
             let error = largest_error(&k.read(&together), &k.read(&single));
             assert!(error <= 1e-5, "{rows} x {inner} x {columns}: off by {error:e}");
@@ -228,7 +228,7 @@ fn after<D: Device>(k: &CudaKernels<D>, (rows, columns): (usize, usize), step: &
     let (batch, update) =
         (Matrices { start: 0, count: COUNT, stride, rows, columns }, k.buffer_of(stored(step), weight.len()));
     k.muon_momentum(step, tensors, &update);
-    k.orthogonalise(batch, &update, step.newton_schulz_steps);
+    k.orthogonalize(batch, &update, step.newton_schulz_steps);
     k.muon_descend(batch, step, tensors, &update);
     let gathered = |buffer: &Buffer<D>| {
         let values = k.read(buffer);

@@ -2,28 +2,28 @@
 
 use super::backend::{CudaKernels, Tables};
 use super::device::Device;
+use super::graph_runner::GraphRunner;
 use super::memory::Buffer;
-use super::repeated::Repeated;
 use crate::engine::kernels::{Kernels, Rows, hashed, widened};
 use crate::model::{ModelConfig, RopeTables};
 
 /// Some rows, their targets, and the work that gives the targets' likelihoods.
-pub(super) struct Placed<D: Device> {
+pub(super) struct DeviceBatch<D: Device> {
     pub rows: Rows<CudaKernels<D>>,
     pub targets: Buffer<D>,
     /// Cosines and sines of a row's positions.
     pub tables: Tables<D>,
-    pub likelihoods: Repeated<D, Buffer<D>>,
+    pub likelihoods: GraphRunner<D, Buffer<D>>,
 }
 
-impl<D: Device> Placed<D> {
+impl<D: Device> DeviceBatch<D> {
     /// Puts rows of `seq_len` tokens on the device.
     pub fn new(k: &CudaKernels<D>, config: &ModelConfig, [inputs, targets]: [&[u16]; 2], seq_len: usize) -> Self {
-        Placed {
+        DeviceBatch {
             rows: Rows::new(k, config, inputs, seq_len),
             targets: k.ids(&widened(targets)),
             tables: k.rope_tables(&RopeTables::new(config, seq_len)),
-            likelihoods: Repeated::default(),
+            likelihoods: GraphRunner::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::shares::shares;
 use crate::collective::{Collective, CollectiveError, DeviceCollective, Span};
 use crate::engine::FakeQuant;
 use crate::engine::cuda::backend::{CudaKernels, offset};
-use crate::engine::cuda::collective::across;
+use crate::engine::cuda::collective::device_collective;
 use crate::engine::cuda::device::{Argument, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::kernels::Finished;
@@ -18,7 +18,7 @@ use crate::engine::kernels::Finished;
 pub(super) struct Ranks<'a> {
     way: Box<dyn DeviceCollective + 'a>,
     buckets: Vec<Bucket>,
-    /// Of each batch, the matrices each rank orthogonalises.
+    /// Of each batch, the matrices each rank orthogonalizes.
     shares: Vec<Vec<Matrices>>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Ranks<'a> {
         layers: usize,
         bucket_values: usize,
     ) -> Option<Self> {
-        let way = across(&k.shared, ranks)?;
+        let way = device_collective(&k.shared, ranks)?;
         let shares = shares(&arena.batches(), way.place().world());
         Some(Ranks { way, buckets: buckets(arena, layers, bucket_values), shares })
     }
@@ -54,12 +54,12 @@ impl<'a> Ranks<'a> {
     /// Queues the exchange of a batch's finished updates, which lie in `updates` as the matrices do in the arena.
     pub fn share_updates<D: Device>(&mut self, updates: &Buffer<D>, batch: usize) -> Result<(), CollectiveError> {
         let shares = self.shares.get(batch).into_iter().flatten().enumerate();
-        let words = |values: usize| values * updates.element().bytes() / size_of::<f32>();
+        let words = |values: usize| values * updates.dtype().bytes() / size_of::<f32>();
         let span = |(rank, share): (usize, &Matrices)| {
             (rank, Span { address: offset(updates, share.start), len: words(share.count * share.stride) })
         };
         let spans: Vec<_> = shares.filter(|(_, share)| share.count > 0).map(span).collect();
-        // SAFETY: the shares of a batch lie apart from one another where `updates` has its matrices; the resident keeps
+        // SAFETY: the shares of a batch lie apart from one another where `updates` has its matrices; the trainer keeps
         // `updates` until the step has settled, or gives up the work with itself.
         unsafe { self.way.share(&spans) }
     }
@@ -85,7 +85,7 @@ fn sum<D: Device>(
     let span = |range: &Range<usize>| Span { address: offset(whole, range.start), len: range.len() };
     let beside = beside.map(|address| Span { address, len: 1 });
     let spans: Vec<Span> = ranges.iter().map(span).chain(beside).collect();
-    // SAFETY: ranges of an arena lie in `whole` and apart from one another; the resident keeps `whole` and the value
+    // SAFETY: ranges of an arena lie in `whole` and apart from one another; the trainer keeps `whole` and the value
     // beside it until the step has settled, or gives up the work with itself.
     unsafe { way.sum(&spans) }
 }

@@ -1,10 +1,10 @@
-//! Which of Muon's matrices a rank orthogonalises.
+//! Which of Muon's matrices a rank orthogonalizes.
 
 use super::arena::Matrices;
 
 /// Deals out the matrices of each batch, a share for each rank.
 ///
-/// A share is a run of neighbours, so that it is still one batch of launches. Where the ranks do not divide a batch some
+/// A share is a run of neighbors, so that it is still one batch of launches. Where the ranks do not divide a batch some
 /// take one more, and those are others from batch to batch.
 pub(super) fn shares(batches: &[Matrices], world: usize) -> Vec<Vec<Matrices>> {
     let mut first_with_more = 0;

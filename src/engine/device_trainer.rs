@@ -5,9 +5,9 @@ use crate::data::TokenBatch;
 use crate::model::Params;
 use crate::train::{Optimizer, StepPlan, SwaSum};
 
-/// What a step of [`Resident`] gave.
+/// What a step of [`DeviceTrainer`] gave.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ResidentStep {
+pub struct TrainerStep {
     /// Mean loss of each micro-batch in the order they came, nats per token.
     pub losses: Vec<f32>,
     /// Gradient norm before clipping.
@@ -16,7 +16,7 @@ pub struct ResidentStep {
 
 /// Weights, moments of every parameter, and snapshots, on the host.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ResidentState {
+pub struct TrainerState {
     /// Weights, in state-dict order.
     pub weights: Params,
     /// Moments and steps taken.
@@ -28,7 +28,7 @@ pub struct ResidentState {
 /// A model in training that stays where the engine runs.
 ///
 /// Work is handed over and done in the order of the calls; only what returns numbers waits for it.
-pub trait Resident: Send {
+pub trait DeviceTrainer: Send {
     /// Steps taken.
     fn steps(&self) -> u64;
 
@@ -46,8 +46,8 @@ pub trait Resident: Send {
     ///
     /// Where the norm or a loss of any rank is no finite number no rank updates anything, and the caller, who sees it in
     /// the answers of all ranks, must not go on.
-    fn step(&mut self, plan: &StepPlan, share: f32) -> Result<ResidentStep, EngineError>;
+    fn step(&mut self, plan: &StepPlan, share: f32) -> Result<TrainerStep, EngineError>;
 
     /// Everything, copied to the host.
-    fn state(&self) -> Result<ResidentState, EngineError>;
+    fn state(&self) -> Result<TrainerState, EngineError>;
 }

@@ -14,10 +14,10 @@ use crate::collective::{Collective, TreeSum};
 use crate::data::TokenBatch;
 use crate::engine::cuda::backend::{CudaKernels, offset};
 use crate::engine::cuda::device::{Argument, Device};
+use crate::engine::cuda::device_batch::DeviceBatch;
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::cuda::placed::Placed;
 use crate::engine::kernels::{Finished, Forward, Kernels, Network, Scaled};
-use crate::engine::{EngineError, FakeQuant, Resident, ResidentState, ResidentStep, check};
+use crate::engine::{DeviceTrainer, EngineError, FakeQuant, TrainerState, TrainerStep, check};
 use crate::model::{HostTensor, ModelConfig, ParamRole, Params};
 use crate::train::{AdamStep, Group, Method, MuonStep, Optimizer, STEP_ORDER, StepPlan, SwaSum};
 use crate::train::{FIRST_MOMENT, MOMENTUM_BUFFER, SECOND_MOMENT};
@@ -38,7 +38,7 @@ pub(in crate::engine::cuda) struct Sizes {
 }
 
 /// A model in training on a device.
-pub(in crate::engine::cuda) struct CudaResident<'a, D: Device> {
+pub(in crate::engine::cuda) struct CudaTrainer<'a, D: Device> {
     /// Dropped before any memory is: what it has queued is given up with it.
     ranks: Option<Ranks<'a>>,
     kernels: CudaKernels<D>,
@@ -46,7 +46,7 @@ pub(in crate::engine::cuda) struct CudaResident<'a, D: Device> {
     group_tokens: usize,
     arena: Arena,
     weights: Whole<D>,
-    /// Weights as the network sees them, whose parts `network` and `scaled` hold, and under which quantisation.
+    /// Weights as the network sees them, whose parts `network` and `scaled` hold, and under which quantization.
     effective: Effective<D>,
     network: Network<Buffer<D>>,
     scaled: Option<Scaled<Buffer<D>>>,
@@ -62,7 +62,7 @@ pub(in crate::engine::cuda) struct CudaResident<'a, D: Device> {
     /// Gradients of the micro-batch at hand.
     gradients: Whole<D>,
     /// Groups of rows, by their shape: of a run, one or two.
-    groups: BTreeMap<Shape, Placed<D>>,
+    groups: BTreeMap<Shape, DeviceBatch<D>>,
     /// Doubles: the gradients' squared norm, the verdict ([`BEFORE_LOSSES`]), then the summed losses of the micro-batches
     /// in `tokens`.
     sums: Buffer<D>,
@@ -75,7 +75,7 @@ pub(in crate::engine::cuda) struct CudaResident<'a, D: Device> {
     snapshot_count: u64,
 }
 
-impl<'a, D: Device + 'a> CudaResident<'a, D> {
+impl<'a, D: Device + 'a> CudaTrainer<'a, D> {
     /// Copies a state to the device. `config` has been checked and the weights are in its layout.
     pub fn new(
         kernels: CudaKernels<D>,
@@ -90,7 +90,7 @@ impl<'a, D: Device + 'a> CudaResident<'a, D> {
         // The ranks may meet here, and so wait for one another.
         let ranks = Ranks::new(&kernels, ranks, &arena, config.num_layers, sizes.bucket_values);
         let (k, shared) = (&kernels, Arc::clone(&kernels.shared));
-        let _turn = shared.turn();
+        let _stream = shared.lock_stream();
         let upload = |values: &[f32]| Arc::new(k.upload(values));
         let moments: std::collections::BTreeMap<String, &HostTensor> = optimizer.moments().collect();
         let moment = |prefixes: &[&str]| {
@@ -101,7 +101,7 @@ impl<'a, D: Device + 'a> CudaResident<'a, D> {
         let (network, scaled) = effective.network(config, &arena, &weights);
         let matrices = arena.role(ParamRole::Matrix).end;
         let second = moment(&[SECOND_MOMENT]);
-        let resident = CudaResident {
+        let trainer = CudaTrainer {
             ranks,
             config: config.clone(),
             group_tokens: sizes.group_tokens,
@@ -125,8 +125,8 @@ impl<'a, D: Device + 'a> CudaResident<'a, D> {
             arena,
             kernels,
         };
-        resident.kernels.check()?;
-        Ok(resident)
+        trainer.kernels.check()?;
+        Ok(trainer)
     }
 
     /// Makes the weights as the network sees them, unless they are there.
@@ -215,7 +215,7 @@ impl<'a, D: Device + 'a> CudaResident<'a, D> {
             k.muon_momentum(step, self.muon_tensors(batch, gradients, factor), &batch.part(&updates));
             let own = self.ranks.as_ref().map_or(Some(batch), |ranks| ranks.own_share(i));
             if let Some(own) = own {
-                k.orthogonalise(own, &own.part(&updates), step.newton_schulz_steps);
+                k.orthogonalize(own, &own.part(&updates), step.newton_schulz_steps);
             }
             if let Some(ranks) = &mut self.ranks {
                 ranks.share_updates(&updates, i)?;
@@ -240,7 +240,7 @@ impl<'a, D: Device + 'a> CudaResident<'a, D> {
     }
 
     fn read(&self, whole: &Buffer<D>) -> Result<Vec<f32>, EngineError> {
-        let _turn = self.kernels.shared.turn();
+        let _stream = self.kernels.shared.lock_stream();
         let values = self.kernels.read(whole);
         self.kernels.check()?;
         Ok(values)
@@ -258,7 +258,7 @@ fn parts<D: Device>(config: &ModelConfig, arena: &Arena, whole: &Whole<D>) -> Ne
     Network::build(config, &mut || Buffer::part(whole, places.next().unwrap_or_default()))
 }
 
-impl<'a, D: Device + 'a> Resident for CudaResident<'a, D> {
+impl<'a, D: Device + 'a> DeviceTrainer for CudaTrainer<'a, D> {
     fn steps(&self) -> u64 {
         self.steps
     }
@@ -270,7 +270,7 @@ impl<'a, D: Device + 'a> Resident for CudaResident<'a, D> {
     fn micro_batch(&mut self, batch: &TokenBatch, fake_quant: FakeQuant) -> Result<(), EngineError> {
         check::batch(&self.config, batch)?;
         let shared = Arc::clone(&self.kernels.shared);
-        let _turn = shared.turn();
+        let _stream = shared.lock_stream();
         self.see(fake_quant);
         let loss = self.loss_place();
         let k = &self.kernels;
@@ -289,12 +289,12 @@ impl<'a, D: Device + 'a> Resident for CudaResident<'a, D> {
         for (i, (inputs, targets)) in batch.inputs.chunks(group).zip(batch.targets.chunks(group)).enumerate() {
             let shape = (inputs.len(), batch.seq_len, weight.to_bits());
             let tokens = [inputs, targets];
-            let Placed { rows, targets, tables, likelihoods } = match self.groups.entry(shape) {
+            let DeviceBatch { rows, targets, tables, likelihoods } = match self.groups.entry(shape) {
                 Entry::Occupied(known) => {
                     known.get().replace(k, &self.config, tokens);
                     known.into_mut()
                 }
-                Entry::Vacant(unknown) => unknown.insert(Placed::new(k, &self.config, tokens, batch.seq_len)),
+                Entry::Vacant(unknown) => unknown.insert(DeviceBatch::new(k, &self.config, tokens, batch.seq_len)),
             };
             let (config, scaled) = (&self.config, self.scaled.as_ref());
             let forward = Forward { k, config, network: &self.network, scaled, tables };
@@ -332,13 +332,13 @@ impl<'a, D: Device + 'a> Resident for CudaResident<'a, D> {
         Ok(k.check()?)
     }
 
-    fn step(&mut self, plan: &StepPlan, share: f32) -> Result<ResidentStep, EngineError> {
+    fn step(&mut self, plan: &StepPlan, share: f32) -> Result<TrainerStep, EngineError> {
         let shared = Arc::clone(&self.kernels.shared);
-        let turn = shared.turn();
+        let stream = shared.lock_stream();
         let gradients = self.take_gradients()?;
-        drop(turn);
+        drop(stream);
         self.join()?;
-        let turn = shared.turn();
+        let stream = shared.lock_stream();
         let ([bad, factor], k) = (self.verdict(), &self.kernels);
         k.each("scale", gradients.len(), &[Argument::Address(gradients.address()), Argument::F32(share)]);
         k.sum_to(gradients.address(), Summed::Squares, gradients.len(), self.sums.address(), false);
@@ -349,22 +349,22 @@ impl<'a, D: Device + 'a> Resident for CudaResident<'a, D> {
         for role in STEP_ORDER.into_iter().filter(|role| self.group(*role).method == Method::AdamW) {
             self.adam(role, plan, &gradients, factor);
         }
-        drop(turn);
+        drop(stream);
         self.join()?;
-        let turn = shared.turn();
+        let stream = shared.lock_stream();
         for batch in self.arena.batches() {
             let tensors = self.muon_tensors(batch, &gradients, factor);
             self.kernels.muon_descend(batch, &step, tensors, &batch.part(&updates));
         }
-        drop(turn);
+        drop(stream);
         self.sees = None;
         self.kernels.check()?;
         if let Some(ranks) = &mut self.ranks {
             ranks.settle()?;
         }
-        let turn = shared.turn();
+        let stream = shared.lock_stream();
         let sums = self.kernels.read_doubles(&self.sums);
-        drop(turn);
+        drop(stream);
         self.kernels.check()?;
         let gradient_norm = sums.first().copied().unwrap_or_default().sqrt();
         let loss = |(sum, &tokens): (&f64, &usize)| (sum / tokens as f64) as f32;
@@ -375,14 +375,14 @@ impl<'a, D: Device + 'a> Resident for CudaResident<'a, D> {
         if factor >= 0.0 {
             self.steps += 1;
             if plan.swa_pick {
-                let _turn = shared.turn();
+                let _stream = shared.lock_stream();
                 self.add_snapshot();
             }
         }
-        Ok(ResidentStep { losses, gradient_norm })
+        Ok(TrainerStep { losses, gradient_norm })
     }
 
-    fn state(&self) -> Result<ResidentState, EngineError> {
+    fn state(&self) -> Result<TrainerState, EngineError> {
         let matrices = self.arena.role(ParamRole::Matrix).end;
         let (first, mut second) = (self.read(&self.first)?, vec![0.0; matrices]);
         second.extend(self.read(&self.second)?);
@@ -397,6 +397,6 @@ impl<'a, D: Device + 'a> Resident for CudaResident<'a, D> {
         };
         let swa = SwaSum::from_parts(sum, self.snapshot_count);
         let weights = self.arena.params(&self.read(&self.weights)?);
-        Ok(ResidentState { weights, optimizer, swa })
+        Ok(TrainerState { weights, optimizer, swa })
     }
 }

@@ -3,7 +3,7 @@
 use super::arena::{ALIGNMENT, Matrices};
 use super::sums::Summed;
 use crate::engine::cuda::backend::{CudaKernels, len64};
-use crate::engine::cuda::device::{Argument, Batch, Device, Element, Plus, Product};
+use crate::engine::cuda::device::{Argument, Batch, DType, Device, GemmDesc, Plus};
 use crate::engine::cuda::memory::Buffer;
 use crate::manifest::OrthogonaliserPrecision;
 use crate::train::{COEFFICIENTS, MuonStep};
@@ -18,10 +18,10 @@ pub(super) struct MuonTensors {
 }
 
 /// How updates are stored.
-pub(super) fn stored(step: &MuonStep) -> Element {
+pub(super) fn stored(step: &MuonStep) -> DType {
     match step.precision {
-        OrthogonaliserPrecision::F32 => Element::F32,
-        OrthogonaliserPrecision::Bf16 => Element::Bf16,
+        OrthogonaliserPrecision::F32 => DType::F32,
+        OrthogonaliserPrecision::Bf16 => DType::Bf16,
     }
 }
 
@@ -35,7 +35,7 @@ impl<D: Device> CudaKernels<D> {
             Argument::Address(tensors.factor),
             Argument::F32(step.momentum as f32),
         ];
-        self.each(update.element().of(["muon_momentum", "muon_momentum_bf16"]), update.len(), &arguments);
+        self.each(update.dtype().select(["muon_momentum", "muon_momentum_bf16"]), update.len(), &arguments);
     }
 
     /// Updates weights by what is orthogonal in `update`: the end of [`MuonStep::update`], and [`MuonStep::descend`].
@@ -48,7 +48,7 @@ impl<D: Device> CudaKernels<D> {
             Argument::F32(MuonStep::aspect((batch.rows, batch.columns))),
             Argument::F32(step.rate()),
         ];
-        self.each(update.element().of(["muon_update", "muon_update_bf16"]), update.len(), &arguments);
+        self.each(update.dtype().select(["muon_update", "muon_update_bf16"]), update.len(), &arguments);
     }
 
     /// Newton-Schulz iteration in place; three products a step, each with the addition that follows it: `A = X X^T`,
@@ -57,31 +57,31 @@ impl<D: Device> CudaKernels<D> {
     ///
     /// The Gram matrix is taken over the shorter side. Where that is the columns, `X^T X` and `X P^T` are asked for
     /// instead of transposing: the same sums.
-    pub(super) fn orthogonalise(&self, batch: Matrices, matrices: &Buffer<D>, steps: u32) {
+    pub(super) fn orthogonalize(&self, batch: Matrices, matrices: &Buffer<D>, steps: u32) {
         let Matrices { count, stride, rows, columns, .. } = batch;
         if count == 0 {
             return;
         }
-        let (x, element) = (matrices, matrices.element());
+        let (x, dtype) = (matrices, matrices.dtype());
         let squares = self.sums(x, Summed::Squares, count, stride, rows * columns);
         let arguments = [Argument::Address(x.address()), Argument::Address(squares.address()), len64(stride)];
-        self.each(element.of(["unit_norm", "unit_norm_bf16"]), x.len(), &arguments);
+        self.each(dtype.select(["unit_norm", "unit_norm_bf16"]), x.len(), &arguments);
 
         let (is_tall, short) = (rows > columns, rows.min(columns));
         let square_stride = (short * short).next_multiple_of(ALIGNMENT);
-        let [gram, polynomial] = [(); 2].map(|()| self.buffer_of(element, count * square_stride));
+        let [gram, polynomial] = [(); 2].map(|()| self.buffer_of(dtype, count * square_stride));
         // Zeros, for what lies between matrices is read with them.
-        let others = self.cleared(self.buffer_of(element, count * stride));
+        let others = self.cleared(self.buffer_of(dtype, count * stride));
         let (mut x, mut next) = (x, &others);
         let [a, b, c] = COEFFICIENTS;
         for _ in 0..steps {
-            let plain = Product {
+            let plain = GemmDesc {
                 rows: short,
                 columns: short,
                 inner: rows.max(columns),
                 a_transposed: is_tall,
                 b_transposed: !is_tall,
-                elements: [element; 2],
+                dtypes: [dtype; 2],
                 factor: 1.0,
                 plus: Plus { factor: 0.0, address: gram.address() },
                 a: x.address(),
@@ -89,8 +89,8 @@ impl<D: Device> CudaKernels<D> {
                 out: gram.address(),
                 batch: Batch { count, strides: [stride, stride, square_stride] },
             };
-            self.product(plain);
-            let square = Product {
+            self.gemm(plain);
+            let square = GemmDesc {
                 inner: short,
                 a_transposed: false,
                 b_transposed: false,
@@ -102,8 +102,8 @@ impl<D: Device> CudaKernels<D> {
                 batch: Batch { count, strides: [square_stride; 3] },
                 ..plain
             };
-            self.product(square);
-            let step = Product {
+            self.gemm(square);
+            let step = GemmDesc {
                 rows,
                 columns,
                 factor: 1.0,
@@ -111,14 +111,14 @@ impl<D: Device> CudaKernels<D> {
                 out: next.address(),
                 ..square
             };
-            self.product(if is_tall {
+            self.gemm(if is_tall {
                 let strides = [stride, square_stride, stride];
                 let (a, b) = (x.address(), polynomial.address());
-                Product { b_transposed: true, a, b, batch: Batch { count, strides }, ..step }
+                GemmDesc { b_transposed: true, a, b, batch: Batch { count, strides }, ..step }
             } else {
                 let strides = [square_stride, stride, stride];
                 let (a, b) = (polynomial.address(), x.address());
-                Product { a, b, batch: Batch { count, strides }, ..step }
+                GemmDesc { a, b, batch: Batch { count, strides }, ..step }
             });
             std::mem::swap(&mut x, &mut next);
         }

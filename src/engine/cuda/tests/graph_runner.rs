@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{kernels, on_both};
 use crate::engine::cuda::device::Device;
-use crate::engine::cuda::repeated::Repeated;
+use crate::engine::cuda::graph_runner::GraphRunner;
 use crate::engine::kernels::Kernels;
 
 on_both!(the_host_asks_twice_and_the_device_works_every_time);
@@ -14,7 +14,7 @@ on_both!(the_host_asks_twice_and_the_device_works_every_time);
 fn the_host_asks_twice_and_the_device_works_every_time<D: Device>(device: &Arc<D>) {
     let k = &kernels(device);
     let x = Cell::new(Some(k.upload(&[1.0, -3.0, 0.5])));
-    let (mut repeated, asked) = (Repeated::default(), Cell::new(0));
+    let (mut repeated, asked) = (GraphRunner::default(), Cell::new(0));
     let work = || {
         asked.set(asked.get() + 1);
         let mut values = x.take().unwrap();
@@ -23,7 +23,7 @@ fn the_host_asks_twice_and_the_device_works_every_time<D: Device>(device: &Arc<D
         x.set(Some(values));
         copy
     };
-    let _turn = k.shared.turn();
+    let _stream = k.shared.lock_stream();
     for round in 0..6 {
         let before = repeated.run(&k.shared, &work).unwrap();
         let expected: Vec<f32> = [1.0, -3.0, 0.5].map(|value| value * f32::powi(2.0, round)).to_vec();

@@ -25,7 +25,7 @@ static __device__ float high_of(u32 word) {
 
 // What memory of that type gives back of a value.
 template <class T>
-static __device__ float kept(float x);
+static __device__ float rounded_to(float x);
 template <>
 __device__ float rounded_to<float>(float x) {
     return x;

@@ -1,33 +1,33 @@
-//! Tokens of one shape on the device, and what is done with them again and again.
+//! Token batches of one shape on the device, and the work that is done with each of them.
 
-use super::backend::{CudaKernels, Tables};
+use super::backend::{CudaKernels, Ids, Tables};
 use super::device::Device;
 use super::graph_runner::GraphRunner;
 use super::memory::Buffer;
 use crate::engine::kernels::{Kernels, Rows, hashed, widened};
 use crate::model::{ModelConfig, RopeTables};
 
-/// Some rows, their targets, and the work that gives the targets' likelihoods.
+/// Rows of tokens, their targets, and the work that gives the targets' likelihoods.
 pub(super) struct DeviceBatch<D: Device> {
     pub rows: Rows<CudaKernels<D>>,
-    pub targets: Buffer<D>,
+    pub targets: Ids<D>,
     /// Cosines and sines of a row's positions.
     pub tables: Tables<D>,
     pub likelihoods: GraphRunner<D, Buffer<D>>,
 }
 
 impl<D: Device> DeviceBatch<D> {
-    /// Puts rows of `seq_len` tokens on the device.
+    /// Copies rows of `seq_len` tokens to the device.
     pub fn new(k: &CudaKernels<D>, config: &ModelConfig, [inputs, targets]: [&[u16]; 2], seq_len: usize) -> Self {
         DeviceBatch {
             rows: Rows::new(k, config, inputs, seq_len),
-            targets: k.ids(&widened(targets)),
+            targets: k.ids(&widened(targets), config.vocab_size),
             tables: k.rope_tables(&RopeTables::new(config, seq_len)),
             likelihoods: GraphRunner::default(),
         }
     }
 
-    /// Puts others in their place, as many. Queued: what was asked for before still sees the old ones.
+    /// Copies other tokens, as many, over these. The copy is queued: work launched before still sees the old ones.
     pub fn replace(&self, k: &CudaKernels<D>, config: &ModelConfig, [inputs, targets]: [&[u16]; 2]) {
         k.rewrite(&self.rows.ids, &widened(inputs));
         if let Some(bigram) = &self.rows.bigram {

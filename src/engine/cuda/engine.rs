@@ -1,7 +1,8 @@
 //! The network on a device: the same forward and backward pass, over the device's kernels.
 
 use super::backend::{CudaKernels, WIDEST_HEAD};
-use super::device::{Device, DeviceError};
+use super::device::Device;
+use super::error::DeviceError;
 use super::optimizer::{BUCKET_VALUES, CudaTrainer, Sizes};
 use super::scorer::CudaScorer;
 use crate::collective::Collective;
@@ -99,22 +100,23 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         let (network, scaled) = match k.precision() {
             Precision::F32 => (Network::upload(k, config, &folded)?, None),
             Precision::Bf16 => {
-                (Network::upload(k, config, &fold_tables(weights))?, Some(Scaled::upload(k, config, &folded)))
+                (Network::upload(k, config, &fold_tables(weights))?, Some(Scaled::upload(k, config, &folded)?))
             }
         };
         let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
         let forward = Forward { k, config, network: &network, scaled: scaled.as_ref(), tables: &tables };
-        let mut grads = Network::zeros(k, config);
+        let mut grads = Network::zeros(k, config)?;
         let mut nll = 0.0f64;
         let weight = 1.0 / batch.inputs.len() as f32;
         let group = (self.group_tokens / batch.seq_len).max(1) * batch.seq_len;
         for (inputs, targets) in batch.inputs.chunks(group).zip(batch.targets.chunks(group)) {
-            let (rows, targets) = (Rows::new(k, config, inputs, batch.seq_len), k.ids(&widened(targets)));
+            let (rows, targets) =
+                (Rows::new(k, config, inputs, batch.seq_len), k.ids(&widened(targets), config.vocab_size));
             let record = forward.record(&rows);
             let values = k.download(forward.backward(&rows, &targets, weight, record, &mut grads, &mut |_| ()));
             nll += values.into_iter().map(f64::from).sum::<f64>();
         }
-        let mut gradients = grads.download(k, config);
+        let mut gradients = grads.download(k, config)?;
         k.check()?;
         unfold(weights, &mut gradients);
         Ok(LossAndGradients { loss: (nll / batch.inputs.len() as f64) as f32, gradients })

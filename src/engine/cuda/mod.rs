@@ -15,11 +15,15 @@ mod device;
 mod device_batch;
 mod driver;
 mod engine;
+mod error;
+mod gemm;
 mod graph_runner;
 mod memory;
 mod optimizer;
 mod scorer;
 mod source;
+mod stream_lock;
+mod view;
 
 #[cfg(test)]
 mod shim;
@@ -27,6 +31,6 @@ mod shim;
 mod tests;
 
 pub use self::choice::{Device, DeviceChoice, NoDevice, UnknownDevice};
-pub use self::device::DeviceError;
+pub use self::error::DeviceError;
 #[cfg(test)]
 pub(crate) use self::tests::shimmed_engine;

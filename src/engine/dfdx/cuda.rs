@@ -107,19 +107,13 @@ mod tests {
     use crate::model::init;
     use crate::random::RandomStream;
 
-    /// The first GPU and dfdx on it; without one a line says so.
-    fn on_a_gpu() -> Option<(Device, Box<dyn Engine>)> {
-        match Device::open(DeviceChoice::Cuda(0)) {
-            Ok(device) => {
-                let engine = device.engine(EngineKind::Dfdx, Precision::F32).unwrap();
-                assert_eq!((engine.label(), device.label(EngineKind::Dfdx)), (LABEL.into(), LABEL.into()));
-                Some((device, engine))
-            }
-            Err(reason) => {
-                println!("no GPU: skipped ({reason})");
-                None
-            }
-        }
+    /// The first GPU and dfdx on it. Tests that call it are ignored unless they are asked for, and fail where there is none.
+    fn on_a_gpu() -> (Device, Box<dyn Engine>) {
+        let device = Device::open(DeviceChoice::Cuda(0));
+        let device = device.unwrap_or_else(|reason| panic!("this test needs a CUDA device: {reason}"));
+        let engine = device.engine(EngineKind::Dfdx, Precision::F32).unwrap();
+        assert_eq!((engine.label(), device.label(EngineKind::Dfdx)), (LABEL.into(), LABEL.into()));
+        (device, engine)
     }
 
     /// Small networks: heads in groups, a table that is projected; heads of their own, untied, no table; rows of a
@@ -168,8 +162,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs a CUDA device"]
     fn a_gpu_scores_as_the_processor_does() {
-        let Some((_, gpu)) = on_a_gpu() else { return };
+        let (_, gpu) = on_a_gpu();
         for config in configs() {
             let (weights, tokens) = (weights(&config), tokens(&config, 150));
             let windows = [
@@ -191,8 +186,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs a CUDA device"]
     fn a_gpu_differentiates_as_the_processor_does() {
-        let Some((_, gpu)) = on_a_gpu() else { return };
+        let (_, gpu) = on_a_gpu();
         for config in configs() {
             let (weights, tokens) = (weights(&config), tokens(&config, 2 * 20 + 1));
             let batch = TokenBatch { inputs: tokens[..40].to_vec(), targets: tokens[1..].to_vec(), seq_len: 20 };
@@ -210,8 +206,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs a CUDA device"]
     fn a_gpu_recounts() {
-        let Some((device, _)) = on_a_gpu() else { return };
+        let (device, _) = on_a_gpu();
         let config = &configs()[1];
         let (weights, tokens) = (weights(config), tokens(config, 60));
         let reference = device.for_recount().engine(EngineKind::Dfdx, Precision::F32).unwrap();
@@ -226,8 +223,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs a CUDA device"]
     fn a_device_that_is_not_there_is_an_error() {
-        let Some((device, _)) = on_a_gpu() else { return };
+        let (device, _) = on_a_gpu();
         assert!(device.accelerator().is_some());
         let config = &configs()[0];
         let error = DfdxCudaEngine::new(1 << 20).scorer(config, &weights(config)).err().unwrap().to_string();

@@ -172,8 +172,8 @@ mod tests {
             let tables = &k.rope_tables(&RopeTables::new(&config, 4));
             let forward = Forward { k, config: &config, network: &network, scaled: None, tables };
             let rows = &Rows::new(k, &config, &[1, 2, 3, 4], 4);
-            let targets = &k.ids(&widened(&[2, 3, 4, 5]));
-            let (mut named, mut grads) = (Vec::new(), Network::zeros(k, &config));
+            let targets = &k.ids(&widened(&[2, 3, 4, 5]), config.vocab_size);
+            let (mut named, mut grads) = (Vec::new(), Network::zeros(k, &config).unwrap());
             forward.backward(rows, targets, 0.25, forward.record(rows), &mut grads, &mut |part| named.push(part));
             let expected = [Finished::Head, Finished::Block(2), Finished::Block(1), Finished::Block(0)];
             assert_eq!(named, expected[usize::from(tie_embeddings)..]);

@@ -19,8 +19,8 @@ pub(in crate::engine) struct Rows<K: Kernels> {
 impl<K: Kernels> Rows<K> {
     /// Hands over the tokens of rows of `seq_len`.
     pub fn new(k: &K, config: &ModelConfig, inputs: &[u16], seq_len: usize) -> Self {
-        let bigram = config.has_bigram().then(|| k.ids(&hashed(config, inputs, seq_len)));
-        Rows { count: inputs.len(), seq_len, ids: k.ids(&widened(inputs)), bigram }
+        let bigram = config.has_bigram().then(|| k.ids(&hashed(config, inputs, seq_len), config.bigram_vocab_size));
+        Rows { count: inputs.len(), seq_len, ids: k.ids(&widened(inputs), config.vocab_size), bigram }
     }
 }
 

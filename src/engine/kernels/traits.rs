@@ -85,7 +85,8 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     fn store(&self, values: &[f32]) -> Self::Buffer {
         self.upload(values)
     }
-    fn ids(&self, ids: &[u32]) -> Self::Ids;
+    /// Row numbers of a table of `rows` rows, all of them below that.
+    fn ids(&self, ids: &[u32], rows: usize) -> Self::Ids;
     fn download(&self, buffer: Self::Buffer) -> Vec<f32>;
     /// Cosines and sines of every position.
     fn rope_tables(&self, tables: &crate::model::RopeTables) -> Self::Tables;

@@ -14,7 +14,10 @@ use cudarc::driver::CudaContext;
 use cudarc::driver::sys::CUstream;
 
 use super::memory::GpuMemory;
-use crate::engine::cuda::device::{Batch, DType, DeviceError, GemmDesc};
+use crate::engine::cuda::device::DType;
+use crate::engine::cuda::error::DeviceError;
+use crate::engine::cuda::gemm::{Batch, GemmDesc};
+use crate::engine::cuda::view::View;
 
 /// Memory the library may use within a product: what NVIDIA advises for Hopper.
 pub(super) const WORKSPACE_BYTES: usize = 32 << 20;
@@ -23,7 +26,7 @@ pub(super) const WORKSPACE_BYTES: usize = 32 << 20;
 const AS_IT_IS: i32 = 0;
 const TRANSPOSED: i32 = 1;
 
-/// Sides, layouts and storage of a product: what its algorithm depends on.
+/// Dimensions, layouts and types of a product: what its algorithm depends on.
 type Shape = ([usize; 3], [bool; 2], [DType; 2], Batch);
 
 /// The library's handle, its workspace, and the algorithms chosen so far.
@@ -65,18 +68,18 @@ impl CublasLt {
     ///
     /// # Safety
     /// As for `Device::gemm`, with the device's context bound to this thread.
-    pub unsafe fn run(&self, product: &GemmDesc, stream: CUstream) -> Result<bool, DeviceError> {
-        let GemmDesc { rows, columns, inner, a_transposed, b_transposed, batch, .. } = *product;
+    pub unsafe fn run(&self, gemm: &GemmDesc<'_>, stream: CUstream) -> Result<bool, DeviceError> {
+        let GemmDesc { m, n, k, a_transposed, b_transposed, batch, .. } = *gemm;
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let shape = ([rows, columns, inner], [a_transposed, b_transposed], product.dtypes, batch);
+        let shape = ([m, n, k], [a_transposed, b_transposed], gemm.dtypes(), batch);
         let plan = match plans.entry(shape) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(unknown) => {
-                let plan = match Plan::new(self.handle, product) {
+                let plan = match Plan::new(self.handle, gemm) {
                     Ok(plan) => Some(plan),
                     Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)) => None,
                     Err(error) => {
-                        let what = format!("cuBLASLt cannot plan a product of {rows} x {inner} x {columns}");
+                        let what = format!("cuBLASLt cannot plan a product of {m} x {k} x {n}");
                         return Err(DeviceError::new(what, error));
                     }
                 };
@@ -84,34 +87,33 @@ impl CublasLt {
             }
         };
         let Some(plan) = plan else { return Ok(false) };
-        let factor: *const f32 = &product.factor;
-        let keep: *const f32 = &product.plus.factor;
-        // Where nothing is added the library still wants an address.
-        let plus = if product.plus.factor == 0.0 { product.out } else { product.plus.address };
-        let pointer = |address: u64| address as *mut c_void;
+        let (alpha, beta): (*const f32, *const f32) = (&gemm.alpha, &gemm.beta);
+        // Where nothing is added the library still wants a matrix.
+        let c = if gemm.beta == 0.0 { gemm.out } else { gemm.c };
+        let pointer = |view: View<'_>| view.address() as *mut c_void;
         // SAFETY: handle, descriptions and algorithm belong together and live as long as `self`; the matrices have
-        // the described dims (the caller's promise); the factors are read before the call returns (host pointers).
+        // the described dimensions (the caller's promise); alpha and beta are read before the call returns (host pointers).
         let queued = unsafe {
             result::matmul(
                 self.handle,
                 plan.description,
-                factor.cast(),
-                keep.cast(),
-                pointer(product.b),
+                alpha.cast(),
+                beta.cast(),
+                pointer(gemm.b),
                 plan.first,
-                pointer(product.a),
+                pointer(gemm.a),
                 plan.second,
-                pointer(plus),
+                pointer(c),
                 plan.out,
-                pointer(product.out),
+                pointer(gemm.out),
                 plan.out,
                 &plan.algorithm,
-                pointer(self.workspace.address()),
+                self.workspace.address() as *mut c_void,
                 WORKSPACE_BYTES,
                 stream.cast(),
             )
         };
-        let what = || format!("a product of {rows} x {inner} x {columns} failed");
+        let what = || format!("a product of {m} x {k} x {n} failed");
         queued.map(|()| true).map_err(|error| DeviceError::new(what(), error))
     }
 }
@@ -127,10 +129,10 @@ impl Drop for CublasLt {
 }
 
 impl Plan {
-    fn new(handle: sys::cublasLtHandle_t, product: &GemmDesc) -> Result<Self, CublasError> {
+    fn new(handle: sys::cublasLtHandle_t, gemm: &GemmDesc<'_>) -> Result<Self, CublasError> {
         use sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
         use sys::cudaDataType_t::{CUDA_R_16BF, CUDA_R_32F};
-        let GemmDesc { rows, columns, inner, a_transposed, b_transposed, .. } = *product;
+        let GemmDesc { m, n, k, a_transposed, b_transposed, .. } = *gemm;
         // A row-major matrix of some columns is a column-major one of as many rows.
         let layout = |dtype: DType, stored_rows: usize, stored_columns: usize| {
             let kind = match dtype {
@@ -139,7 +141,7 @@ impl Plan {
             };
             result::create_matrix_layout(kind, stored_columns as u64, stored_rows as u64, stored_columns as i64)
         };
-        let [factors, out] = product.dtypes;
+        let [factors, out] = gemm.dtypes();
         let mut plan = Plan {
             description: result::create_matmul_desc(CUBLAS_COMPUTE_32F, CUDA_R_32F)?,
             first: std::ptr::null_mut(),
@@ -147,12 +149,12 @@ impl Plan {
             out: std::ptr::null_mut(),
             algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
         };
-        plan.first = if b_transposed { layout(factors, columns, inner)? } else { layout(factors, inner, columns)? };
-        plan.second = if a_transposed { layout(factors, inner, rows)? } else { layout(factors, rows, inner)? };
-        plan.out = layout(out, rows, columns)?;
-        let [a, b, out] = product.batch.strides;
+        plan.first = if b_transposed { layout(factors, n, k)? } else { layout(factors, k, n)? };
+        plan.second = if a_transposed { layout(factors, k, m)? } else { layout(factors, m, k)? };
+        plan.out = layout(out, m, n)?;
+        let [a, b, out] = gemm.batch.strides;
         for (layout, stride) in [(plan.first, b), (plan.second, a), (plan.out, out)] {
-            set_batch(layout, product.batch.count, stride)?;
+            set_batch(layout, gemm.batch.count, stride)?;
         }
         for (attribute, transposed) in [
             (sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_TRANSA, b_transposed),

@@ -10,7 +10,7 @@ mod module;
 mod staging;
 mod stream;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 
@@ -19,7 +19,10 @@ use self::memory::GpuMemory;
 use self::module::Module;
 use self::staging::Staging;
 use self::stream::{GpuGraph, Stream};
-use super::device::{self, Device, DeviceError, GemmDesc, Launch};
+use super::device::{self, Device, Launch};
+use super::error::DeviceError;
+use super::gemm::GemmDesc;
+use super::stream_lock::StreamLock;
 use crate::collective::{Collective, DeviceCollective};
 
 /// Shared memory a block gets without asking (CUDA C++ Programming Guide, compute capabilities).
@@ -33,7 +36,7 @@ pub(super) struct Gpu {
     module: Module,
     stream: Stream,
     context: Arc<CudaContext>,
-    stream_lock: Mutex<()>,
+    stream_lock: StreamLock,
     /// What the driver calls it, with compute capability.
     pub name: String,
 }
@@ -50,7 +53,7 @@ impl Gpu {
         let name = format!("{name} (compute capability {}.{})", capability.0, capability.1);
         let stream = Stream::new(&context)?;
         let staging = Staging::new(&context);
-        Ok(Gpu { staging, cublaslt, module, stream, context, stream_lock: Mutex::default(), name })
+        Ok(Gpu { staging, cublaslt, module, stream, context, stream_lock: StreamLock::default(), name })
     }
 
     /// Its number, counted from 0.
@@ -83,7 +86,7 @@ impl Device for Gpu {
     type Memory = GpuMemory;
     type Graph = GpuGraph;
 
-    fn stream_lock(&self) -> &Mutex<()> {
+    fn stream_lock(&self) -> &StreamLock {
         &self.stream_lock
     }
 
@@ -96,35 +99,38 @@ impl Device for Gpu {
         memory.address()
     }
 
-    fn write(&self, address: u64, values: &[u32]) -> Result<(), DeviceError> {
+    unsafe fn write(&self, address: u64, words: &[u32]) -> Result<(), DeviceError> {
         self.bind()?;
         let stream = self.stream.handle;
-        let staged = self.staging.as_ref().map_or(Ok(false), |staging| staging.write(address, values, stream));
+        let staged = self.staging.as_ref().map_or(Ok(false), |staging| {
+            // SAFETY: the context is bound (above), and the range is the caller's promise.
+            unsafe { staging.write(address, words, stream) }
+        });
         if staged.map_err(said("cannot copy to the device"))? {
             return Ok(());
         }
-        // SAFETY: the range is allocated (contract of `Device`), and `values` stays until the copy has been made.
-        let queued = unsafe { result::memcpy_htod_async(address, values, stream) };
+        // SAFETY: the range is the caller's promise, and `words` stays until the copy has been made.
+        let queued = unsafe { result::memcpy_htod_async(address, words, stream) };
         queued.and_then(|()| self.stream.wait()).map_err(said("cannot copy to the device"))
     }
 
-    fn read(&self, address: u64, values: &mut [f32]) -> Result<(), DeviceError> {
+    unsafe fn read(&self, address: u64, words: &mut [f32]) -> Result<(), DeviceError> {
         self.bind()?;
-        // SAFETY: the range is allocated (contract of `Device`), and `values` stays until the copy has been made.
-        let queued = unsafe { result::memcpy_dtoh_async(values, address, self.stream.handle) };
+        // SAFETY: the range is the caller's promise, and `words` stays until the copy has been made.
+        let queued = unsafe { result::memcpy_dtoh_async(words, address, self.stream.handle) };
         queued.and_then(|()| self.stream.wait()).map_err(said("work on the device failed"))
     }
 
-    fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError> {
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError> {
         self.bind()?;
-        // SAFETY: both ranges are allocated (contract of `Device`).
+        // SAFETY: both ranges are the caller's promise.
         unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream.handle) }
             .map_err(said("cannot copy on the device"))
     }
 
-    fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError> {
+    unsafe fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError> {
         self.bind()?;
-        // SAFETY: the range is allocated (contract of `Device`).
+        // SAFETY: the range is the caller's promise.
         unsafe { result::memset_d8_async(address, 0, bytes, self.stream.handle) }
             .map_err(said("cannot clear memory of the device"))
     }
@@ -178,10 +184,10 @@ impl Device for Gpu {
         launched.map_err(|error| DeviceError::new(format!("cannot launch {}", launch.kernel), error))
     }
 
-    unsafe fn gemm(&self, product: &GemmDesc) -> Result<bool, DeviceError> {
+    unsafe fn gemm(&self, gemm: &GemmDesc<'_>) -> Result<bool, DeviceError> {
         self.bind()?;
         // SAFETY: passed on to the caller.
-        unsafe { self.cublaslt.run(product, self.stream.handle) }
+        unsafe { self.cublaslt.run(gemm, self.stream.handle) }
     }
 
     fn device_collective<'a>(&self, ranks: &'a dyn Collective) -> Option<Box<dyn DeviceCollective + 'a>> {

@@ -1,25 +1,25 @@
-//! Where each parameter lies when all of them share one allocation.
+//! Offsets of the parameters in one allocation that all of them share.
 //!
-//! What is treated alike lies together, so that one launch serves it: the matrices first, those of one shape beside
-//! each other (Muon works on them at once), then the tables, the head and the controls (AdamW takes a role at a time).
-//! The same part of all blocks is one run of equal steps. Between parameters there may be a few values that are zero
-//! from the beginning and stay it.
+//! Parameters that one launch can serve are neighbors: the matrices first, grouped by shape (Muon works on a shape at
+//! once), then the tables, the head and the controls (AdamW takes a role at a time). The same part of all blocks is one
+//! run with a constant stride. Between parameters there may be padding, which is zero from the beginning and stays so.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::engine::cuda::device::Device;
+use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::kernels::scale_of;
-use crate::model::{HostTensor, ModelConfig, ParamRole, Params, fake_quant_limit, layout};
+use crate::model::{HostTensor, ModelConfig, ParamRole, ParamSpec, Params, fake_quant_limit, layout};
 
-/// Values a parameter's place is a multiple of: 256 bytes of bfloat16, what cuBLASLt takes for granted of addresses.
+/// Every offset is a multiple of so many values: 256 bytes of bfloat16, the alignment that cuBLASLt assumes.
 pub(super) const ALIGNMENT: usize = 128;
 
-/// Roles in the order they lie.
+/// Roles in the arena's order.
 const ROLES: [ParamRole; 4] = [ParamRole::Matrix, ParamRole::Embedding, ParamRole::Head, ParamRole::Control];
 
-/// A parameter and its place.
+/// A parameter and its offset.
 #[derive(Clone, Debug)]
 struct Slot {
     /// Position in the state dict.
@@ -46,8 +46,13 @@ impl Slot {
         Some((number.parse().ok()?, part))
     }
 
-    /// Where it lies, with the zeros behind it.
-    fn place(&self) -> Range<usize> {
+    /// Its values.
+    fn values(&self) -> Range<usize> {
+        self.start..self.start + self.len()
+    }
+
+    /// Its values and the padding behind them.
+    fn padded(&self) -> Range<usize> {
         self.start..self.start + self.len().next_multiple_of(ALIGNMENT)
     }
 
@@ -80,15 +85,21 @@ pub(super) struct Matrices {
 }
 
 impl Matrices {
-    /// Where their values are, in a buffer that begins with the arena's matrices.
-    pub fn part<D: Device>(&self, whole: &Arc<Buffer<D>>) -> Buffer<D> {
-        Buffer::part(whole, self.start..self.start + self.count * self.stride)
+    /// Their values with the padding, as offsets in the arena.
+    pub fn values(&self) -> Range<usize> {
+        self.start..self.start + self.count * self.stride
+    }
+
+    /// The same as a buffer, out of one that begins with the arena's matrices.
+    pub fn part<D: Device>(&self, whole: &Arc<Buffer<D>>) -> Result<Buffer<D>, DeviceError> {
+        Buffer::part(whole, self.values())
     }
 }
 
-/// Matrices the network does not see as they are: on a grid under fake quantization, or with a scale folded in.
+/// Matrices that the network uses in another form than they are stored: on a grid under fake quantization, or with a scale
+/// folded in.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Seen {
+pub(super) struct Transformed {
     pub matrices: Matrices,
     /// Whether they are read by rows and never multiplied.
     pub is_table: bool,
@@ -97,7 +108,7 @@ pub(super) struct Seen {
     pub scales: Option<Scales>,
 }
 
-/// The scales of [`Seen`] matrices, as many vectors as matrices.
+/// The scales of [`Transformed`] matrices, as many vectors as matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Scales {
     pub start: usize,
@@ -105,6 +116,13 @@ pub(super) struct Scales {
     pub len: usize,
     /// Values from the beginning of one to the next.
     pub stride: usize,
+}
+
+impl Scales {
+    /// Values from the first scale to the last of so many.
+    pub fn extent(&self, count: usize) -> usize {
+        count.saturating_sub(1) * self.stride + self.len
+    }
 }
 
 /// Parameters by the part of the network they belong to.
@@ -122,17 +140,17 @@ impl Members {
     pub const ALL: Members = Members { blocks: 0..usize::MAX, has_head: true, has_rest: true };
 }
 
-/// Every parameter's place.
+/// Every parameter's offset.
 #[derive(Clone, Debug)]
 pub(super) struct Arena {
-    /// In the order they lie.
+    /// In the arena's order.
     slots: Vec<Slot>,
     len: usize,
 }
 
 impl Arena {
     pub fn new(config: &ModelConfig) -> Self {
-        let slot = |(index, spec): (usize, crate::model::ParamSpec)| Slot {
+        let slot = |(index, spec): (usize, ParamSpec)| Slot {
             index,
             name: spec.name,
             shape: spec.shape,
@@ -158,14 +176,15 @@ impl Arena {
         self.len
     }
 
-    /// Places of the parameters in state-dict order.
+    /// Where the parameters are, in state-dict order.
+    #[cfg(test)]
     pub fn places(&self) -> Vec<Range<usize>> {
         let mut slots: Vec<&Slot> = self.slots.iter().collect();
         slots.sort_by_key(|slot| slot.index);
-        slots.into_iter().map(|slot| slot.start..slot.start + slot.len()).collect()
+        slots.into_iter().map(Slot::values).collect()
     }
 
-    /// Where the parameters of a role lie.
+    /// The range of the parameters of a role.
     pub fn role(&self, role: ParamRole) -> Range<usize> {
         let is_before = |slot: &&Slot| ROLES.iter().find(|&&known| known == role || known == slot.role) != Some(&role);
         let start = |slots: &mut dyn Iterator<Item = &Slot>| slots.next().map_or(self.len, |slot| slot.start);
@@ -180,10 +199,10 @@ impl Arena {
         runs(matrices, |a, b| a.shape == b.shape)
     }
 
-    /// What lies where some parameters do, as few ranges as there can be.
+    /// The ranges of some parameters, as few as there can be.
     pub fn ranges(&self, members: &Members) -> Vec<Range<usize>> {
         let mut ranges: Vec<Range<usize>> = Vec::new();
-        for place in self.slots.iter().filter(|slot| slot.is_among(members)).map(Slot::place) {
+        for place in self.slots.iter().filter(|slot| slot.is_among(members)).map(Slot::padded) {
             match ranges.last_mut() {
                 Some(before) if before.end == place.start => before.end = place.end,
                 _ => ranges.push(place),
@@ -192,12 +211,12 @@ impl Arena {
         ranges
     }
 
-    /// What the network sees otherwise than it is stored, part by part.
-    pub fn seen(&self, members: &Members) -> Vec<Seen> {
+    /// The matrices that the network uses in another form, part by part.
+    pub fn transformed(&self, members: &Members) -> Vec<Transformed> {
         let has_projection = self.slots.iter().any(|slot| slot.name == "bigram.proj.weight");
         let is_wanted = |slot: &&Slot| slot.dims().is_some() && slot.is_among(members);
         let matrices: Vec<&Slot> = self.slots.iter().filter(is_wanted).collect();
-        let seen = |matrices: Matrices| {
+        let transformed = |matrices: Matrices| {
             let first = self.slots.iter().find(|slot| slot.start == matrices.start)?;
             let scale = scale_of(&first.name, has_projection);
             let scale = scale.and_then(|name| self.slots.iter().find(|slot| slot.name == name));
@@ -208,47 +227,71 @@ impl Arena {
             });
             let limit = fake_quant_limit(&first.name);
             let is_table = first.role == ParamRole::Embedding;
-            (limit.is_some() || scales.is_some()).then_some(Seen { matrices, is_table, limit, scales })
+            (limit.is_some() || scales.is_some()).then_some(Transformed { matrices, is_table, limit, scales })
         };
         runs(matrices.into_iter(), |a, b| a.role == b.role && a.part() == b.part())
             .into_iter()
-            .filter_map(seen)
+            .filter_map(transformed)
             .collect()
     }
 
-    /// Where the one scale of the bigram table lies.
+    /// Offset of the one scale of the bigram table, in a model that has it.
     pub fn bigram_scale(&self) -> Option<usize> {
         self.slots.iter().find(|slot| slot.name == "bigram.scale").map(|slot| slot.start)
     }
 
-    /// Values as they lie, zeros between them; `find` gives a parameter's tensor by name.
-    pub fn gather<'a>(&self, find: impl Fn(&str) -> Option<&'a HostTensor>) -> Vec<f32> {
-        let mut values = vec![0.0; self.len];
-        for slot in &self.slots {
-            if let (Some(place), Some(tensor)) = (values.get_mut(slot.start..slot.start + slot.len()), find(&slot.name))
-            {
-                place.copy_from_slice(tensor.data());
+    /// Where the parameter of that name is.
+    pub fn place(&self, name: &str) -> Result<Range<usize>, DeviceError> {
+        Ok(self.slot(name)?.values())
+    }
+
+    fn slot(&self, name: &str) -> Result<&Slot, DeviceError> {
+        let slot = self.slots.iter().find(|slot| slot.name == name);
+        slot.ok_or_else(|| DeviceError::Missing { name: name.into() })
+    }
+
+    /// The values of a range in the arena's order, zeros between them; `find` gives a parameter's tensor by name.
+    ///
+    /// The range holds whole parameters. Fails where a tensor is missing or has another number of values.
+    pub fn pack<'a>(
+        &self,
+        range: Range<usize>,
+        find: impl Fn(&str) -> Option<&'a HostTensor>,
+    ) -> Result<Vec<f32>, DeviceError> {
+        let mut values = vec![0.0; range.len()];
+        for slot in self.slots.iter().filter(|slot| range.contains(&slot.start)) {
+            let tensor = find(&slot.name).ok_or_else(|| DeviceError::Missing { name: slot.name.clone() })?;
+            let start = slot.start - range.start;
+            let (end, found) = (start + slot.len(), tensor.len());
+            let len = values.len();
+            let place = values.get_mut(start..end).ok_or(DeviceError::Range { start, end, len })?;
+            if found != place.len() {
+                let (operation, operand, expected) = ("copy to the device", slot.name.clone(), place.len());
+                return Err(DeviceError::Length { operation, operand, found, expected });
             }
+            place.copy_from_slice(tensor.data());
         }
-        values
+        Ok(values)
     }
 
-    /// The parameter of that name out of values as they lie.
-    pub fn tensor(&self, values: &[f32], name: &str) -> Option<HostTensor> {
-        let slot = self.slots.iter().find(|slot| slot.name == name)?;
-        HostTensor::new(slot.shape.clone(), values.get(slot.start..slot.start + slot.len())?.to_vec())
+    /// The parameter of that name out of values in the arena's order.
+    pub fn tensor(&self, values: &[f32], name: &str) -> Result<HostTensor, DeviceError> {
+        let slot = self.slot(name)?;
+        let (Range { start, end }, len) = (slot.values(), values.len());
+        let own = values.get(start..end).ok_or(DeviceError::Range { start, end, len })?;
+        HostTensor::new(slot.shape.clone(), own.to_vec()).ok_or_else(|| DeviceError::Missing { name: name.into() })
     }
 
-    /// All parameters out of values as they lie, in state-dict order.
-    pub fn params(&self, values: &[f32]) -> Params {
+    /// All parameters out of values in the arena's order, in state-dict order.
+    pub fn params(&self, values: &[f32]) -> Result<Params, DeviceError> {
         let mut slots: Vec<&Slot> = self.slots.iter().collect();
         slots.sort_by_key(|slot| slot.index);
-        let entry = |slot: &Slot| Some((slot.name.clone(), self.tensor(values, &slot.name)?));
-        Params::from_entries(slots.into_iter().filter_map(entry).collect())
+        let entry = |slot: &Slot| Ok((slot.name.clone(), self.tensor(values, &slot.name)?));
+        Ok(Params::from_entries(slots.into_iter().map(entry).collect::<Result<_, DeviceError>>()?))
     }
 }
 
-/// Matrices next to each other that are of a kind.
+/// Runs of neighboring matrices that are alike.
 fn runs<'a>(slots: impl Iterator<Item = &'a Slot>, alike: impl Fn(&Slot, &Slot) -> bool) -> Vec<Matrices> {
     let mut found: Vec<(&Slot, Matrices)> = Vec::new();
     for slot in slots {
@@ -289,8 +332,8 @@ pub(super) mod tests {
         let config = config();
         let arena = Arena::new(&config);
         let weights = init(&config, 3);
-        let values = arena.gather(|name| weights.get(name));
-        assert_eq!(arena.params(&values), weights);
+        let values = arena.pack(0..arena.len(), |name| weights.get(name)).unwrap();
+        assert_eq!(arena.params(&values).unwrap(), weights);
         let mut places = arena.places();
         places.sort_by_key(|place| place.start);
         assert!(places.windows(2).all(|pair| pair[0].end <= pair[1].start && pair[1].start % ALIGNMENT == 0));
@@ -313,12 +356,30 @@ pub(super) mod tests {
             arena.role(ParamRole::Matrix).end
         );
 
-        let seen = arena.seen(&Members::ALL);
+        let seen = arena.transformed(&Members::ALL);
         let scaled: Vec<_> = seen.iter().filter_map(|seen| Some((seen.matrices.rows, seen.scales?.len))).collect();
         assert_eq!(scaled, [(12, 1), (12, 12), (12, 12)]);
         assert_eq!(seen.iter().filter_map(|seen| seen.limit).collect::<Vec<_>>(), [31.0, 31.0, 31.0, 31.0, 15.0, 15.0]);
         // Without a projection the table itself carries the scale.
         let wide = Arena::new(&ModelConfig { bigram_dim: 12, ..config() });
-        assert!(wide.seen(&Members::ALL).iter().any(|seen| seen.matrices.rows == 7 && seen.limit.is_none()));
+        assert!(wide.transformed(&Members::ALL).iter().any(|seen| seen.matrices.rows == 7 && seen.limit.is_none()));
+    }
+
+    #[test]
+    fn a_tensor_that_is_missing_or_short_is_an_error() {
+        let config = config();
+        let (arena, mut weights) = (Arena::new(&config), init(&config, 3));
+        let name = "blocks.1.attn.q_gain";
+        let pack = |weights: &Params, absent: &str| {
+            let found = arena.pack(0..arena.len(), |name| weights.get(name).filter(|_| name != absent));
+            found.unwrap_err().to_string()
+        };
+        assert_eq!(pack(&weights, name), "no values for blocks.1.attn.q_gain");
+        *weights.get_mut(name).unwrap() = HostTensor::zeros(&[3]);
+        assert_eq!(pack(&weights, ""), "copy to the device: blocks.1.attn.q_gain has 3 values where 2 are needed");
+        let values = vec![0.0; arena.len() - 1];
+        let matrices = arena.role(ParamRole::Matrix).end;
+        assert!(matches!(arena.params(&values[..matrices]), Err(DeviceError::Range { .. })));
+        assert_eq!(arena.place("no such tensor").unwrap_err().to_string(), "no values for no such tensor");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::arena::{Arena, Members, Seen};
+use super::arena::{Arena, Members, Transformed};
 use crate::engine::kernels::Finished;
 
 /// Values of a bucket before it is closed: 25 MiB, as PyTorch's DistributedDataParallel has them. Large enough that
@@ -14,15 +14,15 @@ pub(in crate::engine::cuda) const BUCKET_VALUES: usize = 25 * (1 << 20) / size_o
 pub(super) struct Bucket {
     /// What the backward pass finishes last of it; `None` where that is its end.
     pub completed_by: Option<Finished>,
-    /// Where they lie.
+    /// Their ranges in the arena.
     pub ranges: Vec<Range<usize>>,
-    /// Those of matrices with a scale folded in, among others.
-    pub seen: Vec<Seen>,
+    /// The matrices among them that have a scale folded in, or other transforms.
+    pub transformed: Vec<Transformed>,
 }
 
 impl Bucket {
     fn new(arena: &Arena, members: &Members, completed_by: Option<Finished>) -> Self {
-        Bucket { completed_by, ranges: arena.ranges(members), seen: arena.seen(members) }
+        Bucket { completed_by, ranges: arena.ranges(members), transformed: arena.transformed(members) }
     }
 }
 
@@ -77,15 +77,15 @@ mod tests {
                 });
                 assert_eq!(end, arena.len());
                 // And every scale is unfolded in the bucket of its matrix.
-                let mut seen: Vec<_> = buckets.iter().flat_map(|bucket| &bucket.seen).collect();
+                let mut seen: Vec<_> = buckets.iter().flat_map(|bucket| &bucket.transformed).collect();
                 seen.sort_by_key(|seen| seen.matrices.start);
-                let count = |seen: &[&Seen]| seen.iter().map(|seen| seen.matrices.count).sum::<usize>();
-                let whole = arena.seen(&Members::ALL);
+                let count = |seen: &[&Transformed]| seen.iter().map(|seen| seen.matrices.count).sum::<usize>();
+                let whole = arena.transformed(&Members::ALL);
                 assert_eq!(count(&seen), count(&whole.iter().collect::<Vec<_>>()));
                 for bucket in &buckets {
                     let is_in = |start: usize| bucket.ranges.iter().any(|range| range.contains(&start));
-                    assert!(bucket.seen.iter().all(|seen| is_in(seen.matrices.start)));
-                    assert!(bucket.seen.iter().filter_map(|seen| seen.scales).all(|scales| is_in(scales.start)));
+                    assert!(bucket.transformed.iter().all(|seen| is_in(seen.matrices.start)));
+                    assert!(bucket.transformed.iter().filter_map(|seen| seen.scales).all(|scales| is_in(scales.start)));
                 }
             }
         }

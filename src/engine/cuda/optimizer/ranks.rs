@@ -7,16 +7,18 @@ use super::arena::{Arena, Matrices};
 use super::buckets::{Bucket, buckets};
 use super::shares::shares;
 use crate::collective::{Collective, CollectiveError, DeviceCollective, Span};
-use crate::engine::FakeQuant;
-use crate::engine::cuda::backend::{CudaKernels, offset};
+use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::collective::device_collective;
-use crate::engine::cuda::device::{Argument, Device};
+use crate::engine::cuda::device::Device;
+use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::memory::Buffer;
+use crate::engine::cuda::view::View;
 use crate::engine::kernels::Finished;
+use crate::engine::{EngineError, FakeQuant};
 
 /// The ranks a model on a device is trained with.
 pub(super) struct Ranks<'a> {
-    way: Box<dyn DeviceCollective + 'a>,
+    collective: Box<dyn DeviceCollective + 'a>,
     buckets: Vec<Bucket>,
     /// Of each batch, the matrices each rank orthogonalizes.
     shares: Vec<Vec<Matrices>>,
@@ -31,68 +33,85 @@ impl<'a> Ranks<'a> {
         layers: usize,
         bucket_values: usize,
     ) -> Option<Self> {
-        let way = device_collective(&k.shared, ranks)?;
-        let shares = shares(&arena.batches(), way.place().world());
-        Some(Ranks { way, buckets: buckets(arena, layers, bucket_values), shares })
+        let collective = device_collective(&k.shared, ranks)?;
+        let shares = shares(&arena.batches(), collective.place().world());
+        Some(Ranks { collective, buckets: buckets(arena, layers, bucket_values), shares })
     }
 
     /// Whether a step is complete with so many micro-batches of this rank.
     pub fn is_complete_with(&self, micro_batches: usize) -> bool {
-        micro_batches == self.way.place().micro_batches()
+        micro_batches == self.collective.place().micro_batches()
     }
 
-    /// Queues the sum of everything at once, and of one value elsewhere.
-    pub fn sum_all<D: Device>(&mut self, whole: &Buffer<D>, beside: u64) -> Result<(), CollectiveError> {
-        sum(&mut *self.way, whole, std::slice::from_ref(&(0..whole.len())), Some(beside))
+    /// Queues the sum of all values, and of one value elsewhere.
+    pub fn sum_all<D: Device>(&mut self, all: &Buffer<D>, beside: View<'_>) -> Result<(), EngineError> {
+        sum(&mut *self.collective, all, std::slice::from_ref(&(0..all.len())), Some(beside))
     }
 
     /// This rank's matrices of a batch.
-    pub fn own_share(&self, batch: usize) -> Option<Matrices> {
-        self.shares.get(batch)?.get(self.way.place().rank()).copied()
+    pub fn own_share(&self, batch: usize) -> Result<Matrices, EngineError> {
+        let rank = self.collective.place().rank();
+        let share = self.shares_of(batch)?.get(rank).copied();
+        Ok(share.ok_or_else(|| DeviceError::Missing { name: format!("the share of rank {rank}") })?)
     }
 
-    /// Queues the exchange of a batch's finished updates, which lie in `updates` as the matrices do in the arena.
-    pub fn share_updates<D: Device>(&mut self, updates: &Buffer<D>, batch: usize) -> Result<(), CollectiveError> {
-        let shares = self.shares.get(batch).into_iter().flatten().enumerate();
-        let words = |values: usize| values * updates.dtype().bytes() / size_of::<f32>();
-        let span = |(rank, share): (usize, &Matrices)| {
-            (rank, Span { address: offset(updates, share.start), len: words(share.count * share.stride) })
-        };
-        let spans: Vec<_> = shares.filter(|(_, share)| share.count > 0).map(span).collect();
-        // SAFETY: the shares of a batch lie apart from one another where `updates` has its matrices; the trainer keeps
-        // `updates` until the step has settled, or gives up the work with itself.
-        unsafe { self.way.share(&spans) }
+    fn shares_of(&self, batch: usize) -> Result<&[Matrices], DeviceError> {
+        let shares = self.shares.get(batch).map(Vec::as_slice);
+        shares.ok_or_else(|| DeviceError::Missing { name: format!("the shares of batch {batch}") })
+    }
+
+    /// Queues the exchange of a batch's finished updates, which are in `updates` as the matrices are in the arena.
+    pub fn share_updates<D: Device>(&mut self, updates: &Buffer<D>, batch: usize) -> Result<(), EngineError> {
+        let of_rank = |(rank, share): (usize, &Matrices)| Ok((rank, words_of(updates.view().slice(share.values())?)?));
+        let shares = self.shares_of(batch)?.iter().enumerate().filter(|(_, share)| share.count > 0);
+        let spans = shares.map(of_rank).collect::<Result<Vec<_>, DeviceError>>()?;
+        // SAFETY: the shares of a batch are separate parts of `updates` (bounds checked by `slice`); the trainer keeps
+        // `updates` until the step has been synchronized, or gives up the work with itself.
+        Ok(unsafe { self.collective.broadcast(&spans) }?)
     }
 
     /// Lets what is launched from now on wait for what was queued.
-    pub fn join(&mut self) -> Result<(), CollectiveError> {
-        self.way.join()
+    pub fn stream_wait(&mut self) -> Result<(), CollectiveError> {
+        self.collective.stream_wait()
     }
 
     /// Waits for the other ranks' part of what was queued.
-    pub fn settle(&mut self) -> Result<(), CollectiveError> {
-        self.way.settle()
+    pub fn synchronize(&mut self) -> Result<(), CollectiveError> {
+        self.collective.synchronize()
     }
 }
 
-/// Queues the sum of some ranges of `whole`, and of one value elsewhere.
-fn sum<D: Device>(
-    way: &mut dyn DeviceCollective,
-    whole: &Buffer<D>,
-    ranges: &[Range<usize>],
-    beside: Option<u64>,
-) -> Result<(), CollectiveError> {
-    let span = |range: &Range<usize>| Span { address: offset(whole, range.start), len: range.len() };
-    let beside = beside.map(|address| Span { address, len: 1 });
-    let spans: Vec<Span> = ranges.iter().map(span).chain(beside).collect();
-    // SAFETY: ranges of an arena lie in `whole` and apart from one another; the trainer keeps `whole` and the value
-    // beside it until the step has settled, or gives up the work with itself.
-    unsafe { way.sum(&spans) }
+/// Values as the words they take up, whole ones.
+fn words_of(view: View<'_>) -> Result<Span, DeviceError> {
+    const WORD: usize = size_of::<f32>();
+    if view.address() == 0 {
+        let (operation, operand) = ("exchange between ranks", "a part of a buffer".into());
+        return Err(DeviceError::Foreign { operation, operand });
+    }
+    if !view.bytes().is_multiple_of(WORD) {
+        let (operation, operand) = ("exchange between ranks", "a share (bytes)".into());
+        let expected = view.bytes().next_multiple_of(WORD);
+        return Err(DeviceError::Length { operation, operand, found: view.bytes(), expected });
+    }
+    Ok(Span { address: view.address(), len: view.bytes() / WORD })
 }
 
-/// The last micro-batch of a step: buckets get their last additions and are sent off as the backward pass completes
-/// them.
-pub(super) struct Finishing<'b, 'a, D: Device> {
+/// Queues the sum of some ranges of a buffer, and of one value elsewhere.
+fn sum<D: Device>(
+    collective: &mut dyn DeviceCollective,
+    buffer: &Buffer<D>,
+    ranges: &[Range<usize>],
+    beside: Option<View<'_>>,
+) -> Result<(), EngineError> {
+    let views = ranges.iter().map(|range| buffer.view().slice(range.clone())).chain(beside.map(Ok));
+    let spans = views.map(|view| words_of(view?)).collect::<Result<Vec<_>, _>>()?;
+    // SAFETY: ranges of an arena are separate parts of `buffer` (bounds checked by `slice`); the trainer keeps it and the
+    // value beside it until the step has been synchronized, or gives up the work with itself.
+    Ok(unsafe { collective.all_reduce_sum(&spans) }?)
+}
+
+/// The last micro-batch of a step: as the backward pass completes buckets, they get their last additions and are sent off.
+pub(super) struct BucketReducer<'b, 'a, D: Device> {
     k: &'b CudaKernels<D>,
     ranks: &'b mut Ranks<'a>,
     weights: &'b Buffer<D>,
@@ -104,10 +123,10 @@ pub(super) struct Finishing<'b, 'a, D: Device> {
     /// Buckets sent off.
     sent: usize,
     /// The first thing that went wrong; nothing is sent after it.
-    failure: Option<CollectiveError>,
+    failure: Option<EngineError>,
 }
 
-impl<'b, 'a, D: Device> Finishing<'b, 'a, D> {
+impl<'b, 'a, D: Device> BucketReducer<'b, 'a, D> {
     /// `before` is what [`TreeSum::before_last`](crate::collective::TreeSum::before_last) says.
     pub fn new(
         k: &'b CudaKernels<D>,
@@ -117,41 +136,46 @@ impl<'b, 'a, D: Device> Finishing<'b, 'a, D> {
         gradients: Arc<Buffer<D>>,
         before: Vec<Arc<Buffer<D>>>,
     ) -> Self {
-        Finishing { k, ranks, weights, fake_quant, gradients, before, sent: 0, failure: None }
+        BucketReducer { k, ranks, weights, fake_quant, gradients, before, sent: 0, failure: None }
     }
 
-    /// Takes note of what the backward pass has finished.
-    pub fn take(&mut self, finished: Finished) {
+    /// Sends the next bucket off, if the backward pass has now finished it.
+    pub fn on_finished(&mut self, finished: Finished) {
         let next = self.ranks.buckets.get(self.sent);
         if next.is_some_and(|bucket| bucket.completed_by == Some(finished)) {
             self.send(None);
         }
     }
 
-    /// Sends what is left, and one value beside it: the sums of the whole step, once they are joined.
-    pub fn close(mut self, beside: u64) -> Result<Arc<Buffer<D>>, CollectiveError> {
-        while self.sent + 1 < self.ranks.buckets.len() {
+    /// Sends what is left, and one value beside it: the sums of the whole step, once the stream has waited for them.
+    pub fn finish(mut self, beside: View<'_>) -> Result<Arc<Buffer<D>>, EngineError> {
+        while self.failure.is_none() && self.sent + 1 < self.ranks.buckets.len() {
             self.send(None);
         }
         self.send(Some(beside));
         self.failure.map_or(Ok(self.before.pop().unwrap_or(self.gradients)), Err)
     }
 
-    fn send(&mut self, beside: Option<u64>) {
-        let Ranks { way, buckets, .. } = &mut *self.ranks;
-        let Some(bucket) = buckets.get(self.sent) else { return };
+    fn send(&mut self, beside: Option<View<'_>>) {
+        if self.failure.is_none() {
+            self.failure = self.try_send(beside).err();
+        }
+    }
+
+    fn try_send(&mut self, beside: Option<View<'_>>) -> Result<(), EngineError> {
+        let Ranks { collective, buckets, .. } = &mut *self.ranks;
+        let missing = || DeviceError::Missing { name: format!("bucket {}", self.sent) };
+        let bucket = buckets.get(self.sent).ok_or_else(missing)?;
         self.sent += 1;
-        self.k.unfold(&bucket.seen, self.weights, &self.gradients, self.fake_quant);
+        self.k.unfold(&bucket.transformed, self.weights, &self.gradients, self.fake_quant);
         let mut total = &self.gradients;
         for before in &self.before {
             for range in &bucket.ranges {
-                let [more, sum] = [total, before].map(|whole| Argument::Address(offset(whole, range.start)));
-                self.k.spans("add", range.len(), &[more, sum]);
+                let [more, sum] = [total, before].map(|flat| flat.view().slice(range.clone()));
+                self.k.add_views(more?, sum?);
             }
             total = before;
         }
-        if self.failure.is_none() {
-            self.failure = sum(&mut **way, total, &bucket.ranges, beside).err();
-        }
+        sum(&mut **collective, total, &bucket.ranges, beside)
     }
 }

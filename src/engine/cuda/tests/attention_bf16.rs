@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use super::{kernels, on_both, random};
 use crate::engine::Precision;
+use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::backend::attention_bf16::{attention, attention_grad, takes};
-use crate::engine::cuda::device::Device;
+use crate::engine::cuda::device::{DType, Device};
+use crate::engine::cuda::memory::Buffer;
+use crate::engine::cuda::view::View;
 use crate::engine::kernels::{CpuKernels, Heads, Kernels};
 
 /// What rounding to the nearest bfloat16 (eight bits) is off by at most, relative to the value.
@@ -78,36 +81,29 @@ impl Inputs {
     }
 }
 
-/// Memory of bfloat16 values.
+/// Bfloat16 values, inputs between margins.
 struct Halves<D: Device> {
-    memory: D::Memory,
-    len: usize,
+    buffer: Buffer<D>,
     margin: usize,
+    len: usize,
 }
 
 impl<D: Device> Halves<D> {
-    fn of(device: &D, values: &[f32]) -> Self {
+    fn of(k: &CudaKernels<D>, values: &[f32]) -> Self {
         let margin = [f32::NAN; MARGIN];
         let all: Vec<u32> = [&margin, values, &margin].concat().into_iter().map(bits).collect();
-        let memory = device.allocate(all.len() * 2).unwrap();
+        let buffer = k.buffer_of(DType::Bf16, all.len());
         let words: Vec<u32> = all.chunks_exact(2).map(|pair| pair[0] | pair[1] << 16).collect();
-        device.write(D::address(&memory), &words).unwrap();
-        Halves { memory, len: values.len(), margin: MARGIN }
+        k.shared.write(buffer.view(), &words);
+        Halves { buffer, margin: MARGIN, len: values.len() }
     }
 
-    fn unset(device: &D, len: usize) -> Self {
-        Halves { memory: device.allocate(len * 2).unwrap(), len, margin: 0 }
+    fn unset(k: &CudaKernels<D>, len: usize) -> Self {
+        Halves { buffer: k.buffer_of(DType::Bf16, len), margin: 0, len }
     }
 
-    fn address(&self) -> u64 {
-        D::address(&self.memory) + 2 * self.margin as u64
-    }
-
-    fn read(&self, device: &D) -> Vec<f32> {
-        let mut words = vec![0.0; self.len / 2];
-        device.read(self.address(), &mut words).unwrap();
-        let halves = |word: f32| [word.to_bits() << 16, word.to_bits() & 0xffff_0000].map(f32::from_bits);
-        words.into_iter().flat_map(halves).collect()
+    fn view(&self) -> View<'_> {
+        self.buffer.view().slice(self.margin..self.margin + self.len).unwrap()
     }
 }
 
@@ -117,23 +113,21 @@ fn bits(value: f32) -> u32 {
 
 /// Outputs and lse, and gradients of queries, keys and values where all queries are there.
 fn run<D: Device>(device: &Arc<D>, inputs: &Inputs) -> (Vec<f32>, Vec<f32>, Option<[Vec<f32>; 3]>) {
-    let (k, Case { rows, heads }) = (kernels(device), inputs.case);
-    let qkv = [&inputs.q, &inputs.k, &inputs.v].map(|values| Halves::<D>::of(device, values));
-    let grad = Halves::<D>::of(device, &inputs.grad);
-    let mixed = Halves::<D>::unset(device, inputs.q.len());
-    let mut lse = vec![0.0; inputs.q.len() / heads.width];
-    let lse_memory = device.allocate(lse.len() * size_of::<f32>()).unwrap();
-    let outputs = [mixed.address(), D::address(&lse_memory)];
-    let addresses = [0, 1, 2].map(|i| qkv[i].address());
-    attention(&k, heads, rows, addresses, outputs);
-    device.read(D::address(&lse_memory), &mut lse).unwrap();
+    let (k, Case { rows, heads }) = (&kernels(device), inputs.case);
+    let qkv = [&inputs.q, &inputs.k, &inputs.v].map(|values| Halves::of(k, values));
+    let grad = Halves::of(k, &inputs.grad);
+    let mixed = Halves::unset(k, inputs.q.len());
+    let lse = Buffer::unset(&k.shared, inputs.q.len() / heads.width);
+    let (outputs, views) = ([mixed.view(), lse.view()], qkv.each_ref().map(Halves::view));
+    attention(k, heads, rows, views, outputs);
     let grads = (heads.first_query == 0).then(|| {
-        let grads = [0, 1, 2].map(|i| Halves::<D>::unset(device, qkv[i].len));
-        attention_grad(&k, heads, rows, addresses, outputs, grad.address(), [0, 1, 2].map(|i| grads[i].address()));
-        grads.map(|grad| grad.read(device))
+        let grads = qkv.each_ref().map(|x| Halves::unset(k, x.len));
+        attention_grad(k, heads, rows, views, outputs, grad.view(), grads.each_ref().map(Halves::view));
+        grads.map(|grad| k.read(&grad.buffer))
     });
+    let found = (k.read(&mixed.buffer), k.read(&lse), grads);
     k.check().unwrap();
-    (mixed.read(device), lse, grads)
+    found
 }
 
 /// A value in double precision, and how far off a kernel's may be.

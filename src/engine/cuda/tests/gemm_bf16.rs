@@ -2,9 +2,11 @@
 
 use super::{kernels, on_both, random};
 use crate::engine::cuda::backend::CudaKernels;
-use crate::engine::cuda::backend::gemm_bf16::{Epilogue, GemmBf16, Kept, Plan};
-use crate::engine::cuda::device::{Batch, Device};
+use crate::engine::cuda::backend::gemm_bf16::{Addend, Epilogue, GemmBf16, Plan};
+use crate::engine::cuda::device::{DType, Device};
+use crate::engine::cuda::gemm::Batch;
 use crate::engine::cuda::memory::Buffer;
+use crate::engine::cuda::view::View;
 use crate::engine::kernels::{Kernels, Linear};
 
 on_both!(
@@ -63,33 +65,27 @@ impl Factors {
         [store(&self.a, inner, self.transposed[0]), store(&self.b, columns, self.transposed[1])]
     }
 
-    fn gemm(&self, [a, b, out]: [u64; 3], epilogue: Epilogue) -> GemmBf16 {
-        let ([rows, columns, inner], [a_transposed, b_transposed]) = (self.dims, self.transposed);
+    fn gemm<'a>(&self, [a, b, out]: [View<'a>; 3], epilogue: Epilogue<'a>) -> GemmBf16<'a> {
+        let ([m, n, k], [a_transposed, b_transposed]) = (self.dims, self.transposed);
         let batch = Batch::ONE;
-        GemmBf16 { rows, columns, inner, a_transposed, b_transposed, factor: 1.0, epilogue, a, b, out, batch }
+        GemmBf16 { m, n, k, a_transposed, b_transposed, alpha: 1.0, epilogue, a, b, out, batch }
     }
 
     /// The product in single precision, by its own plan or by another.
     fn single<D: Device>(&self, k: &CudaKernels<D>, plan: Option<Plan>) -> Vec<f32> {
         let [a, b] = self.stored().map(|values| narrow(k, &values));
         let out = k.unset(self.dims[0] * self.dims[1]);
-        let product = self.gemm([&a, &b, &out].map(Buffer::address), Epilogue::Single(Kept::NONE));
+        let product = self.gemm([&a, &b, &out].map(Buffer::view), Epilogue::F32(Addend::NONE));
         k.gemm_with_plan(&product, &plan.unwrap_or_else(|| product.plan()));
         k.download(out)
     }
 
-    /// The product rounded to bfloat16, then what `finish` makes of it with another matrix and a first result.
-    fn finished<D: Device>(
-        &self,
-        k: &CudaKernels<D>,
-        epilogue: impl Fn(u64) -> Epilogue,
-        other: &Buffer<D>,
-        out: &[f32],
-    ) -> Vec<f32> {
-        let ([a, b], out) = (self.stored().map(|values| narrow(k, &values)), narrow(k, out));
-        let product = self.gemm([&a, &b, &out].map(Buffer::address), epilogue(other.address()));
-        k.gemm_bf16(&product);
-        widened(k, out, self.dims[0] * self.dims[1])
+    /// The product by an epilogue that gives bfloat16 values.
+    fn finished<D: Device>(&self, k: &CudaKernels<D>, epilogue: Epilogue<'_>) -> Vec<f32> {
+        let [a, b] = self.stored().map(|values| narrow(k, &values));
+        let out = k.buffer_of(DType::Bf16, self.dims[0] * self.dims[1]);
+        k.gemm_bf16(&self.gemm([&a, &b, &out].map(Buffer::view), epilogue));
+        k.download(out)
     }
 }
 
@@ -97,12 +93,9 @@ impl Factors {
 fn narrow<D: Device>(k: &CudaKernels<D>, values: &[f32]) -> Buffer<D> {
     let bits = |value: f32| u32::from(half::bf16::from_f32(value).to_bits());
     let word = |pair: &[f32]| bits(pair[0]) | pair.get(1).map_or(0, |&high| bits(high) << 16);
-    Buffer::of_bits(&k.shared, &values.chunks(2).map(word).collect::<Vec<_>>())
-}
-
-fn widened<D: Device>(k: &CudaKernels<D>, buffer: Buffer<D>, len: usize) -> Vec<f32> {
-    let words = k.download(buffer).into_iter().map(f32::to_bits);
-    words.flat_map(|word| [word << 16, word & 0xffff_0000]).map(f32::from_bits).take(len).collect()
+    let buffer = k.buffer_of(DType::Bf16, values.len());
+    k.shared.write(buffer.view(), &values.chunks(2).map(word).collect::<Vec<_>>());
+    buffer
 }
 
 fn assert_equal_bits(found: &[f32], expected: &[f32], what: &str) {
@@ -130,8 +123,7 @@ fn products_are_close_to_double_precision<D: Device>(device: &std::sync::Arc<D>)
         let single = factors.single(&k, None);
         assert_close(&single, &factors, &what);
         // In bfloat16 it is the same rounded once.
-        let unset = vec![1.0; single.len()];
-        let narrow = factors.finished(&k, |_| Epilogue::Narrow(Kept::NONE), &k.unset(1), &unset);
+        let narrow = factors.finished(&k, Epilogue::Bf16(Addend::NONE));
         assert_equal_bits(&narrow, &single.iter().copied().map(nearest).collect::<Vec<_>>(), &what);
     }
     k.check().unwrap();
@@ -148,7 +140,7 @@ fn plan(factors: &Factors, tile: usize, strip: usize) -> Plan {
         (_, [false, true]) => "wide_gemm_bf16_nt",
         (_, _) => "wide_gemm_bf16_tn",
     };
-    Plan { kernel, tile, strip, part: factors.dims[2], parts: 1 }
+    Plan { kernel, tile, strip, k_per_split: factors.dims[2], splits: 1 }
 }
 
 fn strips_and_groups_of_tiles_cover_the_product<D: Device>(device: &std::sync::Arc<D>) {
@@ -166,7 +158,7 @@ fn strips_and_groups_of_tiles_cover_the_product<D: Device>(device: &std::sync::A
 fn every_kernel_adds_in_the_same_order<D: Device>(device: &std::sync::Arc<D>) {
     let k = kernels(device);
     let dims = [136, 264, 72];
-    let any = Plan { kernel: "gemm_bf16_any", tile: 128, strip: 1, part: dims[2], parts: 1 };
+    let any = Plan { kernel: "gemm_bf16_any", tile: 128, strip: 1, k_per_split: dims[2], splits: 1 };
     let expected = Factors::new(dims, LAYOUTS[0]).single(&k, Some(any));
     for transposed in LAYOUTS {
         let factors = Factors::new(dims, transposed);
@@ -191,12 +183,12 @@ fn batches_are_products_one_by_one<D: Device>(device: &std::sync::Arc<D>) {
         let [a, b] = [0, 1].map(|i| narrow(&k, &values[i]));
         let before = random(3 * strides[2], "before");
         let out = k.upload(&before);
-        let addresses = [&a, &b, &out].map(Buffer::address);
+        let addresses = [&a, &b, &out].map(Buffer::view);
         let factors = |i: usize| {
             let part = |which: usize| values[which][i * strides[which]..][..lengths[which]].to_vec();
             Factors { dims, transposed: [false, false], a: part(0), b: part(1) }
         };
-        let epilogue = Epilogue::Single(Kept { factor: 1.0, other: out.address() });
+        let epilogue = Epilogue::F32(Addend { beta: 1.0, c: Some(out.view()) });
         let product = factors(0).gemm(addresses, epilogue);
         k.gemm_bf16(&GemmBf16 { batch: Batch { count: 3, strides }, ..product });
         for (i, (found, before)) in k.download(out).chunks(strides[2]).zip(before.chunks(strides[2])).enumerate() {
@@ -219,16 +211,16 @@ fn what_is_kept_is_added<D: Device>(device: &std::sync::Arc<D>) {
         let expected: Vec<f32> = product.iter().zip(&other).map(|(p, other)| 3.0 * other + 0.3 * p).collect();
         // Onto itself in single precision, and from elsewhere in bfloat16.
         let out = k.upload(&other);
-        let addresses = [&a, &b, &out].map(Buffer::address);
-        let epilogue = Epilogue::Single(Kept { factor: 3.0, other: out.address() });
-        k.gemm_bf16(&GemmBf16 { factor: 0.3, ..factors.gemm(addresses, epilogue) });
+        let addresses = [&a, &b, &out].map(Buffer::view);
+        let epilogue = Epilogue::F32(Addend { beta: 3.0, c: Some(out.view()) });
+        k.gemm_bf16(&GemmBf16 { alpha: 0.3, ..factors.gemm(addresses, epilogue) });
         assert_equal_bits(&k.download(out), &expected, "kept in single precision");
-        let (out, before) = (k.unset(len), narrow(&k, &other));
-        let addresses = [&a, &b, &out].map(Buffer::address);
-        let epilogue = Epilogue::Narrow(Kept { factor: 3.0, other: before.address() });
-        k.gemm_bf16(&GemmBf16 { factor: 0.3, ..factors.gemm(addresses, epilogue) });
+        let (out, before) = (k.buffer_of(DType::Bf16, len), narrow(&k, &other));
+        let addresses = [&a, &b, &out].map(Buffer::view);
+        let epilogue = Epilogue::Bf16(Addend { beta: 3.0, c: Some(before.view()) });
+        k.gemm_bf16(&GemmBf16 { alpha: 0.3, ..factors.gemm(addresses, epilogue) });
         let expected: Vec<f32> = expected.into_iter().map(nearest).collect();
-        assert_equal_bits(&widened(&k, out, len), &expected, "kept in bfloat16");
+        assert_equal_bits(&k.download(out), &expected, "kept in bfloat16");
     }
     k.check().unwrap();
 }
@@ -246,11 +238,11 @@ fn squares_are_those_of_the_rounded_product<D: Device>(device: &std::sync::Arc<D
         let expected: Vec<f32> = hidden.iter().map(|h| nearest(h.max(0.0) * h.max(0.0))).collect();
         for keeps in [false, true] {
             let [y, kept] = [0, 1].map(|_| narrow(&k, &vec![7.0; hidden.len()]));
-            let address = if keeps { kept.address() } else { 0 };
-            k.fused_relu_squared(s, [&x, &w, &y].map(Buffer::address), address);
-            assert_equal_bits(&widened(&k, y, hidden.len()), &expected, "squares");
+            let hidden_view = keeps.then(|| kept.view());
+            k.fused_relu_squared(s, [&x, &w, &y].map(Buffer::view), hidden_view);
+            assert_equal_bits(&k.download(y), &expected, "squares");
             let expected = if keeps { hidden.clone() } else { vec![7.0; hidden.len()] };
-            assert_equal_bits(&widened(&k, kept, hidden.len()), &expected, "hidden values");
+            assert_equal_bits(&k.download(kept), &expected, "hidden values");
         }
         // Back through the layer that comes after the square: its inputs are as many as the hidden values.
         let s = Linear { tokens, inputs: outputs, outputs: inputs };
@@ -260,8 +252,8 @@ fn squares_are_those_of_the_rounded_product<D: Device>(device: &std::sync::Arc<D
         let of_one = |(product, h): (&f32, &f32)| nearest(nearest(*product) * (2.0 * h.max(0.0)));
         let expected: Vec<f32> = product.iter().zip(&hidden).map(of_one).collect();
         let (before, grad) = (narrow(&k, &hidden), narrow(&k, &vec![7.0; hidden.len()]));
-        k.fused_relu_squared_grad(s, [&grad_y, &w, &before, &grad].map(Buffer::address));
-        assert_equal_bits(&widened(&k, grad, hidden.len()), &expected, "gradients");
+        k.fused_relu_squared_grad(s, [&grad_y, &w, &before, &grad].map(Buffer::view));
+        assert_equal_bits(&k.download(grad), &expected, "gradients");
     }
     k.check().unwrap();
 }
@@ -276,8 +268,8 @@ fn residuals_are_added_as_the_rule_says<D: Device>(device: &std::sync::Arc<D>) {
         let of_one = |i: usize| nearest(before[i] + scale[i % outputs] * nearest(product[i]));
         let expected: Vec<f32> = (0..product.len()).map(of_one).collect();
         let (y, scale) = (narrow(&k, &before), k.upload(&scale));
-        k.fused_residual_add(Linear { tokens, inputs, outputs }, [&x, &w, &scale, &y].map(Buffer::address));
-        assert_equal_bits(&widened(&k, y, expected.len()), &expected, "sums");
+        k.fused_residual_add(Linear { tokens, inputs, outputs }, [&x, &w, &scale, &y].map(Buffer::view));
+        assert_equal_bits(&k.download(y), &expected, "sums");
     }
     k.check().unwrap();
 }
@@ -314,11 +306,11 @@ fn long_sums_are_their_parts_in_order<D: Device>(device: &std::sync::Arc<D>) {
         let before = random(rows * columns, "before");
         let run = || {
             let out = k.upload(&before);
-            let epilogue = Epilogue::Single(Kept { factor: 1.0, other: out.address() });
-            let product = factors.gemm([&a, &b, &out].map(Buffer::address), epilogue);
+            let epilogue = Epilogue::F32(Addend { beta: 1.0, c: Some(out.view()) });
+            let product = factors.gemm([&a, &b, &out].map(Buffer::view), epilogue);
             let plan = product.split();
             // Whole stages, as equal as those can be.
-            assert_eq!((plan.part, plan.parts), (576, 2));
+            assert_eq!((plan.k_per_split, plan.splits), (576, 2));
             k.split_k_gemm_bf16(&product);
             k.download(out)
         };

@@ -94,7 +94,7 @@ fn rows_of_tables<K: Kernels>(k: &K) -> Results {
     for (tokens, width) in SHAPES {
         // Few rows, so that many tokens share one; and one row for all.
         for rows in [1, 7, 300] {
-            let (table, ids) = (values(k, rows * width, "table"), k.ids(&random_ids(tokens, rows, "ids")));
+            let (table, ids) = (values(k, rows * width, "table"), k.ids(&random_ids(tokens, rows, "ids"), rows));
             results.push((format!("gather of {rows}"), k.download(k.gather(&k.store(&table), &ids, width))));
             let mut sums = k.upload(&table);
             k.scatter(&activations(k, tokens * width, "grad"), &ids, width, &mut sums);
@@ -367,7 +367,7 @@ const LOSSES: [(usize, usize, usize); 4] = [(1, 3, 2), (5, 8, 33), (9, 16, 100),
 const CAP: f32 = 30.0;
 
 fn loss_inputs<K: Kernels>(k: &K, dims: Linear) -> (K::Buffer, K::Buffer, K::Ids) {
-    let targets = k.ids(&random_ids(dims.tokens, dims.outputs, "targets"));
+    let targets = k.ids(&random_ids(dims.tokens, dims.outputs, "targets"), dims.outputs);
     let head: Vec<f32> = values(k, dims.outputs * dims.inputs, "head").iter().map(|value| value * 4.0).collect();
     (activations(k, dims.tokens * dims.inputs, "x"), k.store(&head), targets)
 }

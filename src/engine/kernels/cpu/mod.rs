@@ -92,7 +92,7 @@ impl Kernels for CpuKernels {
         Buffer::copy_of(values)
     }
 
-    fn ids(&self, ids: &[u32]) -> Vec<u32> {
+    fn ids(&self, ids: &[u32], _rows: usize) -> Vec<u32> {
         ids.to_vec()
     }
 

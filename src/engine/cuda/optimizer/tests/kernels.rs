@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::super::arena::{ALIGNMENT, Arena, Matrices, Members};
-use super::super::effective::Effective;
+use super::super::effective::EffectiveWeights;
 use super::super::muon::{MuonTensors, stored};
 use super::super::sums::Summed;
 use crate::engine::FakeQuant;
-use crate::engine::cuda::backend::CudaKernels;
-use crate::engine::cuda::device::{Argument, Batch, DType, Device, GemmDesc, Plus};
+use crate::engine::cuda::backend::{CudaKernels, Operand, values};
+use crate::engine::cuda::device::{DType, Device};
+use crate::engine::cuda::gemm::{Batch, GemmDesc};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::tests::network::{configs, weights};
 use crate::engine::cuda::tests::{kernels, largest_error, on_both, random};
@@ -22,15 +23,11 @@ on_both!(
     factors_are_clip_global_norms,
     adamw_has_the_hosts_bits,
     batches_of_products_are_products,
-    weights_are_seen_as_the_host_makes_them,
+    effective_weights_are_the_hosts,
     scales_are_unfolded_as_on_the_host,
     muon_follows_the_host,
     one_bfloat16_iteration_is_the_hosts_but_for_a_rounding,
 );
-
-fn address<D: Device>(buffer: &Buffer<D>) -> Argument {
-    Argument::Address(buffer.address())
-}
 
 /// A factor on the device that changes nothing.
 fn one<D: Device>(k: &CudaKernels<D>) -> Buffer<D> {
@@ -43,7 +40,7 @@ fn sums_agree_with_the_hosts<D: Device>(device: &Arc<D>) {
         let (count, stride) = (3, n + 7);
         let x = random(count * stride, "x");
         for summed in [Summed::Values, Summed::Squares] {
-            let found = k.read_doubles(&k.sums(&k.upload(&x), summed, count, stride, n));
+            let found = k.read_doubles(&k.sums(&k.upload(&x), summed, count, stride, n)).unwrap();
             for (array, found) in x.chunks(stride).zip(found) {
                 let term = |&x: &f32| f64::from(x) * if summed == Summed::Squares { f64::from(x) } else { 1.0 };
                 let expected: f64 = array[..n].iter().map(term).sum();
@@ -54,9 +51,9 @@ fn sums_agree_with_the_hosts<D: Device>(device: &Arc<D>) {
         }
     }
     let out = k.doubles(1);
-    k.sum_to(k.upload(&[1.0, 2.0]).address(), Summed::Values, 2, out.address(), false);
-    k.sum_to(k.upload(&[4.0]).address(), Summed::Values, 1, out.address(), true);
-    assert_eq!(k.read_doubles(&out), [7.0]);
+    k.sum_to(k.upload(&[1.0, 2.0]).view(), Summed::Values, out.view(), false);
+    k.sum_to(k.upload(&[4.0]).view(), Summed::Values, out.view(), true);
+    assert_eq!(k.read_doubles(&out).unwrap(), [7.0]);
     k.check().unwrap();
 }
 
@@ -66,8 +63,8 @@ fn factor<D: Device>(k: &CudaKernels<D>, gradients: &[f32], max_norm: f64, losse
     let halves = losses.iter().flat_map(|loss| [loss.to_bits() as u32, (loss.to_bits() >> 32) as u32]);
     let losses = k.upload(&halves.map(f32::from_bits).collect::<Vec<_>>());
     let (factor, bad) = (k.unset(1), k.unset(1));
-    k.count_bad(losses.address(), losses.len() / 2, bad.address());
-    k.clip_factor(squares.address(), bad.address(), max_norm, factor.address());
+    k.count_bad(losses.view(), bad.view());
+    k.clip_factor(squares.view(), bad.view(), max_norm, factor.view());
     k.check().unwrap();
     k.read(&factor)[0]
 }
@@ -94,7 +91,7 @@ fn factors_are_clip_global_norms<D: Device>(device: &Arc<D>) {
     // Another rank's loss counts as much as one here.
     let (squares, factor) = (k.upload(&[0.0, 1.0]), k.unset(1));
     for (bad, expected) in [(0.0, true), (1.0, false), (5.0, false)] {
-        k.clip_factor(squares.address(), k.upload(&[bad]).address(), 0.3, factor.address());
+        k.clip_factor(squares.view(), k.upload(&[bad]).view(), 0.3, factor.view());
         assert_eq!(k.read(&factor)[0] > 0.0, expected);
     }
 }
@@ -113,13 +110,15 @@ fn adamw_has_the_hosts_bits<D: Device>(device: &Arc<D>) {
                 step.apply(&mut weight, &mut first, &mut second, Some(&clipped));
             }
             let s = step.scalars();
-            let [w, m, v] = buffers.each_ref().map(address);
+            let [w, m, v] = buffers.each_ref().map(|buffer| values(buffer, DType::F32, n));
+            let (gradient, factor) = (k.upload(&gradient), k.upload(&[clip]));
             let arguments = [
-                &[w, m, v, address(&k.upload(&gradient)), address(&k.upload(&[clip]))][..],
-                &[s.keep, s.step_size, s.mix1, s.beta2, s.mix2, s.second_root, s.eps].map(Argument::F32),
+                &[w, m, v, values(&gradient, DType::F32, n), values(&factor, DType::F32, 1)][..],
+                &[s.keep, s.step_size, s.mix1, s.beta2, s.mix2, s.second_root, s.eps].map(Operand::F32),
             ]
             .concat();
-            k.each("adamw", n, &arguments);
+            // SAFETY: `adamw` reads and writes n values of each array, and reads one factor.
+            unsafe { k.each("adamw", n, &arguments) };
             for (buffer, expected) in buffers.iter().zip([&weight, &first, &second]) {
                 assert_eq!(&k.read(buffer), expected, "{n} at step {count}");
             }
@@ -130,40 +129,42 @@ fn adamw_has_the_hosts_bits<D: Device>(device: &Arc<D>) {
 
 fn batches_of_products_are_products<D: Device>(device: &Arc<D>) {
     let k = &kernels(device);
-    for (rows, inner, columns) in [(3, 5, 7), (65, 17, 34), (8, 130, 2), (64, 64, 64)] {
+    for (m, k_len, n) in [(3, 5, 7), (65, 17, 34), (8, 130, 2), (64, 64, 64)] {
         let count = 3;
-        let strides = [rows * inner + 3, inner * columns + 5, rows * columns + 1];
+        let lens = [m * k_len, k_len * n, m * n];
+        let strides = [lens[0] + 3, lens[1] + 5, lens[2] + 1];
         let (a, b) = (k.upload(&random(count * strides[0], "a")), k.upload(&random(count * strides[1], "b")));
         for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false)] {
             let [together, single] = [(); 2].map(|()| k.zeros(count * strides[2]));
-            let product = GemmDesc {
-                rows,
-                columns,
-                inner,
+            let gemm = GemmDesc {
+                m,
+                n,
+                k: k_len,
                 a_transposed,
                 b_transposed,
-                dtypes: [DType::F32; 2],
-                factor: 0.5,
-                plus: Plus { factor: 0.0, address: 0 },
-                a: a.address(),
-                b: b.address(),
-                out: together.address(),
+                alpha: 0.5,
+                beta: 0.0,
+                a: a.view(),
+                b: b.view(),
+                c: together.view(),
+                out: together.view(),
                 batch: Batch { count, strides },
             };
-            k.gemm(product);
+            k.gemm(&gemm);
             for i in 0..count {
-                let [a, b, out] = [a.address(), b.address(), single.address()];
-                let [a, b, out] = [(a, 0), (b, 1), (out, 2)].map(|(at, which)| at + 4 * (i * strides[which]) as u64);
-                k.gemm(GemmDesc { a, b, out, batch: Batch::ONE, ..product });
+                let range = |which: usize| i * strides[which]..i * strides[which] + lens[which];
+                let [a, b, out] =
+                    [(&a, 0), (&b, 1), (&single, 2)].map(|(x, which)| x.view().slice(range(which)).unwrap());
+                k.gemm(&GemmDesc { a, b, c: out, out, batch: Batch::ONE, ..gemm });
             }
             let error = largest_error(&k.read(&together), &k.read(&single));
-            assert!(error <= 1e-5, "{rows} x {inner} x {columns}: off by {error:e}");
+            assert!(error <= 1e-5, "{m} x {k_len} x {n}: off by {error:e}");
         }
     }
     k.check().unwrap();
 }
 
-fn weights_are_seen_as_the_host_makes_them<D: Device>(device: &Arc<D>) {
+fn effective_weights_are_the_hosts<D: Device>(device: &Arc<D>) {
     let k = &kernels(device);
     for config in configs() {
         let (arena, mut weights) = (Arena::new(&config), weights(&config));
@@ -171,13 +172,13 @@ fn weights_are_seen_as_the_host_makes_them<D: Device>(device: &Arc<D>) {
         let tied = weights.get_mut("blocks.0.attn.c_q.weight").unwrap();
         tied.data_mut()[..2 * config.model_dim].fill(0.0);
         tied.data_mut()[..5].copy_from_slice(&[31.0, 2.5, -3.5, -0.5, 30.5]);
-        let held = k.upload(&arena.gather(|name| weights.get(name)));
-        let effective = Effective::new(k, &arena, &config);
+        let held = k.upload(&arena.pack(0..arena.len(), |name| weights.get(name)).unwrap());
+        let effective = EffectiveWeights::new(k, &arena, &config);
         for (fake_quant, expected) in
             [(FakeQuant::On, fold(&fake_quantise(&weights))), (FakeQuant::Off, fold(&weights))]
         {
-            k.see(&arena, &held, &effective, fake_quant);
-            assert_eq!(arena.params(&k.read(effective.plain())), expected, "{fake_quant:?}");
+            k.make_effective(&arena, &held, &effective, fake_quant);
+            assert_eq!(arena.params(&k.read(effective.plain())).unwrap(), expected, "{fake_quant:?}");
         }
     }
     k.check().unwrap();
@@ -187,15 +188,16 @@ fn scales_are_unfolded_as_on_the_host<D: Device>(device: &Arc<D>) {
     let k = &kernels(device);
     for (config, fake_quant) in configs().into_iter().zip([FakeQuant::On, FakeQuant::Off]) {
         let (arena, weights) = (Arena::new(&config), weights(&config));
-        let mut expected = arena.params(&random(arena.len(), "gradients"));
+        let mut expected = arena.params(&random(arena.len(), "gradients")).unwrap();
         let is_folded = |name: &str| name.ends_with("_scale") || name == "bigram.scale";
         // Nothing but the unfolding gives scales a gradient.
         expected.iter_mut().filter(|(name, _)| is_folded(name)).for_each(|(_, scale)| scale.data_mut().fill(0.0));
-        let [held, gradients] = [&weights, &expected].map(|params| k.upload(&arena.gather(|name| params.get(name))));
+        let [held, gradients] =
+            [&weights, &expected].map(|params| k.upload(&arena.pack(0..arena.len(), |name| params.get(name)).unwrap()));
         let seen = if fake_quant == FakeQuant::On { fake_quantise(&weights) } else { weights.clone() };
         unfold(&seen, &mut expected);
-        k.unfold(&arena.seen(&Members::ALL), &held, &gradients, fake_quant);
-        for ((name, found), (_, expected)) in arena.params(&k.read(&gradients)).iter().zip(expected.iter()) {
+        k.unfold(&arena.transformed(&Members::ALL), &held, &gradients, fake_quant);
+        for ((name, found), (_, expected)) in arena.params(&k.read(&gradients)).unwrap().iter().zip(expected.iter()) {
             // A scale's sum is in double precision, in another order.
             let tolerance = if is_folded(name) { 1e-6 } else { 0.0 };
             assert!(largest_error(found.data(), expected.data()) <= tolerance, "{name}");
@@ -219,12 +221,8 @@ fn after<D: Device>(k: &CudaKernels<D>, (rows, columns): (usize, usize), step: &
     };
     let [weight, buffer, gradient] = [&weights, &buffers, &gradients].map(|matrices| spread(matrices));
     let factor = one(k);
-    let tensors = MuonTensors {
-        weight: weight.address(),
-        buffer: buffer.address(),
-        gradient: gradient.address(),
-        factor: factor.address(),
-    };
+    let tensors =
+        MuonTensors { weight: weight.view(), buffer: buffer.view(), gradient: gradient.view(), factor: factor.view() };
     let (batch, update) =
         (Matrices { start: 0, count: COUNT, stride, rows, columns }, k.buffer_of(stored(step), weight.len()));
     k.muon_momentum(step, tensors, &update);

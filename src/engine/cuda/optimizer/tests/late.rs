@@ -11,14 +11,14 @@ const UNDER_WAY: u32 = 0x7fc0_dead;
 pub(super) struct LateRank {
     pub rank: ThreadRank,
     /// Whether the losses of other ranks are no numbers.
-    pub has_bad_company: bool,
+    pub has_bad_losses_elsewhere: bool,
     /// What was asked for, in order.
     pub calls: Arc<Mutex<Vec<String>>>,
 }
 
 impl LateRank {
     pub fn new(rank: ThreadRank) -> Self {
-        LateRank { rank, has_bad_company: false, calls: Arc::default() }
+        LateRank { rank, has_bad_losses_elsewhere: false, calls: Arc::default() }
     }
 }
 
@@ -40,7 +40,7 @@ impl Collective for LateRank {
     }
 
     fn on_device(&self, _: usize, _: u64) -> Option<Box<dyn DeviceCollective + '_>> {
-        Some(Box::new(Late { rank: self, under_way: Vec::new(), is_settled: true }))
+        Some(Box::new(Late { rank: self, under_way: Vec::new(), is_synchronized: true }))
     }
 
     fn abandon(&self, reason: &str) {
@@ -50,9 +50,9 @@ impl Collective for LateRank {
 
 struct Late<'a> {
     rank: &'a LateRank,
-    /// Where values will be put, once joined.
+    /// Where values will be put, once the stream waits for them.
     under_way: Vec<(Span, Vec<f32>)>,
-    is_settled: bool,
+    is_synchronized: bool,
 }
 
 impl Late<'_> {
@@ -71,7 +71,7 @@ impl Late<'_> {
         // SAFETY: the shim's device memory is the processor's, and its kernels run one after another on this thread.
         unsafe { Self::values(span) }.fill(f32::from_bits(UNDER_WAY));
         self.under_way.push((span, result));
-        self.is_settled = false;
+        self.is_synchronized = false;
     }
 }
 
@@ -80,14 +80,14 @@ impl DeviceCollective for Late<'_> {
         Collective::place(self.rank)
     }
 
-    unsafe fn sum(&mut self, spans: &[Span]) -> Result<(), CollectiveError> {
+    unsafe fn all_reduce_sum(&mut self, spans: &[Span]) -> Result<(), CollectiveError> {
         self.note(format!("sum {}", spans.len()));
         for &span in spans {
             // SAFETY: as in `send_off`.
             let mut values = unsafe { Self::values(span) }.to_vec();
             assert!(values.iter().all(|value| value.to_bits() != UNDER_WAY), "summed twice");
             self.rank.all_reduce_sum(&mut values)?;
-            if span.len == 1 && self.rank.has_bad_company {
+            if span.len == 1 && self.rank.has_bad_losses_elsewhere {
                 values[0] += 1.0;
             }
             self.send_off(span, values);
@@ -95,8 +95,8 @@ impl DeviceCollective for Late<'_> {
         Ok(())
     }
 
-    unsafe fn share(&mut self, spans: &[(usize, Span)]) -> Result<(), CollectiveError> {
-        self.note(format!("share {}", spans.len()));
+    unsafe fn broadcast(&mut self, spans: &[(usize, Span)]) -> Result<(), CollectiveError> {
+        self.note(format!("broadcast {}", spans.len()));
         for &(root, span) in spans {
             // SAFETY: as in `send_off`.
             let mut values = unsafe { Self::values(span) }.to_vec();
@@ -106,8 +106,8 @@ impl DeviceCollective for Late<'_> {
         Ok(())
     }
 
-    fn join(&mut self) -> Result<(), CollectiveError> {
-        self.note("join".into());
+    fn stream_wait(&mut self) -> Result<(), CollectiveError> {
+        self.note("stream_wait".into());
         for (span, result) in self.under_way.drain(..) {
             // SAFETY: as in `send_off`.
             let values = unsafe { Self::values(span) };
@@ -117,22 +117,22 @@ impl DeviceCollective for Late<'_> {
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), CollectiveError> {
-        self.note("settle".into());
-        assert!(self.under_way.is_empty(), "settled before it was joined");
-        self.is_settled = true;
+    fn synchronize(&mut self) -> Result<(), CollectiveError> {
+        self.note("synchronize".into());
+        assert!(self.under_way.is_empty(), "synchronized before the stream waited for it");
+        self.is_synchronized = true;
         Ok(())
     }
 
-    fn stop(&mut self) {
-        self.note("stop".into());
+    fn abort(&mut self) {
+        self.note("abort".into());
     }
 }
 
 impl Drop for Late<'_> {
     fn drop(&mut self) {
-        if !self.is_settled {
-            self.stop();
+        if !self.is_synchronized {
+            self.abort();
         }
     }
 }

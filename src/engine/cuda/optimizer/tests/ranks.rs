@@ -148,10 +148,10 @@ fn nothing_looks_at_values_that_are_under_way() {
         let buckets = config.num_layers + 1 + usize::from(!config.tie_embeddings);
         let of_a_step = &late.1[..late.1.len() / 2];
         let sums = of_a_step.iter().take_while(|call| call.starts_with("sum")).count();
-        let shares = of_a_step[sums + 1..].iter().take_while(|call| call.starts_with("share")).count();
-        assert_eq!((sums, &of_a_step[sums]), (buckets, &"join".to_string()));
+        let shares = of_a_step[sums + 1..].iter().take_while(|call| call.starts_with("broadcast")).count();
+        assert_eq!((sums, &of_a_step[sums]), (buckets, &"stream_wait".to_string()));
         assert!(shares >= 4);
-        assert_eq!(of_a_step[sums + 1 + shares..], ["join", "settle"]);
+        assert_eq!(of_a_step[sums + 1 + shares..], ["stream_wait", "synchronize"]);
     }
 }
 
@@ -163,7 +163,8 @@ fn a_loss_that_is_no_number_on_one_rank_stops_all() {
     let config = &configs()[0];
     let begin = &start(config, &quick(OrthogonaliserPrecision::F32));
     let states = on_ranks(2, |rank| {
-        let (engine, rank) = (&engine(&shim().unwrap()), LateRank { has_bad_company: true, ..LateRank::new(rank) });
+        let (engine, rank) =
+            (&engine(&shim().unwrap()), LateRank { has_bad_losses_elsewhere: true, ..LateRank::new(rank) });
         let mut trainer = trainer(engine, config, begin, &rank);
         let found = step(&mut *trainer, config, &rank, 4).unwrap();
         assert!(found.gradient_norm.is_finite() && found.losses.iter().all(|loss| loss.is_finite()));
@@ -208,7 +209,7 @@ fn what_a_rank_has_queued_is_given_up_with_its_model() {
         drop(trainer);
         rank.calls.lock().unwrap().pop()
     });
-    assert!(calls.iter().all(|call| call.as_deref() == Some("stop")), "{calls:?}");
+    assert!(calls.iter().all(|call| call.as_deref() == Some("abort")), "{calls:?}");
 }
 
 /// Threads share a device: what one records must not be mixed with what another asks for.

@@ -4,7 +4,7 @@
 const INTRINSICS: &str = "intrinsics.cu";
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 20] = [
+pub(super) const FILES: [(&str, &str); 22] = [
     ("common.cu", include_str!("kernels/common.cu")),
     (INTRINSICS, include_str!("kernels/intrinsics.cu")),
     ("values.cu", include_str!("kernels/values.cu")),
@@ -20,6 +20,8 @@ pub(super) const FILES: [(&str, &str); 20] = [
     ("attention_bf16_grad.cu", include_str!("kernels/attention_bf16_grad.cu")),
     ("loss.cu", include_str!("kernels/loss.cu")),
     ("gemm.cu", include_str!("kernels/gemm.cu")),
+    ("gemm_bf16_tiles.cu", include_str!("kernels/gemm_bf16_tiles.cu")),
+    ("gemm_bf16_epilogue.cu", include_str!("kernels/gemm_bf16_epilogue.cu")),
     ("gemm_bf16.cu", include_str!("kernels/gemm_bf16.cu")),
     ("sums.cu", include_str!("kernels/sums.cu")),
     ("adamw.cu", include_str!("kernels/adamw.cu")),

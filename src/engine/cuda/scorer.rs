@@ -62,7 +62,7 @@ impl<D: Device> CudaScorer<D> {
 
 impl<D: Device> Scorer for CudaScorer<D> {
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
-        windows.iter().try_for_each(|window| check::window(&self.loaded.config, window))?;
+        check::windows(&self.loaded.config, windows)?;
         let mut shapes: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
         for (i, window) in windows.iter().enumerate() {
             // A window with nothing to score has an empty answer.

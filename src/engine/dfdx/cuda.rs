@@ -65,8 +65,7 @@ impl Engine for DfdxCudaEngine {
         batch: &TokenBatch,
         fake_quant: FakeQuant,
     ) -> Result<LossAndGradients, EngineError> {
-        check::model(config, weights)?;
-        check::batch(config, batch)?;
+        check::training(config, weights, batch)?;
         self.with(config, &fake_quant.applied(weights), |loaded| {
             let mut total = GroupResult::default();
             for (inputs, targets) in groups(batch) {
@@ -86,16 +85,13 @@ struct DfdxCudaScorer {
 
 impl Scorer for DfdxCudaScorer {
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
-        windows.iter().try_for_each(|window| check::window(&self.config, window))?;
+        check::windows(&self.config, windows)?;
         let score = |loaded: &Loaded<Cuda>| Ok(windows.iter().map(|window| loaded.nll(window)).collect());
         self.engine.with(&self.config, &self.weights, score)
     }
 
     fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
-        if inputs.is_empty() {
-            return Err(EngineError::Window { tokens: 0 });
-        }
-        check::tokens(&self.config, inputs)?;
+        check::inputs(&self.config, inputs)?;
         self.engine.with(&self.config, &self.weights, |loaded| Ok(loaded.logits(inputs)))
     }
 }

@@ -49,8 +49,7 @@ impl Engine for KernelsEngine {
         batch: &TokenBatch,
         fake_quant: FakeQuant,
     ) -> Result<LossAndGradients, EngineError> {
-        check::model(config, weights)?;
-        check::batch(config, batch)?;
+        check::training(config, weights, batch)?;
         let weights = &fake_quant.applied(weights);
         let k = &CpuKernels::default();
         let network = Network::upload(k, config, &fold(weights))?;
@@ -116,7 +115,7 @@ impl<K: Kernels> KernelsScorer<K> {
 
 impl<K: Kernels> Scorer for KernelsScorer<K> {
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
-        windows.iter().try_for_each(|window| check::window(&self.0.config, window))?;
+        check::windows(&self.0.config, windows)?;
         let tables = self.0.tables(windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0));
         Ok(windows.par_iter().map(|window| self.window(window, &tables)).collect())
     }

@@ -47,10 +47,7 @@ impl<K: Kernels> Loaded<K> {
 
     /// Logits of every position of one row.
     pub fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
-        if inputs.is_empty() {
-            return Err(EngineError::Window { tokens: 0 });
-        }
-        check::tokens(&self.config, inputs)?;
+        check::inputs(&self.config, inputs)?;
         let tables = self.tables(inputs.len());
         let x = self.forward(&tables).score(&Rows::new(&self.kernels, &self.config, inputs, inputs.len()), 0);
         let cap = self.config.logit_softcap as f32;

@@ -106,6 +106,8 @@ fn the_way_to_the_driver_works_on_a_fake_one() {
     };
     let kernels = ["copies", "linears", "losses", "likelihoods", "gradients", "rows", "muon", "scales", "engines"];
     run(10, &kernels, &[]);
+    // What does not fit is refused on this way, too.
+    run(4, &["kernels_refuse", "products_refuse", "transfers_refuse", "row_numbers"], &[]);
     // Two kinds of values in one product, and recorded work.
     run(3, &["bfloat16", "the_host_asks_twice"], &[]);
     // Ranks are threads there, and the fake NCCL works between threads.

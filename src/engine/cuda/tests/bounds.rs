@@ -15,7 +15,7 @@ use crate::model::{ModelConfig, RopeTables};
 on_both!(
     kernels_refuse_other_lengths_and_types,
     products_refuse_what_does_not_fit,
-    copies_refuse_other_lengths,
+    transfers_refuse_other_lengths,
     row_numbers_stay_in_their_table,
     memory_of_another_device_is_refused,
     parts_end_where_their_buffer_does,
@@ -110,7 +110,7 @@ fn products_refuse_what_does_not_fit<D: Device>(device: &Arc<D>) {
     assert_eq!(error, "gemm_bf16: a is stored as f32 where bf16 is needed");
 }
 
-fn copies_refuse_other_lengths<D: Device>(device: &Arc<D>) {
+fn transfers_refuse_other_lengths<D: Device>(device: &Arc<D>) {
     let k = &kernels(device);
     let [four, five] = [k.upload(&[1.0; 4]), k.upload(&[2.0; 5])];
     let error = error_of(k, || k.shared.write(four.view(), &[0; 5]));

@@ -129,16 +129,17 @@ fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, json
         (median(|| scorer.nll(&windows).expect("valid windows").len()), case.windows)
     } else {
         let optimizer = Optimizer::new(&OptimizerConfig::default(), &case.config);
-        let resident =
-            engine.resident(&case.config, &weights, &optimizer, &SwaSum::default(), &Solo).expect("valid weights");
-        match resident {
+        let trainer = engine
+            .device_trainer(&case.config, &weights, &optimizer, &SwaSum::default(), &Solo)
+            .expect("valid weights");
+        match trainer {
             // A whole step of the recipe, its update included: a micro-batch alone is not waited for.
-            Some(mut resident) => {
+            Some(mut trainer) => {
                 let step = || {
                     for _ in 0..MICRO_BATCHES_PER_STEP {
-                        resident.micro_batch(&batch, FakeQuant::Off).expect("valid batch");
+                        trainer.micro_batch(&batch, FakeQuant::Off).expect("valid batch");
                     }
-                    resident.step(&PLAN, 1.0 / MICRO_BATCHES_PER_STEP as f32).expect("a step").losses.len()
+                    trainer.step(&PLAN, 1.0 / MICRO_BATCHES_PER_STEP as f32).expect("a step").losses.len()
                 };
                 (median(step), case.rows * MICRO_BATCHES_PER_STEP as usize)
             }

@@ -13,9 +13,9 @@ pub struct Span {
 
 /// One rank's way to the others for values in a device's memory: [`Collective`](super::Collective) without the host.
 ///
-/// All ranks make the same calls with spans of the same lengths. [`Self::sum`] and [`Self::share`] queue their work. It
+/// All ranks make the same calls with spans of the same lengths. [`Self::all_reduce_sum`] and [`Self::broadcast`] queue their work. It
 /// begins when everything launched on the device before the call is done, and may run beside what is launched after it.
-/// Until [`Self::join`] nothing launched may touch those values. An error on one rank is, soon after, an error on all.
+/// Until [`Self::stream_wait`] nothing launched may touch those values. An error on one rank is, soon after, an error on all.
 pub trait DeviceCollective: Send {
     /// Which rank this is, and how many there are.
     fn place(&self) -> Place;
@@ -23,24 +23,24 @@ pub trait DeviceCollective: Send {
     /// Replaces the values of all spans by their sums over the ranks: the same bits on every rank.
     ///
     /// # Safety
-    /// The spans must lie in the device's memory, apart from one another, and stay allocated until [`Self::settle`]
-    /// or [`Self::stop`] has returned.
-    unsafe fn sum(&mut self, spans: &[Span]) -> Result<(), CollectiveError>;
+    /// The spans must lie in the device's memory, apart from one another, and stay allocated until [`Self::synchronize`]
+    /// or [`Self::abort`] has returned.
+    unsafe fn all_reduce_sum(&mut self, spans: &[Span]) -> Result<(), CollectiveError>;
 
     /// Replaces the words of each span, whatever they stand for, by those of the rank that owns it.
     ///
     /// # Safety
-    /// As for [`Self::sum`].
-    unsafe fn share(&mut self, spans: &[(usize, Span)]) -> Result<(), CollectiveError>;
+    /// As for [`Self::all_reduce_sum`].
+    unsafe fn broadcast(&mut self, spans: &[(usize, Span)]) -> Result<(), CollectiveError>;
 
-    /// Lets everything launched from now on wait for what has been queued here.
-    fn join(&mut self) -> Result<(), CollectiveError>;
+    /// Lets the device's stream wait for what has been queued here: everything launched from now on comes after it.
+    fn stream_wait(&mut self) -> Result<(), CollectiveError>;
 
     /// Returns when everything queued here is done, or with the rank that will not do its part.
     ///
     /// A copy from the device that waits for the others' values must come after it: the driver would wait for ever.
-    fn settle(&mut self) -> Result<(), CollectiveError>;
+    fn synchronize(&mut self) -> Result<(), CollectiveError>;
 
-    /// Gives up what is queued, so that nothing waits for ranks that are lost: the end of this rank's part.
-    fn stop(&mut self);
+    /// Gives up what is queued, so that nothing waits for ranks that are lost. This rank takes no further part.
+    fn abort(&mut self);
 }

@@ -22,6 +22,26 @@ pub enum CollectiveError {
         /// What this rank asked for.
         expected: String,
     },
+    /// A rank brought another number of values than the operation has.
+    #[error("rank {rank} sent {found} values where {expected} are needed")]
+    Length {
+        /// The rank.
+        rank: usize,
+        /// Values it sent.
+        found: usize,
+        /// Values needed of it.
+        expected: usize,
+    },
+    /// A rank sent another number of messages than it should.
+    #[error("rank {rank} sent {found} messages where {expected} are needed")]
+    Messages {
+        /// The rank.
+        rank: usize,
+        /// Messages it sent.
+        found: usize,
+        /// Messages needed of it.
+        expected: usize,
+    },
     /// A message longer than messages are.
     #[error("a message of {bytes} bytes between ranks; at most {} are sent", super::MAX_MESSAGE_BYTES)]
     Message {

@@ -40,21 +40,50 @@ pub(super) enum Payload {
 }
 
 impl Operation {
-    /// The result of everybody's contribution, in rank order.
-    pub fn combine(self, parts: Vec<Payload>) -> Payload {
+    /// The result of everybody's contribution, in rank order. Fails where a rank brought something else than the operation
+    /// needs of it.
+    pub fn combine(self, parts: Vec<Payload>) -> Result<Payload, CollectiveError> {
+        let parts = parts.into_iter().enumerate();
         match self {
-            Operation::Gather => Payload::Messages(
-                parts
-                    .into_iter()
-                    .flat_map(|part| if let Payload::Messages(own) = part { own } else { vec![] })
-                    .collect(),
-            ),
-            Operation::Sum(_) | Operation::Broadcast { .. } => {
-                let values = parts.into_iter().map(|part| if let Payload::Values(own) = part { own } else { vec![] });
-                Payload::Values(match self {
-                    Operation::Broadcast { root, .. } => values.into_iter().nth(root).unwrap_or_default(),
-                    _ => over_ranks(values.collect()),
-                })
+            Operation::Gather => {
+                let messages = parts.map(|(rank, part)| part.into_message(rank));
+                Ok(Payload::Messages(messages.collect::<Result<_, _>>()?))
+            }
+            Operation::Sum(len) => {
+                let values = parts.map(|(rank, part)| part.into_values(rank, len));
+                Ok(Payload::Values(over_ranks(values.collect::<Result<_, _>>()?)))
+            }
+            Operation::Broadcast { root, len } => {
+                let values = parts.map(|(rank, part)| part.into_values(rank, if rank == root { len } else { 0 }));
+                let missing = || CollectiveError::Lost { rank: root, reason: "there is no such rank".into() };
+                let values = values.collect::<Result<Vec<_>, _>>()?.into_iter().nth(root);
+                Ok(Payload::Values(values.ok_or_else(missing)?))
+            }
+        }
+    }
+}
+
+impl Payload {
+    /// So many values of a rank.
+    fn into_values(self, rank: usize, expected: usize) -> Result<Vec<f32>, CollectiveError> {
+        match self {
+            Payload::Values(values) if values.len() == expected => Ok(values),
+            Payload::Values(values) => Err(CollectiveError::Length { rank, found: values.len(), expected }),
+            Payload::Messages(_) => Err(CollectiveError::Length { rank, found: 0, expected }),
+        }
+    }
+
+    /// The one message of a rank.
+    fn into_message(self, rank: usize) -> Result<Vec<u8>, CollectiveError> {
+        let mut messages = match self {
+            Payload::Messages(messages) => messages,
+            Payload::Values(_) => Vec::new(),
+        };
+        match (messages.pop(), messages.len()) {
+            (Some(message), 0) => Ok(message),
+            (last, before) => {
+                let found = before + usize::from(last.is_some());
+                Err(CollectiveError::Messages { rank, found, expected: 1 })
             }
         }
     }
@@ -73,12 +102,16 @@ pub(super) trait Exchange: Send + Sync {
     fn abandon(&self, reason: &str);
 }
 
-/// Copies the result over `values`.
-fn take(result: &Payload, values: &mut [f32]) {
-    if let Payload::Values(result) = result
-        && result.len() == values.len()
-    {
-        values.copy_from_slice(result);
+/// Copies the result, which rank 0 made, over `values`.
+fn take(result: &Payload, values: &mut [f32]) -> Result<(), CollectiveError> {
+    let (rank, expected) = (0, values.len());
+    match result {
+        Payload::Values(result) if result.len() == expected => {
+            values.copy_from_slice(result);
+            Ok(())
+        }
+        Payload::Values(result) => Err(CollectiveError::Length { rank, found: result.len(), expected }),
+        Payload::Messages(_) => Err(CollectiveError::Length { rank, found: 0, expected }),
     }
 }
 
@@ -89,16 +122,14 @@ impl<E: Exchange> Collective for E {
 
     fn all_reduce_sum(&self, values: &mut [f32]) -> Result<(), CollectiveError> {
         let result = self.exchange(Operation::Sum(values.len()), Payload::Values(values.to_vec()))?;
-        take(&result, values);
-        Ok(())
+        take(&result, values)
     }
 
     fn broadcast(&self, root: usize, values: &mut [f32]) -> Result<(), CollectiveError> {
         let is_root = Exchange::place(self).rank() == root;
         let own = if is_root { values.to_vec() } else { Vec::new() };
         let result = self.exchange(Operation::Broadcast { root, len: values.len() }, Payload::Values(own))?;
-        take(&result, values);
-        Ok(())
+        take(&result, values)
     }
 
     fn all_gather(&self, own: &[u8]) -> Result<Vec<Vec<u8>>, CollectiveError> {
@@ -106,10 +137,12 @@ impl<E: Exchange> Collective for E {
             return Err(CollectiveError::Message { bytes: own.len() });
         }
         let result = self.exchange(Operation::Gather, Payload::Messages(vec![own.to_vec()]))?;
-        match &*result {
-            Payload::Messages(all) => Ok(all.clone()),
-            Payload::Values(_) => Ok(Vec::new()),
+        let (world, no_messages) = (Exchange::place(self).world(), Vec::new());
+        let all = if let Payload::Messages(all) = &*result { all } else { &no_messages };
+        if all.len() != world {
+            return Err(CollectiveError::Messages { rank: 0, found: all.len(), expected: world });
         }
+        Ok(all.clone())
     }
 
     fn check_alive(&self) -> Result<(), CollectiveError> {

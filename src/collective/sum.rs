@@ -53,7 +53,8 @@ impl<T> TreeSum<T> {
     }
 }
 
-/// Adds the ranks' values, element by element, in the order of the module. The number of ranks is a power of two.
+/// Adds the ranks' values, equally many of each, element by element, in the order of the module. The number of ranks is a
+/// power of two.
 pub(super) fn over_ranks(mut parts: Vec<Vec<f32>>) -> Vec<f32> {
     while parts.len() > 1 {
         let upper = parts.split_off(parts.len() / 2);

@@ -55,7 +55,7 @@ impl TcpRank {
         for (index, stream) in streams.iter().enumerate() {
             parts.push(self.peer(index).receive(stream, operation)?);
         }
-        let result = operation.combine(parts);
+        let result = operation.combine(parts)?;
         for (index, stream) in streams.iter().enumerate() {
             wire::send(stream, operation, &result).map_err(|error| self.peer(index).lost(&error))?;
         }

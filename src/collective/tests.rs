@@ -169,3 +169,29 @@ fn a_rank_that_ends_is_seen_by_those_who_do_not_wait_for_it() {
     let found = on_ranks(2, |rank| if Collective::place(rank).is_lead() { watch(rank) } else { String::new() });
     assert_eq!(found[0], "rank 1 is lost: it has ended");
 }
+
+/// A rank that brings less than it said is an error for all, whatever the others brought.
+#[test]
+fn a_part_of_another_length_is_an_error() {
+    use super::exchange::{Exchange, Operation, Payload};
+
+    let errors = |operation: Operation, short: Payload, whole: Payload| {
+        on_ranks(2, |rank| {
+            let is_short = Exchange::place(rank).rank() == 1;
+            rank.exchange(operation, if is_short { short.clone() } else { whole.clone() }).unwrap_err().to_string()
+        })
+    };
+    let values = |len| Payload::Values(vec![1.0; len]);
+    let expected = "rank 1 sent 2 values where 3 are needed";
+    assert_eq!(errors(Operation::Sum(3), values(2), values(3)), [expected; 2]);
+    let root = Operation::Broadcast { root: 1, len: 3 };
+    assert_eq!(errors(root, values(2), values(0)), [expected; 2]);
+    let nothing = Payload::Messages(Vec::new());
+    let expected = "rank 1 sent 0 values where 3 are needed";
+    assert_eq!(errors(Operation::Sum(3), nothing.clone(), values(3)), [expected; 2]);
+    let message = Payload::Messages(vec![vec![1]]);
+    let expected = "rank 1 sent 0 messages where 1 are needed";
+    assert_eq!(errors(Operation::Gather, nothing, message.clone()), [expected; 2]);
+    let two = Payload::Messages(vec![vec![1], vec![2]]);
+    assert_eq!(errors(Operation::Gather, two, message), ["rank 1 sent 2 messages where 1 are needed"; 2]);
+}

@@ -65,7 +65,7 @@ impl Table {
             Some((rank, found)) => {
                 Err(CollectiveError::OutOfStep { rank, found: found.to_string(), expected: expected.to_string() })
             }
-            None => Ok(Arc::new(expected.combine(parts.into_iter().map(|(_, part)| part).collect()))),
+            None => expected.combine(parts.into_iter().map(|(_, part)| part).collect()).map(Arc::new),
         };
         self.round += 1;
         self.result = Some(result.clone());
@@ -84,8 +84,9 @@ impl Exchange for ThreadRank {
             return Err(lost);
         }
         let round = table.round;
-        if let Some(place) = table.parts.get_mut(self.place.rank()) {
-            *place = Some((operation, own));
+        match table.parts.get_mut(self.place.rank()) {
+            Some(part) => *part = Some((operation, own)),
+            None => return Err(CollectiveError::Lost { rank: self.place.rank(), reason: "it has no place".into() }),
         }
         if let Some(result) = table.conclude(self.place) {
             self.meeting.changed.notify_all();

@@ -159,12 +159,12 @@ impl Peer {
         let deadline = Instant::now() + self.timeout;
         let mut bytes = [0; HEADER_BYTES];
         read(stream, &mut bytes, deadline).map_err(lost)?;
-        let [kind, tag, r0, r1, r2, r3, rest @ ..] = bytes;
-        let root = u32::from_le_bytes([r0, r1, r2, r3]) as usize;
-        let [len, size] = [0, 8].map(|at| {
-            let bytes = rest.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).unwrap_or([0xff; 8]);
-            usize::try_from(u64::from_le_bytes(bytes)).unwrap_or(usize::MAX)
-        });
+        let ([kind, tag], rest) = bytes.split_first_chunk::<2>().ok_or_else(nonsense)?;
+        let (root, rest) = rest.split_first_chunk::<4>().ok_or_else(nonsense)?;
+        let (len, rest) = rest.split_first_chunk::<8>().ok_or_else(nonsense)?;
+        let size: [u8; 8] = rest.try_into().map_err(|_| nonsense())?;
+        let (kind, tag, root) = (*kind, *tag, u32::from_le_bytes(*root) as usize);
+        let [len, size] = [*len, size].map(|n| usize::try_from(u64::from_le_bytes(n)).unwrap_or(usize::MAX));
         if kind == Kind::Abandon as u8 && size <= MAX_REASON_BYTES {
             let mut reason = vec![0; size];
             read(stream, &mut reason, deadline).map_err(lost)?;

@@ -11,7 +11,7 @@ pub(super) fn model(config: &ModelConfig, weights: &Params) -> Result<(), Engine
 }
 
 /// Checks that every id is in the vocabulary.
-pub(super) fn tokens(config: &ModelConfig, tokens: &[u16]) -> Result<(), EngineError> {
+fn tokens(config: &ModelConfig, tokens: &[u16]) -> Result<(), EngineError> {
     let vocab_size = config.vocab_size;
     match tokens.iter().enumerate().find(|&(_, &id)| usize::from(id) >= vocab_size) {
         Some((position, &id)) => Err(EngineError::Token { id, position, vocab_size }),
@@ -19,8 +19,27 @@ pub(super) fn tokens(config: &ModelConfig, tokens: &[u16]) -> Result<(), EngineE
     }
 }
 
+/// Checks what gradients are made of: a model and a micro-batch.
+pub(super) fn training(config: &ModelConfig, weights: &Params, micro_batch: &TokenBatch) -> Result<(), EngineError> {
+    model(config, weights)?;
+    batch(config, micro_batch)
+}
+
+/// Checks the inputs of one window: at least one, and their ids.
+pub(super) fn inputs(config: &ModelConfig, inputs: &[u16]) -> Result<(), EngineError> {
+    if inputs.is_empty() {
+        return Err(EngineError::Window { tokens: 0 });
+    }
+    tokens(config, inputs)
+}
+
+/// Checks every window.
+pub(super) fn windows(config: &ModelConfig, windows: &[Window<'_>]) -> Result<(), EngineError> {
+    windows.iter().try_for_each(|one| window(config, one))
+}
+
 /// Checks that a window has an input and a target, and its ids.
-pub(super) fn window(config: &ModelConfig, window: &Window<'_>) -> Result<(), EngineError> {
+fn window(config: &ModelConfig, window: &Window<'_>) -> Result<(), EngineError> {
     if window.tokens.len() < 2 {
         return Err(EngineError::Window { tokens: window.tokens.len() });
     }

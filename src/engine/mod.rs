@@ -8,12 +8,12 @@ mod check;
 mod cpu;
 mod cuda;
 mod device;
+mod device_trainer;
 mod isa;
 mod lanes;
 mod network;
 mod recount;
 mod reference;
-mod resident;
 
 pub use self::accelerators::{DeviceInfo, devices};
 pub use self::cpu::KernelsEngine;
@@ -22,11 +22,11 @@ pub(crate) use self::cpu::uses_tiles;
 pub(crate) use self::cuda::shimmed_engine;
 pub use self::cuda::{DeviceError, NoDevice};
 pub use self::device::{Device, DeviceChoice, UnknownDevice};
+pub use self::device_trainer::{DeviceTrainer, TrainerState, TrainerStep};
 pub(crate) use self::isa::held_to_avx2;
 pub use self::isa::{Isa, use_isa};
 pub use self::recount::{Difference, Recount};
 pub use self::reference::{Activations, DfdxEngine};
-pub use self::resident::{Resident, ResidentState, ResidentStep};
 
 use crate::collective::{Collective, CollectiveError};
 use crate::data::TokenBatch;
@@ -178,14 +178,14 @@ pub trait Engine: Send + Sync {
 
     /// A model in training that stays where this engine runs, with the ranks that share its steps; `None` for an
     /// engine that works on the host's weights.
-    fn resident<'a>(
+    fn device_trainer<'a>(
         &self,
         _config: &ModelConfig,
         _weights: &Params,
         _optimizer: &Optimizer,
         _swa: &SwaSum,
         _ranks: &'a dyn Collective,
-    ) -> Result<Option<Box<dyn Resident + 'a>>, EngineError> {
+    ) -> Result<Option<Box<dyn DeviceTrainer + 'a>>, EngineError> {
         Ok(None)
     }
 }

@@ -3,17 +3,17 @@
 use super::TrainError;
 use crate::collective::reading_order;
 use crate::data::TokenBatch;
-use crate::engine::{EngineError, Resident, ResidentStep};
+use crate::engine::{DeviceTrainer, EngineError, TrainerStep};
 use crate::optim::StepPlan;
 
 /// Hands over this rank's micro-batches, then the update. Nothing waits before that has been handed over, but for the
 /// other ranks to do the same. Losses of this rank come back in stream order.
 pub(super) fn take(
-    resident: &mut dyn Resident,
+    resident: &mut dyn DeviceTrainer,
     batches: &[TokenBatch],
     plan: &StepPlan,
     share: f32,
-) -> Result<ResidentStep, TrainError> {
+) -> Result<TrainerStep, TrainError> {
     let order: Vec<usize> = reading_order(batches.len()).into_iter().filter(|&index| index < batches.len()).collect();
     for batch in order.iter().filter_map(|&index| batches.get(index)) {
         resident.micro_batch(batch, plan.fake_quant).map_err(of_ranks)?;

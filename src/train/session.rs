@@ -6,7 +6,7 @@ use super::state::write_state;
 use super::{Counters, Schedule, Trace, TraceStep, TrainError, Trainer, agreement};
 use crate::collective::Collective;
 use crate::data::{Loader, LoaderPosition};
-use crate::engine::ResidentState;
+use crate::engine::TrainerState;
 use crate::interrupt::Interrupt;
 use crate::model::Params;
 use crate::optim::{FakeQuant, StepPlan};
@@ -182,7 +182,7 @@ impl Session<'_> {
         let counters =
             Counters { steps, elapsed_ms, batch_position: self.loader.position().taken, log_bytes: self.log.bytes() };
         let (path, recipe) = (self.folder.training_state(), self.trace.recipe.digest());
-        let ResidentState { weights, optimizer, swa } = self.trainer.state()?;
+        let TrainerState { weights, optimizer, swa } = self.trainer.state()?;
         // The trace was written first: a state never knows more steps than its trace.
         write_state(&path, recipe, &counters, weights, optimizer, swa)?;
         Ok(())

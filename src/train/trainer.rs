@@ -7,7 +7,7 @@ use super::{Diverged, TrainError, resident_step};
 use crate::collective::{Collective, Solo, TreeSum, reading_order};
 use crate::data::{Loader, TokenBatch};
 use crate::digest::ContentDigest;
-use crate::engine::{Engine, LossAndGradients, Resident, ResidentState, ResidentStep};
+use crate::engine::{DeviceTrainer, Engine, LossAndGradients, TrainerState, TrainerStep};
 use crate::manifest::{MICRO_BATCHES_PER_STEP, Manifest};
 use crate::model::{HostTensor, ModelConfig, Params};
 use crate::optim::{FakeQuant, MatrixShare, Optimizer, StepPlan, SwaSum, clip_global_norm};
@@ -30,7 +30,7 @@ pub struct Trainer<'a> {
     grad_clip_norm: f64,
     ranks: &'a dyn Collective,
     /// The model, or a copy of it.
-    host: ResidentState,
+    host: TrainerState,
     residence: Residence<'a>,
 }
 
@@ -41,7 +41,7 @@ enum Residence<'a> {
     /// On the host.
     Host,
     /// Where the engine runs; the host's copy may be of an earlier step.
-    Engine { resident: Box<dyn Resident + 'a>, is_copied: bool },
+    Engine { resident: Box<dyn DeviceTrainer + 'a>, is_copied: bool },
 }
 
 impl<'a> Trainer<'a> {
@@ -60,7 +60,7 @@ impl<'a> Trainer<'a> {
         swa: SwaSum,
     ) -> Self {
         let (model, grad_clip_norm) = (&manifest.model, manifest.optimizer.grad_clip_norm);
-        let host = ResidentState { weights, optimizer, swa };
+        let host = TrainerState { weights, optimizer, swa };
         Trainer { engine, model, grad_clip_norm, ranks: &Solo, host, residence: Residence::Unasked }
     }
 
@@ -119,7 +119,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// Current weights, moments and snapshots, copied from where the engine runs.
-    pub fn state(&mut self) -> Result<&ResidentState, TrainError> {
+    pub fn state(&mut self) -> Result<&TrainerState, TrainError> {
         if let Residence::Engine { resident, is_copied: is_copied @ false } = &mut self.residence {
             self.host = resident.state()?;
             *is_copied = true;
@@ -145,7 +145,7 @@ impl<'a> Trainer<'a> {
     /// The final weights: the average of the snapshots where there are several, else the last weights.
     pub fn into_final_weights(mut self) -> Result<Params, TrainError> {
         self.state()?;
-        let ResidentState { weights, swa, .. } = self.host;
+        let TrainerState { weights, swa, .. } = self.host;
         Ok(swa.average().unwrap_or(weights))
     }
 
@@ -160,8 +160,8 @@ impl<'a> Trainer<'a> {
         let batches = (0..self.ranks.place().micro_batches()).map(|_| loader.next_batch());
         let batches: Vec<TokenBatch> = batches.collect::<Result<_, _>>()?;
         if matches!(self.residence, Residence::Unasked) {
-            let ResidentState { weights, optimizer, swa } = &self.host;
-            self.residence = match self.engine.resident(self.model, weights, optimizer, swa, self.ranks)? {
+            let TrainerState { weights, optimizer, swa } = &self.host;
+            self.residence = match self.engine.device_trainer(self.model, weights, optimizer, swa, self.ranks)? {
                 None => Residence::Host,
                 Some(resident) => Residence::Engine { resident, is_copied: true },
             };
@@ -173,7 +173,7 @@ impl<'a> Trainer<'a> {
             Residence::Engine { resident, is_copied } => {
                 *is_copied = false;
                 let found = resident_step::take(&mut **resident, &batches, plan, share)?;
-                let ResidentStep { losses, gradient_norm } = found;
+                let TrainerStep { losses, gradient_norm } = found;
                 // Where these are no finite numbers the engine has updated nothing.
                 let losses = gather_losses(ranks, &losses)?;
                 check_losses(&losses, step)?;
@@ -200,7 +200,7 @@ impl<'a> Trainer<'a> {
         tensors.par_iter_mut().for_each(|values| values.iter_mut().for_each(|value| *value *= share));
         let gradient_norm = clip_global_norm(&mut gradients, self.grad_clip_norm);
         check_norm(gradient_norm, step)?;
-        let ResidentState { weights, optimizer, swa } = &mut self.host;
+        let TrainerState { weights, optimizer, swa } = &mut self.host;
         let place = self.ranks.place();
         let share = MatrixShare { rank: place.rank(), of: place.world() };
         let broadcast = |root, values: &mut [f32]| self.ranks.broadcast(root, values);

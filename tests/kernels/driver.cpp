@@ -1,4 +1,4 @@
-// A made-up CUDA: driver, NVRTC and cuBLASLt as far as src/engine/cuda calls them, on plain memory and the shim.
+// A fake CUDA: driver, NVRTC and cuBLASLt as far as src/engine/cuda calls them, on plain memory and the shim.
 //
 // It comes after shim.h and common.cu; golf_run and golf_arguments are those of the library with the kernels. What is
 // launched runs on the processor at once, or is recorded while its thread says so. Each thread is taken to have one
@@ -84,7 +84,7 @@ int cuInit(unsigned) { return 0; }
 int cuDriverGetVersion(int* out) { return *out = 13000, 0; }
 int cuDeviceGetCount(int* out) { return *out = 1, 0; }
 int cuDeviceGet(int* out, int ordinal) { return *out = ordinal, ordinal == 0 ? 0 : INVALID; }
-int cuDeviceGetName(char* out, int bytes, int) { return snprintf(out, bytes, "made-up GPU"), 0; }
+int cuDeviceGetName(char* out, int bytes, int) { return snprintf(out, bytes, "fake GPU"), 0; }
 int cuDeviceTotalMem_v2(size_t* out, int) { return *out = 1 << 30, 0; }
 int cuDeviceGetAttribute(int* out, int which, int) { return *out = which == 75 ? 9 : 0, 0; }
 int cuDevicePrimaryCtxRetain(void** out, int) { return *out = &context, 0; }

@@ -1,4 +1,4 @@
-// A made-up NCCL among threads of one process, and the streams and events it is tied to the driver with.
+// A fake NCCL among threads of one process, and the streams and events it is tied to the driver with.
 //
 // It comes after driver.cpp. Each thread is a rank with a stream it launches on, whose work is done when it is launched, and
 // one of NCCL. Work of NCCL is done when the last rank has asked for it, in the order of the host's sums. A stream that
@@ -61,7 +61,7 @@ thread_local Stream* used_stream;
 
 // Milliseconds until a rank that does not come counts as never coming.
 std::chrono::milliseconds patience() {
-    const char* text = getenv("GOLF_MADE_UP_PATIENCE_MS");
+    const char* text = getenv("GOLF_FAKE_PATIENCE_MS");
     return std::chrono::milliseconds(text ? atoi(text) : 60000);
 }
 

@@ -2,7 +2,7 @@
 //
 // A block's threads are fibers of one thread of the system. A fiber runs until it ends or waits at a barrier; when all
 // have, the ones whose barrier is complete go on. A barrier that can never be complete (some threads of the block or
-// warp have ended, or wait elsewhere) stops the launch with a message: on a GPU that is undefined behaviour.
+// warp have ended, or wait elsewhere) stops the launch with a message: on a GPU that is undefined behavior.
 // Blocks run one after another. Of races only those show that an order of warps brings out (`release`). Tensor-core
 // instructions and copies ahead are in tensor.h.
 
@@ -36,11 +36,11 @@ const size_t STACK_BYTES = 64 << 10;
 
 // Where a stack stands while another is used.
 #ifdef __x86_64__
-struct Place {
+struct SharedAddress {
     void* stack;
 };
 // swapcontext would ask the system to save the signal mask each time. This keeps what a call must keep.
-extern "C" __attribute__((visibility("hidden"))) void shim_go_to(Place* from, const Place* to);
+extern "C" __attribute__((visibility("hidden"))) void shim_go_to(SharedAddress* from, const SharedAddress* to);
 asm(R"(
     .text
     .hidden shim_go_to
@@ -62,18 +62,18 @@ shim_go_to:
     popq %rbp
     ret
 )");
-static void go_to(Place& from, const Place& to) {
+static void go_to(SharedAddress& from, const SharedAddress& to) {
     shim_go_to(&from, &to);
 }
 #else
-using Place = ucontext_t;
-static void go_to(Place& from, const Place& to) {
+using SharedAddress = ucontext_t;
+static void go_to(SharedAddress& from, const SharedAddress& to) {
     swapcontext(&from, &to);
 }
 #endif
 
 // A stack on which `work`, which never returns, begins.
-static void begin(Place& place, void (*work)()) {
+static void begin(SharedAddress& place, void (*work)()) {
     void* stack = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 #ifdef __x86_64__
     // Six registers, where to go, and no place to return to: aligned as after a call.
@@ -90,13 +90,13 @@ static void begin(Place& place, void (*work)()) {
 enum class State { New, Ready, AtBlock, AtWarp, Ended };
 
 struct Fiber {
-    Place place;
+    SharedAddress place;
     unsigned thread;
     bool idle;
 };
 
 static std::function<void()> body;
-static Place scheduler;
+static SharedAddress scheduler;
 static std::vector<Fiber*> fibers;
 static Fiber* running;
 static State states[MOST_THREADS];

@@ -75,14 +75,14 @@ static const char* const* share_row(const char* row) {
 #define DYNAMIC_SHARED(name) unsigned char* const name = shim::dynamic
 #define UNROLL
 
-struct Place {
+struct SharedAddress {
     const char* address;
 
-    Place() {}
-    Place(const void* shared) : address(static_cast<const char*>(shared)) {}
+    SharedAddress() {}
+    SharedAddress(const void* shared) : address(static_cast<const char*>(shared)) {}
 };
 
-static inline Place operator+(Place place, uint32_t bytes) {
+static inline SharedAddress operator+(SharedAddress place, uint32_t bytes) {
     place.address += bytes;
     return place;
 }
@@ -133,7 +133,7 @@ static inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, 
     }
 }
 
-static inline void load_matrices(uint32_t (&r)[4], Place row) {
+static inline void load_matrices(uint32_t (&r)[4], SharedAddress row) {
     const char* const* rows = shim::share_row(row.address);
     const unsigned g = threadIdx.x % shim::LANES / 4, t = threadIdx.x % 4;
     for (unsigned i = 0; i < 4; i++) {
@@ -143,7 +143,7 @@ static inline void load_matrices(uint32_t (&r)[4], Place row) {
     __syncwarp();
 }
 
-static inline void load_matrices_transposed(uint32_t (&r)[4], Place row) {
+static inline void load_matrices_transposed(uint32_t (&r)[4], SharedAddress row) {
     const char* const* rows = shim::share_row(row.address);
     const unsigned g = threadIdx.x % shim::LANES / 4, t = threadIdx.x % 4;
     for (unsigned i = 0; i < 4; i++) {

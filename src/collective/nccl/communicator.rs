@@ -101,7 +101,7 @@ impl Communicator {
     }
 
     /// Makes a stream wait for everything queued here.
-    pub fn join(&self, stream: cuda::CUstream) -> Result<(), String> {
+    pub fn stream_wait(&self, stream: cuda::CUstream) -> Result<(), String> {
         self.bind()?;
         self.follow(stream, self.done)
     }

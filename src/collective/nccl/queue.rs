@@ -8,12 +8,12 @@ use crate::collective::{Collective, CollectiveError, DeviceCollective, Place, Sp
 
 /// A rank's sums and copies in order with one stream of its GPU.
 ///
-/// The roll is called before the first piece of work after [`DeviceCollective::settle`]: once a step.
+/// The roll is called before the first piece of work after [`DeviceCollective::synchronize`]: once a step.
 pub(super) struct NcclQueue<'a> {
     rank: &'a NcclRank,
     /// Stream of everything launched.
     stream: u64,
-    /// Whether work has been queued and not settled.
+    /// Whether work has been queued and not synchronized.
     is_open: bool,
 }
 
@@ -28,7 +28,7 @@ impl<'a> NcclQueue<'a> {
     }
 
     /// # Safety
-    /// As for [`DeviceCollective::sum`].
+    /// As for [`DeviceCollective::all_reduce_sum`].
     unsafe fn queue(&mut self, work: &[Work]) -> Result<(), CollectiveError> {
         if !self.is_open {
             self.rank.roll_call(work)?;
@@ -45,26 +45,26 @@ impl DeviceCollective for NcclQueue<'_> {
         Collective::place(self.rank)
     }
 
-    unsafe fn sum(&mut self, spans: &[Span]) -> Result<(), CollectiveError> {
+    unsafe fn all_reduce_sum(&mut self, spans: &[Span]) -> Result<(), CollectiveError> {
         let work: Vec<Work> = spans.iter().copied().map(Work::Sum).collect();
         // SAFETY: passed on to the caller.
         unsafe { self.queue(&work) }
     }
 
-    unsafe fn share(&mut self, spans: &[(usize, Span)]) -> Result<(), CollectiveError> {
+    unsafe fn broadcast(&mut self, spans: &[(usize, Span)]) -> Result<(), CollectiveError> {
         let work: Vec<Work> = spans.iter().map(|&(root, span)| Work::Copy { root, span }).collect();
         // SAFETY: passed on to the caller.
         unsafe { self.queue(&work) }
     }
 
-    fn join(&mut self) -> Result<(), CollectiveError> {
+    fn stream_wait(&mut self) -> Result<(), CollectiveError> {
         if !self.is_open {
             return Ok(());
         }
-        self.rank.communicator().join(self.stream()).map_err(|reason| self.rank.failed(reason))
+        self.rank.communicator().stream_wait(self.stream()).map_err(|reason| self.rank.failed(reason))
     }
 
-    fn settle(&mut self) -> Result<(), CollectiveError> {
+    fn synchronize(&mut self) -> Result<(), CollectiveError> {
         if self.is_open {
             self.rank.wait()?;
             self.is_open = false;
@@ -72,7 +72,7 @@ impl DeviceCollective for NcclQueue<'_> {
         Ok(())
     }
 
-    fn stop(&mut self) {
+    fn abort(&mut self) {
         self.rank.communicator().give_up();
         self.is_open = false;
     }
@@ -81,7 +81,7 @@ impl DeviceCollective for NcclQueue<'_> {
 impl Drop for NcclQueue<'_> {
     fn drop(&mut self) {
         if self.is_open {
-            self.stop();
+            self.abort();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Causal attention, a block of queries at a time.
 //!
-//! A block's scores against all the keys it can see fit in a core's cache, so each is made, normalised and used
+//! A block's scores against all the keys it can see fit in a core's cache, so each is made, normalized and used
 //! in one go; the whole square of scores never exists. Keys and values are read where they lie, by every query
 //! head of their group.
 
@@ -10,8 +10,8 @@ use super::matrix::{strided, strided_mut};
 use super::softmax::{BLOCK, softmax, softmax_grad};
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 use super::tiles;
-use super::vectorised;
-use crate::engine::network::{Heads, Store};
+use super::vectorized;
+use crate::engine::network::{Heads, WriteMode};
 
 /// One block of queries of one head in one row of the batch, as offsets into the activations.
 struct Block {
@@ -23,7 +23,7 @@ struct Block {
     keys: usize,
     query: usize,
     key: usize,
-    log_sum: usize,
+    lse: usize,
 }
 
 /// Every block, in a fixed order.
@@ -41,7 +41,7 @@ fn blocks(heads: Heads, rows: usize) -> impl Iterator<Item = Block> {
                     keys: heads.first_query + start + len,
                     query: (first * heads.heads + head) * width,
                     key: (row * heads.seq_len * heads.kv_heads + head / group) * width,
-                    log_sum: first * heads.heads + head,
+                    lse: first * heads.heads + head,
                 }
             })
         })
@@ -58,37 +58,37 @@ pub(super) fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -> (Buffer, Buffe
     let (stride, kv_stride, width) = (heads.heads * heads.width, heads.kv_heads * heads.width, heads.width);
     let scale = heads.score_scale();
     let mut mixed = Buffer::unset(q.len());
-    let mut log_sums = Buffer::unset(q.len() / width);
+    let mut lse = Buffer::unset(q.len() / width);
     let mut scores = Buffer::unset(BLOCK * heads.seq_len);
     for b in blocks(heads, rows) {
         let query = strided(&q[b.query..], b.len, width, stride);
         let (key, value) =
             (strided(&k[b.key..], b.keys, width, kv_stride), strided(&v[b.key..], b.keys, width, kv_stride));
         let scores = &mut scores[..b.len * b.keys];
-        product(query, key.transpose(), Store::Replace, scale, strided_mut(scores, b.len, b.keys, b.keys));
-        vectorised(
+        product(query, key.transpose(), WriteMode::Overwrite, scale, strided_mut(scores, b.len, b.keys, b.keys));
+        vectorized(
             #[inline(always)]
             || {
                 for (i, row) in scores.chunks_exact_mut(b.keys).enumerate() {
-                    log_sums[b.log_sum + i * heads.heads] = softmax(row, heads.first_query + b.start + i + 1);
+                    lse[b.lse + i * heads.heads] = softmax(row, heads.first_query + b.start + i + 1);
                 }
             },
         );
         let out = strided_mut(&mut mixed[b.query..], b.len, width, stride);
-        product(strided(scores, b.len, b.keys, b.keys), value, Store::Replace, 1.0, out);
+        product(strided(scores, b.len, b.keys, b.keys), value, WriteMode::Overwrite, 1.0, out);
     }
-    (mixed, log_sums)
+    (mixed, lse)
 }
 
 /// Gradients of queries, keys and values. All queries of a row must be present.
 pub(super) fn attention_grad(
     heads: Heads,
     [q, k, v]: [&Buffer; 3],
-    [mixed, log_sums]: [&Buffer; 2],
+    [mixed, lse]: [&Buffer; 2],
     grad: &[f32],
 ) -> [Buffer; 3] {
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-    if let Some(result) = tiles::attention_grad(heads, [q, k, v], [mixed, log_sums], grad) {
+    if let Some(result) = tiles::attention_grad(heads, [q, k, v], [mixed, lse], grad) {
         return result;
     }
     let rows = k.len() / (heads.seq_len * heads.kv_heads * heads.width);
@@ -103,27 +103,33 @@ pub(super) fn attention_grad(
         let (key, value) =
             (strided(&k[b.key..], b.keys, width, kv_stride), strided(&v[b.key..], b.keys, width, kv_stride));
         let (weights, grad_weights) = (&mut weights[..b.len * b.keys], &mut grad_weights[..b.len * b.keys]);
-        product(query, key.transpose(), Store::Replace, scale, strided_mut(weights, b.len, b.keys, b.keys));
-        product(grad_out, value.transpose(), Store::Replace, 1.0, strided_mut(grad_weights, b.len, b.keys, b.keys));
-        vectorised(
+        product(query, key.transpose(), WriteMode::Overwrite, scale, strided_mut(weights, b.len, b.keys, b.keys));
+        product(
+            grad_out,
+            value.transpose(),
+            WriteMode::Overwrite,
+            1.0,
+            strided_mut(grad_weights, b.len, b.keys, b.keys),
+        );
+        vectorized(
             #[inline(always)]
             || {
                 let both = weights.chunks_exact_mut(b.keys).zip(grad_weights.chunks_exact_mut(b.keys));
                 for (i, (weights, grads)) in both.enumerate() {
                     let token = b.query + i * stride..b.query + i * stride + width;
-                    let log_sum = log_sums[b.log_sum + i * heads.heads];
+                    let lse = lse[b.lse + i * heads.heads];
                     let seen = heads.first_query + b.start + i + 1;
-                    softmax_grad(weights, grads, seen, log_sum, (&mixed[token.clone()], &grad[token]));
+                    softmax_grad(weights, grads, seen, lse, (&mixed[token.clone()], &grad[token]));
                 }
             },
         );
         let weights = strided(weights, b.len, b.keys, b.keys);
         let grads = strided(grad_weights, b.len, b.keys, b.keys);
-        product(grads, key, Store::Replace, scale, strided_mut(&mut grad_q[b.query..], b.len, width, stride));
+        product(grads, key, WriteMode::Overwrite, scale, strided_mut(&mut grad_q[b.query..], b.len, width, stride));
         let out = strided_mut(&mut grad_k[b.key..], b.keys, width, kv_stride);
-        product(grads.transpose(), query, Store::Add, scale, out);
+        product(grads.transpose(), query, WriteMode::Accumulate, scale, out);
         let out = strided_mut(&mut grad_v[b.key..], b.keys, width, kv_stride);
-        product(weights.transpose(), grad_out, Store::Add, 1.0, out);
+        product(weights.transpose(), grad_out, WriteMode::Accumulate, 1.0, out);
     }
     [grad_q, grad_k, grad_v]
 }

@@ -2,10 +2,10 @@
 
 use super::buffer::Buffer;
 use super::exponential::exp;
-use super::vectorised;
+use super::vectorized;
 
 pub(super) fn add(x: &[f32], sum: &mut [f32]) {
-    vectorised(
+    vectorized(
         #[inline(always)]
         || sum.iter_mut().zip(x).for_each(|(sum, x)| *sum += x),
     );
@@ -13,7 +13,7 @@ pub(super) fn add(x: &[f32], sum: &mut [f32]) {
 
 /// `x += weights * y` by channel.
 pub(super) fn add_scaled(y: &[f32], weights: &[f32], x: &mut [f32]) {
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for (x, y) in x.chunks_exact_mut(weights.len()).zip(y.chunks_exact(weights.len())) {
@@ -32,7 +32,7 @@ pub(super) fn add_scaled_grad(
     grad_weights: &mut [f32],
 ) {
     let width = weights.len();
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             let rows = y.chunks_exact(width).zip(grad_x.chunks_exact(width));
@@ -50,7 +50,7 @@ pub(super) fn mix(x: &[f32], x0: &[f32], mix: &[f32]) -> Buffer {
     let width = mix.len() / 2;
     let (keep, from_input) = mix.split_at(width);
     let mut y = Buffer::unset(x.len());
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             let rows = x.chunks_exact(width).zip(x0.chunks_exact(width));
@@ -75,7 +75,7 @@ pub(super) fn mix_grad(
 ) {
     let width = mix.len() / 2;
     let ((keep, from_input), (grad_keep, grad_from)) = (mix.split_at(width), grad_mix.split_at_mut(width));
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             let rows = x.chunks_exact(width).zip(x0.chunks_exact(width));
@@ -100,7 +100,7 @@ fn sigmoid(gate: &[f32]) -> Vec<f32> {
 pub(super) fn smear(a: &[f32], gate: &[f32], seq_len: usize) -> Buffer {
     let (width, gate) = (gate.len(), sigmoid(gate));
     let mut y = Buffer::unset(a.len());
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for (a, y) in a.chunks_exact(seq_len * width).zip(y.chunks_exact_mut(seq_len * width)) {
@@ -127,7 +127,7 @@ pub(super) fn smear_grad(
 ) {
     let (width, gate) = (gate.len(), sigmoid(gate));
     let mut grad_sigmoid = vec![0.0f32; width];
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             let row = seq_len * width;
@@ -160,7 +160,7 @@ pub(super) fn smear_grad(
 
 pub(super) fn relu_squared(x: &[f32]) -> Buffer {
     let mut y = Buffer::unset(x.len());
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for (y, x) in y.iter_mut().zip(x) {
@@ -174,7 +174,7 @@ pub(super) fn relu_squared(x: &[f32]) -> Buffer {
 
 /// Turns the gradient of the square into that of its argument.
 pub(super) fn relu_squared_grad(x: &[f32], grad: &mut [f32]) {
-    vectorised(
+    vectorized(
         #[inline(always)]
         || grad.iter_mut().zip(x).for_each(|(grad, x)| *grad *= 2.0 * x.max(0.0)),
     );

@@ -6,7 +6,7 @@ use super::CpuKernels;
 use crate::data::TokenBatch;
 use crate::engine::network::{Forward, Kernels, Loaded, Network, Rows, fold, unfold, widened};
 use crate::engine::{Engine, EngineError, EngineKind, LossAndGradients, Precision, Scorer, Window, check};
-use crate::model::{ModelConfig, Params, RopeTables};
+use crate::model::{LayoutMismatch, ModelConfig, Params, RopeTables};
 use crate::optim::FakeQuant;
 
 /// Tokens a recorded forward pass handles at once.
@@ -46,8 +46,7 @@ impl Engine for KernelsEngine {
         batch: &TokenBatch,
         fake_quant: FakeQuant,
     ) -> Result<LossAndGradients, EngineError> {
-        check::model(config, weights)?;
-        check::batch(config, batch)?;
+        check::training(config, weights, batch)?;
         let weights = &fake_quant.applied(weights);
         let k = &CpuKernels::default();
         let network = Network::upload(k, config, &fold(weights))?;
@@ -57,18 +56,18 @@ impl Engine for KernelsEngine {
         let group = (GROUP_TOKENS / batch.seq_len).max(1) * batch.seq_len;
         let groups: Vec<_> = batch.inputs.chunks(group).zip(batch.targets.chunks(group)).collect();
         let weight = 1.0 / batch.inputs.len() as f32;
-        let run = |&(inputs, targets): &(&[u16], &[u16])| {
+        let run = |&(inputs, targets): &(&[u16], &[u16])| -> Result<_, LayoutMismatch> {
             let rows = Rows::new(k, config, inputs, batch.seq_len);
-            let mut grads = Network::zeros(k, config);
+            let mut grads = Network::zeros(k, config)?;
             let nll =
                 forward.backward(&rows, &widened(targets), weight, forward.record(&rows), &mut grads, &mut |_| ());
-            (k.download(nll), grads.download(k, config))
+            Ok((k.download(nll), grads.download(k, config)?))
         };
         let mut nll = 0.0f64;
         let mut total: Option<Params> = None;
         // As many groups at a time as there are threads, so that no more gradients exist than are being made.
         for wave in groups.chunks(rayon::current_num_threads()) {
-            for (values, gradients) in wave.par_iter().map(run).collect::<Vec<_>>() {
+            for (values, gradients) in wave.par_iter().map(run).collect::<Result<Vec<_>, _>>()? {
                 nll += values.into_iter().map(f64::from).sum::<f64>();
                 match &mut total {
                     None => total = Some(gradients),
@@ -102,13 +101,18 @@ impl<K: Kernels> KernelsScorer<K> {
         }
         let (k, count) = (&self.0.kernels, targets.len());
         let rows = Rows::new(k, &self.0.config, inputs, inputs.len());
-        k.download(self.0.queue(&rows, window.first_scored, (&k.ids(&widened(targets)), count), tables))
+        k.download(self.0.queue(
+            &rows,
+            window.first_scored,
+            (&k.ids(&widened(targets), self.0.config.vocab_size), count),
+            tables,
+        ))
     }
 }
 
 impl<K: Kernels> Scorer for KernelsScorer<K> {
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
-        windows.iter().try_for_each(|window| check::window(&self.0.config, window))?;
+        check::windows(&self.0.config, windows)?;
         let tables = self.0.tables(windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0));
         Ok(windows.par_iter().map(|window| self.window(window, &tables)).collect())
     }

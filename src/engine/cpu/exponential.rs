@@ -1,4 +1,4 @@
-//! The exponential, in arithmetic that vectorises and is the same bits everywhere.
+//! The exponential, in arithmetic that vectorizes and is the same bits everywhere.
 
 /// Above this the result would overflow; below minus this it is zero for every use here.
 const LIMIT: f32 = 87.0;

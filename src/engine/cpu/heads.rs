@@ -1,14 +1,14 @@
-//! Heads before attention: normalised, rotated, gained.
+//! Heads before attention: normalized, rotated, gained.
 
 use super::buffer::Buffer;
 use super::norm::{inverse_rms, row_grad};
-use super::{CpuKernels, vectorised};
+use super::{CpuKernels, vectorized};
 use crate::engine::lanes;
-use crate::engine::network::Prepare;
+use crate::engine::network::QkNormRope;
 
 /// A head's cosines and sines at its position, and its gain.
 #[inline(always)]
-fn at<'a>(shape: &Prepare<'a, CpuKernels>, token: usize, head: usize) -> (&'a [f32], &'a [f32], f32) {
+fn at<'a>(shape: &QkNormRope<'a, CpuKernels>, token: usize, head: usize) -> (&'a [f32], &'a [f32], f32) {
     let (tables, half) = (shape.tables, shape.width / 2);
     let position = shape.first + token % shape.tokens_per_row;
     let row = position * half..(position + 1) * half;
@@ -27,9 +27,9 @@ fn rotate(x: &[f32], cos: &[f32], sin: &[f32], factor: f32, direction: f32, y: &
     }
 }
 
-pub(super) fn prepare(x: &[f32], shape: Prepare<'_, CpuKernels>) -> Buffer {
+pub(super) fn qk_norm_rope(x: &[f32], shape: QkNormRope<'_, CpuKernels>) -> Buffer {
     let mut y = Buffer::unset(x.len());
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for (i, (x, y)) in x.chunks_exact(shape.width).zip(y.chunks_exact_mut(shape.width)).enumerate() {
@@ -42,16 +42,16 @@ pub(super) fn prepare(x: &[f32], shape: Prepare<'_, CpuKernels>) -> Buffer {
 }
 
 /// Replaces `grad_x`, adds to `grad_gain`.
-pub(super) fn prepare_grad(
+pub(super) fn qk_norm_rope_grad(
     x: &[f32],
-    shape: Prepare<'_, CpuKernels>,
+    shape: QkNormRope<'_, CpuKernels>,
     grad_y: &[f32],
     grad_x: &mut [f32],
     mut grad_gain: Option<&mut Buffer>,
 ) {
     let width = shape.width;
     let mut grad_normed = vec![0.0; width];
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             let rows = x.chunks_exact(width).zip(grad_y.chunks_exact(width)).zip(grad_x.chunks_exact_mut(width));

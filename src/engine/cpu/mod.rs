@@ -17,12 +17,14 @@ mod matrix;
 mod norm;
 mod softmax;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod tile_registers;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod tiles;
 
 use self::buffer::Buffer;
 pub use self::engine::KernelsEngine;
 use self::matrix::{rows, rows_mut};
-use super::network::{ChannelRow, Heads, Kernels, Linear, Prepare, Store};
+use super::network::{ChannelRow, Heads, Kernels, Linear, QkNormRope, WriteMode};
 use crate::engine::{Precision, isa};
 use crate::model::RopeTables;
 
@@ -56,7 +58,7 @@ impl CpuKernels {
 
 /// Runs a loop compiled for the widest vectors the processor has and `--isa` allows.
 #[inline(always)]
-fn vectorised<R>(body: impl FnOnce() -> R) -> R {
+fn vectorized<R>(body: impl FnOnce() -> R) -> R {
     arch().dispatch(body)
 }
 
@@ -88,7 +90,7 @@ impl Kernels for CpuKernels {
         Buffer::copy_of(values)
     }
 
-    fn ids(&self, ids: &[u32]) -> Vec<u32> {
+    fn ids(&self, ids: &[u32], _rows: usize) -> Vec<u32> {
         ids.to_vec()
     }
 
@@ -140,39 +142,39 @@ impl Kernels for CpuKernels {
         self.precision
     }
 
-    fn linear(&self, s: Linear, x: &Buffer, w: &Buffer, store: Store, y: &mut Buffer) {
-        if self.precision == Precision::Bf16 && store == Store::Replace {
+    fn linear(&self, s: Linear, x: &Buffer, w: &Buffer, mode: WriteMode, y: &mut Buffer) {
+        if self.precision == Precision::Bf16 && mode == WriteMode::Overwrite {
             return bf16::linear(s, x, w.packed(s.outputs, s.inputs), 1.0, y);
         }
         let (x, w) = (rows(x, s.tokens, s.inputs), rows(w, s.outputs, s.inputs));
-        matmul::product(x, w.transpose(), store, 1.0, rows_mut(y, s.tokens, s.outputs));
+        matmul::product(x, w.transpose(), mode, 1.0, rows_mut(y, s.tokens, s.outputs));
         self.round(y);
     }
 
-    fn branch(&self, s: Linear, x: &Buffer, w: &Buffer, scale: &Buffer, y: &mut Buffer) -> Option<Buffer> {
+    fn residual_projection(&self, s: Linear, x: &Buffer, w: &Buffer, scale: &Buffer, y: &mut Buffer) -> Option<Buffer> {
         match self.precision {
-            Precision::F32 => self.linear(s, x, w, Store::Add, y),
+            Precision::F32 => self.linear(s, x, w, WriteMode::Accumulate, y),
             Precision::Bf16 => bf16::add_linear(s, x, w.packed(s.outputs, s.inputs), scale, y),
         }
         None
     }
 
-    fn linear_grad_x(&self, s: Linear, grad_y: &Buffer, w: &Buffer, store: Store, grad_x: &mut Buffer) {
+    fn linear_grad_x(&self, s: Linear, grad_y: &Buffer, w: &Buffer, mode: WriteMode, grad_x: &mut Buffer) {
         let (grad_y, w) = (rows(grad_y, s.tokens, s.outputs), rows(w, s.outputs, s.inputs));
-        matmul::product(grad_y, w, store, 1.0, rows_mut(grad_x, s.tokens, s.inputs));
+        matmul::product(grad_y, w, mode, 1.0, rows_mut(grad_x, s.tokens, s.inputs));
     }
 
     fn linear_grad_w(&self, s: Linear, grad_y: &Buffer, x: &Buffer, grad_w: &mut Buffer) {
         let (grad_y, x) = (rows(grad_y, s.tokens, s.outputs), rows(x, s.tokens, s.inputs));
-        matmul::product(grad_y.transpose(), x, Store::Add, 1.0, rows_mut(grad_w, s.outputs, s.inputs));
+        matmul::product(grad_y.transpose(), x, WriteMode::Accumulate, 1.0, rows_mut(grad_w, s.outputs, s.inputs));
     }
 
     fn rms_norm(&self, x: &Buffer, width: usize) -> Buffer {
         self.rounded(norm::rms_norm(x, width))
     }
 
-    fn rms_norm_grad(&self, x: &Buffer, grad_y: &Buffer, width: usize, store: Store, grad_x: &mut Buffer) {
-        if store == Store::Replace {
+    fn rms_norm_grad(&self, x: &Buffer, grad_y: &Buffer, width: usize, mode: WriteMode, grad_x: &mut Buffer) {
+        if mode == WriteMode::Overwrite {
             grad_x.fill(0.0);
         }
         norm::rms_norm_grad(x, grad_y, width, grad_x);
@@ -229,19 +231,19 @@ impl Kernels for CpuKernels {
         elementwise::add_scaled_grad(skip, weights, grad_x, grad_skip, grad_weights);
     }
 
-    fn prepare(&self, x: &Buffer, shape: Prepare<'_, Self>) -> Buffer {
-        self.rounded(heads::prepare(x, shape))
+    fn qk_norm_rope(&self, x: &Buffer, shape: QkNormRope<'_, Self>) -> Buffer {
+        self.rounded(heads::qk_norm_rope(x, shape))
     }
 
-    fn prepare_grad(
+    fn qk_norm_rope_grad(
         &self,
         x: &Buffer,
-        shape: Prepare<'_, Self>,
+        shape: QkNormRope<'_, Self>,
         grad_y: &Buffer,
         grad_x: &mut Buffer,
         grad_gain: Option<&mut Buffer>,
     ) {
-        heads::prepare_grad(x, shape, grad_y, grad_x, grad_gain);
+        heads::qk_norm_rope_grad(x, shape, grad_y, grad_x, grad_gain);
     }
 
     fn attention(&self, heads: Heads, qkv: [&Buffer; 3]) -> (Buffer, Buffer) {
@@ -263,17 +265,17 @@ impl Kernels for CpuKernels {
         elementwise::relu_squared_grad(x, grad);
     }
 
-    fn logits(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32) -> Buffer {
-        loss::logits(sides, x, head, cap, self.precision)
+    fn logits(&self, dims: Linear, x: &Buffer, head: &Buffer, cap: f32) -> Buffer {
+        loss::logits(dims, x, head, cap, self.precision)
     }
 
-    fn nll(&self, sides: Linear, x: &Buffer, head: &Buffer, cap: f32, targets: &Vec<u32>) -> Buffer {
-        loss::nll(sides, x, head, cap, targets, self.precision)
+    fn nll(&self, dims: Linear, x: &Buffer, head: &Buffer, cap: f32, targets: &Vec<u32>) -> Buffer {
+        loss::nll(dims, x, head, cap, targets, self.precision)
     }
 
     fn nll_grad(
         &self,
-        sides: Linear,
+        dims: Linear,
         x: &Buffer,
         head: &Buffer,
         cap: f32,
@@ -282,7 +284,7 @@ impl Kernels for CpuKernels {
         grad_x: &mut Buffer,
         grad_head: &mut Buffer,
     ) -> Buffer {
-        loss::nll_grad(sides, x, head, cap, targets, weight, grad_x, grad_head)
+        loss::nll_grad(dims, x, head, cap, targets, weight, grad_x, grad_head)
     }
 }
 

@@ -1,7 +1,7 @@
-//! Root-mean-square normalisation.
+//! Root-mean-square normalization.
 
 use super::buffer::Buffer;
-use super::vectorised;
+use super::vectorized;
 use crate::engine::lanes;
 
 /// Added to the mean square before its root: single-precision epsilon, PyTorch's default.
@@ -13,7 +13,7 @@ pub(super) fn inverse_rms(x: &[f32]) -> f32 {
     1.0 / (lanes::dot(x, x) / x.len() as f32 + EPSILON).sqrt()
 }
 
-/// Adds the gradient through one normalised row: `(g - x * (x . g) * inverse^2 / n) * inverse`.
+/// Adds the gradient through one normalized row: `(g - x * (x . g) * inverse^2 / n) * inverse`.
 #[inline(always)]
 pub(super) fn row_grad(x: &[f32], inverse: f32, grad_y: &[f32], grad_x: &mut [f32]) {
     let pull = lanes::dot(x, grad_y) * inverse * inverse / x.len() as f32;
@@ -24,7 +24,7 @@ pub(super) fn row_grad(x: &[f32], inverse: f32, grad_y: &[f32], grad_x: &mut [f3
 
 pub(super) fn rms_norm(x: &[f32], width: usize) -> Buffer {
     let mut y = Buffer::unset(x.len());
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for (x, y) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)) {
@@ -37,7 +37,7 @@ pub(super) fn rms_norm(x: &[f32], width: usize) -> Buffer {
 }
 
 pub(super) fn rms_norm_grad(x: &[f32], grad_y: &[f32], width: usize, grad_x: &mut [f32]) {
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             let rows = x.chunks_exact(width).zip(grad_y.chunks_exact(width));

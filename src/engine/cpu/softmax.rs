@@ -27,12 +27,12 @@ pub(super) fn softmax_grad(
     weights: &mut [f32],
     grads: &mut [f32],
     seen: usize,
-    log_sum: f32,
+    lse: f32,
     (out, grad_out): (&[f32], &[f32]),
 ) {
     let mean = lanes::dot(out, grad_out);
     for (weight, grad) in weights[..seen].iter_mut().zip(&mut grads[..seen]) {
-        *weight = exp(*weight - log_sum);
+        *weight = exp(*weight - lse);
         *grad = *weight * (*grad - mean);
     }
     weights[seen..].fill(0.0);

@@ -1,48 +1,40 @@
-//! What the backend asks of whatever runs its kernels: a GPU, or in tests the processor.
+//! What the backend needs of whatever runs its kernels: a GPU, or in tests the processor.
 
-use std::ffi::c_void;
-use std::sync::Mutex;
-
+use super::error::DeviceError;
+use super::gemm::GemmDesc;
+use super::stream_lock::StreamLock;
 use crate::collective::{Collective, DeviceCollective};
 
-/// How a number lies in a device's memory.
+/// How a number is stored in a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Element {
+pub(super) enum DType {
     F32,
     Bf16,
 }
 
-impl Element {
-    /// Bytes of one.
+impl DType {
+    /// Bytes of one number.
     pub const fn bytes(self) -> usize {
         match self {
-            Element::F32 => 4,
-            Element::Bf16 => 2,
+            DType::F32 => 4,
+            DType::Bf16 => 2,
         }
     }
 
-    /// The one of a kernel's two names that takes such values.
-    pub const fn of(self, [single, narrow]: [&'static str; 2]) -> &'static str {
+    /// The name in messages.
+    pub const fn name(self) -> &'static str {
         match self {
-            Element::F32 => single,
-            Element::Bf16 => narrow,
+            DType::F32 => "f32",
+            DType::Bf16 => "bf16",
         }
     }
-}
 
-/// What a device could not do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what}: {said}")]
-pub struct DeviceError {
-    /// What was tried.
-    pub(super) what: String,
-    /// What the device or its library answered.
-    pub(super) said: String,
-}
-
-impl DeviceError {
-    pub(super) fn new(what: impl Into<String>, said: impl ToString) -> Self {
-        DeviceError { what: what.into(), said: said.to_string() }
+    /// The one of a kernel's two names that takes such numbers.
+    pub const fn select(self, [f32, bf16]: [&'static str; 2]) -> &'static str {
+        match self {
+            DType::F32 => f32,
+            DType::Bf16 => bf16,
+        }
     }
 }
 
@@ -58,8 +50,8 @@ pub(super) enum Argument {
 }
 
 impl Argument {
-    /// Where its value lies, as a launch wants it.
-    pub fn pointer(&self) -> *mut c_void {
+    /// Where its value is stored, as a launch takes it.
+    pub fn pointer(&self) -> *mut std::ffi::c_void {
         match self {
             Argument::Address(value) | Argument::U64(value) => std::ptr::from_ref(value).cast_mut().cast(),
             Argument::U32(value) => std::ptr::from_ref(value).cast_mut().cast(),
@@ -82,124 +74,57 @@ pub(super) struct Launch<'a> {
     pub arguments: &'a [Argument],
 }
 
-/// `out [rows, columns] = factor * a b + plus` of row-major matrices, sums in single precision.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Product {
-    pub rows: usize,
-    pub columns: usize,
-    /// Columns of `a`, rows of `b`.
-    pub inner: usize,
-    /// Whether `a` is stored as [inner, rows].
-    pub a_transposed: bool,
-    /// Whether `b` is stored as [columns, inner].
-    pub b_transposed: bool,
-    /// How `a` and `b` are stored, and how `out` is: single precision takes and gives itself alone.
-    pub elements: [Element; 2],
-    pub factor: f32,
-    pub plus: Plus,
-    /// Device addresses.
-    pub a: u64,
-    pub b: u64,
-    pub out: u64,
-    pub batch: Batch,
-}
-
-/// What is added to a product: `factor` times a matrix that lies and is stored as the result. It may be the result itself.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Plus {
-    /// With 0 the matrix is not read.
-    pub factor: f32,
-    /// Its device address.
-    pub address: u64,
-}
-
-/// Products of equal sides made together, with how many values their matrices begin apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Batch {
-    pub count: usize,
-    /// From each `a`, `b` and `out` to the next.
-    pub strides: [usize; 3],
-}
-
-impl Batch {
-    /// One product by itself.
-    pub const ONE: Batch = Batch { count: 1, strides: [0; 3] };
-}
-
-impl Product {
-    /// The same, of single-precision matrices, by the kernel in `product.cu`.
-    pub fn arguments(&self) -> [Argument; 16] {
-        let strides = |transposed: bool, rows: usize, columns: usize| match transposed {
-            false => [columns as u64, 1],
-            true => [1, rows as u64],
-        };
-        let [a_row, a_column] = strides(self.a_transposed, self.rows, self.inner);
-        let [b_row, b_column] = strides(self.b_transposed, self.inner, self.columns);
-        let [a_matrix, b_matrix, out_matrix] = self.batch.strides;
-        [
-            Argument::Address(self.a),
-            Argument::Address(self.b),
-            Argument::Address(self.plus.address),
-            Argument::Address(self.out),
-            Argument::U32(self.rows as u32),
-            Argument::U32(self.columns as u32),
-            Argument::U32(self.inner as u32),
-            Argument::U64(a_row),
-            Argument::U64(a_column),
-            Argument::U64(b_row),
-            Argument::U64(b_column),
-            Argument::F32(self.factor),
-            Argument::F32(self.plus.factor),
-            Argument::U64(a_matrix as u64),
-            Argument::U64(b_matrix as u64),
-            Argument::U64(out_matrix as u64),
-        ]
-    }
-
-    /// A launch of that kernel.
-    pub fn launch<'a>(&self, arguments: &'a [Argument; 16]) -> Launch<'a> {
-        /// Rows and columns a block makes (`SIDE` in the source).
-        const SIDE: usize = 64;
-        let blocks = self.rows.div_ceil(SIDE) * self.columns.div_ceil(SIDE);
-        let grid = [blocks as u32, self.batch.count as u32];
-        Launch { kernel: "product", grid, threads: 256, shared_bytes: 0, arguments }
-    }
-}
-
-/// Runs kernels one after another, in the order of the calls, whatever thread they come from.
+/// Runs kernels one after another on one stream, in the order of the calls, whatever thread they come from.
+///
+/// Addresses are raw here: [`Shared`](super::memory::Shared) checks bounds before it calls any of these.
 pub(super) trait Device: Send + Sync {
     /// Memory on the device; freed when dropped.
     type Memory: Send + Sync;
-    /// Kernels, products, copies and clearings that can be asked for at once, again and again.
+    /// Recorded kernels, products, copies and clearings that can be launched together, again and again.
     type Graph: Send + Sync;
 
-    /// Whether memory is handed out exactly as large as asked for, so that the end of each buffer can be watched.
+    /// Whether memory is handed out exactly as large as asked for, so that writes past a buffer's end can be detected.
     const EXACT: bool = false;
 
-    /// Held by whoever hands over work, for as long as nobody else's may come in between. There is one order of work and
-    /// one recording of it, which everything asked for meanwhile becomes a part of.
-    fn turn(&self) -> &Mutex<()>;
+    /// The lock of the one stream (and of the one recording of it): held for as long as no other thread's work may come
+    /// in between.
+    fn stream_lock(&self) -> &StreamLock;
 
     fn allocate(&self, bytes: usize) -> Result<Self::Memory, DeviceError>;
     fn address(memory: &Self::Memory) -> u64;
 
-    /// Copies to the device. The range must lie in memory of this device, as for all addresses below.
-    fn write(&self, address: u64, values: &[u32]) -> Result<(), DeviceError>;
-    /// Copies from the device, after everything launched before.
-    fn read(&self, address: u64, values: &mut [f32]) -> Result<(), DeviceError>;
-    /// Copies within the device.
-    fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError>;
-    /// Sets bytes to zero.
-    fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError>;
-
-    /// From now on nothing is done and everything remembered: nothing may be read or written in between.
-    fn begin(&self) -> Result<(), DeviceError>;
-    /// What was asked for since [`Device::begin`].
-    fn end(&self) -> Result<Self::Graph, DeviceError>;
-    /// Does it.
+    /// Copies to the device.
     ///
     /// # Safety
-    /// What was asked for must still be allowed: all memory it uses is allocated.
+    /// The range, four bytes a word, must lie in memory of this device that is allocated.
+    unsafe fn write(&self, address: u64, words: &[u32]) -> Result<(), DeviceError>;
+
+    /// Copies from the device, after everything launched before.
+    ///
+    /// # Safety
+    /// As for [`Self::write`].
+    unsafe fn read(&self, address: u64, words: &mut [f32]) -> Result<(), DeviceError>;
+
+    /// Copies within the device.
+    ///
+    /// # Safety
+    /// Both ranges must lie in memory of this device that stays allocated until the copy is done, and must not overlap.
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError>;
+
+    /// Sets bytes to zero.
+    ///
+    /// # Safety
+    /// The range must lie in memory of this device that stays allocated until it is cleared.
+    unsafe fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError>;
+
+    /// From now on work is recorded instead of done: nothing may be read or written by the host in between.
+    fn begin_capture(&self) -> Result<(), DeviceError>;
+    /// What was recorded since [`Device::begin_capture`].
+    fn end_capture(&self) -> Result<Self::Graph, DeviceError>;
+    /// Launches recorded work.
+    ///
+    /// # Safety
+    /// All memory that the work uses must still be allocated.
     unsafe fn replay(&self, graph: &Self::Graph) -> Result<(), DeviceError>;
 
     /// Runs a kernel.
@@ -212,11 +137,12 @@ pub(super) trait Device: Send + Sync {
     /// Multiplies matrices by a library; false, and nothing is done, where there is none or it has no algorithm for them.
     ///
     /// # Safety
-    /// The matrices must lie in memory of this device, `out` apart from the factors.
-    unsafe fn product(&self, product: &Product) -> Result<bool, DeviceError>;
+    /// The matrices must lie within their views, which must be of this device and stay allocated until the product is
+    /// made; `out` must not overlap the factors. [`GemmDesc::check`] says yes to such products.
+    unsafe fn gemm(&self, gemm: &GemmDesc<'_>) -> Result<bool, DeviceError>;
 
     /// The ranks' way to one another for this device's memory, where they have one that leaves out the host.
-    fn across<'a>(&self, ranks: &'a dyn Collective) -> Option<Box<dyn DeviceCollective + 'a>> {
+    fn device_collective<'a>(&self, ranks: &'a dyn Collective) -> Option<Box<dyn DeviceCollective + 'a>> {
         ranks.on_device(0, 0)
     }
 }

@@ -1,13 +1,14 @@
 //! The network on a device: the same forward and backward pass, over the device's kernels.
 
 use super::backend::{CudaKernels, WIDEST_HEAD};
-use super::device::{Device, DeviceError};
-use super::optimiser::{BUCKET_VALUES, CudaResident, Sizes};
+use super::device::Device;
+use super::error::DeviceError;
+use super::optimizer::{BUCKET_VALUES, CudaTrainer, Sizes};
 use super::scorer::CudaScorer;
 use crate::collective::Collective;
 use crate::data::TokenBatch;
 use crate::engine::network::{Forward, Kernels, Loaded, Network, Rows, Scaled, fold, fold_tables, unfold, widened};
-use crate::engine::{Engine, EngineError, EngineKind, LossAndGradients, Precision, Resident, Scorer, check};
+use crate::engine::{DeviceTrainer, Engine, EngineError, EngineKind, LossAndGradients, Precision, Scorer, check};
 use crate::model::{ModelConfig, Params, RopeTables};
 use crate::optim::{FakeQuant, Optimizer, SwaSum};
 
@@ -75,7 +76,7 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         self.check(config, weights)?;
         let kernels = self.kernels.clone();
         let precision = kernels.precision();
-        let _turn = self.kernels.shared.turn();
+        let _stream = self.kernels.shared.lock_stream();
         let loaded = Loaded::new(kernels, precision, config, weights)?;
         loaded.kernels.check()?;
         Ok(Box::new(CudaScorer::new(loaded, self.scored_tokens)))
@@ -92,44 +93,45 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         check::batch(config, batch)?;
         let weights = &fake_quant.applied(weights);
         let k = &self.kernels;
-        let _turn = k.shared.turn();
+        let _stream = k.shared.lock_stream();
         let folded = fold(weights);
         let (network, scaled) = match k.precision() {
             Precision::F32 => (Network::upload(k, config, &folded)?, None),
             Precision::Bf16 => {
-                (Network::upload(k, config, &fold_tables(weights))?, Some(Scaled::upload(k, config, &folded)))
+                (Network::upload(k, config, &fold_tables(weights))?, Some(Scaled::upload(k, config, &folded)?))
             }
         };
         let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
         let forward = Forward { k, config, network: &network, scaled: scaled.as_ref(), tables: &tables };
-        let mut grads = Network::zeros(k, config);
+        let mut grads = Network::zeros(k, config)?;
         let mut nll = 0.0f64;
         let weight = 1.0 / batch.inputs.len() as f32;
         let group = (self.group_tokens / batch.seq_len).max(1) * batch.seq_len;
         for (inputs, targets) in batch.inputs.chunks(group).zip(batch.targets.chunks(group)) {
-            let (rows, targets) = (Rows::new(k, config, inputs, batch.seq_len), k.ids(&widened(targets)));
+            let (rows, targets) =
+                (Rows::new(k, config, inputs, batch.seq_len), k.ids(&widened(targets), config.vocab_size));
             let record = forward.record(&rows);
             let values = k.download(forward.backward(&rows, &targets, weight, record, &mut grads, &mut |_| ()));
             nll += values.into_iter().map(f64::from).sum::<f64>();
         }
-        let mut gradients = grads.download(k, config);
+        let mut gradients = grads.download(k, config)?;
         k.check()?;
         unfold(weights, &mut gradients);
         Ok(LossAndGradients { loss: (nll / batch.inputs.len() as f64) as f32, gradients })
     }
 
-    fn resident<'a>(
+    fn device_trainer<'a>(
         &self,
         config: &ModelConfig,
         weights: &Params,
         optimizer: &Optimizer,
         swa: &SwaSum,
         ranks: &'a dyn Collective,
-    ) -> Result<Option<Box<dyn Resident + 'a>>, EngineError> {
+    ) -> Result<Option<Box<dyn DeviceTrainer + 'a>>, EngineError> {
         self.check(config, weights)?;
         let kernels = self.kernels.clone();
         let sizes = Sizes { group_tokens: self.group_tokens, bucket_values: self.bucket_values };
-        let resident = CudaResident::new(kernels, sizes, config, weights, optimizer, swa, ranks)?;
-        Ok(Some(Box::new(resident)))
+        let trainer = CudaTrainer::new(kernels, sizes, config, weights, optimizer, swa, ranks)?;
+        Ok(Some(Box::new(trainer)))
     }
 }

@@ -11,23 +11,27 @@
 mod backend;
 mod collective;
 mod device;
+mod device_batch;
 mod driver;
 mod engine;
+mod error;
+mod gemm;
+mod graph_runner;
 mod memory;
 mod open;
-mod optimiser;
-mod placed;
-mod repeated;
+mod optimizer;
 mod scorer;
 mod source;
+mod stream_lock;
+mod view;
 
 #[cfg(test)]
 mod shim;
 #[cfg(test)]
 mod tests;
 
-pub use self::device::DeviceError;
 pub(in crate::engine) use self::engine::LABEL;
+pub use self::error::DeviceError;
 pub(in crate::engine) use self::open::CudaDevice;
 pub use self::open::NoDevice;
 #[cfg(test)]

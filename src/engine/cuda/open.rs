@@ -5,9 +5,9 @@ use std::sync::Arc;
 use cudarc::driver::{DriverError, result, sys};
 
 use super::backend::CudaKernels;
-use super::device::DeviceError;
 use super::driver::{Gpu, compile};
 use super::engine::CudaEngine;
+use super::error::DeviceError;
 use crate::engine::{Engine, Precision};
 
 /// Oldest CUDA version a driver must support: 13.0, which is driver 580.
@@ -111,10 +111,10 @@ impl CudaDevice {
         Ok(CudaDevice(Arc::new(open(ordinal)?)))
     }
 
-    /// The device the tests share; `None` where there is none.
+    /// The device the tests share; panics where there is none.
     #[cfg(test)]
-    pub fn of_the_tests() -> Option<Self> {
-        super::tests::gpu().map(CudaDevice)
+    pub fn of_the_tests() -> Self {
+        CudaDevice(super::tests::gpu())
     }
 
     /// Marketing name, e.g. `NVIDIA H200`.

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::backend::CudaKernels;
 use super::device::Device;
+use super::device_batch::DeviceBatch;
 use super::memory::Buffer;
-use super::placed::Placed;
 use crate::engine::network::{Kernels, Loaded};
 use crate::engine::{EngineError, Scorer, Window, check};
 
@@ -19,7 +19,7 @@ pub(super) struct CudaScorer<D: Device> {
     /// Tokens of a group.
     scored_tokens: usize,
     /// The shape last scored: of a long evaluation, nearly all windows have one.
-    group: Mutex<Option<(Shape, Placed<D>)>>,
+    group: Mutex<Option<(Shape, DeviceBatch<D>)>>,
 }
 
 /// Length and first scored target of a window.
@@ -36,7 +36,7 @@ impl<D: Device> CudaScorer<D> {
     }
 
     /// Queues the likelihoods of windows of one shape, at most as many as are scored at once.
-    fn queue(&self, group: &mut Option<(Shape, Placed<D>)>, windows: &[&Window<'_>]) -> Option<Buffer<D>> {
+    fn queue(&self, group: &mut Option<(Shape, DeviceBatch<D>)>, windows: &[&Window<'_>]) -> Option<Buffer<D>> {
         let (k, config) = (&self.loaded.kernels, &self.loaded.config);
         let &last = windows.last()?;
         let (first, seq_len) = (last.first_scored, last.tokens.len() - 1);
@@ -44,15 +44,15 @@ impl<D: Device> CudaScorer<D> {
         let inputs: Vec<u16> = padded().flat_map(|window| &window.tokens[..seq_len]).copied().collect();
         let targets: Vec<u16> = padded().flat_map(|window| &window.tokens[first + 1..]).copied().collect();
         let (tokens, shape) = ([&inputs[..], &targets], (last.tokens.len(), first));
-        let Placed { rows, targets, tables, likelihoods } = match group {
-            Some((known, placed)) if *known == shape => {
-                placed.replace(k, config, tokens);
-                placed
+        let DeviceBatch { rows, targets, tables, likelihoods } = match group {
+            Some((known, device_batch)) if *known == shape => {
+                device_batch.replace(k, config, tokens);
+                device_batch
             }
             other => {
                 // Another shape's memory is given up first.
                 *other = None;
-                &mut other.insert((shape, Placed::new(k, config, tokens, seq_len))).1
+                &mut other.insert((shape, DeviceBatch::new(k, config, tokens, seq_len))).1
             }
         };
         let work = || self.loaded.queue(rows, first, (targets, targets.len()), tables);
@@ -62,7 +62,7 @@ impl<D: Device> CudaScorer<D> {
 
 impl<D: Device> Scorer for CudaScorer<D> {
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
-        windows.iter().try_for_each(|window| check::window(&self.loaded.config, window))?;
+        check::windows(&self.loaded.config, windows)?;
         let mut shapes: BTreeMap<Shape, Vec<usize>> = BTreeMap::new();
         for (i, window) in windows.iter().enumerate() {
             // A window with nothing to score has an empty answer.
@@ -71,7 +71,7 @@ impl<D: Device> Scorer for CudaScorer<D> {
             }
         }
         let k = &self.loaded.kernels;
-        let _turn = k.shared.turn();
+        let _stream = k.shared.lock_stream();
         let mut group = self.group.lock().unwrap_or_else(PoisonError::into_inner);
         let mut queued = Vec::new();
         for ((len, first), members) in &shapes {
@@ -92,7 +92,7 @@ impl<D: Device> Scorer for CudaScorer<D> {
     }
 
     fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
-        let _turn = self.loaded.kernels.shared.turn();
+        let _stream = self.loaded.kernels.shared.lock_stream();
         let logits = self.loaded.logits(inputs)?;
         self.loaded.kernels.check()?;
         Ok(logits)

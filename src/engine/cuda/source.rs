@@ -4,7 +4,7 @@
 const INTRINSICS: &str = "intrinsics.cu";
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 20] = [
+pub(super) const FILES: [(&str, &str); 22] = [
     ("common.cu", include_str!("kernels/common.cu")),
     (INTRINSICS, include_str!("kernels/intrinsics.cu")),
     ("values.cu", include_str!("kernels/values.cu")),
@@ -19,12 +19,14 @@ pub(super) const FILES: [(&str, &str); 20] = [
     ("attention_bf16.cu", include_str!("kernels/attention_bf16.cu")),
     ("attention_bf16_grad.cu", include_str!("kernels/attention_bf16_grad.cu")),
     ("loss.cu", include_str!("kernels/loss.cu")),
-    ("product.cu", include_str!("kernels/product.cu")),
-    ("product_bf16.cu", include_str!("kernels/product_bf16.cu")),
+    ("gemm.cu", include_str!("kernels/gemm.cu")),
+    ("gemm_bf16_tiles.cu", include_str!("kernels/gemm_bf16_tiles.cu")),
+    ("gemm_bf16_epilogue.cu", include_str!("kernels/gemm_bf16_epilogue.cu")),
+    ("gemm_bf16.cu", include_str!("kernels/gemm_bf16.cu")),
     ("sums.cu", include_str!("kernels/sums.cu")),
     ("adamw.cu", include_str!("kernels/adamw.cu")),
     ("muon.cu", include_str!("kernels/muon.cu")),
-    ("quantise.cu", include_str!("kernels/quantise.cu")),
+    ("effective_weights.cu", include_str!("kernels/effective_weights.cu")),
 ];
 
 /// Every kernel by the name it has in the source.
@@ -59,14 +61,14 @@ pub(super) const KERNELS: [&str; 107] = [
     "rms_norm_grad_bf16",
     "row_dots",
     "row_dots_bf16",
-    "prepare",
-    "prepare_bf16",
-    "prepare_grad",
-    "prepare_grad_bf16",
-    "enter",
-    "enter_bf16",
-    "add_norm",
-    "add_norm_bf16",
+    "qk_norm_rope",
+    "qk_norm_rope_bf16",
+    "qk_norm_rope_grad",
+    "qk_norm_rope_grad_bf16",
+    "fused_mix_rms_norm",
+    "fused_mix_rms_norm_bf16",
+    "add_residual_rms_norm",
+    "add_residual_rms_norm_bf16",
     "softcap",
     "softcap_bf16",
     "nll",
@@ -119,16 +121,16 @@ pub(super) const KERNELS: [&str; 107] = [
     "tensor_attention_128",
     "tensor_attention_grad_q_128",
     "tensor_attention_grad_kv_128",
-    "product",
-    "product_bf16_nn",
-    "product_bf16_nt",
-    "product_bf16_tn",
-    "product_bf16_tt",
-    "wide_product_bf16_nn",
-    "wide_product_bf16_nt",
-    "wide_product_bf16_tn",
-    "product_bf16_any",
-    "product_parts",
+    "gemm_f32",
+    "gemm_bf16_nn",
+    "gemm_bf16_nt",
+    "gemm_bf16_tn",
+    "gemm_bf16_tt",
+    "wide_gemm_bf16_nn",
+    "wide_gemm_bf16_nt",
+    "wide_gemm_bf16_tn",
+    "gemm_bf16_any",
+    "sum_split_k",
     "sum_totals",
     "scale",
     "count_bad",
@@ -179,7 +181,7 @@ mod tests {
             found.extend(["", "_grad_q", "_grad_kv"].map(|kind| format!("tensor_attention{kind}_{width}")));
         }
         // And those of products, whose names are the macro's first argument.
-        let of_macro = |line: &str| Some(line.strip_prefix("PRODUCT_BF16(")?.split_once(',')?.0.to_string());
+        let of_macro = |line: &str| Some(line.strip_prefix("GEMM_BF16(")?.split_once(',')?.0.to_string());
         found.extend(text.lines().filter_map(of_macro));
         found.sort();
         let mut listed: Vec<String> = KERNELS.iter().map(ToString::to_string).collect();

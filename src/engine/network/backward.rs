@@ -2,7 +2,7 @@
 
 use super::forward::{BlockRecord, Forward, Record, Rows, skip_of};
 use super::parameters::{Block, Network};
-use super::traits::{Kernels, Linear, Store};
+use super::traits::{Kernels, Linear, WriteMode};
 
 /// A part of the network whose gradients a backward pass has added all it will add to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +30,12 @@ impl<K: Kernels> Forward<'_, K> {
         let (k, c) = (self.k, self.config);
         let (dim, tokens) = (c.model_dim, rows.count);
 
-        let sides = Linear { tokens, inputs: dim, outputs: c.vocab_size };
+        let dims = Linear { tokens, inputs: dim, outputs: c.vocab_size };
         let cap = c.logit_softcap as f32;
         let (mut grad_normed, mut grad) = (k.unset(tokens * dim), k.unset(tokens * dim));
         let head = self.network.head();
-        let nll = k.nll_grad(sides, &record.normed, head, cap, targets, weight, &mut grad_normed, grads.head_mut());
-        k.rms_norm_grad(&record.last, &grad_normed, dim, Store::Replace, &mut grad);
+        let nll = k.nll_grad(dims, &record.normed, head, cap, targets, weight, &mut grad_normed, grads.head_mut());
+        k.rms_norm_grad(&record.last, &grad_normed, dim, WriteMode::Overwrite, &mut grad);
         drop(grad_normed);
         if grads.lm_head.is_some() {
             finished(Finished::Head);
@@ -66,7 +66,7 @@ impl<K: Kernels> Forward<'_, K> {
         let mut grad_normed = k.zeros(tokens * dim);
         let gate = &self.network.smear_gate;
         k.smear_grad(&normed, gate, rows.seq_len, &grad_x0, &mut grad_normed, &mut grads.smear_gate);
-        k.rms_norm_grad(&record.embedded, &grad_normed, dim, Store::Replace, &mut grad);
+        k.rms_norm_grad(&record.embedded, &grad_normed, dim, WriteMode::Overwrite, &mut grad);
         k.scatter(&grad, &rows.ids, dim, &mut grads.tok_emb);
         if let (Some(bigram), Some(w), Some(read), Some(hashed)) =
             (&mut grads.bigram, &self.network.bigram, &record.bigram, &rows.bigram)
@@ -74,10 +74,10 @@ impl<K: Kernels> Forward<'_, K> {
             match (&w.projection, &mut bigram.projection) {
                 (Some(projection), Some(grad_projection)) => {
                     let projection = self.scaled.and_then(|scaled| scaled.projection.as_ref()).unwrap_or(projection);
-                    let sides = self.bigram_sides(rows);
-                    k.linear_grad_w(sides, &grad, read, grad_projection);
+                    let dims = self.bigram_dims(rows);
+                    k.linear_grad_w(dims, &grad, read, grad_projection);
                     let mut grad_read = k.unset(tokens * c.bigram_dim);
-                    k.linear_grad_x(sides, &grad, projection, Store::Replace, &mut grad_read);
+                    k.linear_grad_x(dims, &grad, projection, WriteMode::Overwrite, &mut grad_read);
                     k.scatter(&grad_read, hashed, c.bigram_dim, &mut bigram.table);
                 }
                 _ => k.scatter(&grad, hashed, dim, &mut bigram.table),
@@ -101,7 +101,7 @@ impl<K: Kernels> Forward<'_, K> {
     ) {
         let (k, c) = (self.k, self.config);
         let (dim, kv, hidden_width, tokens) = (c.model_dim, c.kv_dim(), c.mlp_hidden(), rows.count);
-        let sides = |inputs, outputs| Linear { tokens, inputs, outputs };
+        let dims = |inputs, outputs| Linear { tokens, inputs, outputs };
         let scaled = self.scaled.and_then(|scaled| scaled.blocks.get(index));
         let [attn_proj, mlp_proj] = scaled.map_or([&w.attn_proj, &w.mlp_proj], |[attn, mlp]| [attn, mlp]);
         let (x, x0) = (record.input(index, kept.x.as_ref()), &record.x0);
@@ -109,40 +109,40 @@ impl<K: Kernels> Forward<'_, K> {
 
         // MLP: x += W' relu(fc(norm(x)))^2
         let squared = k.relu_squared(&kept.hidden);
-        k.linear_grad_w(sides(hidden_width, dim), grad, &squared, &mut grads.mlp_proj);
+        k.linear_grad_w(dims(hidden_width, dim), grad, &squared, &mut grads.mlp_proj);
         let mut grad_hidden = squared;
-        k.squared_linear_grad(sides(hidden_width, dim), grad, mlp_proj, &kept.hidden, &mut grad_hidden);
+        k.squared_linear_grad(dims(hidden_width, dim), grad, mlp_proj, &kept.hidden, &mut grad_hidden);
         let normed = k.rms_norm(attended, dim);
-        k.linear_grad_w(sides(dim, hidden_width), &grad_hidden, &normed, &mut grads.fc);
+        k.linear_grad_w(dims(dim, hidden_width), &grad_hidden, &normed, &mut grads.fc);
         let mut grad_normed = normed;
-        k.linear_grad_x(sides(dim, hidden_width), &grad_hidden, &w.fc, Store::Replace, &mut grad_normed);
-        k.rms_norm_grad(attended, &grad_normed, dim, Store::Add, grad);
+        k.linear_grad_x(dims(dim, hidden_width), &grad_hidden, &w.fc, WriteMode::Overwrite, &mut grad_normed);
+        k.rms_norm_grad(attended, &grad_normed, dim, WriteMode::Accumulate, grad);
         drop((grad_hidden, grad_normed));
 
         // Attention: x += W' attend(norm(x))
-        k.linear_grad_w(sides(dim, dim), grad, &kept.mixed, &mut grads.attn_proj);
+        k.linear_grad_w(dims(dim, dim), grad, &kept.mixed, &mut grads.attn_proj);
         let mut grad_mixed = k.unset(tokens * dim);
-        k.linear_grad_x(sides(dim, dim), grad, attn_proj, Store::Replace, &mut grad_mixed);
+        k.linear_grad_x(dims(dim, dim), grad, attn_proj, WriteMode::Overwrite, &mut grad_mixed);
         let heads = self.heads(rows, 0);
-        let (prepare_q, prepare_k) = (self.prepare_q(w, heads), self.prepare_k(heads));
-        let (q, key) = (k.prepare(&kept.q, prepare_q), k.prepare(&kept.k, prepare_k));
+        let (q_norm_rope, k_norm_rope) = (self.q_norm_rope(w, heads), self.k_norm_rope(heads));
+        let (q, key) = (k.qk_norm_rope(&kept.q, q_norm_rope), k.qk_norm_rope(&kept.k, k_norm_rope));
         let [grad_q, grad_k, grad_v] =
-            k.attention_grad(heads, [&q, &key, &kept.v], [&kept.mixed, &kept.log_sum], &grad_mixed);
+            k.attention_grad(heads, [&q, &key, &kept.v], [&kept.mixed, &kept.lse], &grad_mixed);
         let (mut grad_query, mut grad_key) = (q, key);
-        k.prepare_grad(&kept.q, prepare_q, &grad_q, &mut grad_query, Some(&mut grads.q_gain));
-        k.prepare_grad(&kept.k, prepare_k, &grad_k, &mut grad_key, None);
+        k.qk_norm_rope_grad(&kept.q, q_norm_rope, &grad_q, &mut grad_query, Some(&mut grads.q_gain));
+        k.qk_norm_rope_grad(&kept.k, k_norm_rope, &grad_k, &mut grad_key, None);
         drop((grad_q, grad_k));
 
         let mix = &w.resid_mix;
-        let [mixed, normed] = k.mix_norm(x, x0, mix, dim);
-        k.linear_grad_w(sides(dim, dim), &grad_query, &normed, &mut grads.c_q);
-        k.linear_grad_w(sides(dim, kv), &grad_key, &normed, &mut grads.c_k);
-        k.linear_grad_w(sides(dim, kv), &grad_v, &normed, &mut grads.c_v);
+        let [mixed, normed] = k.mix_rms_norm(x, x0, mix, dim);
+        k.linear_grad_w(dims(dim, dim), &grad_query, &normed, &mut grads.c_q);
+        k.linear_grad_w(dims(dim, kv), &grad_key, &normed, &mut grads.c_k);
+        k.linear_grad_w(dims(dim, kv), &grad_v, &normed, &mut grads.c_v);
         let mut grad_normed = grad_mixed;
-        k.linear_grad_x(sides(dim, dim), &grad_query, &w.c_q, Store::Replace, &mut grad_normed);
-        k.linear_grad_x(sides(dim, kv), &grad_key, &w.c_k, Store::Add, &mut grad_normed);
-        k.linear_grad_x(sides(dim, kv), &grad_v, &w.c_v, Store::Add, &mut grad_normed);
-        k.rms_norm_grad(&mixed, &grad_normed, dim, Store::Add, grad);
+        k.linear_grad_x(dims(dim, dim), &grad_query, &w.c_q, WriteMode::Overwrite, &mut grad_normed);
+        k.linear_grad_x(dims(dim, kv), &grad_key, &w.c_k, WriteMode::Accumulate, &mut grad_normed);
+        k.linear_grad_x(dims(dim, kv), &grad_v, &w.c_v, WriteMode::Accumulate, &mut grad_normed);
+        k.rms_norm_grad(&mixed, &grad_normed, dim, WriteMode::Accumulate, grad);
         k.mix_grad(x, x0, mix, grad, grad_x0, &mut grads.resid_mix);
     }
 }
@@ -173,8 +173,8 @@ mod tests {
             let tables = &k.rope_tables(&RopeTables::new(&config, 4));
             let forward = Forward { k, config: &config, network: &network, scaled: None, tables };
             let rows = &Rows::new(k, &config, &[1, 2, 3, 4], 4);
-            let targets = &k.ids(&widened(&[2, 3, 4, 5]));
-            let (mut named, mut grads) = (Vec::new(), Network::zeros(k, &config));
+            let targets = &k.ids(&widened(&[2, 3, 4, 5]), config.vocab_size);
+            let (mut named, mut grads) = (Vec::new(), Network::zeros(k, &config).unwrap());
             forward.backward(rows, targets, 0.25, forward.record(rows), &mut grads, &mut |part| named.push(part));
             let expected = [Finished::Head, Finished::Block(2), Finished::Block(1), Finished::Block(0)];
             assert_eq!(named, expected[usize::from(tie_embeddings)..]);

@@ -1,9 +1,9 @@
 //! Scales folded into the matrices they follow.
 //!
-//! A branch ends in `scale * (x W^T)` by channel, which is `x (diag(scale) W)^T`. Folding once per call saves a
-//! pass over the activations per branch, and the product can be added straight to the residual. Backwards, with
+//! Attention and MLP end in `scale * (x W^T)` by channel, which is `x (diag(scale) W)^T`. Folding once per call saves a
+//! pass over the activations for each, and the product can be added straight to the residual. Backwards, with
 //! `G` the gradient of the folded matrix: `dW = diag(scale) G` and `dscale[c] = sum_k W[c, k] G[c, k]`, so the
-//! branch's output need not be kept either.
+//! scaled output need not be kept either.
 
 use crate::model::{HostTensor, Params};
 

@@ -1,7 +1,9 @@
 //! The forward pass, recording or not.
 
 use super::parameters::{Block, Network, Scaled};
-use super::traits::{Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Skip, Store};
+use super::traits::{
+    ChannelRow, FusedMixInputs, FusedMixOutputs, Heads, Kernels, Linear, PendingResidual, QkNormRope, Skip, WriteMode,
+};
 use crate::model::{ModelConfig, bigram_rows};
 
 /// Some whole rows of a batch, as row numbers on a device.
@@ -17,8 +19,8 @@ pub(in crate::engine) struct Rows<K: Kernels> {
 impl<K: Kernels> Rows<K> {
     /// Hands over the tokens of rows of `seq_len`.
     pub fn new(k: &K, config: &ModelConfig, inputs: &[u16], seq_len: usize) -> Self {
-        let bigram = config.has_bigram().then(|| k.ids(&hashed(config, inputs, seq_len)));
-        Rows { count: inputs.len(), seq_len, ids: k.ids(&widened(inputs)), bigram }
+        let bigram = config.has_bigram().then(|| k.ids(&hashed(config, inputs, seq_len), config.bigram_vocab_size));
+        Rows { count: inputs.len(), seq_len, ids: k.ids(&widened(inputs), config.vocab_size), bigram }
     }
 }
 
@@ -42,7 +44,7 @@ pub(in crate::engine) struct BlockRecord<B> {
     pub k: B,
     pub v: B,
     pub mixed: B,
-    pub log_sum: B,
+    pub lse: B,
     /// After attention; there once the stream has gone on.
     pub attended: Option<B>,
     /// Before the square.
@@ -81,11 +83,11 @@ pub(in crate::engine) struct Forward<'a, K: Kernels> {
     pub tables: &'a K::Tables,
 }
 
-/// What comes out of a block: the stream with the first branch added, the product of the second where it is not, and
-/// what is kept.
-struct Left<B> {
+/// A block's results: the residual stream with attention's output added, the MLP's output where it is still to be added,
+/// and what the backward pass needs.
+struct BlockOutput<B> {
     x: B,
-    branch: Option<B>,
+    residual: Option<B>,
     kept: Option<BlockRecord<B>>,
 }
 
@@ -98,7 +100,7 @@ impl<K: Kernels> Forward<'_, K> {
         Record { bigram, embedded, x0, blocks, skips, last, normed }
     }
 
-    /// Normalised activations of the positions from `first` on of every row, ready for the head.
+    /// Normalized activations of the positions from `first` on of every row, ready for the head.
     ///
     /// The last block's queries, its MLP and all that follows are computed for those positions alone; its keys
     /// and values for all.
@@ -115,7 +117,9 @@ impl<K: Kernels> Forward<'_, K> {
         if let (Some(bigram), Some(hashed)) = (&self.network.bigram, &rows.bigram) {
             let h = k.gather(&bigram.table, hashed, config.bigram_dim);
             match &bigram.projection {
-                Some(projection) => k.add_branch(self.bigram_sides(rows), &h, projection, &bigram.scale, &mut x),
+                Some(projection) => {
+                    k.project_into_residual(self.bigram_dims(rows), &h, projection, &bigram.scale, &mut x)
+                }
                 None => k.add(&h, &mut x),
             }
             read = Some(h);
@@ -137,12 +141,12 @@ impl<K: Kernels> Forward<'_, K> {
         let mut x = k.copy(x0);
         let mut pending: Option<(K::Buffer, &K::Buffer)> = None;
         for (i, block) in self.network.blocks.iter().enumerate() {
-            let after = pending.take();
-            let mut branch = after.as_ref().map(|&(ref product, scale)| Branch { product, scale, width });
+            let product = pending.take();
+            let mut residual = product.as_ref().map(|&(ref product, scale)| PendingResidual { product, scale, width });
             // The last encoder block's output goes on and, by another weight, right into its own skip.
             if i == encoders && i > 0 {
                 self.keep_attended(record.as_deref_mut(), |k| k.copy(&x));
-                k.settle(branch.take(), &mut x);
+                k.add_residual(residual.take(), &mut x);
                 skips.push(k.copy(&x));
             }
             let skip = skip_of(self.config, i).and_then(|(row, encoder)| {
@@ -150,10 +154,10 @@ impl<K: Kernels> Forward<'_, K> {
             });
             // Between encoder blocks an output is an input.
             let is_output = (1..encoders).contains(&i);
-            let keep = is_output || i > 0 && record.is_some();
-            let entering = Entering { branch, skip, x0, mix: &block.resid_mix, width, keep };
-            let Entered { input, before, mixed, normed } = k.enter(x, entering);
-            drop(after);
+            let keep_input = is_output || i > 0 && record.is_some();
+            let inputs = FusedMixInputs { residual, skip, x0, mix: &block.resid_mix, width, keep_input };
+            let FusedMixOutputs { input, before, mixed, normed } = k.fused_mix_rms_norm(x, inputs);
+            drop(product);
             if let Some(before) = before {
                 self.keep_attended(record.as_deref_mut(), |_| before);
             }
@@ -164,16 +168,16 @@ impl<K: Kernels> Forward<'_, K> {
                 own = Some(input);
             }
             let first = if i + 1 == self.config.num_layers { first } else { 0 };
-            let left = self.block(block, mixed, normed, rows, first, record.is_some());
-            if let (Some(record), Some(kept)) = (&mut record, left.kept) {
+            let output = self.block(block, mixed, normed, rows, first, record.is_some());
+            if let (Some(record), Some(kept)) = (&mut record, output.kept) {
                 record.push(BlockRecord { x: own, ..kept });
             }
-            x = left.x;
-            pending = left.branch.map(|product| (product, &block.mlp_scale));
+            x = output.x;
+            pending = output.residual.map(|product| (product, &block.mlp_scale));
         }
         self.keep_attended(record, |k| k.copy(&x));
-        let branch = pending.as_ref().map(|&(ref product, scale)| Branch { product, scale, width });
-        let normed = k.add_norm(branch, width, &mut x);
+        let residual = pending.as_ref().map(|&(ref product, scale)| PendingResidual { product, scale, width });
+        let normed = k.add_residual_rms_norm(residual, width, &mut x);
         (x, normed)
     }
 
@@ -194,14 +198,14 @@ impl<K: Kernels> Forward<'_, K> {
         rows: &Rows<K>,
         first: usize,
         keep: bool,
-    ) -> Left<K::Buffer> {
+    ) -> BlockOutput<K::Buffer> {
         let (k, c) = (self.k, self.config);
         let (dim, kv, hidden_width, tokens) = (c.model_dim, c.kv_dim(), c.mlp_hidden(), rows.count);
         let (row, kept) = (rows.seq_len, rows.seq_len - first);
         let queries = tokens / row * kept;
         let linear = |tokens, inputs, outputs, x: &K::Buffer, w: &K::Buffer| {
             let mut y = k.unset(tokens * outputs);
-            k.linear(Linear { tokens, inputs, outputs }, x, w, Store::Replace, &mut y);
+            k.linear(Linear { tokens, inputs, outputs }, x, w, WriteMode::Overwrite, &mut y);
             y
         };
 
@@ -212,30 +216,31 @@ impl<K: Kernels> Forward<'_, K> {
         let query = linear(queries, dim, dim, &normed, &w.c_q);
         drop(normed);
         let heads = self.heads(rows, first);
-        let prepared = [k.prepare(&query, self.prepare_q(w, heads)), k.prepare(&key, self.prepare_k(heads))];
-        let (mixed, log_sum) = k.attention(heads, [&prepared[0], &prepared[1], &value]);
-        drop(prepared);
+        let rotated =
+            [k.qk_norm_rope(&query, self.q_norm_rope(w, heads)), k.qk_norm_rope(&key, self.k_norm_rope(heads))];
+        let (mixed, lse) = k.attention(heads, [&rotated[0], &rotated[1], &value]);
+        drop(rotated);
 
         if first > 0 {
             x = k.tails(&x, row * dim, kept * dim);
         }
         let output = Linear { tokens: queries, inputs: dim, outputs: dim };
-        let product = k.branch(output, &mixed, &w.attn_proj, &w.attn_scale, &mut x);
-        let normed = k.add_norm(branch(&product, &w.attn_scale, dim), dim, &mut x);
+        let product = k.residual_projection(output, &mixed, &w.attn_proj, &w.attn_scale, &mut x);
+        let normed = k.add_residual_rms_norm(pending_residual(&product, &w.attn_scale, dim), dim, &mut x);
         drop(product);
         let fc = Linear { tokens: queries, inputs: dim, outputs: hidden_width };
         let (squared, hidden) = k.squared_linear(fc, &normed, &w.fc, keep);
         drop(normed);
-        // The backward pass wants the stream before the second branch.
-        let attended = (keep && k.adds_branches()).then(|| k.copy(&x));
+        // The backward pass needs the stream before the MLP's output is added.
+        let attended = (keep && k.projection_adds_residual()).then(|| k.copy(&x));
         let output = Linear { tokens: queries, inputs: hidden_width, outputs: dim };
-        let product = k.branch(output, &squared, &w.mlp_proj, &w.mlp_scale, &mut x);
-        let record = |hidden| BlockRecord { x: None, q: query, k: key, v: value, mixed, log_sum, attended, hidden };
+        let product = k.residual_projection(output, &squared, &w.mlp_proj, &w.mlp_scale, &mut x);
+        let record = |hidden| BlockRecord { x: None, q: query, k: key, v: value, mixed, lse, attended, hidden };
         let kept = hidden.map(record);
-        Left { x, branch: product, kept }
+        BlockOutput { x, residual: product, kept }
     }
 
-    pub fn bigram_sides(&self, rows: &Rows<K>) -> Linear {
+    pub fn bigram_dims(&self, rows: &Rows<K>) -> Linear {
         Linear { tokens: rows.count, inputs: self.config.bigram_dim, outputs: self.config.model_dim }
     }
 
@@ -244,8 +249,8 @@ impl<K: Kernels> Forward<'_, K> {
         Heads { seq_len: rows.seq_len, heads, kv_heads, width: self.config.head_dim(), first_query }
     }
 
-    pub fn prepare_q<'a>(&'a self, w: &'a Block<K::Buffer>, heads: Heads) -> Prepare<'a, K> {
-        Prepare {
+    pub fn q_norm_rope<'a>(&'a self, w: &'a Block<K::Buffer>, heads: Heads) -> QkNormRope<'a, K> {
+        QkNormRope {
             heads: heads.heads,
             width: heads.width,
             tokens_per_row: heads.queries(),
@@ -255,8 +260,8 @@ impl<K: Kernels> Forward<'_, K> {
         }
     }
 
-    pub fn prepare_k(&self, heads: Heads) -> Prepare<'_, K> {
-        Prepare {
+    pub fn k_norm_rope(&self, heads: Heads) -> QkNormRope<'_, K> {
+        QkNormRope {
             heads: heads.kv_heads,
             width: heads.width,
             tokens_per_row: heads.seq_len,
@@ -267,9 +272,13 @@ impl<K: Kernels> Forward<'_, K> {
     }
 }
 
-/// A branch that is still to be added.
-fn branch<'a, K: Kernels>(product: &'a Option<K::Buffer>, scale: &'a K::Buffer, width: usize) -> Option<Branch<'a, K>> {
-    product.as_ref().map(|product| Branch { product, scale, width })
+/// A residual projection that is still to be added.
+fn pending_residual<'a, K: Kernels>(
+    product: &'a Option<K::Buffer>,
+    scale: &'a K::Buffer,
+    width: usize,
+) -> Option<PendingResidual<'a, K>> {
+    product.as_ref().map(|product| PendingResidual { product, scale, width })
 }
 
 /// Which skip enters a block: the row of `skip_weights` and the encoder block whose output is added.

@@ -40,20 +40,17 @@ impl<K: Kernels> Loaded<K> {
         tables: &K::Tables,
     ) -> K::Buffer {
         let x = self.forward(tables).score(rows, first);
-        let (sides, cap) = (self.head_sides(count), self.config.logit_softcap as f32);
-        self.kernels.nll(sides, &x, self.network.head(), cap, targets)
+        let (dims, cap) = (self.head_dims(count), self.config.logit_softcap as f32);
+        self.kernels.nll(dims, &x, self.network.head(), cap, targets)
     }
 
     /// Logits of every position of one row.
     pub fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
-        if inputs.is_empty() {
-            return Err(EngineError::Window { tokens: 0 });
-        }
-        check::tokens(&self.config, inputs)?;
+        check::inputs(&self.config, inputs)?;
         let tables = self.tables(inputs.len());
         let x = self.forward(&tables).score(&Rows::new(&self.kernels, &self.config, inputs, inputs.len()), 0);
         let cap = self.config.logit_softcap as f32;
-        let logits = self.kernels.logits(self.head_sides(inputs.len()), &x, self.network.head(), cap);
+        let logits = self.kernels.logits(self.head_dims(inputs.len()), &x, self.network.head(), cap);
         Ok(self.kernels.download(logits))
     }
 
@@ -61,7 +58,7 @@ impl<K: Kernels> Loaded<K> {
         Forward { k: &self.kernels, config: &self.config, network: &self.network, scaled: None, tables }
     }
 
-    fn head_sides(&self, tokens: usize) -> Linear {
+    fn head_dims(&self, tokens: usize) -> Linear {
         Linear { tokens, inputs: self.config.model_dim, outputs: self.config.vocab_size }
     }
 }

@@ -20,6 +20,6 @@ pub(in crate::engine) use forward::{Forward, Rows, hashed, widened};
 pub(in crate::engine) use loaded::Loaded;
 pub(in crate::engine) use parameters::{Network, Scaled};
 pub(in crate::engine) use traits::{
-    Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Skip, Store, squared_after,
-    squared_after_grad,
+    ChannelRow, FusedMixInputs, FusedMixOutputs, Heads, Kernels, Linear, PendingResidual, QkNormRope, Skip, WriteMode,
+    squared_after, squared_after_grad,
 };

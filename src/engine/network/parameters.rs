@@ -1,7 +1,12 @@
 //! The parameters, or their gradients, on a device.
 
+use std::collections::BTreeMap;
+
 use super::traits::Kernels;
-use crate::model::{HostTensor, LayoutMismatch, ModelConfig, ParamRole, Params, layout};
+use crate::model::{HostTensor, LayoutMismatch, ModelConfig, ParamRole, ParamSpec, Params, layout};
+
+/// One value in the state dict, one a channel on the device.
+const BIGRAM_SCALE: &str = "bigram.scale";
 
 /// The bigram table and its projection, absent when the table is as wide as the model.
 pub(in crate::engine) struct Bigram<B> {
@@ -25,6 +30,34 @@ pub(in crate::engine) struct Block<B> {
     pub mlp_proj: B,
 }
 
+impl<B> Bigram<B> {
+    fn build<E>(config: &ModelConfig, param: &mut impl FnMut(String) -> Result<B, E>) -> Result<Self, E> {
+        Ok(Bigram {
+            scale: param(BIGRAM_SCALE.into())?,
+            table: param("bigram.embed.weight".into())?,
+            projection: if config.has_bigram_projection() { Some(param("bigram.proj.weight".into())?) } else { None },
+        })
+    }
+}
+
+impl<B> Block<B> {
+    fn build<E>(index: usize, param: &mut impl FnMut(String) -> Result<B, E>) -> Result<Self, E> {
+        let mut part = |name: &str| param(format!("blocks.{index}.{name}"));
+        Ok(Block {
+            attn_scale: part("attn_scale")?,
+            mlp_scale: part("mlp_scale")?,
+            resid_mix: part("resid_mix")?,
+            q_gain: part("attn.q_gain")?,
+            c_q: part("attn.c_q.weight")?,
+            c_k: part("attn.c_k.weight")?,
+            c_v: part("attn.c_v.weight")?,
+            attn_proj: part("attn.proj.weight")?,
+            fc: part("mlp.fc.weight")?,
+            mlp_proj: part("mlp.proj.weight")?,
+        })
+    }
+}
+
 /// All parameters in state-dict order.
 pub(in crate::engine) struct Network<B> {
     pub skip_weights: B,
@@ -35,7 +68,7 @@ pub(in crate::engine) struct Network<B> {
     pub lm_head: Option<B>,
 }
 
-/// Matrices with the scale that follows them folded in, for the backward pass of a network that has them apart.
+/// Matrices with the scale that follows them folded in, for the backward pass of a network that has them separately.
 pub(in crate::engine) struct Scaled<B> {
     /// Of each block, attention's and the MLP's projection.
     pub blocks: Vec<[B; 2]>,
@@ -45,13 +78,20 @@ pub(in crate::engine) struct Scaled<B> {
 
 impl<B> Scaled<B> {
     /// Uploads them out of folded weights.
-    pub fn upload<K: Kernels<Buffer = B>>(k: &K, config: &ModelConfig, folded: &Params) -> Self {
-        let matrix = |name: &str| k.store(folded.get(name).map_or(&[], HostTensor::data));
-        let block = |i| ["attn", "mlp"].map(|branch| matrix(&format!("blocks.{i}.{branch}.proj.weight")));
-        Scaled {
-            blocks: (0..config.num_layers).map(block).collect(),
-            projection: config.has_bigram_projection().then(|| matrix("bigram.proj.weight")),
-        }
+    pub fn upload<K: Kernels<Buffer = B>>(
+        k: &K,
+        config: &ModelConfig,
+        folded: &Params,
+    ) -> Result<Self, LayoutMismatch> {
+        let matrix = |name: String| match folded.get(&name) {
+            Some(tensor) => Ok(k.store(tensor.data())),
+            None => Err(LayoutMismatch::Missing { name, expected: Vec::new() }),
+        };
+        let block = |i| -> Result<[B; 2], LayoutMismatch> {
+            Ok([matrix(format!("blocks.{i}.attn.proj.weight"))?, matrix(format!("blocks.{i}.mlp.proj.weight"))?])
+        };
+        let projection = config.has_bigram_projection().then(|| matrix("bigram.proj.weight".into())).transpose()?;
+        Ok(Scaled { blocks: (0..config.num_layers).map(block).collect::<Result<_, _>>()?, projection })
     }
 }
 
@@ -63,55 +103,45 @@ impl<B> Network<B> {
         params: &Params,
     ) -> Result<Self, LayoutMismatch> {
         params.check_layout(config)?;
-        let mut tensors = layout(config).into_iter().zip(params.iter());
-        let mut network = Self::build(config, &mut || match tensors.next() {
-            Some((spec, (_, tensor))) if spec.role == ParamRole::Control => k.upload(tensor.data()),
-            Some((_, (_, tensor))) => k.store(tensor.data()),
-            None => k.upload(&[]),
-        });
-        if let (Some(bigram), Some(scale)) = (&mut network.bigram, params.get("bigram.scale")) {
-            bigram.scale = k.upload(&scale.data().repeat(config.model_dim));
-        }
-        Ok(network)
+        Self::build(config, &mut |spec| {
+            let missing = || LayoutMismatch::Missing { name: spec.name.clone(), expected: spec.shape.clone() };
+            let values = params.get(&spec.name).ok_or_else(missing)?.data();
+            Ok(match spec.role {
+                ParamRole::Control if spec.name == BIGRAM_SCALE => k.upload(&values.repeat(config.model_dim)),
+                ParamRole::Control => k.upload(values),
+                _ => k.store(values),
+            })
+        })
     }
 
     /// Zeros of the same shapes, to add gradients to.
-    pub fn zeros<K: Kernels<Buffer = B>>(k: &K, config: &ModelConfig) -> Self {
-        let mut specs = layout(config).into_iter();
-        Self::build(config, &mut || k.gradients(specs.next().map_or(0, |spec| spec.shape.iter().product())))
+    pub fn zeros<K: Kernels<Buffer = B>>(k: &K, config: &ModelConfig) -> Result<Self, LayoutMismatch> {
+        Self::build(config, &mut |spec| Ok(k.gradients(spec.shape.iter().product())))
     }
 
-    /// Parameters taken from `next` in state-dict order.
-    pub fn build(config: &ModelConfig, next: &mut impl FnMut() -> B) -> Self {
-        Network {
-            skip_weights: next(),
-            tok_emb: next(),
-            bigram: config.has_bigram().then(|| Bigram {
-                scale: next(),
-                table: next(),
-                projection: config.has_bigram_projection().then(&mut *next),
-            }),
-            smear_gate: next(),
-            blocks: (0..config.num_layers)
-                .map(|_| Block {
-                    attn_scale: next(),
-                    mlp_scale: next(),
-                    resid_mix: next(),
-                    q_gain: next(),
-                    c_q: next(),
-                    c_k: next(),
-                    c_v: next(),
-                    attn_proj: next(),
-                    fc: next(),
-                    mlp_proj: next(),
-                })
-                .collect(),
-            lm_head: (!config.tie_embeddings).then(&mut *next),
-        }
+    /// All parameters of the layout, each made by `make`, in state-dict order.
+    pub fn build<E: From<LayoutMismatch>>(
+        config: &ModelConfig,
+        make: &mut impl FnMut(&ParamSpec) -> Result<B, E>,
+    ) -> Result<Self, E> {
+        let specs: BTreeMap<String, ParamSpec> =
+            layout(config).into_iter().map(|spec| (spec.name.clone(), spec)).collect();
+        let mut param = |name: String| match specs.get(&name) {
+            Some(spec) => make(spec),
+            None => Err(LayoutMismatch::Missing { name, expected: Vec::new() }.into()),
+        };
+        Ok(Network {
+            skip_weights: param("skip_weights".into())?,
+            tok_emb: param("tok_emb.weight".into())?,
+            bigram: if config.has_bigram() { Some(Bigram::build(config, &mut param)?) } else { None },
+            smear_gate: param("smear.gate".into())?,
+            blocks: (0..config.num_layers).map(|i| Block::build(i, &mut param)).collect::<Result<_, _>>()?,
+            lm_head: if config.tie_embeddings { None } else { Some(param("lm_head.weight".into())?) },
+        })
     }
 
     /// Downloads everything in state-dict order.
-    pub fn download<K: Kernels<Buffer = B>>(self, k: &K, config: &ModelConfig) -> Params {
+    pub fn download<K: Kernels<Buffer = B>>(self, k: &K, config: &ModelConfig) -> Result<Params, LayoutMismatch> {
         let mut buffers = vec![self.skip_weights, self.tok_emb];
         if let Some(bigram) = self.bigram {
             buffers.extend([bigram.scale, bigram.table].into_iter().chain(bigram.projection));
@@ -122,11 +152,23 @@ impl<B> Network<B> {
             buffers.extend([b.fc, b.mlp_proj]);
         }
         buffers.extend(self.lm_head);
-        let named = layout(config).into_iter().zip(buffers);
-        let entry = |(spec, buffer): (crate::model::ParamSpec, B)| {
-            Some((spec.name, HostTensor::new(spec.shape, k.download(buffer))?))
+        let mut buffers = buffers.into_iter();
+        let entry = |ParamSpec { name, shape, .. }: ParamSpec| {
+            let Some(buffer) = buffers.next() else {
+                return Err(LayoutMismatch::Missing { name, expected: shape });
+            };
+            let values = k.download(buffer);
+            let found = vec![values.len()];
+            match HostTensor::new(shape.clone(), values) {
+                Some(tensor) => Ok((name, tensor)),
+                None => Err(LayoutMismatch::Shape { name, found, expected: shape }),
+            }
         };
-        Params::from_entries(named.filter_map(entry).collect())
+        let entries = layout(config).into_iter().map(entry).collect::<Result<_, _>>()?;
+        match buffers.next() {
+            None => Ok(Params::from_entries(entries)),
+            Some(_) => Err(LayoutMismatch::Unexpected { name: "a parameter past the layout's last".into() }),
+        }
     }
 
     /// The output head: the embedding table when tied.

@@ -1,13 +1,13 @@
 //! What a device must be able to do.
 
-/// Whether a result replaces what was there or is added to it.
+/// Whether a result overwrites its destination or is added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Store {
-    Replace,
-    Add,
+pub(in crate::engine) enum WriteMode {
+    Overwrite,
+    Accumulate,
 }
 
-/// Sides of a linear layer applied to some tokens.
+/// Dimensions of a linear layer applied to some tokens.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Linear {
     pub tokens: usize,
@@ -85,7 +85,8 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     fn store(&self, values: &[f32]) -> Self::Buffer {
         self.upload(values)
     }
-    fn ids(&self, ids: &[u32]) -> Self::Ids;
+    /// Row numbers of a table of `rows` rows, all of them below that.
+    fn ids(&self, ids: &[u32], rows: usize) -> Self::Ids;
     fn download(&self, buffer: Self::Buffer) -> Vec<f32>;
     /// Cosines and sines of every position.
     fn rope_tables(&self, tables: &crate::model::RopeTables) -> Self::Tables;
@@ -107,25 +108,26 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     fn precision(&self) -> crate::engine::Precision;
 
     /// `y (+)= x W^T`.
-    fn linear(&self, sides: Linear, x: &Self::Buffer, w: &Self::Buffer, store: Store, y: &mut Self::Buffer);
-    /// The output of a branch: `y += scale (x W^T)` by channel, or the product alone for the one who adds it later.
+    fn linear(&self, dims: Linear, x: &Self::Buffer, w: &Self::Buffer, mode: WriteMode, y: &mut Self::Buffer);
+    /// The projection that ends attention or the MLP: adds `scale (x W^T)` by channel to the residual stream `y` and
+    /// returns `None`, or returns the product for [`Kernels::add_residual`] to add later.
     ///
     /// In single precision the scale is in the matrix already; in bfloat16 the product is rounded before it is scaled.
-    fn branch(
+    fn residual_projection(
         &self,
-        sides: Linear,
+        dims: Linear,
         x: &Self::Buffer,
         w: &Self::Buffer,
         scale: &Self::Buffer,
         y: &mut Self::Buffer,
     ) -> Option<Self::Buffer>;
-    /// Whether [`Kernels::branch`] adds.
-    fn adds_branches(&self) -> bool {
+    /// Whether [`Kernels::residual_projection`] adds its product itself.
+    fn projection_adds_residual(&self) -> bool {
         true
     }
-    /// Adds what [`Kernels::branch`] gave.
-    fn settle(&self, branch: Option<Branch<'_, Self>>, x: &mut Self::Buffer) {
-        if let Some(Branch { product, scale, width }) = branch {
+    /// Adds the product of a [`Kernels::residual_projection`] that returned one.
+    fn add_residual(&self, residual: Option<PendingResidual<'_, Self>>, x: &mut Self::Buffer) {
+        if let Some(PendingResidual { product, scale, width }) = residual {
             self.add_skip(product, scale, ChannelRow { row: 0, width }, x);
         }
     }
@@ -135,11 +137,11 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         s: Linear,
         grad_y: &Self::Buffer,
         w: &Self::Buffer,
-        store: Store,
+        mode: WriteMode,
         grad_x: &mut Self::Buffer,
     );
     /// `grad_w += grad_y^T x`.
-    fn linear_grad_w(&self, sides: Linear, grad_y: &Self::Buffer, x: &Self::Buffer, grad_w: &mut Self::Buffer);
+    fn linear_grad_w(&self, dims: Linear, grad_y: &Self::Buffer, x: &Self::Buffer, grad_w: &mut Self::Buffer);
 
     /// `x / sqrt(mean(x^2) + eps)` over rows of `width`.
     fn rms_norm(&self, x: &Self::Buffer, width: usize) -> Self::Buffer;
@@ -149,40 +151,49 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         x: &Self::Buffer,
         grad_y: &Self::Buffer,
         width: usize,
-        store: Store,
+        mode: WriteMode,
         grad_x: &mut Self::Buffer,
     );
-    /// A branch that nothing else waits for, added.
-    fn add_branch(
+    /// [`Kernels::residual_projection`] and [`Kernels::add_residual`] in one.
+    fn project_into_residual(
         &self,
-        sides: Linear,
+        dims: Linear,
         x: &Self::Buffer,
         w: &Self::Buffer,
         scale: &Self::Buffer,
         y: &mut Self::Buffer,
     ) {
-        let product = self.branch(sides, x, w, scale, y);
-        self.settle(product.as_ref().map(|product| Branch { product, scale, width: sides.outputs }), y);
+        let product = self.residual_projection(dims, x, w, scale, y);
+        self.add_residual(product.as_ref().map(|product| PendingResidual { product, scale, width: dims.outputs }), y);
     }
-    /// [`Kernels::settle`], then the norm of `x`.
-    fn add_norm(&self, branch: Option<Branch<'_, Self>>, width: usize, x: &mut Self::Buffer) -> Self::Buffer {
-        self.settle(branch, x);
+    /// [`Kernels::add_residual`], then the norm of `x`.
+    fn add_residual_rms_norm(
+        &self,
+        residual: Option<PendingResidual<'_, Self>>,
+        width: usize,
+        x: &mut Self::Buffer,
+    ) -> Self::Buffer {
+        self.add_residual(residual, x);
         self.rms_norm(x, width)
     }
     /// The mixture of `x` and `x0`, and its norm.
-    fn mix_norm(&self, x: &Self::Buffer, x0: &Self::Buffer, mix: &Self::Buffer, width: usize) -> [Self::Buffer; 2] {
+    fn mix_rms_norm(&self, x: &Self::Buffer, x0: &Self::Buffer, mix: &Self::Buffer, width: usize) -> [Self::Buffer; 2] {
         let mixed = self.mix(x, x0, mix);
         let normed = self.rms_norm(&mixed, width);
         [mixed, normed]
     }
-    /// What a block begins with: `x` becomes its input, given back with the mixture and the mixture's norm.
-    fn enter(&self, mut x: Self::Buffer, entering: Entering<'_, Self>) -> Entered<Self::Buffer> {
-        self.settle(entering.branch, &mut x);
-        if let Some(Skip { output, weights, row }) = entering.skip {
+    /// What a block begins with: adds the pending residual and the skip to `x`, mixes in `x0` and normalizes the mixture.
+    fn fused_mix_rms_norm(
+        &self,
+        mut x: Self::Buffer,
+        inputs: FusedMixInputs<'_, Self>,
+    ) -> FusedMixOutputs<Self::Buffer> {
+        self.add_residual(inputs.residual, &mut x);
+        if let Some(Skip { output, weights, row }) = inputs.skip {
             self.add_skip(output, weights, row, &mut x);
         }
-        let [mixed, normed] = self.mix_norm(&x, entering.x0, entering.mix, entering.width);
-        Entered { input: x, before: None, mixed, normed }
+        let [mixed, normed] = self.mix_rms_norm(&x, inputs.x0, inputs.mix, inputs.width);
+        FusedMixOutputs { input: x, before: None, mixed, normed }
     }
 
     /// `(1 - g) a[t] + g a[t - 1]`, `g = sigmoid(gate)`, nothing before position 0.
@@ -227,23 +238,23 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         grad_weights: &mut Self::Buffer,
     );
 
-    /// Normalises each head, rotates it by its position and multiplies it by its gain, where there is one.
+    /// QK norm and RoPE: normalizes each head, rotates it by its position and multiplies it by its gain, if it has one.
     ///
     /// `first` is the position of the first token of each row of `rows` tokens.
-    fn prepare(&self, x: &Self::Buffer, shape: Prepare<'_, Self>) -> Self::Buffer;
+    fn qk_norm_rope(&self, x: &Self::Buffer, shape: QkNormRope<'_, Self>) -> Self::Buffer;
     /// Replaces `grad_x`, adds to `grad_gain`.
-    fn prepare_grad(
+    fn qk_norm_rope_grad(
         &self,
         x: &Self::Buffer,
-        shape: Prepare<'_, Self>,
+        shape: QkNormRope<'_, Self>,
         grad_y: &Self::Buffer,
         grad_x: &mut Self::Buffer,
         grad_gain: Option<&mut Self::Buffer>,
     );
 
-    /// Causal attention; also the logarithm of each query's softmax denominator, `[tokens, heads]`.
+    /// Causal attention; also each query's logsumexp of its scores (`lse`), `[tokens, heads]`.
     fn attention(&self, heads: Heads, qkv: [&Self::Buffer; 3]) -> (Self::Buffer, Self::Buffer);
-    /// Gradients of queries, keys and values, given outputs `[mixed, log_sum]` and the gradient of `mixed`.
+    /// Gradients of queries, keys and values, given outputs `[mixed, lse]` and the gradient of `mixed`.
     fn attention_grad(
         &self,
         heads: Heads,
@@ -259,34 +270,34 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     /// `relu(x W^T)^2`, and `x W^T` itself if it is to be kept.
     fn squared_linear(
         &self,
-        sides: Linear,
+        dims: Linear,
         x: &Self::Buffer,
         w: &Self::Buffer,
         keep: bool,
     ) -> (Self::Buffer, Option<Self::Buffer>) {
-        squared_after(self, sides, x, w, keep)
+        squared_after(self, dims, x, w, keep)
     }
     /// From the gradient of `relu(hidden)^2 W^T`, replaces `grad_hidden`.
     fn squared_linear_grad(
         &self,
-        sides: Linear,
+        dims: Linear,
         grad_y: &Self::Buffer,
         w: &Self::Buffer,
         hidden: &Self::Buffer,
         grad_hidden: &mut Self::Buffer,
     ) {
-        squared_after_grad(self, sides, grad_y, w, hidden, grad_hidden);
+        squared_after_grad(self, dims, grad_y, w, hidden, grad_hidden);
     }
 
     /// Softcapped logits `[tokens, outputs]`.
-    fn logits(&self, sides: Linear, x: &Self::Buffer, head: &Self::Buffer, cap: f32) -> Self::Buffer;
+    fn logits(&self, dims: Linear, x: &Self::Buffer, head: &Self::Buffer, cap: f32) -> Self::Buffer;
     /// Negative log-likelihood of each target.
-    fn nll(&self, sides: Linear, x: &Self::Buffer, head: &Self::Buffer, cap: f32, targets: &Self::Ids) -> Self::Buffer;
+    fn nll(&self, dims: Linear, x: &Self::Buffer, head: &Self::Buffer, cap: f32, targets: &Self::Ids) -> Self::Buffer;
     /// [`Kernels::nll`], and the gradients of `weight` times their sum: replaces `grad_x`, adds to `grad_head`.
     #[allow(clippy::too_many_arguments)]
     fn nll_grad(
         &self,
-        sides: Linear,
+        dims: Linear,
         x: &Self::Buffer,
         head: &Self::Buffer,
         cap: f32,
@@ -300,13 +311,13 @@ pub(in crate::engine) trait Kernels: Send + Sync {
 /// [`Kernels::squared_linear`] in two passes.
 pub(in crate::engine) fn squared_after<K: Kernels + ?Sized>(
     k: &K,
-    sides: Linear,
+    dims: Linear,
     x: &K::Buffer,
     w: &K::Buffer,
     keep: bool,
 ) -> (K::Buffer, Option<K::Buffer>) {
-    let mut hidden = k.unset(sides.tokens * sides.outputs);
-    k.linear(sides, x, w, Store::Replace, &mut hidden);
+    let mut hidden = k.unset(dims.tokens * dims.outputs);
+    k.linear(dims, x, w, WriteMode::Overwrite, &mut hidden);
     let squared = k.relu_squared(&hidden);
     (squared, keep.then_some(hidden))
 }
@@ -314,18 +325,18 @@ pub(in crate::engine) fn squared_after<K: Kernels + ?Sized>(
 /// [`Kernels::squared_linear_grad`] in two passes.
 pub(in crate::engine) fn squared_after_grad<K: Kernels + ?Sized>(
     k: &K,
-    sides: Linear,
+    dims: Linear,
     grad_y: &K::Buffer,
     w: &K::Buffer,
     hidden: &K::Buffer,
     grad_hidden: &mut K::Buffer,
 ) {
-    k.linear_grad_x(sides, grad_y, w, Store::Replace, grad_hidden);
+    k.linear_grad_x(dims, grad_y, w, WriteMode::Overwrite, grad_hidden);
     k.relu_squared_grad(hidden, grad_hidden);
 }
 
-/// A branch's product that has not been added to the residual stream yet.
-pub(in crate::engine) struct Branch<'a, K: Kernels + ?Sized> {
+/// The product of a residual projection that has not been added to the residual stream yet.
+pub(in crate::engine) struct PendingResidual<'a, K: Kernels + ?Sized> {
     pub product: &'a K::Buffer,
     /// By channel.
     pub scale: &'a K::Buffer,
@@ -340,9 +351,9 @@ pub(in crate::engine) struct Skip<'a, K: Kernels + ?Sized> {
     pub row: ChannelRow,
 }
 
-/// What comes together where a block begins.
-pub(in crate::engine) struct Entering<'a, K: Kernels + ?Sized> {
-    pub branch: Option<Branch<'a, K>>,
+/// Arguments of [`Kernels::fused_mix_rms_norm`].
+pub(in crate::engine) struct FusedMixInputs<'a, K: Kernels + ?Sized> {
+    pub residual: Option<PendingResidual<'a, K>>,
     pub skip: Option<Skip<'a, K>>,
     /// The network's first activations.
     pub x0: &'a K::Buffer,
@@ -350,22 +361,22 @@ pub(in crate::engine) struct Entering<'a, K: Kernels + ?Sized> {
     pub mix: &'a K::Buffer,
     /// Channels.
     pub width: usize,
-    /// Whether anyone wants the block's input.
-    pub keep: bool,
+    /// Whether the block's input is wanted too.
+    pub keep_input: bool,
 }
 
-/// What [`Kernels::enter`] makes.
-pub(in crate::engine) struct Entered<B> {
-    /// With branch and skip; of no particular value unless it is kept.
+/// Results of [`Kernels::fused_mix_rms_norm`].
+pub(in crate::engine) struct FusedMixOutputs<B> {
+    /// `x` with residual and skip added; unspecified values unless `keep_input` was set.
     pub input: B,
-    /// What came in, where it still exists.
+    /// `x` as it came in, where the operation did not overwrite it.
     pub before: Option<B>,
     pub mixed: B,
     pub normed: B,
 }
 
-/// How heads are prepared.
-pub(in crate::engine) struct Prepare<'a, K: Kernels + ?Sized> {
+/// Shape and parameters of [`Kernels::qk_norm_rope`].
+pub(in crate::engine) struct QkNormRope<'a, K: Kernels + ?Sized> {
     /// Heads side by side in a row of activations.
     pub heads: usize,
     /// Width of a head.
@@ -379,10 +390,10 @@ pub(in crate::engine) struct Prepare<'a, K: Kernels + ?Sized> {
     pub tables: &'a K::Tables,
 }
 
-impl<K: Kernels + ?Sized> Clone for Prepare<'_, K> {
+impl<K: Kernels + ?Sized> Clone for QkNormRope<'_, K> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<K: Kernels + ?Sized> Copy for Prepare<'_, K> {}
+impl<K: Kernels + ?Sized> Copy for QkNormRope<'_, K> {}

@@ -34,7 +34,7 @@ impl<'a> Probe<'a> {
     }
 
     /// Puts the block's number before the names that follow.
-    pub(super) fn enter_block(&mut self, block: usize) {
+    pub(super) fn fused_mix_rms_norm_rows(&mut self, block: usize) {
         if self.kept.is_some() {
             self.prefix = format!("block{block}.");
         }

@@ -66,8 +66,7 @@ impl Engine for DfdxCudaEngine {
         batch: &TokenBatch,
         fake_quant: FakeQuant,
     ) -> Result<LossAndGradients, EngineError> {
-        check::model(config, weights)?;
-        check::batch(config, batch)?;
+        check::training(config, weights, batch)?;
         self.with(config, &fake_quant.applied(weights), |loaded| {
             let mut total = GroupResult::default();
             for (inputs, targets) in groups(batch) {
@@ -87,16 +86,13 @@ struct DfdxCudaScorer {
 
 impl Scorer for DfdxCudaScorer {
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
-        windows.iter().try_for_each(|window| check::window(&self.config, window))?;
+        check::windows(&self.config, windows)?;
         let score = |loaded: &Loaded<Cuda>| Ok(windows.iter().map(|window| loaded.nll(window)).collect());
         self.engine.with(&self.config, &self.weights, score)
     }
 
     fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
-        if inputs.is_empty() {
-            return Err(EngineError::Window { tokens: 0 });
-        }
-        check::tokens(&self.config, inputs)?;
+        check::inputs(&self.config, inputs)?;
         self.engine.with(&self.config, &self.weights, |loaded| Ok(loaded.logits(inputs)))
     }
 }
@@ -108,19 +104,13 @@ mod tests {
     use crate::model::init;
     use crate::random::RandomStream;
 
-    /// The first GPU and dfdx on it; without one a line says so.
-    fn on_a_gpu() -> Option<(Device, Box<dyn Engine>)> {
-        match Device::open(DeviceChoice::Cuda(0)) {
-            Ok(device) => {
-                let engine = device.engine(EngineKind::Dfdx, Precision::F32).unwrap();
-                assert_eq!((engine.label(), device.label(EngineKind::Dfdx)), (LABEL.into(), LABEL.into()));
-                Some((device, engine))
-            }
-            Err(reason) => {
-                println!("no GPU: skipped ({reason})");
-                None
-            }
-        }
+    /// The first GPU and dfdx on it. Tests that call it are ignored unless they are asked for, and fail where there is none.
+    fn on_a_gpu() -> (Device, Box<dyn Engine>) {
+        let device = Device::open(DeviceChoice::Cuda(0));
+        let device = device.unwrap_or_else(|reason| panic!("this test needs a CUDA device: {reason}"));
+        let engine = device.engine(EngineKind::Dfdx, Precision::F32).unwrap();
+        assert_eq!((engine.label(), device.label(EngineKind::Dfdx)), (LABEL.into(), LABEL.into()));
+        (device, engine)
     }
 
     /// Small networks: heads in groups, a table that is projected; heads of their own, untied, no table; rows of a
@@ -169,8 +159,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs a CUDA device"]
     fn a_gpu_scores_as_the_processor_does() {
-        let Some((_, gpu)) = on_a_gpu() else { return };
+        let (_, gpu) = on_a_gpu();
         for config in configs() {
             let (weights, tokens) = (weights(&config), tokens(&config, 150));
             let windows = [
@@ -192,8 +183,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs a CUDA device"]
     fn a_gpu_differentiates_as_the_processor_does() {
-        let Some((_, gpu)) = on_a_gpu() else { return };
+        let (_, gpu) = on_a_gpu();
         for config in configs() {
             let (weights, tokens) = (weights(&config), tokens(&config, 2 * 20 + 1));
             let batch = TokenBatch { inputs: tokens[..40].to_vec(), targets: tokens[1..].to_vec(), seq_len: 20 };
@@ -211,8 +203,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs a CUDA device"]
     fn a_gpu_recounts() {
-        let Some((device, _)) = on_a_gpu() else { return };
+        let (device, _) = on_a_gpu();
         let config = &configs()[1];
         let (weights, tokens) = (weights(config), tokens(config, 60));
         let reference = device.for_recount().engine(EngineKind::Dfdx, Precision::F32).unwrap();
@@ -227,8 +220,9 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs a CUDA device"]
     fn a_device_that_is_not_there_is_an_error() {
-        let Some((device, _)) = on_a_gpu() else { return };
+        let (device, _) = on_a_gpu();
         assert!(device.accelerator().is_some());
         let config = &configs()[0];
         let error = DfdxCudaEngine::new(1 << 20).scorer(config, &weights(config)).err().unwrap().to_string();

@@ -22,8 +22,7 @@ impl DfdxEngine {
         weights: &Params,
         batch: &TokenBatch,
     ) -> Result<Activations, EngineError> {
-        check::model(config, weights)?;
-        check::batch(config, batch)?;
+        check::training(config, weights, batch)?;
         Ok(Loaded::new(&Cpu::default(), config, weights)?.activations(&batch.inputs, batch.seq_len))
     }
 }
@@ -46,8 +45,7 @@ impl Engine for DfdxEngine {
         batch: &TokenBatch,
         fake_quant: FakeQuant,
     ) -> Result<LossAndGradients, EngineError> {
-        check::model(config, weights)?;
-        check::batch(config, batch)?;
+        check::training(config, weights, batch)?;
         let loaded = Loaded::new(&Cpu::default(), config, &fake_quant.applied(weights))?;
         let groups: Vec<_> = groups(batch).collect();
         let mut total = GroupResult::default();
@@ -70,15 +68,12 @@ struct DfdxScorer {
 
 impl Scorer for DfdxScorer {
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
-        windows.iter().try_for_each(|window| check::window(&self.config, window))?;
+        check::windows(&self.config, windows)?;
         Ok(windows.par_iter().map(|window| self.loaded.nll(window)).collect())
     }
 
     fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
-        if inputs.is_empty() {
-            return Err(EngineError::Window { tokens: 0 });
-        }
-        check::tokens(&self.config, inputs)?;
+        check::inputs(&self.config, inputs)?;
         Ok(self.loaded.logits(inputs))
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn logits<D: Hardware, T: Recorder<D>>(
     // decoder block finds the stack empty.
     let mut outputs = Vec::new();
     for (i, weights) in encoder.iter().enumerate() {
-        probe.enter_block(i);
+        probe.fused_mix_rms_norm_rows(i);
         x = block(config, weights, &tables, x, &x0, seq_len, probe);
         let (output, tape) = x.split_tape();
         outputs.push(output.clone());
@@ -41,7 +41,7 @@ pub(super) fn logits<D: Hardware, T: Recorder<D>>(
         if let Some(output) = outputs.pop() {
             x = x + scaled(row::<D, T>(&weights.skip_weights, j), &output);
         }
-        probe.enter_block(encoder.len() + j);
+        probe.fused_mix_rms_norm_rows(encoder.len() + j);
         x = block(config, weights_of_block, &tables, x, &x0, seq_len, probe);
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::collective::Collective;
 use crate::data::TokenBatch;
-use crate::engine::{Engine, EngineError, EngineKind, KernelsEngine, LossAndGradients, Resident, Scorer};
+use crate::engine::{DeviceTrainer, Engine, EngineError, EngineKind, KernelsEngine, LossAndGradients, Scorer};
 use crate::model::{ModelConfig, Params};
 use crate::optim::{FakeQuant, Optimizer, SwaSum};
 
@@ -73,21 +73,21 @@ impl Engine for Meddled {
         Ok(found)
     }
 
-    fn resident<'a>(
+    fn device_trainer<'a>(
         &self,
         config: &ModelConfig,
         weights: &Params,
         optimizer: &Optimizer,
         swa: &SwaSum,
         ranks: &'a dyn Collective,
-    ) -> Result<Option<Box<dyn Resident + 'a>>, EngineError> {
+    ) -> Result<Option<Box<dyn DeviceTrainer + 'a>>, EngineError> {
         match &self.models {
             None => Ok(None),
             Some(left) if counted_down(left) => {
                 left.store(u64::MAX, Ordering::SeqCst);
                 Err(out_of_memory())
             }
-            Some(_) => self.engine.resident(config, weights, optimizer, swa, ranks),
+            Some(_) => self.engine.device_trainer(config, weights, optimizer, swa, ranks),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::tiles::{Block, DEPTH, PANEL, Right, Rows, SIDE, Tile, narrow, pack_le
 use super::{Unit, nearest};
 use crate::engine::cpu::buffer::Buffer;
 use crate::engine::cpu::exponential::exp;
-use crate::engine::cpu::vectorised;
+use crate::engine::cpu::vectorized;
 use crate::engine::lanes;
 use crate::engine::network::Heads;
 
@@ -18,7 +18,7 @@ pub(in crate::engine::cpu) fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -
     let (stride, kv_stride) = (heads.heads * width, heads.kv_heads * width);
     let rows = k.len() / (seq_len * kv_stride);
     let scale = heads.score_scale();
-    let (mut mixed, mut log_sums) = (Buffer::unset(q.len()), Buffer::unset(q.len() / width));
+    let (mut mixed, mut lse) = (Buffer::unset(q.len()), Buffer::unset(q.len() / width));
     let (mut keys, mut values) = (Right::zeros(seq_len, width), Right::zeros(width, seq_len));
     let mut query = zeros(2 * width.div_ceil(DEPTH));
     let mut weights = zeros(2 * seq_len.div_ceil(DEPTH));
@@ -45,7 +45,7 @@ pub(in crate::engine::cpu) fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -
                 let mut sums = [(0.0, 1.0); PANEL];
                 softmax(scores, panels * PANEL, seen, count, weights, &mut sums);
                 for (i, (largest, sum)) in sums[..count].iter().enumerate() {
-                    log_sums[(first + i) * heads.heads + head] = largest + libm::logf(*sum);
+                    lse[(first + i) * heads.heads + head] = largest + libm::logf(*sum);
                 }
                 for panel in 0..width.div_ceil(PANEL) {
                     let columns = panel * PANEL..width.min((panel + 1) * PANEL);
@@ -56,7 +56,7 @@ pub(in crate::engine::cpu) fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -
             }
         }
     }
-    (mixed, log_sums)
+    (mixed, lse)
 }
 
 /// The runs of the two halves of a panel of rows.
@@ -66,7 +66,7 @@ fn halves(tiles: &[Tile]) -> [&[Tile]; 2] {
 }
 
 fn place_scores(block: &Block, panel: usize, panels: usize, scale: f32, scores: &mut [f32]) {
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for (row, scores) in block.rows().zip(scores.chunks_exact_mut(panels * PANEL)) {
@@ -78,7 +78,7 @@ fn place_scores(block: &Block, panel: usize, panels: usize, scale: f32, scores: 
 }
 
 fn place_mixed(block: &Block, sums: &[(f32, f32)], columns: usize, stride: usize, out: &mut [f32]) {
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for (i, (row, (_, sum))) in block.rows().zip(sums).enumerate() {
@@ -103,7 +103,7 @@ fn softmax(
 ) {
     let steps = weights.len() / 2;
     let mut operands = vec![0; keys];
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for (i, (scores, sum)) in scores.chunks_exact_mut(keys).zip(sums).enumerate() {

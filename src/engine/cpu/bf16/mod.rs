@@ -19,7 +19,7 @@ pub(super) use self::attention::attention;
 pub(in crate::engine) use self::tiles::Right;
 
 use self::tiles::{Block, DEPTH, PANEL, Rows, Tile, pack_left};
-use super::vectorised;
+use super::vectorized;
 use crate::engine::isa;
 use crate::engine::network::Linear;
 
@@ -33,7 +33,7 @@ pub(super) fn nearest(x: f32) -> f32 {
 
 /// Rounds every value in place.
 pub(super) fn round(values: &mut [f32]) {
-    vectorised(
+    vectorized(
         #[inline(always)]
         || values.iter_mut().for_each(|value| *value = nearest(*value)),
     );
@@ -67,7 +67,7 @@ fn products(s: Linear, x: &[f32], w: &Right, mut each: impl FnMut(usize, usize, 
         for panel in 0..s.outputs.div_ceil(PANEL) {
             unit.block([top, bottom], w.panel(panel), &mut block);
             let columns = PANEL.min(s.outputs - panel * PANEL);
-            vectorised(
+            vectorized(
                 #[inline(always)]
                 || {
                     for (i, row) in block.rows().take(s.tokens - start).enumerate() {

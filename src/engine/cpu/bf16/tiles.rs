@@ -4,7 +4,7 @@
 //! one, it is one pair of inner values in each of 16 columns. What a matrix lacks to whole panels is zeros.
 
 use super::nearest;
-use crate::engine::cpu::vectorised;
+use crate::engine::cpu::vectorized;
 
 /// Rows of a tile, and columns of a right one.
 pub(super) const SIDE: usize = 16;
@@ -51,7 +51,7 @@ fn operand(x: f32) -> u16 {
     if x.abs() < SMALLEST { 0 } else { (bits >> 16) as u16 }
 }
 
-/// Rounds a row to operands; what the row lacks stays as it is. One long loop, which the compiler vectorises.
+/// Rounds a row to operands; what the row lacks stays as it is. One long loop, which the compiler vectorizes.
 #[inline(always)]
 pub(super) fn narrow(values: &[f32], operands: &mut [u16]) {
     operands.iter_mut().zip(values).for_each(|(narrow, value)| *narrow = operand(*value));
@@ -88,7 +88,7 @@ impl<'a> Rows<'a> {
 pub(super) fn pack_left(x: Rows<'_>, start: usize, tiles: &mut [Tile]) {
     let steps = x.width.div_ceil(DEPTH);
     let mut operands = vec![0; steps * DEPTH];
-    vectorised(
+    vectorized(
         #[inline(always)]
         || {
             for i in 0..PANEL {
@@ -123,7 +123,7 @@ pub(in crate::engine) struct Right {
 }
 
 impl Right {
-    /// Room for an operand of these sides.
+    /// Room for an operand of these dims.
     pub fn zeros(columns: usize, inner: usize) -> Self {
         Right { tiles: zeros(columns.div_ceil(PANEL) * 2 * inner.div_ceil(DEPTH)), columns, inner }
     }
@@ -146,7 +146,7 @@ impl Right {
     pub fn fill(&mut self, rows: Rows<'_>) {
         let steps = self.inner.div_ceil(DEPTH);
         let mut operands = vec![0; steps * DEPTH];
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 for column in 0..rows.count {
@@ -165,7 +165,7 @@ impl Right {
     pub fn fill_transposed(&mut self, rows: Rows<'_>) {
         let steps = self.inner.div_ceil(DEPTH);
         let (mut first, mut second) = (vec![0; rows.width], vec![0; rows.width]);
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 for k in (0..rows.count).step_by(2) {

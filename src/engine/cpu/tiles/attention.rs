@@ -6,8 +6,8 @@ use super::unit::{SIDE, Tiles};
 use crate::engine::cpu::buffer::Buffer;
 use crate::engine::cpu::matrix::{MatrixMut, strided, strided_mut};
 use crate::engine::cpu::softmax::{BLOCK, softmax, softmax_grad};
-use crate::engine::cpu::vectorised;
-use crate::engine::network::{Heads, Store};
+use crate::engine::cpu::vectorized;
+use crate::engine::network::{Heads, WriteMode};
 
 /// Where one query head's block of queries lies.
 struct Place {
@@ -20,7 +20,7 @@ struct Place {
     /// Offset of its first query in the activations.
     query: usize,
     /// Offset of its first logarithm.
-    log_sum: usize,
+    lse: usize,
 }
 
 /// Every key/value head of every row with the offset of its first key, and each of its query heads.
@@ -39,8 +39,8 @@ fn places(heads: Heads, row: usize, head: usize) -> impl Iterator<Item = Place> 
     let queries = heads.queries();
     (0..queries).step_by(BLOCK).map(move |start| {
         let len = BLOCK.min(queries - start);
-        let log_sum = (row * queries + start) * heads.heads + head;
-        Place { start, len, keys: heads.first_query + start + len, query: log_sum * heads.width, log_sum }
+        let lse = (row * queries + start) * heads.heads + head;
+        Place { start, len, keys: heads.first_query + start + len, query: lse * heads.width, lse }
     })
 }
 
@@ -51,7 +51,7 @@ pub fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -> Option<(Buffer, Buffe
     let (stride, kv_stride, width) = (heads.heads * heads.width, heads.kv_heads * heads.width, heads.width);
     let scale = heads.score_scale();
     let mut mixed = Buffer::unset(q.len());
-    let mut log_sums = Buffer::unset(q.len() / width);
+    let mut lse = Buffer::unset(q.len() / width);
     let across = heads.seq_len.next_multiple_of(SIDE);
     let mut scores = Buffer::unset(BLOCK * across);
     for (key, query_heads) in groups(heads, rows) {
@@ -60,23 +60,23 @@ pub fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -> Option<(Buffer, Buffe
         for b in query_heads.flat_map(|(row, head)| places(heads, row, head)) {
             let query = Packed::left(strided(&q[b.query..], b.len, width, stride), scale);
             let out = MatrixMut::new(&mut scores, b.len, b.keys, across);
-            multiply(&tiles, (&query, 0..query.steps()), (&keys, 0..keys.steps()), Store::Replace, out);
-            vectorised(
+            multiply(&tiles, (&query, 0..query.steps()), (&keys, 0..keys.steps()), WriteMode::Overwrite, out);
+            vectorized(
                 #[inline(always)]
                 || {
                     for (i, row) in scores.chunks_exact_mut(across).take(b.len).enumerate() {
                         let seen = heads.first_query + b.start + i + 1;
-                        log_sums[b.log_sum + i * heads.heads] = softmax(&mut row[..b.keys], seen);
+                        lse[b.lse + i * heads.heads] = softmax(&mut row[..b.keys], seen);
                     }
                 },
             );
             let weights = Packed::left(strided(&scores, b.len, b.keys, across), 1.0);
             let out = strided_mut(&mut mixed[b.query..], b.len, width, stride);
             let steps = weights.steps();
-            multiply(&tiles, (&weights, 0..steps), (&values, 0..steps), Store::Replace, out);
+            multiply(&tiles, (&weights, 0..steps), (&values, 0..steps), WriteMode::Overwrite, out);
         }
     }
-    Some((mixed, log_sums))
+    Some((mixed, lse))
 }
 
 /// As `cpu::attention_grad`; nothing where there are no tiles.
@@ -86,7 +86,7 @@ pub fn attention(heads: Heads, [q, k, v]: [&Buffer; 3]) -> Option<(Buffer, Buffe
 pub fn attention_grad(
     heads: Heads,
     [q, k, v]: [&Buffer; 3],
-    [mixed, log_sums]: [&Buffer; 2],
+    [mixed, lse]: [&Buffer; 2],
     grad: &[f32],
 ) -> Option<[Buffer; 3]> {
     let tiles = Tiles::start()?;
@@ -108,20 +108,26 @@ pub fn attention_grad(
             for b in places(heads, row, head) {
                 let query = Packed::left(strided(&q[b.query..], b.len, width, stride), scale);
                 let out = MatrixMut::new(&mut weights, b.len, b.keys, across);
-                multiply(&tiles, (&query, 0..query.steps()), (&keys_across, 0..query.steps()), Store::Replace, out);
+                multiply(
+                    &tiles,
+                    (&query, 0..query.steps()),
+                    (&keys_across, 0..query.steps()),
+                    WriteMode::Overwrite,
+                    out,
+                );
                 let grad_out = Packed::left(strided(&grad[b.query..], b.len, width, stride), 1.0);
                 let out = MatrixMut::new(&mut grad_weights, b.len, b.keys, across);
-                multiply(&tiles, (&grad_out, 0..query.steps()), (&values, 0..query.steps()), Store::Replace, out);
-                vectorised(
+                multiply(&tiles, (&grad_out, 0..query.steps()), (&values, 0..query.steps()), WriteMode::Overwrite, out);
+                vectorized(
                     #[inline(always)]
                     || {
                         let both = weights.chunks_exact_mut(across).zip(grad_weights.chunks_exact_mut(across));
                         for (i, (weights, grads)) in both.take(b.len).enumerate() {
                             let token = b.query + i * stride..b.query + i * stride + width;
                             let seen = heads.first_query + b.start + i + 1;
-                            let log_sum = log_sums[b.log_sum + i * heads.heads];
+                            let lse = lse[b.lse + i * heads.heads];
                             let out = (&mixed[token.clone()], &grad[token]);
-                            softmax_grad(&mut weights[..b.keys], &mut grads[..b.keys], seen, log_sum, out);
+                            softmax_grad(&mut weights[..b.keys], &mut grads[..b.keys], seen, lse, out);
                         }
                     },
                 );
@@ -129,12 +135,12 @@ pub fn attention_grad(
                     (strided(&weights, b.len, b.keys, across), strided(&grad_weights, b.len, b.keys, across));
                 let left = Packed::left(grads, 1.0);
                 let out = strided_mut(&mut grad_q[b.query..], b.len, width, stride);
-                multiply(&tiles, (&left, 0..left.steps()), (&keys, 0..left.steps()), Store::Replace, out);
+                multiply(&tiles, (&left, 0..left.steps()), (&keys, 0..left.steps()), WriteMode::Overwrite, out);
                 let steps = b.start / SIDE..(b.start + b.len).div_ceil(SIDE);
                 for (sum, left, right) in [(&mut sum_k, &query_lying, grads), (&mut sum_v, &grad_lying, weights)] {
                     let right = Packed::right(right, 1.0);
                     let out = MatrixMut::new(sum, width, b.keys, across);
-                    multiply(&tiles, (left, steps.clone()), (&right, 0..right.steps()), Store::Add, out);
+                    multiply(&tiles, (left, steps.clone()), (&right, 0..right.steps()), WriteMode::Accumulate, out);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::unit::{Block, PIECE_WORDS, PIECES, SIDE};
 use crate::engine::cpu::buffer::Buffer;
 use crate::engine::cpu::matrix::Matrix;
-use crate::engine::cpu::vectorised;
+use crate::engine::cpu::vectorized;
 
 /// Rows of a tile, and values of a vector.
 const TILE: usize = SIDE / 2;
@@ -70,7 +70,7 @@ impl Packed {
         self.values = Buffer::unset(panels * steps * BLOCK_VALUES + ALIGNMENT);
         // SAFETY: every pattern of bits is a value of both types.
         let (_, blocks, _) = unsafe { self.values.align_to_mut::<Block>() };
-        vectorised(
+        vectorized(
             #[inline(always)]
             || {
                 let mut square = [[0.0; SIDE]; SIDE];
@@ -112,7 +112,7 @@ fn split(x: f32) -> [u32; PIECES] {
     [high, middle, nearest(rest - f32::from_bits(middle))]
 }
 
-/// Writes a row of a tile, in each piece: words of a value and its neighbour along the inner side.
+/// Writes a row of a tile, in each piece: words of a value and its neighbor along the inner side.
 #[inline(always)]
 fn store(even: &[f32; TILE], odd: &[f32; TILE], factor: f32, half: usize, row: usize, block: &mut Block) {
     let mut words = [[0; TILE]; PIECES];

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::pack::Packed;
 use super::unit::{SIDE, Tiles};
 use crate::engine::cpu::matrix::{Matrix, MatrixMut};
-use crate::engine::network::Store;
+use crate::engine::network::WriteMode;
 
 /// Rows of the left factor packed at once: with `INNER` of them 384 KiB, which stay in a core's second cache.
 const ROWS: usize = 128;
@@ -15,24 +15,24 @@ const INNER: usize = 512;
 /// packed, 1/180 ns against 1/350 ns an operation.
 const WORTH_PACKING: usize = 100;
 
-/// Whether tiles are there and faster than vectors for a product of these sides.
+/// Whether tiles are there and faster than vectors for a product of these dims.
 pub fn pays(rows: usize, inner: usize, columns: usize) -> bool {
     inner >= SIDE && rows * columns > WORTH_PACKING * (rows + columns) && super::available()
 }
 
 /// `out (+)= factor * a b`; false, and nothing done, where there are no tiles.
-pub fn product(a: Matrix<'_>, b: Matrix<'_>, store: Store, factor: f32, out: &mut MatrixMut<'_>) -> bool {
+pub fn product(a: Matrix<'_>, b: Matrix<'_>, mode: WriteMode, factor: f32, out: &mut MatrixMut<'_>) -> bool {
     let Some(tiles) = Tiles::start() else { return false };
     let (rows, columns, stride) = (out.rows(), out.columns(), out.stride());
     for start in (0..a.columns()).step_by(INNER) {
         let inner = start..(start + INNER).min(a.columns());
         let right = Packed::right(b.part(inner.clone(), 0..columns), 1.0);
-        let store = if start == 0 { store } else { Store::Add };
+        let mode = if start == 0 { mode } else { WriteMode::Accumulate };
         for top in (0..rows).step_by(ROWS) {
             let height = ROWS.min(rows - top);
             let left = Packed::left(a.part(top..top + height, inner.clone()), factor);
             let out = MatrixMut::new(&mut out.values()[top * stride..], height, columns, stride);
-            multiply(&tiles, (&left, 0..left.steps()), (&right, 0..right.steps()), store, out);
+            multiply(&tiles, (&left, 0..left.steps()), (&right, 0..right.steps()), mode, out);
         }
     }
     true
@@ -43,7 +43,7 @@ pub fn multiply(
     tiles: &Tiles,
     (left, left_steps): (&Packed, Range<usize>),
     (right, right_steps): (&Packed, Range<usize>),
-    store: Store,
+    mode: WriteMode,
     mut out: MatrixMut<'_>,
 ) {
     let (rows, columns, stride) = (out.rows(), out.columns(), out.stride());
@@ -55,16 +55,16 @@ pub fn multiply(
             let (height, width) = (SIDE.min(rows - row), SIDE.min(columns - column));
             let corner = &mut values[row * stride + column..];
             if height == SIDE && width == SIDE && stride >= SIDE {
-                tiles.multiply(left, right, store, corner, stride);
+                tiles.multiply(left, right, mode, corner, stride);
                 continue;
             }
             // At an edge: a whole block beside, and its part that exists back.
             let mut block = [0.0; SIDE * SIDE];
-            tiles.multiply(left, right, Store::Replace, &mut block, SIDE);
+            tiles.multiply(left, right, WriteMode::Overwrite, &mut block, SIDE);
             for (line, block) in corner.chunks_mut(stride).zip(block.chunks_exact(SIDE)).take(height) {
-                match store {
-                    Store::Replace => line[..width].copy_from_slice(&block[..width]),
-                    Store::Add => line[..width].iter_mut().zip(block).for_each(|(sum, value)| *sum += value),
+                match mode {
+                    WriteMode::Overwrite => line[..width].copy_from_slice(&block[..width]),
+                    WriteMode::Accumulate => line[..width].iter_mut().zip(block).for_each(|(sum, value)| *sum += value),
                 }
             }
         }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     /// Relative errors, in the 2-norm, of tiles and of fused single-precision sums against double precision.
-    fn errors(m: usize, k: usize, n: usize, a_transposed: bool, b_transposed: bool, store: Store) -> (f64, f64) {
+    fn errors(m: usize, k: usize, n: usize, a_transposed: bool, b_transposed: bool, mode: WriteMode) -> (f64, f64) {
         let (extra, factor) = (5, 0.125);
         let (a_stride, b_stride) = (if a_transposed { m } else { k } + extra, if b_transposed { k } else { n } + extra);
         let (a, b) = (values(a_stride * m.max(k), 1), values(b_stride * k.max(n), 2));
@@ -91,8 +91,8 @@ mod tests {
         let left = if a_transposed { strided(&a, k, m, a_stride).transpose() } else { strided(&a, m, k, a_stride) };
         let right = if b_transposed { strided(&b, n, k, b_stride).transpose() } else { strided(&b, k, n, b_stride) };
         let mut out = vec![0.5; m * (n + extra)];
-        let start = if store == Store::Add { 0.5 } else { 0.0 };
-        assert!(product(left, right, store, factor, &mut strided_mut(&mut out, m, n, n + extra)));
+        let start = if mode == WriteMode::Accumulate { 0.5 } else { 0.0 };
+        assert!(product(left, right, mode, factor, &mut strided_mut(&mut out, m, n, n + extra)));
         let (mut ours, mut single, mut whole) = (0.0, 0.0, 0.0);
         for i in 0..m {
             for j in 0..n {
@@ -115,10 +115,10 @@ mod tests {
         }
         for (m, k, n) in [(32, 32, 32), (1, 1, 1), (33, 31, 65), (130, 700, 40), (7, 1200, 95), (64, 96, 20)] {
             for (a, b) in [(false, false), (false, true), (true, false), (true, true)] {
-                for store in [Store::Replace, Store::Add] {
-                    let (ours, single) = errors(m, k, n, a, b, store);
+                for mode in [WriteMode::Overwrite, WriteMode::Accumulate] {
+                    let (ours, single) = errors(m, k, n, a, b, mode);
                     // Of short sums only the final rounding is left: 2^-24 relative to a value.
-                    assert!(ours <= single.max(1e-7), "{m} x {k} x {n} {a} {b} {store:?}: {ours:e}, {single:e}");
+                    assert!(ours <= single.max(1e-7), "{m} x {k} x {n} {a} {b} {mode:?}: {ours:e}, {single:e}");
                 }
             }
         }
@@ -132,7 +132,7 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::MAX] {
             let (a, b, mut out) = ([bad; 32 * 32], [2.0; 32 * 32], [0.0; 32 * 32]);
             let right = strided(&b, 32, 32, 32);
-            product(strided(&a, 32, 32, 32), right, Store::Replace, 1.0, &mut strided_mut(&mut out, 32, 32, 32));
+            product(strided(&a, 32, 32, 32), right, WriteMode::Overwrite, 1.0, &mut strided_mut(&mut out, 32, 32, 32));
             assert!(out.iter().all(|value| !value.is_finite()), "{bad} gave {}", out[0]);
         }
     }

@@ -1,11 +1,11 @@
-//! The tile unit: asking for it, switching it on, and its one product.
+//! The tile unit's one product.
 
 use std::arch::asm;
-use std::marker::PhantomData;
 use std::sync::LazyLock;
 
+use crate::engine::cpu::tile_registers::{self, TileRegisters};
 use crate::engine::isa;
-use crate::engine::network::Store;
+use crate::engine::network::WriteMode;
 
 /// Rows and columns of a block of output: two by two tiles of sixteen.
 pub const SIDE: usize = 32;
@@ -18,80 +18,37 @@ pub const PIECE_WORDS: usize = 2 * TILE_WORDS;
 
 /// `SIDE` rows (of a left factor) or columns (of a right one) by `SIDE` of the inner side, split in three.
 ///
-/// A word is two neighbours along the inner side. Order: piece, half of the `SIDE`, and then a tile: left factors have
+/// A word is two neighbors along the inner side. Order: piece, half of the `SIDE`, and then a tile: left factors have
 /// a row of the matrix in a row, right ones a pair of inner indices.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub struct Block(pub [u32; PIECES * PIECE_WORDS]);
 
-/// Linux's `arch_prctl`, its request for a permission, and the tile unit's number.
-const ARCH_PRCTL: i64 = 158;
-const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
-const XFEATURE_XTILEDATA: i64 = 18;
-
-/// Whether the processor has tiles for bfloat16, the system lets this process use them, and `--isa` allows it.
+/// Whether the processor has tiles for bfloat16 and vectors of 512 bits to pack them, the system lets this process use
+/// them, and `--isa` allows it.
 pub fn available() -> bool {
-    static PRESENT: LazyLock<bool> = LazyLock::new(|| pulp::x86::V4::try_new().is_some() && has_tiles() && permitted());
-    isa::may_use_tiles() && *PRESENT
+    static HAS_VECTORS: LazyLock<bool> = LazyLock::new(|| pulp::x86::V4::try_new().is_some());
+    isa::may_use_tiles() && *HAS_VECTORS && tile_registers::are_there()
 }
 
-/// Leaf 7 of CPUID: bit 22 of EDX is AMX-BF16, bit 24 AMX-TILE.
-fn has_tiles() -> bool {
-    let (most, _) = std::arch::x86_64::__get_cpuid_max(0);
-    let both = 1 << 22 | 1 << 24;
-    most >= 7 && std::arch::x86_64::__cpuid_count(7, 0).edx & both == both
-}
-
-/// Asks the system, which keeps the tiles' 8 kB for every thread that uses them. Holds for the whole process.
-fn permitted() -> bool {
-    let result: i64;
-    // SAFETY: a system call that reads and writes no memory of ours; it clobbers rcx and r11 as all do.
-    unsafe {
-        asm!("syscall", inlateout("rax") ARCH_PRCTL => result, in("rdi") ARCH_REQ_XCOMP_PERM,
-            in("rsi") XFEATURE_XTILEDATA, out("rcx") _, out("r11") _, options(nostack));
-    }
-    result == 0
-}
-
-/// The unit, switched on for this thread until dropped.
-pub struct Tiles(PhantomData<*const ()>);
-
-/// Shape of the eight tiles: palette 1, sixteen rows of 64 bytes each.
-#[repr(C, align(64))]
-struct Shapes([u8; 64]);
-
-static SHAPES: Shapes = {
-    let mut shapes = [0; 64];
-    shapes[0] = 1;
-    let mut tile = 0;
-    while tile < 8 {
-        shapes[16 + 2 * tile] = 64;
-        shapes[48 + tile] = 16;
-        tile += 1;
-    }
-    Shapes(shapes)
-};
+/// The tile registers of this thread, set up.
+pub struct Tiles(TileRegisters);
 
 impl Tiles {
-    /// Switches it on, where there is one.
+    /// Sets the registers up, where they may be used.
     pub fn start() -> Option<Self> {
-        if !available() {
-            return None;
-        }
-        // SAFETY: the unit is present and permitted; 64 bytes are read.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, readonly)) };
-        Some(Tiles(PhantomData))
+        if available() { TileRegisters::configure().map(Tiles) } else { None }
     }
 
     /// `out (+)= left right` for a block of `SIDE` by `SIDE`, whose rows begin `stride` values apart.
     ///
     /// The factors are blocks along the inner side, equally many of each.
-    pub fn multiply(&self, left: &[Block], right: &[Block], store: Store, out: &mut [f32], stride: usize) {
+    pub fn multiply(&self, left: &[Block], right: &[Block], mode: WriteMode, out: &mut [f32], stride: usize) {
         let steps = left.len();
-        assert!(steps > 0 && right.len() == steps, "factors of different inner sides");
+        assert!(steps > 0 && right.len() == steps, "factors of different inner dims");
         assert!(stride >= SIDE && out.len() >= (SIDE - 1) * stride + SIDE, "no room for a block of the product");
         // SAFETY: asserted just now.
-        unsafe { self.multiply_unchecked(left, right, store, out, stride) };
+        unsafe { self.multiply_unchecked(left, right, mode, out, stride) };
     }
 
     /// [`Self::multiply`] without its assertions.
@@ -99,9 +56,16 @@ impl Tiles {
     /// # Safety
     /// `left` and `right` are equally long and not empty; `out` holds `SIDE` rows of `SIDE` values whose beginnings are
     /// `stride` values apart, and `stride` is at least `SIDE`.
-    unsafe fn multiply_unchecked(&self, left: &[Block], right: &[Block], store: Store, out: &mut [f32], stride: usize) {
-        // SAFETY: the unit is on (`self`). Each turn reads one block of each factor, `steps` of which there are; tiles of
-        // the output are 16 rows of 64 bytes `stride` values apart, inside `out`.
+    unsafe fn multiply_unchecked(
+        &self,
+        left: &[Block],
+        right: &[Block],
+        mode: WriteMode,
+        out: &mut [f32],
+        stride: usize,
+    ) {
+        // SAFETY: the registers are set up (`self`). Each turn reads one block of each factor, `steps` of which there are;
+        // tiles of the output are 16 rows of 64 bytes `stride` values apart, inside `out`.
         unsafe {
             asm!(
                 "test {add:e}, {add:e}",
@@ -168,7 +132,7 @@ impl Tiles {
                 right = inout(reg) right.as_ptr() => _,
                 steps = inout(reg) left.len() => _,
                 row = in(reg) 64usize,
-                add = in(reg) u32::from(store == Store::Add),
+                add = in(reg) u32::from(mode == WriteMode::Accumulate),
                 upper = in(reg) out.as_mut_ptr(),
                 lower = in(reg) out.as_mut_ptr().add(SIDE / 2 * stride),
                 stride = in(reg) stride * size_of::<f32>(),
@@ -177,13 +141,5 @@ impl Tiles {
                 options(nostack),
             );
         }
-    }
-}
-
-impl Drop for Tiles {
-    /// Switches it off, so that the system need not save the tiles.
-    fn drop(&mut self) {
-        // SAFETY: the unit is on.
-        unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
 }

@@ -1,15 +1,15 @@
 //! Attention: which kernel, how many blocks. Heads that tensor cores can have go to [`attention_bf16`].
 
-use super::launch::{at, len32};
-use super::{CudaKernels, attention_bf16};
-use crate::engine::cuda::device::{Argument, Device, Element};
+use super::launch::{Operand, len32, values};
+use super::{CudaKernels, attention_bf16, norm};
+use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::network::Heads;
 
 /// Threads of a row of an attention tile (`THREADS_A_ROW` in `attention.cu`).
 const THREADS_A_ROW: usize = 8;
 
-/// Kernels of the forward pass, of queries' gradients and of keys' and values', for either kind of values.
+/// Kernels of the forward pass, of queries' gradients and of keys' and values', for either type of values.
 type Names = [[&'static str; 2]; 3];
 
 /// Attention kernels by the widest head they take, with the rows of their tiles.
@@ -53,6 +53,32 @@ fn attention_for(width: usize) -> (usize, Names) {
     (tile, names)
 }
 
+/// Numbers of values of a batch of `rows` rows.
+#[derive(Clone, Copy)]
+pub(super) struct Lengths {
+    /// Of queries, and of everything like them.
+    pub queries: usize,
+    /// Of keys, and of values.
+    pub keys: usize,
+    /// Of `lse`: one for each head of a query.
+    pub lse: usize,
+}
+
+impl Lengths {
+    pub fn new(heads: Heads, rows: usize) -> Self {
+        let lse = rows * heads.seq_len.saturating_sub(heads.first_query) * heads.heads;
+        Lengths { queries: lse * heads.width, keys: rows * heads.seq_len * heads.kv_heads * heads.width, lse }
+    }
+}
+
+/// Keeps an error unless kernels for heads up to a width take these: whole groups of queries, and queries there are.
+pub(super) fn check_heads<D: Device>(kernels: &CudaKernels<D>, operation: &'static str, heads: Heads, widest: usize) {
+    let Heads { seq_len, heads: query_heads, kv_heads, width, first_query } = heads;
+    kernels.check_at_most(operation, "width of a head", width, widest);
+    kernels.check_at_most(operation, "first query", first_query, seq_len);
+    kernels.check_at_most(operation, "heads beyond whole groups", query_heads % kv_heads.max(1), 0);
+}
+
 /// Rows of the batch.
 fn rows<D: Device>(heads: Heads, k: &Buffer<D>) -> usize {
     k.len() / (heads.seq_len * heads.kv_heads * heads.width)
@@ -63,61 +89,78 @@ pub(super) fn attention<D: Device>(
     heads: Heads,
     [q, k, v]: [&Buffer<D>; 3],
 ) -> (Buffer<D>, Buffer<D>) {
-    let (mixed, log_sum) = (kernels.like(q), Buffer::unset(&kernels.shared, q.len() / heads.width));
-    if q.element() == Element::Bf16 && attention_bf16::takes(heads.width) {
-        let (qkv, outputs) = ([q, k, v].map(Buffer::address), [&mixed, &log_sum].map(Buffer::address));
-        attention_bf16::attention(kernels, heads, rows(heads, k), qkv, outputs);
-        return (mixed, log_sum);
+    check_heads(kernels, "attention", heads, WIDEST_HEAD);
+    let (dtype, rows) = (q.dtype(), rows(heads, k));
+    let (mixed, lse) = (kernels.like(q), Buffer::unset(&kernels.shared, q.len() / heads.width));
+    if dtype == DType::Bf16 && attention_bf16::takes(heads.width) {
+        let (qkv, outputs) = ([q, k, v].map(Buffer::view), [&mixed, &lse].map(Buffer::view));
+        attention_bf16::attention(kernels, heads, rows, qkv, outputs);
+        return (mixed, lse);
     }
     let (tile, [kernel, ..]) = attention_for(heads.width);
-    let arguments = [
-        at(q),
-        at(k),
-        at(v),
-        at(&mixed),
-        at(&log_sum),
+    let lengths = Lengths::new(heads, rows);
+    let operands = [
+        values(q, dtype, lengths.queries),
+        values(k, dtype, lengths.keys),
+        values(v, dtype, lengths.keys),
+        values(&mixed, dtype, lengths.queries),
+        values(&lse, DType::F32, lengths.lse),
         len32(heads.seq_len),
         len32(heads.first_query),
         len32(heads.heads),
         len32(heads.kv_heads),
         len32(heads.width),
-        Argument::F32(heads.score_scale()),
+        Operand::F32(heads.score_scale()),
     ];
-    let blocks = heads.queries().div_ceil(tile) * heads.heads * rows(heads, k);
-    kernels.launch(q.element().of(kernel), [blocks, 1], (tile * THREADS_A_ROW) as u32, &arguments);
-    (mixed, log_sum)
+    let blocks = heads.queries().div_ceil(tile) * heads.heads * rows;
+    // SAFETY: the kernel takes heads of this width (checked above), reads all queries, keys and values of the batch and
+    // writes as many outputs as queries, and an `lse` for each head of a query.
+    unsafe { kernels.launch(dtype.select(kernel), [blocks, 1], (tile * THREADS_A_ROW) as u32, &operands) };
+    (mixed, lse)
 }
 
 pub(super) fn attention_grad<D: Device>(
     kernels: &CudaKernels<D>,
     heads: Heads,
     [q, k, v]: [&Buffer<D>; 3],
-    [mixed, log_sum]: [&Buffer<D>; 2],
+    [mixed, lse]: [&Buffer<D>; 2],
     grad: &Buffer<D>,
 ) -> [Buffer<D>; 3] {
-    let rows = rows(heads, k);
+    check_heads(kernels, "attention_grad", heads, WIDEST_HEAD);
+    kernels.check_at_most("attention_grad", "first query", heads.first_query, 0);
+    let (dtype, rows) = (q.dtype(), rows(heads, k));
     let grads = [q, k, v].map(|x| kernels.like(x));
-    if q.element() == Element::Bf16 && attention_bf16::takes(heads.width) {
-        let (qkv, outputs) = ([q, k, v].map(Buffer::address), [mixed, log_sum].map(Buffer::address));
-        let written = grads.each_ref().map(Buffer::address);
-        attention_bf16::attention_grad(kernels, heads, rows, qkv, outputs, grad.address(), written);
+    if dtype == DType::Bf16 && attention_bf16::takes(heads.width) {
+        let (qkv, outputs) = ([q, k, v].map(Buffer::view), [mixed, lse].map(Buffer::view));
+        let written = grads.each_ref().map(Buffer::view);
+        attention_bf16::attention_grad(kernels, heads, rows, qkv, outputs, grad.view(), written);
         return grads;
     }
     let (tile, [_, by_queries, by_keys]) = attention_for(heads.width);
-    let mean = Buffer::unset(&kernels.shared, log_sum.len());
-    kernels.rows(
-        mixed.element().of(["row_dots", "row_dots_bf16"]),
-        mean.len(),
-        &[at(mixed), at(grad), at(&mean), len32(heads.width)],
-    );
-    let inputs = [at(q), at(k), at(v), at(log_sum), at(&mean), at(grad)];
-    let sides = [len32(heads.seq_len), len32(heads.heads), len32(heads.kv_heads), len32(heads.width)];
+    let lengths = Lengths::new(heads, rows);
+    let delta = norm::row_dots(kernels, mixed, grad, heads.width);
+    let inputs = [
+        values(q, dtype, lengths.queries),
+        values(k, dtype, lengths.keys),
+        values(v, dtype, lengths.keys),
+        values(lse, DType::F32, lengths.lse),
+        values(&delta, DType::F32, lengths.lse),
+        values(grad, dtype, lengths.queries),
+    ];
+    let dims = [heads.seq_len, heads.heads, heads.kv_heads, heads.width].map(len32);
+    let rest = [&dims[..], &[Operand::F32(heads.score_scale())]].concat();
     let blocks = |heads_of_them: usize| [heads.seq_len.div_ceil(tile) * heads_of_them * rows, 1];
     let threads = (tile * THREADS_A_ROW) as u32;
     let [grad_q, grad_k, grad_v] = &grads;
-    let arguments = [&inputs[..], &[at(grad_q)], &sides, &[Argument::F32(heads.score_scale())]].concat();
-    kernels.launch(q.element().of(by_queries), blocks(heads.heads), threads, &arguments);
-    let arguments = [&inputs[..], &[at(grad_k), at(grad_v)], &sides, &[Argument::F32(heads.score_scale())]].concat();
-    kernels.launch(q.element().of(by_keys), blocks(heads.kv_heads), threads, &arguments);
+    let [grad_q, grad_k, grad_v] = [(grad_q, lengths.queries), (grad_k, lengths.keys), (grad_v, lengths.keys)]
+        .map(|(x, len)| values(x, dtype, len));
+    let [for_queries, for_keys] =
+        [&[grad_q][..], &[grad_k, grad_v]].map(|written| [&inputs[..], written, &rest].concat());
+    // SAFETY: as in `attention`, where all queries were computed (checked above); the first kernel writes a gradient for each
+    // query, the second one for each key and value.
+    unsafe {
+        kernels.launch(dtype.select(by_queries), blocks(heads.heads), threads, &for_queries);
+        kernels.launch(dtype.select(by_keys), blocks(heads.kv_heads), threads, &for_keys);
+    }
     grads
 }

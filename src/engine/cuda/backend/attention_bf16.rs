@@ -1,10 +1,15 @@
 //! Attention of bfloat16 values by tensor cores: which kernel, how many blocks, how much shared memory.
 
 use super::CudaKernels;
-use super::launch::{SPAN, at, len32};
-use crate::engine::cuda::device::{Argument, Device};
+use super::attention::{Lengths, check_heads};
+use super::launch::{Operand, SPAN, in_view, len32, values};
+use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
+use crate::engine::cuda::view::View;
 use crate::engine::network::Heads;
+
+const F32: DType = DType::F32;
+const BF16: DType = DType::Bf16;
 
 /// Threads of a block (`ATTENTION_THREADS` in `attention_bf16_tiles.cu`).
 const THREADS: u32 = 128;
@@ -73,68 +78,80 @@ pub(in crate::engine::cuda) fn takes(width: usize) -> bool {
     (SPAN..=widest.width).contains(&width) && width.is_multiple_of(SPAN)
 }
 
-fn addresses(addresses: &[u64]) -> impl Iterator<Item = Argument> {
-    addresses.iter().map(|&address| Argument::Address(address))
-}
-
 /// Attention of `rows` rows of the batch, for heads that [`takes`] says yes to.
 ///
-/// Device addresses: queries, keys and values (bfloat16, `[tokens, heads, width]`, multiples of 16), and what is
-/// written: outputs (bfloat16, as the queries) and the natural logarithm of each softmax denominator (single precision,
-/// `[queries, heads]`).
+/// Queries, keys and values (bfloat16, `[tokens, heads, width]`, from addresses that are multiples of 16), and what is
+/// written: outputs (bfloat16, as the queries) and each query's logsumexp (single precision, `[queries, heads]`).
 pub(in crate::engine::cuda) fn attention<D: Device>(
     kernels: &CudaKernels<D>,
     heads: Heads,
     rows: usize,
-    qkv: [u64; 3],
-    outputs: [u64; 2],
+    [q, k, v]: [View<'_>; 3],
+    [mixed, lse]: [View<'_>; 2],
 ) {
-    let compiled = Compiled::for_heads(heads.width);
-    let sides = [heads.seq_len, heads.first_query, heads.heads, heads.kv_heads, heads.width].map(len32);
-    let mut arguments: Vec<Argument> = addresses(&qkv).chain(addresses(&outputs)).chain(sides).collect();
-    arguments.push(Argument::F32(heads.score_scale()));
+    let (compiled, lengths) = (Compiled::for_heads(heads.width), Lengths::new(heads, rows));
+    check_heads(kernels, compiled.forward, heads, compiled.width);
+    let dims = [heads.seq_len, heads.first_query, heads.heads, heads.kv_heads, heads.width].map(len32);
+    let tensors = [
+        in_view(q, BF16, lengths.queries),
+        in_view(k, BF16, lengths.keys),
+        in_view(v, BF16, lengths.keys),
+        in_view(mixed, BF16, lengths.queries),
+        in_view(lse, F32, lengths.lse),
+    ];
+    let operands = [&tensors[..], &dims, &[Operand::F32(heads.score_scale())]].concat();
     let grid = compiled.blocks(heads.queries(), heads.heads, rows);
-    kernels.launch_with(compiled.forward, grid, THREADS, compiled.shared_bytes(compiled.rows + STAGED), &arguments);
+    let shared_bytes = compiled.shared_bytes(compiled.rows + STAGED);
+    // SAFETY: the kernel takes heads of this width (checked above), reads all queries, keys and values of the batch and
+    // writes as many outputs as queries, and an `lse` for each head of a query; a block has its queries and two stages in
+    // shared memory.
+    unsafe { kernels.launch_with(compiled.forward, grid, THREADS, shared_bytes, &operands) };
 }
 
 /// Gradients of [`attention`] where all queries were computed (`first_query` is 0).
 ///
-/// Device addresses: queries, keys and values; what the forward pass wrote; the gradient of its outputs (bfloat16); and
-/// what is written: gradients of queries, keys and values (bfloat16, of the same shapes).
+/// Queries, keys and values; what the forward pass wrote; the gradient of its outputs (bfloat16); and what is written:
+/// gradients of queries, keys and values (bfloat16, of the same shapes).
 pub(in crate::engine::cuda) fn attention_grad<D: Device>(
     kernels: &CudaKernels<D>,
     heads: Heads,
     rows: usize,
-    qkv: [u64; 3],
-    [mixed, log_sum]: [u64; 2],
-    grad: u64,
-    [grad_q, grad_k, grad_v]: [u64; 3],
+    [q, k, v]: [View<'_>; 3],
+    [mixed, lse]: [View<'_>; 2],
+    grad: View<'_>,
+    [grad_q, grad_k, grad_v]: [View<'_>; 3],
 ) {
-    let compiled = Compiled::for_heads(heads.width);
+    let (compiled, lengths) = (Compiled::for_heads(heads.width), Lengths::new(heads, rows));
+    check_heads(kernels, compiled.by_queries, heads, compiled.width);
+    kernels.check_at_most(compiled.by_queries, "first query", heads.first_query, 0);
     let padded = heads.seq_len.next_multiple_of(TILE);
     let queries = rows * padded * heads.heads;
-    // A shift and a mean for each query.
+    // A shift and a delta for each query.
     let sums = Buffer::unset(&kernels.shared, 2 * queries);
-    let sides = [heads.seq_len, padded, heads.heads].map(len32);
-    let arguments: Vec<Argument> =
-        addresses(&[mixed, grad, log_sum]).chain([at(&sums)]).chain(sides).chain([len32(heads.width)]).collect();
+    let sums = values(&sums, F32, 2 * queries);
+    let grad = in_view(grad, BF16, lengths.queries);
+    let dims = [heads.seq_len, padded, heads.heads].map(len32);
+    let tensors = [in_view(mixed, BF16, lengths.queries), grad, in_view(lse, F32, lengths.lse), sums];
+    let operands = [&tensors[..], &dims, &[len32(heads.width)]].concat();
     let blocks = queries * SUMS_THREADS_A_QUERY / SUMS_THREADS;
-    kernels.launch("tensor_attention_sums", [blocks, 1], SUMS_THREADS as u32, &arguments);
+    // SAFETY: the kernel reads outputs, their gradients and `lse` of all queries, and writes two values for each query of
+    // the padded rows, which its blocks cover exactly.
+    unsafe { kernels.launch("tensor_attention_sums", [blocks, 1], SUMS_THREADS as u32, &operands) };
 
-    let launch = |kernel, tokens_heads: usize, shared_rows: usize, more_bytes: usize, written: &[u64]| {
-        let arguments: Vec<Argument> = addresses(&qkv)
-            .chain([at(&sums), Argument::Address(grad)])
-            .chain(addresses(written))
-            .chain(sides)
-            .chain([len32(heads.kv_heads), len32(heads.width), Argument::F32(heads.score_scale())])
-            .collect();
-        let grid = compiled.blocks(heads.seq_len, tokens_heads, rows);
-        let shared_bytes = compiled.shared_bytes(shared_rows) + more_bytes;
-        kernels.launch_with(kernel, grid, THREADS, shared_bytes, &arguments);
-    };
-    let own_and_staged = 2 * compiled.rows + STAGED;
-    launch(compiled.by_queries, heads.heads, own_and_staged, 0, &[grad_q]);
-    // Each stage of queries has their shifts and means too.
-    let sums_bytes = 2 * 2 * TILE * size_of::<f32>();
-    launch(compiled.by_keys, heads.kv_heads, own_and_staged, sums_bytes, &[grad_k, grad_v]);
+    let inputs =
+        [in_view(q, BF16, lengths.queries), in_view(k, BF16, lengths.keys), in_view(v, BF16, lengths.keys), sums, grad];
+    let more = [len32(heads.kv_heads), len32(heads.width), Operand::F32(heads.score_scale())];
+    let grid = |heads_of_them: usize| compiled.blocks(heads.seq_len, heads_of_them, rows);
+    let own_and_staged = compiled.shared_bytes(2 * compiled.rows + STAGED);
+    let for_queries = [&inputs[..], &[in_view(grad_q, BF16, lengths.queries)], &dims, &more].concat();
+    let written = [grad_k, grad_v].map(|grad| in_view(grad, BF16, lengths.keys));
+    let for_keys = [&inputs[..], &written, &dims, &more].concat();
+    // Each stage of queries has their shifts and deltas too.
+    let with_sums = own_and_staged + 2 * 2 * TILE * size_of::<f32>();
+    // SAFETY: as in `attention`; the first kernel writes a gradient for each query, the second one for each key and value.
+    // A block has its own rows of two kinds and two stages in shared memory.
+    unsafe {
+        kernels.launch_with(compiled.by_queries, grid(heads.heads), THREADS, own_and_staged, &for_queries);
+        kernels.launch_with(compiled.by_keys, grid(heads.kv_heads), THREADS, with_sums, &for_keys);
+    }
 }

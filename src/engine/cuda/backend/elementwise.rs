@@ -1,19 +1,30 @@
 //! Sums and mixtures of activations, by channel, and their gradients.
 
 use super::CudaKernels;
-use super::launch::{at, len32, offset};
-use crate::engine::cuda::device::{Argument, Device};
+use super::launch::{in_view, len32, values};
+use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
+use crate::engine::cuda::view::View;
 use crate::engine::network::{ChannelRow, Kernels};
 
-pub(super) fn add<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, sum: &Buffer<D>) {
-    k.spans(sum.element().of(["add", "add_bf16"]), sum.len(), &[at(x), at(sum)]);
+const F32: DType = DType::F32;
+
+impl<D: Device> CudaKernels<D> {
+    /// `sum += x`.
+    pub(in crate::engine::cuda) fn add_views(&self, x: View<'_>, sum: View<'_>) {
+        let (dtype, n) = (sum.dtype(), sum.len());
+        // SAFETY: `add` reads and writes n values of both.
+        unsafe {
+            self.spans(dtype.select(["add", "add_bf16"]), n, &[in_view(x, dtype, n), in_view(sum, dtype, n)]);
+        }
+    }
 }
 
 pub(super) fn smear<D: Device>(k: &CudaKernels<D>, a: &Buffer<D>, gate: &Buffer<D>, seq_len: usize) -> Buffer<D> {
-    let y = k.like(a);
-    let kernel = a.element().of(["smear", "smear_bf16"]);
-    k.spans(kernel, a.len(), &[at(a), at(gate), at(&y), len32(gate.len()), len32(seq_len)]);
+    let (y, dtype, n, width) = (k.like(a), a.dtype(), a.len(), gate.len());
+    let operands = [values(a, dtype, n), values(gate, F32, width), values(&y, dtype, n), len32(width), len32(seq_len)];
+    // SAFETY: `smear` reads n values and the ones a row before, but for a first row, and a gate for each channel.
+    unsafe { k.spans(dtype.select(["smear", "smear_bf16"]), n, &operands) };
     y
 }
 
@@ -24,20 +35,20 @@ pub(super) fn smear_grad<D: Device>(
     grad_a: &Buffer<D>,
     grad_gate: &Buffer<D>,
 ) {
-    let width = gate.len();
-    let before = [at(a), at(gate), at(grad_y), at(grad_a)];
+    let (dtype, width) = (a.dtype(), gate.len());
+    let rows = a.len() / width;
+    let n = rows * width;
+    let before = [values(a, dtype, n), values(gate, F32, width), values(grad_y, dtype, n), values(grad_a, dtype, n)];
     let after = [len32(width), len32(seq_len)];
     let sum = k.gradients(width);
-    k.columns(
-        a.element().of(["smear_grad", "smear_grad_bf16"]),
-        a.len() / width,
-        width,
-        width,
-        &before,
-        &after,
-        sum.address(),
-    );
-    k.each("smear_gate_grad", width, &[at(&sum), at(gate), at(grad_gate)]);
+    let kernel = dtype.select(["smear_grad", "smear_grad_bf16"]);
+    let gate_operands = [values(&sum, F32, width), values(gate, F32, width), values(grad_gate, F32, width)];
+    // SAFETY: `smear_grad` reads whole rows and their neighbors, and makes a sum for each channel; `smear_gate_grad` reads
+    // and writes a value for each channel.
+    unsafe {
+        k.columns(kernel, rows, width, width, &before, &after, sum.view());
+        k.each("smear_gate_grad", width, &gate_operands);
+    }
 }
 
 pub(super) fn mix_grad<D: Device>(
@@ -47,17 +58,19 @@ pub(super) fn mix_grad<D: Device>(
     grad_x0: &Buffer<D>,
     grad_mix: &Buffer<D>,
 ) {
-    let width = mix.len() / 2;
-    let before = [at(x), at(x0), at(mix), at(grad), at(grad_x0)];
-    k.columns(
-        x.element().of(["mix_grad", "mix_grad_bf16"]),
-        x.len() / width,
-        width,
-        2 * width,
-        &before,
-        &[len32(width)],
-        grad_mix.address(),
-    );
+    let (dtype, width) = (x.dtype(), mix.len() / 2);
+    let rows = x.len() / width;
+    let n = rows * width;
+    let before = [
+        values(x, dtype, n),
+        values(x0, dtype, n),
+        values(mix, F32, 2 * width),
+        values(grad, dtype, n),
+        values(grad_x0, dtype, n),
+    ];
+    let kernel = dtype.select(["mix_grad", "mix_grad_bf16"]);
+    // SAFETY: `mix_grad` reads and writes whole rows, and makes two sums for each channel.
+    unsafe { k.columns(kernel, rows, width, 2 * width, &before, &[len32(width)], grad_mix.view()) };
 }
 
 pub(super) fn add_skip<D: Device>(
@@ -67,9 +80,11 @@ pub(super) fn add_skip<D: Device>(
     row: ChannelRow,
     x: &Buffer<D>,
 ) {
-    let weights = Argument::Address(offset(weights, row.range().start));
-    let kernel = x.element().of(["add_skip", "add_skip_bf16"]);
-    k.spans(kernel, x.len(), &[at(skip), weights, at(x), len32(row.width)]);
+    let (dtype, n, width) = (x.dtype(), x.len(), row.width);
+    let Some(weights) = k.slice(weights, row.range()) else { return };
+    let operands = [values(skip, dtype, n), in_view(weights, F32, width), values(x, dtype, n), len32(width)];
+    // SAFETY: `add_skip` reads and writes n values, and reads a weight for each channel.
+    unsafe { k.spans(dtype.select(["add_skip", "add_skip_bf16"]), n, &operands) };
 }
 
 pub(super) fn add_skip_grad<D: Device>(
@@ -79,26 +94,29 @@ pub(super) fn add_skip_grad<D: Device>(
     grad_skip: &Buffer<D>,
     grad_weights: &Buffer<D>,
 ) {
-    let (width, start) = (row.width, row.range().start);
-    let before = [at(skip), Argument::Address(offset(weights, start)), at(grad_x), at(grad_skip)];
-    let (rows, out) = (skip.len() / width, offset(grad_weights, start));
-    k.columns(
-        skip.element().of(["add_skip_grad", "add_skip_grad_bf16"]),
-        rows,
-        width,
-        width,
-        &before,
-        &[len32(width)],
-        out,
-    );
+    let (dtype, width) = (skip.dtype(), row.width);
+    let rows = skip.len() / width;
+    let n = rows * width;
+    let channels = (k.slice(weights, row.range()), k.slice(grad_weights, row.range()));
+    let (Some(weights), Some(out)) = channels else { return };
+    let before =
+        [values(skip, dtype, n), in_view(weights, F32, width), values(grad_x, dtype, n), values(grad_skip, dtype, n)];
+    let kernel = dtype.select(["add_skip_grad", "add_skip_grad_bf16"]);
+    // SAFETY: `add_skip_grad` reads and writes whole rows, and makes a sum for each channel.
+    unsafe { k.columns(kernel, rows, width, width, &before, &[len32(width)], out) };
 }
 
 pub(super) fn relu_squared<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>) -> Buffer<D> {
-    let y = k.like(x);
-    k.spans(x.element().of(["relu_squared", "relu_squared_bf16"]), x.len(), &[at(x), at(&y)]);
+    let (y, dtype, n) = (k.like(x), x.dtype(), x.len());
+    let kernel = dtype.select(["relu_squared", "relu_squared_bf16"]);
+    // SAFETY: `relu_squared` reads n values and writes as many.
+    unsafe { k.spans(kernel, n, &[values(x, dtype, n), values(&y, dtype, n)]) };
     y
 }
 
 pub(super) fn relu_squared_grad<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, grad: &Buffer<D>) {
-    k.spans(x.element().of(["relu_squared_grad", "relu_squared_grad_bf16"]), x.len(), &[at(x), at(grad)]);
+    let (dtype, n) = (x.dtype(), x.len());
+    let kernel = dtype.select(["relu_squared_grad", "relu_squared_grad_bf16"]);
+    // SAFETY: `relu_squared_grad` reads n values and reads and writes as many.
+    unsafe { k.spans(kernel, n, &[values(x, dtype, n), values(grad, dtype, n)]) };
 }

@@ -1,87 +1,70 @@
-//! Linear layers: which matrices are multiplied, and how they lie.
+//! Linear layers: which matrices are multiplied, and how they are stored.
 
 use super::CudaKernels;
-use super::launch::offset;
-use crate::engine::cuda::device::{Batch, Device, Element, Plus, Product};
+use super::gemm_bf16::GemmBf16;
+use crate::engine::cuda::device::{DType, Device};
+use crate::engine::cuda::gemm::{Batch, GemmDesc};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::network::{Linear, Store};
+use crate::engine::cuda::view::View;
+use crate::engine::network::{Linear, WriteMode};
 
-/// A matrix on the device: where it is and how it is stored.
-#[derive(Clone, Copy)]
-pub(super) struct Matrix {
-    pub address: u64,
-    pub element: Element,
-}
-
-impl Matrix {
-    pub fn of<D: Device>(buffer: &Buffer<D>) -> Self {
-        Matrix { address: buffer.address(), element: buffer.element() }
-    }
-
-    /// The part of a buffer from one of its values on.
-    pub fn from<D: Device>(buffer: &Buffer<D>, values: usize) -> Self {
-        Matrix { address: offset(buffer, values), element: buffer.element() }
+fn beta(mode: WriteMode) -> f32 {
+    match mode {
+        WriteMode::Overwrite => 0.0,
+        WriteMode::Accumulate => 1.0,
     }
 }
 
-fn plus(store: Store, out: Matrix) -> Plus {
-    let factor = match store {
-        Store::Replace => 0.0,
-        Store::Add => 1.0,
-    };
-    Plus { factor, address: out.address }
-}
-
-/// `y (+)= factor * x W^T`.
-pub(super) fn forward(s: Linear, factor: f32, store: Store, [x, w, y]: [Matrix; 3]) -> Product {
-    Product {
-        rows: s.tokens,
-        columns: s.outputs,
-        inner: s.inputs,
+/// `y (+)= alpha * x W^T`.
+pub(super) fn forward<'a>(s: Linear, alpha: f32, mode: WriteMode, [x, w, y]: [View<'a>; 3]) -> GemmDesc<'a> {
+    GemmDesc {
+        m: s.tokens,
+        n: s.outputs,
+        k: s.inputs,
         a_transposed: false,
         b_transposed: true,
-        elements: [x.element, y.element],
-        factor,
-        plus: plus(store, y),
-        a: x.address,
-        b: w.address,
-        out: y.address,
+        alpha,
+        beta: beta(mode),
+        a: x,
+        b: w,
+        c: y,
+        out: y,
         batch: Batch::ONE,
     }
 }
 
 /// `grad_x (+)= grad_y W`.
-pub(super) fn by_inputs(s: Linear, store: Store, [grad_y, w, grad_x]: [Matrix; 3]) -> Product {
-    Product {
-        rows: s.tokens,
-        columns: s.inputs,
-        inner: s.outputs,
+pub(super) fn by_inputs<'a>(s: Linear, mode: WriteMode, [grad_y, w, grad_x]: [View<'a>; 3]) -> GemmDesc<'a> {
+    GemmDesc {
+        m: s.tokens,
+        n: s.inputs,
+        k: s.outputs,
         a_transposed: false,
         b_transposed: false,
-        elements: [grad_y.element, grad_x.element],
-        factor: 1.0,
-        plus: plus(store, grad_x),
-        a: grad_y.address,
-        b: w.address,
-        out: grad_x.address,
+        alpha: 1.0,
+        beta: beta(mode),
+        a: grad_y,
+        b: w,
+        c: grad_x,
+        out: grad_x,
         batch: Batch::ONE,
     }
 }
 
 /// `grad_w += grad_y^T x`.
-pub(super) fn by_weights(s: Linear, [grad_y, x, grad_w]: [Matrix; 3]) -> Product {
-    Product {
-        rows: s.outputs,
-        columns: s.inputs,
-        inner: s.tokens,
+pub(super) fn by_weights<'a>(s: Linear, [grad_y, x, grad_w]: [View<'a>; 3]) -> GemmDesc<'a> {
+    GemmDesc {
+        m: s.outputs,
+        n: s.inputs,
+        k: s.tokens,
         a_transposed: true,
         b_transposed: false,
-        elements: [grad_y.element, grad_w.element],
-        factor: 1.0,
-        plus: plus(Store::Add, grad_w),
-        a: grad_y.address,
-        b: x.address,
-        out: grad_w.address,
+        alpha: 1.0,
+        beta: beta(WriteMode::Accumulate),
+        a: grad_y,
+        b: x,
+        c: grad_w,
+        out: grad_w,
         batch: Batch::ONE,
     }
 }
@@ -91,8 +74,36 @@ pub(super) fn linear<D: Device>(
     s: Linear,
     x: &Buffer<D>,
     w: &Buffer<D>,
-    store: Store,
+    mode: WriteMode,
     y: &Buffer<D>,
 ) {
-    k.product(forward(s, 1.0, store, [x, w, y].map(Matrix::of)));
+    k.gemm(&forward(s, 1.0, mode, [x, w, y].map(Buffer::view)));
+}
+
+impl<D: Device> CudaKernels<D> {
+    /// A product by the library, or where it has no algorithm by this crate's kernels.
+    pub(in crate::engine::cuda) fn gemm(&self, gemm: &GemmDesc<'_>) {
+        if gemm.is_empty() {
+            return;
+        }
+        let made = self.shared.run(|device| {
+            gemm.check(self.shared.id())?;
+            // SAFETY: the operands fit the product and the result is apart from the factors (checked above); freed memory is
+            // used again only by what is launched later.
+            unsafe { device.gemm(gemm) }
+        });
+        if made == Some(false) {
+            self.own_gemm(gemm);
+        }
+    }
+
+    /// A product by this crate's kernels.
+    fn own_gemm(&self, gemm: &GemmDesc<'_>) {
+        match gemm.dtypes() {
+            // Sums over tokens are long and may be split.
+            [DType::Bf16, _] if gemm.a_transposed => self.split_k_gemm_bf16(&GemmBf16::from(gemm)),
+            [DType::Bf16, _] => self.gemm_bf16(&GemmBf16::from(gemm)),
+            [DType::F32, _] => self.gemm_f32(gemm),
+        }
+    }
 }

@@ -4,26 +4,25 @@ mod attention;
 pub(super) mod attention_bf16;
 mod elementwise;
 mod embedding;
+pub(in crate::engine::cuda) mod gemm_bf16;
+mod gemm_f32;
+mod ids;
 mod launch;
 mod linear;
 mod loss;
 mod norm;
-pub(in crate::engine::cuda) mod product_bf16;
+mod operations;
 mod residual;
 
 use std::sync::Arc;
 
 pub(super) use self::attention::WIDEST_HEAD;
-pub(super) use self::launch::{len32, len64, offset};
-use self::linear::Matrix;
-use self::loss::Head;
-use super::device::{Device, DeviceError, Element};
+pub(super) use self::ids::Ids;
+pub(super) use self::launch::{Operand, in_view, len32, len64, optional, values};
+use super::device::{DType, Device};
+use super::error::DeviceError;
 use super::memory::{Buffer, Shared};
 use crate::engine::Precision;
-use crate::engine::network::{
-    Branch, ChannelRow, Entered, Entering, Heads, Kernels, Linear, Prepare, Store, squared_after, squared_after_grad,
-};
-use crate::model::RopeTables;
 
 /// A device running the kernels of `src/engine/cuda/kernels`.
 pub(super) struct CudaKernels<D: Device> {
@@ -50,10 +49,10 @@ impl<D: Device> CudaKernels<D> {
     }
 
     /// How activations and matrices are stored.
-    pub fn element(&self) -> Element {
+    pub fn dtype(&self) -> DType {
         match self.precision {
-            Precision::F32 => Element::F32,
-            Precision::Bf16 => Element::Bf16,
+            Precision::F32 => DType::F32,
+            Precision::Bf16 => DType::Bf16,
         }
     }
 
@@ -63,318 +62,29 @@ impl<D: Device> CudaKernels<D> {
     }
 
     /// `len` values of that kind, to be overwritten.
-    pub(super) fn buffer_of(&self, element: Element, len: usize) -> Buffer<D> {
-        Buffer::unset_of(element, &self.shared, len)
+    pub(super) fn buffer_of(&self, dtype: DType, len: usize) -> Buffer<D> {
+        Buffer::unset_of(dtype, &self.shared, len)
     }
 
     fn like(&self, x: &Buffer<D>) -> Buffer<D> {
-        self.buffer_of(x.element(), x.len())
-    }
-
-    /// Puts other row numbers, as many, in the place of some.
-    pub(super) fn rewrite(&self, ids: &Buffer<D>, values: &[u32]) {
-        if ids.len() == values.len() {
-            self.shared.run(|device| device.write(ids.address(), values));
-        }
+        self.buffer_of(x.dtype(), x.len())
     }
 
     /// The buffer, all zero.
     pub(super) fn cleared(&self, buffer: Buffer<D>) -> Buffer<D> {
-        self.shared.run(|device| device.clear(buffer.address(), buffer.bytes()));
+        self.shared.clear(buffer.view());
         buffer
     }
 
     /// A buffer's values, on the host; the buffer stays.
     pub(super) fn read(&self, buffer: &Buffer<D>) -> Vec<f32> {
-        let mut words = vec![0.0; buffer.bytes().div_ceil(size_of::<f32>())];
-        self.shared.run(|device| device.read(buffer.address(), &mut words));
-        match buffer.element() {
-            Element::F32 => words,
-            Element::Bf16 => {
+        let words = self.shared.read(buffer.view());
+        match buffer.dtype() {
+            DType::F32 => words,
+            DType::Bf16 => {
                 let halves = words.iter().flat_map(|word: &f32| [word.to_bits() << 16, word.to_bits() & 0xffff_0000]);
                 halves.map(f32::from_bits).take(buffer.len()).collect()
             }
         }
-    }
-}
-
-impl<D: Device> Kernels for CudaKernels<D> {
-    type Buffer = Buffer<D>;
-    type Tables = Tables<D>;
-    type Ids = Buffer<D>;
-
-    fn zeros(&self, len: usize) -> Buffer<D> {
-        self.cleared(self.unset(len))
-    }
-
-    fn unset(&self, len: usize) -> Buffer<D> {
-        self.buffer_of(self.element(), len)
-    }
-
-    fn gradients(&self, len: usize) -> Buffer<D> {
-        self.cleared(Buffer::unset(&self.shared, len))
-    }
-
-    fn store(&self, values: &[f32]) -> Buffer<D> {
-        match self.element() {
-            Element::F32 => self.upload(values),
-            Element::Bf16 => {
-                let half = |value: f32| u32::from(half::bf16::from_f32(value).to_bits());
-                let word = |pair: &[f32]| half(pair[0]) | pair.get(1).map_or(0, |&high| half(high) << 16);
-                let words: Vec<u32> = values.chunks(2).map(word).collect();
-                let buffer = self.unset(values.len());
-                self.shared.run(|device| device.write(buffer.address(), &words));
-                buffer
-            }
-        }
-    }
-
-    fn ids(&self, ids: &[u32]) -> Buffer<D> {
-        Buffer::of_bits(&self.shared, ids)
-    }
-
-    fn upload(&self, values: &[f32]) -> Buffer<D> {
-        Buffer::of_bits(&self.shared, &values.iter().map(|value| value.to_bits()).collect::<Vec<_>>())
-    }
-
-    fn download(&self, buffer: Buffer<D>) -> Vec<f32> {
-        self.read(&buffer)
-    }
-
-    fn rope_tables(&self, tables: &RopeTables) -> Tables<D> {
-        let kept = |&value: &f32| match self.precision {
-            Precision::F32 => value,
-            Precision::Bf16 => half::bf16::from_f32(value).to_f32(),
-        };
-        let table = |values: &[f32]| self.upload(&values.iter().map(kept).collect::<Vec<_>>());
-        Tables { cos: table(&tables.cos), sin: table(&tables.sin) }
-    }
-
-    fn tails(&self, x: &Buffer<D>, row: usize, keep: usize) -> Buffer<D> {
-        embedding::tails(self, x, row, keep)
-    }
-
-    fn copy(&self, x: &Buffer<D>) -> Buffer<D> {
-        let y = self.like(x);
-        self.shared.run(|device| device.copy(x.address(), y.address(), x.bytes()));
-        y
-    }
-
-    fn add(&self, x: &Buffer<D>, sum: &mut Buffer<D>) {
-        elementwise::add(self, x, sum);
-    }
-
-    fn gather(&self, table: &Buffer<D>, ids: &Buffer<D>, width: usize) -> Buffer<D> {
-        embedding::gather(self, table, ids, width)
-    }
-
-    fn scatter(&self, grad: &Buffer<D>, ids: &Buffer<D>, width: usize, grad_table: &mut Buffer<D>) {
-        embedding::scatter(self, grad, ids, width, grad_table);
-    }
-
-    fn precision(&self) -> Precision {
-        self.precision
-    }
-
-    fn linear(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, store: Store, y: &mut Buffer<D>) {
-        linear::linear(self, s, x, w, store, y);
-    }
-
-    fn branch(
-        &self,
-        s: Linear,
-        x: &Buffer<D>,
-        w: &Buffer<D>,
-        _scale: &Buffer<D>,
-        y: &mut Buffer<D>,
-    ) -> Option<Buffer<D>> {
-        if self.adds_branches() {
-            linear::linear(self, s, x, w, Store::Add, y);
-            return None;
-        }
-        let product = self.unset(s.tokens * s.outputs);
-        linear::linear(self, s, x, w, Store::Replace, &product);
-        Some(product)
-    }
-
-    fn add_branch(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, scale: &Buffer<D>, y: &mut Buffer<D>) {
-        match self.precision {
-            Precision::F32 => linear::linear(self, s, x, w, Store::Add, y),
-            Precision::Bf16 => self.fused_branch(s, [x, w, scale, &*y].map(Buffer::address)),
-        }
-    }
-
-    fn adds_branches(&self) -> bool {
-        self.precision == Precision::F32
-    }
-
-    fn linear_grad_x(&self, s: Linear, grad_y: &Buffer<D>, w: &Buffer<D>, store: Store, grad_x: &mut Buffer<D>) {
-        self.product(linear::by_inputs(s, store, [grad_y, w, &*grad_x].map(Matrix::of)));
-    }
-
-    fn linear_grad_w(&self, s: Linear, grad_y: &Buffer<D>, x: &Buffer<D>, grad_w: &mut Buffer<D>) {
-        self.product(linear::by_weights(s, [grad_y, x, &*grad_w].map(Matrix::of)));
-    }
-
-    fn rms_norm(&self, x: &Buffer<D>, width: usize) -> Buffer<D> {
-        norm::rms_norm(self, x, width)
-    }
-
-    fn rms_norm_grad(&self, x: &Buffer<D>, grad_y: &Buffer<D>, width: usize, store: Store, grad_x: &mut Buffer<D>) {
-        norm::rms_norm_grad(self, x, grad_y, width, store, grad_x);
-    }
-
-    fn norm_smear(&self, x: &Buffer<D>, gate: &Buffer<D>, width: usize, seq_len: usize) -> Buffer<D> {
-        norm::norm_smear(self, x, gate, width, seq_len)
-    }
-
-    fn add_norm(&self, branch: Option<Branch<'_, Self>>, width: usize, x: &mut Buffer<D>) -> Buffer<D> {
-        residual::add_norm(self, branch, width, x)
-    }
-
-    fn mix_norm(&self, x: &Buffer<D>, x0: &Buffer<D>, mix: &Buffer<D>, width: usize) -> [Buffer<D>; 2] {
-        residual::mix_norm(self, x, x0, mix, width)
-    }
-
-    fn enter(&self, x: Buffer<D>, entering: Entering<'_, Self>) -> Entered<Buffer<D>> {
-        residual::enter(self, x, entering)
-    }
-
-    fn smear(&self, a: &Buffer<D>, gate: &Buffer<D>, seq_len: usize) -> Buffer<D> {
-        elementwise::smear(self, a, gate, seq_len)
-    }
-
-    fn smear_grad(
-        &self,
-        a: &Buffer<D>,
-        gate: &Buffer<D>,
-        seq_len: usize,
-        grad_y: &Buffer<D>,
-        grad_a: &mut Buffer<D>,
-        grad_gate: &mut Buffer<D>,
-    ) {
-        elementwise::smear_grad(self, [a, gate, grad_y], seq_len, grad_a, grad_gate);
-    }
-
-    fn mix(&self, x: &Buffer<D>, x0: &Buffer<D>, mix: &Buffer<D>) -> Buffer<D> {
-        let [mixed, _] = self.mix_norm(x, x0, mix, mix.len() / 2);
-        mixed
-    }
-
-    fn mix_grad(
-        &self,
-        x: &Buffer<D>,
-        x0: &Buffer<D>,
-        mix: &Buffer<D>,
-        grad: &mut Buffer<D>,
-        grad_x0: &mut Buffer<D>,
-        grad_mix: &mut Buffer<D>,
-    ) {
-        elementwise::mix_grad(self, [x, x0, mix], grad, grad_x0, grad_mix);
-    }
-
-    fn add_skip(&self, skip: &Buffer<D>, weights: &Buffer<D>, row: ChannelRow, x: &mut Buffer<D>) {
-        elementwise::add_skip(self, skip, weights, row, x);
-    }
-
-    fn add_skip_grad(
-        &self,
-        skip: &Buffer<D>,
-        weights: &Buffer<D>,
-        row: ChannelRow,
-        grad_x: &Buffer<D>,
-        grad_skip: &mut Buffer<D>,
-        grad_weights: &mut Buffer<D>,
-    ) {
-        elementwise::add_skip_grad(self, [skip, weights, grad_x], row, grad_skip, grad_weights);
-    }
-
-    fn prepare(&self, x: &Buffer<D>, shape: Prepare<'_, Self>) -> Buffer<D> {
-        norm::prepare(self, x, shape)
-    }
-
-    fn prepare_grad(
-        &self,
-        x: &Buffer<D>,
-        shape: Prepare<'_, Self>,
-        grad_y: &Buffer<D>,
-        grad_x: &mut Buffer<D>,
-        grad_gain: Option<&mut Buffer<D>>,
-    ) {
-        norm::prepare_grad(self, x, shape, grad_y, grad_x, grad_gain.map(|gain| &*gain));
-    }
-
-    fn attention(&self, heads: Heads, qkv: [&Buffer<D>; 3]) -> (Buffer<D>, Buffer<D>) {
-        attention::attention(self, heads, qkv)
-    }
-
-    fn attention_grad(
-        &self,
-        heads: Heads,
-        qkv: [&Buffer<D>; 3],
-        outputs: [&Buffer<D>; 2],
-        grad: &Buffer<D>,
-    ) -> [Buffer<D>; 3] {
-        attention::attention_grad(self, heads, qkv, outputs, grad)
-    }
-
-    fn relu_squared(&self, x: &Buffer<D>) -> Buffer<D> {
-        elementwise::relu_squared(self, x)
-    }
-
-    fn relu_squared_grad(&self, x: &Buffer<D>, grad: &mut Buffer<D>) {
-        elementwise::relu_squared_grad(self, x, grad);
-    }
-
-    fn squared_linear(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, keep: bool) -> (Buffer<D>, Option<Buffer<D>>) {
-        match self.precision {
-            Precision::F32 => squared_after(self, s, x, w, keep),
-            Precision::Bf16 => {
-                let squared = self.unset(s.tokens * s.outputs);
-                let hidden = keep.then(|| self.unset(squared.len()));
-                let kept = hidden.as_ref().map_or(0, Buffer::address);
-                self.fused_relu_squared(s, [x, w, &squared].map(Buffer::address), kept);
-                (squared, hidden)
-            }
-        }
-    }
-
-    fn squared_linear_grad(
-        &self,
-        s: Linear,
-        grad_y: &Buffer<D>,
-        w: &Buffer<D>,
-        hidden: &Buffer<D>,
-        grad_hidden: &mut Buffer<D>,
-    ) {
-        match self.precision {
-            Precision::F32 => squared_after_grad(self, s, grad_y, w, hidden, grad_hidden),
-            Precision::Bf16 => {
-                let addresses = [grad_y, w, hidden, &*grad_hidden].map(Buffer::address);
-                self.fused_relu_squared_grad(s, addresses);
-            }
-        }
-    }
-
-    fn logits(&self, s: Linear, x: &Buffer<D>, head: &Buffer<D>, cap: f32) -> Buffer<D> {
-        Head { sides: s, x, weights: head, cap }.logits(self)
-    }
-
-    fn nll(&self, s: Linear, x: &Buffer<D>, head: &Buffer<D>, cap: f32, targets: &Buffer<D>) -> Buffer<D> {
-        Head { sides: s, x, weights: head, cap }.nll(self, targets)
-    }
-
-    fn nll_grad(
-        &self,
-        s: Linear,
-        x: &Buffer<D>,
-        head: &Buffer<D>,
-        cap: f32,
-        targets: &Buffer<D>,
-        weight: f32,
-        grad_x: &mut Buffer<D>,
-        grad_head: &mut Buffer<D>,
-    ) -> Buffer<D> {
-        Head { sides: s, x, weights: head, cap }.nll_grad(self, targets, weight, grad_x, grad_head)
     }
 }

@@ -1,14 +1,19 @@
-//! Normalised rows and heads.
+//! RMSNorm of rows, and QK norm with RoPE of heads.
 
 use super::CudaKernels;
-use super::launch::{SPAN, WARP, at, len32};
-use crate::engine::cuda::device::{Argument, Device};
+use super::launch::{Operand, SPAN, WARP, len32, optional, values};
+use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::network::{Prepare, Store};
+use crate::engine::network::{QkNormRope, WriteMode};
+
+const F32: DType = DType::F32;
 
 pub(super) fn rms_norm<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, width: usize) -> Buffer<D> {
-    let y = k.like(x);
-    k.rows(x.element().of(["rms_norm", "rms_norm_bf16"]), x.len() / width, &[at(x), at(&y), len32(width)]);
+    let (y, dtype, rows) = (k.like(x), x.dtype(), x.len() / width);
+    let n = rows * width;
+    let operands = [values(x, dtype, n), values(&y, dtype, n), len32(width)];
+    // SAFETY: `rms_norm` reads and writes whole rows.
+    unsafe { k.rows(dtype.select(["rms_norm", "rms_norm_bf16"]), rows, &operands) };
     y
 }
 
@@ -17,15 +22,18 @@ pub(super) fn rms_norm_grad<D: Device>(
     x: &Buffer<D>,
     grad_y: &Buffer<D>,
     width: usize,
-    store: Store,
+    mode: WriteMode,
     grad_x: &Buffer<D>,
 ) {
-    let accumulate = Argument::U32(u32::from(store == Store::Add));
-    let arguments = [at(x), at(grad_y), at(grad_x), len32(width), accumulate];
-    k.rows(x.element().of(["rms_norm_grad", "rms_norm_grad_bf16"]), x.len() / width, &arguments);
+    let (dtype, rows) = (x.dtype(), x.len() / width);
+    let n = rows * width;
+    let accumulate = Operand::Flag(mode == WriteMode::Accumulate);
+    let operands = [values(x, dtype, n), values(grad_y, dtype, n), values(grad_x, dtype, n), len32(width), accumulate];
+    // SAFETY: `rms_norm_grad` reads and writes whole rows.
+    unsafe { k.rows(dtype.select(["rms_norm_grad", "rms_norm_grad_bf16"]), rows, &operands) };
 }
 
-/// The smear of normalised rows.
+/// The smear of normalized rows.
 pub(super) fn norm_smear<D: Device>(
     k: &CudaKernels<D>,
     x: &Buffer<D>,
@@ -33,10 +41,22 @@ pub(super) fn norm_smear<D: Device>(
     width: usize,
     seq_len: usize,
 ) -> Buffer<D> {
-    let y = k.like(x);
-    let arguments = [at(x), at(gate), at(&y), len32(width), len32(seq_len)];
-    k.rows(x.element().of(["norm_smear", "norm_smear_bf16"]), x.len() / width, &arguments);
+    let (y, dtype, rows) = (k.like(x), x.dtype(), x.len() / width);
+    let n = rows * width;
+    let operands = [values(x, dtype, n), values(gate, F32, width), values(&y, dtype, n), len32(width), len32(seq_len)];
+    // SAFETY: `norm_smear` reads whole rows and the ones before them, but for a first row, and writes as many.
+    unsafe { k.rows(dtype.select(["norm_smear", "norm_smear_bf16"]), rows, &operands) };
     y
+}
+
+/// `dots[row] = a . b` over rows of `width` values.
+pub(super) fn row_dots<D: Device>(k: &CudaKernels<D>, a: &Buffer<D>, b: &Buffer<D>, width: usize) -> Buffer<D> {
+    let (dtype, rows) = (a.dtype(), a.len() / width);
+    let (dots, n) = (Buffer::unset(&k.shared, rows), rows * width);
+    let operands = [values(a, dtype, n), values(b, dtype, n), values(&dots, F32, rows), len32(width)];
+    // SAFETY: `row_dots` reads whole rows and writes a value for each.
+    unsafe { k.rows(dtype.select(["row_dots", "row_dots_bf16"]), rows, &operands) };
+    dots
 }
 
 /// Lanes that share a head (`lanes_of` in `heads.cu`).
@@ -45,42 +65,59 @@ fn lanes_of(width: usize) -> usize {
     if is_shared { width / SPAN } else { WARP }
 }
 
-/// Tables, gain and sides, as both kernels take them.
-fn shape_of<D: Device>(shape: Prepare<'_, CudaKernels<D>>) -> [Argument; 7] {
+/// Tables, gain and dimensions, as both kernels take them.
+fn shape_of<'a, D: Device>(k: &CudaKernels<D>, shape: QkNormRope<'a, CudaKernels<D>>) -> [Operand<'a>; 7] {
+    let QkNormRope { heads, width, tokens_per_row, first, gain, tables } = shape;
+    // The tables may have more positions than these rows.
+    let positions = tables.cos.len().max((first + tokens_per_row) * (width / 2));
+    k.check_at_most("qk_norm_rope", "positions", tokens_per_row + first, tables.cos.len() / (width / 2).max(1));
     [
-        at(&shape.tables.cos),
-        at(&shape.tables.sin),
-        Argument::Address(shape.gain.map_or(0, Buffer::address)),
-        len32(shape.heads),
-        len32(shape.width),
-        len32(shape.tokens_per_row),
-        len32(shape.first),
+        values(&tables.cos, F32, positions),
+        values(&tables.sin, F32, positions),
+        optional(gain.map(Buffer::view), F32, heads),
+        len32(heads),
+        len32(width),
+        len32(tokens_per_row),
+        len32(first),
     ]
 }
 
-pub(super) fn prepare<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, shape: Prepare<'_, CudaKernels<D>>) -> Buffer<D> {
-    let y = k.like(x);
-    let kernel = x.element().of(["prepare", "prepare_bf16"]);
-    let arguments = [&[at(x), at(&y)], &shape_of(shape)[..]].concat();
-    k.lanes(kernel, x.len() / shape.width, lanes_of(shape.width), &arguments);
+pub(super) fn qk_norm_rope<D: Device>(
+    k: &CudaKernels<D>,
+    x: &Buffer<D>,
+    shape: QkNormRope<'_, CudaKernels<D>>,
+) -> Buffer<D> {
+    let (y, dtype, rows) = (k.like(x), x.dtype(), x.len() / shape.width);
+    let n = rows * shape.width;
+    let operands = [&[values(x, dtype, n), values(&y, dtype, n)], &shape_of(k, shape)[..]].concat();
+    let kernel = dtype.select(["qk_norm_rope", "qk_norm_rope_bf16"]);
+    // SAFETY: `qk_norm_rope` reads and writes whole heads, a gain for each head of a token, and the angles of positions
+    // that the tables have.
+    unsafe { k.lanes(kernel, rows, lanes_of(shape.width), &operands) };
     y
 }
 
-pub(super) fn prepare_grad<D: Device>(
+pub(super) fn qk_norm_rope_grad<D: Device>(
     k: &CudaKernels<D>,
     x: &Buffer<D>,
-    shape: Prepare<'_, CudaKernels<D>>,
+    shape: QkNormRope<'_, CudaKernels<D>>,
     grad_y: &Buffer<D>,
     grad_x: &Buffer<D>,
     grad_gain: Option<&Buffer<D>>,
 ) {
-    let rows = x.len() / shape.width;
+    let (dtype, heads, rows) = (x.dtype(), shape.heads, x.len() / shape.width);
+    let n = rows * shape.width;
     let terms = grad_gain.is_some().then(|| Buffer::unset(&k.shared, rows));
-    let written = [at(x), at(grad_y), at(grad_x), Argument::Address(terms.as_ref().map_or(0, Buffer::address))];
-    let kernel = x.element().of(["prepare_grad", "prepare_grad_bf16"]);
-    k.lanes(kernel, rows, lanes_of(shape.width), &[&written[..], &shape_of(shape)].concat());
+    let gain_terms = optional(terms.as_ref().map(Buffer::view), F32, rows);
+    let written = [values(x, dtype, n), values(grad_y, dtype, n), values(grad_x, dtype, n), gain_terms];
+    let operands = [&written[..], &shape_of(k, shape)].concat();
+    let kernel = dtype.select(["qk_norm_rope_grad", "qk_norm_rope_grad_bf16"]);
+    // SAFETY: as in `qk_norm_rope`; a gain's term is a value for each head.
+    unsafe { k.lanes(kernel, rows, lanes_of(shape.width), &operands) };
     if let (Some(terms), Some(grad_gain)) = (terms, grad_gain) {
-        let (heads, out) = (shape.heads, grad_gain.address());
-        k.columns("column_partials", rows / heads, heads, heads, &[at(&terms)], &[len32(heads)], out);
+        let tokens = rows / heads;
+        let before = [values(&terms, F32, tokens * heads)];
+        // SAFETY: `column_partials` reads whole rows of a term for each head, and makes a sum for each head.
+        unsafe { k.columns("column_partials", tokens, heads, heads, &before, &[len32(heads)], grad_gain.view()) };
     }
 }

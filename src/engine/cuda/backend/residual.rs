@@ -1,73 +1,99 @@
-//! The residual stream around a block's branches, a pass each.
+//! The residual stream between the parts of a block, one pass each.
 
 use super::CudaKernels;
-use super::launch::{at, len32, offset};
-use crate::engine::cuda::device::{Argument, Device};
+use super::launch::{Operand, in_view, len32, optional, values};
+use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::network::{Branch, Entered, Entering, Kernels, Skip};
+use crate::engine::network::{FusedMixInputs, FusedMixOutputs, Kernels, PendingResidual, Skip};
 
-const NOTHING: Argument = Argument::Address(0);
+const NOTHING: [Operand<'static>; 2] = [Operand::Null; 2];
 
-/// A product and its scale, as kernels take them.
-fn branch_of<D: Device>(branch: Option<Branch<'_, CudaKernels<D>>>) -> [Argument; 2] {
-    branch.map_or([NOTHING; 2], |Branch { product, scale, .. }| [at(product), at(scale)])
+/// A product of n values and its scale, as kernels take them.
+fn addend_of<'a, D: Device>(
+    residual: Option<PendingResidual<'a, CudaKernels<D>>>,
+    dtype: DType,
+    n: usize,
+) -> [Operand<'a>; 2] {
+    residual.map_or(NOTHING, |PendingResidual { product, scale, width }| {
+        [values(product, dtype, n), values(scale, DType::F32, width)]
+    })
 }
 
-pub(super) fn enter<D: Device>(
+pub(super) fn fused_mix_rms_norm<D: Device>(
     k: &CudaKernels<D>,
     x: Buffer<D>,
-    entering: Entering<'_, CudaKernels<D>>,
-) -> Entered<Buffer<D>> {
-    let input = entering.keep.then(|| k.like(&x));
-    let branch = branch_of(entering.branch);
-    let skip = entering.skip.map_or([NOTHING; 2], |Skip { output, weights, row }| {
-        [at(output), Argument::Address(offset(weights, row.range().start))]
+    inputs: FusedMixInputs<'_, CudaKernels<D>>,
+) -> FusedMixOutputs<Buffer<D>> {
+    let (dtype, width) = (x.dtype(), inputs.width);
+    let n = x.len() / width * width;
+    let input = inputs.keep_input.then(|| k.like(&x));
+    if let Some(residual) = &inputs.residual {
+        k.check_width("fused_mix_rms_norm", residual.width, width);
+    }
+    let residual = addend_of(inputs.residual, dtype, n);
+    let skip = inputs.skip.map_or(NOTHING, |Skip { output, weights, row }| {
+        k.check_width("fused_mix_rms_norm", row.width, width);
+        let weights = k.slice(weights, row.range());
+        [values(output, dtype, n), weights.map_or(Operand::Null, |weights| in_view(weights, DType::F32, width))]
     });
-    let kept = input.as_ref().map_or(NOTHING, at);
-    let [mixed, normed] = run(k, &x, [branch, skip], [entering.x0, entering.mix], kept, entering.width);
+    let kept = input.as_ref().map(Buffer::view);
+    let [mixed, normed] = run(k, &x, [residual, skip], [inputs.x0, inputs.mix], optional(kept, dtype, n), width);
     match input {
-        Some(input) => Entered { input, before: Some(x), mixed, normed },
-        None => Entered { input: x, before: None, mixed, normed },
+        Some(input) => FusedMixOutputs { input, before: Some(x), mixed, normed },
+        None => FusedMixOutputs { input: x, before: None, mixed, normed },
     }
 }
 
-pub(super) fn mix_norm<D: Device>(
+pub(super) fn mix_rms_norm<D: Device>(
     k: &CudaKernels<D>,
     x: &Buffer<D>,
     x0: &Buffer<D>,
     mix: &Buffer<D>,
     width: usize,
 ) -> [Buffer<D>; 2] {
-    run(k, x, [[NOTHING; 2]; 2], [x0, mix], NOTHING, width)
+    run(k, x, [NOTHING; 2], [x0, mix], Operand::Null, width)
 }
 
 fn run<D: Device>(
     k: &CudaKernels<D>,
     x: &Buffer<D>,
-    added: [[Argument; 2]; 2],
+    added: [[Operand<'_>; 2]; 2],
     [x0, mix]: [&Buffer<D>; 2],
-    kept: Argument,
+    kept: Operand<'_>,
     width: usize,
 ) -> [Buffer<D>; 2] {
+    let (dtype, rows) = (x.dtype(), x.len() / width);
+    let n = rows * width;
     let [mixed, normed] = [k.like(x), k.like(x)];
-    let rest = [at(x0), at(mix), kept, at(&mixed), at(&normed), len32(width)];
-    let arguments = [&[at(x)][..], added.as_flattened(), &rest].concat();
-    k.rows(x.element().of(["enter", "enter_bf16"]), x.len() / width, &arguments);
+    let rest = [
+        values(x0, dtype, n),
+        values(mix, DType::F32, 2 * width),
+        kept,
+        values(&mixed, dtype, n),
+        values(&normed, dtype, n),
+        len32(width),
+    ];
+    let operands = [&[values(x, dtype, n)][..], added.as_flattened(), &rest].concat();
+    let kernel = dtype.select(["fused_mix_rms_norm", "fused_mix_rms_norm_bf16"]);
+    // SAFETY: the kernel reads whole rows of what is not null and writes as many, with weights for each channel.
+    unsafe { k.rows(kernel, rows, &operands) };
     [mixed, normed]
 }
 
-pub(super) fn add_norm<D: Device>(
+pub(super) fn add_residual_rms_norm<D: Device>(
     k: &CudaKernels<D>,
-    branch: Option<Branch<'_, CudaKernels<D>>>,
+    residual: Option<PendingResidual<'_, CudaKernels<D>>>,
     width: usize,
     x: &Buffer<D>,
 ) -> Buffer<D> {
-    if branch.is_none() {
-        return k.rms_norm(x, width);
-    }
-    let normed = k.like(x);
-    let [product, scale] = branch_of(branch);
-    let arguments = [at(x), product, scale, at(&normed), len32(width)];
-    k.rows(x.element().of(["add_norm", "add_norm_bf16"]), x.len() / width, &arguments);
+    let Some(residual) = residual else { return k.rms_norm(x, width) };
+    k.check_width("add_residual_rms_norm", residual.width, width);
+    let (normed, dtype, rows) = (k.like(x), x.dtype(), x.len() / width);
+    let n = rows * width;
+    let [product, scale] = addend_of(Some(residual), dtype, n);
+    let operands = [values(x, dtype, n), product, scale, values(&normed, dtype, n), len32(width)];
+    let kernel = dtype.select(["add_residual_rms_norm", "add_residual_rms_norm_bf16"]);
+    // SAFETY: the kernel reads and writes whole rows, with a scale for each channel.
+    unsafe { k.rows(kernel, rows, &operands) };
     normed
 }

@@ -7,7 +7,7 @@ use cudarc::nvrtc::result::{self, NvrtcError};
 use cudarc::nvrtc::sys;
 
 use crate::atomic_write;
-use crate::engine::cuda::device::DeviceError;
+use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::source;
 
 /// Environment variable with the folder compiled kernels are kept in.
@@ -110,11 +110,10 @@ mod tests {
 
     /// Every architecture the compiler at hand knows, of those the engine may meet.
     #[test]
-    fn the_kernels_compile_where_the_compiler_is() {
+    #[ignore = "needs NVRTC"]
+    fn the_kernels_compile() {
         // SAFETY: only looks for the shared library.
-        if !unsafe { sys::is_culib_present() } {
-            return println!("no NVRTC: skipped");
-        }
+        assert!(unsafe { sys::is_culib_present() }, "no NVRTC on the library path");
         let (major, minor) = version().unwrap();
         for architecture in ["sm_80", "sm_89", "sm_90", "sm_90a", "sm_100"] {
             if major < 13 && architecture == "sm_100" {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, result, sys};
 
-use crate::engine::cuda::device::DeviceError;
+use crate::engine::cuda::error::DeviceError;
 
 /// Memory of a device.
 pub(in crate::engine::cuda) struct GpuMemory {

@@ -4,22 +4,25 @@
 //! device wait for what came before them. Small copies to it are queued ([`staging`]).
 
 pub(super) mod compile;
+mod cublaslt;
 mod memory;
 mod module;
-mod products;
 mod staging;
 mod stream;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 
+use self::cublaslt::{CublasLt, WORKSPACE_BYTES};
 use self::memory::GpuMemory;
 use self::module::Module;
-use self::products::{Products, WORKSPACE_BYTES};
 use self::staging::Staging;
 use self::stream::{GpuGraph, Stream};
-use super::device::{self, Device, DeviceError, Launch, Product};
+use super::device::{self, Device, Launch};
+use super::error::DeviceError;
+use super::gemm::GemmDesc;
+use super::stream_lock::StreamLock;
 use crate::collective::{Collective, DeviceCollective};
 
 /// Shared memory a block gets without asking (CUDA C++ Programming Guide, compute capabilities).
@@ -29,11 +32,11 @@ const UNASKED_SHARED_BYTES: u32 = 48 << 10;
 pub(super) struct Gpu {
     // Fields are dropped in this order: what lives in the context goes before it.
     staging: Option<Staging>,
-    products: Products,
+    cublaslt: CublasLt,
     module: Module,
     stream: Stream,
     context: Arc<CudaContext>,
-    turn: Mutex<()>,
+    stream_lock: StreamLock,
     /// What the driver calls it, with compute capability.
     pub name: String,
 }
@@ -46,11 +49,11 @@ impl Gpu {
         let image = compile::image(capability)?;
         let module = Module::load(&image, Arc::clone(&context))?;
         let workspace = GpuMemory::new(WORKSPACE_BYTES, &context)?;
-        let products = Products::new(Arc::clone(&context), workspace)?;
+        let cublaslt = CublasLt::new(Arc::clone(&context), workspace)?;
         let name = format!("{name} (compute capability {}.{})", capability.0, capability.1);
         let stream = Stream::new(&context)?;
         let staging = Staging::new(&context);
-        Ok(Gpu { staging, products, module, stream, context, turn: Mutex::default(), name })
+        Ok(Gpu { staging, cublaslt, module, stream, context, stream_lock: StreamLock::default(), name })
     }
 
     /// Its number, counted from 0.
@@ -83,8 +86,8 @@ impl Device for Gpu {
     type Memory = GpuMemory;
     type Graph = GpuGraph;
 
-    fn turn(&self) -> &Mutex<()> {
-        &self.turn
+    fn stream_lock(&self) -> &StreamLock {
+        &self.stream_lock
     }
 
     fn allocate(&self, bytes: usize) -> Result<GpuMemory, DeviceError> {
@@ -96,40 +99,43 @@ impl Device for Gpu {
         memory.address()
     }
 
-    fn write(&self, address: u64, values: &[u32]) -> Result<(), DeviceError> {
+    unsafe fn write(&self, address: u64, words: &[u32]) -> Result<(), DeviceError> {
         self.bind()?;
         let stream = self.stream.handle;
-        let staged = self.staging.as_ref().map_or(Ok(false), |staging| staging.write(address, values, stream));
+        let staged = self.staging.as_ref().map_or(Ok(false), |staging| {
+            // SAFETY: the context is bound (above), and the range is the caller's promise.
+            unsafe { staging.write(address, words, stream) }
+        });
         if staged.map_err(said("cannot copy to the device"))? {
             return Ok(());
         }
-        // SAFETY: the range is allocated (contract of `Device`), and `values` stays until the copy has been made.
-        let queued = unsafe { result::memcpy_htod_async(address, values, stream) };
+        // SAFETY: the range is the caller's promise, and `words` stays until the copy has been made.
+        let queued = unsafe { result::memcpy_htod_async(address, words, stream) };
         queued.and_then(|()| self.stream.wait()).map_err(said("cannot copy to the device"))
     }
 
-    fn read(&self, address: u64, values: &mut [f32]) -> Result<(), DeviceError> {
+    unsafe fn read(&self, address: u64, words: &mut [f32]) -> Result<(), DeviceError> {
         self.bind()?;
-        // SAFETY: the range is allocated (contract of `Device`), and `values` stays until the copy has been made.
-        let queued = unsafe { result::memcpy_dtoh_async(values, address, self.stream.handle) };
+        // SAFETY: the range is the caller's promise, and `words` stays until the copy has been made.
+        let queued = unsafe { result::memcpy_dtoh_async(words, address, self.stream.handle) };
         queued.and_then(|()| self.stream.wait()).map_err(said("work on the device failed"))
     }
 
-    fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError> {
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError> {
         self.bind()?;
-        // SAFETY: both ranges are allocated (contract of `Device`).
+        // SAFETY: both ranges are the caller's promise.
         unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream.handle) }
             .map_err(said("cannot copy on the device"))
     }
 
-    fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError> {
+    unsafe fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError> {
         self.bind()?;
-        // SAFETY: the range is allocated (contract of `Device`).
+        // SAFETY: the range is the caller's promise.
         unsafe { result::memset_d8_async(address, 0, bytes, self.stream.handle) }
             .map_err(said("cannot clear memory of the device"))
     }
 
-    fn begin(&self) -> Result<(), DeviceError> {
+    fn begin_capture(&self) -> Result<(), DeviceError> {
         self.bind()?;
         // Relaxed, so that memory may be allocated meanwhile.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
@@ -137,7 +143,7 @@ impl Device for Gpu {
         unsafe { result::stream::begin_capture(self.stream.handle, mode) }.map_err(said("cannot record work"))
     }
 
-    fn end(&self) -> Result<GpuGraph, DeviceError> {
+    fn end_capture(&self) -> Result<GpuGraph, DeviceError> {
         self.bind()?;
         // SAFETY: the stream lives as long as `self`; the graph is destroyed once, after the last use.
         unsafe {
@@ -178,13 +184,13 @@ impl Device for Gpu {
         launched.map_err(|error| DeviceError::new(format!("cannot launch {}", launch.kernel), error))
     }
 
-    unsafe fn product(&self, product: &Product) -> Result<bool, DeviceError> {
+    unsafe fn gemm(&self, gemm: &GemmDesc<'_>) -> Result<bool, DeviceError> {
         self.bind()?;
         // SAFETY: passed on to the caller.
-        unsafe { self.products.run(product, self.stream.handle) }
+        unsafe { self.cublaslt.run(gemm, self.stream.handle) }
     }
 
-    fn across<'a>(&self, ranks: &'a dyn Collective) -> Option<Box<dyn DeviceCollective + 'a>> {
+    fn device_collective<'a>(&self, ranks: &'a dyn Collective) -> Option<Box<dyn DeviceCollective + 'a>> {
         ranks.on_device(self.context.ordinal(), self.stream.handle as u64)
     }
 }

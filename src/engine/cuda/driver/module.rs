@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, result, sys};
 
 use super::said;
-use crate::engine::cuda::device::DeviceError;
+use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::source::KERNELS;
 
 /// Loaded kernels by name.

@@ -48,8 +48,9 @@ impl Staging {
 
     /// Queues a copy on a stream, always the same; false, and nothing is done, when the values do not fit a slot.
     ///
-    /// The context must be bound to this thread, and the range lie in memory of its device.
-    pub fn write(&self, address: u64, values: &[u32], stream: sys::CUstream) -> Result<bool, DriverError> {
+    /// # Safety
+    /// The context must be bound to this thread, and the range, four bytes a word, lie in memory of its device.
+    pub unsafe fn write(&self, address: u64, values: &[u32], stream: sys::CUstream) -> Result<bool, DriverError> {
         if size_of_val(values) > SLOT_BYTES {
             return Ok(false);
         }
@@ -59,7 +60,7 @@ impl Staging {
         let Some(&event) = ring.events.get(slot) else { return Ok(false) };
         // SAFETY: the slot lies in the ring's memory and holds the values; the event, which is not yet destroyed, says
         // when its last copy has been made (one never recorded is done), so nothing reads what is overwritten here; the
-        // memory is freed only after all copies.
+        // memory is freed only after all copies; the range on the device is the caller's promise.
         unsafe {
             result::event::synchronize(event)?;
             let start = ring.memory.add(slot * (SLOT_BYTES / size_of::<u32>()));

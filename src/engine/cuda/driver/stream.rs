@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 
 use super::said;
-use crate::engine::cuda::device::DeviceError;
+use crate::engine::cuda::error::DeviceError;
 
 /// The order in which the device does what it is asked for.
 pub(super) struct Stream {

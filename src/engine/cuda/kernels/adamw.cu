@@ -4,7 +4,7 @@
 extern "C" __global__ void adamw(float* weight, float* first, float* second, const float* gradient,
                                  const float* factor, float keep, float step_size, float mix1, float beta2, float mix2,
                                  float second_root, float eps, u64 n) {
-    const u64 i = place();
+    const u64 i = thread_index();
     if (i >= n || *factor < 0.0f) return;
     const float g = gradient[i] * *factor;
     const float mean = first[i] + mix1 * (g - first[i]);

@@ -59,7 +59,7 @@ static __device__ Task task(u32 tokens, u32 heads) {
 }
 
 template <u32 WIDTH, u32 TILE, class T>
-static __device__ void attend(const T* q, const T* k, const T* v, T* mixed, float* log_sum,
+static __device__ void attend(const T* q, const T* k, const T* v, T* mixed, float* lse,
                               u32 seq_len, u32 first_query, u32 heads, u32 kv_heads, u32 width, float scale) {
     __shared__ float queries[TILE][WIDTH + 1], keys[TILE][WIDTH + 1], values[TILE][WIDTH + 1];
     __shared__ float weights[TILE][TILE + 1];
@@ -113,12 +113,12 @@ static __device__ void attend(const T* q, const T* k, const T* v, T* mixed, floa
         const u32 channel = c + i * THREADS_A_ROW;
         if (channel < width) put(mixed + channel, out[i] * inverse);
     }
-    if (c == 0) log_sum[(own.row * count + own.start + r) * heads + own.head] = largest + (float)log((double)sum);
+    if (c == 0) lse[(own.row * count + own.start + r) * heads + own.head] = largest + (float)log((double)sum);
 }
 
-// Gradient of a tile of queries, given each query's log_sum and the mean of its gradient.
+// Gradient of a tile of queries, given each query's lse and the mean of its gradient.
 template <u32 WIDTH, u32 TILE, class T>
-static __device__ void attend_grad_q(const T* q, const T* k, const T* v, const float* log_sum,
+static __device__ void attend_grad_q(const T* q, const T* k, const T* v, const float* lse,
                                      const float* mean, const T* grad, T* grad_q, u32 seq_len, u32 heads,
                                      u32 kv_heads, u32 width, float scale) {
     __shared__ float queries[TILE][WIDTH + 1], keys[TILE][WIDTH + 1], values[TILE][WIDTH + 1];
@@ -133,7 +133,7 @@ static __device__ void attend_grad_q(const T* q, const T* k, const T* v, const f
     const u32 query = own.start + r;
     const bool present = query < seq_len;
     const u64 place_of_sums = (own.row * seq_len + query) * heads + own.head;
-    const float own_log_sum = present ? log_sum[place_of_sums] : 0.0f, own_mean = present ? mean[place_of_sums] : 0.0f;
+    const float own_lse = present ? lse[place_of_sums] : 0.0f, own_mean = present ? mean[place_of_sums] : 0.0f;
     const u32 end = own.start + TILE < seq_len ? own.start + TILE : seq_len;
     float out[WIDTH / THREADS_A_ROW] = {};
     for (u32 start = 0; start < end; start += TILE) {
@@ -145,7 +145,7 @@ static __device__ void attend_grad_q(const T* q, const T* k, const T* v, const f
             const u32 key = c + j * THREADS_A_ROW;
             float slope = 0.0f;
             if (present && start + key <= query) {
-                const float weight = exponential(dot<WIDTH>(queries[r], keys[key]) * scale - own_log_sum);
+                const float weight = exponential(dot<WIDTH>(queries[r], keys[key]) * scale - own_lse);
                 slope = weight * (dot<WIDTH>(grads[r], values[key]) - own_mean);
             }
             slopes[r][key] = slope;
@@ -167,7 +167,7 @@ static __device__ void attend_grad_q(const T* q, const T* k, const T* v, const f
 
 // Gradients of a tile of keys and values: over the query heads of their group, over the queries that see them.
 template <u32 WIDTH, u32 TILE, class T>
-static __device__ void attend_grad_kv(const T* q, const T* k, const T* v, const float* log_sum,
+static __device__ void attend_grad_kv(const T* q, const T* k, const T* v, const float* lse,
                                       const float* mean, const T* grad, T* grad_k, T* grad_v, u32 seq_len,
                                       u32 heads, u32 kv_heads, u32 width, float scale) {
     __shared__ float queries[TILE][WIDTH + 1], keys[TILE][WIDTH + 1], values[TILE][WIDTH + 1];
@@ -192,7 +192,7 @@ static __device__ void attend_grad_kv(const T* q, const T* k, const T* v, const 
                 float weight = 0.0f, slope = 0.0f;
                 if (query < seq_len && key <= query) {
                     const u64 place_of_sums = (own.row * seq_len + query) * heads + head;
-                    weight = exponential(dot<WIDTH>(queries[t], keys[r]) * scale - log_sum[place_of_sums]);
+                    weight = exponential(dot<WIDTH>(queries[t], keys[r]) * scale - lse[place_of_sums]);
                     slope = weight * (dot<WIDTH>(grads[t], values[r]) - mean[place_of_sums]);
                 }
                 weights[r][t] = weight;
@@ -223,21 +223,21 @@ static __device__ void attend_grad_kv(const T* q, const T* k, const T* v, const 
 // Tiles of 32 rows, or of 16 where heads are so wide that 32 would not fit in 48 KiB of shared memory.
 #define ATTENTION(WIDTH, TILE, T, SUFFIX)                                                                             \
     extern "C" __global__ void __launch_bounds__(TILE* THREADS_A_ROW)                                                 \
-        attention_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, T* mixed, float* log_sum, u32 seq_len,          \
+        attention_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, T* mixed, float* lse, u32 seq_len,          \
                                   u32 first_query, u32 heads, u32 kv_heads, u32 width, float scale) {                 \
-        attend<WIDTH, TILE>(q, k, v, mixed, log_sum, seq_len, first_query, heads, kv_heads, width, scale);            \
+        attend<WIDTH, TILE>(q, k, v, mixed, lse, seq_len, first_query, heads, kv_heads, width, scale);            \
     }                                                                                                                 \
     extern "C" __global__ void __launch_bounds__(TILE* THREADS_A_ROW)                                                 \
-        attention_grad_q_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, const float* log_sum, const float* mean, \
+        attention_grad_q_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, const float* lse, const float* mean, \
                                          const T* grad, T* grad_q, u32 seq_len, u32 heads, u32 kv_heads, u32 width,   \
                                          float scale) {                                                               \
-        attend_grad_q<WIDTH, TILE>(q, k, v, log_sum, mean, grad, grad_q, seq_len, heads, kv_heads, width, scale);     \
+        attend_grad_q<WIDTH, TILE>(q, k, v, lse, mean, grad, grad_q, seq_len, heads, kv_heads, width, scale);     \
     }                                                                                                                 \
     extern "C" __global__ void __launch_bounds__(TILE* THREADS_A_ROW)                                                 \
-        attention_grad_kv_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, const float* log_sum,                   \
+        attention_grad_kv_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, const float* lse,                   \
                                           const float* mean, const T* grad, T* grad_k, T* grad_v, u32 seq_len,        \
                                           u32 heads, u32 kv_heads, u32 width, float scale) {                          \
-        attend_grad_kv<WIDTH, TILE>(q, k, v, log_sum, mean, grad, grad_k, grad_v, seq_len, heads, kv_heads, width,    \
+        attend_grad_kv<WIDTH, TILE>(q, k, v, lse, mean, grad, grad_k, grad_v, seq_len, heads, kv_heads, width,    \
                                     scale);                                                                           \
     }
 

@@ -23,7 +23,7 @@ static __device__ Task late_first(u32 tokens, u32 heads) {
 // Hides the keys that come after a query. Rows are queries, columns keys; `ahead` is how far the lane's first row
 // is ahead of its first column.
 template <u32 STRIPS, u32 COLUMNS>
-static __device__ void hide_later_keys(float (&scores)[STRIPS][COLUMNS / 8][4], int ahead) {
+static __device__ void mask_later_keys(float (&scores)[STRIPS][COLUMNS / 8][4], int ahead) {
     UNROLL for (u32 s = 0; s < STRIPS; s++) {
         UNROLL for (u32 n = 0; n < COLUMNS / 8; n++) {
             UNROLL for (u32 i = 0; i < 4; i++) {
@@ -54,7 +54,7 @@ struct Running {
 
 // Turns scores into weights 2^(factor (score - largest)) and shrinks what was summed under a smaller maximum.
 template <u32 WIDTH, u32 STRIPS>
-static __device__ void weigh(float (&scores)[STRIPS][TILE_KEYS / 8][4], float factor, Running<WIDTH, STRIPS>& running) {
+static __device__ void online_softmax(float (&scores)[STRIPS][TILE_KEYS / 8][4], float factor, Running<WIDTH, STRIPS>& running) {
     UNROLL for (u32 s = 0; s < STRIPS; s++) {
         UNROLL for (u32 lower = 0; lower < 2; lower++) {
             const u32 x = 2 * lower, y = x + 1;
@@ -84,7 +84,7 @@ static __device__ void weigh(float (&scores)[STRIPS][TILE_KEYS / 8][4], float fa
 }
 
 template <u32 WIDTH, u32 STRIPS>
-static __device__ void attend_bf16(const bf16* q, const bf16* k, const bf16* v, bf16* mixed, float* log_sum,
+static __device__ void attend_bf16(const bf16* q, const bf16* k, const bf16* v, bf16* mixed, float* lse,
                                    u32 seq_len, u32 first_query, u32 heads, u32 kv_heads, u32 width, float scale) {
     const u32 OWN = 16 * STRIPS, ROWS = WARPS * OWN;
     DYNAMIC_SHARED(memory);
@@ -128,9 +128,9 @@ static __device__ void attend_bf16(const bf16* q, const bf16* k, const bf16* v, 
         float scores[STRIPS][TILE_KEYS / 8][4] = {};
         multiply_rows<WIDTH, STRIPS, TILE_KEYS>(scores, left, keys);
         if (start + TILE_KEYS - 1 > seen) {
-            hide_later_keys<STRIPS, TILE_KEYS>(scores, (int)(seen + g) - (int)(start + 2 * t));
+            mask_later_keys<STRIPS, TILE_KEYS>(scores, (int)(seen + g) - (int)(start + 2 * t));
         }
-        weigh<WIDTH, STRIPS>(scores, factor, running);
+        online_softmax<WIDTH, STRIPS>(scores, factor, running);
         u32 weights[TILE_KEYS / 16][STRIPS][4];
         pack_left<STRIPS, TILE_KEYS>(weights, scores);
         multiply_columns<WIDTH, STRIPS, TILE_KEYS>(running.out, weights, keys + TILE_KEYS * WIDTH);
@@ -145,7 +145,7 @@ static __device__ void attend_bf16(const bf16* q, const bf16* k, const bf16* v, 
                 running.out[s][n][2 * lower + 1] *= inverse;
             }
             if (t == 0 && query < count) {
-                log_sum[(own.row * count + query) * heads + own.head] = running.largest[s][lower] * scale + logf(sum);
+                lse[(own.row * count + query) * heads + own.head] = running.largest[s][lower] * scale + logf(sum);
             }
         }
     }

@@ -1,6 +1,6 @@
 // Gradients of attention_bf16.cu, in two kernels that each own what they write: queries, and keys with values.
 //
-// Weights are made again from the queries' log sums. They and the scores' gradients are rounded to bfloat16 for the
+// Weights are made again from the queries' lse. They and the scores' gradients are rounded to bfloat16 for the
 // products, as in FlashAttention-2. PART columns at a time, so that two products of a part (64 registers for heads of
 // 64) fit beside the sums of keys and values (128), or beside those of queries (64) and the fragments of queries and
 // gradients (64). ptxas 13.0 uses 255 and 252 registers for sm_90 and spills none: two blocks of 128 threads an SM, of
@@ -15,7 +15,7 @@
 // of each query's gradient under its weights, which is its output times the output's gradient. Zero past the end.
 //
 // Eight threads a query; the blocks cover rows, padded queries and heads exactly.
-extern "C" __global__ void tensor_attention_sums(const bf16* mixed, const bf16* grad, const float* log_sum, float* sums,
+extern "C" __global__ void tensor_attention_sums(const bf16* mixed, const bf16* grad, const float* lse, float* sums,
                                                u32 seq_len, u32 padded, u32 heads, u32 width) {
     const u32 blocks_a_row = padded * heads / (blockDim.x / THREADS_A_ROW), c = threadIdx.x % THREADS_A_ROW;
     const u64 row = blockIdx.x / blocks_a_row;
@@ -24,7 +24,7 @@ extern "C" __global__ void tensor_attention_sums(const bf16* mixed, const bf16* 
     const u64 source = (row * seq_len + query) * heads + head;
     float shift = 0.0f, dot = 0.0f;
     if (query < seq_len) {
-        shift = -log_sum[source] * LOG2_E;
+        shift = -lse[source] * LOG2_E;
         for (u32 channel = c * SPAN; channel < width; channel += THREADS_A_ROW * SPAN) {
             float a[SPAN], b[SPAN];
             load_whole(mixed + source * width + channel, a);
@@ -39,9 +39,9 @@ extern "C" __global__ void tensor_attention_sums(const bf16* mixed, const bf16* 
     sums[padded] = dot;
 }
 
-// Hides the keys that come after a query where rows are keys, columns queries; `ahead` as in `hide_later_keys`.
+// Hides the keys that come after a query where rows are keys, columns queries; `ahead` as in `mask_later_keys`.
 template <u32 STRIPS, u32 COLUMNS>
-static __device__ void hide_earlier_queries(float (&scores)[STRIPS][COLUMNS / 8][4], int ahead) {
+static __device__ void mask_earlier_queries(float (&scores)[STRIPS][COLUMNS / 8][4], int ahead) {
     UNROLL for (u32 s = 0; s < STRIPS; s++) {
         UNROLL for (u32 n = 0; n < COLUMNS / 8; n++) {
             UNROLL for (u32 i = 0; i < 4; i++) {
@@ -120,7 +120,7 @@ static __device__ void attend_grad_q_bf16(const bf16* q, const bf16* k, const bf
             multiply_rows<WIDTH, STRIPS, PART>(scores, left, keys + part * WIDTH);
             multiply_rows<WIDTH, STRIPS, PART>(slopes, left_grads, values + part * WIDTH);
             if (key + PART - 1 > warp_first) {
-                hide_later_keys<STRIPS, PART>(scores, (int)(warp_first + g) - (int)(key + 2 * t));
+                mask_later_keys<STRIPS, PART>(scores, (int)(warp_first + g) - (int)(key + 2 * t));
             }
             UNROLL for (u32 s = 0; s < STRIPS; s++) {
                 UNROLL for (u32 n = 0; n < PART / 8; n++) {
@@ -141,7 +141,7 @@ static __device__ void attend_grad_q_bf16(const bf16* q, const bf16* k, const bf
 }
 
 // Gradients of a tile of keys and values: over the query heads of their group, over the queries that see them. Products
-// are transposed, keys by queries, so that weights and slopes are again left sides.
+// are transposed, keys by queries, so that weights and slopes are again left factors.
 template <u32 WIDTH, u32 STRIPS>
 static __device__ void attend_grad_kv_bf16(const bf16* q, const bf16* k, const bf16* v, const float* sums,
                                            const bf16* grad, bf16* grad_k, bf16* grad_v, u32 seq_len, u32 padded,
@@ -196,7 +196,7 @@ static __device__ void attend_grad_kv_bf16(const bf16* q, const bf16* k, const b
             multiply_rows<WIDTH, STRIPS, PART>(weights, own_keys, queries + part * WIDTH);
             multiply_rows<WIDTH, STRIPS, PART>(slopes, own_values, grads + part * WIDTH);
             if (warp_first + OWN - 1 > query) {
-                hide_earlier_queries<STRIPS, PART>(weights, (int)(warp_first + g) - (int)(query + 2 * t));
+                mask_earlier_queries<STRIPS, PART>(weights, (int)(warp_first + g) - (int)(query + 2 * t));
             }
             // Queries past the end have no gradient: whatever their weights are, they add nothing.
             UNROLL for (u32 n = 0; n < PART / 8; n++) {
@@ -226,9 +226,9 @@ static __device__ void attend_grad_kv_bf16(const bf16* q, const bf16* k, const b
 
 #define TENSOR_ATTENTION(WIDTH, STRIPS)                                                                                  \
     extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, 2)                                                 \
-        tensor_attention_##WIDTH(const bf16* q, const bf16* k, const bf16* v, bf16* mixed, float* log_sum, u32 seq_len,  \
+        tensor_attention_##WIDTH(const bf16* q, const bf16* k, const bf16* v, bf16* mixed, float* lse, u32 seq_len,  \
                                u32 first_query, u32 heads, u32 kv_heads, u32 width, float scale) {                     \
-        attend_bf16<WIDTH, STRIPS>(q, k, v, mixed, log_sum, seq_len, first_query, heads, kv_heads, width, scale);      \
+        attend_bf16<WIDTH, STRIPS>(q, k, v, mixed, lse, seq_len, first_query, heads, kv_heads, width, scale);      \
     }                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, 2)                                                 \
         tensor_attention_grad_q_##WIDTH(const bf16* q, const bf16* k, const bf16* v, const float* sums,                  \

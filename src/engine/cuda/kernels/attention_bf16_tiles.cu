@@ -38,7 +38,7 @@ static __device__ void fetch(bf16* tile, const bf16* x, u32 stride, u32 start, u
 template <u32 WIDTH, u32 STRIPS>
 static __device__ void load_left(u32 (&a)[STRIPS][4], const bf16* tile, u32 step) {
     const u32 lane = threadIdx.x % WARP, row = lane % 16, span = lane / 16 ^ twist<WIDTH>(row);
-    const Place place = tile + row * WIDTH + (2 * step ^ span) * SPAN;
+    const SharedAddress place = tile + row * WIDTH + (2 * step ^ span) * SPAN;
     UNROLL for (u32 s = 0; s < STRIPS; s++) load_matrices(a[s], place + 32 * s * WIDTH);
 }
 
@@ -47,7 +47,7 @@ template <u32 WIDTH, u32 STRIPS, u32 COLUMNS>
 static __device__ void multiply_step(float (&d)[STRIPS][COLUMNS / 8][4], const u32 (&a)[STRIPS][4], const bf16* b,
                                      u32 step) {
     const u32 lane = threadIdx.x % WARP, row = lane % 8 + lane / 16 * 8, span = lane / 8 % 2 ^ twist<WIDTH>(row);
-    const Place place = b + row * WIDTH + (2 * step ^ span) * SPAN;
+    const SharedAddress place = b + row * WIDTH + (2 * step ^ span) * SPAN;
     UNROLL for (u32 n = 0; n < COLUMNS / 8; n += 2) {
         u32 right[4];
         load_matrices(right, place + 16 * n * WIDTH);
@@ -80,7 +80,7 @@ template <u32 WIDTH, u32 STRIPS, u32 INNER>
 static __device__ void multiply_columns(float (&d)[STRIPS][WIDTH / 8][4], const u32 (&a)[INNER / 16][STRIPS][4],
                                         const bf16* b) {
     const u32 lane = threadIdx.x % WARP, row = lane % 16, span = lane / 16 ^ twist<WIDTH>(row);
-    Place places[WIDTH / 16];
+    SharedAddress places[WIDTH / 16];
     UNROLL for (u32 n = 0; n < WIDTH / 16; n++) places[n] = b + row * WIDTH + (2 * n ^ span) * SPAN;
     UNROLL for (u32 step = 0; step < INNER / 16; step++) {
         UNROLL for (u32 n = 0; n < WIDTH / 8; n += 2) {

@@ -84,7 +84,7 @@ static __device__ void mix_columns_grad(const T* x, const T* x0, const float* we
                                                 float* partial, u32 width, u64 rows) {                            \
         mix_columns_grad(x, x0, weights, grad, grad_x0, partial, width, rows);                                    \
     }
-BOTH(MIX_GRAD)
+FOR_EACH_DTYPE(MIX_GRAD)
 
 // Replaces grad_skip; partial is [chunks, width].
 template <class T>
@@ -113,7 +113,7 @@ static __device__ void skip_columns_grad(const T* skip, const float* weights, co
                                                      T* grad_skip, float* partial, u32 width, u64 rows) {     \
         skip_columns_grad(skip, weights, grad_x, grad_skip, partial, width, rows);                            \
     }
-BOTH(ADD_SKIP_GRAD)
+FOR_EACH_DTYPE(ADD_SKIP_GRAD)
 
 // Adds to grad_a; partial is [chunks, width], the gradient of the sigmoid.
 template <class T>
@@ -150,11 +150,11 @@ static __device__ void smear_columns_grad(const T* a, const float* gate, const T
                                                   float* partial, u32 width, u32 seq_len, u64 rows) {             \
         smear_columns_grad(a, gate, grad_y, grad_a, partial, width, seq_len, rows);                               \
     }
-BOTH(SMEAR_GRAD)
+FOR_EACH_DTYPE(SMEAR_GRAD)
 
 // grad_gate += sum * g (1 - g)
 extern "C" __global__ void smear_gate_grad(const float* sum, const float* gate, float* grad_gate, u64 n) {
-    const u64 i = place();
+    const u64 i = thread_index();
     if (i >= n) return;
     const float g = sigmoid(gate[i]);
     grad_gate[i] += sum[i] * g * (1.0f - g);

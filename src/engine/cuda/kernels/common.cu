@@ -14,13 +14,13 @@ typedef unsigned long long u64;
 #define MINUS_INFINITY __uint_as_float(0xff800000u)
 
 // This thread's place in a one-dimensional grid.
-static __device__ u64 place() {
+static __device__ u64 thread_index() {
     return (u64)blockIdx.x * blockDim.x + threadIdx.x;
 }
 
 // The row this warp works on, where each warp has one.
 static __device__ u64 warp_row() {
-    return place() / WARP;
+    return thread_index() / WARP;
 }
 
 // Sum over a warp's lanes, the same bits in every lane.

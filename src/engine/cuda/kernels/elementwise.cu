@@ -14,7 +14,7 @@ static __device__ void add_values(const T* x, T* sum, u64 n) {
 
 #define ADD(T, SUFFIX) \
     extern "C" __global__ void add##SUFFIX(const T* x, T* sum, u64 n) { add_values(x, sum, n); }
-BOTH(ADD)
+FOR_EACH_DTYPE(ADD)
 
 // y = x, rounded
 extern "C" __global__ void narrow(const float* x, bf16* y, u64 n) {
@@ -27,7 +27,7 @@ extern "C" __global__ void narrow(const float* x, bf16* y, u64 n) {
 
 // Every value of y becomes x.
 extern "C" __global__ void repeat(const float* x, float* y, u64 n) {
-    const u64 i = place();
+    const u64 i = thread_index();
     if (i < n) y[i] = *x;
 }
 
@@ -49,7 +49,7 @@ static __device__ void keep_tails(const T* x, T* y, u64 row, u64 keep, u64 n) {
     extern "C" __global__ void tails##SUFFIX(const T* x, T* y, u64 row, u64 keep, u64 n) { \
         keep_tails(x, y, row, keep, n);                                                     \
     }
-BOTH(TAILS)
+FOR_EACH_DTYPE(TAILS)
 
 // Rows `ids` of a table.
 template <class T>
@@ -70,7 +70,7 @@ static __device__ void gather_rows(const T* table, const u32* ids, T* y, u32 wid
     extern "C" __global__ void gather##SUFFIX(const T* table, const u32* ids, T* y, u32 width, u64 n) { \
         gather_rows(table, ids, y, width, n);                                                              \
     }
-BOTH(GATHER)
+FOR_EACH_DTYPE(GATHER)
 
 template <class T>
 static __device__ void square_positive(const T* x, T* y, u64 n) {
@@ -87,7 +87,7 @@ static __device__ void square_positive(const T* x, T* y, u64 n) {
 
 #define RELU_SQUARED(T, SUFFIX) \
     extern "C" __global__ void relu_squared##SUFFIX(const T* x, T* y, u64 n) { square_positive(x, y, n); }
-BOTH(RELU_SQUARED)
+FOR_EACH_DTYPE(RELU_SQUARED)
 
 // Turns the gradient of the square into that of its argument.
 template <class T>
@@ -103,7 +103,7 @@ static __device__ void square_positive_grad(const T* x, T* grad, u64 n) {
 
 #define RELU_SQUARED_GRAD(T, SUFFIX) \
     extern "C" __global__ void relu_squared_grad##SUFFIX(const T* x, T* grad, u64 n) { square_positive_grad(x, grad, n); }
-BOTH(RELU_SQUARED_GRAD)
+FOR_EACH_DTYPE(RELU_SQUARED_GRAD)
 
 // x += weights * skip by channel
 template <class T>
@@ -123,4 +123,4 @@ static __device__ void add_scaled(const T* skip, const float* weights, T* x, u32
     extern "C" __global__ void add_skip##SUFFIX(const T* skip, const float* weights, T* x, u32 width, u64 n) { \
         add_scaled(skip, weights, x, width, n);                                                                \
     }
-BOTH(ADD_SKIP)
+FOR_EACH_DTYPE(ADD_SKIP)

@@ -17,9 +17,9 @@ static __device__ void smear_rows(const T* a, const float* gate, T* y, u32 width
     extern "C" __global__ void smear##SUFFIX(const T* a, const float* gate, T* y, u32 width, u32 seq_len, u64 n) { \
         smear_rows(a, gate, y, width, seq_len, n);                                                               \
     }
-BOTH(SMEAR)
+FOR_EACH_DTYPE(SMEAR)
 
-// The smear of normalised rows; a warp has a row and normalises the one before it again.
+// The smear of normalized rows; a warp has a row and normalizes the one before it again.
 template <class T>
 static __device__ void norm_and_smear(const T* x, const float* gate, T* y, u32 width, u32 seq_len, u64 rows) {
     const u64 row = warp_row();
@@ -35,8 +35,8 @@ static __device__ void norm_and_smear(const T* x, const float* gate, T* y, u32 w
         if (!is_first) load_span(x + column - width, count, b);
         for (u32 j = 0; j < count; j++) {
             const float share = sigmoid(g[j]);
-            float value = (1.0f - share) * kept<T>(a[j] * inverse);
-            if (!is_first) value += share * kept<T>(b[j] * before);
+            float value = (1.0f - share) * rounded_to<T>(a[j] * inverse);
+            if (!is_first) value += share * rounded_to<T>(b[j] * before);
             a[j] = value;
         }
         store_span(y + column, count, a);
@@ -48,7 +48,7 @@ static __device__ void norm_and_smear(const T* x, const float* gate, T* y, u32 w
                                                   u64 rows) {                                                         \
         norm_and_smear(x, gate, y, width, seq_len, rows);                                                             \
     }
-BOTH(NORM_SMEAR)
+FOR_EACH_DTYPE(NORM_SMEAR)
 
 // Where each of `n` ids stands: order lists positions by id, then by position; those of id r are order[starts[r]] to
 // order[starts[r + 1] - 1]. First counts, one warp an id; then sums of counts; then the places.
@@ -110,4 +110,4 @@ static __device__ void scatter_rows(const T* grad, const u32* order, const u32* 
                                                u32 width) {                                                     \
         scatter_rows(grad, order, starts, table, width);                                                        \
     }
-BOTH(SCATTER)
+FOR_EACH_DTYPE(SCATTER)

@@ -1,4 +1,4 @@
-// Heads before attention: normalised, rotated by position, multiplied by a gain. A head of one token is a row.
+// Heads before attention: normalized, rotated by position, multiplied by a gain. A head of one token is a row.
 //
 // Where the width is a power of two from 16 to 256, a row has as many lanes as spans, and a warp several rows; elsewhere a
 // warp has a row. A lane of the first half of a row is paired with the one that has the same channels of the second.
@@ -31,9 +31,9 @@ struct HeadSpan {
 
 static __device__ void find_span(HeadSpan& own, const float* cosines, const float* sines, u32 lanes, u32 heads,
                                  u32 width, u32 tokens_per_row, u32 first, u64 rows) {
-    own.row = place() / lanes;
+    own.row = thread_index() / lanes;
     own.count = own.row < rows ? SPAN : 0;
-    own.column = (u32)(place() % lanes) * SPAN;
+    own.column = (u32)(thread_index() % lanes) * SPAN;
     own.sign = own.column < width / 2 ? 1.0f : -1.0f;
     const u64 angle = own.count == 0 ? 0 : table_row(own.row, heads, width / 2, tokens_per_row, first);
     load_span(cosines + angle + own.column % (width / 2), own.count, own.cosines);
@@ -42,7 +42,7 @@ static __device__ void find_span(HeadSpan& own, const float* cosines, const floa
 
 // No gain where `gain` is null.
 template <class T>
-static __device__ void prepare_heads(const T* x, T* y, const float* cosines, const float* sines, const float* gain,
+static __device__ void norm_rope_heads(const T* x, T* y, const float* cosines, const float* sines, const float* gain,
                                      u32 heads, u32 width, u32 tokens_per_row, u32 first, u64 rows) {
     if (const u32 lanes = lanes_of(width)) {
         HeadSpan own;
@@ -75,17 +75,17 @@ static __device__ void prepare_heads(const T* x, T* y, const float* cosines, con
     }
 }
 
-#define PREPARE(T, SUFFIX)                                                                                            \
-    extern "C" __global__ void prepare##SUFFIX(const T* x, T* y, const float* cosines, const float* sines,            \
+#define QK_NORM_ROPE(T, SUFFIX)                                                                                            \
+    extern "C" __global__ void qk_norm_rope##SUFFIX(const T* x, T* y, const float* cosines, const float* sines,            \
                                                const float* gain, u32 heads, u32 width, u32 tokens_per_row,           \
                                                u32 first, u64 rows) {                                                 \
-        prepare_heads(x, y, cosines, sines, gain, heads, width, tokens_per_row, first, rows);                         \
+        norm_rope_heads(x, y, cosines, sines, gain, heads, width, tokens_per_row, first, rows);                         \
     }
-BOTH(PREPARE)
+FOR_EACH_DTYPE(QK_NORM_ROPE)
 
 // Replaces grad_x, and gain_terms [tokens, heads] by each head's share of its gain's gradient where it is not null.
 template <class T>
-static __device__ void prepare_heads_grad(const T* x, const T* grad_y, T* grad_x, float* gain_terms,
+static __device__ void norm_rope_heads_grad(const T* x, const T* grad_y, T* grad_x, float* gain_terms,
                                           const float* cosines, const float* sines, const float* gain, u32 heads,
                                           u32 width, u32 tokens_per_row, u32 first, u64 rows) {
     if (const u32 lanes = lanes_of(width)) {
@@ -140,11 +140,11 @@ static __device__ void prepare_heads_grad(const T* x, const T* grad_y, T* grad_x
     }
 }
 
-#define PREPARE_GRAD(T, SUFFIX)                                                                                       \
-    extern "C" __global__ void prepare_grad##SUFFIX(const T* x, const T* grad_y, T* grad_x, float* gain_terms,        \
+#define QK_NORM_ROPE_GRAD(T, SUFFIX)                                                                                       \
+    extern "C" __global__ void qk_norm_rope_grad##SUFFIX(const T* x, const T* grad_y, T* grad_x, float* gain_terms,        \
                                                     const float* cosines, const float* sines, const float* gain,      \
                                                     u32 heads, u32 width, u32 tokens_per_row, u32 first, u64 rows) {  \
-        prepare_heads_grad(x, grad_y, grad_x, gain_terms, cosines, sines, gain, heads, width, tokens_per_row, first,  \
+        norm_rope_heads_grad(x, grad_y, grad_x, gain_terms, cosines, sines, gain, heads, width, tokens_per_row, first,  \
                            rows);                                                                                     \
     }
-BOTH(PREPARE_GRAD)
+FOR_EACH_DTYPE(QK_NORM_ROPE_GRAD)

@@ -19,16 +19,16 @@ static __device__ u32 shared_address(const void* generic) {
 
 // An address in shared memory. Constants added to it become part of the instructions that use it: the compiler does not
 // see where it comes from, and so does not make every sum anew.
-struct Place {
+struct SharedAddress {
     u32 address;
 
-    __device__ Place() {}
-    __device__ Place(const void* shared) : address(shared_address(shared)) {
+    __device__ SharedAddress() {}
+    __device__ SharedAddress(const void* shared) : address(shared_address(shared)) {
         asm("" : "+r"(address));
     }
 };
 
-static __device__ Place operator+(Place place, u32 bytes) {
+static __device__ SharedAddress operator+(SharedAddress place, u32 bytes) {
     place.address += bytes;
     return place;
 }
@@ -57,7 +57,7 @@ static __device__ void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1
 
 // Four 8 x 8 matrices of 16-bit values out of shared memory; lanes 8i to 8i + 7 give the addresses of the rows of the
 // i-th, 16 bytes each. A lane gets columns 2t and 2t + 1 of row g of each.
-static __device__ void load_matrices(u32 (&r)[4], Place row) {
+static __device__ void load_matrices(u32 (&r)[4], SharedAddress row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(row.address)
@@ -65,7 +65,7 @@ static __device__ void load_matrices(u32 (&r)[4], Place row) {
 }
 
 // The same of their transposes: a lane gets rows 2t and 2t + 1 of column g.
-static __device__ void load_matrices_transposed(u32 (&r)[4], Place row) {
+static __device__ void load_matrices_transposed(u32 (&r)[4], SharedAddress row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(row.address)

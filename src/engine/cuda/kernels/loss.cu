@@ -3,18 +3,18 @@
 
 template <class T>
 static __device__ float capped(T z, float cap) {
-    return kept<T>(cap * hyperbolic_tangent(get(z)));
+    return rounded_to<T>(cap * hyperbolic_tangent(get(z)));
 }
 
 template <class T>
 static __device__ void cap_values(T* z, float cap, u64 n) {
-    const u64 i = place();
+    const u64 i = thread_index();
     if (i < n) put(z + i, capped(z[i], cap));
 }
 
 #define SOFTCAP(T, SUFFIX) \
     extern "C" __global__ void softcap##SUFFIX(T* z, float cap, u64 n) { cap_values(z, cap, n); }
-BOTH(SOFTCAP)
+FOR_EACH_DTYPE(SOFTCAP)
 
 // Negative log-likelihood of a token's target, and the largest logit and sum it was made of.
 template <class T>
@@ -42,7 +42,7 @@ static __device__ void nll_rows(const T* z, const u32* targets, float* out, u32 
     extern "C" __global__ void nll##SUFFIX(const T* z, const u32* targets, float* out, u32 vocab, float cap, u64 rows) { \
         nll_rows(z, targets, out, vocab, cap, rows);                                                                \
     }
-BOTH(NLL)
+FOR_EACH_DTYPE(NLL)
 
 // The same, and z becomes the gradient of `weight` times the likelihoods' sum by the products before the cap.
 template <class T>
@@ -72,4 +72,4 @@ static __device__ void nll_rows_grad(T* z, const u32* targets, float* out, u32 v
                                                 float weight, u64 rows) {                                         \
         nll_rows_grad(z, targets, out, vocab, cap, weight, rows);                                                 \
     }
-BOTH(NLL_GRAD)
+FOR_EACH_DTYPE(NLL_GRAD)

@@ -6,7 +6,7 @@
 template <class T>
 static __device__ void momentum_step(float* buffer, const float* gradient, T* update, const float* factor,
                                      float momentum, u64 n) {
-    const u64 i = place();
+    const u64 i = thread_index();
     if (i >= n || *factor < 0.0f) return;
     const float g = gradient[i] * *factor, mean = buffer[i] * momentum + g;
     buffer[i] = mean;
@@ -18,30 +18,30 @@ static __device__ void momentum_step(float* buffer, const float* gradient, T* up
                                                      const float* factor, float momentum, u64 n) {                \
         momentum_step(buffer, gradient, update, factor, momentum, n);                                             \
     }
-BOTH(MUON_MOMENTUM)
+FOR_EACH_DTYPE(MUON_MOMENTUM)
 
 // Divides each matrix by its Frobenius norm, given the sums of squares; matrices begin `stride` values apart.
 template <class T>
-static __device__ void normalise(T* x, const double* squares, u64 stride, u64 n) {
-    const u64 i = place();
+static __device__ void normalize(T* x, const double* squares, u64 stride, u64 n) {
+    const u64 i = thread_index();
     if (i >= n) return;
-    const float norm = kept<T>((float)sqrt(squares[i / stride]));
-    put(x + i, get(x[i]) / kept<T>(norm + 1e-7f));
+    const float norm = rounded_to<T>((float)sqrt(squares[i / stride]));
+    put(x + i, get(x[i]) / rounded_to<T>(norm + 1e-7f));
 }
 
 #define UNIT_NORM(T, SUFFIX)                                                                            \
     extern "C" __global__ void unit_norm##SUFFIX(T* x, const double* squares, u64 stride, u64 n) { \
-        normalise(x, squares, stride, n);                                                               \
+        normalize(x, squares, stride, n);                                                               \
     }
-BOTH(UNIT_NORM)
+FOR_EACH_DTYPE(UNIT_NORM)
 
 // weight = keep * weight + rate * (aspect * update), with a fused multiply-add as in PyTorch.
 template <class T>
 static __device__ void update_step(float* weight, const T* update, const float* factor, float keep, float aspect,
                                    float rate, u64 n) {
-    const u64 i = place();
+    const u64 i = thread_index();
     if (i >= n || *factor < 0.0f) return;
-    weight[i] = fmaf(kept<T>(get(update[i]) * aspect), rate, weight[i] * keep);
+    weight[i] = fmaf(rounded_to<T>(get(update[i]) * aspect), rate, weight[i] * keep);
 }
 
 #define MUON_UPDATE(T, SUFFIX)                                                                                    \
@@ -49,4 +49,4 @@ static __device__ void update_step(float* weight, const T* update, const float* 
                                                    float aspect, float rate, u64 n) {                             \
         update_step(weight, update, factor, keep, aspect, rate, n);                                               \
     }
-BOTH(MUON_UPDATE)
+FOR_EACH_DTYPE(MUON_UPDATE)

@@ -1,4 +1,4 @@
-// Root-mean-square normalisation, of rows and of heads before attention. One warp has one row.
+// Root-mean-square normalization, of rows and of heads before attention. One warp has one row.
 
 template <class T>
 static __device__ float row_dot(const T* a, const T* b, u32 width) {
@@ -43,7 +43,7 @@ static __device__ void norm_rows(const T* x, T* y, u32 width, u64 rows) {
 
 #define RMS_NORM(T, SUFFIX) \
     extern "C" __global__ void rms_norm##SUFFIX(const T* x, T* y, u32 width, u64 rows) { norm_rows(x, y, width, rows); }
-BOTH(RMS_NORM)
+FOR_EACH_DTYPE(RMS_NORM)
 
 // grad_x (+)= (g - x (x . g) inverse^2 / n) inverse
 template <class T>
@@ -70,7 +70,7 @@ static __device__ void norm_rows_grad(const T* x, const T* grad_y, T* grad_x, u3
                                                      u32 accumulate, u64 rows) {                             \
         norm_rows_grad(x, grad_y, grad_x, width, accumulate, rows);                                           \
     }
-BOTH(RMS_NORM_GRAD)
+FOR_EACH_DTYPE(RMS_NORM_GRAD)
 
 // mean[row] = a . b: the mean of a query's gradient under its weights is its output times the output's gradient.
 template <class T>
@@ -85,4 +85,4 @@ static __device__ void dot_rows(const T* a, const T* b, float* out, u32 width, u
     extern "C" __global__ void row_dots##SUFFIX(const T* a, const T* b, float* out, u32 width, u64 rows) { \
         dot_rows(a, b, out, width, rows);                                                                \
     }
-BOTH(ROW_DOTS)
+FOR_EACH_DTYPE(ROW_DOTS)

@@ -35,7 +35,7 @@ static __device__ void part_of_sum(const T* x, double* partial, u32 squares, u32
     extern "C" __global__ void sum_parts##SUFFIX(const T* x, double* partial, u32 squares, u32 parts, u64 stride, u64 n) { \
         part_of_sum(x, partial, squares, parts, stride, n);                                                          \
     }
-BOTH(SUM_PARTS)
+FOR_EACH_DTYPE(SUM_PARTS)
 
 // out[i] (+)= the sum of array i's parts; a block an array.
 extern "C" __global__ void sum_totals(const double* partial, double* out, u32 parts, u32 accumulate) {
@@ -48,13 +48,13 @@ extern "C" __global__ void sum_totals(const double* partial, double* out, u32 pa
 
 // x *= factor
 extern "C" __global__ void scale(float* x, float factor, u64 n) {
-    const u64 i = place();
+    const u64 i = thread_index();
     if (i < n) x[i] *= factor;
 }
 
 // How many doubles are no finite numbers.
 extern "C" __global__ void count_bad(const double* x, u32 count, float* out) {
-    if (place() > 0) return;
+    if (thread_index() > 0) return;
     // Infinity and NaN are the values whose difference from themselves is not zero.
     float bad = 0.0f;
     for (u32 i = 0; i < count; i++) bad += x[i] - x[i] == 0.0 ? 0.0f : 1.0f;
@@ -64,7 +64,7 @@ extern "C" __global__ void count_bad(const double* x, u32 count, float* out) {
 // What gradients are multiplied by before the update, min(1, max_norm / (norm + 1e-6)) as PyTorch has it; max_norm 0
 // turns clipping off. Negative where the norm is not a finite number or a loss was not: then the step is not taken.
 extern "C" __global__ void clip_factor(const double* squares, const float* bad, double max_norm, float* factor) {
-    if (place() > 0) return;
+    if (thread_index() > 0) return;
     const double norm = sqrt(*squares);
     const bool finite = norm - norm == 0.0 && *bad == 0.0f;
     const float clipped = (float)(max_norm / (norm + 1e-6));

@@ -9,7 +9,7 @@ struct __align__(16) Words {
     u32 at[4];
 };
 
-// Two neighbours in single precision, one access.
+// Two neighbors in single precision, one access.
 struct __align__(8) Pair {
     float x, y;
 };
@@ -25,13 +25,13 @@ static __device__ float high_of(u32 word) {
 
 // What memory of that type gives back of a value.
 template <class T>
-static __device__ float kept(float x);
+static __device__ float rounded_to(float x);
 template <>
-__device__ float kept<float>(float x) {
+__device__ float rounded_to<float>(float x) {
     return x;
 }
 template <>
-__device__ float kept<bf16>(float x) {
+__device__ float rounded_to<bf16>(float x) {
     return nearest_bf16(x);
 }
 
@@ -82,7 +82,7 @@ static __device__ void store_span(T* to, u32 count, const float (&x)[SPAN]) {
 
 // The first value of this thread's span, and how many it has of `n`.
 static __device__ u64 span_start() {
-    return place() * SPAN;
+    return thread_index() * SPAN;
 }
 
 static __device__ u32 span_count(u64 start, u64 n) {
@@ -108,6 +108,6 @@ static __device__ void row_spans(u32 width, F f) {
 }
 
 // Instantiates a kernel for single precision and for bfloat16.
-#define BOTH(KERNEL) \
+#define FOR_EACH_DTYPE(KERNEL) \
     KERNEL(float, )  \
     KERNEL(bf16, _bf16)

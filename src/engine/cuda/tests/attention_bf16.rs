@@ -7,8 +7,11 @@ use std::sync::Arc;
 use super::{kernels, on_both, random};
 use crate::engine::Precision;
 use crate::engine::cpu::CpuKernels;
+use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::backend::attention_bf16::{attention, attention_grad, takes};
-use crate::engine::cuda::device::Device;
+use crate::engine::cuda::device::{DType, Device};
+use crate::engine::cuda::memory::Buffer;
+use crate::engine::cuda::view::View;
 use crate::engine::network::{Heads, Kernels};
 
 /// What rounding to the nearest bfloat16 (eight bits) is off by at most, relative to the value.
@@ -79,36 +82,29 @@ impl Inputs {
     }
 }
 
-/// Memory of bfloat16 values.
+/// Bfloat16 values, inputs between margins.
 struct Halves<D: Device> {
-    memory: D::Memory,
-    len: usize,
+    buffer: Buffer<D>,
     margin: usize,
+    len: usize,
 }
 
 impl<D: Device> Halves<D> {
-    fn of(device: &D, values: &[f32]) -> Self {
+    fn of(k: &CudaKernels<D>, values: &[f32]) -> Self {
         let margin = [f32::NAN; MARGIN];
         let all: Vec<u32> = [&margin, values, &margin].concat().into_iter().map(bits).collect();
-        let memory = device.allocate(all.len() * 2).unwrap();
+        let buffer = k.buffer_of(DType::Bf16, all.len());
         let words: Vec<u32> = all.chunks_exact(2).map(|pair| pair[0] | pair[1] << 16).collect();
-        device.write(D::address(&memory), &words).unwrap();
-        Halves { memory, len: values.len(), margin: MARGIN }
+        k.shared.write(buffer.view(), &words);
+        Halves { buffer, margin: MARGIN, len: values.len() }
     }
 
-    fn unset(device: &D, len: usize) -> Self {
-        Halves { memory: device.allocate(len * 2).unwrap(), len, margin: 0 }
+    fn unset(k: &CudaKernels<D>, len: usize) -> Self {
+        Halves { buffer: k.buffer_of(DType::Bf16, len), margin: 0, len }
     }
 
-    fn address(&self) -> u64 {
-        D::address(&self.memory) + 2 * self.margin as u64
-    }
-
-    fn read(&self, device: &D) -> Vec<f32> {
-        let mut words = vec![0.0; self.len / 2];
-        device.read(self.address(), &mut words).unwrap();
-        let halves = |word: f32| [word.to_bits() << 16, word.to_bits() & 0xffff_0000].map(f32::from_bits);
-        words.into_iter().flat_map(halves).collect()
+    fn view(&self) -> View<'_> {
+        self.buffer.view().slice(self.margin..self.margin + self.len).unwrap()
     }
 }
 
@@ -116,25 +112,23 @@ fn bits(value: f32) -> u32 {
     u32::from(half::bf16::from_f32(value).to_bits())
 }
 
-/// Outputs and log sums, and gradients of queries, keys and values where all queries are there.
+/// Outputs and lse, and gradients of queries, keys and values where all queries are there.
 fn run<D: Device>(device: &Arc<D>, inputs: &Inputs) -> (Vec<f32>, Vec<f32>, Option<[Vec<f32>; 3]>) {
-    let (k, Case { rows, heads }) = (kernels(device), inputs.case);
-    let qkv = [&inputs.q, &inputs.k, &inputs.v].map(|values| Halves::<D>::of(device, values));
-    let grad = Halves::<D>::of(device, &inputs.grad);
-    let mixed = Halves::<D>::unset(device, inputs.q.len());
-    let mut log_sums = vec![0.0; inputs.q.len() / heads.width];
-    let log_sum = device.allocate(log_sums.len() * size_of::<f32>()).unwrap();
-    let outputs = [mixed.address(), D::address(&log_sum)];
-    let addresses = [0, 1, 2].map(|i| qkv[i].address());
-    attention(&k, heads, rows, addresses, outputs);
-    device.read(D::address(&log_sum), &mut log_sums).unwrap();
+    let (k, Case { rows, heads }) = (&kernels(device), inputs.case);
+    let qkv = [&inputs.q, &inputs.k, &inputs.v].map(|values| Halves::of(k, values));
+    let grad = Halves::of(k, &inputs.grad);
+    let mixed = Halves::unset(k, inputs.q.len());
+    let lse = Buffer::unset(&k.shared, inputs.q.len() / heads.width);
+    let (outputs, views) = ([mixed.view(), lse.view()], qkv.each_ref().map(Halves::view));
+    attention(k, heads, rows, views, outputs);
     let grads = (heads.first_query == 0).then(|| {
-        let grads = [0, 1, 2].map(|i| Halves::<D>::unset(device, qkv[i].len));
-        attention_grad(&k, heads, rows, addresses, outputs, grad.address(), [0, 1, 2].map(|i| grads[i].address()));
-        grads.map(|grad| grad.read(device))
+        let grads = qkv.each_ref().map(|x| Halves::unset(k, x.len));
+        attention_grad(k, heads, rows, views, outputs, grad.view(), grads.each_ref().map(Halves::view));
+        grads.map(|grad| k.read(&grad.buffer))
     });
+    let found = (k.read(&mixed.buffer), k.read(&lse), grads);
     k.check().unwrap();
-    (mixed.read(device), log_sums, grads)
+    found
 }
 
 /// A value in double precision, and how far off a kernel's may be.
@@ -183,7 +177,7 @@ struct Query {
     place: usize,
     keys: Vec<usize>,
     weights: Vec<f64>,
-    log_sum: f64,
+    lse: f64,
     mixed: Vec<Exact>,
 }
 
@@ -192,7 +186,7 @@ impl Inputs {
         1.0 / (self.case.heads.width as f64).sqrt()
     }
 
-    /// Every query of every head, in the order of log sums.
+    /// Every query of every head, in the order of lse.
     fn queries(&self) -> impl Iterator<Item = Query> {
         let Heads { seq_len, heads, kv_heads, width, first_query } = self.case.heads;
         let (queries, scale) = (self.case.heads.queries(), self.scale());
@@ -202,8 +196,8 @@ impl Inputs {
             let keys: Vec<usize> = (0..=first_query + query).map(key).collect();
             let own = &self.q[i * width..][..width];
             let scores: Vec<f64> = keys.iter().map(|&key| dot(own, &self.k[key..][..width]) * scale).collect();
-            let log_sum = scores.iter().map(|score| score.exp()).sum::<f64>().ln();
-            let weights: Vec<f64> = scores.iter().map(|score| (score - log_sum).exp()).collect();
+            let lse = scores.iter().map(|score| score.exp()).sum::<f64>().ln();
+            let weights: Vec<f64> = scores.iter().map(|score| (score - lse).exp()).collect();
             let mut mixed = vec![Exact::default(); width];
             for (&key, weight) in keys.iter().zip(&weights) {
                 for (mixed, v) in mixed.iter_mut().zip(&self.v[key..]) {
@@ -211,7 +205,7 @@ impl Inputs {
                     mixed.add(term, (ROUNDING + SINGLE) * term.abs());
                 }
             }
-            Query { place: i * width, keys, weights, log_sum, mixed }
+            Query { place: i * width, keys, weights, lse, mixed }
         })
     }
 
@@ -250,11 +244,11 @@ on_both!(
 fn attention_is_close_to_double_precision<D: Device>(device: &Arc<D>) {
     for case in CASES.into_iter().chain(LATE) {
         let inputs = case.inputs();
-        let (mixed, log_sums, _) = run(device, &inputs);
+        let (mixed, lse, _) = run(device, &inputs);
         check("output", case, &mixed, inputs.queries().flat_map(|query| query.mixed));
-        for (i, (found, query)) in log_sums.iter().zip(inputs.queries()).enumerate() {
-            let off = (f64::from(*found) - query.log_sum).abs();
-            assert!(off <= SINGLE, "log sum {i} of {case:?}: {found}, not {}", query.log_sum);
+        for (i, (found, query)) in lse.iter().zip(inputs.queries()).enumerate() {
+            let off = (f64::from(*found) - query.lse).abs();
+            assert!(off <= SINGLE, "lse {i} of {case:?}: {found}, not {}", query.lse);
         }
     }
 }
@@ -276,9 +270,9 @@ fn bits_depend_on_nothing_else<D: Device>(device: &Arc<D>) {
         let whole = run(device, &inputs);
         assert!(whole == run(device, &inputs), "{case:?} again");
         for row in 0..case.rows {
-            let (mixed, log_sums, grads) = run(device, &inputs.row(row));
+            let (mixed, lse, grads) = run(device, &inputs.row(row));
             let part = |whole: &[f32], alone: &[f32]| whole[row * alone.len()..][..alone.len()] == *alone;
-            assert!(part(&whole.0, &mixed) && part(&whole.1, &log_sums), "row {row} of {case:?} alone");
+            assert!(part(&whole.0, &mixed) && part(&whole.1, &lse), "row {row} of {case:?} alone");
             let mut grads = whole.2.iter().flatten().zip(grads.iter().flatten());
             assert!(grads.all(|(whole, alone)| part(whole, alone)), "gradients of row {row} of {case:?} alone");
         }
@@ -288,9 +282,9 @@ fn bits_depend_on_nothing_else<D: Device>(device: &Arc<D>) {
             let skipped = first_query * heads.heads * heads.width;
             let [q, grad] = [&q, &grad].map(|values| values[skipped..].to_vec());
             let late = Inputs { case: Case { rows: 1, heads }, q, grad, ..inputs.row(0) };
-            let (mixed, log_sums, _) = run(device, &late);
+            let (mixed, lse, _) = run(device, &late);
             assert!(mixed == whole.0[skipped..][..mixed.len()], "{heads:?}");
-            assert!(log_sums == whole.1[skipped / heads.width..][..log_sums.len()], "{heads:?}");
+            assert!(lse == whole.1[skipped / heads.width..][..lse.len()], "{heads:?}");
         }
     }
 }
@@ -301,15 +295,15 @@ fn the_processors_mode_is_met<D: Device>(device: &Arc<D>) {
     let cpu = CpuKernels { precision: Precision::Bf16 };
     for case in [case(2, 33, 0, [2, 1], 64), case(1, 64, 20, [4, 2], 32), case(1, 40, 0, [1, 1], 128)] {
         let inputs = case.inputs();
-        let (mixed, log_sums, _) = run(device, &inputs);
+        let (mixed, lse, _) = run(device, &inputs);
         let [q, k, v] = [&inputs.q, &inputs.k, &inputs.v].map(|values| cpu.upload(values));
         let (expected, expected_log_sums) = cpu.attention(case.heads, [&q, &k, &v]);
         let [expected, expected_log_sums] = [expected, expected_log_sums].map(|values| cpu.download(values));
         let same = mixed.iter().zip(&expected).filter(|(found, expected)| found == expected).count();
         assert!(same * 100 >= mixed.len() * 98, "{case:?}: {same} of {} values are the same", mixed.len());
         let off = |(found, expected): (&f32, &f32)| (found - expected).abs();
-        let farthest = log_sums.iter().zip(&expected_log_sums).map(off).fold(0.0, f32::max);
-        assert!(farthest <= 1e-5, "log sums of {case:?} are off by {farthest:e}");
+        let farthest = lse.iter().zip(&expected_log_sums).map(off).fold(0.0, f32::max);
+        assert!(farthest <= 1e-5, "lse of {case:?} are off by {farthest:e}");
     }
 }
 

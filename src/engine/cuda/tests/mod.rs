@@ -1,10 +1,11 @@
 //! The backend against the CPU's kernels, on the shim and on a GPU where there is one.
 
 mod attention_bf16;
+mod bounds;
+mod gemm_bf16;
+mod graph_runner;
 pub(super) mod network;
 mod operations;
-mod product_bf16;
-mod repeated;
 mod steps;
 
 use std::sync::{Arc, OnceLock};
@@ -12,12 +13,12 @@ use std::sync::{Arc, OnceLock};
 use super::backend::CudaKernels;
 use super::device::Device;
 use super::driver::Gpu;
-use super::open;
+use super::open::{self, NoDevice};
 use super::shim::shim;
 use crate::engine::{Engine, Precision};
 use crate::random::RandomStream;
 
-/// Checks that take a device, each run on the shim and on a GPU.
+/// Checks that take a device, each run on the shim and, where tests that need one are asked for, on a GPU.
 macro_rules! on_both {
     ($($check:ident),+ $(,)?) => {
         mod on_the_processor {
@@ -31,25 +32,22 @@ macro_rules! on_both {
         }
         mod on_a_gpu {
             $(#[test]
+            #[ignore = "needs a CUDA device"]
             fn $check() {
-                if let Some(device) = crate::engine::cuda::tests::gpu() {
-                    super::$check(&device);
-                }
+                super::$check(&crate::engine::cuda::tests::gpu());
             })+
         }
     };
 }
 pub(super) use on_both;
 
-/// The first GPU, opened once; without one the reason is printed.
-pub(super) fn gpu() -> Option<Arc<Gpu>> {
-    static GPU: OnceLock<Option<Arc<Gpu>>> = OnceLock::new();
-    let open = || open::open(0).map(Arc::new).map_err(|reason| println!("{reason}")).ok();
-    let found = GPU.get_or_init(open).clone();
-    if found.is_none() {
-        println!("no GPU: skipped");
+/// The first GPU, opened once. Tests that call it are ignored unless they are asked for, and fail where there is none.
+pub(super) fn gpu() -> Arc<Gpu> {
+    static GPU: OnceLock<Result<Arc<Gpu>, NoDevice>> = OnceLock::new();
+    match GPU.get_or_init(|| open::open(0).map(Arc::new)) {
+        Ok(gpu) => Arc::clone(gpu),
+        Err(reason) => panic!("this test needs a CUDA device: {reason}"),
     }
-    found
 }
 
 /// The engine on the shim, for tests of what lies above it.

@@ -1,12 +1,15 @@
 //! The whole network on the device beside the CPU's.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::{kernels, largest_error, on_both};
 use crate::data::TokenBatch;
 use crate::engine::cuda::backend::CudaKernels;
-use crate::engine::cuda::device::{Device, DeviceError, Launch, Product};
+use crate::engine::cuda::device::{Device, Launch};
 use crate::engine::cuda::engine::CudaEngine;
+use crate::engine::cuda::error::DeviceError;
+use crate::engine::cuda::gemm::GemmDesc;
+use crate::engine::cuda::stream_lock::StreamLock;
 use crate::engine::{Engine, EngineError, KernelsEngine, Precision, Window};
 use crate::model::{ModelConfig, Params, init};
 use crate::optim::FakeQuant;
@@ -14,13 +17,13 @@ use crate::random::RandomStream;
 
 on_both!(
     likelihoods_match_the_cpu,
-    neither_company_nor_repetition_changes_a_bit,
+    scores_are_batch_invariant_and_repeatable,
     gradients_match_the_cpu,
     bfloat16_likelihoods_are_as_far_off_as_the_cpus,
     bfloat16_gradients_match_single_precision,
 );
 
-/// Small networks: plain; odd sides, untied, table as wide as the model.
+/// Small networks: plain; odd dims, untied, table as wide as the model.
 pub(in crate::engine::cuda) fn configs() -> [ModelConfig; 2] {
     let plain = ModelConfig {
         vocab_size: 50,
@@ -135,7 +138,7 @@ fn bfloat16_gradients_match_single_precision<D: Device + 'static>(device: &Arc<D
     }
 }
 
-fn neither_company_nor_repetition_changes_a_bit<D: Device + 'static>(device: &Arc<D>) {
+fn scores_are_batch_invariant_and_repeatable<D: Device + 'static>(device: &Arc<D>) {
     let config = &configs()[0];
     let (weights, tokens) = (weights(config), tokens(config, 120));
     let windows: Vec<_> = (0..5).map(|i| Window { tokens: &tokens[i * 9..i * 9 + 33], first_scored: 24 }).collect();
@@ -169,22 +172,24 @@ fn gradients_match_the_cpu<D: Device + 'static>(device: &Arc<D>) {
 }
 
 /// A device whose memory ends, to see that its error comes out.
-struct Small;
+#[derive(Default)]
+struct Small {
+    stream_lock: StreamLock,
+}
 
 impl Device for Small {
     type Memory = ();
     type Graph = ();
 
-    fn turn(&self) -> &Mutex<()> {
-        static TURN: Mutex<()> = Mutex::new(());
-        &TURN
+    fn stream_lock(&self) -> &StreamLock {
+        &self.stream_lock
     }
 
-    fn begin(&self) -> Result<(), DeviceError> {
+    fn begin_capture(&self) -> Result<(), DeviceError> {
         unreachable!("nothing runs after a failure")
     }
 
-    fn end(&self) -> Result<(), DeviceError> {
+    fn end_capture(&self) -> Result<(), DeviceError> {
         unreachable!("nothing runs after a failure")
     }
 
@@ -200,19 +205,19 @@ impl Device for Small {
         unreachable!("nothing is allocated")
     }
 
-    fn write(&self, _: u64, _: &[u32]) -> Result<(), DeviceError> {
+    unsafe fn write(&self, _: u64, _: &[u32]) -> Result<(), DeviceError> {
         unreachable!("nothing runs after a failure")
     }
 
-    fn read(&self, _: u64, _: &mut [f32]) -> Result<(), DeviceError> {
+    unsafe fn read(&self, _: u64, _: &mut [f32]) -> Result<(), DeviceError> {
         unreachable!("nothing runs after a failure")
     }
 
-    fn copy(&self, _: u64, _: u64, _: usize) -> Result<(), DeviceError> {
+    unsafe fn copy(&self, _: u64, _: u64, _: usize) -> Result<(), DeviceError> {
         unreachable!("nothing runs after a failure")
     }
 
-    fn clear(&self, _: u64, _: usize) -> Result<(), DeviceError> {
+    unsafe fn clear(&self, _: u64, _: usize) -> Result<(), DeviceError> {
         unreachable!("nothing runs after a failure")
     }
 
@@ -220,7 +225,7 @@ impl Device for Small {
         unreachable!("nothing runs after a failure")
     }
 
-    unsafe fn product(&self, _: &Product) -> Result<bool, DeviceError> {
+    unsafe fn gemm(&self, _: &GemmDesc<'_>) -> Result<bool, DeviceError> {
         unreachable!("nothing runs after a failure")
     }
 }
@@ -228,7 +233,7 @@ impl Device for Small {
 #[test]
 fn a_device_that_is_too_small_is_an_error_and_no_panic() {
     let config = &configs()[0];
-    let (weights, engine) = (weights(config), engine(&Arc::new(Small)));
+    let (weights, engine) = (weights(config), engine(&Arc::<Small>::default()));
     let error = engine.scorer(config, &weights).err().unwrap();
     assert!(error.to_string().contains("out of memory"), "{error}");
     let result = engine.loss_and_gradients(config, &weights, &batch(config, 1, 8), FakeQuant::Off);
@@ -238,6 +243,6 @@ fn a_device_that_is_too_small_is_an_error_and_no_panic() {
 #[test]
 fn heads_wider_than_the_kernels_take_are_refused() {
     let config = ModelConfig { num_heads: 1, num_kv_heads: 1, model_dim: 130, ..configs()[0].clone() };
-    let error = engine(&Arc::new(Small)).scorer(&config, &weights(&config)).err().unwrap();
+    let error = engine(&Arc::<Small>::default()).scorer(&config, &weights(&config)).err().unwrap();
     assert!(error.to_string().contains("130 channels; the kernels take up to 128"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Thirty training steps on the device against PyTorch's, the model and its optimiser staying there: with warm-down, late
+//! Thirty training steps on the device against PyTorch's, the model and its optimizer staying there: with warm-down, late
 //! QAT and SWA.
 
 #[path = "../../../../tests/reference/steps.rs"]

@@ -1,0 +1,92 @@
+//! Heads: QK norm and RoPE, attention.
+
+use super::super::random;
+use super::{Results, activations};
+use crate::engine::network::{Heads, Kernels, QkNormRope};
+use crate::model::{ModelConfig, RopeTables};
+
+/// Rows, tokens present in each, position of the first, heads, width.
+const HEADS: [(usize, usize, usize, usize, usize); 5] =
+    [(1, 1, 0, 1, 2), (2, 5, 0, 3, 16), (1, 7, 4, 2, 64), (3, 2, 1, 4, 128), (1, 33, 0, 1, 34)];
+
+fn tables<K: Kernels>(k: &K, width: usize, positions: usize) -> K::Tables {
+    let config = ModelConfig { model_dim: width, num_heads: 1, num_kv_heads: 1, ..Default::default() };
+    k.rope_tables(&RopeTables::new(&config, positions))
+}
+
+pub(super) fn heads<K: Kernels>(k: &K) -> Results {
+    let mut results = Vec::new();
+    for (rows, tokens_per_row, first, heads, width) in HEADS {
+        let (tables, gain) = (tables(k, width, first + tokens_per_row), k.upload(&random(heads, "gain")));
+        let x = activations(k, rows * tokens_per_row * heads * width, "x");
+        for gain in [None, Some(&gain)] {
+            let shape = QkNormRope { heads, width, tokens_per_row, first, gain, tables: &tables };
+            results.push((format!("{heads} heads of {width}"), k.download(k.qk_norm_rope(&x, shape))));
+        }
+    }
+    results
+}
+
+pub(super) fn head_gradients<K: Kernels>(k: &K) -> Results {
+    let mut results = Vec::new();
+    for (rows, tokens_per_row, first, heads, width) in HEADS {
+        let (tables, gain) = (tables(k, width, first + tokens_per_row), k.upload(&random(heads, "gain")));
+        let values = rows * tokens_per_row * heads * width;
+        let (x, grad) = (activations(k, values, "x"), activations(k, values, "grad"));
+        let mut grad_x = k.unset(values);
+        let shape = QkNormRope { heads, width, tokens_per_row, first, gain: None, tables: &tables };
+        k.qk_norm_rope_grad(&x, shape, &grad, &mut grad_x, None);
+        results.push((format!("grad of {heads} heads of {width}"), k.download(grad_x)));
+        let (mut grad_x, mut grad_gain) = (k.unset(values), k.copy(&gain));
+        k.qk_norm_rope_grad(&x, QkNormRope { gain: Some(&gain), ..shape }, &grad, &mut grad_x, Some(&mut grad_gain));
+        results.push((format!("grad of {heads} gained heads of {width}"), k.download(grad_x)));
+        results.push((format!("grad of {heads} gains"), k.download(grad_gain)));
+    }
+    results
+}
+
+/// Rows, sequence length, first query, heads, key/value heads, width.
+const ATTENTION: [(usize, usize, usize, usize, usize, usize); 7] = [
+    (1, 1, 0, 1, 1, 4),
+    (2, 7, 0, 2, 1, 8),
+    (1, 33, 0, 4, 2, 32),
+    (1, 65, 0, 2, 2, 33),
+    (2, 40, 0, 2, 1, 64),
+    (1, 35, 0, 1, 1, 100),
+    (2, 34, 0, 2, 1, 128),
+];
+
+fn attention_inputs<K: Kernels>(k: &K, heads: Heads, rows: usize) -> [K::Buffer; 3] {
+    let queries = rows * heads.queries() * heads.heads * heads.width;
+    let keys = rows * heads.seq_len * heads.kv_heads * heads.width;
+    [("q", queries), ("k", keys), ("v", keys)].map(|(name, len)| k.upload(&random(len, name)))
+}
+
+pub(super) fn attention<K: Kernels>(k: &K) -> Results {
+    let mut results = Vec::new();
+    for (rows, seq_len, _, heads, kv_heads, width) in ATTENTION {
+        for first_query in [0, seq_len / 2, seq_len - 1] {
+            let heads = Heads { seq_len, heads, kv_heads, width, first_query };
+            let [q, key, v] = attention_inputs(k, heads, rows);
+            let (mixed, lse) = k.attention(heads, [&q, &key, &v]);
+            results.push((format!("attention {heads:?}"), k.download(mixed)));
+            results.push((format!("lse of {heads:?}"), k.download(lse)));
+        }
+    }
+    results
+}
+
+pub(super) fn attention_gradients<K: Kernels>(k: &K) -> Results {
+    let mut results = Vec::new();
+    for (rows, seq_len, first_query, heads, kv_heads, width) in ATTENTION {
+        let heads = Heads { seq_len, heads, kv_heads, width, first_query };
+        let [q, key, v] = attention_inputs(k, heads, rows);
+        let (mixed, lse) = k.attention(heads, [&q, &key, &v]);
+        let grad = activations(k, rows * seq_len * heads.heads * width, "grad");
+        let grads = k.attention_grad(heads, [&q, &key, &v], [&mixed, &lse], &grad);
+        for (name, grad) in ["q", "k", "v"].into_iter().zip(grads) {
+            results.push((format!("grad of {name} of {heads:?}"), k.download(grad)));
+        }
+    }
+    results
+}

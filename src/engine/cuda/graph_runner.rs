@@ -1,8 +1,8 @@
-//! Work of one shape that is done again and again: recorded once, then handed over as one piece.
+//! Work of one shape that is done again and again: recorded once as a CUDA graph, then launched as a whole.
 //!
 //! A forward and backward pass is some hundreds of launches. The first time they are made one by one; the second time they
-//! are recorded (a CUDA graph) and from then on launched together. The memory of such work is its own: what was recorded
-//! names addresses, so nobody else may have them.
+//! are recorded, and from then on launched together. Such work has a memory pool of its own: the graph names addresses,
+//! which must not be used for anything else.
 
 use super::device::Device;
 use super::memory::{Pool, Shared};
@@ -10,7 +10,7 @@ use super::memory::{Pool, Shared};
 /// Set to 0, work is never recorded: for tools that watch single launches.
 const VARIABLE: &str = "GOLF_HARNESS_GRAPHS";
 
-/// Work with a fixed result place `O`.
+/// Work whose result `O` is always in the same memory.
 pub(super) struct GraphRunner<D: Device, O> {
     pool: Pool<D>,
     stage: Stage<D, O>,
@@ -18,10 +18,10 @@ pub(super) struct GraphRunner<D: Device, O> {
 
 enum Stage<D: Device, O> {
     New,
-    /// Done once, so that its memory is there.
+    /// Done once: its memory is allocated.
     Known(O),
     Recorded(D::Graph, O),
-    /// It cannot be recorded, or shall not be.
+    /// Never recorded: the driver refuses to, or the environment says so.
     Plain(O),
 }
 
@@ -32,11 +32,12 @@ impl<D: Device, O> Default for GraphRunner<D, O> {
 }
 
 impl<D: Device, O> GraphRunner<D, O> {
-    /// Does the work; its result is good until it is done again. It must ask the device for the same things every time,
-    /// and read and write nothing of the host; what it uses besides its own memory must live as long as this.
+    /// Does the work; its result is valid until it is done again. The caller holds the [stream lock](Shared::lock_stream).
     ///
-    /// By the one whose [turn](Shared::lock_stream) it is.
-    pub fn run(&mut self, shared: &Shared<D>, work: impl Fn() -> O) -> Option<&O> {
+    /// # Safety
+    /// The work must launch the same kernels, on the same memory, every time, and read and write nothing of the host. What it
+    /// uses besides the memory it allocates must stay allocated until the last run.
+    pub unsafe fn run(&mut self, shared: &Shared<D>, work: impl Fn() -> O) -> Option<&O> {
         self.stage = match std::mem::replace(&mut self.stage, Stage::New) {
             Stage::New => Stage::Known(shared.within(&mut self.pool, &work)),
             Stage::Known(before) if std::env::var_os(VARIABLE).is_some_and(|value| value == "0") => {
@@ -55,7 +56,8 @@ impl<D: Device, O> GraphRunner<D, O> {
             recorded => recorded,
         };
         if let Stage::Recorded(graph, _) = &self.stage {
-            // SAFETY: its buffers are in the pool or in the result, both of which are kept beside it.
+            // SAFETY: what the work allocates is in the pool or in the result, both of which are kept here; that the rest
+            // stays allocated is the caller's promise.
             shared.run(|device| unsafe { device.replay(graph) });
         }
         match &self.stage {
@@ -64,10 +66,11 @@ impl<D: Device, O> GraphRunner<D, O> {
         }
     }
 
-    /// Does something else in the same memory, step by step; nothing it leaves behind may be of that memory.
+    /// Does other work in the same memory, unrecorded. The caller holds the [stream lock](Shared::lock_stream).
     ///
-    /// By the one whose [turn](Shared::lock_stream) it is.
-    pub fn beside<T>(&mut self, shared: &Shared<D>, work: impl FnOnce() -> T) -> T {
+    /// # Safety
+    /// No buffer that the work allocates may outlive this call: the graph writes to that memory.
+    pub unsafe fn run_unrecorded<T>(&mut self, shared: &Shared<D>, work: impl FnOnce() -> T) -> T {
         shared.within(&mut self.pool, work)
     }
 
@@ -80,7 +83,7 @@ impl<D: Device, O> GraphRunner<D, O> {
                 graph.ok().filter(|_| failure.is_none()).map(|graph| Stage::Recorded(graph, result))
             }
         };
-        // Whatever a driver will not record is done step by step, as the first time.
+        // What the driver does not record is launched one by one, as the first time.
         recorded.unwrap_or_else(|| Stage::Plain(shared.within(&mut self.pool, work)))
     }
 }

@@ -1,4 +1,4 @@
-//! Scoring on a device: windows of one shape together, in groups that are handed over ahead of their results.
+//! Scoring on a device: windows of one shape together, in groups that are queued ahead of their results.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,11 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use super::backend::CudaKernels;
 use super::device::Device;
 use super::device_batch::DeviceBatch;
+use super::error::DeviceError;
 use super::memory::Buffer;
 use crate::engine::network::{Kernels, Loaded};
 use crate::engine::{EngineError, Scorer, Window, check};
 
-/// Groups handed over before the first of their results is waited for: the device has work while the host reads.
+/// Groups queued before the first of their results is read: the device has work while the host reads.
 const GROUPS_AHEAD: usize = 8;
 
 /// Scores windows of one shape together.
@@ -56,7 +57,9 @@ impl<D: Device> CudaScorer<D> {
             }
         };
         let work = || self.loaded.queue(rows, first, (targets, targets.len()), tables);
-        likelihoods.run(&k.shared, work).map(|found| k.copy(found))
+        // SAFETY: the work is the same for every group of a shape; rows, targets and tables are kept beside the runner, the
+        // weights in `loaded`, which outlives it.
+        unsafe { likelihoods.run(&k.shared, work) }.map(|found| k.copy(found))
     }
 }
 
@@ -83,8 +86,11 @@ impl<D: Device> Scorer for CudaScorer<D> {
         }
         let mut likelihoods = vec![Vec::new(); windows.len()];
         for (places, scored, found) in queued {
-            for (&place, nll) in places.iter().zip(k.download(found).chunks(scored)) {
-                likelihoods[place] = nll.to_vec();
+            let values = k.download(found);
+            for (i, &place) in places.iter().enumerate() {
+                let (start, end, len) = (i * scored, (i + 1) * scored, values.len());
+                let own = values.get(start..end).ok_or(DeviceError::Range { start, end, len })?;
+                likelihoods[place] = own.to_vec();
             }
         }
         k.check()?;

@@ -1,6 +1,6 @@
 // Causal attention, a tile of queries (or keys) a block. The square of scores never exists: the forward pass keeps a
-// running maximum and sum over the tiles of keys, the backward pass makes the weights again from each query's kept
-// logarithm of its softmax denominator.
+// running maximum and sum over the tiles of keys (online softmax), the backward pass recomputes the weights from each
+// query's logsumexp.
 //
 // Activations are [tokens, heads, width]. A block has TILE rows and eight threads for each: thread (r, c) makes the
 // scores c, c + 8, ... of row r and keeps the channels c, c + 8, ... of its output. The eight lie in one warp.
@@ -116,13 +116,13 @@ static __device__ void attend(const T* q, const T* k, const T* v, T* mixed, floa
     if (c == 0) lse[(own.row * count + own.start + r) * heads + own.head] = largest + (float)log((double)sum);
 }
 
-// Gradient of a tile of queries, given each query's lse and the mean of its gradient.
+// Gradient of a tile of queries, given each query's lse and delta (its output times the output's gradient).
 template <u32 WIDTH, u32 TILE, class T>
 static __device__ void attend_grad_q(const T* q, const T* k, const T* v, const float* lse,
-                                     const float* mean, const T* grad, T* grad_q, u32 seq_len, u32 heads,
+                                     const float* delta, const T* grad, T* grad_q, u32 seq_len, u32 heads,
                                      u32 kv_heads, u32 width, float scale) {
     __shared__ float queries[TILE][WIDTH + 1], keys[TILE][WIDTH + 1], values[TILE][WIDTH + 1];
-    __shared__ float grads[TILE][WIDTH + 1], slopes[TILE][TILE + 1];
+    __shared__ float grads[TILE][WIDTH + 1], grad_scores[TILE][TILE + 1];
     const Task own = task<TILE>(seq_len, heads);
     const u32 r = threadIdx.x / THREADS_A_ROW, c = threadIdx.x % THREADS_A_ROW;
     const u64 stride = (u64)heads * width, kv_stride = (u64)kv_heads * width;
@@ -133,7 +133,7 @@ static __device__ void attend_grad_q(const T* q, const T* k, const T* v, const f
     const u32 query = own.start + r;
     const bool present = query < seq_len;
     const u64 place_of_sums = (own.row * seq_len + query) * heads + own.head;
-    const float own_lse = present ? lse[place_of_sums] : 0.0f, own_mean = present ? mean[place_of_sums] : 0.0f;
+    const float own_lse = present ? lse[place_of_sums] : 0.0f, own_delta = present ? delta[place_of_sums] : 0.0f;
     const u32 end = own.start + TILE < seq_len ? own.start + TILE : seq_len;
     float out[WIDTH / THREADS_A_ROW] = {};
     for (u32 start = 0; start < end; start += TILE) {
@@ -143,17 +143,17 @@ static __device__ void attend_grad_q(const T* q, const T* k, const T* v, const f
         __syncthreads();
         for (u32 j = 0; j < TILE / THREADS_A_ROW; j++) {
             const u32 key = c + j * THREADS_A_ROW;
-            float slope = 0.0f;
+            float grad_score = 0.0f;
             if (present && start + key <= query) {
                 const float weight = exponential(dot<WIDTH>(queries[r], keys[key]) * scale - own_lse);
-                slope = weight * (dot<WIDTH>(grads[r], values[key]) - own_mean);
+                grad_score = weight * (dot<WIDTH>(grads[r], values[key]) - own_delta);
             }
-            slopes[r][key] = slope;
+            grad_scores[r][key] = grad_score;
         }
         __syncwarp();
         for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
             float value = out[i];
-            for (u32 t = 0; t < TILE; t++) value += slopes[r][t] * keys[t][c + i * THREADS_A_ROW];
+            for (u32 t = 0; t < TILE; t++) value += grad_scores[r][t] * keys[t][c + i * THREADS_A_ROW];
             out[i] = value;
         }
     }
@@ -168,10 +168,10 @@ static __device__ void attend_grad_q(const T* q, const T* k, const T* v, const f
 // Gradients of a tile of keys and values: over the query heads of their group, over the queries that see them.
 template <u32 WIDTH, u32 TILE, class T>
 static __device__ void attend_grad_kv(const T* q, const T* k, const T* v, const float* lse,
-                                      const float* mean, const T* grad, T* grad_k, T* grad_v, u32 seq_len,
+                                      const float* delta, const T* grad, T* grad_k, T* grad_v, u32 seq_len,
                                       u32 heads, u32 kv_heads, u32 width, float scale) {
     __shared__ float queries[TILE][WIDTH + 1], keys[TILE][WIDTH + 1], values[TILE][WIDTH + 1];
-    __shared__ float grads[TILE][WIDTH + 1], weights[TILE][TILE + 1], slopes[TILE][TILE + 1];
+    __shared__ float grads[TILE][WIDTH + 1], weights[TILE][TILE + 1], grad_scores[TILE][TILE + 1];
     const Task own = task<TILE>(seq_len, kv_heads);
     const u32 r = threadIdx.x / THREADS_A_ROW, c = threadIdx.x % THREADS_A_ROW, group = heads / kv_heads;
     const u64 stride = (u64)heads * width, kv_stride = (u64)kv_heads * width;
@@ -189,21 +189,21 @@ static __device__ void attend_grad_kv(const T* q, const T* k, const T* v, const 
             __syncthreads();
             for (u32 j = 0; j < TILE / THREADS_A_ROW; j++) {
                 const u32 t = c + j * THREADS_A_ROW, query = start + t;
-                float weight = 0.0f, slope = 0.0f;
+                float weight = 0.0f, grad_score = 0.0f;
                 if (query < seq_len && key <= query) {
                     const u64 place_of_sums = (own.row * seq_len + query) * heads + head;
                     weight = exponential(dot<WIDTH>(queries[t], keys[r]) * scale - lse[place_of_sums]);
-                    slope = weight * (dot<WIDTH>(grads[t], values[r]) - mean[place_of_sums]);
+                    grad_score = weight * (dot<WIDTH>(grads[t], values[r]) - delta[place_of_sums]);
                 }
                 weights[r][t] = weight;
-                slopes[r][t] = slope;
+                grad_scores[r][t] = grad_score;
             }
             __syncwarp();
             for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
                 const u32 channel = c + i * THREADS_A_ROW;
                 float key_sum = key_out[i], value_sum = value_out[i];
                 for (u32 t = 0; t < TILE; t++) {
-                    key_sum += slopes[r][t] * queries[t][channel];
+                    key_sum += grad_scores[r][t] * queries[t][channel];
                     value_sum += weights[r][t] * grads[t][channel];
                 }
                 key_out[i] = key_sum;
@@ -228,16 +228,16 @@ static __device__ void attend_grad_kv(const T* q, const T* k, const T* v, const 
         attend<WIDTH, TILE>(q, k, v, mixed, lse, seq_len, first_query, heads, kv_heads, width, scale);            \
     }                                                                                                                 \
     extern "C" __global__ void __launch_bounds__(TILE* THREADS_A_ROW)                                                 \
-        attention_grad_q_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, const float* lse, const float* mean, \
+        attention_grad_q_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, const float* lse, const float* delta, \
                                          const T* grad, T* grad_q, u32 seq_len, u32 heads, u32 kv_heads, u32 width,   \
                                          float scale) {                                                               \
-        attend_grad_q<WIDTH, TILE>(q, k, v, lse, mean, grad, grad_q, seq_len, heads, kv_heads, width, scale);     \
+        attend_grad_q<WIDTH, TILE>(q, k, v, lse, delta, grad, grad_q, seq_len, heads, kv_heads, width, scale);     \
     }                                                                                                                 \
     extern "C" __global__ void __launch_bounds__(TILE* THREADS_A_ROW)                                                 \
         attention_grad_kv_##WIDTH##SUFFIX(const T* q, const T* k, const T* v, const float* lse,                   \
-                                          const float* mean, const T* grad, T* grad_k, T* grad_v, u32 seq_len,        \
+                                          const float* delta, const T* grad, T* grad_k, T* grad_v, u32 seq_len,        \
                                           u32 heads, u32 kv_heads, u32 width, float scale) {                          \
-        attend_grad_kv<WIDTH, TILE>(q, k, v, lse, mean, grad, grad_k, grad_v, seq_len, heads, kv_heads, width,    \
+        attend_grad_kv<WIDTH, TILE>(q, k, v, lse, delta, grad, grad_k, grad_v, seq_len, heads, kv_heads, width,    \
                                     scale);                                                                           \
     }
 

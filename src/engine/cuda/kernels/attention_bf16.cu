@@ -20,7 +20,7 @@ static __device__ Task late_first(u32 tokens, u32 heads) {
     return own;
 }
 
-// Hides the keys that come after a query. Rows are queries, columns keys; `ahead` is how far the lane's first row
+// Masks the keys that come after a query. Rows are queries, columns keys; `ahead` is how far the lane's first row
 // is ahead of its first column.
 template <u32 STRIPS, u32 COLUMNS>
 static __device__ void mask_later_keys(float (&scores)[STRIPS][COLUMNS / 8][4], int ahead) {

@@ -1,6 +1,6 @@
 // Gradients of attention_bf16.cu, in two kernels that each own what they write: queries, and keys with values.
 //
-// Weights are made again from the queries' lse. They and the scores' gradients are rounded to bfloat16 for the
+// Weights are recomputed from the queries' lse. They and the scores' gradients are rounded to bfloat16 for the
 // products, as in FlashAttention-2. PART columns at a time, so that two products of a part (64 registers for heads of
 // 64) fit beside the sums of keys and values (128), or beside those of queries (64) and the fragments of queries and
 // gradients (64). ptxas 13.0 uses 255 and 252 registers for sm_90 and spills none: two blocks of 128 threads an SM, of
@@ -11,8 +11,8 @@
 // Columns of scores made at once.
 #define PART 32u
 
-// What every query's scores need, [row, head] of twice `padded` values: -log2 of each softmax denominator, then the mean
-// of each query's gradient under its weights, which is its output times the output's gradient. Zero past the end.
+// For each row and head, `padded` shifts (-lse in units of log 2) and as many deltas (a query's output times the output's
+// gradient). Zero past the end.
 //
 // Eight threads a query; the blocks cover rows, padded queries and heads exactly.
 extern "C" __global__ void tensor_attention_sums(const bf16* mixed, const bf16* grad, const float* lse, float* sums,
@@ -39,7 +39,7 @@ extern "C" __global__ void tensor_attention_sums(const bf16* mixed, const bf16* 
     sums[padded] = dot;
 }
 
-// Hides the keys that come after a query where rows are keys, columns queries; `ahead` as in `mask_later_keys`.
+// Masks the keys that come after a query where rows are keys, columns queries; `ahead` as in `mask_later_keys`.
 template <u32 STRIPS, u32 COLUMNS>
 static __device__ void mask_earlier_queries(float (&scores)[STRIPS][COLUMNS / 8][4], int ahead) {
     UNROLL for (u32 s = 0; s < STRIPS; s++) {
@@ -96,12 +96,12 @@ static __device__ void attend_grad_q_bf16(const bf16* q, const bf16* k, const bf
         load_left<WIDTH, STRIPS>(left[step], own_queries, step);
         load_left<WIDTH, STRIPS>(left_grads[step], grads + warp_row * WIDTH, step);
     }
-    float shift[STRIPS][2], mean[STRIPS][2];
+    float shift[STRIPS][2], delta[STRIPS][2];
     sums += (own.row * heads + own.head) * 2 * padded;
     UNROLL for (u32 i = 0; i < 2 * STRIPS; i++) {
         const u32 query = warp_first + 8 * i + g;
         shift[i / 2][i % 2] = query < seq_len ? sums[query] : 0.0f;
-        mean[i / 2][i % 2] = query < seq_len ? sums[padded + query] : 0.0f;
+        delta[i / 2][i % 2] = query < seq_len ? sums[padded + query] : 0.0f;
     }
 
     float out[STRIPS][WIDTH / 8][4] = {};
@@ -116,9 +116,9 @@ static __device__ void attend_grad_q_bf16(const bf16* q, const bf16* k, const bf
         for (u32 part = 0; part < TILE_KEYS; part += PART) {
             const u32 key = start + part;
             if (warp_first >= seq_len || key > warp_first + OWN - 1) continue;
-            float scores[STRIPS][PART / 8][4] = {}, slopes[STRIPS][PART / 8][4] = {};
+            float scores[STRIPS][PART / 8][4] = {}, grad_scores[STRIPS][PART / 8][4] = {};
             multiply_rows<WIDTH, STRIPS, PART>(scores, left, keys + part * WIDTH);
-            multiply_rows<WIDTH, STRIPS, PART>(slopes, left_grads, values + part * WIDTH);
+            multiply_rows<WIDTH, STRIPS, PART>(grad_scores, left_grads, values + part * WIDTH);
             if (key + PART - 1 > warp_first) {
                 mask_later_keys<STRIPS, PART>(scores, (int)(warp_first + g) - (int)(key + 2 * t));
             }
@@ -126,13 +126,13 @@ static __device__ void attend_grad_q_bf16(const bf16* q, const bf16* k, const bf
                 UNROLL for (u32 n = 0; n < PART / 8; n++) {
                     UNROLL for (u32 i = 0; i < 4; i++) {
                         const float weight = exp2_fast(fmaf(scores[s][n][i], factor, shift[s][i / 2]));
-                        slopes[s][n][i] = weight * (slopes[s][n][i] - mean[s][i / 2]);
+                        grad_scores[s][n][i] = weight * (grad_scores[s][n][i] - delta[s][i / 2]);
                     }
                 }
             }
-            u32 left_slopes[PART / 16][STRIPS][4];
-            pack_left<STRIPS, PART>(left_slopes, slopes);
-            multiply_columns<WIDTH, STRIPS, PART>(out, left_slopes, keys + part * WIDTH);
+            u32 left_grad_scores[PART / 16][STRIPS][4];
+            pack_left<STRIPS, PART>(left_grad_scores, grad_scores);
+            multiply_columns<WIDTH, STRIPS, PART>(out, left_grad_scores, keys + part * WIDTH);
         }
     }
     scale_rows<WIDTH, STRIPS>(out, scale);
@@ -141,7 +141,7 @@ static __device__ void attend_grad_q_bf16(const bf16* q, const bf16* k, const bf
 }
 
 // Gradients of a tile of keys and values: over the query heads of their group, over the queries that see them. Products
-// are transposed, keys by queries, so that weights and slopes are again left factors.
+// are transposed, keys by queries, so that weights and gradients of scores are again left factors.
 template <u32 WIDTH, u32 STRIPS>
 static __device__ void attend_grad_kv_bf16(const bf16* q, const bf16* k, const bf16* v, const float* sums,
                                            const bf16* grad, bf16* grad_k, bf16* grad_v, u32 seq_len, u32 padded,
@@ -192,28 +192,28 @@ static __device__ void attend_grad_kv_bf16(const bf16* q, const bf16* k, const b
         for (u32 part = 0; part < TILE_QUERIES; part += PART) {
             const u32 query = own.start + tile % tiles * TILE_QUERIES + part;
             if (query >= seq_len || query + PART - 1 < warp_first) continue;
-            float weights[STRIPS][PART / 8][4] = {}, slopes[STRIPS][PART / 8][4] = {};
+            float weights[STRIPS][PART / 8][4] = {}, grad_scores[STRIPS][PART / 8][4] = {};
             multiply_rows<WIDTH, STRIPS, PART>(weights, own_keys, queries + part * WIDTH);
-            multiply_rows<WIDTH, STRIPS, PART>(slopes, own_values, grads + part * WIDTH);
+            multiply_rows<WIDTH, STRIPS, PART>(grad_scores, own_values, grads + part * WIDTH);
             if (warp_first + OWN - 1 > query) {
                 mask_earlier_queries<STRIPS, PART>(weights, (int)(warp_first + g) - (int)(query + 2 * t));
             }
             // Queries past the end have no gradient: whatever their weights are, they add nothing.
             UNROLL for (u32 n = 0; n < PART / 8; n++) {
                 const Pair shift = *(const Pair*)(shifts + part + 8 * n + 2 * t);
-                const Pair mean = *(const Pair*)(shifts + TILE_QUERIES + part + 8 * n + 2 * t);
+                const Pair delta = *(const Pair*)(shifts + TILE_QUERIES + part + 8 * n + 2 * t);
                 UNROLL for (u32 s = 0; s < STRIPS; s++) {
                     UNROLL for (u32 i = 0; i < 4; i++) {
                         const float weight = exp2_fast(fmaf(weights[s][n][i], factor, i % 2 ? shift.y : shift.x));
                         weights[s][n][i] = weight;
-                        slopes[s][n][i] = weight * (slopes[s][n][i] - (i % 2 ? mean.y : mean.x));
+                        grad_scores[s][n][i] = weight * (grad_scores[s][n][i] - (i % 2 ? delta.y : delta.x));
                     }
                 }
             }
             u32 left[PART / 16][STRIPS][4];
             pack_left<STRIPS, PART>(left, weights);
             multiply_columns<WIDTH, STRIPS, PART>(value_out, left, grads + part * WIDTH);
-            pack_left<STRIPS, PART>(left, slopes);
+            pack_left<STRIPS, PART>(left, grad_scores);
             multiply_columns<WIDTH, STRIPS, PART>(key_out, left, queries + part * WIDTH);
         }
     }

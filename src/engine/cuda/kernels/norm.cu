@@ -72,7 +72,7 @@ static __device__ void norm_rows_grad(const T* x, const T* grad_y, T* grad_x, u3
     }
 FOR_EACH_DTYPE(RMS_NORM_GRAD)
 
-// mean[row] = a . b: the mean of a query's gradient under its weights is its output times the output's gradient.
+// out[row] = a . b; of a query's output and its gradient that is the delta of the softmax's gradient.
 template <class T>
 static __device__ void dot_rows(const T* a, const T* b, float* out, u32 width, u64 rows) {
     const u64 row = warp_row();

@@ -23,7 +23,7 @@ static __device__ float high_of(u32 word) {
     return __uint_as_float(word & 0xffff0000u);
 }
 
-// What memory of that type gives back of a value.
+// A value as that type stores it.
 template <class T>
 static __device__ float rounded_to(float x);
 template <>

@@ -88,7 +88,7 @@ fn writing_past_the_end_is_noticed() {
 
 /// This program again, with a fake CUDA on the library path: everything between the backend and the driver runs.
 #[test]
-fn the_way_to_the_driver_works_on_a_fake_one() {
+fn the_driver_layer_works_on_a_fake_driver() {
     let Some(shim) = shim() else { return };
     let folder = fake_cuda(&shim.kernels);
     let run = |passed: usize, tests: &[&str], variables: &[(&str, &str)]| {
@@ -109,7 +109,7 @@ fn the_way_to_the_driver_works_on_a_fake_one() {
     // What does not fit is refused on this way, too.
     run(4, &["kernels_refuse", "products_refuse", "transfers_refuse", "row_numbers"], &[]);
     // Two kinds of values in one product, and recorded work.
-    run(3, &["bfloat16", "the_host_asks_twice"], &[]);
+    run(3, &["bfloat16", "the_work_is_recorded"], &[]);
     // Ranks are threads there, and the fake NCCL works between threads.
     let ranks = ("GOLF_FAKE_RANKS", "4");
     run(2, &["nccl_works", "nccl_ranks"], &[ranks]);

@@ -117,12 +117,18 @@ impl<'a, D: Device + 'a> CudaTrainer<'a, D> {
                 forward.backward(rows, targets, weight, record, &mut grads.borrow_mut(), on_finished)
             };
             match &mut reducer {
-                Some(reducer) if i + 1 == groups => likelihoods.beside(shared, || {
-                    let nll = work(&mut |finished| reducer.on_finished(finished));
-                    k.sum_to(nll.view(), Summed::Values, loss, i > 0);
-                }),
+                Some(reducer) if i + 1 == groups => {
+                    let last = || {
+                        let nll = work(&mut |finished| reducer.on_finished(finished));
+                        k.sum_to(nll.view(), Summed::Values, loss, i > 0);
+                    };
+                    // SAFETY: the likelihoods are dropped in `last`, and the reducer allocates nothing that it keeps.
+                    unsafe { likelihoods.run_unrecorded(shared, last) };
+                }
                 _ => {
-                    if let Some(nll) = likelihoods.run(shared, || work(&mut |_| ())) {
+                    // SAFETY: the work is the same for every batch of a shape; rows, targets and tables are kept beside the
+                    // runner, weights and gradients in the trainer, which replaces none of them.
+                    if let Some(nll) = unsafe { likelihoods.run(shared, || work(&mut |_| ())) } {
                         k.sum_to(nll.view(), Summed::Values, loss, i > 0);
                     }
                 }

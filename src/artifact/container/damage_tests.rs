@@ -73,6 +73,7 @@ fn what_was_written_is_read() {
 
 fn check_read(artifact: &Artifact) {
     assert_eq!(artifact.packed, tensors());
+    assert_eq!(artifact.params.iter().len(), tensors().len());
     for (tensor, (name, values)) in tensors().iter().zip(artifact.params.iter()) {
         assert_eq!((tensor.name(), &tensor.dequantise()), (name, values));
     }
@@ -117,6 +118,7 @@ fn wrong_under_a_seal(file: Vec<u8>) {
             match parse(&reseal(damaged)) {
                 // A flip in a name or shape changes what is described, not what is decoded: values stay proven.
                 Ok(artifact) => {
+                    assert_eq!(artifact.packed.len(), expected.len(), "byte {at} ^ {pattern:#x}");
                     for (found, wanted) in artifact.packed.iter().zip(&expected) {
                         assert_eq!(found.dequantise().data(), wanted.dequantise().data(), "byte {at} ^ {pattern:#x}");
                     }

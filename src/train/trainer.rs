@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::buckets::sum_over_ranks;
 use super::{Diverged, TrainError, resident_step};
-use crate::collective::{Collective, Solo, TreeSum, reading_order};
+use crate::collective::{Collective, CollectiveError, Solo, TreeSum, reading_order};
 use crate::data::{Loader, TokenBatch};
 use crate::digest::ContentDigest;
 use crate::engine::{DeviceTrainer, Engine, LossAndGradients, TrainerState, TrainerStep};
@@ -262,12 +262,16 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// All ranks' losses in stream order: the `m`-th micro-batch of rank `r` is piece `m * world + r`.
-fn gather_losses(ranks: &dyn Collective, own: &[f32]) -> Result<Vec<f32>, TrainError> {
+/// All ranks' losses in stream order: the `m`-th micro-batch of rank `r` is piece `m * world + r`. All have as many.
+fn gather_losses(ranks: &dyn Collective, own: &[f32]) -> Result<Vec<f32>, CollectiveError> {
     let message: Vec<u8> = own.iter().flat_map(|loss| loss.to_le_bytes()).collect();
-    let gathered: Vec<Vec<f32>> = ranks.all_gather(&message)?.iter().map(|message| floats(message)).collect();
-    let piece = |m: usize| gathered.iter().map(move |losses| losses.get(m).copied().unwrap_or(f32::NAN));
-    Ok((0..own.len()).flat_map(piece).collect())
+    let gathered = ranks.all_gather(&message)?;
+    if let Some((rank, short)) = gathered.iter().enumerate().find(|(_, other)| other.len() != message.len()) {
+        let (found, expected) = (short.len() / size_of::<f32>(), own.len());
+        return Err(CollectiveError::Length { rank, found, expected });
+    }
+    let gathered: Vec<Vec<f32>> = gathered.iter().map(|message| floats(message)).collect();
+    Ok((0..own.len()).flat_map(|m| gathered.iter().filter_map(move |losses| losses.get(m).copied())).collect())
 }
 
 fn check_losses(losses: &[f32], step: u64) -> Result<(), TrainError> {
@@ -298,4 +302,27 @@ fn add(sum: &mut Params, other: Params) {
 
 fn add_values(sum: &mut [f32], other: &[f32]) {
     sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collective::in_process;
+
+    #[test]
+    fn losses_of_all_ranks_come_in_stream_order_and_none_may_be_missing() {
+        let gather = |own: [&[f32]; 2]| {
+            std::thread::scope(|scope| {
+                let ranks = in_process(2).unwrap().into_iter().zip(own);
+                let threads: Vec<_> = ranks.map(|(rank, own)| scope.spawn(move || gather_losses(&rank, own))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+            })
+        };
+        for found in gather([&[1.0, 3.0], &[2.0, 4.0]]) {
+            assert_eq!(found.unwrap(), [1.0, 2.0, 3.0, 4.0]);
+        }
+        let [first, second] = gather([&[1.0, 3.0], &[2.0]]).try_into().unwrap();
+        assert_eq!(first.unwrap_err().to_string(), "rank 1 sent 1 values where 2 are needed");
+        assert_eq!(second.unwrap_err().to_string(), "rank 0 sent 2 values where 1 are needed");
+    }
 }

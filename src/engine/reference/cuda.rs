@@ -5,8 +5,8 @@
 
 use ::dfdx::prelude::Cuda;
 
-use super::apart::apart;
 use super::loaded::{GroupResult, Loaded, backend, groups};
+use super::run_isolated::run_isolated;
 use crate::data::TokenBatch;
 use crate::engine::{Engine, EngineError, EngineKind, LossAndGradients, Scorer, Window, check};
 use crate::model::{ModelConfig, Params};
@@ -34,7 +34,7 @@ impl DfdxCudaEngine {
         weights: &Params,
         work: impl FnOnce(&Loaded<Cuda>) -> Result<R, EngineError> + Send,
     ) -> Result<R, EngineError> {
-        apart(&format!("dfdx on cuda:{}", self.ordinal), || {
+        run_isolated(&format!("dfdx on cuda:{}", self.ordinal), || {
             // The network draws nothing at random.
             let device = Cuda::try_build(self.ordinal, 0).map_err(backend)?;
             work(&Loaded::new(&device, config, weights)?)
@@ -152,10 +152,10 @@ mod tests {
     }
 
     /// Largest difference, relative above 1.
-    fn apart(found: &[f32], expected: &[f32]) -> f32 {
+    fn distance(found: &[f32], expected: &[f32]) -> f32 {
         assert_eq!(found.len(), expected.len());
         let pairs = found.iter().zip(expected);
-        pairs.map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, |worst: f32, apart| worst.max(apart))
+        pairs.map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, |worst: f32, distance| worst.max(distance))
     }
 
     #[test]
@@ -173,11 +173,11 @@ mod tests {
                 [&*gpu, &DfdxEngine as &dyn Engine].map(|engine| engine.scorer(&config, &weights).unwrap());
             let nll = found.nll(&windows).unwrap();
             for (found, expected) in nll.iter().zip(&expected.nll(&windows).unwrap()) {
-                assert!(apart(found, expected) < 1e-5, "{:e}", apart(found, expected));
+                assert!(distance(found, expected) < 1e-5, "{:e}", distance(found, expected));
             }
             assert_eq!(nll, found.nll(&windows).unwrap(), "other bits the second time");
             let logits = [&found, &expected].map(|scorer| scorer.logits(&tokens[..33]).unwrap());
-            assert!(apart(&logits[0], &logits[1]) < 1e-5);
+            assert!(distance(&logits[0], &logits[1]) < 1e-5);
             assert!(matches!(found.logits(&[]), Err(EngineError::Window { tokens: 0 })));
         }
     }

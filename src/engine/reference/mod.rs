@@ -10,8 +10,6 @@
 //! out of host memory, [`loaded`] what engines do with a network, [`activations`] what can be seen between the layers.
 
 mod activations;
-#[cfg(any(test, feature = "dfdx-cuda"))]
-mod apart;
 mod attention;
 mod block;
 #[cfg(any(test, feature = "dfdx-cuda"))]
@@ -25,6 +23,8 @@ mod hardware;
 mod linear;
 mod loaded;
 mod network;
+#[cfg(any(test, feature = "dfdx-cuda"))]
+mod run_isolated;
 mod weights;
 
 pub use activations::Activations;

@@ -45,7 +45,7 @@ impl Tiles {
     /// The factors are blocks along the inner side, equally many of each.
     pub fn multiply(&self, left: &[Block], right: &[Block], mode: WriteMode, out: &mut [f32], stride: usize) {
         let steps = left.len();
-        assert!(steps > 0 && right.len() == steps, "factors of different inner dims");
+        assert!(steps > 0 && right.len() == steps, "factors of different inner dimensions");
         assert!(stride >= SIDE && out.len() >= (SIDE - 1) * stride + SIDE, "no room for a block of the product");
         // SAFETY: asserted just now.
         unsafe { self.multiply_unchecked(left, right, mode, out, stride) };

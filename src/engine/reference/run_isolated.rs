@@ -8,7 +8,7 @@ use crate::engine::EngineError;
 /// Runs `work` on a new thread of that name; a panic there is an error here.
 ///
 /// The panic's own message is printed as well, as panics are.
-pub(super) fn apart<R: Send>(
+pub(super) fn run_isolated<R: Send>(
     name: &str,
     work: impl FnOnce() -> Result<R, EngineError> + Send,
 ) -> Result<R, EngineError> {
@@ -30,13 +30,13 @@ mod tests {
     #[test]
     fn results_errors_and_panics_come_back() {
         let values = [1, 2, 3];
-        assert_eq!(apart("a thread", || Ok(values.iter().sum::<i32>())).unwrap(), 6);
+        assert_eq!(run_isolated("a thread", || Ok(values.iter().sum::<i32>())).unwrap(), 6);
 
-        let error = apart("a thread", || Err::<(), _>(EngineError::Window { tokens: 1 })).unwrap_err();
+        let error = run_isolated("a thread", || Err::<(), _>(EngineError::Window { tokens: 1 })).unwrap_err();
         assert!(matches!(error, EngineError::Window { tokens: 1 }), "{error}");
 
         let refused: fn() -> Result<i32, &'static str> = || Err("out of memory\nand more");
-        let error = apart("dfdx on cuda:7", || Ok(refused().unwrap())).unwrap_err().to_string();
+        let error = run_isolated("dfdx on cuda:7", || Ok(refused().unwrap())).unwrap_err().to_string();
         assert!(error.starts_with("dfdx engine: dfdx on cuda:7 gave up: "), "{error}");
         assert!(error.contains("out of memory") && error.lines().count() == 1, "{error}");
     }

@@ -17,6 +17,8 @@ mod matrix;
 mod norm;
 mod softmax;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod tile_unit;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod tiles;
 
 use self::buffer::Buffer;

@@ -1,9 +1,9 @@
-//! The tile unit: asking for it, switching it on, and its one product.
+//! The one product that is made on the tile unit.
 
 use std::arch::asm;
-use std::marker::PhantomData;
 use std::sync::LazyLock;
 
+use crate::engine::cpu::tile_unit::{self, TileUnit};
 use crate::engine::isa;
 use crate::engine::network::Store;
 
@@ -24,53 +24,16 @@ pub const PIECE_WORDS: usize = 2 * TILE_WORDS;
 #[repr(C, align(64))]
 pub struct Block(pub [u32; PIECES * PIECE_WORDS]);
 
-/// Linux's `arch_prctl`, its request for a permission, and the tile unit's number.
-const ARCH_PRCTL: i64 = 158;
-const ARCH_REQ_XCOMP_PERM: i64 = 0x1023;
-const XFEATURE_XTILEDATA: i64 = 18;
-
 /// Whether the processor has tiles for bfloat16, the system lets this process use them, and `--isa` allows it.
 pub fn available() -> bool {
-    static PRESENT: LazyLock<bool> = LazyLock::new(|| pulp::x86::V4::try_new().is_some() && has_tiles() && permitted());
+    static PRESENT: LazyLock<bool> = LazyLock::new(|| pulp::x86::V4::try_new().is_some() && tile_unit::is_there());
     isa::may_use_tiles() && *PRESENT
 }
 
-/// Leaf 7 of CPUID: bit 22 of EDX is AMX-BF16, bit 24 AMX-TILE.
-fn has_tiles() -> bool {
-    let (most, _) = std::arch::x86_64::__get_cpuid_max(0);
-    let both = 1 << 22 | 1 << 24;
-    most >= 7 && std::arch::x86_64::__cpuid_count(7, 0).edx & both == both
-}
-
-/// Asks the system, which keeps the tiles' 8 kB for every thread that uses them. Holds for the whole process.
-fn permitted() -> bool {
-    let result: i64;
-    // SAFETY: a system call that reads and writes no memory of ours; it clobbers rcx and r11 as all do.
-    unsafe {
-        asm!("syscall", inlateout("rax") ARCH_PRCTL => result, in("rdi") ARCH_REQ_XCOMP_PERM,
-            in("rsi") XFEATURE_XTILEDATA, out("rcx") _, out("r11") _, options(nostack));
-    }
-    result == 0
-}
-
 /// The unit, switched on for this thread until dropped.
-pub struct Tiles(PhantomData<*const ()>);
-
-/// Shape of the eight tiles: palette 1, sixteen rows of 64 bytes each.
-#[repr(C, align(64))]
-struct Shapes([u8; 64]);
-
-static SHAPES: Shapes = {
-    let mut shapes = [0; 64];
-    shapes[0] = 1;
-    let mut tile = 0;
-    while tile < 8 {
-        shapes[16 + 2 * tile] = 64;
-        shapes[48 + tile] = 16;
-        tile += 1;
-    }
-    Shapes(shapes)
-};
+pub struct Tiles {
+    _unit: TileUnit,
+}
 
 impl Tiles {
     /// Switches it on, where there is one.
@@ -78,9 +41,7 @@ impl Tiles {
         if !available() {
             return None;
         }
-        // SAFETY: the unit is present and permitted; 64 bytes are read.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &raw const SHAPES, options(nostack, readonly)) };
-        Some(Tiles(PhantomData))
+        Some(Tiles { _unit: TileUnit::start()? })
     }
 
     /// `out (+)= left right` for a block of `SIDE` by `SIDE`, whose rows begin `stride` values apart.
@@ -177,13 +138,5 @@ impl Tiles {
                 options(nostack),
             );
         }
-    }
-}
-
-impl Drop for Tiles {
-    /// Switches it off, so that the system need not save the tiles.
-    fn drop(&mut self) {
-        // SAFETY: the unit is on.
-        unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use crate::path_safety::folder_of;
+
 /// A file that could not be written; the previous content, if any, is untouched.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {source}", path.display())]
@@ -64,14 +66,6 @@ impl PendingFile {
             sync_folder(folder_of(&path))
         };
         attempt().map_err(|source| WriteError { path: path.clone(), source })
-    }
-}
-
-/// The folder a file lies in; `.` for a bare name.
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
     }
 }
 

@@ -25,6 +25,14 @@ pub fn contained(folder: &Path, path: &Path) -> Result<PathBuf, Leaves> {
     }
 }
 
+/// The folder a file lies in; `.` for a bare name.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// The folder itself, links and `..` resolved; `None` while it does not exist. An empty path is the current folder.
 pub fn real(folder: &Path) -> Option<PathBuf> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };

@@ -8,6 +8,7 @@ use crate::digest::ContentDigest;
 use crate::interrupt::Interrupt;
 use crate::manifest::{self, ArtifactRecord, FileRef, Manifest};
 use crate::model::{self, LayoutMismatch, Params, WeightsError};
+use crate::path_safety::folder_of;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 
@@ -170,7 +171,7 @@ impl Job {
         };
         let encoded = &mut packed.encoded;
         let record = ArtifactRecord {
-            path: manifest::relative(&absolute(&self.artifact)?, &absolute(&output_folder)?),
+            path: manifest::relative(&absolute(&self.artifact)?, &absolute(output_folder)?),
             bytes: encoded.file.bytes,
             sha256: encoded.file.sha256,
             blake3: encoded.file.blake3,
@@ -180,7 +181,7 @@ impl Job {
         };
         let mut manifest = self.manifest;
         manifest.artifact = None;
-        manifest::settle(&mut manifest, &folder_of(&self.manifest_path), &output_folder)?;
+        manifest::settle(&mut manifest, folder_of(&self.manifest_path), output_folder)?;
         manifest.artifact = Some(record.clone());
         atomic_write::write(&self.artifact, &std::mem::take(&mut encoded.bytes))?;
         manifest::save(&manifest, &self.manifest_out)?;
@@ -192,12 +193,4 @@ impl Job {
 
 fn digest(path: &Path) -> Result<ContentDigest, JobError> {
     ContentDigest::of_file(path).map_err(|source| JobError::Read { path: path.to_path_buf(), source })
-}
-
-/// The folder a file lies in; `.` for a bare name.
-fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_yaml::{Mapping, Value};
 
 use super::{LoadError, Manifest, QuantizationConfig, load, parse};
+use crate::path_safety::folder_of;
 use crate::quant::ClassPattern;
 
 /// Where an override came from.
@@ -170,10 +171,7 @@ impl Effective {
     /// Loads `path` and applies overrides in order. Paths given from outside are relative to `current`, not to the manifest.
     pub fn load(path: &Path, overrides: Vec<Override>, current: &Path) -> Result<Self, OverrideError> {
         let manifest = apply(load(path)?, &overrides, path, current)?;
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
+        let folder = folder_of(path).to_path_buf();
         Ok(Effective { manifest, folder, overrides })
     }
 }

@@ -13,6 +13,6 @@ pub use bigram::bigram_rows;
 pub use config::{ConfigError, ModelConfig, RopePrecision};
 pub use host_tensor::HostTensor;
 pub use init::init;
-pub use params::{LayoutMismatch, ParamRole, ParamSpec, Params, layout};
+pub use params::{LayoutMismatch, ParamRole, ParamSpec, Params, add_values, layout};
 pub use rope::RopeTables;
 pub use weights_file::{WeightsError, parse_safetensors, read_safetensors, write_safetensors};

@@ -1,5 +1,7 @@
 //! The parameters by name, in state-dict order, with the role each plays in optimization and export.
 
+use rayon::prelude::*;
+
 use super::{HostTensor, ModelConfig};
 
 /// What a parameter is, for the optimizer groups and the quantizer.
@@ -198,10 +200,21 @@ impl Params {
         self.entries.iter_mut().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
+    /// `self += other`, tensor by tensor. Tensors are in the same order in both.
+    pub fn add_assign(&mut self, other: &Params) {
+        let pairs = self.entries.par_iter_mut().zip(&other.entries);
+        pairs.for_each(|((_, sum), (_, other))| add_values(sum.data_mut(), other.data()));
+    }
+
     /// Number of values in all tensors.
     pub fn num_elements(&self) -> usize {
         self.entries.iter().map(|(_, tensor)| tensor.len()).sum()
     }
+}
+
+/// `sum += other`, value by value.
+pub fn add_values(sum: &mut [f32], other: &[f32]) {
+    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
 }
 
 #[cfg(test)]

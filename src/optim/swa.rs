@@ -34,11 +34,7 @@ impl SwaSum {
     pub fn add(&mut self, weights: &Params) {
         match &mut self.sum {
             None => self.sum = Some(weights.clone()),
-            Some(sum) => {
-                for ((_, sum), (_, weight)) in sum.iter_mut().zip(weights.iter()) {
-                    sum.data_mut().iter_mut().zip(weight.data()).for_each(|(sum, weight)| *sum += weight);
-                }
-            }
+            Some(sum) => sum.add_assign(weights),
         }
         self.count += 1;
     }

@@ -30,6 +30,21 @@ pub struct Rule {
     pub check: Check,
 }
 
+impl Rule {
+    /// What rules start from: all that most of them have in common, and nothing of what makes one.
+    pub(super) const BLANK: Rule = Rule {
+        id: RuleId(""),
+        statement: "",
+        reference: "",
+        severity: Level::Warning,
+        tracks: Tracks::Both,
+        basis: Basis::Files,
+        why: "",
+        example: "",
+        check: Check::Folder(|_| Outcome::NotApplicable),
+    };
+}
+
 /// Which track a rule applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::walk;
 use crate::digest::ContentDigest;
 use crate::manifest::{FileRef, Manifest};
-use crate::path_safety::contained;
+use crate::path_safety::{contained, folder_of};
 
 /// What part a named file plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,10 +78,7 @@ pub struct DecodedArtifact {
 impl ManifestFiles {
     /// Reads every file that `manifest`, loaded from `path`, names. Never fails: problems are facts too.
     pub fn inspect(manifest: &Manifest, path: &Path) -> Self {
-        let root = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
+        let root = folder_of(path).to_path_buf();
         let manifest_name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let named: Vec<NamedFile> = stated_files(manifest)
             .into_iter()

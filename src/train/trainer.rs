@@ -9,7 +9,7 @@ use crate::data::{Loader, TokenBatch};
 use crate::digest::ContentDigest;
 use crate::engine::{DeviceTrainer, Engine, LossAndGradients, TrainerState, TrainerStep};
 use crate::manifest::{MICRO_BATCHES_PER_STEP, Manifest};
-use crate::model::{HostTensor, ModelConfig, Params};
+use crate::model::{HostTensor, ModelConfig, Params, add_values};
 use crate::optim::{FakeQuant, MatrixShare, Optimizer, StepPlan, SwaSum, clip_global_norm};
 
 /// What a step gave.
@@ -230,7 +230,7 @@ impl<'a> Trainer<'a> {
             losses[*index] = loss;
             match count + 1 == order.len() {
                 true => last = gradients,
-                false => sum.push(gradients, add),
+                false => sum.push(gradients, |sum: &mut Params, other| sum.add_assign(&other)),
             }
         }
         let shapes: Vec<(String, Vec<usize>)> =
@@ -291,17 +291,6 @@ fn check_norm(value: f64, step: u64) -> Result<(), TrainError> {
 /// The f32 of a message.
 fn floats(message: &[u8]) -> Vec<f32> {
     message.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
-}
-
-/// `sum += other`, tensor by tensor.
-fn add(sum: &mut Params, other: Params) {
-    let mut pairs: Vec<_> =
-        sum.iter_mut().zip(other.iter()).map(|((_, sum), (_, other))| (sum.data_mut(), other.data())).collect();
-    pairs.par_iter_mut().for_each(|(sum, other)| add_values(sum, other));
-}
-
-fn add_values(sum: &mut [f32], other: &[f32]) {
-    sum.iter_mut().zip(other).for_each(|(sum, other)| *sum += other);
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Engine for KernelsEngine {
                 nll += values.into_iter().map(f64::from).sum::<f64>();
                 match &mut total {
                     None => total = Some(gradients),
-                    Some(total) => add(total, &gradients),
+                    Some(total) => total.add_assign(&gradients),
                 }
             }
         }
@@ -79,13 +79,6 @@ impl Engine for KernelsEngine {
         unfold(weights, &mut gradients);
         Ok(LossAndGradients { loss: (nll / batch.inputs.len() as f64) as f32, gradients })
     }
-}
-
-fn add(total: &mut Params, gradients: &Params) {
-    let pairs: Vec<_> = total.iter_mut().zip(gradients.iter()).collect();
-    pairs.into_par_iter().for_each(|((_, sum), (_, gradient))| {
-        sum.data_mut().iter_mut().zip(gradient.data()).for_each(|(sum, gradient)| *sum += gradient);
-    });
 }
 
 /// Scores a window on one thread, windows on all.

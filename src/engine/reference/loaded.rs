@@ -8,7 +8,7 @@ use super::weights::Weights;
 use super::{Matrix, network};
 use crate::data::TokenBatch;
 use crate::engine::{EngineError, EngineKind, LossAndGradients, Window};
-use crate::model::{ModelConfig, Params};
+use crate::model::{ModelConfig, Params, add_values};
 
 /// A network ready to run on the device `D`.
 pub(super) struct Loaded<D: Hardware> {
@@ -45,7 +45,7 @@ impl GroupResult {
             return;
         }
         for (sum, gradient) in self.gradients.iter_mut().zip(&other.gradients) {
-            sum.iter_mut().zip(gradient).for_each(|(sum, gradient)| *sum += gradient);
+            add_values(sum, gradient);
         }
     }
 }

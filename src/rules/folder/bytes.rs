@@ -96,12 +96,7 @@ fn claim(case: &FolderCase) -> Option<ClaimedField> {
 }
 
 fn cite(case: &FolderCase, claim: &ClaimedField) -> Evidence {
-    match &case.folder.submission {
-        Some(json) => {
-            Evidence::at(&json.path, json.line_of(&claim.key)).found(format!("{}: {}", claim.key, claim.number))
-        }
-        None => Evidence::default(),
-    }
+    case.folder.submission.as_ref().map_or_else(Evidence::default, |json| super::cite(json, claim))
 }
 
 /// Log lines with this size.

@@ -1,7 +1,7 @@
 //! The code: what the file has, what submission.json claims, what the log counted.
 
-use super::DEFAULT;
 use super::runs::sizes;
+use super::{DEFAULT, cite};
 use crate::report::{Evidence, Level, RuleId};
 use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
 use crate::submission::log::SizeKind;
@@ -91,11 +91,7 @@ fn claimed(case: &FolderCase) -> Outcome {
     let delta = group_digits((value - file as f64) as i128);
     Outcome::violated(
         format!("{} claimed, train_gpt.py has {} ({delta})", claim.number, Bytes(file)),
-        vec![
-            Evidence::at(&json.path, json.line_of(&claim.key))
-                .found(format!("{}: {}", claim.key, claim.number))
-                .expected(file),
-        ],
+        vec![cite(json, &claim).expected(file)],
     )
 }
 
@@ -110,11 +106,7 @@ fn compressed(case: &FolderCase) -> Outcome {
     }
     Outcome::violated(
         format!("{} claimed, train_gpt.py has {}", claim.number, Bytes(file)),
-        vec![
-            Evidence::at(&json.path, json.line_of(&claim.key))
-                .found(format!("{}: {}", claim.key, claim.number))
-                .expected(file),
-        ],
+        vec![cite(json, &claim).expected(file)],
     )
 }
 

@@ -1,6 +1,6 @@
 //! The documents a submission consists of: are they there, and where they belong.
 
-use super::{DEFAULT, FILE_LIST};
+use super::{DEFAULT, FILE_LIST, cite};
 use crate::manifest::Track;
 use crate::report::{Evidence, Level, RuleId};
 use crate::rules::{Check, FolderCase, Outcome, Rule, Violation};
@@ -230,10 +230,7 @@ fn not_in_readme(case: &FolderCase) -> Outcome {
     if forms.iter().any(|form| readme.text.contains(form.as_str())) {
         return Outcome::HOLDS;
     }
-    Outcome::violated(
-        format!("{} does not mention {}", readme.path, claim.number),
-        vec![Evidence::at(&json.path, json.line_of(&claim.key)).found(format!("{}: {}", claim.key, claim.number))],
-    )
+    Outcome::violated(format!("{} does not mention {}", readme.path, claim.number), vec![cite(json, &claim)])
 }
 
 fn outside(case: &FolderCase) -> Outcome {

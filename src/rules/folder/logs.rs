@@ -93,17 +93,21 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn encoding(case: &FolderCase) -> Outcome {
-    if case.folder.logs.is_empty() {
-        return Outcome::NotApplicable;
+    each(case, "log(s) not plain UTF-8 (read here all the same)", |log| {
+        let odd = log.encoding != Encoding::Utf8;
+        odd.then(|| Evidence::file(&log.path).found(log.encoding.word()).expected("utf-8"))
+    })
+}
+
+/// What is wrong with logs, one by one. Without a log there is nothing to speak of.
+fn each<'a, E>(case: &'a FolderCase, what: &str, wrong: impl Fn(&'a LogFile) -> E) -> Outcome
+where
+    E: IntoIterator<Item = Evidence>,
+{
+    match case.folder.logs.as_slice() {
+        [] => Outcome::NotApplicable,
+        logs => many(logs.iter().flat_map(wrong).collect(), what),
     }
-    let evidence: Vec<Evidence> = case
-        .folder
-        .logs
-        .iter()
-        .filter(|log| log.encoding != Encoding::Utf8)
-        .map(|log| Evidence::file(&log.path).found(log.encoding.word()).expected("utf-8"))
-        .collect();
-    many(evidence, "log(s) not plain UTF-8 (read here all the same)")
 }
 
 fn many(evidence: Vec<Evidence>, what: &str) -> Outcome {
@@ -115,17 +119,9 @@ fn many(evidence: Vec<Evidence>, what: &str) -> Outcome {
 }
 
 fn noted(case: &FolderCase, list: fn(&LogFile) -> &Vec<Noted<String>>, what: &str) -> Outcome {
-    if case.folder.logs.is_empty() {
-        return Outcome::NotApplicable;
-    }
-    let evidence: Vec<Evidence> = case
-        .folder
-        .logs
-        .iter()
-        .flat_map(|log| list(log).iter().take(3).map(move |noted| (log, noted)))
-        .map(|(log, noted)| Evidence::at(&log.path, noted.line).found(&noted.value))
-        .collect();
-    many(evidence, &format!("log(s): {what}"))
+    each(case, &format!("log(s): {what}"), |log| {
+        list(log).iter().take(3).map(move |noted| Evidence::at(&log.path, noted.line).found(&noted.value))
+    })
 }
 
 /// Smaller logs without a single number are placeholders; larger ones lack metrics.
@@ -136,17 +132,9 @@ fn says_nothing(log: &LogFile) -> bool {
 }
 
 fn placeholder(case: &FolderCase) -> Outcome {
-    if case.folder.logs.is_empty() {
-        return Outcome::NotApplicable;
-    }
-    let evidence = case
-        .folder
-        .logs
-        .iter()
-        .filter(|log| says_nothing(log))
-        .map(|log| Evidence::file(&log.path).found(format!("{} bytes", log.digest.bytes)))
-        .collect();
-    many(evidence, "log(s) that say nothing")
+    each(case, "log(s) that say nothing", |log| {
+        says_nothing(log).then(|| Evidence::file(&log.path).found(format!("{} bytes", log.digest.bytes)))
+    })
 }
 
 /// Logs of training or evaluation by name; build logs and notes need no metrics.
@@ -156,36 +144,22 @@ fn should_have_metrics(log: &LogFile) -> bool {
 }
 
 fn without_metrics(case: &FolderCase) -> Outcome {
-    if case.folder.logs.is_empty() {
-        return Outcome::NotApplicable;
-    }
-    let evidence = case
-        .folder
-        .logs
-        .iter()
-        .filter(|log| log.metrics.is_empty() && !log.trains && !says_nothing(log) && should_have_metrics(log))
-        .map(|log| Evidence::file(&log.path).found(format!("{} bytes, no metric", log.digest.bytes)))
-        .collect();
-    many(evidence, "log(s) without any loss or bits per byte")
+    each(case, "log(s) without any loss or bits per byte", |log| {
+        let lacks = log.metrics.is_empty() && !log.trains && !says_nothing(log) && should_have_metrics(log);
+        lacks.then(|| Evidence::file(&log.path).found(format!("{} bytes, no metric", log.digest.bytes)))
+    })
 }
 
 fn without_final(case: &FolderCase) -> Outcome {
-    if case.folder.logs.is_empty() {
-        return Outcome::NotApplicable;
-    }
-    let evidence = case
-        .folder
-        .logs
-        .iter()
-        .filter(|log| log.last_final().is_none() && log.trains)
+    each(case, "log(s) that end before the final number", |log| {
         // A run that only trains leaves evaluation to another log, but scores the weights it trained.
-        .filter(|log| !log.metrics.iter().any(|m| m.kind >= MetricKind::PreQuant && m.bpb.is_finite()))
-        .map(|log| {
+        let scores_late = log.metrics.iter().any(|m| m.kind >= MetricKind::PreQuant && m.bpb.is_finite());
+        let ends_early = log.last_final().is_none() && log.trains && !scores_late;
+        ends_early.then(|| {
             let last = log.metrics.last().map_or(log.lines, |metric| metric.line);
             Evidence::at(&log.path, last).found(format!("last value of {} lines", log.lines))
         })
-        .collect();
-    many(evidence, "log(s) that end before the final number")
+    })
 }
 
 fn other_seed(case: &FolderCase) -> Outcome {

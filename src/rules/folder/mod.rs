@@ -18,22 +18,12 @@ mod times;
 #[cfg(test)]
 mod tests;
 
-use super::{Check, Outcome, Rule, Tracks};
-use crate::report::{Level, RuleId};
-use crate::rules::Basis;
+use super::Rule;
+use crate::report::Evidence;
+use crate::submission::{ClaimedField, SubmissionJson};
 
 /// What every rule here starts from.
-const DEFAULT: Rule = Rule {
-    id: RuleId(""),
-    statement: "",
-    reference: "",
-    severity: Level::Warning,
-    tracks: Tracks::Both,
-    basis: Basis::Files,
-    why: "",
-    example: "",
-    check: Check::Folder(|_| Outcome::NotApplicable),
-};
+const DEFAULT: Rule = Rule::BLANK;
 
 /// All of them, in report order.
 pub(super) const RULES: &[&[Rule]] = &[
@@ -54,3 +44,8 @@ pub(super) const RULES: &[&[Rule]] = &[
 
 /// The README's list of files: what the challenge asks of every submission.
 const FILE_LIST: &str = "challenge README, \"Submission Process\": README.md, submission.json, train log, train_gpt.py";
+
+/// Evidence in submission.json: a field and the number it claims.
+fn cite(json: &SubmissionJson, field: &ClaimedField) -> Evidence {
+    Evidence::at(&json.path, json.line_of(&field.key)).found(format!("{}: {}", field.key, field.number))
+}

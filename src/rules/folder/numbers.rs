@@ -2,8 +2,8 @@
 
 use std::f64::consts::LN_2;
 
-use super::DEFAULT;
 use super::denominator::{log_ratio, tokenizer};
+use super::{DEFAULT, cite};
 use crate::report::{Evidence, Level, RuleId};
 use crate::rules::{Check, FolderCase, Outcome, Rule};
 use crate::submission::{ClaimedField, SubmissionJson};
@@ -92,10 +92,6 @@ pub(super) const RULES: &[Rule] = &[
 fn claim<'a>(case: &FolderCase<'a>) -> Option<(&'a SubmissionJson, ClaimedField)> {
     let json = case.folder.submission.as_ref()?;
     Some((json, json.bpb()?))
-}
-
-fn cite(json: &SubmissionJson, field: &ClaimedField) -> Evidence {
-    Evidence::at(&json.path, json.line_of(&field.key)).found(format!("{}: {}", field.key, field.number))
 }
 
 fn implausible(case: &FolderCase) -> Outcome {

@@ -1,7 +1,7 @@
 //! The claimed score against the logs.
 
-use super::DEFAULT;
 use super::runs::{mean_by_seed, runs, same_number};
+use super::{DEFAULT, cite};
 use crate::report::{Evidence, Level, RuleId};
 use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
 use crate::submission::log::{Metric, MetricKind};
@@ -82,10 +82,6 @@ fn claim<'a>(case: &FolderCase<'a>) -> Option<(&'a SubmissionJson, ClaimedField)
     let json = case.folder.submission.as_ref()?;
     let claim = json.bpb()?;
     (claim.number.value() > 0.0).then_some((json, claim))
-}
-
-fn cite(json: &SubmissionJson, field: &ClaimedField) -> Evidence {
-    Evidence::at(&json.path, json.line_of(&field.key)).found(format!("{}: {}", field.key, field.number))
 }
 
 fn line(log: &LogFile, metric: &Metric) -> Evidence {

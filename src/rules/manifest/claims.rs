@@ -5,21 +5,11 @@ use std::f64::consts::LN_2;
 use super::field;
 use crate::manifest::ClaimedNumber;
 use crate::report::{Level, RuleId};
-use crate::rules::{Basis, Check, ManifestCase, Outcome, Rule, Tracks, Violation};
+use crate::rules::{Check, ManifestCase, Outcome, Rule, Violation};
 use crate::submission::Part;
 use crate::units::group_digits;
 
-const DEFAULT: Rule = Rule {
-    id: RuleId(""),
-    statement: "",
-    reference: "arithmetic",
-    severity: Level::Fail,
-    tracks: Tracks::Both,
-    basis: Basis::Files,
-    why: "",
-    example: "",
-    check: Check::Manifest(|_| Outcome::NotApplicable),
-};
+const DEFAULT: Rule = Rule { reference: "arithmetic", severity: Level::Fail, ..Rule::BLANK };
 
 pub(super) const TOTALS: Rule = Rule {
     id: RuleId("claimed_total_is_not_the_sum"),

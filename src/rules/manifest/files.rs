@@ -1,21 +1,12 @@
 //! Files named by the manifest: there, of the stated size, with the stated content, and nothing beside them.
 
 use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, ManifestCase, Outcome, Rule, Tracks, Violation};
+use crate::rules::{Check, ManifestCase, Outcome, Rule, Violation};
 use crate::submission::{Found, NamedFile, Part};
 use crate::units::Bytes;
 
-const DEFAULT: Rule = Rule {
-    id: RuleId(""),
-    statement: "",
-    reference: "manifest schema golf-harness/manifest/v1",
-    severity: Level::Fail,
-    tracks: Tracks::Both,
-    basis: Basis::Files,
-    why: "",
-    example: "",
-    check: Check::Manifest(|_| Outcome::NotApplicable),
-};
+const DEFAULT: Rule =
+    Rule { reference: "manifest schema golf-harness/manifest/v1", severity: Level::Fail, ..Rule::BLANK };
 
 pub(super) const MISSING: Rule = Rule {
     id: RuleId("file_missing"),

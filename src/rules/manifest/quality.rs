@@ -3,19 +3,9 @@
 use super::field;
 use crate::manifest::ClaimedNumber;
 use crate::report::{Level, RuleId};
-use crate::rules::{Basis, Check, ManifestCase, Outcome, Rule, Tracks};
+use crate::rules::{Check, ManifestCase, Outcome, Rule, Tracks};
 
-const DEFAULT: Rule = Rule {
-    id: RuleId(""),
-    statement: "",
-    reference: "",
-    severity: Level::Warning,
-    tracks: Tracks::Both,
-    basis: Basis::Files,
-    why: "",
-    example: "",
-    check: Check::Manifest(|_| Outcome::NotApplicable),
-};
+const DEFAULT: Rule = Rule::BLANK;
 
 pub(super) const TRAIN_TIME: Rule = Rule {
     id: RuleId("manifest_train_over_cap"),

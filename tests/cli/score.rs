@@ -10,7 +10,7 @@ use golf_harness::model::{HostTensor, ModelConfig, Params, write_safetensors};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{fixture, golf};
+use crate::support::{filtered, fixture, golf};
 
 /// Tokens of the two validation shards.
 const SHARD_TOKENS: [usize; 2] = [331, 190];
@@ -113,8 +113,8 @@ fn json(command: &mut assert_cmd::Command) -> Value {
 }
 
 /// Numbers that vector units may round differently from one kind of processor to the next.
-fn without_numbers(text: &str, check: impl FnOnce(&str)) {
-    let filters = vec![
+fn without_numbers(text: &str) -> String {
+    let filters = [
         (r"\d\.\d{8}", "[.number.]"),
         (r"val_loss:\d\.\d{4} val_bpb:\d\.\d{4}", "val_loss:[n] val_bpb:[n]"),
         (r"eval_time:\d+ms", "eval_time:[t]ms"),
@@ -122,7 +122,7 @@ fn without_numbers(text: &str, check: impl FnOnce(&str)) {
         (r"[0-9a-f]{64}", "[digest]"),
         (r"/\S*/data/", "[...]/data/"),
     ];
-    insta::with_settings!({filters => filters}, { check(text) });
+    filtered(text, &filters)
 }
 
 /// What must not depend on how the work was done.
@@ -137,9 +137,9 @@ fn essence(mut report: Value) -> Value {
 fn packed_and_unpacked_stand_side_by_side() {
     let workshop = Workshop::new();
     let args = ["run/manifest.yaml", "--checkpoint", "weights.safetensors"];
-    without_numbers(&stdout(&mut workshop.command(&args)), |text| insta::assert_snapshot!(text));
+    insta::assert_snapshot!(without_numbers(&stdout(&mut workshop.command(&args))));
     let verbose = [&args[..], &["-v", "--engine", "both", "--max-tokens", "300"]].concat();
-    without_numbers(&stdout(&mut workshop.command(&verbose)), |text| insta::assert_snapshot!("verbose", text));
+    insta::assert_snapshot!("verbose", without_numbers(&stdout(&mut workshop.command(&verbose))));
 
     let report = workshop.json(&["--checkpoint", "weights.safetensors"]);
     let bpb = |label: &str| report["scores"][label]["val_bpb"].as_f64().unwrap();
@@ -338,7 +338,7 @@ fn parts_that_do_not_belong_together_are_refused() {
     ] {
         messages += &workshop.fails(&[&["merge", "one.json"], second].concat(), 2);
     }
-    without_numbers(&messages, |text| insta::assert_snapshot!(text));
+    insta::assert_snapshot!(without_numbers(&messages));
     workshop.command(&["merge", "one.json", "two.json"]).assert().success();
 }
 
@@ -377,7 +377,7 @@ fn flags_win_over_variables_and_these_over_the_manifest() {
 fn a_subset_says_that_it_is_one() {
     let workshop = Workshop::new();
     let flags = ["run/manifest.yaml", "--plain", "--max-tokens", "100"];
-    without_numbers(&stdout(&mut workshop.command(&flags)), |text| insta::assert_snapshot!(text));
+    insta::assert_snapshot!(without_numbers(&stdout(&mut workshop.command(&flags))));
     let report = workshop.json(&["--max-tokens", "100"]);
     assert_eq!(report["subset"]["first_tokens"], 100);
     assert_eq!(report["subset"]["of"], 521);
@@ -415,7 +415,7 @@ fn scores_are_recorded_on_request_and_only_where_they_belong() {
         }
         messages += &workshop.fails(&[&["run/manifest.yaml", "--record"], flags].concat(), 2);
     }
-    without_numbers(&messages, |text| insta::assert_snapshot!(text));
+    insta::assert_snapshot!(without_numbers(&messages));
     assert_eq!(manifest(), after);
 }
 
@@ -458,7 +458,7 @@ fn bad_input_is_named() {
         damage(&workshop);
         messages += &format!("$ score {}\n{}\n", args.join(" "), workshop.fails(args, 2));
     }
-    without_numbers(&messages, |text| insta::assert_snapshot!(text));
+    insta::assert_snapshot!(without_numbers(&messages));
 }
 
 fn cut(path: &Path, bytes: usize) {

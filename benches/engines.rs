@@ -205,16 +205,87 @@ fn cpu_seconds(account: &str) -> f64 {
     text.split_whitespace().next().and_then(|nanoseconds| nanoseconds.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1e9
 }
 
+/// A matrix of a slice's values.
+#[derive(Clone, Copy)]
+struct View<'a> {
+    values: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> View<'a> {
+    /// Rows that begin `stride` values apart; columns that do, where it is negative.
+    fn new(values: &'a [f32], rows: usize, columns: usize, stride: isize) -> Self {
+        let step = stride.unsigned_abs();
+        let (row_stride, column_stride) = if stride > 0 { (step, 1) } else { (1, step) };
+        assert!((rows - 1) * row_stride + (columns - 1) * column_stride < values.len(), "a view within its values");
+        View { values, rows, columns, row_stride, column_stride }
+    }
+}
+
+/// `out = a b` on one thread with the blocked kernels of the kernels engine, rows of `out` `stride` values apart.
+#[cfg(target_arch = "x86_64")]
+fn multiply(a: View<'_>, b: View<'_>, out: &mut [f32], stride: usize) {
+    use std::ptr::null;
+
+    use private_gemm_x86::{Accum, DType, DstKind, IType, InstrSet, gemm};
+    assert!(a.columns == b.rows && b.columns <= stride && (a.rows - 1) * stride + b.columns <= out.len());
+    assert!(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"), "a processor with AVX2 and FMA");
+    let instructions = if is_x86_feature_detected!("avx512f") { InstrSet::Avx512 } else { InstrSet::Avx256 };
+    // SAFETY: the views lie within their values and the result within `out` (checked where they are made, and above);
+    // `out` is borrowed exclusively; the processor has the instructions.
+    unsafe {
+        gemm(
+            DType::F32,
+            IType::U64,
+            instructions,
+            a.rows,
+            b.columns,
+            a.columns,
+            out.as_mut_ptr().cast(),
+            stride as isize,
+            1,
+            null(),
+            null(),
+            DstKind::Full,
+            Accum::Replace,
+            a.values.as_ptr().cast(),
+            a.row_stride as isize,
+            a.column_stride as isize,
+            false,
+            null(),
+            0,
+            b.values.as_ptr().cast(),
+            b.row_stride as isize,
+            b.column_stride as isize,
+            false,
+            (&raw const FACTOR).cast(),
+            1,
+        );
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+static FACTOR: f32 = 1.0;
+
+#[cfg(not(target_arch = "x86_64"))]
+fn multiply(_: View<'_>, _: View<'_>, _: &mut [f32], _: usize) {
+    unimplemented!("the blocked kernels are those of x86-64");
+}
+
 /// Floating-point operations a second of `[1024, inputs] x [inputs, outputs]` on every thread at once.
 fn ceiling(inputs: usize, outputs: usize) -> f64 {
-    use faer::{Accum, Mat, Par, linalg::matmul::matmul};
     const TOKENS: usize = 1024;
     let (threads, repeats) = (rayon::current_num_threads(), 20);
     let start = Instant::now();
     (0..threads).into_par_iter().for_each(|_| {
-        let (a, b) = (Mat::<f32>::full(TOKENS, inputs, 0.5), Mat::<f32>::full(inputs, outputs, 0.25));
-        let mut c = Mat::<f32>::zeros(TOKENS, outputs);
-        (0..repeats).for_each(|_| matmul(&mut c, Accum::Replace, &a, &b, 1.0, Par::Seq));
+        let (a, b) = (vec![0.5; TOKENS * inputs], vec![0.25; inputs * outputs]);
+        let a = View::new(&a, TOKENS, inputs, inputs as isize);
+        let b = View::new(&b, inputs, outputs, outputs as isize);
+        let mut c = vec![0.0; TOKENS * outputs];
+        (0..repeats).for_each(|_| multiply(a, b, &mut c, outputs));
         std::hint::black_box(c);
     });
     (2 * TOKENS * inputs * outputs * repeats * threads) as f64 / start.elapsed().as_secs_f64()
@@ -222,7 +293,6 @@ fn ceiling(inputs: usize, outputs: usize) -> f64 {
 
 /// The products of one layer, on one thread, with their operands laid out as the kernels engine has them.
 fn shapes() {
-    use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
     const T: usize = 2048;
     // Name, rows, inner side, columns, row strides of a and b (negative: read transposed) and out.
     let cases: [(&str, usize, usize, usize, isize, isize, usize); 12] = [
@@ -240,26 +310,13 @@ fn shapes() {
         ("p^T g  1024 x   128", 1024, 128, 64, -1024, 512, 256),
     ];
     let (a, b, mut out) = (vec![0.5f32; T * 1536], vec![0.25f32; T * 1536], vec![0.0f32; T * 1536]);
-    fn view(values: &[f32], rows: usize, columns: usize, stride: isize) -> MatRef<'_, f32> {
-        let (height, width, step) = match stride > 0 {
-            true => (rows, columns, stride as usize),
-            false => (columns, rows, stride.unsigned_abs()),
-        };
-        let matrix =
-            MatRef::from_row_major_slice_with_stride(&values[..(height - 1) * step + width], height, width, step);
-        if stride > 0 { matrix } else { matrix.transpose() }
-    }
     for (name, m, k, n, a_stride, b_stride, out_stride) in cases {
-        let (a, b) = (view(&a, m, k, a_stride), view(&b, k, n, b_stride));
+        let (a, b) = (View::new(&a, m, k, a_stride), View::new(&b, k, n, b_stride));
         let repeats = (2_000_000_000 / (2 * m * k * n)).max(1);
         let mut rates: Vec<f64> = (0..5)
             .map(|_| {
                 let start = cpu_seconds("/proc/thread-self/schedstat");
-                for _ in 0..repeats {
-                    let out = &mut out[..(m - 1) * out_stride + n];
-                    let c = MatMut::from_column_major_slice_with_stride_mut(out, n, m, out_stride).transpose_mut();
-                    matmul(c, Accum::Replace, a, b, 1.0, Par::Seq);
-                }
+                (0..repeats).for_each(|_| multiply(a, b, &mut out, out_stride));
                 (2 * m * k * n * repeats) as f64 / (cpu_seconds("/proc/thread-self/schedstat") - start) / 1e9
             })
             .collect();

@@ -77,7 +77,7 @@ mod tests {
         assert!(
             published.trim() == current,
             "manifests/manifest.schema.json is stale; run \
-             `cargo run --no-default-features --example manifest_schema > manifests/manifest.schema.json`"
+             `cargo run -p golf-harness-tools --bin manifest_schema > manifests/manifest.schema.json`"
         );
     }
 }

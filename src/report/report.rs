@@ -159,7 +159,7 @@ mod tests {
         assert!(
             published.trim() == current,
             "manifests/audit.schema.json is stale; run \
-             `cargo run --no-default-features --example audit_schema > manifests/audit.schema.json`"
+             `cargo run -p golf-harness-tools --bin audit_schema > manifests/audit.schema.json`"
         );
     }
 

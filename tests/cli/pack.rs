@@ -7,7 +7,7 @@ use golf_harness::quant::TensorClass;
 use golf_harness::{artifact, manifest};
 use tempfile::TempDir;
 
-use crate::support::golf;
+use crate::support::{filtered, golf};
 
 const MODEL: &str = "model: { vocab_size: 64, num_layers: 2, model_dim: 16, num_heads: 2, num_kv_heads: 1, \
                      bigram_vocab_size: 32, bigram_dim: 8 }\n\
@@ -77,9 +77,10 @@ fn stderr(command: &mut assert_cmd::Command, code: i32) -> String {
 #[test]
 fn prints_the_table_and_the_budget() {
     let workshop = Workshop::new();
-    insta::with_settings!({filters => vec![(r"[0-9a-f]{64}", "[digest]")]}, {
-        insta::assert_snapshot!(stdout(&mut workshop.pack(&["--out", "run"]), 0));
-    });
+    insta::assert_snapshot!(filtered(
+        &stdout(&mut workshop.pack(&["--out", "run"]), 0),
+        &[(r"[0-9a-f]{64}", "[digest]")]
+    ));
     insta::assert_snapshot!(
         "verbose",
         stdout(&mut workshop.pack(&["--out", "run", "-v"]), 0).split("\n\n").next().unwrap()

@@ -18,9 +18,9 @@ use crate::support::{fixture, golf};
 fn packed_and_unpacked_stand_side_by_side() {
     let workshop = Workshop::new();
     let args = ["run/manifest.yaml", "--checkpoint", "weights.safetensors"];
-    without_numbers(&stdout(&mut workshop.command(&args)), |text| insta::assert_snapshot!(text));
+    insta::assert_snapshot!(without_numbers(&stdout(&mut workshop.command(&args))));
     let verbose = [&args[..], &["-v", "--engine", "both", "--max-tokens", "300"]].concat();
-    without_numbers(&stdout(&mut workshop.command(&verbose)), |text| insta::assert_snapshot!("verbose", text));
+    insta::assert_snapshot!("verbose", without_numbers(&stdout(&mut workshop.command(&verbose))));
 
     let report = workshop.json(&["--checkpoint", "weights.safetensors"]);
     let bpb = |label: &str| report["scores"][label]["val_bpb"].as_f64().unwrap();
@@ -85,7 +85,7 @@ fn parts_that_do_not_belong_together_are_refused() {
     ] {
         messages += &workshop.fails(&[&["merge", "one.json"], second].concat(), 2);
     }
-    without_numbers(&messages, |text| insta::assert_snapshot!(text));
+    insta::assert_snapshot!(without_numbers(&messages));
     workshop.command(&["merge", "one.json", "two.json"]).assert().success();
 }
 
@@ -124,7 +124,7 @@ fn flags_win_over_variables_and_these_over_the_manifest() {
 fn a_subset_says_that_it_is_one() {
     let workshop = Workshop::new();
     let flags = ["run/manifest.yaml", "--plain", "--max-tokens", "100"];
-    without_numbers(&stdout(&mut workshop.command(&flags)), |text| insta::assert_snapshot!(text));
+    insta::assert_snapshot!(without_numbers(&stdout(&mut workshop.command(&flags))));
     let report = workshop.json(&["--max-tokens", "100"]);
     assert_eq!(report["subset"]["first_tokens"], 100);
     assert_eq!(report["subset"]["of"], 521);
@@ -162,7 +162,7 @@ fn scores_are_recorded_on_request_and_only_where_they_belong() {
         }
         messages += &workshop.fails(&[&["run/manifest.yaml", "--record"], flags].concat(), 2);
     }
-    without_numbers(&messages, |text| insta::assert_snapshot!(text));
+    insta::assert_snapshot!(without_numbers(&messages));
     assert_eq!(manifest(), after);
 }
 
@@ -205,7 +205,7 @@ fn bad_input_is_named() {
         damage(&workshop);
         messages += &format!("$ score {}\n{}\n", args.join(" "), workshop.fails(args, 2));
     }
-    without_numbers(&messages, |text| insta::assert_snapshot!(text));
+    insta::assert_snapshot!(without_numbers(&messages));
 }
 
 fn cut(path: &Path, bytes: usize) {

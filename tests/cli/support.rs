@@ -15,3 +15,10 @@ pub fn golf(binary: &str) -> Command {
 pub fn fixture(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)
 }
+
+/// Text with what each pattern matches replaced, one pattern after the other.
+pub fn filtered(text: &str, filters: &[(&str, &str)]) -> String {
+    filters.iter().fold(text.to_string(), |text, (pattern, with)| {
+        regex_lite::Regex::new(pattern).expect("a pattern").replace_all(&text, *with).into_owned()
+    })
+}

@@ -101,7 +101,7 @@ fn seeds_of_artifacts_are_of_the_present_format() {
         let seeds: Vec<_> = seeds(parser).into_iter().filter(|(file, _)| file.ends_with(ending)).collect();
         assert!(!seeds.is_empty(), "no artifact among the seeds of {parser}");
         for (file, seed) in seeds {
-            assert!(golf_harness::artifact::parse(&seed).is_ok(), "{parser}/{file}: run the example fuzz_seeds");
+            assert!(golf_harness::artifact::parse(&seed).is_ok(), "{parser}/{file}: run fuzz_seeds of ci/tools");
         }
     }
 }

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use faer::{MatMut, MatRef};
-
 /// A matrix over a slice, row-major or the transpose of one that is.
 #[derive(Clone, Copy)]
 pub(super) struct Matrix<'a> {
@@ -49,11 +47,15 @@ impl<'a> Matrix<'a> {
         Matrix { values: &self.values[start..], rows: rows.len(), columns: columns.len(), ..self }
     }
 
-    pub fn view(self) -> MatRef<'a, f32> {
+    /// Values from an element to the one below it and to the one right of it.
+    pub fn strides(self) -> (usize, usize) {
+        if self.is_transposed { (1, self.stride) } else { (self.stride, 1) }
+    }
+
+    /// The values from its first element to its last.
+    pub fn elements(self) -> &'a [f32] {
         let (height, width) = if self.is_transposed { (self.columns, self.rows) } else { (self.rows, self.columns) };
-        let values = &self.values[..extent(height, width, self.stride)];
-        let view = MatRef::from_row_major_slice_with_stride(values, height, width, self.stride);
-        if self.is_transposed { view.transpose() } else { view }
+        &self.values[..extent(height, width, self.stride)]
     }
 }
 
@@ -91,10 +93,9 @@ impl<'a> MatrixMut<'a> {
         self.values
     }
 
-    pub fn view(self) -> MatMut<'a, f32> {
-        let values = &mut self.values[..extent(self.rows, self.columns, self.stride)];
-        // faer 0.24's own row-major constructor for writing lays rows out as columns.
-        MatMut::from_column_major_slice_with_stride_mut(values, self.columns, self.rows, self.stride).transpose_mut()
+    /// The values from its first element to its last.
+    pub fn elements(&mut self) -> &mut [f32] {
+        &mut self.values[..extent(self.rows, self.columns, self.stride)]
     }
 }
 

@@ -1,8 +1,8 @@
 //! The backend that runs everywhere: plain memory, one thread a task.
 //!
-//! Matrix products are the tile unit's where there is one and faer's elsewhere, the rest are loops over slices compiled
-//! for the widest vectors the processor has. Every sum has a fixed order and no loop contracts multiplications with additions, so that vector width
-//! does not show in the elementwise part.
+//! Matrix products are the tile unit's where there is one and blocked assembly's elsewhere, the rest are loops over
+//! slices compiled for the widest vectors the processor has. Every sum has a fixed order and no loop contracts
+//! multiplications with additions, so that vector width does not show in the elementwise part.
 
 mod attention;
 mod bf16;
@@ -16,6 +16,7 @@ mod matmul;
 mod matrix;
 mod norm;
 mod softmax;
+mod thin;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod tile_registers;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]

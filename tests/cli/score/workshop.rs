@@ -8,7 +8,7 @@ use golf_harness::model::{ModelConfig, Params, write_safetensors};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{fixture, golf};
+use crate::support::{filtered, fixture, golf};
 
 /// Tokens of the two validation shards.
 pub const SHARD_TOKENS: [usize; 2] = [331, 190];
@@ -115,8 +115,8 @@ pub fn json(command: &mut assert_cmd::Command) -> Value {
 }
 
 /// Numbers that vector units may round differently from one kind of processor to the next.
-pub fn without_numbers(text: &str, check: impl FnOnce(&str)) {
-    let filters = vec![
+pub fn without_numbers(text: &str) -> String {
+    let filters = [
         (r"\d\.\d{8}", "[.number.]"),
         (r"val_loss:\d\.\d{4} val_bpb:\d\.\d{4}", "val_loss:[n] val_bpb:[n]"),
         (r"eval_time:\d+ms", "eval_time:[t]ms"),
@@ -124,7 +124,7 @@ pub fn without_numbers(text: &str, check: impl FnOnce(&str)) {
         (r"[0-9a-f]{64}", "[digest]"),
         (r"/\S*/data/", "[...]/data/"),
     ];
-    insta::with_settings!({filters => filters}, { check(text) });
+    filtered(text, &filters)
 }
 
 /// What must not depend on how the work was done.

@@ -1,4 +1,4 @@
-//! Writes the seeds of the artifact parsers: `cargo run --example fuzz_seeds`.
+//! Writes the seeds of the artifact parsers: `cargo run -p golf-harness-tools --bin fuzz_seeds`.
 //!
 //! Run it after a change of the container format; `tests/parsers` refuses seeds that no longer parse.
 
@@ -33,7 +33,7 @@ fn tensors() -> anyhow::Result<Vec<PackedTensor>> {
 }
 
 fn main() -> anyhow::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/fuzz");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/fuzz");
     let (progress, interrupt) = (Progress::hidden(), Interrupt::none());
     let encode = |tensors: &[PackedTensor], codec| encode(tensors, codec, 3, &progress, &interrupt);
     let all = tensors()?;

@@ -1,7 +1,7 @@
 //! Makes token shards of plain text, for small experiments:
 //!
 //! ```text
-//! cargo run --release --no-default-features --example tokenize -- \
+//! cargo run --release -p golf-harness-tools --bin tokenize -- \
 //!     --tokenizer fixtures/smoke/tokenizer.model --val-docs 250 --out data/mine \
 //!     fixtures/smoke/text/val.txt fixtures/smoke/text/train.txt
 //! ```

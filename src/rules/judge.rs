@@ -6,6 +6,9 @@ use super::{Case, Outcome, Policy, Rule, all};
 use crate::manifest::Track;
 use crate::report::{Finding, Level, RuleId};
 
+/// How the finding of a check that panicked begins.
+pub const BROKEN_CHECK: &str = "this check broke and decided nothing";
+
 /// Findings in report order, and the rules that had nothing to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Judgment {
@@ -19,8 +22,12 @@ pub struct Judgment {
 ///
 /// A check that panics becomes an `unknown` finding of its own rule; this is the only place where a panic is caught.
 pub fn judge(case: &Case, track: Track, policy: &Policy) -> Judgment {
+    judge_by(all(), case, track, policy)
+}
+
+fn judge_by<'a>(rules: impl Iterator<Item = &'a Rule>, case: &Case, track: Track, policy: &Policy) -> Judgment {
     let mut judgment = Judgment::default();
-    for rule in all() {
+    for rule in rules {
         let outcome = if rule.tracks.include(track) {
             catch_unwind(AssertUnwindSafe(|| case.decide(rule))).unwrap_or_else(|panic| Some(Err(words(&*panic))))
         } else if case.concerns(rule) {
@@ -35,7 +42,7 @@ pub fn judge(case: &Case, track: Track, policy: &Policy) -> Judgment {
             Some(Err(panic)) => judgment.findings.push(Finding {
                 rule: rule.id,
                 level: Level::Unknown,
-                message: format!("this check broke and decided nothing: {panic}"),
+                message: format!("{BROKEN_CHECK}: {panic}"),
                 evidence: Vec::new(),
                 broken: true,
                 allowed: false,
@@ -75,4 +82,37 @@ fn words(panic: &(dyn std::any::Any + Send)) -> String {
         .map(ToString::to_string)
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::rules::{Check, FolderCase, PolicyFile};
+    use crate::submission::RecordFolder;
+
+    #[test]
+    fn a_check_that_panics_is_named_and_stops_no_other() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/submissions/good");
+        let folder = RecordFolder::read(&path);
+        let policy = PolicyFile::builtin(Track::TenMinutes).unwrap().on(None);
+        let case = Case::Folder(FolderCase { folder: &folder, track: Track::TenMinutes, policy: &policy });
+        let rule = |id, check| Rule { id: RuleId(id), check: Check::Folder(check), ..*all().next().unwrap() };
+        let rules = [
+            rule("with_a_number", |_| panic!("{} is odd", 7)),
+            rule("holds", |_| Outcome::Holds(None)),
+            rule("with_text", |_| panic!("no text")),
+        ];
+        let findings = judge_by(rules.iter(), &case, Track::TenMinutes, &policy).findings;
+        let found: Vec<_> = findings.iter().map(|f| (f.rule.0, f.level, f.broken, f.message.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("holds", Level::Pass, false, "holds"),
+                ("with_a_number", Level::Unknown, true, "this check broke and decided nothing: 7 is odd"),
+                ("with_text", Level::Unknown, true, "this check broke and decided nothing: no text"),
+            ]
+        );
+    }
 }

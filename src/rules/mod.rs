@@ -21,7 +21,7 @@ pub mod tree;
 
 pub use case::{Case, ChangeCase, FolderCase, ManifestCase};
 pub use explain::{explain, markdown};
-pub use judge::{Judgment, judge};
+pub use judge::{BROKEN_CHECK, Judgment, judge};
 pub use policy::{POLICY_SCHEMA, Policy, PolicyError, PolicyFile, is_iso_date};
 pub use registry::{all, closest, find, info};
 pub use rule::{Basis, Check, Outcome, Rule, Tracks, Violation};

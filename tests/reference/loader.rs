@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use golf_harness::data::{BatchGeometry, Loader};
 use safetensors::{Dtype, SafeTensors};
 
-use crate::support::reference_folders;
+use crate::support::{ReferenceSet, on_both_sets};
+
+on_both_sets! { batches_are_the_scripts_on_one_rank_and_on_two }
 
 const VOCAB_SIZE: u32 = 1024;
 
@@ -26,26 +28,24 @@ fn shards(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-#[test]
-fn batches_are_the_scripts_on_one_rank_and_on_two() {
-    for folder in reference_folders() {
-        let bytes = std::fs::read(folder.join("loader_batches.safetensors")).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        let mut compared = 0;
-        for (prefix, world, rank) in [("ws1", 1, 0), ("ws2.rank0", 2, 0), ("ws2.rank1", 2, 1)] {
-            let geometry = BatchGeometry::new(512, 64, 2, world, rank).unwrap();
-            let mut loader = Loader::open(&shards(&folder), geometry, VOCAB_SIZE).unwrap();
-            let batches = (0..).take_while(|n| file.tensor(&format!("{prefix}.batch{n}.x")).is_ok());
-            for n in batches {
-                let batch = loader.next_batch().unwrap();
-                assert_eq!(batch.inputs, tensor(&file, &format!("{prefix}.batch{n}.x")), "{prefix} batch {n}");
-                assert_eq!(batch.targets, tensor(&file, &format!("{prefix}.batch{n}.y")), "{prefix} batch {n}");
-                compared += 1;
-            }
-            let pieces = u64::from(world) * (512 / 2 / u64::from(world) + 1);
-            assert_eq!(loader.position().taken % pieces, 0);
+fn batches_are_the_scripts_on_one_rank_and_on_two(set: ReferenceSet) {
+    let folder = set.folder();
+    let bytes = std::fs::read(folder.join("loader_batches.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut compared = 0;
+    for (prefix, world, rank) in [("ws1", 1, 0), ("ws2.rank0", 2, 0), ("ws2.rank1", 2, 1)] {
+        let geometry = BatchGeometry::new(512, 64, 2, world, rank).unwrap();
+        let mut loader = Loader::open(&shards(&folder), geometry, VOCAB_SIZE).unwrap();
+        let batches = (0..).take_while(|n| file.tensor(&format!("{prefix}.batch{n}.x")).is_ok());
+        for n in batches {
+            let batch = loader.next_batch().unwrap();
+            assert_eq!(batch.inputs, tensor(&file, &format!("{prefix}.batch{n}.x")), "{prefix} batch {n}");
+            assert_eq!(batch.targets, tensor(&file, &format!("{prefix}.batch{n}.y")), "{prefix} batch {n}");
+            compared += 1;
         }
-        assert_eq!(compared * 2, file.len(), "{} holds batches no loader made", folder.display());
-        assert!(compared >= 18);
+        let pieces = u64::from(world) * (512 / 2 / u64::from(world) + 1);
+        assert_eq!(loader.position().taken % pieces, 0);
     }
+    assert_eq!(compared * 2, file.len(), "{} holds batches no loader made", folder.display());
+    assert!(compared >= 18);
 }

@@ -1,7 +1,8 @@
 //! Numbers from an independent implementation (PyTorch and NumPy scripts in `ci/reference/`).
 //!
-//! Every test runs on `fixtures/reference/`, made by those scripts, and once more on the folder named by
-//! `GOLF_GOLDEN_DIR` when that is set: a second, larger set of the same files.
+//! Every test runs on `fixtures/reference/`, made by those scripts. Tests in modules called `needs_data` run on a
+//! second, larger set of the same files (`support::ReferenceSet`), or on data from elsewhere. They are ignored unless
+//! asked for, with `--ignored needs_data`, and then fail without the data.
 #![allow(clippy::unwrap_used, reason = "a failed test is a panic")]
 
 mod shipped;

@@ -11,8 +11,17 @@ use golf_harness::optim::{FakeQuant, fake_quant_limit, fake_quantize_rows};
 use golf_harness::random::RandomStream;
 use serde_json::Value;
 
-use crate::support::{on_a_gpu, reference_folders};
+use crate::support::{ReferenceSet, on_a_gpu, on_both_sets};
 use crate::tensors::{self, Reference};
+
+on_both_sets! {
+    likelihoods_and_logits_match,
+    gradients_match,
+    gradients_match_under_fake_quantization,
+    bigram_rows_and_rope_tables_match,
+    values_between_the_layers_match,
+    fake_quantized_weights_match,
+}
 
 /// What an engine may be off by on likelihoods and logits, relative to max(1, value).
 fn forward_tolerance(engine: &dyn Engine) -> f64 {
@@ -52,26 +61,25 @@ impl Set {
     }
 }
 
-/// Every network of every folder.
-fn sets() -> Vec<Set> {
+/// Every network of a set of reference files.
+fn sets(set: ReferenceSet) -> Vec<Set> {
     let mut sets = Vec::new();
-    for folder in reference_folders() {
-        let own = folder.join("models.json");
-        let list = if own.exists() { own } else { folder.join("MANIFEST.json") };
-        let list: Value = serde_json::from_slice(&std::fs::read(&list).unwrap()).unwrap();
-        for (file, entry) in list["files"].as_object().unwrap() {
-            let Some(tag) = file.strip_suffix("_weights.safetensors") else { continue };
-            let io = folder.join(format!("{tag}_io.safetensors"));
-            if io.exists() {
-                sets.push(set(&folder, tag, &entry["config"]));
-            }
+    let folder = set.folder();
+    let own = folder.join("models.json");
+    let list = if own.exists() { own } else { folder.join("MANIFEST.json") };
+    let list: Value = serde_json::from_slice(&std::fs::read(&list).unwrap()).unwrap();
+    for (file, entry) in list["files"].as_object().unwrap() {
+        let Some(tag) = file.strip_suffix("_weights.safetensors") else { continue };
+        let io = folder.join(format!("{tag}_io.safetensors"));
+        if io.exists() {
+            sets.push(network(&folder, tag, &entry["config"]));
         }
     }
     assert!(!sets.is_empty());
     sets
 }
 
-fn set(folder: &Path, tag: &str, entry: &Value) -> Set {
+fn network(folder: &Path, tag: &str, entry: &Value) -> Set {
     let size = |key: &str| usize::try_from(entry[key].as_u64().unwrap()).unwrap();
     let config = ModelConfig {
         vocab_size: size("vocab"),
@@ -101,9 +109,8 @@ fn engines() -> Vec<Box<dyn Engine>> {
     kinds.map(|&kind| create(kind)).chain(on_a_gpu()).collect()
 }
 
-#[test]
-fn likelihoods_and_logits_match() {
-    for set in sets() {
+fn likelihoods_and_logits_match(set: ReferenceSet) {
+    for set in sets(set) {
         let io = tensors::read(&set.file("io"));
         for engine in engines() {
             let kind = engine.label();
@@ -136,7 +143,7 @@ fn bf16_scores_match_pytorch_autocast() {
 
 fn bf16_scores_match(prefix: &str, factor: f32) {
     let file = |set: &Set| set.folder.join("bf16_autocast.safetensors");
-    let mut set = sets().into_iter().find(|set| set.tag == "4L" && file(set).exists()).unwrap();
+    let mut set = sets(ReferenceSet::Shipped).into_iter().find(|set| set.tag == "4L" && file(set).exists()).unwrap();
     set.weights.get_mut("tok_emb.weight").unwrap().data_mut().iter_mut().for_each(|value| *value *= factor);
     let expected = tensors::read(&file(&set));
     let autocast = &expected[&format!("{prefix}nll_bf16")].data;
@@ -163,7 +170,7 @@ fn bf16_scores_match(prefix: &str, factor: f32) {
 
 #[test]
 fn only_the_targets_asked_for_come_back() {
-    let set = &sets()[0];
+    let set = &sets(ReferenceSet::Shipped)[0];
     for engine in engines() {
         let kind = engine.label();
         let scorer = set.scorer(&*engine);
@@ -180,9 +187,8 @@ fn only_the_targets_asked_for_come_back() {
     }
 }
 
-#[test]
-fn gradients_match() {
-    for set in sets() {
+fn gradients_match(set: ReferenceSet) {
+    for set in sets(set) {
         let io = tensors::read(&set.file("io"));
         for engine in engines() {
             compare_gradients(&set, &*engine, FakeQuant::Off, io["loss_f64"].data[0], &set.file("grads_f64"));
@@ -190,10 +196,9 @@ fn gradients_match() {
     }
 }
 
-#[test]
-fn gradients_match_under_fake_quantization() {
+fn gradients_match_under_fake_quantization(set: ReferenceSet) {
     let mut checked = 0;
-    for set in sets().iter().filter(|set| set.file("qat_grads").exists()) {
+    for set in sets(set).iter().filter(|set| set.file("qat_grads").exists()) {
         let summary = std::fs::read(set.folder.join("model_summary.json")).unwrap();
         let summary: Value = serde_json::from_slice(&summary).unwrap();
         let loss = summary[&set.tag]["qat_loss_f64"].as_f64().unwrap();
@@ -224,10 +229,9 @@ fn compare_gradients(set: &Set, engine: &dyn Engine, fake_quant: FakeQuant, loss
     println!("{} {kind} {fake_quant:?}: worst gradient {:.2e} ({})", set.tag, worst.0, worst.1);
 }
 
-#[test]
-fn bigram_rows_and_rope_tables_match() {
+fn bigram_rows_and_rope_tables_match(set: ReferenceSet) {
     let mut checked = 0;
-    for set in sets().iter().filter(|set| set.file("probes_f64").exists()) {
+    for set in sets(set).iter().filter(|set| set.file("probes_f64").exists()) {
         let probes = tensors::read(&set.file("probes_f64"));
         if let Some(expected) = probes.get("bigram_hash_ids") {
             let inputs = set.rows[0].len() - 1;
@@ -248,10 +252,9 @@ fn bigram_rows_and_rope_tables_match() {
     assert!(checked > 0);
 }
 
-#[test]
-fn values_between_the_layers_match() {
+fn values_between_the_layers_match(set: ReferenceSet) {
     let mut checked = 0;
-    for set in sets().iter().filter(|set| set.file("probes_f64").exists()) {
+    for set in sets(set).iter().filter(|set| set.file("probes_f64").exists()) {
         let probes = tensors::read(&set.file("probes_f64"));
         let found = DfdxEngine.activations(&set.config, &set.weights, &set.batch()).unwrap().0;
         let compared_elsewhere = ["bigram_hash_ids", "rope_cos", "rope_sin"];
@@ -266,16 +269,16 @@ fn values_between_the_layers_match() {
     assert!(checked >= 37, "{checked}");
 }
 
-#[test]
-fn fake_quantized_weights_match() {
+fn fake_quantized_weights_match(set: ReferenceSet) {
     let mut checked = 0;
-    for set in sets().iter().filter(|set| set.file("qat_weights").exists()) {
+    for set in sets(set).iter().filter(|set| set.file("qat_weights").exists()) {
         for (name, expected) in tensors::read(&set.file("qat_weights")) {
             let Some(weight) = set.weights.get(&name) else { continue };
             let (_, columns) = weight.matrix_sides().unwrap();
             let mut values = weight.data().to_vec();
             fake_quantize_rows(&mut values, columns, fake_quant_limit(&name).unwrap());
             let Reference { data, .. } = expected;
+            assert_eq!(values.len(), data.len(), "{name}");
             assert!(values.iter().zip(&data).all(|(&found, &expected)| found == expected as f32), "{name}");
             checked += 1;
         }
@@ -322,7 +325,7 @@ fn neither_threads_nor_neighbors_change_a_bit() {
 
 #[test]
 fn the_future_changes_nothing_before_it() {
-    let set = &sets()[0];
+    let set = &sets(ReferenceSet::Shipped)[0];
     for engine in engines() {
         let kind = engine.label();
         let scorer = set.scorer(&*engine);
@@ -339,7 +342,7 @@ fn the_future_changes_nothing_before_it() {
 
 #[test]
 fn input_that_cannot_be_scored_is_an_error() {
-    let set = &sets()[0];
+    let set = &sets(ReferenceSet::Shipped)[0];
     let vocab = set.config.vocab_size as u16;
     for engine in engines() {
         let scorer = set.scorer(&*engine);

@@ -13,17 +13,22 @@ use golf_harness::quant::{Codec, TensorClass};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::support::reference_folders;
+use crate::shipped::shipped;
+use crate::support::{ReferenceSet, on_both_sets};
+
+on_both_sets! {
+    every_tensor_gets_the_class_the_script_gives_it,
+    integers_scales_and_halves_are_identical,
+    decoded_values_are_identical,
+    tables_held_in_bf16_decode_as_in_the_script,
+    an_artifact_carries_the_same_values,
+}
 
 struct Export {
     weights: Params,
     stored: Vec<u8>,
     facts: Value,
     config: QuantizationConfig,
-}
-
-fn exports() -> Vec<Export> {
-    reference_folders().iter().map(|folder| load(folder)).collect()
 }
 
 fn load(folder: &Path) -> Export {
@@ -63,130 +68,118 @@ fn sha256(tensor: &HostTensor) -> String {
     ContentDigest::of(&tensor.to_le_bytes()).sha256.to_string()
 }
 
-#[test]
-fn every_tensor_gets_the_class_the_script_gives_it() {
-    for export in exports() {
-        assert_eq!(labels(&sizes(&export.weights), &export.config), strings(&export.facts["classes"]));
-        for (k, expected) in export.facts["classes_by_keep_last_k"].as_object().unwrap() {
-            let config = QuantizationConfig { keep_last_k_fp16: k.parse().unwrap(), ..export.config.clone() };
-            let mut found = labels(&sizes(&export.weights), &config);
-            found.retain(|name, _| expected.get(name).is_some());
-            assert_eq!(found, strings(expected), "keep last {k}");
-        }
-        let specs = layout(&ModelConfig::default());
-        let full: Vec<_> = specs.iter().map(|spec| (spec.name.as_str(), spec.shape.iter().product())).collect();
-        let expected = strings(&export.facts["full_config_classes"]);
-        assert_eq!(labels(&full, &QuantizationConfig::default()), expected);
+fn every_tensor_gets_the_class_the_script_gives_it(set: ReferenceSet) {
+    let export = load(&set.folder());
+    assert_eq!(labels(&sizes(&export.weights), &export.config), strings(&export.facts["classes"]));
+    for (k, expected) in export.facts["classes_by_keep_last_k"].as_object().unwrap() {
+        let config = QuantizationConfig { keep_last_k_fp16: k.parse().unwrap(), ..export.config.clone() };
+        let mut found = labels(&sizes(&export.weights), &config);
+        found.retain(|name, _| expected.get(name).is_some());
+        assert_eq!(found, strings(expected), "keep last {k}");
     }
+    let specs = layout(&ModelConfig::default());
+    let full: Vec<_> = specs.iter().map(|spec| (spec.name.as_str(), spec.shape.iter().product())).collect();
+    let expected = strings(&export.facts["full_config_classes"]);
+    assert_eq!(labels(&full, &QuantizationConfig::default()), expected);
 }
 
-#[test]
-fn integers_scales_and_halves_are_identical() {
-    for export in exports() {
-        let expected = SafeTensors::deserialize(&export.stored).unwrap();
-        let mut seen = 0;
-        for tensor in quantize_all(&export.weights, &export.config) {
-            let name = tensor.name();
-            match tensor.values() {
-                PackedValues::Integers { symbols, scales, .. } => {
-                    let integers = expected.tensor(&format!("{name}.q")).unwrap();
-                    assert_eq!(integers.shape(), tensor.shape(), "{name}");
-                    let found: Vec<u8> = symbols.iter().map(|&symbol| symbol as u8).collect();
-                    if let Some(at) = found.iter().zip(integers.data()).position(|(a, b)| a != b) {
-                        panic!("{name}: element {at}: {} instead of {}", found[at] as i8, integers.data()[at] as i8);
-                    }
-                    let scale = expected.tensor(&format!("{name}.scale")).unwrap();
-                    let found: Vec<u8> = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
-                    assert_eq!(found, scale.data(), "{name}");
-                    seen += 2;
+fn integers_scales_and_halves_are_identical(set: ReferenceSet) {
+    let export = load(&set.folder());
+    let expected = SafeTensors::deserialize(&export.stored).unwrap();
+    let mut seen = 0;
+    for tensor in quantize_all(&export.weights, &export.config) {
+        let name = tensor.name();
+        match tensor.values() {
+            PackedValues::Integers { symbols, scales, .. } => {
+                let integers = expected.tensor(&format!("{name}.q")).unwrap();
+                assert_eq!(integers.shape(), tensor.shape(), "{name}");
+                let found: Vec<u8> = symbols.iter().map(|&symbol| symbol as u8).collect();
+                if let Some(at) = found.iter().zip(integers.data()).position(|(a, b)| a != b) {
+                    panic!("{name}: element {at}: {} instead of {}", found[at] as i8, integers.data()[at] as i8);
                 }
-                PackedValues::F16(values) => {
-                    let halves: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                    assert_eq!(halves, expected.tensor(name).unwrap().data(), "{name}");
-                    seen += 1;
-                }
-                PackedValues::F32(_) => panic!("{name}: the script's exports hold no f32"),
+                let scale = expected.tensor(&format!("{name}.scale")).unwrap();
+                let found: Vec<u8> = scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+                assert_eq!(found, scale.data(), "{name}");
+                seen += 2;
             }
+            PackedValues::F16(values) => {
+                let halves: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                assert_eq!(halves, expected.tensor(name).unwrap().data(), "{name}");
+                seen += 1;
+            }
+            PackedValues::F32(_) => panic!("{name}: the script's exports hold no f32"),
         }
-        assert_eq!(seen, expected.len());
+    }
+    assert_eq!(seen, expected.len());
+}
+
+fn decoded_values_are_identical(set: ReferenceSet) {
+    let folder = set.folder();
+    let export = load(&folder);
+    let packed = quantize_all(&export.weights, &export.config);
+    let found: BTreeMap<_, _> =
+        packed.iter().map(|tensor| (tensor.name().to_string(), sha256(&tensor.dequantize()))).collect();
+    assert_eq!(found, strings(&export.facts["dequant_sha256_f32_le"]));
+
+    let sample = read_safetensors(&folder.join("export_dequant_sample.safetensors")).unwrap();
+    for (name, expected) in sample.iter() {
+        let tensor = packed.iter().find(|tensor| tensor.name() == name).unwrap().dequantize();
+        assert_eq!(&tensor.data()[..expected.len()], expected.data(), "{name}");
     }
 }
 
-#[test]
-fn decoded_values_are_identical() {
-    for (export, folder) in exports().iter().zip(reference_folders()) {
-        let packed = quantize_all(&export.weights, &export.config);
-        let found: BTreeMap<_, _> =
-            packed.iter().map(|tensor| (tensor.name().to_string(), sha256(&tensor.dequantize()))).collect();
-        assert_eq!(found, strings(&export.facts["dequant_sha256_f32_le"]));
-
-        let sample = read_safetensors(&folder.join("export_dequant_sample.safetensors")).unwrap();
-        for (name, expected) in sample.iter() {
-            let tensor = packed.iter().find(|tensor| tensor.name() == name).unwrap().dequantize();
-            assert_eq!(&tensor.data()[..expected.len()], expected.data(), "{name}");
-        }
+fn tables_held_in_bf16_decode_as_in_the_script(set: ReferenceSet) {
+    let export = load(&set.folder());
+    let to_bf16 = |tensor: &HostTensor| {
+        let data = tensor.data().iter().map(|&value| half::bf16::from_f32(value).to_f32()).collect();
+        HostTensor::new(tensor.shape().to_vec(), data).unwrap()
+    };
+    for (name, expected) in strings(&export.facts["script_dtype_variant"]["dequant_sha256_after_cast_to_f32"]) {
+        let class = if name.starts_with("tok_emb") { TensorClass::F16 } else { TensorClass::Int8 };
+        let rounded = to_bf16(export.weights.get(&name).unwrap());
+        let packed = quantize(&name, &rounded, class, &export.config).unwrap();
+        assert_eq!(sha256(&to_bf16(&packed.dequantize())), expected, "{name}");
     }
 }
 
-#[test]
-fn tables_held_in_bf16_decode_as_in_the_script() {
-    for export in exports() {
-        let to_bf16 = |tensor: &HostTensor| {
-            let data = tensor.data().iter().map(|&value| half::bf16::from_f32(value).to_f32()).collect();
-            HostTensor::new(tensor.shape().to_vec(), data).unwrap()
-        };
-        for (name, expected) in strings(&export.facts["script_dtype_variant"]["dequant_sha256_after_cast_to_f32"]) {
-            let class = if name.starts_with("tok_emb") { TensorClass::F16 } else { TensorClass::Int8 };
-            let rounded = to_bf16(export.weights.get(&name).unwrap());
-            let packed = quantize(&name, &rounded, class, &export.config).unwrap();
-            assert_eq!(sha256(&to_bf16(&packed.dequantize())), expected, "{name}");
-        }
-    }
-}
-
+/// The larger set has no pruned weights.
 #[test]
 fn pruned_weights_decode_as_pytorch_prunes_them() {
-    let mut checked = 0;
-    for export in exports() {
-        let Some(fraction) = export.facts["prune_fraction"].as_f64() else { continue };
-        let config = QuantizationConfig { prune_fraction: fraction, ..export.config.clone() };
-        let mut weights = export.weights.clone();
-        let zeroed: usize = weights.iter_mut().map(|(_, tensor)| prune(tensor, &config)).sum();
-        assert!(zeroed > 0);
-        let found: BTreeMap<_, _> = quantize_all(&weights, &config)
-            .iter()
-            .map(|tensor| (tensor.name().to_string(), sha256(&tensor.dequantize())))
-            .collect();
-        assert_eq!(found, strings(&export.facts["pruned_dequant_sha256_f32_le"]));
-        checked += 1;
-    }
-    assert!(checked > 0);
+    let export = load(&shipped());
+    let fraction = export.facts["prune_fraction"].as_f64().unwrap();
+    let config = QuantizationConfig { prune_fraction: fraction, ..export.config.clone() };
+    let mut weights = export.weights.clone();
+    let zeroed: usize = weights.iter_mut().map(|(_, tensor)| prune(tensor, &config)).sum();
+    assert!(zeroed > 0);
+    let found: BTreeMap<_, _> = quantize_all(&weights, &config)
+        .iter()
+        .map(|tensor| (tensor.name().to_string(), sha256(&tensor.dequantize())))
+        .collect();
+    assert_eq!(found, strings(&export.facts["pruned_dequant_sha256_f32_le"]));
 }
 
-#[test]
-fn an_artifact_carries_the_same_values() {
-    for export in exports() {
-        let (progress, interrupt) = (Progress::hidden(), Interrupt::none());
-        let packed = pack(export.weights.clone(), &export.config, &progress, &interrupt).unwrap();
-        let artifact = parse(&packed.encoded.bytes).unwrap();
-        let found: BTreeMap<_, _> =
-            artifact.params.iter().map(|(name, tensor)| (name.to_string(), sha256(tensor))).collect();
-        assert_eq!(found, strings(&export.facts["dequant_sha256_f32_le"]));
-        assert_eq!(artifact.tensors, packed.encoded.tensors);
-        assert_eq!(artifact.packed, quantize_all(&export.weights, &export.config));
-        assert_eq!((artifact.file, artifact.payload), (packed.encoded.file, packed.encoded.payload));
-        // Without any pool of threads: the same bytes.
-        let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let level = export.config.zstd_level;
-        let again = single.install(|| encode(&artifact.packed, Codec::Zstd, level, &progress, &interrupt)).unwrap();
-        assert_eq!(again.bytes, packed.encoded.bytes);
-    }
+fn an_artifact_carries_the_same_values(set: ReferenceSet) {
+    let export = load(&set.folder());
+    let (progress, interrupt) = (Progress::hidden(), Interrupt::none());
+    let packed = pack(export.weights.clone(), &export.config, &progress, &interrupt).unwrap();
+    let artifact = parse(&packed.encoded.bytes).unwrap();
+    let found: BTreeMap<_, _> =
+        artifact.params.iter().map(|(name, tensor)| (name.to_string(), sha256(tensor))).collect();
+    assert_eq!(found, strings(&export.facts["dequant_sha256_f32_le"]));
+    assert_eq!(artifact.tensors, packed.encoded.tensors);
+    assert_eq!(artifact.packed, quantize_all(&export.weights, &export.config));
+    assert_eq!((artifact.file, artifact.payload), (packed.encoded.file, packed.encoded.payload));
+    // Without any pool of threads: the same bytes.
+    let single = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let level = export.config.zstd_level;
+    let again = single.install(|| encode(&artifact.packed, Codec::Zstd, level, &progress, &interrupt)).unwrap();
+    assert_eq!(again.bytes, packed.encoded.bytes);
 }
 
 /// The fixture's folder has no counterpart among the larger sets.
 #[test]
 fn scales_are_those_of_trying_every_candidate() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/reference");
+    let folder = shipped();
     let weights = read_safetensors(&folder.join("export_weights.safetensors")).unwrap();
     let facts: Value = serde_json::from_slice(&std::fs::read(folder.join("scale_search.json")).unwrap()).unwrap();
     let cases = facts["cases"].as_array().unwrap();

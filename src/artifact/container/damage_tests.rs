@@ -74,6 +74,7 @@ fn what_was_written_is_read() {
 
 fn check_read(artifact: &Artifact) {
     assert_eq!(artifact.packed, tensors());
+    assert_eq!(artifact.params.iter().len(), tensors().len());
     for (tensor, (name, values)) in tensors().iter().zip(artifact.params.iter()) {
         assert_eq!((tensor.name(), &tensor.dequantize()), (name, values));
     }
@@ -118,6 +119,7 @@ fn wrong_under_a_seal(file: Vec<u8>) {
             match parse(&reseal(damaged)) {
                 // A flip in a name or shape changes what is described, not what is decoded: values stay proven.
                 Ok(artifact) => {
+                    assert_eq!(artifact.packed.len(), expected.len(), "byte {at} ^ {pattern:#x}");
                     for (found, wanted) in artifact.packed.iter().zip(&expected) {
                         assert_eq!(found.dequantize().data(), wanted.dequantize().data(), "byte {at} ^ {pattern:#x}");
                     }

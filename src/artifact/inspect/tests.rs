@@ -102,6 +102,7 @@ fn the_same_tensors_tell_the_same_in_every_container() {
     let own = examine(&golf(&tensors, Codec::Ans).bytes, Path::new("m.golf")).unwrap();
     let foreign = examine(&ptz(&tensors), Path::new("m.ptz")).unwrap();
     assert_eq!(own.floors, foreign.floors);
+    assert_eq!((own.tensors.len(), foreign.tensors.len()), (tensors.len(), tensors.len()));
     for (a, b) in own.tensors.iter().zip(&foreign.tensors) {
         assert_eq!((&a.name, &a.shape, a.kind, a.values), (&b.name, &b.shape, b.kind, b.values));
         assert_eq!((a.held, a.statistics), (b.held, b.statistics));

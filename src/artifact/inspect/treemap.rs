@@ -97,6 +97,7 @@ mod tests {
         ) {
             let rects = squarify(&weights, WHOLE);
             let total: u64 = weights.iter().sum();
+            proptest::prop_assert_eq!(rects.len(), weights.len());
             for (rect, &weight) in rects.iter().zip(&weights) {
                 let wanted = weight as f64 / total.max(1) as f64 * WHOLE.area();
                 proptest::prop_assert!((rect.area() - wanted).abs() < 1e-6, "{rect:?} for {wanted}");

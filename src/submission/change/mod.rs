@@ -276,8 +276,13 @@ mod tests {
         let zero = "0".repeat(40);
         let one = format!(":100644 100644 {zero} {zero} M\0a\0");
         assert_eq!(changed_files(one.as_bytes()).unwrap().0.len(), 1);
-        for bad in ["x\0a\0", ":100644 100644 a b Q\0a\0", ":100644 100644 a b M\0"] {
-            assert!(changed_files(bad.as_bytes()).is_err() || bad.ends_with("M\0"), "{bad:?}");
+        // No fields, an unknown status, and no path.
+        for bad in ["x\0a\0", ":100644 100644 a b Q\0a\0", ":100644 100644 a b M"] {
+            assert!(matches!(changed_files(bad.as_bytes()), Err(ChangeError::Answer { .. })), "{bad:?}");
         }
+        // An empty path names no file that could be written.
+        let empty = format!(":100644 100644 {zero} {zero} M\0\0");
+        let [file] = &changed_files(empty.as_bytes()).unwrap().0[..] else { panic!("one file") };
+        assert!(file.path.is_empty() && !file.plain_name);
     }
 }

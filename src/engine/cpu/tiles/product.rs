@@ -108,32 +108,41 @@ mod tests {
         ((ours / whole).sqrt(), (single / whole).sqrt())
     }
 
-    #[test]
-    fn as_exact_as_single_precision() {
-        if !crate::engine::cpu::tiles::available() {
-            return;
-        }
-        for (m, k, n) in [(32, 32, 32), (1, 1, 1), (33, 31, 65), (130, 700, 40), (7, 1200, 95), (64, 96, 20)] {
-            for (a, b) in [(false, false), (false, true), (true, false), (true, true)] {
-                for mode in [WriteMode::Overwrite, WriteMode::Accumulate] {
-                    let (ours, single) = errors(m, k, n, a, b, mode);
-                    // Of short sums only the final rounding is left: 2^-24 relative to a value.
-                    assert!(ours <= single.max(1e-7), "{m} x {k} x {n} {a} {b} {mode:?}: {ours:e}, {single:e}");
+    mod needs_amx {
+        use super::*;
+        use crate::engine::cpu::tiles::available;
+
+        #[test]
+        #[ignore = "needs AMX"]
+        fn as_exact_as_single_precision() {
+            assert!(available(), "a processor with AMX");
+            for (m, k, n) in [(32, 32, 32), (1, 1, 1), (33, 31, 65), (130, 700, 40), (7, 1200, 95), (64, 96, 20)] {
+                for (a, b) in [(false, false), (false, true), (true, false), (true, true)] {
+                    for mode in [WriteMode::Overwrite, WriteMode::Accumulate] {
+                        let (ours, single) = errors(m, k, n, a, b, mode);
+                        // Of short sums only the final rounding is left: 2^-24 relative to a value.
+                        assert!(ours <= single.max(1e-7), "{m} x {k} x {n} {a} {b} {mode:?}: {ours:e}, {single:e}");
+                    }
                 }
             }
         }
-    }
 
-    #[test]
-    fn damage_is_not_hidden() {
-        if !crate::engine::cpu::tiles::available() {
-            return;
-        }
-        for bad in [f32::NAN, f32::INFINITY, f32::MAX] {
-            let (a, b, mut out) = ([bad; 32 * 32], [2.0; 32 * 32], [0.0; 32 * 32]);
-            let right = strided(&b, 32, 32, 32);
-            product(strided(&a, 32, 32, 32), right, WriteMode::Overwrite, 1.0, &mut strided_mut(&mut out, 32, 32, 32));
-            assert!(out.iter().all(|value| !value.is_finite()), "{bad} gave {}", out[0]);
+        #[test]
+        #[ignore = "needs AMX"]
+        fn damage_is_not_hidden() {
+            assert!(available(), "a processor with AMX");
+            for bad in [f32::NAN, f32::INFINITY, f32::MAX] {
+                let (a, b, mut out) = ([bad; 32 * 32], [2.0; 32 * 32], [0.0; 32 * 32]);
+                let right = strided(&b, 32, 32, 32);
+                product(
+                    strided(&a, 32, 32, 32),
+                    right,
+                    WriteMode::Overwrite,
+                    1.0,
+                    &mut strided_mut(&mut out, 32, 32, 32),
+                );
+                assert!(out.iter().all(|value| !value.is_finite()), "{bad} gave {}", out[0]);
+            }
         }
     }
 }

@@ -15,6 +15,9 @@ mod safety;
 mod seeds;
 mod times;
 
+#[cfg(test)]
+mod tests;
+
 use super::{Check, Outcome, Rule, Tracks};
 use crate::report::{Level, RuleId};
 use crate::rules::Basis;

@@ -48,7 +48,7 @@ fn not_a_record(case: &FolderCase) -> Outcome {
 ///
 /// Results by seed in submission.json come first, then logs that are one experiment with different seeds, then the
 /// headline number as a single run. Logs that are no seed sweep are ablations and say nothing about the spread.
-fn claimed_and_known(json: &SubmissionJson, logged: &[Run]) -> (Vec<SeedRun>, Vec<SeedRun>) {
+pub(super) fn claimed_and_known(json: &SubmissionJson, logged: &[Run]) -> (Vec<SeedRun>, Vec<SeedRun>) {
     let listed: Vec<SeedRun> = json
         .seed_results()
         .iter()

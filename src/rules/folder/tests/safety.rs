@@ -1,0 +1,91 @@
+//! What is no honest part of a submission, or could not be read.
+
+use super::Submission;
+use crate::submission::walk::{Anomaly, AnomalyKind};
+use crate::submission::{Opened, OpenedArtifact};
+
+#[test]
+fn anomalies_go_to_the_rule_of_their_kind() {
+    let rules = [
+        (AnomalyKind::Link, "link_in_folder", "fail: a.log is a link to b"),
+        (AnomalyKind::Special, "special_file", "fail: a.log is b"),
+        (AnomalyKind::Name, "odd_file_name", "warning: a.log has an odd name: b"),
+        (AnomalyKind::Unreadable, "unreadable_file", "fail: a.log cannot be read: b"),
+        (AnomalyKind::TooMuch, "too_much_to_read", "warning: a.log was not read whole: b"),
+    ];
+    for (kind, own, message) in rules {
+        let mut folder = Submission::of(&[]);
+        folder.folder.anomalies.push(Anomaly { path: "a.log".into(), kind, detail: "b".into() });
+        for (_, rule, _) in rules {
+            let expected: &[&str] = if rule == own { &[message, "a.log: b"] } else { &["pass"] };
+            assert_eq!(folder.says(rule), expected, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn logs_that_were_not_read_whole() {
+    let rule = "too_much_to_read";
+    let mut folder = Submission::of(&[("train.log", "x\n")]);
+    assert_eq!(folder.says(rule), ["pass"]);
+    folder.folder.logs[0].cut_short = true;
+    assert_eq!(folder.says(rule), ["warning: train.log was read up to 2 bytes only", "train.log"]);
+    folder.folder.logs[0].cut_short = false;
+    folder.folder.logs[0].overlong = 1;
+    let long = "note: 1 lines of train.log are longer than a line of a log can be";
+    assert_eq!(folder.says(rule), [long, "train.log"]);
+    // In the file itself: a line of 64 KiB and one byte.
+    let line = "x".repeat(64 * 1024);
+    assert_eq!(Submission::of(&[("train.log", &line)]).says(rule), ["pass"]);
+    assert_eq!(Submission::of(&[("train.log", &format!("{line}x"))]).says(rule), [long, "train.log"]);
+}
+
+fn with(content: Opened) -> Submission {
+    let mut folder = Submission::of(&[]);
+    folder.folder.artifacts = vec![OpenedArtifact { path: "m.pt".into(), content }];
+    folder
+}
+
+#[test]
+fn artifacts_that_import_code_or_were_not_opened() {
+    let (imports, not_opened) = ("artifact_imports_code", "artifact_not_opened");
+    let model = Opened::Model { description: "torch zip".into(), tensors: 3, values: 10 };
+    for (content, imported, opened) in [
+        (model, vec!["pass"], vec!["pass: m.pt: torch zip, 3 tensors"]),
+        (Opened::Refused("bad".into()), vec!["fail: bad", "m.pt: bad"], vec!["not applicable"]),
+        (Opened::Unknown, vec!["pass"], vec!["note: m.pt is in no format this tool reads", "m.pt"]),
+        (Opened::Damaged("cut".into()), vec!["pass"], vec!["note: cut", "m.pt"]),
+    ] {
+        let folder = with(content);
+        assert_eq!(
+            (folder.says(imports), folder.says(not_opened)),
+            (imported.into_iter().map(String::from).collect(), opened.into_iter().map(String::from).collect())
+        );
+    }
+    for rule in [imports, not_opened] {
+        assert_eq!(Submission::of(&[]).says(rule), ["not applicable"]);
+    }
+}
+
+#[test]
+fn pickles_are_known_by_name_and_by_their_first_bytes() {
+    let rule = "pickle_present";
+    for name in ["m.pt", "m.pth", "m.pkl", "m.pickle", "m.ckpt"] {
+        assert_eq!(
+            Submission::of(&[(name, "1234")]).says(rule),
+            ["warning: 1 pickled file(s); never load them".to_string(), format!("{name}: 4 bytes")]
+        );
+    }
+    assert_eq!(Submission::of(&[("m.bin", "1234"), ("m.ptz", "1234")]).says(rule), ["pass"]);
+    assert_eq!(Submission::of(&[("m.bin", "PK\u{3}\u{4}")]).says(rule)[1], "m.bin: 4 bytes");
+    assert_eq!(Submission::of(&[("m.bin", "PK\u{3}\u{5}")]).says(rule), ["pass"]);
+    for (protocol, is_pickle) in [(1, false), (2, true), (3, true), (5, true), (6, false)] {
+        let temporary = tempfile::tempdir().unwrap();
+        std::fs::write(temporary.path().join("m.bin"), [0x80, protocol, b'c']).unwrap();
+        let read = crate::submission::RecordFolder::read(temporary.path());
+        let folder = Submission { folder: read, ..Submission::of(&[]) };
+        assert_eq!(folder.violates(rule), is_pickle, "protocol {protocol}");
+    }
+    // A pickle that is no model file is not counted as one.
+    assert_eq!(Submission::of(&[("notes.zip", "PK\u{3}\u{4}")]).says(rule), ["pass"]);
+}

@@ -182,6 +182,40 @@ mod tests {
         }
     }
 
+    /// Probabilities are `1 + count * (65536 - 4) / total`, and what is left of 65536 goes to the likeliest.
+    #[test]
+    fn models_learn_at_fixed_points_and_fade_between_spreads() {
+        let mut model = Model::new(&(10..=13));
+        assert_eq!(model.cumulative, [0, 16_384, 32_768, 49_152, 65_536]);
+        // Nothing changes before the 16th symbol; then the counts are 1, 1, 33, 1 of 36.
+        (0..15).for_each(|_| model.learn(12));
+        assert_eq!(model.cumulative, [0, 16_384, 32_768, 49_152, 65_536]);
+        model.learn(12);
+        assert_eq!(model.cumulative, [0, 1821, 3642, 63_715, 65_536]);
+        // A quarter more each time: 20, 25, 31 and so on, at most 4096.
+        let mut waits = Vec::new();
+        while waits.len() < 30 {
+            waits.push(model.wait);
+            (0..model.wait).for_each(|_| model.learn(12));
+        }
+        assert_eq!(waits[..6], [20, 25, 31, 38, 47, 58]);
+        assert_eq!(waits[waits.len() - 3..], [4096; 3]);
+        // Of 1, 1, n, 1 the next spread inherits 1, 1, 1 + 511, 1, of which 515 in all.
+        model.fade();
+        assert_eq!(model.counts, [1, 1, 512, 1]);
+        assert_eq!(model.cumulative, [0, 128, 256, 65_408, 65_536]);
+        assert_eq!((model.wait, model.seen), (16, 0));
+        // A young model keeps what it has.
+        let mut young = Model::new(&(10..=13));
+        (0..3).for_each(|_| young.learn(13));
+        young.fade();
+        assert_eq!((young.counts.as_slice(), young.seen), (&[1, 1, 1, 7][..], 0));
+        // Outside the alphabet nothing is learnt.
+        young.learn(9);
+        young.learn(14);
+        assert_eq!(young.counts, [1, 1, 1, 7]);
+    }
+
     #[test]
     fn the_cost_is_that_of_the_entropy() {
         // 2^-1, 2^-2, 2^-3, 2^-3: 1.75 bits a symbol.

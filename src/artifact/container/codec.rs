@@ -66,3 +66,50 @@ pub(super) fn decompress(stored: &[u8], raw: usize) -> Result<Vec<u8>, String> {
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `length` bytes of 64 kinds that never repeat for long.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut random = crate::random::RandomStream::new(1, "noise");
+        (0..length).map(|_| random.below(64) as u8).collect()
+    }
+
+    /// Words of five letters out of a few hundred, in any order: matches too short for the fastest search.
+    fn text(words: usize) -> Vec<u8> {
+        let mut random = crate::random::RandomStream::new(2, "text");
+        let vocabulary = noise(5 * 300);
+        let word = |_| vocabulary.chunks(5).nth(random.below(300) as usize).unwrap_or_default().to_vec();
+        (0..words).flat_map(word).collect()
+    }
+
+    fn length(bytes: &[u8], level: i32, literals_only: bool) -> usize {
+        one_frame(bytes, level, literals_only).unwrap().len()
+    }
+
+    #[test]
+    fn what_repeats_is_searched_at_the_level_asked_for() {
+        let text = text(20_000);
+        assert!(text.len() > SMALL_FRAME);
+        let [literals, probe, full] = [length(&text, 1, true), length(&text, 9, false), length(&text, 22, false)];
+        assert!(full < probe && probe < literals, "{full} {probe} {literals}");
+        assert_eq!(compress(&text, 22).unwrap().len(), full);
+        // Levels up to 9 are their own probe.
+        assert_eq!(compress(&text, 9).unwrap().len(), probe);
+        assert_eq!(compress(&text, 3).unwrap().len(), length(&text, 3, false));
+    }
+
+    #[test]
+    fn what_does_not_repeat_is_searched_only_where_it_is_small() {
+        let large = noise(SMALL_FRAME + 1);
+        assert!(length(&large, 9, false) >= length(&large, 1, true));
+        assert_eq!(compress(&large, 22).unwrap(), one_frame(&large, 1, true).unwrap());
+        // The smallest of three, whichever it is.
+        for bytes in [noise(SMALL_FRAME), noise(300), text(60), Vec::new(), vec![7; 1000]] {
+            let tried = [length(&bytes, 1, true), length(&bytes, 9, false), length(&bytes, 22, false)];
+            assert_eq!(Some(compress(&bytes, 22).unwrap().len()), tried.into_iter().min(), "{} bytes", bytes.len());
+        }
+    }
+}

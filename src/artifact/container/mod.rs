@@ -29,6 +29,8 @@ mod cursor;
 #[cfg(test)]
 mod damage_tests;
 mod error;
+#[cfg(test)]
+mod format_tests;
 mod header;
 mod layout;
 mod read;

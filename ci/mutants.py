@@ -18,6 +18,7 @@ cores. Outcomes are in target/mutants/results.jsonl, one a line.
 """
 import argparse
 import collections
+import fcntl
 import json
 import os
 import pathlib
@@ -113,9 +114,12 @@ def cargo(*arguments: str) -> str:
         try:
             return "failed" if child.wait(TIMEOUT_S) else "passed"
         except subprocess.TimeoutExpired:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
             return "timeout"
+        finally:
+            # Whoever interrupts this must not leave a build behind that holds the lock.
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
 
 
 def near(file: str) -> list[str]:
@@ -154,7 +158,16 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="name the mutants in the order of the sample and stop")
     options = parser.parse_args()
 
+    # A run in the background, too, ends in order: the file it changed is restored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(130))
     WORK.mkdir(parents=True, exist_ok=True)
+    lock = open(WORK / "lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another run is at work here", file=sys.stderr)
+        return 2
     mirror()
     every = mutants()
     known = equivalent()

@@ -196,6 +196,48 @@ mod tests {
     }
 
     #[test]
+    fn int8_rows_above_one_have_a_scale_of_their_own() {
+        // Of two values the clip quantile 0.9999984 is 0.0000016 of their distance below the larger: 254 to four digits.
+        let (symbols, scales) = pack(TensorClass::Int8, &[2, 2], &[254.0, 254.0, -127.0, 127.0]);
+        assert_eq!((symbols, scales), (vec![127, 127, -127, 127], vec![2.0, 1.0]));
+        // Outside matrices there is no floor: 0.5 / 127 divides, and zeros are divided by one.
+        let (symbols, scales) = pack(TensorClass::Int8, &[2], &[0.5, -0.5]);
+        assert_eq!((symbols, scales), (vec![127, -127], vec![f16::from_f32(0.5 / 127.0).to_f32()]));
+        assert_eq!(pack(TensorClass::Int8, &[2], &[0.0, 0.0]), (vec![0, 0], vec![1.0]));
+    }
+
+    #[test]
+    fn rows_are_cut_where_they_end() {
+        let (symbols, scales) = pack(TensorClass::Int6, &[2, 3], &[31.0, 1.0, 2.0, 62.0, 4.0, 6.0]);
+        assert_eq!((symbols, scales), (vec![31, 1, 2, 31, 2, 3], vec![1.0, 2.0]));
+        let (symbols, _) = pack(TensorClass::Int5, &[1, 2], &[-15.0, 15.0]);
+        assert_eq!(symbols, [-15, 15]);
+    }
+
+    #[test]
+    fn a_clip_quantile_below_one_clips_low_bit_rows() {
+        let config = QuantizationConfig { low_bit_clip_quantile: 0.5, ..QuantizationConfig::default() };
+        let tensor = HostTensor::new(vec![1, 3], vec![1.0, -15.0, 30.0]).unwrap();
+        let packed = quantise("w", &tensor, TensorClass::Int5, &config).unwrap();
+        let PackedValues::Integers { symbols, scales, .. } = packed.values() else { panic!("integers") };
+        // The middle magnitude, 15, is mapped to 15; -16..=15 holds what lies beyond.
+        assert_eq!((symbols.as_slice(), scales[0].to_f32()), (&[1, -15, 15][..], 1.0));
+    }
+
+    #[test]
+    fn halves_are_rounded_and_faults_name_their_place() {
+        let config = QuantizationConfig::default();
+        let tensor = HostTensor::new(vec![2], vec![0.1, 65_504.0]).unwrap();
+        let packed = quantise("w", &tensor, TensorClass::F16, &config).unwrap();
+        assert_eq!(packed.values(), &PackedValues::F16(vec![f16::from_bits(0x2e66), f16::MAX]));
+        let rows = HostTensor::new(vec![2, 2], vec![1.0, 1.0, -4e6, 3e6]).unwrap();
+        let error = quantise("w", &rows, TensorClass::Int6, &config).unwrap_err();
+        let expected =
+            QuantiseError::ScaleTooLarge { name: "w".into(), row: 1, magnitude: 4e6, class: TensorClass::Int6 };
+        assert_eq!(error, expected);
+    }
+
+    #[test]
     fn what_half_precision_cannot_hold_is_refused() {
         let config = QuantizationConfig::default();
         let tensor = HostTensor::new(vec![1, 2], vec![1.0, 3e6]).unwrap();

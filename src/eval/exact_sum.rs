@@ -252,6 +252,45 @@ mod tests {
     ];
 
     #[test]
+    fn the_helpers_do_what_they_say() {
+        let at = |bits: &[u32]| {
+            let mut limbs = [0u64; LIMBS];
+            bits.iter().for_each(|&bit| limbs[bit as usize / 64] |= 1 << (bit % 64));
+            limbs
+        };
+        for top in [0, 1, 63, 64, 65, 127, 128, 383] {
+            assert_eq!(bit_length(&at(&[0, top])), top + 1, "{top}");
+            assert!(bit(&at(&[top]), top) && !bit(&at(&[top]), (top + 1) % 384));
+        }
+        assert_eq!(bit_length(&at(&[])), 0);
+        // Bits 60, 70 and 130 seen from 60 on, from 64 on and from 128 on; from the last limb nothing follows.
+        let some = at(&[60, 70, 130]);
+        assert_eq!([60, 64, 67, 128].map(|from| bits_from(&some, from)), [1 | 1 << 10, 1 << 6, 1 << 3 | 1 << 63, 4]);
+        assert_eq!(bits_from(&at(&[380]), 379), 2);
+        assert_eq!([-149, 0, 10].map(power_of_two), [2f64.powi(-149), 1.0, 1024.0]);
+        // -1 is all ones; a carry runs through every limb.
+        assert_eq!(negate(at(&[0])), [u64::MAX; LIMBS]);
+        assert_eq!(add([u64::MAX; LIMBS], at(&[0])), at(&[]));
+        assert_eq!(add(at(&[63]), at(&[63])), at(&[64]));
+        // Into a limb of ones from below: it gives zero, and carries on.
+        assert_eq!(add([u64::MAX, u64::MAX, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]), at(&[128]));
+        assert_eq!(add([u64::MAX, u64::MAX, 0, 0, 0, 0], [1, u64::MAX, 0, 0, 0, 0]), [0, u64::MAX, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn sums_show_themselves_and_go_through_json() {
+        let sum = ExactSum::of(&[1.5, -0.25]).unwrap();
+        assert_eq!(format!("{sum:?}"), format!("ExactSum({sum} ~ 1.25)"));
+        let text = serde_json::to_string(&sum).unwrap();
+        assert_eq!(text, format!("\"{sum}\""));
+        assert_eq!(serde_json::from_str::<ExactSum>(&text).unwrap(), sum);
+        assert!(serde_json::from_str::<ExactSum>("\"12\"").is_err());
+        let error = "x".repeat(200).parse::<ExactSum>().unwrap_err().to_string();
+        assert_eq!(error, format!("`{}` is not an exact sum: expected 96 hexadecimal digits", "x".repeat(96)));
+        assert_eq!(NotFinite(f32::INFINITY).to_string(), "inf cannot be summed");
+    }
+
+    #[test]
     fn text_form_is_fixed() {
         let one = ExactSum::of(&[1.0]).unwrap(); // 2^149 units: digit 37 from the right is 2
         let text = format!("{:0>58}2{:0>37}", "", "");

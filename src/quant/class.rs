@@ -76,3 +76,26 @@ impl fmt::Display for TensorClass {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_as_the_format_describes_them() {
+        let expected = [
+            (TensorClass::Int5, "int5", 5, 5, Some(-16..=15)),
+            (TensorClass::Int6, "int6", 6, 6, Some(-32..=31)),
+            (TensorClass::Int8, "int8", 8, 8, Some(-127..=127)),
+            (TensorClass::F16, "f16", 16, 16, None),
+            (TensorClass::F32, "f32", 32, 32, None),
+        ];
+        assert_eq!(TensorClass::ALL, expected.clone().map(|(class, ..)| class));
+        for (class, name, bits, code, symbols) in expected {
+            assert_eq!((class.to_string().as_str(), class.bits(), class.code()), (name, bits, code));
+            assert_eq!((class.symbols(), TensorClass::from_code(code)), (symbols, Some(class)));
+        }
+        assert_eq!(TensorClass::from_code(7), None);
+        assert_eq!(format!("{:>6}", TensorClass::F16), "   f16");
+    }
+}

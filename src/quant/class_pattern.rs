@@ -111,6 +111,35 @@ mod tests {
     }
 
     #[test]
+    fn the_first_pattern_that_fits_counts() {
+        let patterns: Vec<ClassPattern> = ["a.*=int6", "*=f16"].map(|text| text.parse().unwrap()).to_vec();
+        let class = |name| ClassPattern::first(&patterns, name).map(|pattern| pattern.class);
+        assert_eq!((class("a.b"), class("b")), (Some(TensorClass::Int6), Some(TensorClass::F16)));
+        assert_eq!(ClassPattern::first(&patterns[..1], "b"), None);
+        assert_eq!(patterns[0].to_string(), "a.*=int6");
+    }
+
+    /// The mean over the pattern's letters of their best likeness: 1 for what is there, 0 for what has nothing in common.
+    #[test]
+    fn likeness_is_a_mean_over_parts() {
+        for (pattern, name, expected) in [
+            ("mlp.fc", "blocks.mlp.fc", 1.0),
+            ("mlp.*", "blocks.mlp.fc", 1.0),
+            ("mlp?zzz", "mlp", 0.5),
+            ("*", "mlp", 0.0),
+        ] {
+            assert_eq!(likeness(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn near_names_count_blocks_once_and_are_three() {
+        let names = ["blocks.0.mlp", "blocks.1.mlp", "blocks.10.mlp", "a.mlp", "b.mlp", "c.x"];
+        let near = near("*.mlp", names.into_iter());
+        assert_eq!(near, ["`blocks.*.mlp`", "`a.mlp`", "`b.mlp`"]);
+    }
+
+    #[test]
     fn a_pattern_without_tensor_is_told_what_is_near() {
         let specs = crate::model::layout(&crate::model::ModelConfig::default());
         let names = specs.iter().map(|spec| spec.name.as_str());

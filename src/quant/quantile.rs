@@ -26,6 +26,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn interpolation_starts_from_the_nearer_end() {
+        // With f32(0.1) = 0.1 + 1.49e-9: 1 + 16,777,215 x 0.1 = 1,677,722.525, rounded once, to an eighth.
+        assert_eq!(lerp(1.0, 16_777_216.0, 0.1), 1_677_722.5);
+        assert_eq!(lerp(0.0, 4.0, 0.25), 1.0);
+        assert_eq!(lerp(0.0, 4.0, 0.75), 3.0);
+        // At 1 - 2^-24 from the end: 1 - 2^-24, where 1e8 + w (1 - 1e8) would have lost it.
+        assert_eq!(lerp(1e8, 1.0, 0.999_999_94), 1.0 + 5.960_464_5);
+        assert_eq!(lerp(3.0, 5.0, 0.5), 4.0);
+        assert_eq!(lerp(3.0, 5.0, 0.0), 3.0);
+    }
+
+    #[test]
+    fn ranks_are_held_within_the_values() {
+        assert_eq!(quantile_of_sorted(&[1.0, 2.0], 1.5), 2.0);
+        assert_eq!(quantile_of_sorted(&[1.0, 2.0], -0.5), 1.0);
+        let ten: Vec<f32> = (0..=10).map(|i| (i * i) as f32).collect();
+        assert_eq!(quantile_of_sorted(&ten, 0.25), 6.5);
+        assert_eq!(quantile_of_sorted(&ten, 0.75), 56.5);
+    }
+
+    #[test]
     fn ends_and_middle() {
         let sorted = [1.0, 2.0, 4.0, 8.0];
         for (q, expected) in [(0.0, 1.0), (0.5, 3.0), (1.0, 8.0), (1.0 / 3.0, 2.0)] {

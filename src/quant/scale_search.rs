@@ -131,6 +131,63 @@ mod tests {
     use super::*;
 
     #[test]
+    fn ways_have_names() {
+        assert_eq!(ScaleSearch::ALL.map(|search| search.to_string()), ["max", "percentiles", "mse"]);
+        assert_eq!(format!("{:>4}", ScaleSearch::Mse), " mse");
+    }
+
+    #[test]
+    fn a_scale_is_rounded_before_it_divides_and_never_zero_in_a_matrix() {
+        // 10 / 15 in f16 is 0.66650390625.
+        let scale = RowScale::symmetric(10.0, 15, true);
+        assert_eq!((scale.clip, scale.divisor, scale.stored.to_f32()), (f32::INFINITY, 0.666_503_9, 0.666_503_9));
+        // 2^-14 is the least normal half; 1e-12 is none at all.
+        assert_eq!(RowScale::symmetric(0.0, 15, true).divisor, 2f32.powi(-14));
+        assert_eq!(RowScale::symmetric(0.0, 15, false).divisor, 0.0);
+        // Subnormal halves are multiples of 2^-24.
+        assert_eq!(RowScale::symmetric(15.0 * 2f32.powi(-20), 15, false).divisor, 2f32.powi(-20));
+    }
+
+    #[test]
+    fn symbols_are_clipped_rounded_to_even_and_held_in_their_range() {
+        let scale = RowScale { clip: 3.0, divisor: 0.5, stored: f16::from_f32(0.5) };
+        let symbols = [-9.0, -1.25, -0.25, 0.25, 0.75, 1.25, 9.0].map(|value| scale.symbol(value, &(-16..=15)));
+        assert_eq!(symbols, [-6, -2, 0, 0, 2, 2, 6]);
+        let open = RowScale { clip: f32::INFINITY, ..scale };
+        assert_eq!([-9.0, 9.0].map(|value| open.symbol(value, &(-16..=15))), [-16, 15]);
+    }
+
+    #[test]
+    fn the_error_is_that_of_the_decoded_values() {
+        let scale = RowScale { clip: f32::INFINITY, divisor: 1.0, stored: f16::from_f32(1.0) };
+        let error = |values: &[f32], bound| scale.squared_error(values, &(-16..=15), bound);
+        // 0.25 and 0.5 below their integers, and 3 beyond the range: 1/16 + 1/4 + 9.
+        assert_eq!(error(&[0.25, 2.5, 18.0], f64::INFINITY), Some(9.3125));
+        assert_eq!(error(&[0.25, 2.5, 18.0], 9.3125), Some(9.3125));
+        assert_eq!(error(&[0.25, 2.5, 18.0], 9.3), None);
+        // Decoding multiplies with what is stored, whatever divided.
+        let other = RowScale { stored: f16::from_f32(1.5), ..scale };
+        assert_eq!(other.squared_error(&[2.0], &(-16..=15), f64::INFINITY), Some(1.0));
+        let infinite = RowScale { stored: f16::INFINITY, ..scale };
+        assert_eq!(infinite.squared_error(&[0.0], &(-16..=15), f64::INFINITY), None);
+        // A candidate is given up after 64 values at the earliest.
+        let late = [&[0.0; 64][..], &[0.5]].concat();
+        assert_eq!((error(&late, 0.2), error(&late, 0.25)), (None, Some(0.25)));
+    }
+
+    #[test]
+    fn the_least_error_wins_and_without_others_the_first_stands() {
+        let scale = |stored| RowScale { clip: f32::INFINITY, divisor: stored, stored: f16::from_f32(stored) };
+        let values = [1.0, 2.0, 3.0];
+        let best = |first, others: &[RowScale]| RowScale::best(first, others, &values, &(-16..=15));
+        assert_eq!(best(scale(0.7), &[]), scale(0.7));
+        assert_eq!(best(scale(0.7), &[scale(0.6), scale(1.0), scale(0.9)]), scale(1.0));
+        // 0.5 and 1 both hit exactly: the larger, whichever comes first.
+        assert_eq!(best(scale(0.5), &[scale(1.0)]), scale(1.0));
+        assert_eq!(best(scale(1.0), &[scale(0.5)]), scale(1.0));
+    }
+
+    #[test]
     fn equal_errors_go_to_the_larger_scale() {
         // Zeros decode without error at any scale.
         let scale = |stored| RowScale { clip: f32::INFINITY, divisor: stored, stored: f16::from_f32(stored) };

@@ -253,6 +253,107 @@ mod tests {
         assert_eq!(standing("2026-01-01", None), None);
     }
 
+    /// A board of one record with these fields besides date, title and source.
+    fn one(fields: &str) -> Result<Board, String> {
+        let text = format!(
+            "schema: golf-harness/board/v1\ntrack: 10min_16mb\nas_of: 2026-05-01\nrecords:\n  - {{title: a, date: \
+             '2026-03-20', source: s, {fields}}}\n"
+        );
+        Board::parse(&text, Path::new("b.yaml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn scores_spreads_and_means_have_bounds() {
+        for (fields, holds) in [
+            ("val_bpb: 15.99", true),
+            ("val_bpb: 16", false),
+            ("val_bpb: 0.01", true),
+            ("val_bpb: 0", false),
+            ("val_bpb: 1, sd: 0", true),
+            ("val_bpb: 1, sd: .inf", false),
+            ("val_bpb: 1, sd: .nan", false),
+            // Means are published to four decimals at least: 1.1 and 1.2 have 1.15.
+            ("val_bpb: 1.15004, runs: [{val_bpb: 1.1}, {val_bpb: 1.2}]", true),
+            ("val_bpb: 1.15006, runs: [{val_bpb: 1.1}, {val_bpb: 1.2}]", false),
+            ("val_bpb: 1.14994, runs: [{val_bpb: 1.1}, {val_bpb: 1.2}]", false),
+            ("val_bpb: 1.15, runs: [{val_bpb: -13.7}, {val_bpb: 16}]", false),
+        ] {
+            assert_eq!(one(fields).is_ok(), holds, "{fields}");
+        }
+        assert!(
+            one("val_bpb: 1.2, runs: [{val_bpb: 1.1}, {val_bpb: 1.2}]")
+                .unwrap_err()
+                .contains("1.2 is not the mean of its runs, 1.15000000")
+        );
+    }
+
+    #[test]
+    fn days_are_ten_characters_in_their_places() {
+        assert!(is_date("2026-03-20"));
+        for text in
+            ["2026-03-2", "2026-03-200", "2026/03/20", "2026-03/20", "20260-3-20", "2026-0a-20", "a026-03-20", ""]
+        {
+            assert!(!is_date(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_record_gives_the_best_reference_it_can() {
+        let entry = |fields: &str| one(fields).unwrap().records.remove(0);
+        let runs = entry("val_bpb: 1.15, n: 9, sd: 0.1, runs: [{seed: 1, val_bpb: 1.1}, {seed: 2, val_bpb: 1.2}]");
+        assert_eq!(runs.reference(), Reference::Runs(vec![SeedRun::of(1, 1.1), SeedRun::of(2, 1.2)]));
+        let published = Reference::Published(Summary::published(3, 1.1, 0.002).unwrap());
+        assert_eq!(entry("val_bpb: 1.1, n: 3, sd: 0.002").reference(), published);
+        // One run is no sample, and one number of two tells nothing.
+        assert_eq!(entry("val_bpb: 1.1, n: 3, sd: 0.002, runs: [{val_bpb: 1.1}]").reference(), published);
+        for fields in ["val_bpb: 1.1", "val_bpb: 1.1, n: 3", "val_bpb: 1.1, sd: 0.1", "val_bpb: 1.1, n: 1, sd: 0.1"] {
+            assert_eq!(entry(fields).reference(), Reference::Mean(1.1), "{fields}");
+        }
+        assert_eq!(
+            (entry("val_bpb: 1.1").label(), entry("pr: 7, val_bpb: 1.1").label()),
+            ("a (2026-03-20)".into(), "PR #7 (2026-03-20)".into())
+        );
+        // 2.0794415 / (ln 2 x 1.0) = 3 bytes a token, from the run that states a loss.
+        let losses = "val_bpb: 1.0, runs: [{val_bpb: 1.0}, {val_bpb: 1.0, val_loss: 2.0794415416798357}]";
+        assert!((entry(losses).bytes_per_token().unwrap().value() - 3.0).abs() < 1e-12);
+        assert!(entry("val_bpb: 1.1").bytes_per_token().is_none());
+        let board = one("pr: 7, val_bpb: 1.1").unwrap();
+        assert_eq!((board.entry(7).is_some(), board.entry(8).is_some()), (true, false));
+    }
+
+    #[test]
+    fn ties_go_to_the_earlier_record_and_the_day_itself_counts() {
+        let text = "schema: golf-harness/board/v1\ntrack: 10min_16mb\nas_of: 2026-05-01\nrecords:\n\
+                    - {title: baseline, date: '2026-03-18', val_bpb: 1.2, source: s}\n\
+                    - {pr: 10, title: a, date: '2026-03-20', val_bpb: 1.1, source: s}\n\
+                    - {pr: 20, title: b, date: '2026-03-21', val_bpb: 1.1, source: s}\n";
+        let board = Board::parse(text, Path::new("b.yaml")).unwrap();
+        let title = |date, pr| board.standing(date, pr).map(|entry| entry.title.as_str());
+        assert_eq!(title(None, None), Some("a"));
+        assert_eq!(title(Some("2026-03-20"), None), Some("a"));
+        assert_eq!(title(Some("2026-03-19"), None), Some("baseline"));
+        // A record does not stand against itself or what came before it; an unnumbered one stands against all.
+        assert_eq!(
+            (title(None, Some(20)), title(None, Some(10)), title(None, Some(11))),
+            (Some("a"), Some("baseline"), Some("a"))
+        );
+    }
+
+    #[test]
+    fn four_mebibytes_are_read_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("board.yaml");
+        let shipped = include_str!("../../manifests/board.yaml");
+        let padded = |bytes: usize| format!("{shipped}#{}", "x".repeat(bytes - shipped.len() - 1));
+        std::fs::write(&path, padded(4 * 1024 * 1024)).unwrap();
+        assert_eq!(Board::load(&path).unwrap(), Board::shipped().unwrap());
+        std::fs::write(&path, padded(4 * 1024 * 1024 + 1)).unwrap();
+        assert!(matches!(Board::load(&path), Err(BoardError::TooLarge { .. })));
+        std::fs::write(&path, [0xff, 0xfe]).unwrap();
+        assert!(matches!(Board::load(&path), Err(BoardError::Read { .. })));
+        assert!(matches!(Board::load(&folder.path().join("absent")), Err(BoardError::Read { .. })));
+    }
+
     #[test]
     fn damage_is_named() {
         let good = "schema: golf-harness/board/v1\ntrack: 10min_16mb\nas_of: 2026-05-01\nrecords:\n  - {pr: 1, \

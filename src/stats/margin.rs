@@ -159,6 +159,31 @@ mod tests {
     }
 
     #[test]
+    fn plausible_ratios_reach_from_a_half_to_64() {
+        for (ratio, plausible) in [(0.5, true), (0.499, false), (64.0, true), (64.01, false), (f64::NAN, false)] {
+            assert_eq!(
+                BytesPerToken::plausible(ratio).map(BytesPerToken::value),
+                plausible.then_some(ratio),
+                "{ratio}"
+            );
+        }
+        // One bit per byte is ln 2 nats per byte, and with 2 bytes a token twice that per token.
+        let two = BytesPerToken::from_counts(10, 20).unwrap();
+        assert_eq!((two.value(), two.nats_per_token(1.0)), (2.0, 2.0 * std::f64::consts::LN_2));
+        let by_reading = [MarginReading::NatsPerToken, MarginReading::NatsPerByte, MarginReading::BitsPerByte]
+            .map(|reading| Margin::of(&RecordTerms { margin: 0.1, alpha: 0.5 }, reading).difference(1.0, two));
+        assert_eq!(by_reading, [2.0 * std::f64::consts::LN_2, std::f64::consts::LN_2, 1.0]);
+        assert_eq!(
+            [MarginReading::NatsPerToken, MarginReading::NatsPerByte, MarginReading::BitsPerByte]
+                .map(|r| r.to_string()),
+            ["nats per token", "nats per byte", "bits per byte"]
+        );
+        let terms = RecordTerms::default();
+        assert_eq!((terms.margin, terms.alpha), (0.005, 0.01));
+        assert_eq!(Margin::of(&RecordTerms { margin: 0.1, alpha: 0.5 }, MarginReading::BitsPerByte).amount, 0.1);
+    }
+
+    #[test]
     fn pr_286_states_its_own_bytes_per_token() {
         let ratio = BytesPerToken::from_claim(Nats(1.963_384_30), BitsPerByte(1.162_826_70)).unwrap();
         assert!((ratio.value() - 2.4359).abs() < 1e-4, "{ratio:?}");

@@ -45,6 +45,19 @@ mod tests {
         assert!(needed(0.001_92).unwrap() > 3);
     }
 
+    /// Against an exact mean one standard deviation away: t = sqrt(n), and t(0.01, df 8) = 2.896 < 3, t(0.01, df 7) =
+    /// 2.998 > sqrt(8).
+    #[test]
+    fn against_a_published_mean_nine_runs_show_one_standard_deviation() {
+        assert_eq!(seeds_needed(1.0, 0.1, Err(1.1), 0.0, 0.01), Some(9));
+        assert_eq!(seeds_needed(1.0, 0.1, Err(1.2), 0.1, 0.01), Some(9));
+        // A third of one needs 50 and a few; two are enough for a giant step.
+        assert_eq!(seeds_needed(1.0, 0.1, Err(1.033), 0.0, 0.01), None);
+        assert_eq!(seeds_needed(1.0, 0.1, Err(1.036), 0.0, 0.01), Some(45));
+        assert_eq!(seeds_needed(1.0, 0.1, Err(9.0), 0.0, 0.01), Some(2));
+        assert_eq!(seeds_needed(1.0, f64::NAN, Err(9.0), 0.0, 0.01), None);
+    }
+
     #[test]
     fn no_number_of_seeds_makes_a_worse_mean_better() {
         let reference = Summary::published(3, 1.1, TYPICAL_SEED_SD).unwrap();

@@ -140,6 +140,42 @@ mod tests {
     }
 
     #[test]
+    fn warnings_speak_in_sentences() {
+        let warnings = [
+            SeedWarning::Repeated { seed: 7, times: 2 },
+            SeedWarning::SameValue { val_bpb: 1.5, times: 3 },
+            SeedWarning::SelectedBest { reported: 3, made: 5 },
+            SeedWarning::LeftOut { reported: 3, made: 5 },
+        ];
+        assert_eq!(
+            warnings.map(|warning| warning.to_string()),
+            [
+                "seed 7 is reported 2 times; reruns of a seed are not independent runs",
+                "3 runs have the same val_bpb 1.5 to the last digit; one run counted again?",
+                "the 3 reported runs are the best of 5; p holds only for runs not picked by score",
+                "5 runs were made and 3 are reported; p holds only if none was left out for its score"
+            ]
+        );
+    }
+
+    #[test]
+    fn runs_as_good_as_the_worst_reported_were_not_worth_picking() {
+        let runs = |values: &[f64]| -> Vec<SeedRun> {
+            values.iter().enumerate().map(|(i, value)| SeedRun::of(i as u64, *value)).collect()
+        };
+        // Left out with the very value of the worst reported: still the best.
+        let all = runs(&[1.0, 1.1, 1.1]);
+        assert_eq!(selection(&all[..2], &all, 0), Some(SeedWarning::SelectedBest { reported: 2, made: 3 }));
+        // Another seed with a reported value is another run; the same seed with another value, too.
+        let other = [all[0], all[1], SeedRun::of(1, 1.05)];
+        assert_eq!(selection(&all[..2], &other, 0), Some(SeedWarning::LeftOut { reported: 2, made: 3 }));
+        assert_eq!(selection(&[], &all, 3), None);
+        assert_eq!(selection(&all, &all[..1], 3), None);
+        assert_eq!(selection(&all[..1], &[], 2), Some(SeedWarning::LeftOut { reported: 1, made: 2 }));
+        assert_eq!(SeedRun::unnamed(1.5), SeedRun { seed: None, val_bpb: 1.5, val_loss: None });
+    }
+
+    #[test]
     fn one_log_under_two_seeds_is_named() {
         let runs = [SeedRun::of(1, 1.100_1), SeedRun::of(2, 1.100_1)];
         assert_eq!(repetitions(&runs), [SeedWarning::SameValue { val_bpb: 1.100_1, times: 2 }]);

@@ -91,6 +91,17 @@ mod tests {
     }
 
     #[test]
+    fn the_variance_of_the_mean_is_the_runs_over_their_number() {
+        let summary = Summary::published(4, 1.0, 0.2).unwrap();
+        assert!((summary.mean_variance() - 0.01).abs() < 1e-17);
+        assert_eq!((summary.n(), summary.mean(), summary.sd()), (4, 1.0, 0.2));
+        // Zeros are values, of which two are enough.
+        assert_eq!(Summary::of(&[0.0, 0.0]), Summary::published(2, 0.0, 0.0));
+        assert!(Summary::published(2, 0.0, 0.0).is_ok());
+        assert!(Summary::of(&[1.0, -0.1]).is_err() && Summary::published(2, f64::NAN, 0.0).is_err());
+    }
+
+    #[test]
     fn one_run_and_nonsense_are_refused() {
         assert_eq!(Summary::of(&[]), Err(SampleError::TooFewRuns(0)));
         assert_eq!(Summary::of(&[1.16]), Err(SampleError::TooFewRuns(1)));

@@ -114,6 +114,24 @@ mod tests {
         }
     }
 
+    /// Spreads of 0.3 and 0.4 over 9 and 16 runs: variances of the means 0.01 and 0.01.
+    #[test]
+    fn the_statistic_and_its_degrees_of_freedom() {
+        let (ours, theirs) = (Summary::published(9, 1.0, 0.3).unwrap(), Summary::published(16, 1.5, 0.4).unwrap());
+        let welch = welch(&ours, &theirs, 0.1).unwrap();
+        // 0.4 / sqrt(0.02); 0.02^2 / (0.01^2 / 8 + 0.01^2 / 15) = 4 x 120 / 23.
+        assert!((welch.t - 0.4 / 0.02f64.sqrt()).abs() < 1e-12 && (welch.df - 480.0 / 23.0).abs() < 1e-12);
+        let alone = one_sample(&ours, 1.5, 0.1).unwrap();
+        assert!((alone.t - 4.0).abs() < 1e-12 && alone.df == 8.0);
+        assert!(matches!(one_sample(&ours, f64::NAN, 0.0), Err(SampleError::NotFinite(_))));
+        // One side without spread is a sample still.
+        let flat = Summary::published(16, 1.5, 0.0).unwrap();
+        assert!((super::welch(&ours, &flat, 0.0).unwrap().df - 8.0).abs() < 1e-12);
+        assert!((super::welch(&flat, &ours, 0.0).unwrap().df - 8.0).abs() < 1e-12);
+        assert_eq!((PValue(1e-4).to_string(), PValue(0.99e-4).to_string()), ("0.0001".into(), "< 0.0001".into()));
+        assert_eq!(upper_tail(1.0, f64::NAN), PValue(1.0));
+    }
+
     #[test]
     fn identical_runs_are_refused() {
         let flat = Summary::of(&[1.1, 1.1, 1.1]).unwrap();

@@ -164,6 +164,14 @@ fn a_mean_of_an_earlier_evaluation_is_a_headline() {
     assert_eq!(said(&claiming("1.110000", &logs)), [""; 0]);
     let rule = "claimed_bpb_differs_from_log";
     assert!(claiming("1.211000", &logs).violates(rule));
+    // Of several labels the one whose mean is nearest, first or last.
+    let three = [
+        run(1, &[("final_a", "1.4000"), ("final_b", "1.3000"), ("final_c", "1.2000"), ("final", "1.1000")]),
+        run(2, &[("final_a", "1.4200"), ("final_b", "1.3200"), ("final_c", "1.2200"), ("final", "1.1200")]),
+    ];
+    for bpb in ["1.410000", "1.310000", "1.210000"] {
+        assert_eq!(said(&claiming(bpb, &[&three[0], &three[1]])), [""; 0], "{bpb}");
+    }
     // A label that one log alone has makes no mean.
     let one =
         [run(1, &[("final_a", "1.2000"), ("final", "1.1000")]), run(2, &[("final_b", "1.2200"), ("final", "1.1200")])];

@@ -194,6 +194,48 @@ mod tests {
     }
 
     #[test]
+    fn the_line_of_the_limit_is_whole_and_one_byte_more_is_cut() {
+        let scan = |bytes: &[u8]| {
+            let mut cutter = LineCutter::new();
+            let mut lines = Vec::new();
+            cutter.feed(bytes, &mut |_, text| lines.push(text.to_string()));
+            let count = cutter.finish(&mut |_, text| lines.push(text.to_string()));
+            (lines, count, cutter.overlong, cutter.encoding())
+        };
+        let line = "x".repeat(MAX_LINE_BYTES);
+        assert_eq!(scan(line.as_bytes()), (vec![line.clone()], 1, 0, Encoding::Utf8));
+        assert_eq!(
+            scan(format!("{line}x\n{line}xy").as_bytes()),
+            (vec![line.clone(), line.clone()], 2, 2, Encoding::Utf8)
+        );
+        // A letter of two bytes across the limit goes altogether.
+        let (lines, ..) = scan(format!("{}ü", &line[1..]).as_bytes());
+        assert_eq!(lines, [&line[1..]]);
+        // Bytes that are no UTF-8 become marks, and the text is called so.
+        let (lines, _, _, encoding) = scan(b"a\xffb\n");
+        assert_eq!((lines, encoding), (vec!["a\u{fffd}b".to_string()], Encoding::Lossy));
+        assert_eq!(scan(b"\xef\xbb\xbfa").0, ["a"]);
+        assert_eq!(scan(b"\xef\xbb\xbfa").3, Encoding::Utf8Bom);
+        // UTF-16 either way, with a mark and without, and with half a surrogate pair.
+        assert_eq!(scan(b"\xfe\xff\0a\0b").0, ["ab"]);
+        assert_eq!(scan(b"a\0b\0").0, ["ab"]);
+        assert_eq!(scan(b"\0a\0b").0, ["ab"]);
+        assert_eq!(scan(b"\xff\xfe\x3d\xd8a\0").0, ["\u{fffd}a"]);
+        assert_eq!(scan(b"").3, Encoding::Utf8);
+    }
+
+    #[test]
+    fn returns_end_pieces_and_newlines_lines() {
+        let read = |text: &str| cut(text.as_bytes(), 1);
+        let expected = |lines: &[(u64, &str)], count| (lines.iter().map(|(n, t)| (*n, t.to_string())).collect(), count);
+        assert_eq!(read("a\rb\r\nc\r"), expected(&[(1, "a"), (1, "b"), (2, "c")], 2));
+        assert_eq!(read("\n\na"), expected(&[(3, "a")], 3));
+        assert_eq!(read("a\n\r\nb\n"), expected(&[(1, "a"), (3, "b")], 3));
+        // Escape sequences end with a letter or another byte from @ to ~; other escapes are two bytes.
+        assert_eq!(read("a\x1b[1;31mb\x1b[0~c\x1b[@d\x1bMe\x1b"), expected(&[(1, "abcde")], 1));
+    }
+
+    #[test]
     fn an_endless_line_takes_no_more_memory_than_the_limit() {
         let (lines, count) = cut(&vec![b'x'; 10 * MAX_LINE_BYTES], 4096);
         assert_eq!((lines.len(), lines[0].1.len(), count), (1, MAX_LINE_BYTES, 1));

@@ -96,3 +96,25 @@ pub(super) fn kind(lower: &str, is_step: bool, key: &str) -> Option<MetricKind> 
     }
     Some(if has(PRE_QUANT) { MetricKind::PreQuant } else { MetricKind::Final })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_decide_what_a_value_is() {
+        for (line, key, is_step, expected) in [
+            ("final val_bpb", "final val_bpb", false, Some(MetricKind::Final)),
+            ("final val_bpb", "final val_bpb", true, Some(MetricKind::Step)),
+            ("ttt_chunk bpb", "bpb", false, Some(MetricKind::Progress)),
+            ("pre-quant val_bpb", "pre-quant val_bpb", false, Some(MetricKind::PreQuant)),
+            // Running values of an early model are running values.
+            ("pre-quant chunk bpb", "bpb", false, Some(MetricKind::Progress)),
+            // A difference is no value, wherever it stands; the word must be in the key.
+            ("quant_gap bpb", "quant_gap bpb", true, None),
+            ("quant_gap and val_bpb", "val_bpb", false, Some(MetricKind::Final)),
+        ] {
+            assert_eq!(kind(line, is_step, key), expected, "{line}");
+        }
+    }
+}

@@ -177,6 +177,66 @@ mod tests {
     }
 
     #[test]
+    fn numbers_end_where_they_end() {
+        for (text, length) in [
+            ("1.25x", 4),
+            ("-3", 2),
+            ("+3,", 2),
+            ("-", 0),
+            ("1,234,567", 9),
+            ("1,23", 1),
+            ("1,2345", 1),
+            (",5", 0),
+            ("1.", 1),
+            (".5", 2),
+            ("1e-3", 4),
+            ("1E+10.", 5),
+            ("1e5", 1),
+            ("1e-", 1),
+            ("e-3", 0),
+            ("nan", 3),
+            ("NaN,", 3),
+            ("-inf", 4),
+            ("info", 0),
+            ("nan1", 0),
+            ("na", 0),
+            ("", 0),
+        ] {
+            assert_eq!(number_len(text.as_bytes()), length, "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_are_whole_and_not_negative() {
+        let count = |value: &str| {
+            let line = format!("n:{value}");
+            let mut out = Vec::new();
+            pairs(&line, &mut out);
+            out[0].count()
+        };
+        assert_eq!(
+            [count("7"), count("1,234"), count("0"), count("-1"), count("1.5"), count("nan"), count("x")],
+            [Some(7), Some(1234), Some(0), None, None, None, None]
+        );
+        assert_eq!((count("8999999999999999"), count("9000000000000000")), (Some(8_999_999_999_999_999), None));
+    }
+
+    #[test]
+    fn units_stand_close() {
+        expect("t: 5 ms next:1", &[("t", "5", "ms"), ("next", "1", "")]);
+        expect("t:5ms next:1", &[("t", "5", "ms"), ("next", "1", "")]);
+        expect("t: 5 apples next:1", &[("t", "5", ""), ("apples next", "1", "")]);
+        expect("step:5/20 x=1", &[("step", "5", "/20"), ("x", "1", "")]);
+        expect("path=./a.b c:2", &[("path", "./a.b", ""), ("c", "2", "")]);
+        expect("INFO:step:1", &[("INFO", "step:1", ""), ("step", "1", "")]);
+        expect("{'a': 1, 'b': 2}", &[("a", "1", ""), ("b", "2", "")]);
+        expect("Label: text n:1", &[("Label", "text n:1", ""), ("text n", "1", "")]);
+        expect("bold: **5** x", &[("bold", "5", "")]);
+        let many = "a:1 ".repeat(70);
+        assert_eq!(read(&many).len(), 64);
+    }
+
+    #[test]
     fn odd_text_never_panics() {
         for line in [":", "=", "a:", "é:é", ":::", "a:1e", "a:1,2", "a:-", "a:,5", "x=\u{feff}1", "k: \"", "a:1,234,56"]
         {

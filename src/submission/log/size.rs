@@ -101,6 +101,29 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_known_by_their_words() {
+        for (line, expected) in [
+            ("Serialized model: 5 bytes", Some((SizeKind::RawModel, 5))),
+            ("Serialized model fp32: 5 bytes", Some((SizeKind::RawModel, 5))),
+            ("Serialized model bf16: 5 bytes", Some((SizeKind::RawModel, 5))),
+            ("Serialized model raw.pt: 5 bytes", Some((SizeKind::RawModel, 5))),
+            ("Serialized model int6+zstd: 5 bytes", Some((SizeKind::Model, 5))),
+            ("rank 0] Serialized model int8: 5 bytes", Some((SizeKind::Model, 5))),
+            ("Code size: 1,234 bytes", Some((SizeKind::Code, 1234))),
+            ("Code size (uncompressed): 5 B", Some((SizeKind::Code, 5))),
+            ("code_bytes:5", Some((SizeKind::Code, 5))),
+            ("Code size (compressed): 5 bytes", Some((SizeKind::PackedCode, 5))),
+            ("Code size: 5 MB", None),
+            ("Code size: 5.5 bytes", None),
+            ("Other size: 5 bytes", None),
+            ("Total submission size raw: 5 bytes", Some((SizeKind::RawTotal, 5))),
+            ("Total submission zstd: 5 bytes", Some((SizeKind::Total, 5))),
+        ] {
+            assert_eq!(sizes(line), expected.into_iter().collect::<Vec<_>>(), "{line}");
+        }
+    }
+
+    #[test]
     fn totals_are_spelled_in_many_ways() {
         for line in [
             "pipeline_done: total_s:588.643 over_budget:0 val_bpb:1.1919522 total_submission_bytes:15716141",

@@ -218,7 +218,7 @@ mod tests {
     fn a_clip_quantile_below_one_clips_low_bit_rows() {
         let config = QuantizationConfig { low_bit_clip_quantile: 0.5, ..QuantizationConfig::default() };
         let tensor = HostTensor::new(vec![1, 3], vec![1.0, -15.0, 30.0]).unwrap();
-        let packed = quantise("w", &tensor, TensorClass::Int5, &config).unwrap();
+        let packed = quantize("w", &tensor, TensorClass::Int5, &config).unwrap();
         let PackedValues::Integers { symbols, scales, .. } = packed.values() else { panic!("integers") };
         // The middle magnitude, 15, is mapped to 15; -16..=15 holds what lies beyond.
         assert_eq!((symbols.as_slice(), scales[0].to_f32()), (&[1, -15, 15][..], 1.0));
@@ -228,12 +228,12 @@ mod tests {
     fn halves_are_rounded_and_faults_name_their_place() {
         let config = QuantizationConfig::default();
         let tensor = HostTensor::new(vec![2], vec![0.1, 65_504.0]).unwrap();
-        let packed = quantise("w", &tensor, TensorClass::F16, &config).unwrap();
+        let packed = quantize("w", &tensor, TensorClass::F16, &config).unwrap();
         assert_eq!(packed.values(), &PackedValues::F16(vec![f16::from_bits(0x2e66), f16::MAX]));
         let rows = HostTensor::new(vec![2, 2], vec![1.0, 1.0, -4e6, 3e6]).unwrap();
-        let error = quantise("w", &rows, TensorClass::Int6, &config).unwrap_err();
+        let error = quantize("w", &rows, TensorClass::Int6, &config).unwrap_err();
         let expected =
-            QuantiseError::ScaleTooLarge { name: "w".into(), row: 1, magnitude: 4e6, class: TensorClass::Int6 };
+            QuantizeError::ScaleTooLarge { name: "w".into(), row: 1, magnitude: 4e6, class: TensorClass::Int6 };
         assert_eq!(error, expected);
     }
 

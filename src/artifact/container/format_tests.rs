@@ -11,9 +11,10 @@ use super::layout::{Layout, gather, spread_of};
 use super::stream_kind::StreamKind;
 use super::table::{FrameEntry, Table, TensorEntry};
 use super::*;
-use crate::artifact::{PackedTensor, PackedValues, TensorClass};
-use crate::cli::Progress;
+use crate::artifact::{PackedTensor, PackedValues};
 use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::quant::{Codec, TensorClass};
 
 #[test]
 fn every_stream_has_a_code_a_name_and_a_part() {

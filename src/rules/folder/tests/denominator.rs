@@ -178,7 +178,7 @@ fn fewer_tokens_than_any_vocabulary_needs_are_a_part() {
 
 #[test]
 fn text_that_was_casefolded() {
-    let rule = "lossy_normalisation";
+    let rule = "lossy_normalization";
     let log = "x\ntokenizer_path=./fineweb_8192_CaseFold.model\n";
     assert_eq!(
         logged(&[log]).says(rule),

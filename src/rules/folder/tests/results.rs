@@ -53,7 +53,7 @@ fn the_nearest_value_is_shown_with_what_it_is() {
     let line = |bpb: &str| said(&claiming(bpb, &[log])).pop().unwrap();
     assert_eq!(line("1.54"), "train0.log:1: validation during training: 1.5000");
     assert_eq!(line("1.42"), "train0.log:2: running value: 1.4000");
-    assert_eq!(line("1.32"), "train0.log:3: before quantisation: 1.3000");
+    assert_eq!(line("1.32"), "train0.log:3: before quantization: 1.3000");
     assert_eq!(line("1.22"), "train0.log:4: final_int6: 1.2000");
 }
 
@@ -348,7 +348,7 @@ fn every_listed_seed_has_its_value_in_its_log() {
     );
     assert_eq!(
         says("{\"1337\": \"1.1020\"}", &[("a.log", log)])[1],
-        "a.log:3: before quantisation: 1.1000 (seed 1337: 1.1020)"
+        "a.log:3: before quantization: 1.1000 (seed 1337: 1.1020)"
     );
     // A step's value is found, but not shown as the nearest.
     assert_eq!(says("{\"1337\": \"1.1141\"}", &[("a.log", log)]), ["pass"]);

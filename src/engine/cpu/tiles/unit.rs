@@ -48,7 +48,7 @@ impl Tiles {
         assert!(steps > 0 && right.len() == steps, "factors of different inner dimensions");
         assert!(stride >= SIDE && out.len() >= (SIDE - 1) * stride + SIDE, "no room for a block of the product");
         // SAFETY: asserted just now.
-        unsafe { self.multiply_unchecked(left, right, mode, out, stride) };
+        unsafe { self.multiply_unchecked([left, right], mode, out, stride) };
     }
 
     /// [`Self::multiply`] without its assertions.
@@ -56,14 +56,7 @@ impl Tiles {
     /// # Safety
     /// `left` and `right` are equally long and not empty; `out` holds `SIDE` rows of `SIDE` values whose beginnings are
     /// `stride` values apart, and `stride` is at least `SIDE`.
-    unsafe fn multiply_unchecked(
-        &self,
-        left: &[Block],
-        right: &[Block],
-        mode: WriteMode,
-        out: &mut [f32],
-        stride: usize,
-    ) {
+    unsafe fn multiply_unchecked(&self, [left, right]: [&[Block]; 2], mode: WriteMode, out: &mut [f32], stride: usize) {
         // SAFETY: the registers are set up (`self`). Each turn reads one block of each factor, `steps` of which there are;
         // tiles of the output are 16 rows of 64 bytes `stride` values apart, inside `out`.
         unsafe {

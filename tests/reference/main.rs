@@ -3,7 +3,7 @@
 //! Every test runs on `fixtures/reference/`, made by those scripts. Tests in modules called `needs_data` run on a
 //! second, larger set of the same files (`support::ReferenceSet`), or on data from elsewhere. They are ignored unless
 //! asked for, with `--ignored needs_data`, and then fail without the data.
-#![allow(clippy::unwrap_used, reason = "a failed test is a panic")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed test is a panic")]
 
 mod shipped;
 #[cfg(feature = "engine")]

@@ -17,7 +17,7 @@
 //! The table holds per tensor name, shape, class and a 128-bit digest of the decoded values, and per frame
 //! its stream and both lengths. In a range-coded file the highest bit of a frame's stream marks a zstd frame: the
 //! writer takes zstd for every stream where it is smaller. A file without marks is range-coded throughout. The seal finds accidental damage anywhere before anything is decompressed;
-//! the tensor digests prove the decoding itself. Every size is checked against [`limits`] and against what
+//! the tensor digests prove the decoding itself. Every size is checked against [`limits`](crate::quant::limits) and against what
 //! the file's own length allows before memory is taken.
 
 mod adaptive;

@@ -109,7 +109,7 @@ impl Rendezvous {
             match listener.accept() {
                 Ok((stream, _)) => {
                     let Ok(greeting) = read_greeting(&stream) else { continue };
-                    let refusal = match self.judge(&greeting) {
+                    let refusal = match self.check(&greeting) {
                         Ok(rank) => match ranks.get_mut(rank - 1) {
                             Some(place @ None) => {
                                 *place = Some(stream);
@@ -155,7 +155,7 @@ impl Rendezvous {
     }
 
     /// The rank of a greeting, or why it does not belong.
-    fn judge(&self, greeting: &Greeting) -> Result<usize, String> {
+    fn check(&self, greeting: &Greeting) -> Result<usize, String> {
         let Greeting { protocol, world, rank } = *greeting;
         if protocol != PROTOCOL {
             return Err(format!("a rank speaks protocol {protocol} and rank 0 protocol {PROTOCOL}: use one build"));

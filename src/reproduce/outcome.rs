@@ -10,7 +10,7 @@ use crate::artifact::Budget;
 use crate::data::DataGap;
 use crate::manifest::{Manifest, ScoreRecord};
 use crate::model;
-use crate::report::{Conclusion, Level, Report};
+use crate::report::{Conclusion, Report, Severity};
 use crate::run_folder::RunFolder;
 use crate::units::{Bytes, group_digits};
 
@@ -36,7 +36,7 @@ pub struct Reproduction {
 pub struct Missing {
     /// What is not here.
     pub gaps: Vec<DataGap>,
-    /// What could be judged anyway.
+    /// What could be checked anyway.
     pub report: Report,
 }
 
@@ -119,7 +119,7 @@ impl Reproduction {
 
     /// 1 if a number does not hold or a rule fails, 2 if a rule could not be checked at all, else 0.
     pub fn conclusion(&self) -> Conclusion {
-        if self.table().has_failure() { Conclusion::Failed } else { self.report.conclusion(Level::Fail) }
+        if self.table().has_failure() { Conclusion::Failed } else { self.report.conclusion(Severity::Fail) }
     }
 
     /// The whole story for people.
@@ -138,10 +138,10 @@ impl Reproduction {
             let margin = group_digits(budget.margin.abs());
             writeln!(out, "budget    {} of {} bytes, {margin} {word}", budget.total, budget.cap)?;
         }
-        for finding in self.report.at_level(Level::Fail).chain(self.report.at_level(Level::Warning)) {
-            writeln!(out, "{:<9} {}: {}", finding.level, finding.rule, finding.message)?;
+        for finding in self.report.at_severity(Severity::Fail).chain(self.report.at_severity(Severity::Warning)) {
+            writeln!(out, "{:<9} {}: {}", finding.severity, finding.rule, finding.message)?;
         }
-        write_standing(out, &self.report)?;
+        write_assurance(out, &self.report)?;
         writeln!(out, "files     {}", self.folder.root().display())
     }
 
@@ -209,12 +209,12 @@ impl Missing {
             writeln!(out, "  - {gap}")?;
         }
         writeln!(out, "\nWhat can be checked anyway:")?;
-        let spoken = [Level::Fail, Level::Warning, Level::Review, Level::Note, Level::Pass];
-        for finding in spoken.into_iter().flat_map(|level| self.report.at_level(level)) {
-            writeln!(out, "  {:<8} {}: {}", finding.level, finding.rule, finding.message)?;
+        let spoken = [Severity::Fail, Severity::Warning, Severity::Review, Severity::Note, Severity::Pass];
+        for finding in spoken.into_iter().flat_map(|severity| self.report.at_severity(severity)) {
+            writeln!(out, "  {:<8} {}: {}", finding.severity, finding.rule, finding.message)?;
         }
         writeln!(out)?;
-        write_standing(out, &self.report)
+        write_assurance(out, &self.report)
     }
 
     /// The same for other programs.
@@ -227,10 +227,10 @@ impl Missing {
     }
 }
 
-fn write_standing(out: &mut String, report: &Report) -> std::fmt::Result {
-    let standing = &report.standing;
-    writeln!(out, "verdict   rung {}: {}", standing.rung.number(), standing.rung)?;
-    for (i, need) in standing.next_needs.iter().enumerate() {
+fn write_assurance(out: &mut String, report: &Report) -> std::fmt::Result {
+    let assurance = &report.assurance;
+    writeln!(out, "verdict   level {}: {}", assurance.level.number(), assurance.level)?;
+    for (i, need) in assurance.next_needs.iter().enumerate() {
         writeln!(out, "{:<9} {need}", if i == 0 { "next" } else { "" })?;
     }
     Ok(())

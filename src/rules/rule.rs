@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{ChangeCase, FolderCase, ManifestCase};
 use crate::manifest::Track;
-use crate::report::{Evidence, Level, RuleId};
+use crate::report::{Evidence, RuleId, Severity};
 
 /// One rule: words for people, a severity, and the function that decides it.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -15,8 +15,8 @@ pub struct Rule {
     pub statement: &'static str,
     /// Where the rule comes from: README section, ruling, or custom, with its date where it has one.
     pub reference: &'static str,
-    /// Level of a violation unless the check grades it or a policy overrides it.
-    pub severity: Level,
+    /// Severity of a violation unless the check grades it or a policy overrides it.
+    pub severity: Severity,
     /// Tracks it applies to.
     pub tracks: Tracks,
     /// What kind of evidence decides it.
@@ -36,7 +36,7 @@ impl Rule {
         id: RuleId(""),
         statement: "",
         reference: "",
-        severity: Level::Warning,
+        severity: Severity::Warning,
         tracks: Tracks::Both,
         basis: Basis::Files,
         why: "",
@@ -134,8 +134,8 @@ impl Outcome {
 /// One way in which a rule does not hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
-    /// Level, if the check grades it differently from the rule's severity.
-    pub level: Option<Level>,
+    /// Severity, if the check grades it differently from the rule's severity.
+    pub severity: Option<Severity>,
     /// One sentence with the numbers in it.
     pub message: String,
     /// Where to look.
@@ -145,12 +145,12 @@ pub struct Violation {
 impl Violation {
     /// At the rule's own severity.
     pub fn new(message: impl Into<String>, evidence: Vec<Evidence>) -> Self {
-        Violation { level: None, message: message.into(), evidence }
+        Violation { severity: None, message: message.into(), evidence }
     }
 
-    /// At another level.
-    pub fn graded(mut self, level: Level) -> Self {
-        self.level = Some(level);
+    /// At another severity.
+    pub fn graded(mut self, severity: Severity) -> Self {
+        self.severity = Some(severity);
         self
     }
 }

@@ -1,4 +1,4 @@
-//! From the paths somebody gives to the subjects to judge: manifests, record folders, trees of them.
+//! From the paths somebody gives to the subjects to check: manifests, record folders, trees of them.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ const MAX_FOLDERS: usize = 200_000;
 /// Depth below a path given.
 const MAX_DEPTH: usize = 16;
 
-/// Something to judge, and how reports name it.
+/// Something to check, and how reports name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Subject {
     name: String,
@@ -22,7 +22,7 @@ struct Subject {
     is_manifest: bool,
 }
 
-/// Judges everything at or below `paths`, on all cores, in path order.
+/// Checks everything at or below `paths`, on all cores, in path order.
 ///
 /// Interrupting gives `Ok(None)`: a report that leaves subjects out must not look complete.
 pub fn paths(
@@ -39,7 +39,7 @@ pub fn paths(
     subjects.sort();
     subjects.dedup_by(|a, b| a.path == b.path);
     progress.set_len(subjects.len() as u64);
-    let judged: Vec<Result<Option<Report>, AuditError>> = subjects
+    let checked: Vec<Result<Option<Report>, AuditError>> = subjects
         .par_iter()
         .map(|subject| {
             if interrupt.is_raised() {
@@ -57,8 +57,8 @@ pub fn paths(
     if interrupt.is_raised() {
         return Ok(None);
     }
-    let mut reports = Vec::with_capacity(judged.len());
-    for report in judged {
+    let mut reports = Vec::with_capacity(checked.len());
+    for report in checked {
         reports.extend(report?);
     }
     skipped.sort();
@@ -84,7 +84,7 @@ fn find(path: &Path, subjects: &mut Vec<Subject>, skipped: &mut Vec<Skipped>) ->
     let before = subjects.len();
     descend(path, subjects, skipped);
     if subjects.len() == before {
-        // A folder given by name is judged even if it has nothing of a submission; that is then the finding.
+        // A folder given by name is checked even if it has nothing of a submission; that is then the finding.
         subjects.push(Subject { name, path: path.to_path_buf(), is_manifest: false });
     }
     Ok(())

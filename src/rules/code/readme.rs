@@ -1,6 +1,6 @@
 //! The commands a README gives for repeating the run.
 
-use crate::report::{Evidence, Level, RuleId};
+use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks, Violation};
 use crate::submission::code::shell;
 
@@ -8,7 +8,7 @@ pub(super) const LOST_VARIABLES: Rule = Rule {
     id: RuleId("readme_variables_reach_only_installer"),
     statement: "The README's command sets variables for `pip`, and the training after `&&` runs without them.",
     reference: "POSIX shell, simple commands: an assignment before a command is in that command's environment only",
-    severity: Level::Warning,
+    severity: Severity::Warning,
     tracks: Tracks::Both,
     basis: Basis::Files,
     why: "Who copies the command runs the script's defaults: another seed, other data, another run.",

@@ -2,7 +2,7 @@
 
 use super::{DEFAULT, FILE_LIST, cite};
 use crate::manifest::Track;
-use crate::report::{Evidence, Level, RuleId};
+use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, FolderCase, Outcome, Rule, Violation};
 use crate::submission::FileKind;
 use crate::units::{Bytes, group_digits};
@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("no_submission_json"),
         statement: "There is no submission.json.",
         reference: FILE_LIST,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "Nothing states the claim in a form that can be compared.",
         example: "a folder with README.md and train_gpt.py only",
         check: Check::Folder(no_submission),
@@ -22,7 +22,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("no_readme"),
         statement: "There is no README.",
         reference: FILE_LIST,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "Nobody can tell what was done.",
         example: "submission.json, train.log and train_gpt.py only",
         check: Check::Folder(no_readme),
@@ -41,7 +41,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("readme_mentions_invalid"),
         statement: "The README calls something invalid, withdrawn or retracted.",
         reference: "custom: authors mark withdrawn claims in the README",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "The author may have withdrawn the claim.",
         example: "> **Withdrawn**: byte counting was wrong",
         check: Check::Folder(invalid),
@@ -60,7 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("claimed_bpb_not_in_readme"),
         statement: "The README never mentions the claimed bits per byte.",
         reference: "custom",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "README and submission.json may describe different runs.",
         example: "submission.json claims 1.1628, the README has no such number",
         check: Check::Folder(not_in_readme),
@@ -70,7 +70,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("folder_outside_tracks"),
         statement: "The folder does not stand directly below a track folder.",
         reference: "challenge README: one new folder under records/track_10min_16mb or records/track_non_record_16mb",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "It belongs to no track, so no rules apply to it.",
         example: "records/lzma6",
         check: Check::Folder(outside),
@@ -89,7 +89,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("no_train_log"),
         statement: "There is no training log.",
         reference: FILE_LIST,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         basis: crate::rules::Basis::Logs,
         why: "Without a log nothing supports the claim.",
         example: "README.md, submission.json, train_gpt.py",
@@ -100,7 +100,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("no_train_gpt"),
         statement: "There is no train_gpt.py.",
         reference: FILE_LIST,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "The challenge runs the file of that name, and counts its bytes.",
         example: "train_hybrid.py only",
         check: Check::Folder(no_main),
@@ -110,7 +110,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("extra_python_files"),
         statement: "There is Python besides train_gpt.py.",
         reference: "challenge README: counted code should live in train_gpt.py; custom (#1420, #1835): other files needed at run time count too",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "Whatever runs must be counted; a helper module is easily left out of the total.",
         example: "ngram_tilt.py, 12,345 bytes",
         check: Check::Folder(extra_python),
@@ -120,7 +120,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("carries_tokenizer"),
         statement: "The folder carries a tokenizer.",
         reference: "open question (#43): whether tokenizer bytes count was never ruled; all records leave them out",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "Another tokenizer changes val_bpb's accounting and has to be shown correct.",
         example: "fineweb_4096_bpe.model",
         check: Check::Folder(tokenizer),
@@ -130,7 +130,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("artifact_present"),
         statement: "The folder carries a model artifact.",
         reference: "custom: artifacts are not asked for",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "With the artifact the score can be recomputed.",
         example: "final_model.int6.ptz, 15,425,120 bytes",
         check: Check::Folder(artifact),

@@ -1,7 +1,7 @@
 //! submission.json as a document: readable, complete, of the right types.
 
 use super::{DEFAULT, FILE_LIST};
-use crate::report::{Evidence, Level, RuleId};
+use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::policy::is_iso_date;
 use crate::rules::{Check, FolderCase, Outcome, Rule};
 use crate::submission::text::Encoding;
@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("json_unparseable"),
         statement: "submission.json is not JSON.",
         reference: "RFC 8259",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "No tool can read the claim.",
         example: "a comma missing at the end of line 13",
         check: Check::Folder(unparseable),
@@ -40,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("json_missing_required"),
         statement: "submission.json lacks val_bpb, name, or both author and github_id.",
         reference: FILE_LIST,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "The leaderboard is made from these fields.",
         example: "\"mean_val_bpb\" instead of \"val_bpb\"",
         check: Check::Folder(required),
@@ -50,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("json_missing_recommended"),
         statement: "submission.json lacks author or github_id.",
         reference: FILE_LIST,
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "Who made it should be findable.",
         example: "no \"github_id\"",
         check: Check::Folder(recommended),
@@ -60,7 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("val_bpb_not_number"),
         statement: "val_bpb is not a number.",
         reference: FILE_LIST,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "There is no claim to check.",
         example: "\"val_bpb\": \"TBD\"",
         check: Check::Folder(bpb_type),
@@ -88,7 +88,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("date_not_iso"),
         statement: "The date is not a calendar date YYYY-MM-DD.",
         reference: "custom; order of acceptance is chronological",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "Dates decide which record was standing.",
         example: "\"date\": \"2026-03-XX\"",
         check: Check::Folder(date),

@@ -1,7 +1,7 @@
 //! What it ran on.
 
 use super::DEFAULT;
-use crate::report::{Evidence, Level, RuleId};
+use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks};
 
 const MACHINE: Rule = Rule {
@@ -15,7 +15,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("not_8_gpus"),
         statement: "No run used 8 devices.",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "Ten minutes on another number of devices are other ten minutes.",
         example: "world_size:1",
         check: Check::Folder(world_size),

@@ -4,12 +4,12 @@ use std::f64::consts::LN_2;
 
 use super::field;
 use crate::manifest::ClaimedNumber;
-use crate::report::{Level, RuleId};
+use crate::report::{RuleId, Severity};
 use crate::rules::{Check, ManifestCase, Outcome, Rule, Violation};
 use crate::submission::Part;
 use crate::units::group_digits;
 
-const DEFAULT: Rule = Rule { reference: "arithmetic", severity: Level::Fail, ..Rule::BLANK };
+const DEFAULT: Rule = Rule { reference: "arithmetic", severity: Severity::Fail, ..Rule::BLANK };
 
 pub(super) const TOTALS: Rule = Rule {
     id: RuleId("claimed_total_is_not_the_sum"),

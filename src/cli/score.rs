@@ -29,7 +29,7 @@ const SCOPE: Scope =
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = "Examples:\n  \
-    score runs/smoke/manifest.yaml                       the run's artifact, sliding and plain\n  \
+    score runs/smoke/manifest.yaml                       the run's artifact, sliding and non-overlapping\n  \
     score runs/smoke/manifest.yaml --checkpoint runs/smoke/checkpoint.safetensors    and the quantization gap\n  \
     score runs/smoke/manifest.yaml --sliding --nll-out nll.f32 --json\n  \
     score runs/smoke/manifest.yaml --probe               does the scorer play fair?\n  \
@@ -57,13 +57,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
 
-    /// Sliding windows only [default: sliding and plain]
-    #[arg(long, conflicts_with = "plain")]
+    /// Sliding windows only [default: sliding and non-overlapping]
+    #[arg(long, conflicts_with = "non_overlapping")]
     sliding: bool,
 
-    /// Plain windows only: side by side, tail dropped
-    #[arg(long)]
-    plain: bool,
+    /// Non-overlapping windows only: side by side, tail dropped
+    #[arg(long, alias = "plain")]
+    non_overlapping: bool,
 
     /// Predictions between the starts of sliding windows [env: EVAL_STRIDE]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -210,10 +210,10 @@ fn merge(parts: &[PathBuf], common: &CommonArgs) -> anyhow::Result<ExitCode> {
 
 /// Flags to a job, with environment and flags applied to the recipe.
 fn job(args: &Args, manifest: &Path) -> anyhow::Result<Job> {
-    let windowings = match (args.sliding, args.plain) {
+    let windowings = match (args.sliding, args.non_overlapping) {
         (true, _) => vec![Windowing::Sliding],
-        (_, true) => vec![Windowing::Plain],
-        _ => vec![Windowing::Sliding, Windowing::Plain],
+        (_, true) => vec![Windowing::NonOverlapping],
+        _ => vec![Windowing::Sliding, Windowing::NonOverlapping],
     };
     Ok(Job {
         manifest_path: manifest.to_path_buf(),

@@ -133,8 +133,8 @@ impl Device {
         }
     }
 
-    /// Where dfdx recounts what was scored here: on this device, if this binary can, else on the processor.
-    pub fn for_recount(&self) -> Device {
+    /// Where dfdx checks what was scored here: on this device, if this binary can, else on the processor.
+    pub fn for_cross_check(&self) -> Device {
         if cfg!(feature = "dfdx-cuda") { self.clone() } else { Device::default() }
     }
 }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_processor_has_every_engine_and_recounts_what_it_scored() {
+    fn the_processor_has_every_engine_and_cross_checks_what_it_scored() {
         let device = Device::default();
         for kind in [EngineKind::Kernels, EngineKind::Dfdx] {
             for engine in [device.engine(kind, Precision::F32), device.training_engine(kind, Precision::F32)] {
@@ -183,7 +183,7 @@ mod tests {
         }
         let refusal = device.engine(EngineKind::Dfdx, Precision::Bf16).err().unwrap().to_string();
         assert!(refusal.contains("--precision bf16 needs --engine kernels"), "{refusal}");
-        assert!(device.for_recount().accelerator().is_none());
+        assert!(device.for_cross_check().accelerator().is_none());
         let refusal = device.training_engine(EngineKind::Kernels, Precision::Bf16).err().unwrap().to_string();
         assert!(refusal.contains("--precision bf16 needs --device cuda"), "{refusal}");
     }
@@ -207,12 +207,15 @@ mod tests {
             let dfdx = device.engine(EngineKind::Dfdx, Precision::F32);
             if cfg!(feature = "dfdx-cuda") {
                 assert_eq!(dfdx.unwrap().label(), "dfdx on cuda");
-                assert!(device.for_recount().accelerator().is_some());
+                assert!(device.for_cross_check().accelerator().is_some());
             } else {
                 let refusal = dfdx.err().unwrap().to_string();
                 assert!(refusal.contains("built without the feature dfdx-cuda"), "{refusal}");
                 assert_eq!(device.label(EngineKind::Dfdx), "dfdx");
-                assert!(device.for_recount().accelerator().is_none(), "what this device cannot the processor recounts");
+                assert!(
+                    device.for_cross_check().accelerator().is_none(),
+                    "what this device cannot the processor checks"
+                );
             }
         }
     }

@@ -6,18 +6,19 @@
 mod accelerators;
 mod check;
 mod cpu;
+mod cross_check;
 mod cuda;
 mod device;
 mod device_trainer;
 mod isa;
 mod lanes;
 mod network;
-mod recount;
 mod reference;
 
 pub use self::accelerators::{DeviceInfo, devices};
 pub use self::cpu::KernelsEngine;
 pub(crate) use self::cpu::uses_tiles;
+pub use self::cross_check::{CrossCheck, Difference};
 #[cfg(test)]
 pub(crate) use self::cuda::shimmed_engine;
 pub use self::cuda::{DeviceError, NoDevice};
@@ -25,7 +26,6 @@ pub use self::device::{Device, DeviceChoice, UnknownDevice};
 pub use self::device_trainer::{DeviceTrainer, TrainerState, TrainerStep};
 pub(crate) use self::isa::held_to_avx2;
 pub use self::isa::{Isa, use_isa};
-pub use self::recount::{Difference, Recount};
 pub use self::reference::{Activations, DfdxEngine};
 
 use crate::collective::{Collective, CollectiveError};

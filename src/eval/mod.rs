@@ -2,7 +2,7 @@
 //!
 //! [`WindowPlan`] says which predictions each window scores, [`Evaluation`] runs windows through an engine and
 //! adds up a [`Score`] that is exact ([`ExactSum`]): any batch size, thread count or division over machines gives
-//! the same bits. [`plain`](fn@plain) is the short way to what training logs. [`probe`](mod@probe) tries to catch the scorer
+//! the same bits. [`non_overlapping`](fn@non_overlapping) is the short way to what training logs. [`probe`](mod@probe) tries to catch the scorer
 //! cheating. [`Job`] does it all between files and gives a [`Report`]; [`merge`] makes one of the parts of several
 //! machines.
 
@@ -29,7 +29,7 @@ mod inputs;
 #[cfg(feature = "engine")]
 mod job;
 #[cfg(feature = "engine")]
-mod plain;
+mod non_overlapping;
 #[cfg(feature = "engine")]
 pub mod probe;
 #[cfg(feature = "engine")]
@@ -58,6 +58,6 @@ pub use inputs::{Inputs, WeightsFile};
 #[cfg(feature = "engine")]
 pub use job::{Job, Outcome, Probed};
 #[cfg(feature = "engine")]
-pub use plain::{plain, plain_part};
+pub use non_overlapping::{non_overlapping, non_overlapping_part};
 #[cfg(feature = "engine")]
 pub use scoring_data::ScoringData;

@@ -47,7 +47,7 @@ impl Reproduction {
         let results = &self.manifest.results;
         let training = results.training.as_ref();
         let packed = self.score("packed/sliding");
-        let plain = self.score("checkpoint/plain");
+        let non_overlapping = self.score("checkpoint/non-overlapping");
         let budget = self.budget();
         let bpb = Yardstick::Claim { tolerance: self.manifest.tolerance.retrained_bpb };
         // The same tolerance in nats per token: bpb = loss / ln 2 * tokens / bytes.
@@ -71,14 +71,14 @@ impl Reproduction {
                 "pre_quant_val_loss",
                 Unit::Nats,
                 claim.pre_quant_val_loss.as_ref(),
-                plain.map(|score| score.val_loss.0),
-                nats(plain),
+                non_overlapping.map(|score| score.val_loss.0),
+                nats(non_overlapping),
             ),
             Row::new(
                 "pre_quant_val_bpb",
                 Unit::BitsPerByte,
                 claim.pre_quant_val_bpb.as_ref(),
-                plain.map(|score| score.val_bpb.0),
+                non_overlapping.map(|score| score.val_bpb.0),
                 bpb,
             ),
             Row::new(
@@ -145,25 +145,25 @@ impl Reproduction {
         writeln!(out, "files     {}", self.folder.root().display())
     }
 
-    /// Checkpoint and artifact, plain and sliding: the quantization gap and what context is worth.
+    /// Checkpoint and artifact, non-overlapping and sliding: the quantization gap and what context is worth.
     fn write_scores(&self, out: &mut String) -> std::fmt::Result {
         let bpb = |label: &str| self.score(label).map(|score| score.val_bpb.0);
-        writeln!(out, "{:<9} {:>12} {:>12}   bits per byte", "", "plain", "sliding")?;
+        writeln!(out, "{:<9} {:>15} {:>12}   bits per byte", "", "non-overlapping", "sliding")?;
         for subject in ["checkpoint", "packed"] {
-            let (plain, sliding) = (bpb(&format!("{subject}/plain")), bpb(&format!("{subject}/sliding")));
-            if let (Some(plain), Some(sliding)) = (plain, sliding) {
-                writeln!(out, "{subject:<10}{plain:>12.6} {sliding:>12.6}")?;
+            let (full, sliding) = (bpb(&format!("{subject}/non-overlapping")), bpb(&format!("{subject}/sliding")));
+            if let (Some(full), Some(sliding)) = (full, sliding) {
+                writeln!(out, "{subject:<10}{full:>15.6} {sliding:>12.6}")?;
             }
         }
         let gap =
             |kind: &str| bpb(&format!("packed/{kind}")).zip(bpb(&format!("checkpoint/{kind}"))).map(|(p, c)| p - c);
-        if let (Some(plain), Some(sliding)) = (gap("plain"), gap("sliding")) {
-            writeln!(out, "{:<10}{plain:>+12.6} {sliding:>+12.6}   lost to quantization", "gap")?;
+        if let (Some(full), Some(sliding)) = (gap("non-overlapping"), gap("sliding")) {
+            writeln!(out, "{:<10}{full:>+15.6} {sliding:>+12.6}   lost to quantization", "gap")?;
         }
         if let Some((bytes, tokens)) = self.bounds {
             writeln!(
                 out,
-                "unigrams  {:>12.6} byte by byte, {:.6} token by token: the text without context",
+                "unigrams  {:>15.6} byte by byte, {:.6} token by token: the text without context",
                 bytes.0, tokens.0
             )?;
         }

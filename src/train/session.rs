@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use crate::units::{BitsPerByte, Nats};
 
-/// A model's score during training: plain windows, before quantization.
+/// A model's score during training: non-overlapping windows, before quantization.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Validation {
     /// Mean loss, nats per token.

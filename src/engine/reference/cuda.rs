@@ -100,7 +100,7 @@ impl Scorer for DfdxCudaScorer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Device, DeviceChoice, DfdxEngine, KernelsEngine, Precision, Recount};
+    use crate::engine::{CrossCheck, Device, DeviceChoice, DfdxEngine, KernelsEngine, Precision};
     use crate::model::init;
     use crate::random::RandomStream;
 
@@ -204,17 +204,17 @@ mod tests {
 
     #[test]
     #[ignore = "needs a CUDA device"]
-    fn a_gpu_recounts() {
+    fn a_gpu_cross_checks() {
         let (device, _) = on_a_gpu();
         let config = &configs()[1];
         let (weights, tokens) = (weights(config), tokens(config, 60));
-        let reference = device.for_recount().engine(EngineKind::Dfdx, Precision::F32).unwrap();
+        let reference = device.for_cross_check().engine(EngineKind::Dfdx, Precision::F32).unwrap();
         for first in [device.engine(EngineKind::Kernels, Precision::F32).unwrap(), Box::new(KernelsEngine::default())] {
             let first = first.scorer(config, &weights).unwrap();
-            let recount = Recount::new(first, &*reference, config, &weights).unwrap();
-            recount.nll(&[Window { tokens: &tokens, first_scored: 0 }]).unwrap();
-            assert_eq!(recount.by(), LABEL);
-            assert!(recount.largest_difference().relative() > 0.0, "one engine was asked twice");
+            let check = CrossCheck::new(first, &*reference, config, &weights).unwrap();
+            check.nll(&[Window { tokens: &tokens, first_scored: 0 }]).unwrap();
+            assert_eq!(check.by(), LABEL);
+            assert!(check.largest_difference().relative() > 0.0, "one engine was asked twice");
         }
         assert!(device.training_engine(EngineKind::Dfdx, Precision::F32).is_err());
     }

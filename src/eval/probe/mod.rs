@@ -25,7 +25,7 @@ use crate::progress::Progress;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProbeKind {
-    /// Every prediction of the split is scored exactly once (plain windows: all but the tail).
+    /// Every prediction of the split is scored exactly once (non-overlapping windows: all but the tail).
     Coverage,
     /// Changing tokens changes no likelihood of the tokens before them, not by one bit.
     Future,
@@ -159,7 +159,7 @@ fn coverage(plan: &WindowPlan) -> ProbeOutcome {
     let coverage = Coverage::of(plan.iter(0..plan.windows()), plan.predictions());
     let tail = match plan.windowing() {
         Windowing::Sliding => 0,
-        Windowing::Plain => plan.predictions() % plan.seq_len(),
+        Windowing::NonOverlapping => plan.predictions() % plan.seq_len(),
     };
     // A dropped tail is allowed to be missing, but only as the end of the split.
     let in_tail = coverage.first_fault.is_none_or(|fault| fault >= plan.predictions() - tail);
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn an_honest_model_passes_and_something_was_compared() {
-        for plan in [WindowPlan::sliding(200, 24, 7).unwrap(), WindowPlan::plain(203, 24).unwrap()] {
+        for plan in [WindowPlan::sliding(200, 24, 7).unwrap(), WindowPlan::non_overlapping(203, 24).unwrap()] {
             for outcome in outcomes(&fake::hash_model(), plan) {
                 assert!(outcome.passed() && outcome.checks > 0, "{outcome:?}");
             }

@@ -24,7 +24,7 @@ impl DeviceArgs {
             (DeviceChoice::Cpu, _) => DeviceChoice::Cpu,
             (DeviceChoice::Cuda(_), Some(ordinal)) => DeviceChoice::Cuda(ordinal),
             (DeviceChoice::Cuda(_), None) => {
-                anyhow::bail!("which GPU is that of {}? LOCAL_RANK is not set", launch.place)
+                anyhow::bail!("which GPU is that of {}? LOCAL_RANK is not set", launch.rank)
             }
             (DeviceChoice::Auto, _) => anyhow::bail!("--device auto may differ between ranks; name cpu or cuda"),
         };

@@ -51,8 +51,8 @@ impl ValidationSplit {
         let scorer = engine.scorer(&self.model, weights)?;
         let progress = Progress::hidden();
         let evaluation = self.data.evaluation(&*scorer, &progress, interrupt);
-        let place = ranks.place();
-        let part = non_overlapping_part(&evaluation, self.seq_len, place.rank() as u64 + 1, place.world() as u64);
+        let rank = ranks.rank();
+        let part = non_overlapping_part(&evaluation, self.seq_len, rank.index() as u64 + 1, rank.world_size() as u64);
         let part = match part {
             Err(ScoreError::Interrupted(_)) => None,
             Err(error) => return Err(error.into()),

@@ -4,8 +4,8 @@
 //! token was seen. Each probe tries to catch one way of cheating, or of being wrong, on a sample of windows that
 //! always holds the first and the last. The engine is a black box: what is compared is what it answers.
 
+mod batch_invariance;
 mod causality;
-mod company;
 mod distribution;
 mod text;
 
@@ -32,7 +32,7 @@ pub enum ProbeKind {
     /// Changing what lies before a window changes nothing in it, not by one bit.
     Past,
     /// A window scores the same alone, in a batch, in a reversed batch and again, to the bit.
-    Company,
+    BatchInvariance,
     /// Over all tokens that could come next, the probabilities add up to one.
     Normalized,
     /// The likelihood is the one that the softmax of the logits gives the target.
@@ -45,7 +45,7 @@ impl ProbeKind {
         ProbeKind::Coverage,
         ProbeKind::Future,
         ProbeKind::Past,
-        ProbeKind::Company,
+        ProbeKind::BatchInvariance,
         ProbeKind::Normalized,
         ProbeKind::Softmax,
     ];
@@ -56,7 +56,7 @@ impl ProbeKind {
             ProbeKind::Coverage => "every prediction is scored exactly once",
             ProbeKind::Future => "later tokens change no earlier likelihood",
             ProbeKind::Past => "tokens before a window change nothing in it",
-            ProbeKind::Company => "batch, order and repetition change nothing",
+            ProbeKind::BatchInvariance => "batch, order and repetition change nothing",
             ProbeKind::Normalized => "probabilities of all next tokens sum to 1 within 1e-5",
             ProbeKind::Softmax => "likelihoods are -log softmax(logits)[target] within 1e-5",
         }
@@ -65,7 +65,7 @@ impl ProbeKind {
     /// What its checks count.
     pub fn unit(self) -> &'static str {
         match self {
-            ProbeKind::Company => "windows",
+            ProbeKind::BatchInvariance => "windows",
             ProbeKind::Normalized => "distributions",
             _ => "predictions",
         }
@@ -78,7 +78,7 @@ impl std::fmt::Display for ProbeKind {
             ProbeKind::Coverage => "coverage",
             ProbeKind::Future => "future",
             ProbeKind::Past => "past",
-            ProbeKind::Company => "company",
+            ProbeKind::BatchInvariance => "batch-invariance",
             ProbeKind::Normalized => "normalized",
             ProbeKind::Softmax => "softmax",
         })
@@ -145,7 +145,7 @@ pub fn probe(subject: &Subject<'_>) -> Result<Vec<ProbeOutcome>, ScoreError> {
             ProbeKind::Coverage => coverage(&subject.plan),
             ProbeKind::Future => causality::future(subject)?,
             ProbeKind::Past => causality::past(subject)?,
-            ProbeKind::Company => company::company(subject)?,
+            ProbeKind::BatchInvariance => batch_invariance::batch_invariance(subject)?,
             ProbeKind::Normalized => distribution::normalized(subject)?,
             ProbeKind::Softmax => distribution::softmax(subject)?,
         };
@@ -243,11 +243,11 @@ mod tests {
         assert_eq!(failed(&fake::hash_model()), []);
         assert!(failed(&fake::sees_the_future()).contains(&ProbeKind::Future));
         assert_eq!(failed(&fake::unnormalized()), [ProbeKind::Normalized, ProbeKind::Softmax]);
-        assert!(failed(&fake::minds_its_neighbors()).contains(&ProbeKind::Company));
+        assert!(failed(&fake::minds_its_neighbors()).contains(&ProbeKind::BatchInvariance));
         assert!(failed(&fake::learns()).contains(&ProbeKind::Past));
-        assert!(failed(&fake::learns()).contains(&ProbeKind::Company));
+        assert!(failed(&fake::learns()).contains(&ProbeKind::BatchInvariance));
         // Reads the whole window but only one window: neither its neighbors nor the past matter.
-        assert!(!failed(&fake::sees_the_future()).contains(&ProbeKind::Company));
+        assert!(!failed(&fake::sees_the_future()).contains(&ProbeKind::BatchInvariance));
         assert!(!failed(&fake::sees_the_future()).contains(&ProbeKind::Past));
     }
 

@@ -9,7 +9,7 @@ use crate::train::{Start, TrainError};
 
 #[test]
 fn ranks_train_the_bytes_of_one() {
-    // By steps, and by a clock that only the lead reads.
+    // By steps, and by a clock that only rank 0 reads.
     for schedule in [BY_STEPS, BY_CLOCK] {
         let workshop = Workshop::new(schedule);
         let alone = workshop.job("alone");
@@ -59,7 +59,7 @@ fn trouble_on_one_rank_ends_all() {
     assert!(matches!(error, TrainError::Diverged { step: 9, .. }), "{error}");
     assert!(!diverged.has(CHECKPOINT));
 
-    // An engine that fails on one rank only; the lead may be that rank or hear of it.
+    // An engine that fails on one rank only; rank 0 may be that rank or hear of it.
     let broken = Job { ranks: 8, ..workshop.job("broken") };
     let error = broken.run_with(&Meddled::breaking(8 * 8 + 5), &mut |_, _| {}).unwrap_err();
     let expected = |error: &TrainError| match error {

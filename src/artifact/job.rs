@@ -181,7 +181,7 @@ impl Job {
         };
         let mut manifest = self.manifest;
         manifest.artifact = None;
-        manifest::settle(&mut manifest, folder_of(&self.manifest_path), output_folder)?;
+        manifest::rebase_paths(&mut manifest, folder_of(&self.manifest_path), output_folder)?;
         manifest.artifact = Some(record.clone());
         atomic_write::write(&self.artifact, &std::mem::take(&mut encoded.bytes))?;
         manifest::save(&manifest, &self.manifest_out)?;

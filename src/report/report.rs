@@ -10,7 +10,7 @@ use crate::digest::ContentDigest;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SubjectKind {
-    /// A folder as people hand it in.
+    /// The folder of a submission.
     RecordFolder,
     /// A manifest of this project and the files it names.
     Manifest,

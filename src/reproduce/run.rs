@@ -131,7 +131,7 @@ impl Stages<'_, '_> {
             let artifact = earlier.artifact.take();
             let mut manifest = recipe.clone();
             manifest.artifact = None;
-            manifest::settle(&mut manifest, &self.request.effective.folder, folder.root())?;
+            manifest::rebase_paths(&mut manifest, &self.request.effective.folder, folder.root())?;
             manifest.results = results;
             manifest.artifact = artifact;
             return self.keep(Stage::Train, manifest, watcher);

@@ -85,7 +85,7 @@ pub enum Basis {
 /// The function behind a rule, by what it looks at.
 #[derive(Clone, Copy, Debug)]
 pub enum Check {
-    /// A record folder as people hand it in.
+    /// The record folder of a submission.
     Folder(fn(&FolderCase) -> Outcome),
     /// A manifest and the files it names.
     Manifest(fn(&ManifestCase) -> Outcome),

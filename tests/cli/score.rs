@@ -168,11 +168,11 @@ fn scores_are_recorded_on_request_and_only_where_they_belong() {
 }
 
 /// Something done to a workshop, and the arguments that run into it.
-type Trouble = (fn(&Workshop), &'static [&'static str]);
+type BadInput = (fn(&Workshop), &'static [&'static str]);
 
 #[test]
 fn bad_input_is_named() {
-    let troubles: [Trouble; 26] = [
+    let bad_inputs: [BadInput; 26] = [
         (|_| (), &[]),
         (|_| (), &["run"]),
         (|_| (), &["absent.yaml"]),
@@ -201,7 +201,7 @@ fn bad_input_is_named() {
         (|w| leave_one_token(w), &["run/manifest.yaml"]),
     ];
     let mut messages = String::new();
-    for (damage, args) in troubles {
+    for (damage, args) in bad_inputs {
         let workshop = Workshop::new();
         damage(&workshop);
         messages += &format!("$ score {}\n{}\n", args.join(" "), workshop.fails(args, 2));

@@ -50,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("readme_calls_numbers_placeholders"),
         statement: "The README says that numbers or logs are placeholders.",
-        reference: "custom: what is handed in is final",
+        reference: "custom: a submission is final",
         why: "Either the README is out of date or the numbers are not real.",
         example: "`submission.json` and `train.log` are placeholders until we have three runs logged.",
         check: Check::Folder(placeholders),

@@ -78,7 +78,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("json_placeholder_text"),
         statement: "submission.json holds placeholder text.",
-        reference: "custom: what is handed in is final",
+        reference: "custom: a submission is final",
         why: "The claim was not filled in.",
         example: "\"status\": \"pending-compute\"",
         check: Check::Folder(placeholder),
@@ -98,14 +98,14 @@ pub(super) const RULES: &[Rule] = &[
 
 /// submission.json, if it could be read as JSON of some kind.
 fn json<'a>(case: &FolderCase<'a>) -> Option<&'a SubmissionJson> {
-    case.folder.submission.as_ref().filter(|json| json.trouble.is_none())
+    case.folder.submission.as_ref().filter(|json| json.defect.is_none())
 }
 
 fn unparseable(case: &FolderCase) -> Outcome {
     let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
-    if let Some(trouble) = &json.trouble {
-        let evidence = Evidence::at(&json.path, trouble.line).found(&trouble.message);
-        return Outcome::violated(format!("{} line {}: {}", json.path, trouble.line, trouble.message), vec![evidence]);
+    if let Some(defect) = &json.defect {
+        let evidence = Evidence::at(&json.path, defect.line).found(&defect.message);
+        return Outcome::violated(format!("{} line {}: {}", json.path, defect.line, defect.message), vec![evidence]);
     }
     if json.encoding != Encoding::Utf8 {
         let message =

@@ -23,7 +23,7 @@ pub(super) const TOTALS: Rule = Rule {
 pub(super) const MODEL_SIZE: Rule = Rule {
     id: RuleId("claimed_size_differs_from_file"),
     statement: "A claimed size differs from the files the manifest names.",
-    why: "A claim about other files than those handed in.",
+    why: "A claim about other files than those submitted.",
     example: "claim.metrics.model_bytes: 15425120, artifact.bytes: 15431098",
     check: Check::Manifest(sizes),
     ..DEFAULT

@@ -51,7 +51,7 @@ fn a_run_continues_in_another_world() {
 }
 
 #[test]
-fn trouble_on_one_rank_ends_all() {
+fn a_failure_on_one_rank_ends_all() {
     let workshop = Workshop::new(BY_STEPS);
     // A loss that is no number, on whichever rank it falls: all ranks see it.
     let diverged = Job { ranks: 4, ..workshop.job("diverged") };

@@ -22,7 +22,7 @@ pub use self::cross_check::{CrossCheck, Difference};
 #[cfg(test)]
 pub(crate) use self::cuda::shimmed_engine;
 pub use self::cuda::{DeviceError, NoDevice};
-pub use self::device::{Device, DeviceChoice, UnknownDevice};
+pub use self::device::{DeviceChoice, EngineDevice, UnknownDevice};
 pub use self::device_trainer::{DeviceTrainer, TrainerState, TrainerStep};
 pub(crate) use self::isa::held_to_avx2;
 pub use self::isa::{Isa, use_isa};
@@ -154,7 +154,7 @@ pub struct LossAndGradients {
 }
 
 /// A model runner. Implementations are deterministic: equal inputs give equal bits, whatever the
-/// thread count and whatever else is in the batch; so are gradients of those that [`Device::training_engine`] gives.
+/// thread count and whatever else is in the batch; so are gradients of those that [`EngineDevice::training_engine`] gives.
 pub trait Engine: Send + Sync {
     /// Which engine this is.
     fn kind(&self) -> EngineKind;

@@ -1,7 +1,7 @@
 //! Which engine scores, or both with one checking the other.
 
 use super::Agreement;
-use crate::engine::{CrossCheck, Device, EngineError, EngineKind, Precision, Scorer};
+use crate::engine::{CrossCheck, EngineDevice, EngineError, EngineKind, Precision, Scorer};
 use crate::model::{ModelConfig, Params};
 
 /// What runs the windows, as `score --engine` takes it.
@@ -28,7 +28,7 @@ impl EngineChoice {
     /// Prepares weights for scoring; the check runs where dfdx has the device, or else on the processor.
     pub(super) fn prepare(
         self,
-        device: &Device,
+        device: &EngineDevice,
         precision: Precision,
         model: &ModelConfig,
         weights: &Params,

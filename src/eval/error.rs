@@ -14,7 +14,7 @@ use crate::model::{LayoutMismatch, WeightsError};
 /// What stopped a scoring job.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum JobError {
+pub enum ScoreJobError {
     /// The manifest could not be read.
     #[error(transparent)]
     Manifest(#[from] LoadError),

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Basis, Input, Score, Weights, Windowing};
+use super::{Input, Score, ScoreSettings, Weights, Windowing};
 use crate::manifest::ScoreRecord;
 use crate::units::{BitsPerByte, Nats, group_digits};
 
@@ -85,7 +85,7 @@ impl fmt::Display for Agreement {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// What the numbers depend on.
-    pub basis: Basis,
+    pub basis: ScoreSettings,
     /// One entry a pass: packed before checkpoint, sliding before non-overlapping. The first is the headline.
     pub passes: Vec<Pass>,
     /// How it was run; `None` for merged parts.

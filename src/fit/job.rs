@@ -9,7 +9,7 @@ use super::groups::groups;
 use super::meter::Meter;
 use super::search::{self, CLASSES, Choice, Cost, Setting, Step};
 use super::{Calibration, CalibrationError, Curve, CurvePoint, Grouping};
-use crate::artifact::job::{Done, Job, JobError};
+use crate::artifact::pack_job::{Done, PackJob, PackJobError};
 use crate::artifact::{Budget, PackError, pack};
 use crate::engine::EngineError;
 use crate::eval::PlanError;
@@ -26,7 +26,7 @@ const CURVE_POINTS: u64 = 12;
 #[derive(Clone, Debug)]
 pub struct FitJob {
     /// Inputs and outputs. Classes in its manifest pin their tensors: these are not searched.
-    pub job: Job,
+    pub job: PackJob,
     /// Folder that the manifest's relative paths start from.
     pub folder: PathBuf,
     /// Code plus model.
@@ -50,7 +50,7 @@ pub struct Fitted {
     pub curve: Curve,
 }
 
-/// Why nothing was fitted. No file was touched, save where [`JobError`] says so.
+/// Why nothing was fitted. No file was touched, save where [`PackJobError`] says so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FitError {
@@ -97,7 +97,7 @@ pub enum FitError {
     Pack(#[from] PackError),
     /// Reading or writing failed.
     #[error(transparent)]
-    Job(#[from] JobError),
+    Job(#[from] PackJobError),
     /// The user stopped it.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),

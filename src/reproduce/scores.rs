@@ -1,4 +1,5 @@
-//! The score stage: checkpoint and artifact side by side, non-overlapping and sliding, so that the quantization gap can be read.
+//! The score stage: checkpoint and artifact side by side, over non-overlapping and sliding windows, which shows what
+//! quantization costs.
 
 use std::collections::BTreeMap;
 

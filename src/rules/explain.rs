@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Basis, Rule, Tracks, all};
+use super::{EvidenceKind, Rule, Tracks, all};
 
 impl Tracks {
     /// In words.
@@ -15,14 +15,14 @@ impl Tracks {
     }
 }
 
-impl Basis {
+impl EvidenceKind {
     /// In words.
     pub fn words(self) -> &'static str {
         match self {
-            Basis::Files => "the files, never executed",
-            Basis::Logs => "the logs, against the files",
-            Basis::Person => "a person; the rule points at the place",
-            Basis::Change => "the change as a whole",
+            EvidenceKind::Files => "the files, never executed",
+            EvidenceKind::Logs => "the logs, against the files",
+            EvidenceKind::Person => "a person; the rule points at the place",
+            EvidenceKind::Change => "the change as a whole",
         }
     }
 }
@@ -35,7 +35,7 @@ pub fn explain(rule: &Rule) -> String {
         rule.statement,
         rule.severity,
         rule.tracks.words(),
-        rule.basis.words(),
+        rule.evidence.words(),
         rule.reference,
         rule.why,
         rule.example
@@ -63,7 +63,7 @@ pub fn markdown() -> String {
             rule.statement,
             rule.severity,
             rule.tracks.words(),
-            rule.basis.words(),
+            rule.evidence.words(),
             rule.reference,
             rule.why,
             rule.example.replace('`', "'")

@@ -24,4 +24,4 @@ pub use evaluate::{BROKEN_CHECK, Evaluation, evaluate};
 pub use explain::{explain, markdown};
 pub use policy::{POLICY_SCHEMA, Policy, PolicyError, PolicyFile, is_iso_date};
 pub use registry::{all, closest, find, info};
-pub use rule::{Basis, Check, Outcome, Rule, Tracks, Violation};
+pub use rule::{Check, EvidenceKind, Outcome, Rule, Tracks, Violation};

@@ -1,6 +1,6 @@
 //! Is the claim a record? Asked only where a board of standing records is given.
 
-use super::{Basis, Check, ManifestCase, Outcome, Policy, Rule, Tracks, Violation};
+use super::{Check, EvidenceKind, ManifestCase, Outcome, Policy, Rule, Tracks, Violation};
 use crate::report::{Evidence, RuleId, Severity};
 use crate::stats::{BytesPerToken, GateVerdict, SeedRun, compare};
 use crate::units::{BitsPerByte, Nats};
@@ -14,7 +14,7 @@ const MANIFEST: Rule = Rule {
     reference: "challenge README, submission rule 1; the test is that of PR 1902, the unit that of val_loss (issue 2148)",
     severity: Severity::Fail,
     tracks: Tracks::TenMinutes,
-    basis: Basis::Logs,
+    evidence: EvidenceKind::Logs,
     why: "Seeds differ by about 0.0006 bpb; a smaller or unproved improvement is noise.",
     example: "mean 1.1628 over 1 run against a standing 1.1428",
     check: Check::Manifest(manifest),

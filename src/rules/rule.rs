@@ -20,7 +20,7 @@ pub struct Rule {
     /// Tracks it applies to.
     pub tracks: Tracks,
     /// What kind of evidence decides it.
-    pub basis: Basis,
+    pub evidence: EvidenceKind,
     /// Why it matters.
     pub why: &'static str,
     /// A small invented example that breaks it.
@@ -38,7 +38,7 @@ impl Rule {
         reference: "",
         severity: Severity::Warning,
         tracks: Tracks::Both,
-        basis: Basis::Files,
+        evidence: EvidenceKind::Files,
         why: "",
         example: "",
         check: Check::Folder(|_| Outcome::NotApplicable),
@@ -71,7 +71,7 @@ impl Tracks {
 /// What decides a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Basis {
+pub enum EvidenceKind {
     /// The files of the folder, never executed.
     Files,
     /// What the logs say, cross-checked with the files.

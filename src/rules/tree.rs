@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 16;
 
 /// Something to check, and how reports name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Subject {
+struct AuditSubject {
     name: String,
     path: PathBuf,
     is_manifest: bool,
@@ -65,7 +65,7 @@ pub fn paths(
     Ok(Some(Audit::new(reports, skipped)))
 }
 
-fn find(path: &Path, subjects: &mut Vec<Subject>, skipped: &mut Vec<Skipped>) -> Result<(), AuditError> {
+fn find(path: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skipped>) -> Result<(), AuditError> {
     let no_subject = |reason: String| AuditError::NoSubject { path: path.to_path_buf(), reason };
     let data = std::fs::metadata(path).map_err(|error| no_subject(error.to_string()))?;
     let name = path.to_string_lossy().into_owned();
@@ -74,18 +74,18 @@ fn find(path: &Path, subjects: &mut Vec<Subject>, skipped: &mut Vec<Skipped>) ->
         if !is_yaml {
             return Err(no_subject("is neither a manifest (.yaml) nor a folder".into()));
         }
-        subjects.push(Subject { name, path: path.to_path_buf(), is_manifest: true });
+        subjects.push(AuditSubject { name, path: path.to_path_buf(), is_manifest: true });
         return Ok(());
     }
     if is_record_folder(path) {
-        subjects.push(Subject { name, path: path.to_path_buf(), is_manifest: false });
+        subjects.push(AuditSubject { name, path: path.to_path_buf(), is_manifest: false });
         return Ok(());
     }
     let before = subjects.len();
     descend(path, subjects, skipped);
     if subjects.len() == before {
         // A folder given by name is checked even if it has nothing of a submission; that is then the finding.
-        subjects.push(Subject { name, path: path.to_path_buf(), is_manifest: false });
+        subjects.push(AuditSubject { name, path: path.to_path_buf(), is_manifest: false });
     }
     Ok(())
 }
@@ -95,7 +95,7 @@ fn is_record_folder(path: &Path) -> bool {
     ["submission.json", "train_gpt.py"].iter().any(|file| path.join(file).symlink_metadata().is_ok())
 }
 
-fn descend(root: &Path, subjects: &mut Vec<Subject>, skipped: &mut Vec<Skipped>) {
+fn descend(root: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skipped>) {
     let mut entered = 0;
     let mut folders = vec![(root.to_path_buf(), 0usize)];
     while let Some((folder, depth)) = folders.pop() {
@@ -124,7 +124,7 @@ fn descend(root: &Path, subjects: &mut Vec<Subject>, skipped: &mut Vec<Skipped>)
             } else if kind.is_dir() {
                 if entry.file_name() == ".git" {
                 } else if is_track || is_record_folder(&path) {
-                    subjects.push(Subject { name: path.to_string_lossy().into_owned(), path, is_manifest: false });
+                    subjects.push(AuditSubject { name: path.to_string_lossy().into_owned(), path, is_manifest: false });
                 } else {
                     folders.push((path, depth + 1));
                 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::num::NonZeroU64;
 use std::path::Path;
 
-use super::inputs::Inputs;
+use super::inputs::TrainInputs;
 use super::log::{self, RunLog};
 use super::pace::{Pace, Replay};
 use super::session::{Session, Validator};
@@ -19,14 +19,14 @@ use crate::optim::{Optimizer, SwaSum};
 /// a clock.
 pub(super) fn begin<'a>(
     request: &TrainRequest<'a>,
-    inputs: &Inputs<'_>,
+    inputs: &TrainInputs<'_>,
     clock: Option<&'a mut dyn Clock>,
     watcher: &'a mut dyn Write,
     validator: &'a mut Validator<'a>,
 ) -> Result<(Session<'a>, f64), TrainError> {
     let (manifest, ranks) = (&request.effective.manifest, request.ranks);
     let schedule = &manifest.schedule;
-    let Inputs { data, split, .. } = inputs;
+    let TrainInputs { data, split, .. } = inputs;
     let shards = data.train.iter().filter_map(|file| Some((file.path.as_path(), file.digest.as_ref()?)));
     let recipe = Recipe::new(manifest, request.engine.label(), shards);
     let recorded = request.replay.as_deref().map(|path| open_replay(path, &recipe)).transpose()?;
@@ -125,7 +125,7 @@ fn join<'a>(request: &TrainRequest<'a>, trainer: Trainer<'a>, start: &StartPoint
 /// Rank 0's log, with its heading or the line that it goes on.
 fn open_log<'a>(
     request: &TrainRequest<'_>,
-    inputs: &Inputs<'_>,
+    inputs: &TrainInputs<'_>,
     trainer: &mut Trainer<'_>,
     start: &StartPoint,
     watcher: &'a mut dyn Write,

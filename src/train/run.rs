@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use super::begin::begin;
-use super::inputs::Inputs;
+use super::inputs::TrainInputs;
 use super::replay_report::ReplayReport;
 use super::session::{Ending, Session};
 use super::{Clock, TrainError, Validation, folder};
@@ -111,7 +111,7 @@ pub fn run(
 ) -> Result<TrainOutcome, TrainError> {
     telling_others(request, || {
         folder::check(&request.folder, request.start)?;
-        let inputs = Inputs::open(request)?;
+        let inputs = TrainInputs::open(request)?;
         let mut validator = inputs.validator(request);
         let (mut session, elapsed_ms) = begin(request, &inputs, Some(clock), watcher, &mut validator)?;
         let ending = session.run(elapsed_ms)?;
@@ -124,7 +124,7 @@ pub fn run(
 /// Takes part in the training another rank leads with [`run`]. Nothing is written.
 pub fn run_worker(request: &TrainRequest<'_>) -> Result<(), TrainError> {
     telling_others(request, || {
-        let inputs = Inputs::open(request)?;
+        let inputs = TrainInputs::open(request)?;
         let mut validator = inputs.validator(request);
         let mut nobody = std::io::sink();
         let (mut session, elapsed_ms) = begin(request, &inputs, None, &mut nobody, &mut validator)?;
@@ -176,7 +176,7 @@ fn telling_others<R>(
 /// Everything after the last step: averaging, inputs checked once more, files written.
 fn finish(
     request: &TrainRequest<'_>,
-    inputs: &Inputs<'_>,
+    inputs: &TrainInputs<'_>,
     session: Session<'_>,
     ending: Ending,
 ) -> Result<TrainOutcome, TrainError> {

@@ -100,13 +100,13 @@ impl Scorer for DfdxCudaScorer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{CrossCheck, Device, DeviceChoice, DfdxEngine, KernelsEngine, Precision};
+    use crate::engine::{CrossCheck, DeviceChoice, DfdxEngine, EngineDevice, KernelsEngine, Precision};
     use crate::model::init;
     use crate::random::RandomStream;
 
     /// The first GPU and dfdx on it. Tests that call it are ignored unless they are asked for, and fail where there is none.
     fn on_a_gpu() -> (Device, Box<dyn Engine>) {
-        let device = Device::open(DeviceChoice::Cuda(0));
+        let device = EngineDevice::open(DeviceChoice::Cuda(0));
         let device = device.unwrap_or_else(|reason| panic!("this test needs a CUDA device: {reason}"));
         let engine = device.engine(EngineKind::Dfdx, Precision::F32).unwrap();
         assert_eq!((engine.label(), device.label(EngineKind::Dfdx)), (LABEL.into(), LABEL.into()));

@@ -121,7 +121,7 @@ impl ProbeOutcome {
 
 /// A model, a split and the windows over it.
 #[derive(Clone, Copy)]
-pub struct Subject<'a> {
+pub struct ProbeTarget<'a> {
     /// The model.
     pub scorer: &'a dyn Scorer,
     /// The whole split.
@@ -139,7 +139,7 @@ pub struct Subject<'a> {
 }
 
 /// Runs every probe. Failures are part of the answer; an error means that a probe could not be run.
-pub fn probe(subject: &Subject<'_>) -> Result<Vec<ProbeOutcome>, ScoreError> {
+pub fn probe(subject: &ProbeTarget<'_>) -> Result<Vec<ProbeOutcome>, ScoreError> {
     let run = |kind| {
         let outcome = match kind {
             ProbeKind::Coverage => coverage(&subject.plan),
@@ -172,7 +172,7 @@ fn coverage(plan: &WindowPlan) -> ProbeOutcome {
     }
 }
 
-impl Subject<'_> {
+impl ProbeTarget<'_> {
     /// The sampled windows: first, last and evenly spread ones between.
     fn sampled(&self) -> Vec<(u64, WindowSpan)> {
         let Some(last) = self.plan.windows().checked_sub(1) else { return Vec::new() };
@@ -221,7 +221,7 @@ mod tests {
         let tokens = fake::tokens(plan.predictions() as usize + 1);
         let (progress, interrupt) = (&Progress::hidden(), &Interrupt::none());
         let vocab_size = fake::VOCAB;
-        probe(&Subject { scorer, tokens: &tokens, vocab_size, plan, samples: 5, progress, interrupt }).unwrap()
+        probe(&ProbeTarget { scorer, tokens: &tokens, vocab_size, plan, samples: 5, progress, interrupt }).unwrap()
     }
 
     fn failed(scorer: &dyn Scorer) -> Vec<ProbeKind> {
@@ -266,7 +266,7 @@ mod tests {
             let plan = WindowPlan::sliding(windows + 1, 1, 1).unwrap();
             let (progress, interrupt) = (&Progress::hidden(), &Interrupt::none());
             let scorer = &fake::hash_model();
-            let subject = Subject { scorer, tokens: &[], vocab_size: 2, plan, samples, progress, interrupt };
+            let subject = ProbeTarget { scorer, tokens: &[], vocab_size: 2, plan, samples, progress, interrupt };
             subject.sampled().into_iter().map(|(index, _)| index).collect::<Vec<_>>()
         };
         assert!(indices(0, 8).is_empty());

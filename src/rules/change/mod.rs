@@ -1,6 +1,6 @@
 //! Rules about a pull request as a whole: exactly one new folder under `records/TRACK/`, nothing else touched.
 
-use super::{Basis, ChangeCase, Check, Outcome, Rule, Tracks, Violation};
+use super::{ChangeCase, Check, EvidenceKind, Outcome, Rule, Tracks, Violation};
 use crate::report::{Evidence, RuleId, Severity};
 use crate::submission::change::{Entry, Status};
 
@@ -27,7 +27,7 @@ const fn rule(
         reference: "challenge README, submission process: a pull request only adds one new folder to a records track",
         severity,
         tracks: Tracks::Both,
-        basis: Basis::Change,
+        evidence: EvidenceKind::Change,
         why,
         example,
         check: Check::Change(check),

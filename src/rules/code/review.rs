@@ -2,7 +2,7 @@
 
 use super::{MAX_PLACES, survey};
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks, Violation};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
 use crate::submission::code::NoteKind;
 
 const fn review(
@@ -19,7 +19,7 @@ const fn review(
         reference,
         severity: Severity::Review,
         tracks: Tracks::Both,
-        basis: Basis::Person,
+        evidence: EvidenceKind::Person,
         why,
         example,
         check: Check::Folder(check),

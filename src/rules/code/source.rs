@@ -2,7 +2,7 @@
 
 use super::{MAX_PLACES, survey};
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks, Violation};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
 use crate::submission::code::{CodeSurvey, NoteKind, Origin, SourceFacts, SyntaxProblem};
 
 pub(super) const SYNTAX: Rule = Rule {
@@ -11,7 +11,7 @@ pub(super) const SYNTAX: Rule = Rule {
     reference: "challenge README, submission files: train_gpt.py must compile and run inside the folder",
     severity: Severity::Fail,
     tracks: Tracks::Both,
-    basis: Basis::Files,
+    evidence: EvidenceKind::Files,
     why: "A script that does not parse cannot have produced the logs beside it.",
     example: "def forward(self, x:  # a bracket is missing",
     check: Check::Folder(syntax),
@@ -23,7 +23,7 @@ pub(super) const NEEDS_3_12: Rule = Rule {
     reference: "custom: reviewers on Python 3.10 and 3.11 took such scripts for broken (PR 1036's thread)",
     severity: Severity::Note,
     tracks: Tracks::Both,
-    basis: Basis::Files,
+    evidence: EvidenceKind::Files,
     why: "It runs on the author's Python and fails on an older one; say which version is needed.",
     example: "print(f\"{d[\"loss\"]}\")",
     check: Check::Folder(needs_3_12),
@@ -35,7 +35,7 @@ pub(super) const PACKED: Rule = Rule {
     reference: "practice: PR 1394 and PR 1412 were merged so; the shipped file counts, not the log's `Code size`",
     severity: Severity::Note,
     tracks: Tracks::Both,
-    basis: Basis::Files,
+    evidence: EvidenceKind::Files,
     why: "Readers of the pull request do not see the code that runs.",
     example: "exec(lzma.decompress(base64.b85decode(\"...\")))",
     check: Check::Folder(packed),
@@ -47,7 +47,7 @@ pub(super) const NOT_OPENED: Rule = Rule {
     reference: "challenge README: the code is part of the submission; nobody can review what cannot be read",
     severity: Severity::Review,
     tracks: Tracks::Both,
-    basis: Basis::Person,
+    evidence: EvidenceKind::Person,
     why: "What it does cannot be told from the folder.",
     example: "exec(my_decoder(\"...\"))",
     check: Check::Folder(not_opened),
@@ -59,7 +59,7 @@ pub(super) const MISSING_MODULE: Rule = Rule {
     reference: "challenge README: the script must run inside the folder (PR 466, 842, 1036 lacked modules)",
     severity: Severity::Review,
     tracks: Tracks::Both,
-    basis: Basis::Person,
+    evidence: EvidenceKind::Person,
     why: "Either a file was forgotten, or a package must be installed that requirements.txt should name.",
     example: "from my_kernels import fused_mlp  # my_kernels.py is not in the folder",
     check: Check::Folder(missing_module),
@@ -71,7 +71,7 @@ pub(super) const ZSTD_FALLBACK: Rule = Rule {
     reference: "PR 338: one seed was packed with zlib, 17,026,054 bytes instead of 15,554,874",
     severity: Severity::Warning,
     tracks: Tracks::Both,
-    basis: Basis::Files,
+    evidence: EvidenceKind::Files,
     why: "On a machine without the package the artifact passes the budget by another 1.5 MB, unnoticed.",
     example: "try: import zstandard\nexcept ImportError: COMPRESSOR = \"zlib\"",
     check: Check::Folder(zstd_fallback),

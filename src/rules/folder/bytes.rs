@@ -3,7 +3,7 @@
 use super::DEFAULT;
 use super::runs::sizes;
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Violation};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
 use crate::submission::ClaimedField;
 use crate::submission::log::SizeKind;
 use crate::units::{Bytes, group_digits};
@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "Code plus compressed model exceed 16,000,000 bytes.",
         reference: CAP,
         severity: Severity::Fail,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "The budget is the challenge; the worst seed counts.",
         example: "Total submission size int8+zlib: 16032236 bytes",
         check: Check::Folder(over_budget),
@@ -27,7 +27,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "A log's total is over the cap, but the file shipped is smaller than the code it counted.",
         reference: "custom (#1394, #1835): the shipped file counts, not the log's \"Code size\"",
         severity: Severity::Note,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "The log counts plain source, the folder ships packed code: with the file as shipped it fits.",
         example: "log: 15,966,600 + 104,721; shipped: 15,966,600 + 26,420 = 15,993,020",
         check: Check::Folder(shipped_smaller),
@@ -38,7 +38,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "The total lies between 16 MB and 16 MiB.",
         reference: CAP,
         severity: Severity::Note,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "16 MiB is 16,777,216 bytes, the usual misreading of the cap.",
         example: "16,408,223 bytes, README: \"under 16 MiB\"",
         check: Check::Folder(mebibytes),
@@ -48,7 +48,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("claimed_total_differs_from_log"),
         statement: "The claimed total is none of the totals the logs print.",
         reference: "custom: claims come from logs",
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "The claim was made about another artifact.",
         example: "\"bytes_total\": 15518560; the log says 15,338,358",
         check: Check::Folder(total_differs),
@@ -59,7 +59,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "The claimed total stands in a log, but not as the final total.",
         reference: "custom: claims come from logs",
         severity: Severity::Note,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "It may be the size of another variant of the model.",
         example: "claimed 15,578,775; the log ends with 15,661,221",
         check: Check::Folder(other_line),
@@ -70,7 +70,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "Another seed's total is larger than the one claimed.",
         reference: "custom: the worst seed rules",
         severity: Severity::Note,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "Every seed's artifact has to fit.",
         example: "claimed 15,954,433; seed 42 has 15,959,674",
         check: Check::Folder(not_worst),
@@ -81,7 +81,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "The claimed total is the model alone.",
         reference: CAP,
         severity: Severity::Fail,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "Code counts.",
         example: "\"bytes_total\": 15767236 = the model; with code 15,820,582",
         check: Check::Folder(excludes_code),

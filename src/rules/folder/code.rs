@@ -3,7 +3,7 @@
 use super::runs::sizes;
 use super::{DEFAULT, cite};
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule};
 use crate::submission::log::SizeKind;
 use crate::units::{Bytes, group_digits};
 
@@ -44,7 +44,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "No log counted code of the size train_gpt.py has.",
         reference: SOURCE,
         severity: Severity::Note,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "The runs were made with another version of the script.",
         example: "Code size: 54510 bytes; train_gpt.py has 54,361",
         check: Check::Folder(logged),
@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("code_size_varies_between_logs"),
         statement: "The logs counted code of different sizes.",
         reference: "challenge README: all runs from the same submitted configuration (#2124)",
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "The seeds were not run with the same script.",
         example: "67,617 and 81,858 bytes",
         check: Check::Folder(varies),

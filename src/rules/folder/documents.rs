@@ -90,7 +90,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "There is no training log.",
         reference: FILE_LIST,
         severity: Severity::Fail,
-        basis: crate::rules::Basis::Logs,
+        evidence: crate::rules::EvidenceKind::Logs,
         why: "Without a log nothing supports the claim.",
         example: "README.md, submission.json, train_gpt.py",
         check: Check::Folder(no_log),

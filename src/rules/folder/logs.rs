@@ -3,12 +3,12 @@
 use super::runs::seed_in_name;
 use super::{DEFAULT, FILE_LIST};
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule};
 use crate::submission::LogFile;
 use crate::submission::log::{MetricKind, Noted};
 use crate::submission::text::Encoding;
 
-const LOGS: Rule = Rule { basis: Basis::Logs, reference: FILE_LIST, ..DEFAULT };
+const LOGS: Rule = Rule { evidence: EvidenceKind::Logs, reference: FILE_LIST, ..DEFAULT };
 
 pub(super) const RULES: &[Rule] = &[
     Rule {

@@ -2,11 +2,11 @@
 
 use super::DEFAULT;
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks};
 
 const MACHINE: Rule = Rule {
     tracks: Tracks::TenMinutes,
-    basis: Basis::Logs,
+    evidence: EvidenceKind::Logs,
     reference: "challenge README: 10 minutes on 8xH100 SXM",
     ..DEFAULT
 };
@@ -32,7 +32,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("not_8xh100_by_claim"),
         statement: "submission.json names other hardware than 8xH100.",
-        basis: Basis::Files,
+        evidence: EvidenceKind::Files,
         why: "The caps are for 8xH100.",
         example: "\"hardware\": \"1xH100 SXM 80GB\"",
         check: Check::Folder(claimed),

@@ -3,11 +3,12 @@
 use super::runs::{mean_by_seed, runs, same_number};
 use super::{DEFAULT, cite};
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule};
 use crate::submission::log::{Metric, MetricKind};
 use crate::submission::{ClaimedField, LogFile, SubmissionJson};
 
-const LOGS: Rule = Rule { basis: Basis::Logs, reference: "custom: claims come from logs (#2076, #2118)", ..DEFAULT };
+const LOGS: Rule =
+    Rule { evidence: EvidenceKind::Logs, reference: "custom: claims come from logs (#2076, #2118)", ..DEFAULT };
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -52,7 +53,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "The claim is not the mean of the seeds submission.json lists.",
         reference: "arithmetic",
         severity: Severity::Fail,
-        basis: Basis::Files,
+        evidence: EvidenceKind::Files,
         why: "Headline and table disagree.",
         example: "seeds 1.1467, 1.1460, 1.1468; claimed 1.1467032",
         check: Check::Folder(mean_wrong),

@@ -3,10 +3,10 @@
 use super::DEFAULT;
 use super::runs::{runs, seed, seeds};
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks};
 
 const SEEDS: Rule = Rule {
-    basis: Basis::Logs,
+    evidence: EvidenceKind::Logs,
     reference: "challenge README, rule 1 and file list 3: p < 0.01, three runs are usually enough",
     ..DEFAULT
 };

@@ -3,7 +3,7 @@
 use super::DEFAULT;
 use crate::manifest::Track;
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks, Violation};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
 use crate::submission::LogFile;
 
 const TRAIN: &str = "challenge README: 10 minutes of training on 8xH100. Custom: the step that crosses the cap is let through, so 600 to 601 s is normal (873 of 947 logs)";
@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "Training took more than 600 s.",
         reference: TRAIN,
         tracks: Tracks::TenMinutes,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "More time is more training. How far over decides how it is judged.",
         example: "train_time:601991ms",
         check: Check::Folder(train),
@@ -28,7 +28,7 @@ pub(super) const RULES: &[Rule] = &[
         reference: "challenge README, \"Non-record Submissions\": unlimited compute",
         severity: Severity::Note,
         tracks: Tracks::NonRecord,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "Allowed here; it cannot become a record.",
         example: "train_time:14400160ms",
         check: Check::Folder(train),
@@ -38,7 +38,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "Training plus making the artifact took more than 600 s.",
         reference: "open question: whether serialization after training counts; calibration that reads training data does (#677)",
         severity: Severity::Note,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "Quantization that reads training data must fit in the training time.",
         example: "artifact_production_wallclock: 967.399s",
         check: Check::Folder(production),
@@ -50,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
         reference: EVAL,
         severity: Severity::Fail,
         tracks: Tracks::TenMinutes,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "Evaluation has its own ten minutes.",
         example: "eval_time:706300ms",
         check: Check::Folder(eval),
@@ -61,7 +61,7 @@ pub(super) const RULES: &[Rule] = &[
         reference: "open question (#889, #915)",
         severity: Severity::Note,
         tracks: Tracks::NonRecord,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "It could not be run under the record track's rules.",
         example: "eval_time:7457100ms",
         check: Check::Folder(eval),
@@ -72,7 +72,7 @@ pub(super) const RULES: &[Rule] = &[
         reference: EVAL,
         severity: Severity::Note,
         tracks: Tracks::Both,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "If they all belong to one scoring, it is over the cap; usually some are diagnostics.",
         example: "sliding window 190 s + test-time training 480 s",
         check: Check::Folder(eval_sum),

@@ -1,7 +1,7 @@
 //! What runs the model.
 //!
 //! An [`Engine`] turns host weights and tokens into negative log-likelihoods and gradients. The dfdx
-//! engine is the readable definition and the judge; faster engines answer to it.
+//! engine is the readable definition; faster engines are compared with it.
 
 mod accelerators;
 mod check;

@@ -58,7 +58,7 @@ pub enum ReproduceError {
     /// Scoring failed.
     #[error(transparent)]
     Score(#[from] ScoreStageError),
-    /// The result could not be judged.
+    /// The result could not be checked.
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// The run folder's manifest is not acceptable.

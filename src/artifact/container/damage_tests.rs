@@ -103,7 +103,7 @@ fn every_flip_and_cut(file: &[u8]) {
 }
 
 #[test]
-fn under_a_repaired_seal_nothing_wrong_is_delivered() {
+fn under_a_repaired_checksum_nothing_wrong_is_delivered() {
     // Header bytes that carry no meaning for decoding (the level) may differ; everything decoded must be equal.
     wrong_under_a_checksum(small());
     wrong_under_a_checksum(small_with(Codec::Ans));

@@ -225,7 +225,7 @@ fn streams_hold_what_the_layout_says() {
 }
 
 #[test]
-fn the_anatomy_of_a_file_adds_up() {
+fn the_size_breakdown_of_a_file_adds_up() {
     for codec in [Codec::Zstd, Codec::Ans] {
         let encoded = encode(&tensors(), codec, 19, &Progress::hidden(), &Interrupt::none()).unwrap();
         assert_eq!(parse(&encoded.bytes).unwrap().packed, tensors());

@@ -1,4 +1,4 @@
-//! The engine on a GPU: the same network on dfdx's own CUDA device, a judge of the kernels engine's kernels.
+//! The engine on a GPU: the same network on dfdx's own CUDA device, to compare the kernels engine's kernels with.
 //!
 //! dfdx's device may not leave the thread that opened it and holds one stream of work, so that every call opens it
 //! anew, copies the weights and runs window after window.

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use golf_harness::collective::Solo;
 use golf_harness::data::TokenBatch;
-use golf_harness::engine::{Device, DeviceChoice, EngineKind, Isa, Precision, Window, use_isa};
+use golf_harness::engine::{DeviceChoice, EngineDevice, EngineKind, Isa, Precision, Window, use_isa};
 use golf_harness::manifest::{MICRO_BATCHES_PER_STEP, OptimizerConfig};
 use golf_harness::model::{ModelConfig, init};
 use golf_harness::optim::{FakeQuant, Optimizer, StepPlan, SwaSum};
@@ -116,7 +116,7 @@ fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, json
     let batch = TokenBatch { inputs, targets, seq_len: case.seq_len };
 
     let ceiling = ceiling(case.config.model_dim, case.config.mlp_hidden());
-    let device = match Device::open(case.device) {
+    let device = match EngineDevice::open(case.device) {
         Ok(device) => device,
         Err(reason) => {
             eprintln!("{}: {reason}", case.device);

@@ -5,7 +5,7 @@ Usage: ci/corpus_agreement.py CORPUS [--verify PATH] [--disagreements] [--rule I
 
 CORPUS holds `labels.jsonl` (one submission a line: `dir`, `folder`, `findings`) and the folders it names. Every folder
 is laid out at its path in the challenge's repository below a temporary folder, with files that the corpus leaves out
-(tokenizers, artifacts; listed in `files.tsv`) as empty stand-ins, and the whole is judged in one run.
+(tokenizers, artifacts; listed in `files.tsv`) as empty stand-ins, and the whole is checked in one run.
 
 Recall: of the labels of high confidence that can be decided from the folder, how many `verify` finds.
 Precision: of the findings of `verify` under a labeled rule, how many carry a label of any confidence; once for all such
@@ -60,7 +60,7 @@ def main() -> int:
             sys.exit(run.stderr)
         for line in run.stdout.splitlines():
             finding = json.loads(line)
-            if finding["level"] != "unknown":
+            if finding["severity"] != "unknown":
                 ours[places[finding["path"]]].setdefault(finding["rule"], finding)
 
     rules = collections.defaultdict(collections.Counter)
@@ -82,7 +82,7 @@ def main() -> int:
             rules[name]["ours"] += 1
             rules[name]["confirmed"] += name in labeled
             if name not in labeled:
-                wrong.append((name, "extra", label["dir"], finding["level"], finding))
+                wrong.append((name, "extra", label["dir"], finding["severity"], finding))
 
     known = {f["finding"] for label in labels for f in label["findings"]}
     # Rules whose labels need more than the folder are no measure of precision either.

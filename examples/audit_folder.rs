@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use golf_harness::escape::visible;
-use golf_harness::report::Level;
+use golf_harness::report::Severity;
 use golf_harness::rules::audit::{self, Options};
 
 fn main() -> anyhow::Result<()> {
@@ -16,14 +16,14 @@ fn main() -> anyhow::Result<()> {
     let report = audit::folder(Path::new(&folder), folder.clone(), &Options::default())?;
 
     // Rules that hold are findings, too: they pass.
-    for finding in report.findings.iter().filter(|finding| finding.level > Level::Pass) {
-        println!("{:<8} {:<24} {}", finding.level, finding.rule, finding.message);
+    for finding in report.findings.iter().filter(|finding| finding.severity > Severity::Pass) {
+        println!("{:<8} {:<24} {}", finding.severity, finding.rule, finding.message);
         for evidence in &finding.evidence {
             let line = evidence.line.map_or(String::new(), |line| format!(":{line}"));
             println!("{:<8} {}{line}", "", visible(&evidence.path));
         }
     }
-    let (passed, failed) = (report.count(Level::Pass), report.count(Level::Fail));
+    let (passed, failed) = (report.count(Severity::Pass), report.count(Severity::Fail));
     println!("{}: {passed} rules hold, {failed} findings fail", report.subject);
     Ok(())
 }

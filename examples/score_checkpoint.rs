@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use golf_harness::engine::{self, EngineKind};
-use golf_harness::eval::{Evaluation, Inputs, Weights, WeightsFile, WindowPlan};
+use golf_harness::eval::{Evaluation, ScoreInputs, Weights, WeightsFile, WindowPlan};
 use golf_harness::interrupt::Interrupt;
 use golf_harness::progress::Progress;
 use golf_harness::{manifest, model};
@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
         None => model::init(&recipe.model, recipe.schedule.seed),
     };
     // Tokens of the split and the bytes they stand for; hashes every file it reads.
-    let inputs = Inputs::open(&recipe, folder, checkpoint.as_slice())?;
+    let inputs = ScoreInputs::open(&recipe, folder, checkpoint.as_slice())?;
 
     let scorer = engine::create(EngineKind::Kernels).scorer(&recipe.model, &weights)?;
     let evaluation = Evaluation {

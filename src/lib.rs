@@ -24,7 +24,7 @@
 //!   rank or, through a [`collective`], on several;
 //! * [`artifact`] turns a checkpoint into the bytes that count;
 //! * [`eval`] scores windows into bits per byte;
-//! * [`submission`] reads what a participant hands in, [`rules`] and [`stats`] check it, [`report`] says what they
+//! * [`submission`] reads submissions, [`rules`] and [`stats`] check them, [`report`] says what they
 //!   found;
 //! * [`reproduce`] does all of it for one manifest.
 //!

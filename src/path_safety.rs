@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// How a path leaves its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Leaves {
+pub enum LeavesFolder {
     /// It is absolute or holds `..`.
     #[error("the path must stay inside the manifest's folder")]
     ByName,
@@ -14,13 +14,13 @@ pub enum Leaves {
 }
 
 /// Where `path` leads from `folder`; refused if that is outside. What does not exist leads nowhere and is not refused.
-pub fn contained(folder: &Path, path: &Path) -> Result<PathBuf, Leaves> {
+pub fn join_inside(folder: &Path, path: &Path) -> Result<PathBuf, LeavesFolder> {
     if path.components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir)) {
-        return Err(Leaves::ByName);
+        return Err(LeavesFolder::ByName);
     }
     let full = folder.join(path);
     match (full.canonicalize().ok(), real(folder)) {
-        (Some(target), Some(folder)) if !target.starts_with(&folder) => Err(Leaves::ByLink),
+        (Some(target), Some(folder)) if !target.starts_with(&folder) => Err(LeavesFolder::ByLink),
         _ => Ok(full),
     }
 }

@@ -1,10 +1,10 @@
 """Likelihoods of a trained network under bfloat16 autocast beside those `score --precision bf16` wrote.
 
 Usage: reproduce manifests/smoke.yaml --out OUT
-       score OUT/manifest.yaml --no-artifact --checkpoint CHECKPOINT --plain --precision bf16 --nll-out nll.f32
+       score OUT/manifest.yaml --no-artifact --checkpoint CHECKPOINT --non-overlapping --precision bf16 --nll-out nll.f32
        python ci/reference/bf16_trained.py CHECKPOINT manifests/smoke.yaml nll.f32      (PyTorch 2.x, safetensors, NumPy, PyYAML)
 
-Plain windows: side by side, every position scored, the tail dropped.
+Non-overlapping windows: side by side, every position scored, the tail dropped.
 """
 
 import pathlib

@@ -8,8 +8,8 @@ mod budget;
 mod container;
 pub mod foreign;
 pub mod inspect;
-pub mod job;
 mod pack;
+pub mod pack_job;
 mod packed;
 mod prune;
 mod quantize;
@@ -17,7 +17,7 @@ pub mod report;
 
 pub use assign::{ClassRule, assign};
 pub use budget::Budget;
-pub use container::{Artifact, EncodeError, Encoded, Part, ReadError, Trouble, encode, parse, read};
+pub use container::{Artifact, Defect, EncodeError, Encoded, Part, ReadError, encode, parse, read};
 pub use pack::{PackError, Packed, pack};
 pub use packed::{PackedTensor, PackedValues, scale_count};
 pub use prune::prune;

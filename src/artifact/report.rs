@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::job::Done;
+use super::pack_job::Done;
 use super::{ClassRule, Part};
 use crate::quant::TensorClass;
 use crate::units::{Bytes, group_digits};

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::CommonArgs;
 use crate::collective::Launch;
-use crate::engine::{Device, DeviceChoice};
+use crate::engine::{DeviceChoice, EngineDevice};
 
 /// The device flag of the binaries that run a model.
 #[derive(Clone, Copy, Debug, Args)]
@@ -18,13 +18,13 @@ pub struct DeviceArgs {
 
 impl DeviceArgs {
     /// [`Self::open`], for one of several processes: a CUDA device is then the one of its local rank.
-    pub fn open_for(self, common: &CommonArgs, launch: Option<&Launch>) -> anyhow::Result<Device> {
+    pub fn open_for(self, common: &CommonArgs, launch: Option<&Launch>) -> anyhow::Result<EngineDevice> {
         let Some(launch) = launch else { return self.open(common) };
         let device = match (self.device, launch.local_rank) {
             (DeviceChoice::Cpu, _) => DeviceChoice::Cpu,
             (DeviceChoice::Cuda(_), Some(ordinal)) => DeviceChoice::Cuda(ordinal),
             (DeviceChoice::Cuda(_), None) => {
-                anyhow::bail!("which GPU is that of {}? LOCAL_RANK is not set", launch.place)
+                anyhow::bail!("which GPU is that of {}? LOCAL_RANK is not set", launch.rank)
             }
             (DeviceChoice::Auto, _) => anyhow::bail!("--device auto may differ between ranks; name cpu or cuda"),
         };
@@ -32,8 +32,8 @@ impl DeviceArgs {
     }
 
     /// Opens the device; a CUDA device asked for by name must be there.
-    pub fn open(self, common: &CommonArgs) -> anyhow::Result<Device> {
-        let device = Device::open(self.device).map_err(|reason| {
+    pub fn open(self, common: &CommonArgs) -> anyhow::Result<EngineDevice> {
+        let device = EngineDevice::open(self.device).map_err(|reason| {
             anyhow::anyhow!("--device {}: {reason}; --device cpu runs on any machine", self.device)
         })?;
         if common.verbose > 0 {

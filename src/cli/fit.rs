@@ -36,7 +36,7 @@ impl FitArgs {
     pub fn job(
         &self,
         budget: u64,
-        mut job: crate::artifact::job::Job,
+        mut job: crate::artifact::pack_job::PackJob,
         folder: PathBuf,
         pins_classes: bool,
         pins_scales: bool,

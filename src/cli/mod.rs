@@ -31,7 +31,7 @@ pub use exit::{ExitCode, main, run};
 pub use fit::FitArgs;
 pub use progress::progress_bar;
 #[cfg(feature = "engine")]
-pub use ranks::{Company, RanksArgs};
+pub use ranks::{LaunchMode, RanksArgs};
 pub use recipe::{Changes, DataArgs, RecipeArgs, Scope};
 pub use signal::interrupt_on_signal;
 pub use threads::use_threads;

@@ -8,7 +8,7 @@ use clap::Parser;
 use super::output::print;
 use super::signal::unless_interrupted;
 use super::{Changes, CommonArgs, ExitCode, FitArgs, Scope, interrupt_on_signal, use_threads};
-use crate::artifact::job::Job;
+use crate::artifact::pack_job::PackJob;
 use crate::artifact::{inspect, report};
 use crate::atomic_write;
 use crate::interrupt::Interrupt;
@@ -193,19 +193,19 @@ fn fit(_: &Args, _: u64, _: &Interrupt) -> anyhow::Result<ExitCode> {
 }
 
 /// Flags to a job, with environment and flags applied to the recipe, and the folder the recipe's paths start from.
-fn job(args: &Args, changes: Changes) -> anyhow::Result<(Job, PathBuf)> {
+fn job(args: &Args, changes: Changes) -> anyhow::Result<(PackJob, PathBuf)> {
     let recipe = args.manifest.clone().context("no MANIFEST is given")?;
     let Effective { manifest, folder: base, .. } = changes.load(&recipe)?;
     let (artifact, manifest_out) = match (&args.output, &args.out) {
         (Some(file), _) => (file.clone(), beside(file)),
         (None, out) => {
-            let default = || Job::default_folder(&manifest, &recipe);
+            let default = || PackJob::default_folder(&manifest, &recipe);
             let folder = out.as_ref().map_or_else(default, RunFolder::new);
             (folder.artifact(), folder.manifest())
         }
     };
     let checkpoint = args.checkpoint.clone();
-    Ok((Job { manifest, manifest_path: recipe, checkpoint, artifact, manifest_out }, base))
+    Ok((PackJob { manifest, manifest_path: recipe, checkpoint, artifact, manifest_out }, base))
 }
 
 /// What environment and flags change of the recipe.

@@ -1,4 +1,4 @@
-//! `--ranks` and the variables of launchers: with whom this process trains.
+//! `--ranks` and the variables of launchers: the ranks of a training run.
 
 use std::io::Write;
 use std::time::Duration;
@@ -21,14 +21,14 @@ pub struct RanksArgs {
     rank_timeout: u64,
 }
 
-/// With whom this process trains.
+/// How this process and its fellow ranks were started.
 #[derive(Clone, Debug)]
-pub enum Company {
-    /// With nobody.
-    Alone,
-    /// With itself, as so many threads.
+pub enum LaunchMode {
+    /// One process, one rank.
+    Single,
+    /// One process, so many ranks as threads of it.
     Threads(usize),
-    /// With the processes a launcher started.
+    /// One of the processes a launcher started.
     Processes {
         /// What the launcher said.
         launch: Launch,
@@ -39,49 +39,49 @@ pub enum Company {
 
 impl RanksArgs {
     /// Reads the launcher's variables beside the flags.
-    pub fn company(self) -> anyhow::Result<Company> {
+    pub fn launch_mode(self) -> anyhow::Result<LaunchMode> {
         let launch = Launch::from_environment(|name| std::env::var(name).ok())?;
         Ok(match (self.ranks, launch) {
-            (None | Some(1), None) => Company::Alone,
-            (Some(ranks), None) => Company::Threads(ranks),
+            (None | Some(1), None) => LaunchMode::Single,
+            (Some(ranks), None) => LaunchMode::Threads(ranks),
             (ranks, Some(launch)) => {
                 ensure!(
                     ranks.is_none(),
                     "--ranks makes threads of one process, but this is {} of a launcher; leave out one of them",
-                    launch.place
+                    launch.rank
                 );
-                Company::Processes { launch, timeout: Duration::from_secs(self.rank_timeout) }
+                LaunchMode::Processes { launch, timeout: Duration::from_secs(self.rank_timeout) }
             }
         })
     }
 }
 
-impl Company {
+impl LaunchMode {
     /// What a launcher said, if one started this process.
     pub fn launch(&self) -> Option<&Launch> {
         match self {
-            Company::Processes { launch, .. } => Some(launch),
+            LaunchMode::Processes { launch, .. } => Some(launch),
             _ => None,
         }
     }
 
-    /// Meets the other processes. Gradients go through NCCL between GPUs if all ranks find it, which one line says if they
-    /// do not; else through the host and rank 0.
-    pub fn meet(&self, on_gpu: bool, interrupt: &Interrupt) -> anyhow::Result<Box<dyn Collective>> {
-        let Company::Processes { launch, timeout } = self else { return Ok(Box::new(Solo)) };
-        let met = Rendezvous::of(launch, *timeout).connect(interrupt).map_err(|error| match error {
+    /// Connects to the other processes. Gradients go through NCCL between GPUs if all ranks find it; else through the
+    /// host and rank 0, which one line says.
+    pub fn rendezvous(&self, on_gpu: bool, interrupt: &Interrupt) -> anyhow::Result<Box<dyn Collective>> {
+        let LaunchMode::Processes { launch, timeout } = self else { return Ok(Box::new(Solo)) };
+        let ranks = Rendezvous::of(launch, *timeout).connect(interrupt).map_err(|error| match error {
             RendezvousError::Interrupted => anyhow::Error::from(Interrupted).context(error.to_string()),
             error => error.into(),
         })?;
-        let Some(ordinal) = launch.local_rank.filter(|_| on_gpu) else { return Ok(Box::new(met)) };
-        if NcclRank::is_found_by_all(&met)? {
-            return Ok(Box::new(NcclRank::join(met, ordinal)?));
+        let Some(ordinal) = launch.local_rank.filter(|_| on_gpu) else { return Ok(Box::new(ranks)) };
+        if NcclRank::is_found_by_all(&ranks)? {
+            return Ok(Box::new(NcclRank::join(ranks, ordinal)?));
         }
-        if met.place().is_lead() {
+        if ranks.rank().is_rank_zero() {
             let remedy = "put a link of that name to libnccl.so.2 on LD_LIBRARY_PATH (docs/cuda.md)";
             let mut stderr = anstream::stderr().lock();
             writeln!(stderr, "not all ranks find libnccl.so: gradients go through the host, which is slow; {remedy}")?;
         }
-        Ok(Box::new(met))
+        Ok(Box::new(ranks))
     }
 }

@@ -10,7 +10,7 @@ use super::signal::unless_interrupted;
 use super::{Changes, CommonArgs, DataArgs, DeviceArgs, ExitCode, Scope, interrupt_on_signal, use_threads};
 use crate::atomic_write;
 use crate::engine::{EngineError, Isa, Precision, use_isa};
-use crate::eval::{self, EngineChoice, Job, JobError, Outcome, Report, ScoreError, Shard, Windowing, probe};
+use crate::eval::{self, EngineChoice, Outcome, Report, ScoreError, ScoreJob, ScoreJobError, Shard, Windowing, probe};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
@@ -29,7 +29,7 @@ const SCOPE: Scope =
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     after_help = "Examples:\n  \
-    score runs/smoke/manifest.yaml                       the run's artifact, sliding and plain\n  \
+    score runs/smoke/manifest.yaml                       the run's artifact, sliding and non-overlapping\n  \
     score runs/smoke/manifest.yaml --checkpoint runs/smoke/checkpoint.safetensors    and the quantization gap\n  \
     score runs/smoke/manifest.yaml --sliding --nll-out nll.f32 --json\n  \
     score runs/smoke/manifest.yaml --probe               does the scorer play fair?\n  \
@@ -57,13 +57,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
 
-    /// Sliding windows only [default: sliding and plain]
-    #[arg(long, conflicts_with = "plain")]
+    /// Sliding windows only [default: sliding and non-overlapping]
+    #[arg(long, conflicts_with = "non_overlapping")]
     sliding: bool,
 
-    /// Plain windows only: side by side, tail dropped
-    #[arg(long)]
-    plain: bool,
+    /// Non-overlapping windows only: side by side, tail dropped
+    #[arg(long, alias = "plain")]
+    non_overlapping: bool,
 
     /// Predictions between the starts of sliding windows [env: EVAL_STRIDE]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -168,7 +168,7 @@ fn open(args: &Args, manifest: &Path) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn probe(args: &Args, job: &Job, progress: &Progress, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+fn probe(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     let probed = job.probe(args.probe_windows, progress, interrupt);
     progress.finish();
     let probed = unless_interrupted(probed, interrupt)?;
@@ -176,7 +176,7 @@ fn probe(args: &Args, job: &Job, progress: &Progress, interrupt: &Interrupt) -> 
     Ok(if probe::all_passed(&probed) { ExitCode::Ok } else { ExitCode::CheckFailed })
 }
 
-fn score(args: &Args, job: &Job, progress: &Progress, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+fn score(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     let output = args.shard.map(|shard| {
         let default = || PathBuf::from(format!("score-{}-of-{}.json", shard.index, shard.of));
         args.output.clone().unwrap_or_else(default)
@@ -184,7 +184,7 @@ fn score(args: &Args, job: &Job, progress: &Progress, interrupt: &Interrupt) -> 
     output.as_deref().map(atomic_write::check_writable).transpose()?;
     let outcome = job.run(progress, interrupt);
     progress.finish();
-    if let Err(error @ JobError::Score(ScoreError::Engine(EngineError::Disagreement { .. }))) = &outcome {
+    if let Err(error @ ScoreJobError::Score(ScoreError::Engine(EngineError::Disagreement { .. }))) = &outcome {
         writeln!(anstream::stderr().lock(), "{error}")?;
         return Ok(ExitCode::CheckFailed);
     }
@@ -209,13 +209,13 @@ fn merge(parts: &[PathBuf], common: &CommonArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Flags to a job, with environment and flags applied to the recipe.
-fn job(args: &Args, manifest: &Path) -> anyhow::Result<Job> {
-    let windowings = match (args.sliding, args.plain) {
+fn job(args: &Args, manifest: &Path) -> anyhow::Result<ScoreJob> {
+    let windowings = match (args.sliding, args.non_overlapping) {
         (true, _) => vec![Windowing::Sliding],
-        (_, true) => vec![Windowing::Plain],
-        _ => vec![Windowing::Sliding, Windowing::Plain],
+        (_, true) => vec![Windowing::NonOverlapping],
+        _ => vec![Windowing::Sliding, Windowing::NonOverlapping],
     };
-    Ok(Job {
+    Ok(ScoreJob {
         manifest_path: manifest.to_path_buf(),
         effective: changes(args)?.load(manifest)?,
         packed: !args.no_artifact,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::output::{print, watcher};
-use super::{CommonArgs, Company, DeviceArgs, ExitCode, RanksArgs, RecipeArgs, interrupt_on_signal, use_threads};
+use super::{CommonArgs, DeviceArgs, ExitCode, LaunchMode, RanksArgs, RecipeArgs, interrupt_on_signal, use_threads};
 use crate::engine::{EngineKind, Precision};
 use crate::interrupt::Interrupted;
 use crate::run_folder::RunFolder;
@@ -87,11 +87,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
     use_threads(args.threads)?;
     let effective = args.recipe.load(&args.manifest)?;
-    let company = args.ranks.company()?;
-    let device = args.device.open_for(&args.common, company.launch())?;
+    let launch_mode = args.ranks.launch_mode()?;
+    let device = args.device.open_for(&args.common, launch_mode.launch())?;
     let engine = device.training_engine(args.engine, args.precision)?;
     let interrupt = interrupt_on_signal()?;
-    let ranks = company.meet(device.accelerator().is_some(), &interrupt)?;
+    let ranks = launch_mode.rendezvous(device.accelerator().is_some(), &interrupt)?;
     let request = TrainRequest {
         effective: &effective,
         manifest_path: &args.manifest,
@@ -104,13 +104,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         interrupt,
         progress: args.common.progress("training", 0),
     };
-    if !ranks.place().is_lead() {
-        train::follow(&request).map_err(interrupted)?;
+    if !ranks.rank().is_rank_zero() {
+        train::run_worker(&request).map_err(interrupted)?;
         return Ok(ExitCode::Ok);
     }
     let (mut clock, mut watcher) = (SystemClock::start(), watcher(&args.common));
-    let outcome = match company {
-        Company::Threads(ranks) => train::run_in_process(&request, ranks, &mut clock, &mut *watcher),
+    let outcome = match launch_mode {
+        LaunchMode::Threads(ranks) => train::run_in_process(&request, ranks, &mut clock, &mut *watcher),
         _ => train::run(&request, &mut clock, &mut *watcher),
     };
     let outcome = outcome.map_err(interrupted)?;

@@ -59,6 +59,6 @@ mod engines {
     values!(EngineChoice:
         Kernels "kernels" "The fast one",
         Dfdx "dfdx" "The readable one, written with dfdx",
-        Both "both" "Kernels, every likelihood recounted by dfdx; fails where they differ",
+        Both "both" "Kernels, every likelihood cross-checked by dfdx; fails where they differ",
     );
 }

@@ -1,4 +1,4 @@
-//! `verify`: judge a manifest, a record folder or a tree of them, and say why.
+//! `verify`: check a manifest, a record folder or a tree of them, and say why.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::{CommonArgs, ExitCode, interrupt_on_signal};
 use crate::atomic_write;
 use crate::interrupt::Interrupted;
 use crate::manifest::{Track, canonical_yaml};
-use crate::report::{Audit, Detail, Format, Level};
+use crate::report::{Audit, Detail, Format, Severity};
 use crate::rules::audit::{self, Options};
 use crate::rules::{PolicyError, PolicyFile, explain, find, info, is_iso_date, markdown, tree};
 use crate::stats::Board;
@@ -38,11 +38,11 @@ pub struct Args {
     #[arg(required_unless_present_any = ["base", "explain", "rules"], value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// Judge what a git range adds: the revision it branched from
+    /// Check what a git range adds: the revision it branched from
     #[arg(long, value_name = "REV", requires = "head", help_heading = "Git range")]
     base: Option<String>,
 
-    /// Judge what a git range adds: its last revision
+    /// Check what a git range adds: its last revision
     #[arg(long, value_name = "REV", requires = "base", help_heading = "Git range")]
     head: Option<String>,
 
@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, value_name = "PATH", default_value = ".", requires = "base", help_heading = "Git range")]
     repository: PathBuf,
 
-    /// Judge claims against standing records: better by 0.005 nats at p < 0.01? (manifests/board.yaml)
+    /// Compare claims with standing records: better by 0.005 nats at p < 0.01? (manifests/board.yaml)
     #[arg(long, value_name = "BOARD")]
     against: Option<PathBuf>,
 
@@ -66,19 +66,19 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["base", "format", "also"])]
     init: bool,
 
-    /// Set a rule aside: its violations become notes; repeatable
+    /// Suppress a rule: its violations become notes; repeatable
     #[arg(long, value_name = "RULE", help_heading = "Policy")]
     allow: Vec<String>,
 
-    /// Judge by this policy file instead of the built-in ones
+    /// Use this policy file instead of the built-in ones
     #[arg(long, value_name = "FILE", help_heading = "Policy")]
     policy: Option<PathBuf>,
 
-    /// Judge by this track's rules instead of those of the subject's place
+    /// Apply this track's rules instead of those of the subject's place
     #[arg(long, value_enum, value_name = "TRACK", help_heading = "Policy")]
     track: Option<TrackName>,
 
-    /// Judge by the rules in force on this day (YYYY-MM-DD) instead of the latest
+    /// Apply the rules in force on this day (YYYY-MM-DD) instead of the latest
     #[arg(long, value_name = "DATE", value_parser = date, help_heading = "Policy")]
     as_of: Option<String>,
 
@@ -94,8 +94,8 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT=FILE", value_parser = format_and_file)]
     also: Vec<(Format, PathBuf)>,
 
-    /// Lowest level that makes the exit code 1
-    #[arg(long, value_enum, default_value = "fail", value_name = "LEVEL")]
+    /// Lowest severity that makes the exit code 1
+    #[arg(long, value_enum, default_value = "fail", value_name = "SEVERITY")]
     fail_on: FailOn,
 
     #[command(flatten)]
@@ -111,13 +111,13 @@ enum FailOn {
     Unknown,
 }
 
-impl From<FailOn> for Level {
-    fn from(level: FailOn) -> Level {
-        match level {
-            FailOn::Fail => Level::Fail,
-            FailOn::Warning => Level::Warning,
-            FailOn::Review => Level::Review,
-            FailOn::Unknown => Level::Unknown,
+impl From<FailOn> for Severity {
+    fn from(severity: FailOn) -> Severity {
+        match severity {
+            FailOn::Fail => Severity::Fail,
+            FailOn::Warning => Severity::Warning,
+            FailOn::Review => Severity::Review,
+            FailOn::Unknown => Severity::Unknown,
         }
     }
 }
@@ -178,9 +178,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return init(args);
     }
     let audit = audit(args, &options)?;
-    let level = Level::from(args.fail_on);
-    write_reports(args, &audit, level)?;
-    Ok(audit.conclusion(level).into())
+    let severity = Severity::from(args.fail_on);
+    write_reports(args, &audit, severity)?;
+    Ok(audit.conclusion(severity).into())
 }
 
 /// Writes the manifest one record folder implies.
@@ -210,7 +210,7 @@ fn audit(args: &Args, options: &Options) -> anyhow::Result<Audit> {
 }
 
 /// Writes the report to the files asked for, and to stdout unless `--output` takes its place.
-fn write_reports(args: &Args, audit: &Audit, level: Level) -> anyhow::Result<()> {
+fn write_reports(args: &Args, audit: &Audit, severity: Severity) -> anyhow::Result<()> {
     let detail = match (args.common.quiet, args.common.verbose) {
         (true, _) => Detail::Brief,
         (false, 0) => Detail::Usual,
@@ -220,13 +220,13 @@ fn write_reports(args: &Args, audit: &Audit, level: Level) -> anyhow::Result<()>
     let files = args.also.iter().map(|(format, file)| (*format, file)).chain(args.output.iter().map(|f| (format, f)));
     for (format, file) in files {
         let mut report = Vec::new();
-        format.reporter(detail, level, info).write(audit, &mut report)?;
+        format.reporter(detail, severity, info).write(audit, &mut report)?;
         // A file gets no colors.
         atomic_write::write(file, &anstream::adapter::strip_bytes(&report).into_vec())?;
     }
     if args.output.is_none() {
         let mut out = anstream::stdout().lock();
-        format.reporter(detail, level, info).write(audit, &mut out)?;
+        format.reporter(detail, severity, info).write(audit, &mut out)?;
         out.flush()?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! Sums and copies of what lies in a device's memory.
 
-use super::{CollectiveError, Place};
+use super::{CollectiveError, Rank};
 
 /// Words of four bytes next to each other in a device's memory: single-precision values, where they are summed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Span {
 /// Until [`Self::stream_wait`] nothing launched may touch those values. An error on one rank is, soon after, an error on all.
 pub trait DeviceCollective: Send {
     /// Which rank this is, and how many there are.
-    fn place(&self) -> Place;
+    fn rank(&self) -> Rank;
 
     /// Replaces the values of all spans by their sums over the ranks: the same bits on every rank.
     ///

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::sum::over_ranks;
-use super::{Collective, CollectiveError, MAX_MESSAGE_BYTES, Place};
+use super::{Collective, CollectiveError, MAX_MESSAGE_BYTES, Rank};
 
 /// What ranks do together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Payload {
 
 /// A transport: everybody brings something, and everybody gets what became of it.
 pub(super) trait Exchange: Send + Sync {
-    fn place(&self) -> Place;
+    fn rank(&self) -> Rank;
 
     /// Blocks until all ranks have brought their part. All must name the same operation.
     fn exchange(&self, operation: Operation, own: Payload) -> Result<Arc<Payload>, CollectiveError>;
@@ -116,8 +116,8 @@ fn take(result: &Payload, values: &mut [f32]) -> Result<(), CollectiveError> {
 }
 
 impl<E: Exchange> Collective for E {
-    fn place(&self) -> Place {
-        Exchange::place(self)
+    fn rank(&self) -> Rank {
+        Exchange::rank(self)
     }
 
     fn all_reduce_sum(&self, values: &mut [f32]) -> Result<(), CollectiveError> {
@@ -126,7 +126,7 @@ impl<E: Exchange> Collective for E {
     }
 
     fn broadcast(&self, root: usize, values: &mut [f32]) -> Result<(), CollectiveError> {
-        let is_root = Exchange::place(self).rank() == root;
+        let is_root = Exchange::rank(self).index() == root;
         let own = if is_root { values.to_vec() } else { Vec::new() };
         let result = self.exchange(Operation::Broadcast { root, len: values.len() }, Payload::Values(own))?;
         take(&result, values)
@@ -137,7 +137,7 @@ impl<E: Exchange> Collective for E {
             return Err(CollectiveError::Message { bytes: own.len() });
         }
         let result = self.exchange(Operation::Gather, Payload::Messages(vec![own.to_vec()]))?;
-        let (world, no_messages) = (Exchange::place(self).world(), Vec::new());
+        let (world, no_messages) = (Exchange::rank(self).world_size(), Vec::new());
         let all = if let Payload::Messages(all) = &*result { all } else { &no_messages };
         if all.len() != world {
             return Err(CollectiveError::Messages { rank: 0, found: all.len(), expected: world });

@@ -1,8 +1,8 @@
 //! Which rank a launcher made this process: torchrun, mpirun or srun say it in environment variables.
 
-use super::{Place, PlaceError};
+use super::{Rank, RankError};
 
-/// Where PyTorch's launchers meet without a `MASTER_PORT`.
+/// The port of PyTorch's launchers without a `MASTER_PORT`.
 const DEFAULT_PORT: u16 = 29_500;
 
 /// Who started the processes, in the order they are asked: a launcher inside another one is the one that counts.
@@ -38,12 +38,12 @@ pub struct Launch {
     /// Who said it.
     pub launcher: Launcher,
     /// The rank and how many there are, more than one.
-    pub place: Place,
+    pub rank: Rank,
     /// The rank among those on this machine: which GPU is its own.
     pub local_rank: Option<usize>,
     /// Name or address of rank 0's machine.
     pub host: String,
-    /// Port on it where the ranks meet.
+    /// Port on it that the ranks connect to.
     pub port: u16,
 }
 
@@ -69,13 +69,13 @@ pub enum LaunchError {
     },
     /// A world or rank that cannot be.
     #[error("{rank_variable} and {world_variable}: {source}")]
-    Place {
+    Rank {
         /// Variable of the rank.
         rank_variable: &'static str,
         /// Variable of the number of ranks.
         world_variable: &'static str,
         /// What is wrong.
-        source: PlaceError,
+        source: RankError,
     },
     /// Two launchers that agree on the world and not on the rank.
     #[error(
@@ -94,13 +94,13 @@ pub enum LaunchError {
         /// Ranks in both.
         world: usize,
     },
-    /// No place to meet.
+    /// No address of rank 0.
     #[error(
-        "{place} does not know where rank 0 is: set MASTER_ADDR to its machine (and MASTER_PORT, else {DEFAULT_PORT})"
+        "{rank} does not know where rank 0 is: set MASTER_ADDR to its machine (and MASTER_PORT, else {DEFAULT_PORT})"
     )]
     Master {
         /// Which rank.
-        place: String,
+        rank: String,
     },
 }
 
@@ -127,19 +127,19 @@ impl Launch {
         }
         let Some((launcher, rank, world)) = found else { return Ok(None) };
         let [rank_variable, world_variable, local_variable] = launcher.variables();
-        let place = Place::new(rank, world);
-        let place = place.map_err(|source| LaunchError::Place { rank_variable, world_variable, source })?;
+        let rank = Rank::new(rank, world);
+        let rank = rank.map_err(|source| LaunchError::Rank { rank_variable, world_variable, source })?;
         if world == 1 {
             return Ok(None);
         }
         let local_rank = get(local_variable).map(|value| number(local_variable, value)).transpose()?;
-        let host = get("MASTER_ADDR").ok_or_else(|| LaunchError::Master { place: place.to_string() })?;
+        let host = get("MASTER_ADDR").ok_or_else(|| LaunchError::Master { rank: rank.to_string() })?;
         let port = get("MASTER_PORT").map(|value| port_number("MASTER_PORT", value)).transpose()?;
         let port = port.unwrap_or(DEFAULT_PORT);
         // torchrun's own agent listens on MASTER_PORT when it says so.
         let is_taken = get("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|value| value == "True");
         let port = if is_taken { port.wrapping_add(1).max(1) } else { port };
-        Ok(Some(Launch { launcher, place, local_rank, host, port }))
+        Ok(Some(Launch { launcher, rank, local_rank, host, port }))
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
         ] {
             let step = ("SLURM_STEP_ID", "0");
             let found = launch(&[(rank, "5"), (world, "8"), (local, "1"), MASTER, step]).unwrap().unwrap();
-            assert_eq!((found.launcher, found.place, found.local_rank), (by, Place::new(5, 8).unwrap(), Some(1)));
+            assert_eq!((found.launcher, found.rank, found.local_rank), (by, Rank::new(5, 8).unwrap(), Some(1)));
             assert_eq!((found.host.as_str(), found.port), ("node-0", 29_500));
         }
         // A batch script is no step, and torchrun inside a Slurm step is torchrun.
@@ -203,7 +203,7 @@ mod tests {
         let inside = [("RANK", "3"), ("WORLD_SIZE", "8"), ("SLURM_PROCID", "0"), ("SLURM_NTASKS", "1")];
         let agent = [("SLURM_STEP_ID", "0"), MASTER, ("MASTER_PORT", "4000"), ("TORCHELASTIC_USE_AGENT_STORE", "True")];
         let found = launch(&[&inside[..], &agent[..]].concat()).unwrap().unwrap();
-        assert_eq!((found.launcher, found.place.rank(), found.port), (Launcher::Torchrun, 3, 4001));
+        assert_eq!((found.launcher, found.rank.index(), found.port), (Launcher::Torchrun, 3, 4001));
     }
 
     #[test]

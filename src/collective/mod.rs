@@ -10,7 +10,7 @@ mod error;
 mod exchange;
 mod launch;
 mod nccl;
-mod place;
+mod rank;
 mod rendezvous;
 mod solo;
 mod sum;
@@ -22,7 +22,7 @@ pub use device::{DeviceCollective, Span};
 pub use error::CollectiveError;
 pub use launch::{Launch, LaunchError, Launcher};
 pub use nccl::{NcclRank, NcclSetupError};
-pub use place::{Place, PlaceError};
+pub use rank::{Rank, RankError};
 pub use rendezvous::{Rendezvous, RendezvousError};
 pub use solo::Solo;
 pub use sum::{TreeSum, reading_order};
@@ -38,7 +38,7 @@ pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 /// error on all. Values are host slices; for those on a device there is [`Self::on_device`].
 pub trait Collective: Send + Sync {
     /// Which rank this is, and how many there are.
-    fn place(&self) -> Place;
+    fn rank(&self) -> Rank;
 
     /// Replaces `values` by their sum over all ranks, element by element: the same bits on every rank. Slices are
     /// equally long everywhere.

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use super::{Launch, Place, TcpRank};
+use super::{Launch, Rank, TcpRank};
 use crate::interrupt::Interrupt;
 
 /// First bytes of a rank's greeting: anything else that calls is not one.
@@ -24,7 +24,7 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Rendezvous {
     /// This rank.
-    pub place: Place,
+    pub rank: Rank,
     /// Name or address of rank 0's machine.
     pub host: String,
     /// Port on it.
@@ -57,11 +57,11 @@ pub enum RendezvousError {
     },
     /// Rank 0 cannot be reached.
     #[error(
-        "{place} cannot reach rank 0 at {host}:{port} after {seconds} s: {source}; check MASTER_ADDR and MASTER_PORT"
+        "{rank} cannot reach rank 0 at {host}:{port} after {seconds} s: {source}; check MASTER_ADDR and MASTER_PORT"
     )]
     Unreachable {
         /// This rank.
-        place: Place,
+        rank: Rank,
         /// MASTER_ADDR.
         host: String,
         /// MASTER_PORT.
@@ -82,12 +82,12 @@ pub enum RendezvousError {
 impl Rendezvous {
     /// As a launcher says.
     pub fn of(launch: &Launch, timeout: Duration) -> Self {
-        Rendezvous { place: launch.place, host: launch.host.clone(), port: launch.port, timeout }
+        Rendezvous { rank: launch.rank, host: launch.host.clone(), port: launch.port, timeout }
     }
 
     /// Waits until all ranks have met.
     pub fn connect(&self, interrupt: &Interrupt) -> Result<TcpRank, RendezvousError> {
-        let streams = match self.place.is_lead() {
+        let streams = match self.rank.is_rank_zero() {
             true => self.listen(interrupt)?,
             false => vec![self.call(interrupt)?],
         };
@@ -96,7 +96,7 @@ impl Rendezvous {
             let set = stream.set_nodelay(true).and_then(|()| stream.set_write_timeout(Some(self.timeout * 2)));
             set.map_err(|error| RendezvousError::Refused(format!("cannot set up a connection: {error}")))?;
         }
-        Ok(TcpRank::new(self.place, self.timeout, streams))
+        Ok(TcpRank::new(self.rank, self.timeout, streams))
     }
 
     fn listen(&self, interrupt: &Interrupt) -> Result<Vec<TcpStream>, RendezvousError> {
@@ -104,15 +104,15 @@ impl Rendezvous {
         let listener = TcpListener::bind((self.address_to_bind(), self.port)).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let deadline = Instant::now() + self.timeout;
-        let mut ranks: Vec<Option<TcpStream>> = (1..self.place.world()).map(|_| None).collect();
+        let mut ranks: Vec<Option<TcpStream>> = (1..self.rank.world_size()).map(|_| None).collect();
         while ranks.iter().any(Option::is_none) {
             match listener.accept() {
                 Ok((stream, _)) => {
                     let Ok(greeting) = read_greeting(&stream) else { continue };
-                    let refusal = match self.judge(&greeting) {
+                    let refusal = match self.check(&greeting) {
                         Ok(rank) => match ranks.get_mut(rank - 1) {
-                            Some(place @ None) => {
-                                *place = Some(stream);
+                            Some(slot @ None) => {
+                                *slot = Some(stream);
                                 continue;
                             }
                             _ => format!("two processes call themselves rank {rank}"),
@@ -133,7 +133,7 @@ impl Rendezvous {
             if Instant::now() >= deadline {
                 let missing: Vec<String> =
                     (1..).zip(&ranks).filter(|(_, rank)| rank.is_none()).map(|(rank, _)| rank.to_string()).collect();
-                let (seconds, world) = (self.timeout.as_secs(), self.place.world());
+                let (seconds, world) = (self.timeout.as_secs(), self.rank.world_size());
                 return Err(RendezvousError::Missing { seconds, missing: missing.join(", "), world });
             }
         }
@@ -155,13 +155,13 @@ impl Rendezvous {
     }
 
     /// The rank of a greeting, or why it does not belong.
-    fn judge(&self, greeting: &Greeting) -> Result<usize, String> {
+    fn check(&self, greeting: &Greeting) -> Result<usize, String> {
         let Greeting { protocol, world, rank } = *greeting;
         if protocol != PROTOCOL {
             return Err(format!("a rank speaks protocol {protocol} and rank 0 protocol {PROTOCOL}: use one build"));
         }
-        if world != self.place.world() {
-            return Err(format!("rank {rank} is of a world of {world}, rank 0 of {}", self.place.world()));
+        if world != self.rank.world_size() {
+            return Err(format!("rank {rank} is of a world of {world}, rank 0 of {}", self.rank.world_size()));
         }
         if rank == 0 || rank >= world {
             return Err(format!("a process calls itself rank {rank} of {world}, beside rank 0"));
@@ -172,7 +172,7 @@ impl Rendezvous {
     fn call(&self, interrupt: &Interrupt) -> Result<TcpStream, RendezvousError> {
         let deadline = Instant::now() + self.timeout;
         let unreachable = |source| RendezvousError::Unreachable {
-            place: self.place,
+            rank: self.rank,
             host: self.host.clone(),
             port: self.port,
             seconds: self.timeout.as_secs(),
@@ -193,7 +193,7 @@ impl Rendezvous {
             }
             std::thread::sleep(PAUSE);
         };
-        write_greeting(&stream, self.place).map_err(unreachable)?;
+        write_greeting(&stream, self.rank).map_err(unreachable)?;
         let closed = || RendezvousError::Refused("rank 0 ended while the ranks were meeting".into());
         stream.set_read_timeout(Some(PAUSE)).map_err(unreachable)?;
         let mut verdict = [0];
@@ -229,9 +229,9 @@ struct Greeting {
     rank: usize,
 }
 
-fn write_greeting(mut stream: &TcpStream, place: Place) -> io::Result<()> {
+fn write_greeting(mut stream: &TcpStream, rank: Rank) -> io::Result<()> {
     let mut greeting = MAGIC.to_vec();
-    for number in [PROTOCOL, place.world() as u32, place.rank() as u32] {
+    for number in [PROTOCOL, rank.world_size() as u32, rank.index() as u32] {
         greeting.extend(number.to_le_bytes());
     }
     stream.write_all(&greeting)

@@ -1,14 +1,14 @@
 //! A world of one.
 
-use super::{Collective, CollectiveError, Place};
+use super::{Collective, CollectiveError, Rank};
 
 /// The only rank: every sum is its own, and nobody waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Solo;
 
 impl Collective for Solo {
-    fn place(&self) -> Place {
-        Place::SOLO
+    fn rank(&self) -> Rank {
+        Rank::SOLO
     }
 
     fn all_reduce_sum(&self, _: &mut [f32]) -> Result<(), CollectiveError> {

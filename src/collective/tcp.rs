@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::exchange::{Exchange, Operation, Payload};
 use super::wire::{self, Peer};
-use super::{CollectiveError, Place};
+use super::{CollectiveError, Rank};
 
 /// One rank of a world of processes. Every exchange goes to rank 0, is made there and comes back: simple, the same
 /// bits everywhere, and as fast as rank 0's connection.
 pub struct TcpRank {
-    place: Place,
+    rank: Rank,
     timeout: Duration,
     /// To ranks 1, 2, ... on rank 0; to rank 0 on the others. Locked for a whole exchange.
     streams: Mutex<Vec<TcpStream>>,
@@ -19,8 +19,8 @@ pub struct TcpRank {
 
 impl TcpRank {
     /// Over connections made by [`Rendezvous`](super::Rendezvous).
-    pub(super) fn new(place: Place, timeout: Duration, streams: Vec<TcpStream>) -> Self {
-        TcpRank { place, timeout, streams: Mutex::new(streams) }
+    pub(super) fn new(rank: Rank, timeout: Duration, streams: Vec<TcpStream>) -> Self {
+        TcpRank { rank, timeout, streams: Mutex::new(streams) }
     }
 
     /// Longest wait for another rank.
@@ -30,15 +30,20 @@ impl TcpRank {
 
     /// The rank at the other end of the `index`-th connection.
     fn peer(&self, index: usize) -> Peer {
-        let is_lead = self.place.is_lead();
+        let is_rank_zero = self.rank.is_rank_zero();
         // Rank 0 waits for each of the others, so it may be silent longer than any of them.
-        let timeout = if is_lead { self.timeout } else { self.timeout * 2 };
-        Peer { rank: if is_lead { index + 1 } else { 0 }, sends_part: is_lead, world: self.place.world(), timeout }
+        let timeout = if is_rank_zero { self.timeout } else { self.timeout * 2 };
+        Peer {
+            rank: if is_rank_zero { index + 1 } else { 0 },
+            sends_part: is_rank_zero,
+            world: self.rank.world_size(),
+            timeout,
+        }
     }
 
     /// Rank 0 tells the others what it met.
     fn tell(&self, streams: &[TcpStream], error: &CollectiveError) {
-        if !self.place.is_lead() {
+        if !self.rank.is_rank_zero() {
             return;
         }
         let (rank, reason) = match error {
@@ -50,7 +55,12 @@ impl TcpRank {
     }
 
     /// Rank 0's side: collects the parts in rank order, makes the result, hands it out.
-    fn lead(&self, streams: &[TcpStream], operation: Operation, own: Payload) -> Result<Payload, CollectiveError> {
+    fn collect_parts(
+        &self,
+        streams: &[TcpStream],
+        operation: Operation,
+        own: Payload,
+    ) -> Result<Payload, CollectiveError> {
         let mut parts = vec![own];
         for (index, stream) in streams.iter().enumerate() {
             parts.push(self.peer(index).receive(stream, operation)?);
@@ -63,7 +73,7 @@ impl TcpRank {
     }
 
     /// The others' side.
-    fn follow(&self, stream: &TcpStream, operation: Operation, own: Payload) -> Result<Payload, CollectiveError> {
+    fn send_part(&self, stream: &TcpStream, operation: Operation, own: Payload) -> Result<Payload, CollectiveError> {
         let peer = self.peer(0);
         match wire::send(stream, operation, &own) {
             // Rank 0 may have said why before it closed.
@@ -77,15 +87,15 @@ impl TcpRank {
 }
 
 impl Exchange for TcpRank {
-    fn place(&self) -> Place {
-        self.place
+    fn rank(&self) -> Rank {
+        self.rank
     }
 
     fn exchange(&self, operation: Operation, own: Payload) -> Result<Arc<Payload>, CollectiveError> {
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = match (self.place.is_lead(), streams.first()) {
-            (false, Some(stream)) => self.follow(stream, operation, own),
-            _ => self.lead(&streams, operation, own),
+        let result = match (self.rank.is_rank_zero(), streams.first()) {
+            (false, Some(stream)) => self.send_part(stream, operation, own),
+            _ => self.collect_parts(&streams, operation, own),
         };
         if let Err(error) = &result {
             self.tell(&streams, error);
@@ -106,7 +116,7 @@ impl Exchange for TcpRank {
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         for stream in streams.iter() {
             // Nobody may be left to tell.
-            drop(wire::send_abandon(stream, self.place.rank(), reason));
+            drop(wire::send_abandon(stream, self.rank.index(), reason));
         }
     }
 }

@@ -13,10 +13,10 @@ fn add(sum: &mut [f32], other: &[f32]) {
 }
 
 /// What rank `r` of `world` makes of its own pieces of eight.
-fn own_sum(place: Place, len: usize) -> Vec<f32> {
+fn own_sum(rank: Rank, len: usize) -> Vec<f32> {
     let mut sum = TreeSum::default();
-    for m in reading_order(place.micro_batches()) {
-        sum.push(piece(m * place.world() + place.rank(), len), |sum, other| add(sum, &other));
+    for m in reading_order(rank.micro_batches()) {
+        sum.push(piece(m * rank.world_size() + rank.index(), len), |sum, other| add(sum, &other));
     }
     sum.finish().unwrap()
 }
@@ -45,7 +45,7 @@ fn eight_pieces_are_added_in_one_order() {
     assert_eq!(reading_order(8), [0, 4, 2, 6, 1, 5, 3, 7]);
     let p: Vec<f32> = (0..8).map(|index| piece(index, 1)[0]).collect();
     let expected = ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]));
-    assert_eq!(own_sum(Place::SOLO, 1), [expected]);
+    assert_eq!(own_sum(Rank::SOLO, 1), [expected]);
 
     let mut sum = TreeSum::default();
     let order = reading_order(8);
@@ -57,10 +57,10 @@ fn eight_pieces_are_added_in_one_order() {
 
 #[test]
 fn every_world_has_the_same_sum_on_every_rank() {
-    let expected = own_sum(Place::SOLO, 300);
+    let expected = own_sum(Rank::SOLO, 300);
     for world in [1, 2, 4, 8] {
         let sums = on_ranks(world, |rank| {
-            let mut sum = own_sum(Collective::place(rank), 300);
+            let mut sum = own_sum(Collective::rank(rank), 300);
             rank.all_reduce_sum(&mut sum).unwrap();
             sum
         });
@@ -71,7 +71,7 @@ fn every_world_has_the_same_sum_on_every_rank() {
 #[test]
 fn values_and_messages_reach_everybody() {
     let found = on_ranks(4, |rank| {
-        let own = Collective::place(rank).rank();
+        let own = Collective::rank(rank).index();
         let mut seen = Vec::new();
         for root in 0..4 {
             let mut values = [own as f32, -0.0];
@@ -90,20 +90,20 @@ fn values_and_messages_reach_everybody() {
 #[test]
 fn a_rank_that_ends_is_named_to_those_who_wait() {
     let errors = on_ranks(4, |rank| {
-        match Collective::place(rank).rank() {
+        match Collective::rank(rank).index() {
             2 => Collective::abandon(rank, "the disk is full"),
             _ => return rank.barrier().unwrap_err().to_string(),
         }
         String::new()
     });
     assert_eq!(errors[3], "rank 2 is lost: the disk is full");
-    let errors = on_ranks(2, |rank| (Collective::place(rank).rank() == 0).then(|| rank.barrier().unwrap_err()));
+    let errors = on_ranks(2, |rank| (Collective::rank(rank).index() == 0).then(|| rank.barrier().unwrap_err()));
     assert_eq!(errors[0], Some(CollectiveError::Lost { rank: 1, reason: "it has ended".into() }));
 }
 
 #[test]
 fn ranks_that_ask_for_different_things_are_told_so() {
-    let errors = on_ranks(2, |rank| rank.all_reduce_sum(&mut vec![0.0; 2 + Collective::place(rank).rank()]).is_err());
+    let errors = on_ranks(2, |rank| rank.all_reduce_sum(&mut vec![0.0; 2 + Collective::rank(rank).index()]).is_err());
     assert_eq!(errors, [true, true]);
     assert!(
         on_ranks(2, |rank| rank.all_gather(&vec![0; MAX_MESSAGE_BYTES + 1]).is_err()).iter().all(|&is_error| is_error)
@@ -112,28 +112,28 @@ fn ranks_that_ask_for_different_things_are_told_so() {
 
 #[test]
 fn worlds_divide_a_step() {
-    assert!(Place::new(7, 8).is_ok_and(|place| place.micro_batches() == 1 && !place.is_lead()));
-    assert!(Place::new(0, 1).is_ok_and(Place::is_lead));
+    assert!(Rank::new(7, 8).is_ok_and(|rank| rank.micro_batches() == 1 && !rank.is_rank_zero()));
+    assert!(Rank::new(0, 1).is_ok_and(Rank::is_rank_zero));
     for world in [0, 3, 5, 16] {
-        assert_eq!(Place::new(0, world), Err(PlaceError::World { world }));
+        assert_eq!(Rank::new(0, world), Err(RankError::World { world }));
     }
-    assert_eq!(Place::new(2, 2), Err(PlaceError::Rank { rank: 2, world: 2 }));
-    let owned: usize = Place::all(4).unwrap().iter().map(|place| (0..61).filter(|&i| place.owns(i)).count()).sum();
+    assert_eq!(Rank::new(2, 2), Err(RankError::Rank { rank: 2, world: 2 }));
+    let owned: usize = Rank::all(4).unwrap().iter().map(|rank| (0..61).filter(|&i| rank.owns(i)).count()).sum();
     assert_eq!(owned, 61);
 }
 
 /// Two ranks that are processes, as far as they know.
 fn over_tcp<R: Send>(work: impl Fn(&TcpRank) -> R + Sync) -> Vec<R> {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let connect = |place| {
+    let connect = |rank| {
         let timeout = std::time::Duration::from_secs(60);
-        let rendezvous = Rendezvous { place, host: "127.0.0.1".into(), port, timeout };
+        let rendezvous = Rendezvous { rank, host: "127.0.0.1".into(), port, timeout };
         rendezvous.connect(&crate::interrupt::Interrupt::none()).unwrap()
     };
     std::thread::scope(|scope| {
         let (connect, work) = (&connect, &work);
-        let places = Place::all(2).unwrap();
-        let threads: Vec<_> = places.into_iter().map(|place| scope.spawn(move || work(&connect(place)))).collect();
+        let ranks = Rank::all(2).unwrap();
+        let threads: Vec<_> = ranks.into_iter().map(|rank| scope.spawn(move || work(&connect(rank)))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
@@ -156,7 +156,7 @@ fn a_rank_that_ends_is_seen_by_those_who_do_not_wait_for_it() {
             rank.all_gather(&[1]).unwrap();
             Collective::check_alive(rank).unwrap();
             assert_eq!(rank.all_gather(&[2]).unwrap(), [[2], [2]]);
-            if Collective::place(rank).rank() == ends {
+            if Collective::rank(rank).index() == ends {
                 Collective::abandon(rank, "the disk is full");
                 return String::new();
             }
@@ -164,9 +164,9 @@ fn a_rank_that_ends_is_seen_by_those_who_do_not_wait_for_it() {
         });
         assert_eq!(found[1 - ends], format!("rank {ends} is lost: the disk is full"));
     }
-    let found = over_tcp(|rank| if Collective::place(rank).is_lead() { watch(rank) } else { String::new() });
+    let found = over_tcp(|rank| if Collective::rank(rank).is_rank_zero() { watch(rank) } else { String::new() });
     assert_eq!(found[0], "rank 1 is lost: its connection closed: the process has ended");
-    let found = on_ranks(2, |rank| if Collective::place(rank).is_lead() { watch(rank) } else { String::new() });
+    let found = on_ranks(2, |rank| if Collective::rank(rank).is_rank_zero() { watch(rank) } else { String::new() });
     assert_eq!(found[0], "rank 1 is lost: it has ended");
 }
 
@@ -177,7 +177,7 @@ fn a_part_of_another_length_is_an_error() {
 
     let errors = |operation: Operation, short: Payload, whole: Payload| {
         on_ranks(2, |rank| {
-            let is_short = Exchange::place(rank).rank() == 1;
+            let is_short = Exchange::rank(rank).index() == 1;
             rank.exchange(operation, if is_short { short.clone() } else { whole.clone() }).unwrap_err().to_string()
         })
     };

@@ -3,20 +3,20 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::exchange::{Exchange, Operation, Payload};
-use super::{CollectiveError, Place, PlaceError};
+use super::{CollectiveError, Rank, RankError};
 
 /// One rank of a world within this process. Dropped, it is lost to the others.
 pub struct ThreadRank {
-    place: Place,
+    rank: Rank,
     meeting: Arc<Meeting>,
 }
 
 /// Makes all ranks of a world, in order; each belongs on a thread of its own.
-pub fn in_process(world: usize) -> Result<Vec<ThreadRank>, PlaceError> {
-    let places = Place::all(world)?;
+pub fn in_process(world: usize) -> Result<Vec<ThreadRank>, RankError> {
+    let ranks = Rank::all(world)?;
     let table = Table { round: 0, parts: (0..world).map(|_| None).collect(), result: None, gone: None };
     let meeting = Arc::new(Meeting { table: Mutex::new(table), changed: Condvar::new() });
-    Ok(places.into_iter().map(|place| ThreadRank { place, meeting: Arc::clone(&meeting) }).collect())
+    Ok(ranks.into_iter().map(|rank| ThreadRank { rank, meeting: Arc::clone(&meeting) }).collect())
 }
 
 /// Where the ranks put what they bring.
@@ -54,12 +54,12 @@ impl Table {
     }
 
     /// Combines the parts if all are there.
-    fn conclude(&mut self, place: Place) -> Option<Result<Arc<Payload>, CollectiveError>> {
+    fn conclude(&mut self, rank: Rank) -> Option<Result<Arc<Payload>, CollectiveError>> {
         if self.parts.iter().any(Option::is_none) {
             return None;
         }
         let parts: Vec<_> = self.parts.iter_mut().filter_map(Option::take).collect();
-        let expected = parts.get(place.rank()).map_or(Operation::Gather, |(operation, _)| *operation);
+        let expected = parts.get(rank.index()).map_or(Operation::Gather, |(operation, _)| *operation);
         let odd = parts.iter().position(|(operation, _)| *operation != expected);
         let result = match odd.and_then(|rank| Some((rank, parts.get(rank)?.0))) {
             Some((rank, found)) => {
@@ -74,8 +74,8 @@ impl Table {
 }
 
 impl Exchange for ThreadRank {
-    fn place(&self) -> Place {
-        self.place
+    fn rank(&self) -> Rank {
+        self.rank
     }
 
     fn exchange(&self, operation: Operation, own: Payload) -> Result<Arc<Payload>, CollectiveError> {
@@ -84,11 +84,11 @@ impl Exchange for ThreadRank {
             return Err(lost);
         }
         let round = table.round;
-        match table.parts.get_mut(self.place.rank()) {
+        match table.parts.get_mut(self.rank.index()) {
             Some(part) => *part = Some((operation, own)),
-            None => return Err(CollectiveError::Lost { rank: self.place.rank(), reason: "it has no place".into() }),
+            None => return Err(CollectiveError::Lost { rank: self.rank.index(), reason: "it has no place".into() }),
         }
-        if let Some(result) = table.conclude(self.place) {
+        if let Some(result) = table.conclude(self.rank) {
             self.meeting.changed.notify_all();
             return result;
         }
@@ -98,7 +98,7 @@ impl Exchange for ThreadRank {
             }
             table = self.meeting.changed.wait(table).unwrap_or_else(PoisonError::into_inner);
         }
-        let nothing = || Err(CollectiveError::Lost { rank: self.place.rank(), reason: "no result".into() });
+        let nothing = || Err(CollectiveError::Lost { rank: self.rank.index(), reason: "no result".into() });
         table.result.clone().unwrap_or_else(nothing)
     }
 
@@ -107,12 +107,12 @@ impl Exchange for ThreadRank {
     }
 
     fn abandon(&self, reason: &str) {
-        self.meeting.leave(self.place.rank(), reason);
+        self.meeting.leave(self.rank.index(), reason);
     }
 }
 
 impl Drop for ThreadRank {
     fn drop(&mut self) {
-        self.meeting.leave(self.place.rank(), "it has ended");
+        self.meeting.leave(self.rank.index(), "it has ended");
     }
 }

@@ -49,18 +49,18 @@ impl std::fmt::Display for DeviceChoice {
 
 /// What engines run on: the processor, or an open CUDA device.
 #[derive(Clone, Default)]
-pub struct Device {
+pub struct EngineDevice {
     gpu: Option<CudaDevice>,
     refusal: Option<NoDevice>,
 }
 
-impl std::fmt::Debug for Device {
+impl std::fmt::Debug for EngineDevice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.to_string())
     }
 }
 
-impl std::fmt::Display for Device {
+impl std::fmt::Display for EngineDevice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.gpu, &self.refusal) {
             (Some(gpu), _) => f.pad(gpu.name()),
@@ -70,15 +70,15 @@ impl std::fmt::Display for Device {
     }
 }
 
-impl Device {
+impl EngineDevice {
     /// Opens the device of that name. `auto` falls back to the processor and remembers why.
     pub fn open(choice: DeviceChoice) -> Result<Self, NoDevice> {
         match choice {
-            DeviceChoice::Cpu => Ok(Device::default()),
-            DeviceChoice::Cuda(ordinal) => Ok(Device { gpu: Some(CudaDevice::open(ordinal)?), refusal: None }),
+            DeviceChoice::Cpu => Ok(EngineDevice::default()),
+            DeviceChoice::Cuda(ordinal) => Ok(EngineDevice { gpu: Some(CudaDevice::open(ordinal)?), refusal: None }),
             DeviceChoice::Auto => Ok(match CudaDevice::open(0) {
-                Ok(gpu) => Device { gpu: Some(gpu), refusal: None },
-                Err(refusal) => Device { gpu: None, refusal: Some(refusal) },
+                Ok(gpu) => EngineDevice { gpu: Some(gpu), refusal: None },
+                Err(refusal) => EngineDevice { gpu: None, refusal: Some(refusal) },
             }),
         }
     }
@@ -133,9 +133,9 @@ impl Device {
         }
     }
 
-    /// Where dfdx recounts what was scored here: on this device, if this binary can, else on the processor.
-    pub fn for_recount(&self) -> Device {
-        if cfg!(feature = "dfdx-cuda") { self.clone() } else { Device::default() }
+    /// Where dfdx checks what was scored here: on this device, if this binary can, else on the processor.
+    pub fn for_cross_check(&self) -> EngineDevice {
+        if cfg!(feature = "dfdx-cuda") { self.clone() } else { EngineDevice::default() }
     }
 }
 
@@ -161,21 +161,21 @@ mod tests {
 
     #[test]
     fn without_a_device_auto_is_the_processor_and_says_why() {
-        let auto = Device::open(DeviceChoice::Auto).unwrap();
-        match Device::open(DeviceChoice::Cuda(0)) {
+        let auto = EngineDevice::open(DeviceChoice::Auto).unwrap();
+        match EngineDevice::open(DeviceChoice::Cuda(0)) {
             Ok(device) => assert_eq!(device.accelerator(), auto.accelerator()),
             Err(reason) => {
                 assert_eq!(auto.to_string(), format!("cpu ({reason})"));
                 assert!(!reason.to_string().contains('\n'));
             }
         }
-        assert!(Device::open(DeviceChoice::Cuda(usize::MAX)).is_err());
-        assert_eq!(Device::open(DeviceChoice::Cpu).unwrap().to_string(), "cpu");
+        assert!(EngineDevice::open(DeviceChoice::Cuda(usize::MAX)).is_err());
+        assert_eq!(EngineDevice::open(DeviceChoice::Cpu).unwrap().to_string(), "cpu");
     }
 
     #[test]
-    fn the_processor_has_every_engine_and_recounts_what_it_scored() {
-        let device = Device::default();
+    fn the_processor_has_every_engine_and_cross_checks_what_it_scored() {
+        let device = EngineDevice::default();
         for kind in [EngineKind::Kernels, EngineKind::Dfdx] {
             for engine in [device.engine(kind, Precision::F32), device.training_engine(kind, Precision::F32)] {
                 assert_eq!(engine.unwrap().label(), device.label(kind));
@@ -183,7 +183,7 @@ mod tests {
         }
         let refusal = device.engine(EngineKind::Dfdx, Precision::Bf16).err().unwrap().to_string();
         assert!(refusal.contains("--precision bf16 needs --engine kernels"), "{refusal}");
-        assert!(device.for_recount().accelerator().is_none());
+        assert!(device.for_cross_check().accelerator().is_none());
         let refusal = device.training_engine(EngineKind::Kernels, Precision::Bf16).err().unwrap().to_string();
         assert!(refusal.contains("--precision bf16 needs --device cuda"), "{refusal}");
     }
@@ -195,7 +195,7 @@ mod tests {
         #[ignore = "needs a CUDA device"]
         fn engines_there_are_those_of_the_build() {
             let gpu = CudaDevice::of_the_tests();
-            let device = Device { gpu: Some(gpu), refusal: None };
+            let device = EngineDevice { gpu: Some(gpu), refusal: None };
             for engine in [
                 device.engine(EngineKind::Kernels, Precision::F32),
                 device.training_engine(EngineKind::Kernels, Precision::F32),
@@ -207,12 +207,15 @@ mod tests {
             let dfdx = device.engine(EngineKind::Dfdx, Precision::F32);
             if cfg!(feature = "dfdx-cuda") {
                 assert_eq!(dfdx.unwrap().label(), "dfdx on cuda");
-                assert!(device.for_recount().accelerator().is_some());
+                assert!(device.for_cross_check().accelerator().is_some());
             } else {
                 let refusal = dfdx.err().unwrap().to_string();
                 assert!(refusal.contains("built without the feature dfdx-cuda"), "{refusal}");
                 assert_eq!(device.label(EngineKind::Dfdx), "dfdx");
-                assert!(device.for_recount().accelerator().is_none(), "what this device cannot the processor recounts");
+                assert!(
+                    device.for_cross_check().accelerator().is_none(),
+                    "what this device cannot the processor checks"
+                );
             }
         }
     }

@@ -39,7 +39,7 @@ pub trait DeviceTrainer: Send {
     ///
     /// Micro-batches come in [`reading_order`](crate::collective::reading_order) and are added as
     /// [`TreeSum`](crate::collective::TreeSum) says. With other ranks, sums over them begin during the last one of this
-    /// rank's share of a step ([`Place::micro_batches`](crate::collective::Place::micro_batches)).
+    /// rank's share of a step ([`Rank::micro_batches`](crate::collective::Rank::micro_batches)).
     fn micro_batch(&mut self, batch: &TokenBatch, fake_quant: FakeQuant) -> Result<(), EngineError>;
 
     /// Multiplies the gradients by `share`, clips them by their global norm, updates the weights and takes a snapshot where the plan says so.

@@ -1,31 +1,31 @@
 //! What runs the model.
 //!
 //! An [`Engine`] turns host weights and tokens into negative log-likelihoods and gradients. The dfdx
-//! engine is the readable definition and the judge; faster engines answer to it.
+//! engine is the readable definition; faster engines are compared with it.
 
 mod accelerators;
 mod check;
 mod cpu;
+mod cross_check;
 mod cuda;
 mod device;
 mod device_trainer;
 mod isa;
 mod lanes;
 mod network;
-mod recount;
 mod reference;
 
 pub use self::accelerators::{DeviceInfo, devices};
 pub use self::cpu::KernelsEngine;
 pub(crate) use self::cpu::uses_tiles;
+pub use self::cross_check::{CrossCheck, Difference};
 #[cfg(test)]
 pub(crate) use self::cuda::shimmed_engine;
 pub use self::cuda::{DeviceError, NoDevice};
-pub use self::device::{Device, DeviceChoice, UnknownDevice};
+pub use self::device::{DeviceChoice, EngineDevice, UnknownDevice};
 pub use self::device_trainer::{DeviceTrainer, TrainerState, TrainerStep};
 pub(crate) use self::isa::held_to_avx2;
 pub use self::isa::{Isa, use_isa};
-pub use self::recount::{Difference, Recount};
 pub use self::reference::{Activations, DfdxEngine};
 
 use crate::collective::{Collective, CollectiveError};
@@ -154,7 +154,7 @@ pub struct LossAndGradients {
 }
 
 /// A model runner. Implementations are deterministic: equal inputs give equal bits, whatever the
-/// thread count and whatever else is in the batch; so are gradients of those that [`Device::training_engine`] gives.
+/// thread count and whatever else is in the batch; so are gradients of those that [`EngineDevice::training_engine`] gives.
 pub trait Engine: Send + Sync {
     /// Which engine this is.
     fn kind(&self) -> EngineKind;

@@ -53,13 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sliding_windows_leave_nothing_out_and_plain_ones_only_the_tail() {
+    fn sliding_windows_leave_nothing_out_and_non_overlapping_ones_only_the_tail() {
         for (tokens, seq_len, stride) in [(2, 8, 3), (9, 8, 3), (10, 8, 3), (101, 8, 8), (333, 16, 1), (1000, 64, 63)] {
             let plan = WindowPlan::sliding(tokens, seq_len, stride).unwrap();
             let coverage = Coverage::of(plan.iter(0..plan.windows()), tokens - 1);
             assert_eq!(coverage, Coverage { once: tokens - 1, ..Default::default() }, "{plan:?}");
 
-            let plan = WindowPlan::plain(tokens, seq_len).unwrap();
+            let plan = WindowPlan::non_overlapping(tokens, seq_len).unwrap();
             let coverage = Coverage::of(plan.iter(0..plan.windows()), tokens - 1);
             let tail = (tokens - 1) % seq_len;
             let first_fault = (tail > 0).then_some(tokens - 1 - tail);

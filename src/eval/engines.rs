@@ -1,7 +1,7 @@
-//! Which engine scores, or both with one recounting the other.
+//! Which engine scores, or both with one checking the other.
 
 use super::Agreement;
-use crate::engine::{Device, EngineError, EngineKind, Precision, Recount, Scorer};
+use crate::engine::{CrossCheck, EngineDevice, EngineError, EngineKind, Precision, Scorer};
 use crate::model::{ModelConfig, Params};
 
 /// What runs the windows, as `score --engine` takes it.
@@ -12,7 +12,7 @@ pub enum EngineChoice {
     Kernels,
     /// The readable one, written with dfdx
     Dfdx,
-    /// Kernels, every likelihood recounted by dfdx; fails where they differ
+    /// Kernels, every likelihood cross-checked by dfdx; fails where they differ
     Both,
 }
 
@@ -25,22 +25,22 @@ impl EngineChoice {
         }
     }
 
-    /// Prepares weights for scoring; a recount is made where dfdx has the device, or else on the processor.
+    /// Prepares weights for scoring; the check runs where dfdx has the device, or else on the processor.
     pub(super) fn prepare(
         self,
-        device: &Device,
+        device: &EngineDevice,
         precision: Precision,
         model: &ModelConfig,
         weights: &Params,
     ) -> Result<Prepared, EngineError> {
         // Made first, because it refuses a precision the second engine does not have.
         let reference = match self {
-            EngineChoice::Both => Some(device.for_recount().engine(EngineKind::Dfdx, precision)?),
+            EngineChoice::Both => Some(device.for_cross_check().engine(EngineKind::Dfdx, precision)?),
             EngineChoice::Kernels | EngineChoice::Dfdx => None,
         };
         let scorer = device.engine(self.reported(), precision)?.scorer(model, weights)?;
         match reference {
-            Some(reference) => Ok(Prepared::Both(Recount::new(scorer, &*reference, model, weights)?)),
+            Some(reference) => Ok(Prepared::Both(CrossCheck::new(scorer, &*reference, model, weights)?)),
             None => Ok(Prepared::One(scorer)),
         }
     }
@@ -49,7 +49,7 @@ impl EngineChoice {
 /// Weights ready to be scored.
 pub(super) enum Prepared {
     One(Box<dyn Scorer>),
-    Both(Recount),
+    Both(CrossCheck),
 }
 
 impl Prepared {
@@ -57,7 +57,7 @@ impl Prepared {
     pub(super) fn scorer(&self) -> &dyn Scorer {
         match self {
             Prepared::One(scorer) => scorer.as_ref(),
-            Prepared::Both(recount) => recount,
+            Prepared::Both(check) => check,
         }
     }
 
@@ -65,10 +65,10 @@ impl Prepared {
     pub(super) fn agreement(&self) -> Option<Agreement> {
         match self {
             Prepared::One(_) => None,
-            Prepared::Both(recount) => {
-                let largest_difference = recount.largest_difference().relative();
-                let engine = recount.by().to_string();
-                Some(Agreement { engine, largest_difference, tolerance: Recount::TOLERANCE })
+            Prepared::Both(check) => {
+                let largest_difference = check.largest_difference().relative();
+                let engine = check.by().to_string();
+                Some(Agreement { engine, largest_difference, tolerance: CrossCheck::TOLERANCE })
             }
         }
     }

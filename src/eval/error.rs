@@ -14,7 +14,7 @@ use crate::model::{LayoutMismatch, WeightsError};
 /// What stopped a scoring job.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum JobError {
+pub enum ScoreJobError {
     /// The manifest could not be read.
     #[error(transparent)]
     Manifest(#[from] LoadError),
@@ -85,7 +85,7 @@ pub enum JobError {
     },
     /// No pass scored anything.
     #[error(
-        "nothing was scored: the split's {predictions} predictions do not fill one plain window of {seq_len}; \
+        "nothing was scored: the split's {predictions} predictions do not fill one window of {seq_len}; \
          use --sliding or a smaller --seq-len"
     )]
     NothingScored {

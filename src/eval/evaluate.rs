@@ -157,7 +157,7 @@ mod tests {
         let model = fake::hash_model();
         let tokens = fake::tokens(203);
         for (plan, context) in
-            [(WindowPlan::sliding(203, 16, 5).unwrap(), 5), (WindowPlan::plain(203, 16).unwrap(), 16)]
+            [(WindowPlan::sliding(203, 16, 5).unwrap(), 5), (WindowPlan::non_overlapping(203, 16).unwrap(), 16)]
         {
             let (score, nll) = run(&model, &plan, 0..plan.windows(), 3);
             let expected: Vec<f32> = (0..plan.scored() as usize)
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn nothing_scored_is_no_score() {
-        let plan = WindowPlan::plain(16, 16).unwrap();
+        let plan = WindowPlan::non_overlapping(16, 16).unwrap();
         let (score, _) = run(&fake::hash_model(), &plan, 0..plan.windows(), 4);
         assert_eq!((score, score.val_loss(), score.val_bpb()), (Score::default(), None, None));
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Input, InputRole, JobError, ScoringData, Weights};
+use super::{Input, InputRole, ScoreJobError, ScoringData, Weights};
 use crate::artifact::foreign;
 use crate::data::{DataFile, Dataset, DigestCheck, Wanted};
 use crate::digest::ContentDigest;
@@ -27,18 +27,18 @@ impl WeightsFile {
     }
 
     /// Reads the weights and puts them into the model's order. Artifacts may be of any format this crate reads.
-    pub fn read(&self, model: &ModelConfig) -> Result<Params, JobError> {
+    pub fn read(&self, model: &ModelConfig) -> Result<Params, ScoreJobError> {
         let params = match self.weights {
             Weights::Packed => foreign::read(&self.path)?.params(),
             Weights::Checkpoint => read_safetensors(&self.path)?,
         };
-        params.arrange(model).map_err(|source| JobError::Layout { path: self.path.clone(), source })
+        params.arrange(model).map_err(|source| ScoreJobError::Layout { path: self.path.clone(), source })
     }
 }
 
 /// The data of an evaluation and the digests of everything it reads.
 #[derive(Clone, Debug)]
-pub struct Inputs {
+pub struct ScoreInputs {
     /// The validation split.
     pub data: ScoringData,
     /// Every file, hashed before its first use.
@@ -46,15 +46,15 @@ pub struct Inputs {
     dataset: Dataset,
 }
 
-impl Inputs {
+impl ScoreInputs {
     /// Hashes weights, shards and tokenizer, and reads the data. Whatever the manifest states is held against the files.
-    pub fn open(manifest: &Manifest, folder: &Path, weights: &[WeightsFile]) -> Result<Self, JobError> {
+    pub fn open(manifest: &Manifest, folder: &Path, weights: &[WeightsFile]) -> Result<Self, ScoreJobError> {
         let mut files = Vec::new();
         for file in weights {
             files.push(Input { role: file.role(), path: file.path.clone(), digest: digest(file.role(), &file.path)? });
         }
         let dataset = Dataset::open(&manifest.data, folder, Wanted::SCORING, DigestCheck::All)?;
-        let data_input = |role, file: &DataFile| -> Result<Input, JobError> {
+        let data_input = |role, file: &DataFile| -> Result<Input, ScoreJobError> {
             let known = file.digest.map(Ok);
             Ok(Input { role, path: file.path.clone(), digest: known.unwrap_or_else(|| digest(role, &file.path))? })
         };
@@ -65,11 +65,11 @@ impl Inputs {
             files.push(data_input(InputRole::Tokenizer, tokenizer)?);
         }
 
-        let data = ScoringData::open_tokenizer_first::<JobError>(&dataset, manifest)?;
+        let data = ScoringData::open_tokenizer_first::<ScoreJobError>(&dataset, manifest)?;
         if data.tokens.len() < 2 {
-            return Err(JobError::TooShort { tokens: data.tokens.len() as u64 });
+            return Err(ScoreJobError::TooShort { tokens: data.tokens.len() as u64 });
         }
-        Ok(Inputs { data, files, dataset })
+        Ok(ScoreInputs { data, files, dataset })
     }
 
     /// The digest of the file of one role, where there is exactly one.
@@ -78,14 +78,14 @@ impl Inputs {
     }
 
     /// Hashes every file once more: one that changed while it was used spoils the score.
-    pub fn check_unchanged(&self) -> Result<(), JobError> {
+    pub fn check_unchanged(&self) -> Result<(), ScoreJobError> {
         self.dataset.check_unchanged()?;
         for Input { role, path, digest: before } in &self.files {
             if matches!(role, InputRole::Artifact | InputRole::Checkpoint) {
                 let after = digest(*role, path)?;
                 if after != *before {
                     let (before, after) = (before.sha256, after.sha256);
-                    return Err(JobError::Changed { role: *role, path: path.clone(), before, after });
+                    return Err(ScoreJobError::Changed { role: *role, path: path.clone(), before, after });
                 }
             }
         }
@@ -93,6 +93,6 @@ impl Inputs {
     }
 }
 
-fn digest(role: InputRole, path: &Path) -> Result<ContentDigest, JobError> {
-    ContentDigest::of_file(path).map_err(|source| JobError::Read { role, path: path.to_path_buf(), source })
+fn digest(role: InputRole, path: &Path) -> Result<ContentDigest, ScoreJobError> {
+    ContentDigest::of_file(path).map_err(|source| ScoreJobError::Read { role, path: path.to_path_buf(), source })
 }

@@ -2,17 +2,17 @@
 //!
 //! [`WindowPlan`] says which predictions each window scores, [`Evaluation`] runs windows through an engine and
 //! adds up a [`Score`] that is exact ([`ExactSum`]): any batch size, thread count or division over machines gives
-//! the same bits. [`plain`](fn@plain) is the short way to what training logs. [`probe`](mod@probe) tries to catch the scorer
-//! cheating. [`Job`] does it all between files and gives a [`Report`]; [`merge`] makes one of the parts of several
+//! the same bits. [`non_overlapping`](fn@non_overlapping) is the short way to what training logs. [`probe`](mod@probe) tries to catch the scorer
+//! cheating. [`ScoreJob`] does it all between files and gives a [`Report`]; [`merge`] makes one of the parts of several
 //! machines.
 
-mod basis;
 mod coverage;
 mod exact_sum;
 mod log;
 mod part;
 mod report;
 mod score;
+mod settings;
 mod shard;
 mod window;
 
@@ -27,37 +27,37 @@ mod fake;
 #[cfg(feature = "engine")]
 mod inputs;
 #[cfg(feature = "engine")]
-mod job;
-#[cfg(feature = "engine")]
-mod plain;
+mod non_overlapping;
 #[cfg(feature = "engine")]
 pub mod probe;
 #[cfg(feature = "engine")]
 mod record;
 #[cfg(feature = "engine")]
+mod score_job;
+#[cfg(feature = "engine")]
 mod scoring_data;
 
-pub use basis::{Basis, Input, InputRole, Subset, Weights};
 pub use coverage::Coverage;
 pub use exact_sum::{ExactSum, NotFinite, ParseExactSumError};
 pub use log::log_lines;
 pub use part::{MergeError, PART_SCHEMA, PartError, PartPass, PartRecord, merge, read_part, write_part};
 pub use report::{Agreement, Gap, Pass, REPORT_SCHEMA, Report, RunSettings};
 pub use score::Score;
+pub use settings::{Input, InputRole, ScoreSettings, Subset, Weights};
 pub use shard::{ParseShardError, Shard};
 pub use window::{PlanError, WindowPlan, WindowSpan, Windowing};
 
 #[cfg(feature = "engine")]
 pub use engines::EngineChoice;
 #[cfg(feature = "engine")]
-pub use error::{JobError, NotRecordable};
+pub use error::{NotRecordable, ScoreJobError};
 #[cfg(feature = "engine")]
 pub use evaluate::{Evaluation, NllSink, ScoreError};
 #[cfg(feature = "engine")]
-pub use inputs::{Inputs, WeightsFile};
+pub use inputs::{ScoreInputs, WeightsFile};
 #[cfg(feature = "engine")]
-pub use job::{Job, Outcome, Probed};
+pub use non_overlapping::{non_overlapping, non_overlapping_part};
 #[cfg(feature = "engine")]
-pub use plain::{plain, plain_part};
+pub use score_job::{Outcome, Probed, ScoreJob};
 #[cfg(feature = "engine")]
 pub use scoring_data::ScoringData;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Basis, ExactSum, Pass, PlanError, Report, Score, Shard, Weights, Windowing};
+use super::{ExactSum, Pass, PlanError, Report, Score, ScoreSettings, Shard, Weights, Windowing};
 use crate::atomic_write::{self, WriteError};
 
 /// First field of every part record.
@@ -26,7 +26,7 @@ pub struct PartRecord {
     /// Processor it was made on. Parts from different kinds add up, but not to the bits of any one machine.
     pub processor: String,
     /// What the scores depend on.
-    pub basis: Basis,
+    pub basis: ScoreSettings,
     /// One entry a pass, in the order they were run.
     pub passes: Vec<PartPass>,
 }

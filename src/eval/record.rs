@@ -1,11 +1,11 @@
 //! Writing scores into the manifest they belong to, and only there.
 
-use super::{InputRole, Inputs, Job, JobError, NotRecordable, Report, Weights};
+use super::{InputRole, NotRecordable, Report, ScoreInputs, ScoreJob, ScoreJobError, Weights};
 use crate::manifest::{self, Manifest};
 
-impl Job {
+impl ScoreJob {
     /// Refuses early what must not be recorded. `on_disk` is the manifest without overrides.
-    pub(super) fn check_recordable(&self, on_disk: &Manifest, inputs: &Inputs) -> Result<(), NotRecordable> {
+    pub(super) fn check_recordable(&self, on_disk: &Manifest, inputs: &ScoreInputs) -> Result<(), NotRecordable> {
         if self.max_tokens.is_some() || self.shard.is_some() {
             return Err(NotRecordable::Incomplete);
         }
@@ -33,7 +33,7 @@ impl Job {
     }
 
     /// Adds the scores to the manifest's results. Everything else in the file stays as it is.
-    pub(super) fn record(&self, on_disk: &Manifest, report: &Report) -> Result<(), JobError> {
+    pub(super) fn record(&self, on_disk: &Manifest, report: &Report) -> Result<(), ScoreJobError> {
         let mut manifest = manifest::load(&self.manifest_path)?;
         if manifest != *on_disk {
             return Err(NotRecordable::ManifestChanged.into());

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Basis, Input, Score, Weights, Windowing};
+use super::{Input, Score, ScoreSettings, Weights, Windowing};
 use crate::manifest::ScoreRecord;
 use crate::units::{BitsPerByte, Nats, group_digits};
 
@@ -55,7 +55,7 @@ pub struct RunSettings {
 /// Two engines agreed on every likelihood.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Agreement {
-    /// Engine that recounted.
+    /// Engine that checked.
     pub engine: String,
     /// Largest difference of one likelihood, relative above one nat.
     pub largest_difference: f64,
@@ -75,7 +75,7 @@ impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "recounted by {}: no likelihood differs by more than {:.1e} (allowed: {:.0e})",
+            "cross-checked by {}: no likelihood differs by more than {:.1e} (allowed: {:.0e})",
             self.engine, self.largest_difference, self.tolerance
         )
     }
@@ -85,8 +85,8 @@ impl fmt::Display for Agreement {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// What the numbers depend on.
-    pub basis: Basis,
-    /// One entry a pass: packed before checkpoint, sliding before plain. The first is the headline.
+    pub basis: ScoreSettings,
+    /// One entry a pass: packed before checkpoint, sliding before non-overlapping. The first is the headline.
     pub passes: Vec<Pass>,
     /// How it was run; `None` for merged parts.
     pub run: Option<RunSettings>,
@@ -125,7 +125,7 @@ impl Report {
             let (loss, bpb) = self.pass(Weights::Checkpoint, windowing)?.numbers()?;
             Some(Gap { windowing, val_loss: packed_loss.0 - loss.0, val_bpb: packed_bpb.0 - bpb.0 })
         };
-        [Windowing::Sliding, Windowing::Plain].into_iter().filter_map(gap).collect()
+        [Windowing::Sliding, Windowing::NonOverlapping].into_iter().filter_map(gap).collect()
     }
 
     /// One line a pass, for `--quiet`.
@@ -144,7 +144,7 @@ impl Report {
         self.basis.inputs.iter().map(line).chain([manifest]).collect()
     }
 
-    /// One JSON document. `run`, `recount` and `processors` aside it is the same for a run in one piece and for merged parts.
+    /// One JSON document. `run`, `cross_check` and `processors` aside it is the same for a run in one piece and for merged parts.
     pub fn json(&self) -> Value {
         let scores: BTreeMap<String, Value> = self.passes.iter().map(|pass| (pass.label(), json_pass(pass))).collect();
         let gaps: BTreeMap<String, Value> = self
@@ -170,7 +170,7 @@ impl Report {
                 "model": basis.model,
             },
             "inputs": basis.inputs,
-            "recount": &self.agreement,
+            "cross_check": &self.agreement,
             "run": self.run.map(|run| json!({ "threads": run.threads, "batch_windows": run.batch_windows })),
             "processors": self.processors,
         })
@@ -197,7 +197,7 @@ impl fmt::Display for Report {
             let (first, of) = (group_digits(subset.first_tokens.into()), group_digits(subset.of.into()));
             writeln!(f, "SUBSET: the first {first} of {of} tokens; this is not a score of the split\n")?;
         }
-        let head = [12, 8, 12, 12, 12, 12, 10];
+        let head = [12, 15, 12, 12, 12, 12, 10];
         let row = |f: &mut fmt::Formatter<'_>, cells: [&str; 7]| {
             let mut line = format!("{:<1$}{2:<3$}", cells[0], head[0], cells[1], head[1]);
             for (cell, width) in cells.iter().zip(head).skip(2) {

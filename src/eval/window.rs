@@ -10,19 +10,20 @@ use serde::{Deserialize, Serialize};
 
 /// How windows follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Windowing {
     /// Overlapping: each window after the first scores its last `stride` predictions, with the rest as context.
     Sliding,
     /// Side by side, every prediction scored; the tail that does not fill a window is dropped.
-    Plain,
+    #[serde(alias = "plain")]
+    NonOverlapping,
 }
 
 impl std::fmt::Display for Windowing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Windowing::Sliding => "sliding",
-            Windowing::Plain => "plain",
+            Windowing::NonOverlapping => "non-overlapping",
         })
     }
 }
@@ -82,11 +83,11 @@ pub struct WindowPlan {
 }
 
 impl WindowPlan {
-    /// Windows of one kind over a split of `tokens` tokens; plain ones have no stride.
+    /// Windows of one kind over a split of `tokens` tokens; non-overlapping ones have no stride.
     pub fn new(windowing: Windowing, tokens: u64, seq_len: u64, stride: u64) -> Result<Self, PlanError> {
         match windowing {
             Windowing::Sliding => Self::sliding(tokens, seq_len, stride),
-            Windowing::Plain => Self::plain(tokens, seq_len),
+            Windowing::NonOverlapping => Self::non_overlapping(tokens, seq_len),
         }
     }
 
@@ -99,9 +100,9 @@ impl WindowPlan {
     }
 
     /// Windows of exactly `seq_len` predictions, side by side.
-    pub fn plain(tokens: u64, seq_len: u64) -> Result<Self, PlanError> {
+    pub fn non_overlapping(tokens: u64, seq_len: u64) -> Result<Self, PlanError> {
         let plan = Self::sliding(tokens, seq_len, seq_len)?;
-        Ok(WindowPlan { windowing: Windowing::Plain, ..plan })
+        Ok(WindowPlan { windowing: Windowing::NonOverlapping, ..plan })
     }
 
     /// How windows follow one another.
@@ -127,18 +128,18 @@ impl WindowPlan {
     /// Number of windows.
     pub fn windows(&self) -> u64 {
         match self.windowing {
-            Windowing::Plain => self.predictions / self.seq_len,
+            Windowing::NonOverlapping => self.predictions / self.seq_len,
             Windowing::Sliding if self.predictions == 0 => 0,
             // The first window takes up to `seq_len` predictions, each later one up to `stride` more.
             Windowing::Sliding => 1 + self.predictions.saturating_sub(self.seq_len).div_ceil(self.stride),
         }
     }
 
-    /// Number of predictions scored: all of them, or for plain windows all that fill a window.
+    /// Number of predictions scored: all of them, or for non-overlapping windows all that fill a window.
     pub fn scored(&self) -> u64 {
         match self.windowing {
             Windowing::Sliding => self.predictions,
-            Windowing::Plain => self.windows() * self.seq_len,
+            Windowing::NonOverlapping => self.windows() * self.seq_len,
         }
     }
 
@@ -200,7 +201,7 @@ mod tests {
         for (seq_len, stride) in [(64, 0), (64, 65), (0, 0), (0, 1)] {
             assert_eq!(WindowPlan::sliding(100, seq_len, stride), Err(PlanError { seq_len, stride }));
         }
-        assert!(WindowPlan::plain(100, 0).is_err());
+        assert!(WindowPlan::non_overlapping(100, 0).is_err());
     }
 
     #[test]
@@ -216,7 +217,7 @@ mod tests {
     fn splits_without_predictions_have_no_windows() {
         for tokens in [0, 1] {
             assert_eq!(WindowPlan::sliding(tokens, 8, 2).unwrap().windows(), 0);
-            assert_eq!(WindowPlan::plain(tokens, 8).unwrap().windows(), 0);
+            assert_eq!(WindowPlan::non_overlapping(tokens, 8).unwrap().windows(), 0);
         }
     }
 
@@ -243,8 +244,8 @@ mod tests {
         }
 
         #[test]
-        fn plain_windows_are_the_full_ones_of_that_stride(tokens in 0u64..400, seq_len in 1u64..60) {
-            let plan = WindowPlan::plain(tokens, seq_len).unwrap();
+        fn non_overlapping_windows_are_the_full_ones_of_that_stride(tokens in 0u64..400, seq_len in 1u64..60) {
+            let plan = WindowPlan::non_overlapping(tokens, seq_len).unwrap();
             let mut expected = by_definition(tokens.saturating_sub(1), seq_len, seq_len);
             expected.retain(|window| window.end - window.start == seq_len);
             prop_assert_eq!(plan.iter(0..u64::MAX).collect::<Vec<_>>(), expected);

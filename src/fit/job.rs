@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
+use super::candidates::Candidates;
 use super::groups::groups;
 use super::meter::Meter;
 use super::search::{self, CLASSES, Choice, Cost, Setting, Step};
-use super::shelf::Shelf;
 use super::{Calibration, CalibrationError, Curve, CurvePoint, Grouping};
-use crate::artifact::job::{Done, Job, JobError};
+use crate::artifact::pack_job::{Done, PackJob, PackJobError};
 use crate::artifact::{Budget, PackError, pack};
 use crate::engine::EngineError;
 use crate::eval::PlanError;
@@ -26,7 +26,7 @@ const CURVE_POINTS: u64 = 12;
 #[derive(Clone, Debug)]
 pub struct FitJob {
     /// Inputs and outputs. Classes in its manifest pin their tensors: these are not searched.
-    pub job: Job,
+    pub job: PackJob,
     /// Folder that the manifest's relative paths start from.
     pub folder: PathBuf,
     /// Code plus model.
@@ -50,7 +50,7 @@ pub struct Fitted {
     pub curve: Curve,
 }
 
-/// Why nothing was fitted. No file was touched, save where [`JobError`] says so.
+/// Why nothing was fitted. No file was touched, save where [`PackJobError`] says so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FitError {
@@ -97,7 +97,7 @@ pub enum FitError {
     Pack(#[from] PackError),
     /// Reading or writing failed.
     #[error(transparent)]
-    Job(#[from] JobError),
+    Job(#[from] PackJobError),
     /// The user stopped it.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
@@ -105,7 +105,7 @@ pub enum FitError {
 
 /// One way to choose scales, searched.
 struct Searched<'a> {
-    shelf: Shelf<'a>,
+    candidates: Candidates<'a>,
     costs: Vec<[Cost; CLASSES.len()]>,
     steps: Vec<Step>,
     real: Vec<u64>,
@@ -132,7 +132,7 @@ impl FitJob {
         for &search in &self.searches {
             let config = QuantizationConfig { scale_search: search, ..manifest.quantization.clone() };
             progress.note(format!("scales {search}"));
-            searched.push(explore(Shelf::new(&params, config, &groups, interrupt)?, &meter, losses, room)?);
+            searched.push(explore(Candidates::new(&params, config, &groups, interrupt)?, &meter, losses, room)?);
         }
         let Some((chosen, choice)) = best(&searched) else {
             let smallest = searched.iter().flat_map(|searched| &searched.real).min().copied().unwrap_or(0);
@@ -141,14 +141,17 @@ impl FitJob {
         };
 
         let points = measure(chosen, choice, &meter)?;
-        let config = chosen.shelf.settings(&params, &choice.setting)?;
+        let config = chosen.candidates.settings(&params, &choice.setting)?;
         let curve = Curve {
             budget: self.budget,
             code,
             loss_f32,
-            search: chosen.shelf.search(),
-            predictions: searched.iter().map(|s| (s.shelf.search(), s.choice.as_ref().map(|c| c.damage))).collect(),
-            costs: searched.iter().map(|searched| (searched.shelf.search(), searched.costs.clone())).collect(),
+            search: chosen.candidates.search(),
+            predictions: searched
+                .iter()
+                .map(|s| (s.candidates.search(), s.choice.as_ref().map(|c| c.damage)))
+                .collect(),
+            costs: searched.iter().map(|searched| (searched.candidates.search(), searched.costs.clone())).collect(),
             steps: chosen.steps.clone(),
             points,
             setting: choice.setting.clone(),
@@ -173,18 +176,23 @@ fn best<'s, 'a>(searched: &'s [Searched<'a>]) -> Option<(&'s Searched<'a>, &'s C
 }
 
 /// Measures what every class of every group costs, follows the path and packs every point of it.
-fn explore<'a>(shelf: Shelf<'a>, meter: &Meter<'_>, losses: usize, room: u64) -> Result<Searched<'a>, FitError> {
-    let groups = shelf.groups;
+fn explore<'a>(
+    candidates: Candidates<'a>,
+    meter: &Meter<'_>,
+    losses: usize,
+    room: u64,
+) -> Result<Searched<'a>, FitError> {
+    let groups = candidates.groups;
     let top: Setting = vec![0; groups.len()];
-    let loss_top = meter.loss(&shelf.weights(&top))?;
+    let loss_top = meter.loss(&candidates.weights(&top))?;
     let mut costs = Vec::with_capacity(groups.len());
     for (index, group) in groups.iter().enumerate() {
-        let mut of_group = [Cost { bytes: shelf.size_alone(group, 0)?, damage: 0.0 }; CLASSES.len()];
+        let mut of_group = [Cost { bytes: candidates.size_alone(group, 0)?, damage: 0.0 }; CLASSES.len()];
         for (class, cost) in of_group.iter_mut().enumerate().skip(1) {
             let mut setting = top.clone();
             setting[index] = class;
-            let damage = (meter.loss(&shelf.weights(&setting))? - loss_top).max(0.0);
-            *cost = Cost { bytes: shelf.size_alone(group, class)?, damage };
+            let damage = (meter.loss(&candidates.weights(&setting))? - loss_top).max(0.0);
+            *cost = Cost { bytes: candidates.size_alone(group, class)?, damage };
         }
         costs.push(of_group);
     }
@@ -196,18 +204,18 @@ fn explore<'a>(shelf: Shelf<'a>, meter: &Meter<'_>, losses: usize, room: u64) ->
             if meter.interrupt.is_raised() {
                 return Err(Interrupted.into());
             }
-            let size = shelf.real_size(&search::setting(groups.len(), &steps, taken));
+            let size = candidates.real_size(&search::setting(groups.len(), &steps, taken));
             meter.progress.advance(1);
             size
         })
         .collect::<Result<_, FitError>>()?;
-    let choice = search::choose(groups.len(), &steps, &real, room, |setting| shelf.real_size(setting))?;
-    Ok(Searched { shelf, costs, steps, real, choice })
+    let choice = search::choose(groups.len(), &steps, &real, room, |setting| candidates.real_size(setting))?;
+    Ok(Searched { candidates, costs, steps, real, choice })
 }
 
 /// Losses of points spread over the path by size, and of the choice, from large to small.
 fn measure(searched: &Searched<'_>, choice: &Choice, meter: &Meter<'_>) -> Result<Vec<CurvePoint>, FitError> {
-    let Searched { shelf, steps, real, .. } = searched;
+    let Searched { candidates, steps, real, .. } = searched;
     let (largest, smallest) = (real.iter().max().copied().unwrap_or(0), real.iter().min().copied().unwrap_or(0));
     let nearest = |i: u64| {
         let target = largest - (largest - smallest) / (CURVE_POINTS - 1) * i;
@@ -221,9 +229,9 @@ fn measure(searched: &Searched<'_>, choice: &Choice, meter: &Meter<'_>) -> Resul
     at.dedup();
     let mut points = Vec::new();
     for taken in at {
-        let setting = search::setting(shelf.groups.len(), steps, taken);
+        let setting = search::setting(candidates.groups.len(), steps, taken);
         let predicted = steps[..taken].iter().fold(0.0, |sum, step| sum + step.damage);
-        let loss = meter.loss(&shelf.weights(&setting))?;
+        let loss = meter.loss(&candidates.weights(&setting))?;
         let bytes = Bytes(real[taken]);
         points.push(CurvePoint { taken, undone: None, is_choice: false, bytes, predicted, loss, setting });
     }
@@ -233,7 +241,7 @@ fn measure(searched: &Searched<'_>, choice: &Choice, meter: &Meter<'_>) -> Resul
         is_choice: true,
         bytes: Bytes(choice.bytes),
         predicted: choice.damage,
-        loss: meter.loss(&shelf.weights(&choice.setting))?,
+        loss: meter.loss(&candidates.weights(&choice.setting))?,
         setting: choice.setting.clone(),
     });
     points.sort_by_key(|point| std::cmp::Reverse(point.bytes));

@@ -23,7 +23,7 @@ impl Meter<'_> {
     /// change a bit.
     pub fn loss(&self, weights: &Params) -> Result<f64, FitError> {
         let tokens = &self.calibration.tokens;
-        let plan = WindowPlan::plain(tokens.len() as u64, self.calibration.seq_len)?;
+        let plan = WindowPlan::non_overlapping(tokens.len() as u64, self.calibration.seq_len)?;
         let scorer = KernelsEngine::default().scorer(self.model, weights)?;
         let windows: Vec<Window<'_>> = plan
             .iter(0..plan.windows())

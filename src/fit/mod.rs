@@ -7,13 +7,13 @@
 //! are measured again with all tensors lowered together ([`Curve`]): the damages of single steps do not quite add up.
 
 pub mod calibration;
+mod candidates;
 mod curve;
 mod groups;
 mod job;
 mod meter;
 mod picture;
 pub mod search;
-mod shelf;
 
 pub use calibration::{Calibration, CalibrationError};
 pub use curve::{Curve, CurvePoint, json, summary, text};

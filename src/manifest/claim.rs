@@ -54,10 +54,10 @@ pub struct ClaimMetrics {
     /// The headline: bits per byte of the packed model at the evaluation stride.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_bpb: Option<ClaimedNumber>,
-    /// Loss before quantization, plain windows, as the training log prints it.
+    /// Loss before quantization, non-overlapping windows, as the training log prints it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pre_quant_val_loss: Option<ClaimedNumber>,
-    /// Bits per byte before quantization, plain windows.
+    /// Bits per byte before quantization, non-overlapping windows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pre_quant_val_bpb: Option<ClaimedNumber>,
     /// Tokens scored on the validation split.

@@ -24,7 +24,7 @@ pub use claimed_number::{ClaimedNumber, ParseClaimedNumberError};
 pub use files::{ArtifactRecord, CodeFile, DataConfig, FileRef, ShardRef, ShardRole, TensorRecord, ZstdRecord};
 pub use load::{LoadError, load, parse, save};
 pub use overrides::{ENVIRONMENT, Effective, Override, OverrideError, OverrideSource, assignment, from_environment};
-pub use rebase_paths::settle;
+pub use rebase_paths::rebase_paths;
 pub use recipe::{
     AdamConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonalizerPrecision, QatConfig, QuantizationConfig,
     ScheduleConfig, SwaConfig,

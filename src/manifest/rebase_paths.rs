@@ -4,21 +4,21 @@ use std::path::Path;
 
 use super::{Manifest, relocate};
 use crate::atomic_write::{self, WriteError};
-use crate::path_safety::{contained, real};
+use crate::path_safety::{join_inside, real};
 use crate::units::Bytes;
 
 /// Folder below the run folder that holds copies of the code files.
 const CODE_FOLDER: &str = "code";
 
 /// [`relocate()`]s a manifest read in folder `from`, to be saved in folder `to`, and copies its code files along: what
-/// is handed in must travel with the manifest, and `verify` refuses paths that leave its folder.
+/// is submitted must travel with the manifest, and `verify` refuses paths that leave its folder.
 ///
 /// Copied byte for byte, whatever sizes and digests the manifest states: judging these is `verify`'s work. A file that
 /// is not there, lies outside `from` (a manifest may come from anybody) or is larger than the whole budget is not
 /// copied; its path then says where it was expected.
-pub fn settle(manifest: &mut Manifest, from: &Path, to: &Path) -> Result<(), WriteError> {
+pub fn rebase_paths(manifest: &mut Manifest, from: &Path, to: &Path) -> Result<(), WriteError> {
     let moves = real(from) != real(to);
-    let mut settled = Vec::new();
+    let mut rebased = Vec::new();
     for (i, file) in manifest.code.iter().enumerate().filter(|_| moves) {
         if let Some(bytes) = read_inside(from, &file.path) {
             let path = Path::new(CODE_FOLDER).join(&file.path);
@@ -26,11 +26,11 @@ pub fn settle(manifest: &mut Manifest, from: &Path, to: &Path) -> Result<(), Wri
             if !holds(&copy, &bytes) {
                 atomic_write::write(&copy, &bytes)?;
             }
-            settled.push((i, path));
+            rebased.push((i, path));
         }
     }
     relocate(manifest, from, to).map_err(|source| WriteError::new(to, source))?;
-    for (i, path) in settled {
+    for (i, path) in rebased {
         manifest.code[i].path = path;
     }
     Ok(())
@@ -38,7 +38,7 @@ pub fn settle(manifest: &mut Manifest, from: &Path, to: &Path) -> Result<(), Wri
 
 /// The content of a regular file at `path`, if that stays inside `folder`, links followed.
 fn read_inside(folder: &Path, path: &Path) -> Option<Vec<u8>> {
-    let full = contained(folder, path).ok()?;
+    let full = join_inside(folder, path).ok()?;
     let metadata = std::fs::metadata(&full).ok()?;
     (metadata.is_file() && metadata.len() <= Bytes::BUDGET.0).then(|| std::fs::read(&full).ok()).flatten()
 }
@@ -68,26 +68,26 @@ mod tests {
         std::os::unix::fs::symlink("../secret", from.join("link.py")).unwrap();
 
         let mut inside = manifest("lib/train_gpt.py");
-        settle(&mut inside, &from, &to).unwrap();
+        rebase_paths(&mut inside, &from, &to).unwrap();
         assert_eq!(inside.code[0].path, Path::new("code/lib/train_gpt.py"));
         assert_eq!(std::fs::read(to.join("code/lib/train_gpt.py")).unwrap(), b"abcd");
         // A second time nothing is written, unless something else lies there.
         let copy = to.join("code/lib/train_gpt.py");
         let (inode, before) = (std::os::unix::fs::MetadataExt::ino, std::fs::metadata(&copy).unwrap());
-        settle(&mut manifest("lib/train_gpt.py"), &from, &to).unwrap();
+        rebase_paths(&mut manifest("lib/train_gpt.py"), &from, &to).unwrap();
         assert_eq!(inode(&std::fs::metadata(&copy).unwrap()), inode(&before));
         std::fs::write(&copy, "abcx").unwrap();
-        settle(&mut manifest("lib/train_gpt.py"), &from, &to).unwrap();
+        rebase_paths(&mut manifest("lib/train_gpt.py"), &from, &to).unwrap();
         assert_eq!(std::fs::read(&copy).unwrap(), b"abcd");
         // Settled once, it stays.
-        settle(&mut inside, &to, &to).unwrap();
+        rebase_paths(&mut inside, &to, &to).unwrap();
         assert_eq!(inside.code[0].path, Path::new("code/lib/train_gpt.py"));
 
         for (outside, expected) in
             [("../secret", "../../secret"), ("link.py", "../../claim/link.py"), ("absent.py", "../../claim/absent.py")]
         {
             let mut manifest = manifest(outside);
-            settle(&mut manifest, &from, &to).unwrap();
+            rebase_paths(&mut manifest, &from, &to).unwrap();
             assert_eq!(manifest.code[0].path, Path::new(expected));
         }
         assert_eq!(std::fs::read_dir(to.join("code")).unwrap().count(), 1);

@@ -16,7 +16,7 @@ pub struct Results {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub training: Option<TrainingRecord>,
     /// What `score` found, by label such as `packed/sliding`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "labeled_scores")]
     pub scores: BTreeMap<String, ScoreRecord>,
     /// Inputs and outputs of each finished stage of `reproduce`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -28,6 +28,16 @@ impl Results {
     pub fn is_empty(&self) -> bool {
         *self == Results::default()
     }
+}
+
+/// Scores by label. Older manifests call non-overlapping windows `plain`.
+fn labeled_scores<'de, D: serde::Deserializer<'de>>(input: D) -> Result<BTreeMap<String, ScoreRecord>, D::Error> {
+    let scores = BTreeMap::<String, ScoreRecord>::deserialize(input)?;
+    let renamed = |label: String| match label.strip_suffix("/plain") {
+        Some(weights) => format!("{weights}/non-overlapping"),
+        None => label,
+    };
+    Ok(scores.into_iter().map(|(label, score)| (renamed(label), score)).collect())
 }
 
 /// One training run.
@@ -111,5 +121,19 @@ pub struct Tolerance {
 impl Default for Tolerance {
     fn default() -> Self {
         Tolerance { rescored_bpb: 1e-4, retrained_bpb: 4e-3 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_labels_of_scores_are_read_and_no_longer_written() {
+        let score = "{val_loss: 1.5, val_bpb: 0.9, tokens: 2, bytes: 3, windows: 1, engine: kernels}";
+        let text = format!("scores:\n  checkpoint/plain: {score}\n  packed/sliding: {score}\n");
+        let results: Results = serde_yaml::from_str(&text).unwrap();
+        let labels: Vec<&str> = results.scores.keys().map(String::as_str).collect();
+        assert_eq!(labels, ["checkpoint/non-overlapping", "packed/sliding"]);
     }
 }

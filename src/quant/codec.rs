@@ -10,7 +10,7 @@ pub enum Codec {
     /// zstd frames: the challenge's usual format.
     #[default]
     Zstd,
-    /// Range-coded with adaptive models, rows of one spread sharing one; zstd for the streams where it is smaller.
+    /// Range-coded with adaptive models, rows of one magnitude bucket sharing one; zstd for the streams where it is smaller.
     Ans,
 }
 

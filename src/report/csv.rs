@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Audit, Detail, Level, Report, Reporter};
+use super::{Audit, Detail, Report, Reporter, Severity};
 
 /// Every finding but passes; a subject without findings has one row with an empty rule.
 #[derive(Clone, Copy, Debug, Default)]
@@ -12,10 +12,10 @@ const HEADER: [&str; 12] = [
     "subject",
     "policy",
     "effective",
-    "rung",
+    "level",
     "val_bpb",
     "rule",
-    "level",
+    "severity",
     "message",
     "path",
     "line",
@@ -35,17 +35,17 @@ impl Csv {
         let bpb = report.facts.iter().find(|fact| fact.name == "val_bpb").map_or("", |fact| fact.value.as_str());
         let row = |rest: [String; 7]| -> [String; 12] {
             let policy = &report.policy;
-            let [rule, level, message, path, line, found, expected] = rest;
-            let rung = report.standing.rung.to_string();
+            let [rule, severity, message, path, line, found, expected] = rest;
+            let level = report.assurance.level.to_string();
             let (subject, bpb) = (report.subject.clone(), bpb.to_string());
             let (name, effective) = (policy.name.clone(), policy.effective.clone());
-            [subject, name, effective, rung, bpb, rule, level, message, path, line, found, expected]
+            [subject, name, effective, level, bpb, rule, severity, message, path, line, found, expected]
         };
         let mut empty = true;
         for finding in &report.findings {
             let shown = match self.0 {
-                Detail::Brief => finding.level == Level::Fail,
-                Detail::Usual => finding.level > Level::Pass,
+                Detail::Brief => finding.severity == Severity::Fail,
+                Detail::Usual => finding.severity > Severity::Pass,
                 Detail::Full => true,
             };
             if !shown {
@@ -54,9 +54,9 @@ impl Csv {
             empty = false;
             let first = finding.evidence.first().cloned().unwrap_or_default();
             let line = first.line.map_or(String::new(), |line| line.to_string());
-            let (rule, level) = (finding.rule.to_string(), finding.level.to_string());
+            let (rule, severity) = (finding.rule.to_string(), finding.severity.to_string());
             let (found, expected) = (first.found.unwrap_or_default(), first.expected.unwrap_or_default());
-            write_row(row([rule, level, finding.message.clone(), first.path, line, found, expected]), out)?;
+            write_row(row([rule, severity, finding.message.clone(), first.path, line, found, expected]), out)?;
         }
         if empty {
             let mut rest: [String; 7] = Default::default();

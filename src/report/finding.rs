@@ -1,4 +1,4 @@
-//! What a rule found: a level, a sentence, and the evidence it rests on.
+//! What a rule found: a severity, a sentence, and the evidence it rests on.
 
 use crate::escape::{push_visible, visible};
 use std::fmt;
@@ -20,7 +20,7 @@ impl fmt::Display for RuleId {
 /// How bad a finding is. Ordered from best to worst, the order in which reports print them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Level {
+pub enum Severity {
     /// The rule was checked and holds.
     Pass,
     /// Worth knowing; nobody has to act.
@@ -35,24 +35,25 @@ pub enum Level {
     Fail,
 }
 
-impl Level {
-    /// All levels, best first.
-    pub const ALL: [Level; 6] = [Level::Pass, Level::Note, Level::Unknown, Level::Review, Level::Warning, Level::Fail];
+impl Severity {
+    /// All severities, best first.
+    pub const ALL: [Severity; 6] =
+        [Severity::Pass, Severity::Note, Severity::Unknown, Severity::Review, Severity::Warning, Severity::Fail];
 
     /// The word used in every report format.
     pub fn word(self) -> &'static str {
         match self {
-            Level::Pass => "pass",
-            Level::Note => "note",
-            Level::Unknown => "unknown",
-            Level::Review => "review",
-            Level::Warning => "warning",
-            Level::Fail => "fail",
+            Severity::Pass => "pass",
+            Severity::Note => "note",
+            Severity::Unknown => "unknown",
+            Severity::Review => "review",
+            Severity::Warning => "warning",
+            Severity::Fail => "fail",
         }
     }
 }
 
-impl fmt::Display for Level {
+impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.word())
     }
@@ -121,7 +122,7 @@ pub struct Finding {
     /// Which rule.
     pub rule: RuleId,
     /// How bad.
-    pub level: Level,
+    pub severity: Severity,
     /// One sentence with the numbers in it.
     pub message: String,
     /// Where to look.
@@ -130,7 +131,7 @@ pub struct Finding {
     /// The check itself failed (an internal error, or a file that could not be read): the run could not check.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub broken: bool,
-    /// Set aside by `--allow` or a policy; counts as a note.
+    /// Suppressed by `--allow` or a policy; counts as a note.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allowed: bool,
 }
@@ -148,6 +149,6 @@ mod tests {
 
     #[test]
     fn levels_are_ordered_from_best_to_worst() {
-        assert!(Level::ALL.windows(2).all(|pair| pair[0] < pair[1]));
+        assert!(Severity::ALL.windows(2).all(|pair| pair[0] < pair[1]));
     }
 }

@@ -1,6 +1,8 @@
 //! Report formats by name.
 
-use super::{Csv, Detail, GitHub, InToto, JUnit, Json, JsonLines, Level, Markdown, Reporter, RuleLookup, Sarif, Text};
+use super::{
+    Csv, Detail, GitHub, InToto, JUnit, Json, JsonLines, Markdown, Reporter, RuleLookup, Sarif, Severity, Text,
+};
 
 /// A format of the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub enum Format {
 
 impl Format {
     /// The reporter. `fail_on` matters where a format itself says what failed, `rules` where one describes them.
-    pub fn reporter(self, detail: Detail, fail_on: Level, rules: RuleLookup) -> Box<dyn Reporter> {
+    pub fn reporter(self, detail: Detail, fail_on: Severity, rules: RuleLookup) -> Box<dyn Reporter> {
         match self {
             Format::Text => Box::new(Text(detail)),
             Format::Json => Box::new(Json),

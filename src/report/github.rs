@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 
-use super::{Audit, Evidence, Level, Report, Reporter, location};
+use super::{Audit, Evidence, Report, Reporter, Severity, location};
 
 /// One `::error`, `::warning` or `::notice` line a finding; passes and open questions are left out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,18 +27,18 @@ impl Reporter for GitHub {
 
 fn write_report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for finding in &report.findings {
-        let command = match finding.level {
+        let command = match finding.severity {
             _ if finding.broken => "warning",
-            Level::Fail => "error",
-            Level::Warning => "warning",
-            Level::Review | Level::Note => "notice",
-            Level::Pass | Level::Unknown => continue,
+            Severity::Fail => "error",
+            Severity::Warning => "warning",
+            Severity::Review | Severity::Note => "notice",
+            Severity::Pass | Severity::Unknown => continue,
         };
         let whole = Evidence::default();
         let evidence = finding.evidence.first();
         let file = location::path(report, evidence.unwrap_or(&whole));
         let line = evidence.and_then(|e| e.line).map_or(String::new(), |line| format!(",line={line}"));
-        let title = if finding.level == Level::Review {
+        let title = if finding.severity == Severity::Review {
             format!("{} (a person must decide)", finding.rule)
         } else {
             finding.rule.to_string()

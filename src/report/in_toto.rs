@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{Audit, Finding, Level, Report, Reporter};
+use super::{Audit, Finding, Report, Reporter, Severity};
 
 /// `_type` of a Statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -44,11 +44,12 @@ fn statement(report: &Report, harness: &str) -> Value {
         })
         .collect();
     // A rule with several findings counts by its worst one.
-    let failed = rules(report, |finding| finding.level == Level::Fail || finding.broken);
-    let warned = rules(report, |finding| matches!(finding.level, Level::Warning | Level::Review | Level::Unknown))
-        .difference(&failed)
-        .copied()
-        .collect::<BTreeSet<_>>();
+    let failed = rules(report, |finding| finding.severity == Severity::Fail || finding.broken);
+    let warned =
+        rules(report, |finding| matches!(finding.severity, Severity::Warning | Severity::Review | Severity::Unknown))
+            .difference(&failed)
+            .copied()
+            .collect::<BTreeSet<_>>();
     let passed = rules(report, |_| true)
         .into_iter()
         .filter(|rule| !failed.contains(rule) && !warned.contains(rule))
@@ -71,7 +72,7 @@ fn statement(report: &Report, harness: &str) -> Value {
                 "annotations": {
                     "effective": policy.effective,
                     "harness": harness,
-                    "rung": report.standing.rung.word(),
+                    "level": report.assurance.level.word(),
                 },
             }],
             "passedTests": passed,

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Audit, Detail, Evidence, Level, Reporter, RuleId};
+use super::{Audit, Detail, Evidence, Reporter, RuleId, Severity};
 
 /// One pretty-printed document, described by `manifests/audit.schema.json`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,7 +17,7 @@ impl Reporter for Json {
     }
 }
 
-/// One finding a line with subject, rule, level, message and evidence. Passes only under [`Detail::Full`].
+/// One finding a line with subject, rule, severity, message and evidence. Passes only under [`Detail::Full`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonLines(pub Detail);
 
@@ -25,7 +25,7 @@ pub struct JsonLines(pub Detail);
 struct Line<'a> {
     path: &'a str,
     rule: RuleId,
-    level: Level,
+    severity: Severity,
     message: &'a str,
     evidence: &'a [Evidence],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -38,13 +38,13 @@ impl Reporter for JsonLines {
     fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         for report in &audit.reports {
             for finding in &report.findings {
-                if finding.level == Level::Pass && self.0 < Detail::Full {
+                if finding.severity == Severity::Pass && self.0 < Detail::Full {
                     continue;
                 }
                 let line = Line {
                     path: &report.subject,
                     rule: finding.rule,
-                    level: finding.level,
+                    severity: finding.severity,
                     message: &finding.message,
                     evidence: &finding.evidence,
                     broken: finding.broken,

@@ -6,14 +6,14 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::{Audit, Finding, Level, Report, Reporter, RuleId, location};
+use super::{Audit, Finding, Report, Reporter, RuleId, Severity, location};
 use crate::escape::xml;
 
-/// One suite a subject, one case a rule. Findings at or above the level make their case fail.
+/// One suite a subject, one case a rule. Findings at or above the severity make their case fail.
 #[derive(Clone, Copy, Debug)]
 pub struct JUnit {
-    /// Lowest level that fails a case.
-    pub fail_on: Level,
+    /// Lowest severity that fails a case.
+    pub fail_on: Severity,
 }
 
 impl Reporter for JUnit {
@@ -59,17 +59,17 @@ impl JUnit {
         let mut cases = String::new();
         for (rule, findings) in by_rule(report) {
             tally.tests += 1;
-            let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Pass);
+            let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Pass);
             let (element, message) = if findings.iter().any(|finding| finding.broken) {
                 tally.errors += 1;
                 ("error", "the check could not run")
-            } else if worst >= self.fail_on && worst > Level::Note {
+            } else if worst >= self.fail_on && worst > Severity::Note {
                 tally.failures += 1;
                 ("failure", worst.word())
-            } else if worst == Level::Unknown {
+            } else if worst == Severity::Unknown {
                 tally.skipped += 1;
                 ("skipped", "not enough evidence")
-            } else if worst == Level::Pass {
+            } else if worst == Severity::Pass {
                 ("", "")
             } else {
                 ("system-out", "")
@@ -103,7 +103,7 @@ fn by_rule(report: &Report) -> Vec<(RuleId, Vec<&Finding>)> {
 }
 
 fn describe(report: &Report, finding: &Finding) -> String {
-    let mut text = format!("{}: {}\n", finding.level, finding.message);
+    let mut text = format!("{}: {}\n", finding.severity, finding.message);
     for evidence in &finding.evidence {
         let line = evidence.line.map_or(String::new(), |line| format!(":{line}"));
         text.push_str(&location::sentence(&format!("{}{line}", location::path(report, evidence)), Some(evidence)));
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_suite_counts_what_it_holds() {
-        for fail_on in [Level::Fail, Level::Warning, Level::Review] {
+        for fail_on in [Severity::Fail, Severity::Warning, Severity::Review] {
             let text = sample::written(&JUnit { fail_on });
             let document = parse(&text);
             for suite in document.descendants().filter(|node| node.has_tag_name("testsuite")) {
@@ -135,7 +135,7 @@ mod tests {
                 }
             }
         }
-        insta::assert_snapshot!(sample::written(&JUnit { fail_on: Level::Fail }));
+        insta::assert_snapshot!(sample::written(&JUnit { fail_on: Severity::Fail }));
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         let mut audit = sample::audit();
         audit.reports[0].subject = "a\"b<c>&\u{0}\u{ffff}".into();
         audit.reports[0].findings[0].message = "</failure><x/>]]> \u{1b}[31m".into();
-        let text = sample::written_of(&JUnit { fail_on: Level::Note }, &audit);
+        let text = sample::written_of(&JUnit { fail_on: Severity::Note }, &audit);
         let document = parse(&text);
         let suite = document.descendants().find(|node| node.has_tag_name("testsuite")).unwrap();
         assert_eq!(suite.attribute("name"), Some("a\"b<c>&\u{fffd}\u{fffd}"));

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Audit, Detail, Finding, Level, Report, Reporter};
+use super::{Audit, Detail, Finding, Report, Reporter, Severity};
 
 /// A heading, a table of facts and a table of findings for each subject; one table for many subjects.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +20,7 @@ impl Reporter for Markdown {
             write_overview(&audit.reports, out)?;
         }
         let many = audit.reports.len() > MAX_FULL_SUBJECTS;
-        for report in audit.reports.iter().filter(|report| !many || report.worst() >= Level::Warning) {
+        for report in audit.reports.iter().filter(|report| !many || report.worst() >= Severity::Warning) {
             self.write_report(report, out)?;
         }
         if !audit.skipped.is_empty() {
@@ -35,7 +35,7 @@ impl Reporter for Markdown {
 }
 
 fn write_overview(reports: &[Report], out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "| subject | worst | rung | fail | warning | review |")?;
+    writeln!(out, "| subject | worst | level | fail | warning | review |")?;
     writeln!(out, "|---|---|---|--:|--:|--:|")?;
     for report in reports {
         writeln!(
@@ -43,10 +43,10 @@ fn write_overview(reports: &[Report], out: &mut dyn Write) -> io::Result<()> {
             "| {} | {} | {} | {} | {} | {} |",
             code(&report.subject),
             report.worst(),
-            report.standing.rung,
-            report.count(Level::Fail),
-            report.count(Level::Warning),
-            report.count(Level::Review)
+            report.assurance.level,
+            report.count(Severity::Fail),
+            report.count(Severity::Warning),
+            report.count(Severity::Review)
         )?;
     }
     writeln!(out)
@@ -55,18 +55,18 @@ fn write_overview(reports: &[Report], out: &mut dyn Write) -> io::Result<()> {
 impl Markdown {
     fn write_report(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let verdict = match report.worst() {
-            Level::Fail => "fails",
-            Level::Warning => "has warnings",
-            Level::Review => "needs a reviewer's decision",
+            Severity::Fail => "fails",
+            Severity::Warning => "has warnings",
+            Severity::Review => "needs a reviewer's decision",
             _ => "passes",
         };
         writeln!(out, "### {} {verdict}\n", code(&report.subject))?;
-        let standing = &report.standing;
+        let assurance = &report.assurance;
         writeln!(
             out,
-            "Rung {} of 5: **{}**. Rules: {} of {}.\n",
-            standing.rung.number(),
-            standing.rung,
+            "Level {} of 5: **{}**. Rules: {} of {}.\n",
+            assurance.level.number(),
+            assurance.level,
             escape(&report.policy.name),
             escape(&report.policy.effective)
         )?;
@@ -79,16 +79,16 @@ impl Markdown {
         }
         let shown: Vec<&Finding> = report.findings.iter().rev().filter(|finding| self.shows(finding)).collect();
         if shown.is_empty() {
-            writeln!(out, "Nothing found by {} rules.\n", report.count(Level::Pass))?;
+            writeln!(out, "Nothing found by {} rules.\n", report.count(Severity::Pass))?;
         } else {
-            writeln!(out, "| level | rule | what | where |\n|---|---|---|---|")?;
+            writeln!(out, "| severity | rule | what | where |\n|---|---|---|---|")?;
             for finding in shown {
                 write_finding(finding, out)?;
             }
             writeln!(out)?;
         }
-        for need in &standing.next_needs {
-            writeln!(out, "* next rung needs: {}", escape(need))?;
+        for need in &assurance.next_needs {
+            writeln!(out, "* next level needs: {}", escape(need))?;
         }
         writeln!(out)
     }
@@ -96,8 +96,8 @@ impl Markdown {
     fn shows(&self, finding: &Finding) -> bool {
         finding.broken
             || match self.0 {
-                Detail::Brief => finding.level == Level::Fail,
-                Detail::Usual => !matches!(finding.level, Level::Pass | Level::Unknown),
+                Detail::Brief => finding.severity == Severity::Fail,
+                Detail::Usual => !matches!(finding.severity, Severity::Pass | Severity::Unknown),
                 Detail::Full => true,
             }
     }
@@ -124,7 +124,7 @@ fn write_finding(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
         places.push(format!("and {} more", finding.evidence.len() - MAX_EVIDENCE));
     }
     let message = escape(&finding.message);
-    writeln!(out, "| {}{aside} | {} | {message} | {} |", finding.level, code(finding.rule.0), places.join("<br>"))
+    writeln!(out, "| {}{aside} | {} | {message} | {} |", finding.severity, code(finding.rule.0), places.join("<br>"))
 }
 
 /// Plain text as Markdown text: nothing in it can format, link, mention or leave its table cell.

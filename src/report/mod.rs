@@ -1,6 +1,7 @@
 //! Findings and how they are written down: text and Markdown for people, JSON, CSV, SARIF, JUnit, workflow commands
 //! and in-toto statements for programs.
 
+mod assurance;
 mod conclusion;
 mod csv;
 mod finding;
@@ -9,7 +10,6 @@ mod github;
 mod in_toto;
 mod json;
 mod junit;
-mod ladder;
 mod location;
 mod markdown;
 #[allow(clippy::module_inception)]
@@ -21,15 +21,15 @@ mod sample;
 mod sarif;
 mod text;
 
+pub use assurance::{Assurance, Level};
 pub use conclusion::Conclusion;
 pub use csv::Csv;
-pub use finding::{Evidence, Finding, Level, MAX_QUOTE_CHARS, RuleId, quote};
+pub use finding::{Evidence, Finding, MAX_QUOTE_CHARS, RuleId, Severity, quote};
 pub use format::Format;
 pub use github::GitHub;
 pub use in_toto::InToto;
 pub use json::{Json, JsonLines};
 pub use junit::JUnit;
-pub use ladder::{Rung, Standing};
 pub use markdown::Markdown;
 pub use report::{Audit, Fact, PolicyRef, Report, Skipped, SubjectFile, SubjectKind};
 pub use reporter::{Detail, Reporter};

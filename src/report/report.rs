@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Conclusion, Finding, Level, RuleId, Standing};
+use super::{Assurance, Conclusion, Finding, RuleId, Severity};
 use crate::digest::ContentDigest;
 
-/// What was judged.
+/// What was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SubjectKind {
-    /// A folder as people hand it in.
+    /// The folder of a submission.
     RecordFolder,
     /// A manifest of this project and the files it names.
     Manifest,
@@ -18,7 +18,7 @@ pub enum SubjectKind {
     Change,
 }
 
-/// A file the judgment rests on. Attestations match subjects by digest, never by name.
+/// A file the report rests on. Attestations match subjects by digest, never by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SubjectFile {
     /// Path relative to the subject.
@@ -28,7 +28,7 @@ pub struct SubjectFile {
     pub digest: ContentDigest,
 }
 
-/// The set of numbers and severities a subject was judged by.
+/// The set of numbers and severities a subject was checked against.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PolicyRef {
     /// Name, such as `10min_16mb`.
@@ -53,13 +53,13 @@ pub struct Report {
     pub subject: String,
     /// What it is.
     pub kind: SubjectKind,
-    /// What it was judged by.
+    /// What it was checked against.
     pub policy: PolicyRef,
-    /// Where it stands on the ladder.
-    pub standing: Standing,
+    /// How far it was checked.
+    pub assurance: Assurance,
     /// Headline facts, in a fixed order.
     pub facts: Vec<Fact>,
-    /// Sorted: best level first, then in the order of the rulebook. Rules that hold are here too, as passes.
+    /// Sorted: best severity first, then in the order of the rulebook. Rules that hold are here too, as passes.
     pub findings: Vec<Finding>,
     /// Rules that do not apply to this kind of subject or this track, in the order of the rulebook.
     pub not_applicable: Vec<RuleId>,
@@ -68,24 +68,25 @@ pub struct Report {
 }
 
 impl Report {
-    /// Findings of one level, in order.
-    pub fn at_level(&self, level: Level) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(move |finding| finding.level == level)
+    /// Findings of one severity, in order.
+    pub fn at_severity(&self, severity: Severity) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(move |finding| finding.severity == severity)
     }
 
-    /// Number of findings of one level.
-    pub fn count(&self, level: Level) -> usize {
-        self.at_level(level).count()
+    /// Number of findings of one severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.at_severity(severity).count()
     }
 
-    /// Worst level found; `Pass` when nothing was.
-    pub fn worst(&self) -> Level {
-        self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Pass)
+    /// Worst severity found; `Pass` when nothing was.
+    pub fn worst(&self) -> Severity {
+        self.findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Pass)
     }
 
     /// Failed if something is at or above `fail_on`, else unchecked if a check broke.
-    pub fn conclusion(&self, fail_on: Level) -> Conclusion {
-        let fails = |finding: &Finding| finding.level >= fail_on && finding.level > Level::Note && !finding.broken;
+    pub fn conclusion(&self, fail_on: Severity) -> Conclusion {
+        let fails =
+            |finding: &Finding| finding.severity >= fail_on && finding.severity > Severity::Note && !finding.broken;
         if self.findings.iter().any(fails) {
             Conclusion::Failed
         } else if self.findings.iter().any(|finding| finding.broken) {
@@ -128,7 +129,7 @@ impl Audit {
     }
 
     /// Failed if any subject fails, else unchecked if any could not be checked or there was none.
-    pub fn conclusion(&self, fail_on: Level) -> Conclusion {
+    pub fn conclusion(&self, fail_on: Severity) -> Conclusion {
         let each: Vec<Conclusion> = self.reports.iter().map(|report| report.conclusion(fail_on)).collect();
         if each.contains(&Conclusion::Failed) {
             Conclusion::Failed

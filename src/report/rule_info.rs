@@ -1,6 +1,6 @@
 //! What a report may say about a rule besides its findings.
 
-use super::{Level, RuleId};
+use super::{RuleId, Severity};
 
 /// A rule in words.
 #[derive(Clone, Copy, Debug)]
@@ -13,8 +13,8 @@ pub struct RuleInfo {
     pub why: &'static str,
     /// A small example that breaks it.
     pub example: &'static str,
-    /// Level of a violation unless the check grades it or a policy overrides it.
-    pub severity: Level,
+    /// Severity of a violation unless the check grades it or a policy overrides it.
+    pub severity: Severity,
 }
 
 /// Finds what is known about a rule; reports know no rulebook of their own.

@@ -1,47 +1,47 @@
 //! A small audit for the formats' tests: one failing folder, one clean manifest.
 
 use super::{
-    Audit, Evidence, Fact, Finding, Level, PolicyRef, Report, Reporter, RuleId, Rung, Skipped, Standing, SubjectFile,
-    SubjectKind,
+    Assurance, Audit, Evidence, Fact, Finding, Level, PolicyRef, Report, Reporter, RuleId, Severity, Skipped,
+    SubjectFile, SubjectKind,
 };
 use crate::digest::ContentDigest;
 
-/// Invented findings of every level.
+/// Invented findings of every severity.
 pub fn audit() -> Audit {
-    let finding = |rule, level, message: &str, evidence| Finding {
+    let finding = |rule, severity, message: &str, evidence| Finding {
         rule: RuleId(rule),
-        level,
+        severity,
         message: message.into(),
         evidence,
         broken: false,
         allowed: false,
     };
     let policy = PolicyRef { name: "10min_16mb".into(), effective: "2026-03-20".into() };
-    let mut broken = finding("artifact_opens", Level::Unknown, "the check stopped: disk error", Vec::new());
+    let mut broken = finding("artifact_opens", Severity::Unknown, "the check stopped: disk error", Vec::new());
     broken.broken = true;
     let mut allowed =
-        finding("date_not_iso", Level::Note, "date is `pending`", vec![Evidence::at("submission.json", 7)]);
+        finding("date_not_iso", Severity::Note, "date is `pending`", vec![Evidence::at("submission.json", 7)]);
     allowed.allowed = true;
     let folder = Report {
         subject: "records/track_10min_16mb/2026-03-20_Ten Layers".into(),
         kind: SubjectKind::RecordFolder,
         policy: policy.clone(),
-        standing: Standing { rung: Rung::Undocumented, next_needs: vec!["no failures: over_budget".into()] },
+        assurance: Assurance { level: Level::Unreadable, next_needs: vec!["no failures: over_budget".into()] },
         facts: vec![Fact { name: "val_bpb", value: "1.1628".into() }],
         findings: vec![
-            finding("single_seed", Level::Pass, "3 seeds", Vec::new()),
+            finding("single_seed", Severity::Pass, "3 seeds", Vec::new()),
             allowed,
             broken,
-            finding("hardware", Level::Unknown, "no log names the GPUs", Vec::new()),
+            finding("hardware", Severity::Unknown, "no log names the GPUs", Vec::new()),
             finding(
                 "code_network",
-                Level::Review,
+                Severity::Review,
                 "urllib is imported",
                 vec![Evidence::at("train_gpt.py", 12).found("import urllib.request")],
             ),
             finding(
                 "readme_placeholder",
-                Level::Warning,
+                Severity::Warning,
                 "README calls its numbers placeholders",
                 vec![
                     Evidence::at("README.md", 3).found("`submission.json` and `train.log` are placeholders | for now"),
@@ -49,7 +49,7 @@ pub fn audit() -> Audit {
             ),
             finding(
                 "over_budget",
-                Level::Fail,
+                Severity::Fail,
                 "total 16,071,321 bytes is 71,321 over 16,000,000",
                 vec![
                     Evidence::at("train.log", 210)
@@ -66,9 +66,9 @@ pub fn audit() -> Audit {
         subject: "manifests/smoke.yaml".into(),
         kind: SubjectKind::Manifest,
         policy,
-        standing: Standing { rung: Rung::Sealed, next_needs: Vec::new() },
+        assurance: Assurance { level: Level::Sealed, next_needs: Vec::new() },
         facts: Vec::new(),
-        findings: vec![finding("over_budget", Level::Pass, "15,481,841 bytes", Vec::new())],
+        findings: vec![finding("over_budget", Severity::Pass, "15,481,841 bytes", Vec::new())],
         not_applicable: Vec::new(),
         files: vec![SubjectFile { path: "model.bin".into(), digest: ContentDigest::of(b"") }],
     };

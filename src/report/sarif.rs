@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::{Audit, Evidence, Finding, Level, Report, Reporter, RuleId, RuleLookup, location};
+use super::{Audit, Evidence, Finding, Report, Reporter, RuleId, RuleLookup, Severity, location};
 use crate::digest::ContentDigest;
 
 /// The schema named in every log.
@@ -21,7 +21,7 @@ pub struct Sarif {
 impl Reporter for Sarif {
     fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         let findings = || audit.reports.iter().flat_map(|report| report.findings.iter().map(move |f| (report, f)));
-        let shown = || findings().filter(|(_, finding)| finding.level > Level::Pass);
+        let shown = || findings().filter(|(_, finding)| finding.severity > Severity::Pass);
         let ids: BTreeMap<RuleId, usize> = {
             let ids: std::collections::BTreeSet<RuleId> = shown().map(|(_, finding)| finding.rule).collect();
             ids.into_iter().enumerate().map(|(index, id)| (id, index)).collect()
@@ -62,19 +62,19 @@ impl Sarif {
 }
 
 /// SARIF keeps "what kind of statement" apart from "how bad": anything but `fail` must have level `none`.
-fn kind_and_level(level: Level) -> (&'static str, &'static str) {
-    match level {
-        Level::Fail => ("fail", "error"),
-        Level::Warning => ("fail", "warning"),
-        Level::Review => ("review", "none"),
-        Level::Unknown => ("open", "none"),
-        Level::Note => ("informational", "none"),
-        Level::Pass => ("pass", "none"),
+fn kind_and_level(severity: Severity) -> (&'static str, &'static str) {
+    match severity {
+        Severity::Fail => ("fail", "error"),
+        Severity::Warning => ("fail", "warning"),
+        Severity::Review => ("review", "none"),
+        Severity::Unknown => ("open", "none"),
+        Severity::Note => ("informational", "none"),
+        Severity::Pass => ("pass", "none"),
     }
 }
 
 fn result(report: &Report, finding: &Finding, ids: &BTreeMap<RuleId, usize>) -> Value {
-    let (kind, level) = kind_and_level(finding.level);
+    let (kind, level) = kind_and_level(finding.severity);
     let whole = Evidence::default();
     let first = finding.evidence.first();
     let mut result = Map::new();
@@ -89,7 +89,7 @@ fn result(report: &Report, finding: &Finding, ids: &BTreeMap<RuleId, usize>) -> 
         result.insert("relatedLocations".into(), json!(related));
     }
     if finding.allowed {
-        let reason = "set aside by policy or --allow";
+        let reason = "suppressed by policy or --allow";
         result.insert("suppressions".into(), json!([{ "kind": "external", "justification": reason }]));
     }
     // The same finding keeps its identity when lines above it move.

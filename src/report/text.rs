@@ -1,10 +1,10 @@
-//! Text for people: grouped by level, aligned, evidence quoted, failures last with a count.
+//! Text for people: grouped by severity, aligned, evidence quoted, failures last with a count.
 
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Audit, Detail, Evidence, Finding, Level, Report, Reporter};
+use super::{Audit, Detail, Evidence, Finding, Report, Reporter, Severity};
 
 /// One subject in full; a tree as one line a subject, then counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,14 +16,14 @@ const DIM: Style = Style::new().dimmed();
 /// Evidence lines printed for one finding before "and n more".
 const MAX_EVIDENCE_LINES: usize = 6;
 
-fn style(level: Level) -> Style {
-    match level {
-        Level::Pass => AnsiColor::Green.on_default(),
-        Level::Note => AnsiColor::Blue.on_default(),
-        Level::Unknown => AnsiColor::Magenta.on_default(),
-        Level::Review => AnsiColor::Cyan.on_default(),
-        Level::Warning => AnsiColor::Yellow.on_default(),
-        Level::Fail => AnsiColor::Red.on_default().bold(),
+fn style(severity: Severity) -> Style {
+    match severity {
+        Severity::Pass => AnsiColor::Green.on_default(),
+        Severity::Note => AnsiColor::Blue.on_default(),
+        Severity::Unknown => AnsiColor::Magenta.on_default(),
+        Severity::Review => AnsiColor::Cyan.on_default(),
+        Severity::Warning => AnsiColor::Yellow.on_default(),
+        Severity::Fail => AnsiColor::Red.on_default().bold(),
     }
 }
 
@@ -44,10 +44,10 @@ impl Reporter for Text {
 }
 
 impl Text {
-    fn shows(&self, level: Level) -> bool {
+    fn shows(&self, severity: Severity) -> bool {
         match self.0 {
-            Detail::Brief => level == Level::Fail,
-            Detail::Usual => !matches!(level, Level::Pass | Level::Unknown),
+            Detail::Brief => severity == Severity::Fail,
+            Detail::Usual => !matches!(severity, Severity::Pass | Severity::Unknown),
             Detail::Full => true,
         }
     }
@@ -61,23 +61,23 @@ impl Text {
                 writeln!(out, "  {:width$}  {}", fact.name, fact.value)?;
             }
         }
-        let shown = |finding: &&Finding| self.shows(finding.level) || finding.broken;
+        let shown = |finding: &&Finding| self.shows(finding.severity) || finding.broken;
         let width = report.findings.iter().filter(shown).map(|finding| finding.rule.0.len()).max().unwrap_or(0);
-        let mut level = None;
+        let mut severity = None;
         for finding in report.findings.iter().filter(shown) {
-            if level != Some(finding.level) {
+            if severity != Some(finding.severity) {
                 writeln!(out)?;
-                level = Some(finding.level);
+                severity = Some(finding.severity);
             }
             write_finding(finding, width, out)?;
         }
         writeln!(out)?;
         write_counts(&Counts::of(std::slice::from_ref(report)), out)?;
-        let standing = &report.standing;
-        writeln!(out, "rung {} of 5: {BOLD}{}{BOLD:#}", standing.rung.number(), standing.rung)?;
+        let assurance = &report.assurance;
+        writeln!(out, "level {} of 5: {BOLD}{}{BOLD:#}", assurance.level.number(), assurance.level)?;
         if self.0 > Detail::Brief {
-            for need in &standing.next_needs {
-                writeln!(out, "  next rung needs: {need}")?;
+            for need in &assurance.next_needs {
+                writeln!(out, "  next level needs: {need}")?;
             }
         }
         Ok(())
@@ -88,52 +88,60 @@ impl Text {
         for report in reports {
             // An open question is no reason for alarm; a check that broke is.
             let worst = match report.worst() {
-                Level::Note | Level::Unknown if !report.findings.iter().any(|finding| finding.broken) => Level::Pass,
+                Severity::Note | Severity::Unknown if !report.findings.iter().any(|finding| finding.broken) => {
+                    Severity::Pass
+                }
                 worst => worst,
             };
-            if self.0 == Detail::Brief && worst < Level::Fail {
+            if self.0 == Detail::Brief && worst < Severity::Fail {
                 continue;
             }
             let style = style(worst);
             let bpb = report.facts.iter().find(|fact| fact.name == "val_bpb").map_or("-", |fact| fact.value.as_str());
-            let mut rules: Vec<&str> = report.at_level(Level::Fail).map(|finding| finding.rule.0).collect();
+            let mut rules: Vec<&str> = report.at_severity(Severity::Fail).map(|finding| finding.rule.0).collect();
             rules.dedup();
             writeln!(
                 out,
                 "{style}{:7}{style:#}  {:width$}  {bpb:>10}  {:10}  {:>2} fail {:>2} warn {:>2} review  {}",
                 worst.word(),
                 report.subject,
-                report.standing.rung,
-                report.count(Level::Fail),
-                report.count(Level::Warning),
-                report.count(Level::Review),
+                report.assurance.level,
+                report.count(Severity::Fail),
+                report.count(Severity::Warning),
+                report.count(Severity::Review),
                 rules.join(" ")
             )?;
             if self.0 == Detail::Full {
-                for finding in report.findings.iter().filter(|finding| finding.level > Level::Pass) {
+                for finding in report.findings.iter().filter(|finding| finding.severity > Severity::Pass) {
                     write_finding(finding, 0, out)?;
                 }
             }
         }
         writeln!(out)?;
-        let worst = |level| reports.iter().filter(|report| report.worst() == level).count();
+        let worst = |severity| reports.iter().filter(|report| report.worst() == severity).count();
         writeln!(
             out,
             "{} subjects: {} failing, {} with warnings, {} to review, {} clean",
             reports.len(),
-            worst(Level::Fail),
-            worst(Level::Warning),
-            worst(Level::Review),
-            worst(Level::Pass) + worst(Level::Note) + worst(Level::Unknown),
+            worst(Severity::Fail),
+            worst(Severity::Warning),
+            worst(Severity::Review),
+            worst(Severity::Pass) + worst(Severity::Note) + worst(Severity::Unknown),
         )?;
         write_counts(&Counts::of(reports), out)
     }
 }
 
 fn write_finding(finding: &Finding, width: usize, out: &mut dyn Write) -> io::Result<()> {
-    let style = style(finding.level);
+    let style = style(finding.severity);
     let aside = if finding.allowed { " (allowed)" } else { "" };
-    writeln!(out, "{style}{:7}{style:#}  {:width$}  {}{aside}", finding.level.word(), finding.rule, finding.message)?;
+    writeln!(
+        out,
+        "{style}{:7}{style:#}  {:width$}  {}{aside}",
+        finding.severity.word(),
+        finding.rule,
+        finding.message
+    )?;
     for evidence in finding.evidence.iter().take(MAX_EVIDENCE_LINES) {
         writeln!(out, "         {DIM}{}{DIM:#}", evidence_line(evidence))?;
     }
@@ -160,12 +168,12 @@ pub(super) fn evidence_line(evidence: &Evidence) -> String {
     line
 }
 
-/// Findings by level over some reports.
-struct Counts([usize; Level::ALL.len()]);
+/// Findings by severity over some reports.
+struct Counts([usize; Severity::ALL.len()]);
 
 impl Counts {
     fn of(reports: &[Report]) -> Self {
-        Counts(Level::ALL.map(|level| reports.iter().map(|report| report.count(level)).sum()))
+        Counts(Severity::ALL.map(|severity| reports.iter().map(|report| report.count(severity)).sum()))
     }
 }
 
@@ -173,14 +181,14 @@ impl Counts {
 fn write_counts(counts: &Counts, out: &mut dyn Write) -> io::Result<()> {
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     let mut parts = Vec::new();
-    for (level, &count) in Level::ALL.iter().zip(&counts.0) {
-        let style = if count == 0 { Style::new() } else { style(*level) };
-        let word = match level {
-            Level::Pass => "pass".to_string(),
-            Level::Unknown => "unknown".to_string(),
-            Level::Review => "to review".to_string(),
-            Level::Fail => format!("failure{}", plural(count)),
-            Level::Note | Level::Warning => format!("{level}{}", plural(count)),
+    for (severity, &count) in Severity::ALL.iter().zip(&counts.0) {
+        let style = if count == 0 { Style::new() } else { style(*severity) };
+        let word = match severity {
+            Severity::Pass => "pass".to_string(),
+            Severity::Unknown => "unknown".to_string(),
+            Severity::Review => "to review".to_string(),
+            Severity::Fail => format!("failure{}", plural(count)),
+            Severity::Note | Severity::Warning => format!("{severity}{}", plural(count)),
         };
         parts.push(format!("{style}{count} {word}{style:#}"));
     }

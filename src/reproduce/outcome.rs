@@ -10,7 +10,7 @@ use crate::artifact::Budget;
 use crate::data::DataGap;
 use crate::manifest::{Manifest, ScoreRecord};
 use crate::model;
-use crate::report::{Conclusion, Level, Report};
+use crate::report::{Conclusion, Report, Severity};
 use crate::run_folder::RunFolder;
 use crate::units::{Bytes, group_digits};
 
@@ -36,7 +36,7 @@ pub struct Reproduction {
 pub struct Missing {
     /// What is not here.
     pub gaps: Vec<DataGap>,
-    /// What could be judged anyway.
+    /// What could be checked anyway.
     pub report: Report,
 }
 
@@ -47,7 +47,7 @@ impl Reproduction {
         let results = &self.manifest.results;
         let training = results.training.as_ref();
         let packed = self.score("packed/sliding");
-        let plain = self.score("checkpoint/plain");
+        let non_overlapping = self.score("checkpoint/non-overlapping");
         let budget = self.budget();
         let bpb = Yardstick::Claim { tolerance: self.manifest.tolerance.retrained_bpb };
         // The same tolerance in nats per token: bpb = loss / ln 2 * tokens / bytes.
@@ -71,14 +71,14 @@ impl Reproduction {
                 "pre_quant_val_loss",
                 Unit::Nats,
                 claim.pre_quant_val_loss.as_ref(),
-                plain.map(|score| score.val_loss.0),
-                nats(plain),
+                non_overlapping.map(|score| score.val_loss.0),
+                nats(non_overlapping),
             ),
             Row::new(
                 "pre_quant_val_bpb",
                 Unit::BitsPerByte,
                 claim.pre_quant_val_bpb.as_ref(),
-                plain.map(|score| score.val_bpb.0),
+                non_overlapping.map(|score| score.val_bpb.0),
                 bpb,
             ),
             Row::new(
@@ -119,7 +119,7 @@ impl Reproduction {
 
     /// 1 if a number does not hold or a rule fails, 2 if a rule could not be checked at all, else 0.
     pub fn conclusion(&self) -> Conclusion {
-        if self.table().has_failure() { Conclusion::Failed } else { self.report.conclusion(Level::Fail) }
+        if self.table().has_failure() { Conclusion::Failed } else { self.report.conclusion(Severity::Fail) }
     }
 
     /// The whole story for people.
@@ -138,32 +138,32 @@ impl Reproduction {
             let margin = group_digits(budget.margin.abs());
             writeln!(out, "budget    {} of {} bytes, {margin} {word}", budget.total, budget.cap)?;
         }
-        for finding in self.report.at_level(Level::Fail).chain(self.report.at_level(Level::Warning)) {
-            writeln!(out, "{:<9} {}: {}", finding.level, finding.rule, finding.message)?;
+        for finding in self.report.at_severity(Severity::Fail).chain(self.report.at_severity(Severity::Warning)) {
+            writeln!(out, "{:<9} {}: {}", finding.severity, finding.rule, finding.message)?;
         }
-        write_standing(out, &self.report)?;
+        write_assurance(out, &self.report)?;
         writeln!(out, "files     {}", self.folder.root().display())
     }
 
-    /// Checkpoint and artifact, plain and sliding: the quantization gap and what context is worth.
+    /// Checkpoint and artifact, non-overlapping and sliding: the quantization gap and what context is worth.
     fn write_scores(&self, out: &mut String) -> std::fmt::Result {
         let bpb = |label: &str| self.score(label).map(|score| score.val_bpb.0);
-        writeln!(out, "{:<9} {:>12} {:>12}   bits per byte", "", "plain", "sliding")?;
+        writeln!(out, "{:<9} {:>15} {:>12}   bits per byte", "", "non-overlapping", "sliding")?;
         for subject in ["checkpoint", "packed"] {
-            let (plain, sliding) = (bpb(&format!("{subject}/plain")), bpb(&format!("{subject}/sliding")));
-            if let (Some(plain), Some(sliding)) = (plain, sliding) {
-                writeln!(out, "{subject:<10}{plain:>12.6} {sliding:>12.6}")?;
+            let (full, sliding) = (bpb(&format!("{subject}/non-overlapping")), bpb(&format!("{subject}/sliding")));
+            if let (Some(full), Some(sliding)) = (full, sliding) {
+                writeln!(out, "{subject:<10}{full:>15.6} {sliding:>12.6}")?;
             }
         }
         let gap =
             |kind: &str| bpb(&format!("packed/{kind}")).zip(bpb(&format!("checkpoint/{kind}"))).map(|(p, c)| p - c);
-        if let (Some(plain), Some(sliding)) = (gap("plain"), gap("sliding")) {
-            writeln!(out, "{:<10}{plain:>+12.6} {sliding:>+12.6}   lost to quantization", "gap")?;
+        if let (Some(full), Some(sliding)) = (gap("non-overlapping"), gap("sliding")) {
+            writeln!(out, "{:<10}{full:>+15.6} {sliding:>+12.6}   lost to quantization", "gap")?;
         }
         if let Some((bytes, tokens)) = self.bounds {
             writeln!(
                 out,
-                "unigrams  {:>12.6} byte by byte, {:.6} token by token: the text without context",
+                "unigrams  {:>15.6} byte by byte, {:.6} token by token: the text without context",
                 bytes.0, tokens.0
             )?;
         }
@@ -209,12 +209,12 @@ impl Missing {
             writeln!(out, "  - {gap}")?;
         }
         writeln!(out, "\nWhat can be checked anyway:")?;
-        let spoken = [Level::Fail, Level::Warning, Level::Review, Level::Note, Level::Pass];
-        for finding in spoken.into_iter().flat_map(|level| self.report.at_level(level)) {
-            writeln!(out, "  {:<8} {}: {}", finding.level, finding.rule, finding.message)?;
+        let spoken = [Severity::Fail, Severity::Warning, Severity::Review, Severity::Note, Severity::Pass];
+        for finding in spoken.into_iter().flat_map(|severity| self.report.at_severity(severity)) {
+            writeln!(out, "  {:<8} {}: {}", finding.severity, finding.rule, finding.message)?;
         }
         writeln!(out)?;
-        write_standing(out, &self.report)
+        write_assurance(out, &self.report)
     }
 
     /// The same for other programs.
@@ -227,10 +227,10 @@ impl Missing {
     }
 }
 
-fn write_standing(out: &mut String, report: &Report) -> std::fmt::Result {
-    let standing = &report.standing;
-    writeln!(out, "verdict   rung {}: {}", standing.rung.number(), standing.rung)?;
-    for (i, need) in standing.next_needs.iter().enumerate() {
+fn write_assurance(out: &mut String, report: &Report) -> std::fmt::Result {
+    let assurance = &report.assurance;
+    writeln!(out, "verdict   level {}: {}", assurance.level.number(), assurance.level)?;
+    for (i, need) in assurance.next_needs.iter().enumerate() {
         writeln!(out, "{:<9} {need}", if i == 0 { "next" } else { "" })?;
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::scores::Scoring;
 use super::stage::{digest_files, digest_settings, is_current};
 use super::{Missing, Reproduction, ScoreStageError, Stage, UnreadableFile};
-use crate::artifact::job::{Job, JobError};
+use crate::artifact::pack_job::{PackJob, PackJobError};
 use crate::atomic_write::WriteError;
 use crate::data::{DataGap, Dataset, DigestCheck, Wanted};
 use crate::engine::{Engine, devices};
@@ -54,11 +54,11 @@ pub enum ReproduceError {
     Train(#[from] TrainError),
     /// Packing failed.
     #[error(transparent)]
-    Pack(#[from] JobError),
+    Pack(#[from] PackJobError),
     /// Scoring failed.
     #[error(transparent)]
     Score(#[from] ScoreStageError),
-    /// The result could not be judged.
+    /// The result could not be checked.
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// The run folder's manifest is not acceptable.
@@ -131,7 +131,7 @@ impl Stages<'_, '_> {
             let artifact = earlier.artifact.take();
             let mut manifest = recipe.clone();
             manifest.artifact = None;
-            manifest::settle(&mut manifest, &self.request.effective.folder, folder.root())?;
+            manifest::rebase_paths(&mut manifest, &self.request.effective.folder, folder.root())?;
             manifest.results = results;
             manifest.artifact = artifact;
             return self.keep(Stage::Train, manifest, watcher);
@@ -178,7 +178,7 @@ impl Stages<'_, '_> {
             manifest.quantization.zstd_level
         )?;
         manifest::save(&manifest, &folder.manifest())?;
-        let job = Job {
+        let job = PackJob {
             manifest,
             manifest_path: folder.manifest(),
             checkpoint: None,
@@ -189,7 +189,7 @@ impl Stages<'_, '_> {
         let done = job.run(&progress, &self.request.interrupt);
         progress.finish();
         let done = done.map_err(|error| match error {
-            JobError::Interrupted(interrupted) => ReproduceError::Interrupted(interrupted),
+            PackJobError::Interrupted(interrupted) => ReproduceError::Interrupted(interrupted),
             other => other.into(),
         })?;
         self.finish(Stage::Pack, done.manifest, inputs, &[&folder.artifact()])

@@ -1,4 +1,5 @@
-//! The score stage: checkpoint and artifact side by side, plain and sliding, so that the quantization gap can be read.
+//! The score stage: checkpoint and artifact side by side, over non-overlapping and sliding windows, which shows what
+//! quantization costs.
 
 use std::collections::BTreeMap;
 
@@ -64,13 +65,13 @@ pub(super) struct Scoring<'a> {
 pub(super) type UnigramBounds = (BitsPerByte, BitsPerByte);
 
 impl Scoring<'_> {
-    /// Scores both forms of a run folder's weights; labels are `checkpoint/plain`, `packed/sliding` and so on.
+    /// Scores both forms of a run folder's weights; labels are `checkpoint/non-overlapping`, `packed/sliding` and so on.
     pub fn run(
         &self,
         folder: &RunFolder,
     ) -> Result<(BTreeMap<String, ScoreRecord>, Option<UnigramBounds>), ScoreStageError> {
         let data = self.open()?;
-        let plans = [data.plan(Windowing::Plain)?, data.plan(Windowing::Sliding)?];
+        let plans = [data.plan(Windowing::NonOverlapping)?, data.plan(Windowing::Sliding)?];
         let windows: u64 = plans.iter().map(WindowPlan::windows).sum();
         let progress = (self.progress)("scoring", 2 * windows);
         let mut records = BTreeMap::new();

@@ -14,7 +14,7 @@ pub enum Stage {
     Train,
     /// Quantize and compress it.
     Pack,
-    /// Score checkpoint and artifact, plain and sliding.
+    /// Score checkpoint and artifact, non-overlapping and sliding.
     Score,
     /// Check every digest, the budget and the claims against one another; cheap, so never skipped.
     Verify,

@@ -2,26 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Case, ChangeCase, FolderCase, ManifestCase, Policy, PolicyError, PolicyFile, judge, standing};
+use super::{Case, ChangeCase, FolderCase, ManifestCase, Policy, PolicyError, PolicyFile, assurance, evaluate};
 use crate::manifest::{LoadError, Manifest, Track, load};
-use crate::report::{Fact, Report, Rung, Standing, SubjectFile, SubjectKind};
+use crate::report::{Assurance, Fact, Level, Report, SubjectFile, SubjectKind};
 use crate::stats::Board;
 use crate::submission::change::{Change, ChangeError, LeftOut, MAX_NEW_FOLDERS};
 use crate::submission::{Found, ManifestFiles, RecordFolder};
 use crate::units::Bytes;
 
-/// How to judge, as far as the caller wants a say.
+/// How to check, as far as the caller wants a say.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Judge by this track instead of the one the subject names.
+    /// Apply the rules of this track instead of the one the subject names.
     pub track: Option<Track>,
-    /// Judge by the revision in force on this day instead of the latest.
+    /// Apply the revision in force on this day instead of the latest.
     pub as_of: Option<String>,
     /// A policy file instead of the built-in ones.
     pub policy: Option<PolicyFile>,
-    /// Rules whose violations are set aside.
+    /// Rules whose violations are suppressed.
     pub allow: Vec<String>,
-    /// Standing records to judge claims against.
+    /// Standing records to compare claims with.
     pub against: Option<Board>,
 }
 
@@ -45,13 +45,13 @@ impl Options {
         self.policy_for(self.track_for(Track::TenMinutes)).map(drop)
     }
 
-    /// The track to judge by: asked for, else the policy file's, else what the subject says.
+    /// The track whose rules apply: asked for, else the policy file's, else what the subject says.
     pub fn track_for(&self, subject: Track) -> Track {
         self.track.or(self.policy.as_ref().map(PolicyFile::track)).unwrap_or(subject)
     }
 }
 
-/// A subject that could not be judged at all.
+/// A subject that could not be checked at all.
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
     /// The manifest was not accepted.
@@ -63,7 +63,7 @@ pub enum AuditError {
     /// The range was not read.
     #[error(transparent)]
     Change(#[from] ChangeError),
-    /// Nothing to judge there.
+    /// Nothing to check there.
     #[error("{}: {reason}", path.display())]
     NoSubject {
         /// The path given.
@@ -73,22 +73,22 @@ pub enum AuditError {
     },
 }
 
-/// Judges the record folder at `path`; `subject` is how the report names it.
+/// Checks the record folder at `path`; `subject` is how the report names it.
 pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report, AuditError> {
     let folder = RecordFolder::read(path);
     let track = options.track_for(folder.track());
     let policy = options.policy_for(track)?;
     let case = FolderCase { folder: &folder, track, policy: &policy };
-    let judgment = judge(&Case::Folder(case), track, &policy);
-    let standing = standing::of_folder(&case, &judgment.findings);
+    let evaluation = evaluate(&Case::Folder(case), track, &policy);
+    let assurance = assurance::of_folder(&case, &evaluation.findings);
     Ok(Report {
         subject,
         kind: SubjectKind::RecordFolder,
         policy: policy.reference(),
-        standing,
+        assurance,
         facts: folder_facts(&folder),
-        findings: judgment.findings,
-        not_applicable: judgment.not_applicable,
+        findings: evaluation.findings,
+        not_applicable: evaluation.not_applicable,
         files: folder
             .files
             .iter()
@@ -116,23 +116,23 @@ fn folder_facts(folder: &RecordFolder) -> Vec<Fact> {
     .collect()
 }
 
-/// Judges the manifest at `path` and every file it names.
+/// Checks the manifest at `path` and every file it names.
 pub fn manifest(path: &Path, options: &Options) -> Result<Report, AuditError> {
     let manifest = load(path)?;
     let track = options.track_for(manifest.claim.track);
     let policy = options.policy_for(track)?;
     let files = ManifestFiles::inspect(&manifest, path);
     let case = ManifestCase { manifest: &manifest, files: &files, policy: &policy };
-    let judgment = judge(&Case::Manifest(case), track, &policy);
-    let standing = standing::of_manifest(&case, &judgment.findings);
+    let evaluation = evaluate(&Case::Manifest(case), track, &policy);
+    let assurance = assurance::of_manifest(&case, &evaluation.findings);
     Ok(Report {
         subject: path.display().to_string(),
         kind: SubjectKind::Manifest,
         policy: policy.reference(),
-        standing,
+        assurance,
         facts: facts(&manifest),
-        findings: judgment.findings,
-        not_applicable: judgment.not_applicable,
+        findings: evaluation.findings,
+        not_applicable: evaluation.not_applicable,
         files: files
             .named
             .iter()
@@ -144,18 +144,18 @@ pub fn manifest(path: &Path, options: &Options) -> Result<Report, AuditError> {
     })
 }
 
-/// Judges a record folder on disk.
-pub type FolderJudge<'a> = &'a dyn Fn(&Path, &Options) -> Result<Report, AuditError>;
+/// Checks a record folder on disk.
+pub type FolderCheck<'a> = &'a dyn Fn(&Path, &Options) -> Result<Report, AuditError>;
 
-/// Judges what a git range changes, and each record folder it adds.
+/// Checks what a git range changes, and each record folder it adds.
 ///
-/// The folders are taken out of the head commit into a temporary place and handed to `judge_folder` with their path in
+/// The folders are taken out of the head commit into a temporary place and handed to `check_folder` with their path in
 /// the repository; their reports follow the change's own.
 pub fn change(
     repository: &Path,
     (base, head): (&str, &str),
     options: &Options,
-    judge_folder: Option<FolderJudge>,
+    check_folder: Option<FolderCheck>,
 ) -> Result<Vec<Report>, AuditError> {
     let change = Change::read(repository, base, head)?;
     let scratch = tempfile::Builder::new().prefix("golf-harness-").tempdir().map_err(ChangeError::from)?;
@@ -167,8 +167,8 @@ pub fn change(
             continue;
         }
         left_out.extend(change.extract(folder, scratch.path())?);
-        if let Some(judge_folder) = judge_folder {
-            let mut report = judge_folder(&scratch.path().join(folder), options)?;
+        if let Some(check_folder) = check_folder {
+            let mut report = check_folder(&scratch.path().join(folder), options)?;
             report.subject = folder.clone();
             reports.push(report);
         }
@@ -176,16 +176,16 @@ pub fn change(
     let track = options.track_for(Track::TenMinutes);
     let policy = options.policy_for(track)?;
     let case = ChangeCase { change: &change, left_out: &left_out, policy: &policy };
-    let judgment = judge(&Case::Change(case), track, &policy);
+    let evaluation = evaluate(&Case::Change(case), track, &policy);
     let short = |commit: &str| commit.chars().take(SHORT_COMMIT).collect::<String>();
     let own = Report {
         subject: format!("{}..{}", short(&change.merge_base), short(&change.head)),
         kind: SubjectKind::Change,
         policy: policy.reference(),
-        standing: Standing { rung: Rung::Undocumented, next_needs: vec!["a record folder judged by itself".into()] },
+        assurance: Assurance { level: Level::Unreadable, next_needs: vec!["a record folder checked by itself".into()] },
         facts: vec![Fact { name: "files_changed", value: change.files.len().to_string() }],
-        findings: judgment.findings,
-        not_applicable: judgment.not_applicable,
+        findings: evaluation.findings,
+        not_applicable: evaluation.not_applicable,
         files: Vec::new(),
     };
     reports.insert(0, own);

@@ -10,7 +10,7 @@ use crate::submission::{ManifestFiles, RecordFolder};
 pub struct FolderCase<'a> {
     /// What was read.
     pub folder: &'a RecordFolder,
-    /// The track it is judged by.
+    /// The track it is checked against.
     pub track: Track,
     /// The numbers in force.
     pub policy: &'a Policy,
@@ -46,7 +46,7 @@ impl ChangeCase<'_> {
     }
 }
 
-/// Anything that can be judged.
+/// Anything that can be checked.
 #[derive(Clone, Copy, Debug)]
 pub enum Case<'a> {
     /// A record folder.
@@ -70,7 +70,7 @@ impl Case<'_> {
 
     /// Runs the rule's check; `None` where it does not look at this kind of subject.
     ///
-    /// Shaped for [`judge`](fn@super::judge): the inner `Err` is filled in by a caught panic only.
+    /// Shaped for [`evaluate`](fn@super::evaluate): the inner `Err` is filled in by a caught panic only.
     pub(super) fn decide(&self, rule: &Rule) -> Option<Result<Outcome, String>> {
         match (self, rule.check) {
             (Case::Folder(case), Check::Folder(check)) => Some(Ok(check(case))),

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{closest, find};
 use crate::manifest::Track;
-use crate::report::{Level, PolicyRef, RuleId};
+use crate::report::{PolicyRef, RuleId, Severity};
 use crate::stats::{Board, RecordTerms};
 use crate::units::Bytes;
 
@@ -65,7 +65,7 @@ struct Revision {
     _why: String,
     limits: Limits,
     #[serde(default)]
-    severities: BTreeMap<String, Level>,
+    severities: BTreeMap<String, Severity>,
     #[serde(default)]
     allow: BTreeSet<String>,
 }
@@ -87,7 +87,7 @@ pub struct Policy {
     effective: String,
     /// The numbers.
     pub limits: Limits,
-    severities: BTreeMap<String, Level>,
+    severities: BTreeMap<String, Severity>,
     allow: BTreeSet<String>,
     board: Option<Board>,
 }
@@ -224,13 +224,13 @@ impl Policy {
         Ok(self)
     }
 
-    /// Judges claims against these standing records as well.
+    /// Compares claims with these standing records as well.
     pub fn against(mut self, board: Option<Board>) -> Self {
         self.board = board;
         self
     }
 
-    /// The standing records to judge against, if any were asked for.
+    /// The standing records to compare with, if any were asked for.
     pub fn board(&self) -> Option<&Board> {
         self.board.as_ref()
     }
@@ -240,12 +240,12 @@ impl Policy {
         RecordTerms { margin: self.limits.record_margin_nats, alpha: self.limits.record_p }
     }
 
-    /// The level this policy gives to a rule's violations, if it does not leave it to the rule.
-    pub fn severity(&self, rule: RuleId) -> Option<Level> {
+    /// The severity this policy gives to a rule's violations, if it does not leave it to the rule.
+    pub fn severity(&self, rule: RuleId) -> Option<Severity> {
         self.severities.get(rule.0).copied()
     }
 
-    /// Whether violations of this rule are set aside.
+    /// Whether violations of this rule are suppressed.
     pub fn allows(&self, rule: RuleId) -> bool {
         self.allow.contains(rule.0)
     }

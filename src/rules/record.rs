@@ -1,8 +1,8 @@
 //! Is the claim a record? Asked only where a board of standing records is given.
 
-use super::{Basis, Check, ManifestCase, Outcome, Policy, Rule, Tracks, Violation};
-use crate::report::{Evidence, Level, RuleId};
-use crate::stats::{BytesPerToken, GateVerdict, SeedRun, judge};
+use super::{Check, EvidenceKind, ManifestCase, Outcome, Policy, Rule, Tracks, Violation};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::stats::{BytesPerToken, GateVerdict, SeedRun, compare};
 use crate::units::{BitsPerByte, Nats};
 
 /// All of them, in report order.
@@ -12,9 +12,9 @@ const MANIFEST: Rule = Rule {
     id: RuleId("manifest_not_a_record"),
     statement: "The claim does not beat the standing record by 0.005 nats per token at p < 0.01.",
     reference: "challenge README, submission rule 1; the test is that of PR 1902, the unit that of val_loss (issue 2148)",
-    severity: Level::Fail,
+    severity: Severity::Fail,
     tracks: Tracks::TenMinutes,
-    basis: Basis::Logs,
+    evidence: EvidenceKind::Logs,
     why: "Seeds differ by about 0.0006 bpb; a smaller or unproved improvement is noise.",
     example: "mean 1.1628 over 1 run against a standing 1.1428",
     check: Check::Manifest(manifest),
@@ -44,7 +44,7 @@ pub(super) fn decide(policy: &Policy, claim: &Claim) -> Outcome {
     };
     let bytes_per_token = claim.bytes_per_token.or_else(|| standing.bytes_per_token());
     let terms = policy.record_terms();
-    let report = match judge(claim.runs, claim.known, 0, &standing.reference(), bytes_per_token, &terms) {
+    let report = match compare(claim.runs, claim.known, 0, &standing.reference(), bytes_per_token, &terms) {
         Ok(report) => report,
         Err(reason) => return Outcome::unknown(reason.to_string()),
     };
@@ -53,7 +53,7 @@ pub(super) fn decide(policy: &Policy, claim: &Claim) -> Outcome {
     let mut violations: Vec<Violation> = report
         .warnings
         .iter()
-        .map(|warning| Violation::new(warning.to_string(), vec![Evidence::file(claim.path)]).graded(Level::Warning))
+        .map(|warning| Violation::new(warning.to_string(), vec![Evidence::file(claim.path)]).graded(Severity::Warning))
         .collect();
     if report.outcome == GateVerdict::Record {
         return if violations.is_empty() { Outcome::holds(sentence) } else { Outcome::Violated(violations) };

@@ -39,7 +39,7 @@ pub fn closest(id: &str) -> Option<&'static Rule> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Level;
+    use crate::report::Severity;
 
     #[test]
     fn every_rule_is_named_once_and_says_what_why_and_whence() {
@@ -48,7 +48,7 @@ mod tests {
             let id = rule.id.0;
             assert!(seen.insert(id), "{id} appears twice");
             assert!(id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{id}");
-            assert!(rule.severity > Level::Pass, "{id} has no severity");
+            assert!(rule.severity > Severity::Pass, "{id} has no severity");
             for (what, text) in [
                 ("statement", rule.statement),
                 ("reference", rule.reference),

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{ChangeCase, FolderCase, ManifestCase};
 use crate::manifest::Track;
-use crate::report::{Evidence, Level, RuleId};
+use crate::report::{Evidence, RuleId, Severity};
 
 /// One rule: words for people, a severity, and the function that decides it.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -15,12 +15,12 @@ pub struct Rule {
     pub statement: &'static str,
     /// Where the rule comes from: README section, ruling, or custom, with its date where it has one.
     pub reference: &'static str,
-    /// Level of a violation unless the check grades it or a policy overrides it.
-    pub severity: Level,
+    /// Severity of a violation unless the check grades it or a policy overrides it.
+    pub severity: Severity,
     /// Tracks it applies to.
     pub tracks: Tracks,
     /// What kind of evidence decides it.
-    pub basis: Basis,
+    pub evidence: EvidenceKind,
     /// Why it matters.
     pub why: &'static str,
     /// A small invented example that breaks it.
@@ -36,9 +36,9 @@ impl Rule {
         id: RuleId(""),
         statement: "",
         reference: "",
-        severity: Level::Warning,
+        severity: Severity::Warning,
         tracks: Tracks::Both,
-        basis: Basis::Files,
+        evidence: EvidenceKind::Files,
         why: "",
         example: "",
         check: Check::Folder(|_| Outcome::NotApplicable),
@@ -71,7 +71,7 @@ impl Tracks {
 /// What decides a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Basis {
+pub enum EvidenceKind {
     /// The files of the folder, never executed.
     Files,
     /// What the logs say, cross-checked with the files.
@@ -85,7 +85,7 @@ pub enum Basis {
 /// The function behind a rule, by what it looks at.
 #[derive(Clone, Copy, Debug)]
 pub enum Check {
-    /// A record folder as people hand it in.
+    /// The record folder of a submission.
     Folder(fn(&FolderCase) -> Outcome),
     /// A manifest and the files it names.
     Manifest(fn(&ManifestCase) -> Outcome),
@@ -134,8 +134,8 @@ impl Outcome {
 /// One way in which a rule does not hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
-    /// Level, if the check grades it differently from the rule's severity.
-    pub level: Option<Level>,
+    /// Severity, if the check grades it differently from the rule's severity.
+    pub severity: Option<Severity>,
     /// One sentence with the numbers in it.
     pub message: String,
     /// Where to look.
@@ -145,12 +145,12 @@ pub struct Violation {
 impl Violation {
     /// At the rule's own severity.
     pub fn new(message: impl Into<String>, evidence: Vec<Evidence>) -> Self {
-        Violation { level: None, message: message.into(), evidence }
+        Violation { severity: None, message: message.into(), evidence }
     }
 
-    /// At another level.
-    pub fn graded(mut self, level: Level) -> Self {
-        self.level = Some(level);
+    /// At another severity.
+    pub fn graded(mut self, severity: Severity) -> Self {
+        self.severity = Some(severity);
         self
     }
 }

@@ -1,4 +1,4 @@
-//! From the paths somebody gives to the subjects to judge: manifests, record folders, trees of them.
+//! From the paths somebody gives to the subjects to check: manifests, record folders, trees of them.
 
 use std::path::{Path, PathBuf};
 
@@ -14,15 +14,15 @@ const MAX_FOLDERS: usize = 200_000;
 /// Depth below a path given.
 const MAX_DEPTH: usize = 16;
 
-/// Something to judge, and how reports name it.
+/// Something to check, and how reports name it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Subject {
+struct AuditSubject {
     name: String,
     path: PathBuf,
     is_manifest: bool,
 }
 
-/// Judges everything at or below `paths`, on all cores, in path order.
+/// Checks everything at or below `paths`, on all cores, in path order.
 ///
 /// Interrupting gives `Ok(None)`: a report that leaves subjects out must not look complete.
 pub fn paths(
@@ -39,7 +39,7 @@ pub fn paths(
     subjects.sort();
     subjects.dedup_by(|a, b| a.path == b.path);
     progress.set_len(subjects.len() as u64);
-    let judged: Vec<Result<Option<Report>, AuditError>> = subjects
+    let checked: Vec<Result<Option<Report>, AuditError>> = subjects
         .par_iter()
         .map(|subject| {
             if interrupt.is_raised() {
@@ -57,15 +57,15 @@ pub fn paths(
     if interrupt.is_raised() {
         return Ok(None);
     }
-    let mut reports = Vec::with_capacity(judged.len());
-    for report in judged {
+    let mut reports = Vec::with_capacity(checked.len());
+    for report in checked {
         reports.extend(report?);
     }
     skipped.sort();
     Ok(Some(Audit::new(reports, skipped)))
 }
 
-fn find(path: &Path, subjects: &mut Vec<Subject>, skipped: &mut Vec<Skipped>) -> Result<(), AuditError> {
+fn find(path: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skipped>) -> Result<(), AuditError> {
     let no_subject = |reason: String| AuditError::NoSubject { path: path.to_path_buf(), reason };
     let data = std::fs::metadata(path).map_err(|error| no_subject(error.to_string()))?;
     let name = path.to_string_lossy().into_owned();
@@ -74,18 +74,18 @@ fn find(path: &Path, subjects: &mut Vec<Subject>, skipped: &mut Vec<Skipped>) ->
         if !is_yaml {
             return Err(no_subject("is neither a manifest (.yaml) nor a folder".into()));
         }
-        subjects.push(Subject { name, path: path.to_path_buf(), is_manifest: true });
+        subjects.push(AuditSubject { name, path: path.to_path_buf(), is_manifest: true });
         return Ok(());
     }
     if is_record_folder(path) {
-        subjects.push(Subject { name, path: path.to_path_buf(), is_manifest: false });
+        subjects.push(AuditSubject { name, path: path.to_path_buf(), is_manifest: false });
         return Ok(());
     }
     let before = subjects.len();
     descend(path, subjects, skipped);
     if subjects.len() == before {
-        // A folder given by name is judged even if it has nothing of a submission; that is then the finding.
-        subjects.push(Subject { name, path: path.to_path_buf(), is_manifest: false });
+        // A folder given by name is checked even if it has nothing of a submission; that is then the finding.
+        subjects.push(AuditSubject { name, path: path.to_path_buf(), is_manifest: false });
     }
     Ok(())
 }
@@ -95,7 +95,7 @@ fn is_record_folder(path: &Path) -> bool {
     ["submission.json", "train_gpt.py"].iter().any(|file| path.join(file).symlink_metadata().is_ok())
 }
 
-fn descend(root: &Path, subjects: &mut Vec<Subject>, skipped: &mut Vec<Skipped>) {
+fn descend(root: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skipped>) {
     let mut entered = 0;
     let mut folders = vec![(root.to_path_buf(), 0usize)];
     while let Some((folder, depth)) = folders.pop() {
@@ -124,7 +124,7 @@ fn descend(root: &Path, subjects: &mut Vec<Subject>, skipped: &mut Vec<Skipped>)
             } else if kind.is_dir() {
                 if entry.file_name() == ".git" {
                 } else if is_track || is_record_folder(&path) {
-                    subjects.push(Subject { name: path.to_string_lossy().into_owned(), path, is_manifest: false });
+                    subjects.push(AuditSubject { name: path.to_string_lossy().into_owned(), path, is_manifest: false });
                 } else {
                     folders.push((path, depth + 1));
                 }

@@ -133,7 +133,7 @@ pub struct GateReport {
 ///
 /// `runs` are the claim's reported runs, `known` all runs there is evidence of (at least those), `made` how many were
 /// made if somebody says so. Everything is compared in bits per byte, which alone is common to all tokenizers.
-pub fn judge(
+pub fn compare(
     runs: &[SeedRun],
     known: &[SeedRun],
     made: usize,
@@ -150,7 +150,7 @@ pub fn judge(
     }
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let summary = Summary::of(&values).ok();
-    let standing = Standing::of(reference)?;
+    let standing = Holder::of(reference)?;
     let improvement_bpb = standing.mean - mean;
 
     let mut warnings = seeds::repetitions(runs);
@@ -175,8 +175,8 @@ pub fn judge(
     });
     let outcome = outcome(improvement_bpb, margins.first(), values.len(), repeated, terms.alpha);
     let spread = summary.map_or(TYPICAL_SEED_SD, |summary| summary.sd());
-    let seeds_needed = margins.first().and_then(|judged| {
-        seeds_needed(mean, spread, standing.sample.as_ref().ok_or(standing.mean), judged.margin_bpb, terms.alpha)
+    let seeds_needed = margins.first().and_then(|deciding| {
+        seeds_needed(mean, spread, standing.sample.as_ref().ok_or(standing.mean), deciding.margin_bpb, terms.alpha)
     });
     Ok(GateReport {
         runs: values.len(),
@@ -195,20 +195,26 @@ pub fn judge(
     })
 }
 
-/// The readings reported, the judged one first.
+/// The readings reported, the deciding one first.
 const READINGS: [MarginReading; 3] =
     [MarginReading::NatsPerToken, MarginReading::NatsPerByte, MarginReading::BitsPerByte];
 
-fn outcome(improvement_bpb: f64, judged: Option<&MarginTest>, runs: usize, repeated: bool, alpha: f64) -> GateVerdict {
+fn outcome(
+    improvement_bpb: f64,
+    deciding: Option<&MarginTest>,
+    runs: usize,
+    repeated: bool,
+    alpha: f64,
+) -> GateVerdict {
     if improvement_bpb <= 0.0 {
         return GateVerdict::NotBetter;
     }
-    let Some(judged) = judged else { return GateVerdict::Refused { reason: RefusalReason::NoBytesPerToken } };
-    if !judged.met {
+    let Some(deciding) = deciding else { return GateVerdict::Refused { reason: RefusalReason::NoBytesPerToken } };
+    if !deciding.met {
         return GateVerdict::BelowMargin;
     }
     let refused = |reason| GateVerdict::Refused { reason };
-    match judged.test {
+    match deciding.test {
         _ if repeated => refused(RefusalReason::RepeatedSeeds),
         _ if runs < 2 => refused(RefusalReason::OneRun),
         None => refused(RefusalReason::NoSpread),
@@ -218,23 +224,23 @@ fn outcome(improvement_bpb: f64, judged: Option<&MarginTest>, runs: usize, repea
 }
 
 /// The reference, reduced to what the tests take.
-struct Standing {
+struct Holder {
     mean: f64,
     sample: Option<Summary>,
 }
 
-impl Standing {
+impl Holder {
     fn of(reference: &Reference) -> Result<Self, RefusalReason> {
         let mean_alone = |mean: f64| {
-            if mean.is_finite() { Ok(Standing { mean, sample: None }) } else { Err(RefusalReason::NotFinite) }
+            if mean.is_finite() { Ok(Holder { mean, sample: None }) } else { Err(RefusalReason::NotFinite) }
         };
         match reference {
             Reference::Mean(mean) => mean_alone(*mean),
-            Reference::Published(summary) => Ok(Standing { mean: summary.mean(), sample: Some(*summary) }),
+            Reference::Published(summary) => Ok(Holder { mean: summary.mean(), sample: Some(*summary) }),
             Reference::Runs(runs) => {
                 let values: Vec<f64> = runs.iter().map(|run| run.val_bpb).collect();
                 match (Summary::of(&values), values.as_slice()) {
-                    (Ok(summary), _) => Ok(Standing { mean: summary.mean(), sample: Some(summary) }),
+                    (Ok(summary), _) => Ok(Holder { mean: summary.mean(), sample: Some(summary) }),
                     (Err(_), [only]) => mean_alone(*only),
                     (Err(SampleError::NotFinite(_)), _) => Err(RefusalReason::NotFinite),
                     (Err(_), _) => Err(RefusalReason::NoRuns),
@@ -277,11 +283,11 @@ impl GateReport {
             self.improvement_bpb.abs(),
             self.reference_mean,
         );
-        let judged = self.margins.first();
-        let nats = judged.map_or(String::new(), |m| {
+        let deciding = self.margins.first();
+        let nats = deciding.map_or(String::new(), |m| {
             format!(" ({:+.4} nats per token, {:.3} asked for)", m.improvement, m.margin.amount)
         });
-        let p = judged.and_then(|m| m.test).map_or(String::new(), |t| format!("; p = {} at that margin", t.p));
+        let p = deciding.and_then(|m| m.test).map_or(String::new(), |t| format!("; p = {} at that margin", t.p));
         let more = match self.seeds_needed {
             Some(n) if n > self.runs && self.sd.is_some() => format!("; {n} runs with this spread would show it"),
             Some(n) if n > self.runs => format!("; {n} runs with the usual spread of {TYPICAL_SEED_SD} would show it"),
@@ -292,7 +298,7 @@ impl GateReport {
             GateVerdict::NotSignificant => format!("not shown: {against}{nats}{p}{more}"),
             GateVerdict::BelowMargin => format!("no record, improvement too small: {against}{nats}"),
             GateVerdict::NotBetter => format!("no record: {against}{nats}"),
-            GateVerdict::Refused { reason } => format!("not judged, {reason}: {against}{nats}{more}"),
+            GateVerdict::Refused { reason } => format!("not decided, {reason}: {against}{nats}{more}"),
         }
     }
 }

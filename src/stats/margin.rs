@@ -67,7 +67,7 @@ impl BytesPerToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MarginReading {
-    /// Nats per token, the unit of `val_loss` in the challenge's logs. The one a claim is judged on.
+    /// Nats per token, the unit of `val_loss` in the challenge's logs. The one that decides on a claim.
     NatsPerToken,
     /// Nats per byte of text, as PR #1838's guide and PR #1145 read it.
     NatsPerByte,

@@ -25,7 +25,7 @@ const CHUNK: usize = 128 * 1024;
 /// First bytes kept of a file, for magic numbers.
 const HEAD: usize = 16;
 
-/// What a file is, judged by its name (and, for `.txt` logs, by its content).
+/// What a file is, by its name (and, for `.txt` logs, by its content).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileKind {
     /// `submission.json`.
@@ -129,7 +129,7 @@ impl RecordFolder {
         }
     }
 
-    /// The track to judge by: its place in the repository; elsewhere what submission.json says, else the ten-minute one.
+    /// The track whose rules apply: its place in the repository; elsewhere what submission.json says, else the ten-minute one.
     pub fn track(&self) -> Track {
         let stated = || self.submission.as_ref().and_then(SubmissionJson::track);
         match (self.track_by_place(), &self.repository_path) {

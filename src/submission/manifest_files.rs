@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use super::walk;
 use crate::digest::ContentDigest;
 use crate::manifest::{FileRef, Manifest};
-use crate::path_safety::{contained, folder_of};
+use crate::path_safety::{folder_of, join_inside};
 
 /// What part a named file plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -133,9 +133,9 @@ fn stated_files(manifest: &Manifest) -> Vec<(Part, String, FileRef)> {
     files
 }
 
-/// Data and results may lie anywhere their owner says; what is handed in must lie in the folder.
+/// Data and results may lie anywhere their owner says; what is submitted must lie in the folder.
 fn look(root: &Path, path: &Path, part: Part) -> Found {
-    let full = match (part, contained(root, path)) {
+    let full = match (part, join_inside(root, path)) {
         (Part::Code | Part::Artifact, Err(leaves)) => return Found::Outside(leaves.to_string()),
         (_, Ok(full)) => full,
         (_, Err(_)) => root.join(path),

@@ -1,4 +1,4 @@
-//! What people hand in, read tolerantly and reported strictly: submission.json, README, logs, code, artifacts.
+//! Submissions, read tolerantly and reported strictly: submission.json, README, logs, code, artifacts.
 //!
 //! Everything here is untrusted. Readers are bounded in memory, follow no links, execute nothing, and never fail as a
 //! whole: what cannot be read becomes a fact that a rule reports.
@@ -21,7 +21,7 @@ pub use implied::{GAP, implied_manifest};
 pub use log::LogFile;
 pub use manifest_files::{DecodedArtifact, Found, ManifestFiles, NamedFile, Part};
 pub use opened::{Opened, OpenedArtifact};
-pub use submission_json::{ClaimedField, JsonTrouble, SeedClaim, SubmissionJson, kind as json_kind};
+pub use submission_json::{ClaimedField, JsonDefect, SeedClaim, SubmissionJson, kind as json_kind};
 
 /// The README of a folder.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! Model files people hand in, opened without running anything in them.
+//! Model files of submissions, opened without running anything in them.
 
 use std::path::Path;
 use std::sync::Mutex;

@@ -32,7 +32,7 @@ const SEED_RESULT_KEYS: &[&str] =
 
 /// Why strict JSON readers refuse the file.
 #[derive(Clone, Debug, PartialEq)]
-pub struct JsonTrouble {
+pub struct JsonDefect {
     /// In words.
     pub message: String,
     /// 1-based line.
@@ -69,7 +69,7 @@ pub struct SubmissionJson {
     /// The top-level object; empty if there is none.
     pub fields: Map<String, Value>,
     /// Set if the text is not strict JSON even without a byte-order mark; `fields` is then empty, except for `NaN`.
-    pub trouble: Option<JsonTrouble>,
+    pub defect: Option<JsonDefect>,
     /// `NaN` or `Infinity` stand where JSON allows numbers only; they were read as null.
     pub has_nan: bool,
     text: String,
@@ -83,7 +83,7 @@ impl SubmissionJson {
             path,
             encoding,
             fields: Map::new(),
-            trouble: None,
+            defect: None,
             has_nan: false,
             text: text.into_owned(),
         };
@@ -101,12 +101,12 @@ impl SubmissionJson {
             Ok(Value::Object(fields)) => json.fields = fields,
             Ok(other) => {
                 let message = format!("the top level is {}, not an object", kind(&other));
-                json.trouble = Some(JsonTrouble { message, line: 1 });
+                json.defect = Some(JsonDefect { message, line: 1 });
             }
             Err(error) => {
                 let text = error.to_string();
                 let message = text.split(" at line ").next().unwrap_or(&text).to_string();
-                json.trouble = Some(JsonTrouble { message, line: error.line() as u64 });
+                json.defect = Some(JsonDefect { message, line: error.line() as u64 });
             }
         }
         json
@@ -344,14 +344,14 @@ mod tests {
     #[test]
     fn what_strict_readers_refuse_is_read_and_noted() {
         let nan = parse("{\"val_loss\": NaN, \"name\": \"a NaN \\\" inside\", \"val_bpb\": 1.5}");
-        assert!(nan.has_nan && nan.trouble.is_none());
+        assert!(nan.has_nan && nan.defect.is_none());
         assert_eq!(nan.text_field("name"), Some("a NaN \" inside"));
         let mark = parse("\u{feff}{\"val_bpb\": 1.5}");
         assert_eq!((mark.encoding, mark.bpb().unwrap().number.value()), (Encoding::Utf8Bom, 1.5));
         let broken = parse("{\n\"a\": 1\n\"b\": 2}");
-        assert_eq!(broken.trouble.unwrap().line, 3);
-        assert!(parse("[1]").trouble.is_some());
-        assert!(parse(&"[".repeat(100_000)).trouble.is_some());
+        assert_eq!(broken.defect.unwrap().line, 3);
+        assert!(parse("[1]").defect.is_some());
+        assert!(parse(&"[".repeat(100_000)).defect.is_some());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::num::NonZeroU64;
 use std::path::Path;
 
-use super::inputs::Inputs;
+use super::inputs::TrainInputs;
 use super::log::{self, RunLog};
 use super::pace::{Pace, Replay};
 use super::session::{Session, Validator};
@@ -15,18 +15,18 @@ use crate::manifest;
 use crate::model::{self, Params};
 use crate::optim::{Optimizer, SwaSum};
 
-/// A session before its first step, and the training time, in milliseconds, of the steps already taken. The lead has
+/// A session before its first step, and the training time, in milliseconds, of the steps already taken. Rank 0 has
 /// a clock.
 pub(super) fn begin<'a>(
     request: &TrainRequest<'a>,
-    inputs: &Inputs<'_>,
+    inputs: &TrainInputs<'_>,
     clock: Option<&'a mut dyn Clock>,
     watcher: &'a mut dyn Write,
     validator: &'a mut Validator<'a>,
 ) -> Result<(Session<'a>, f64), TrainError> {
     let (manifest, ranks) = (&request.effective.manifest, request.ranks);
     let schedule = &manifest.schedule;
-    let Inputs { data, split, .. } = inputs;
+    let TrainInputs { data, split, .. } = inputs;
     let shards = data.train.iter().filter_map(|file| Some((file.path.as_path(), file.digest.as_ref()?)));
     let recipe = Recipe::new(manifest, request.engine.label(), shards);
     let recorded = request.replay.as_deref().map(|path| open_replay(path, &recipe)).transpose()?;
@@ -35,14 +35,14 @@ pub(super) fn begin<'a>(
 
     let mut trace = Trace::new(manifest::identity(manifest), recipe);
     let (trainer, own) = load(request, &mut trace)?;
-    let standing = own.of_lead(ranks)?;
-    let mut trainer = join(request, trainer, &standing)?;
-    loader.seek(LoaderPosition { taken: standing.taken });
+    let start = own.of_rank_zero(ranks)?;
+    let mut trainer = join(request, trainer, &start)?;
+    loader.seek(LoaderPosition { taken: start.taken });
 
-    let log = open_log(request, inputs, &mut trainer, &standing, watcher)?;
-    let elapsed_ms = standing.elapsed_ms;
+    let log = open_log(request, inputs, &mut trainer, &start, watcher)?;
+    let elapsed_ms = start.elapsed_ms;
     // Warm-up changes nothing but caches; a run whose time is recorded has no use for it.
-    let warm_up = standing.steps == 0 && recorded.is_none();
+    let warm_up = start.steps == 0 && recorded.is_none();
     let pace = match (clock, recorded) {
         (None, _) => Pace::Told,
         (Some(_), Some(replay)) => Pace::Replay(replay),
@@ -78,22 +78,22 @@ fn open_replay(path: &Path, recipe: &Recipe) -> Result<Replay, TrainError> {
 
 /// The stream of training tokens of this rank, at its beginning.
 fn open_loader(request: &TrainRequest<'_>, data: &Dataset) -> Result<Loader, TrainError> {
-    let (manifest, place) = (&request.effective.manifest, request.ranks.place());
+    let (manifest, rank) = (&request.effective.manifest, request.ranks.rank());
     let geometry = BatchGeometry::new(
         manifest.schedule.train_batch_tokens,
         manifest.schedule.train_seq_len,
-        place.micro_batches() as u64,
-        place.world() as u32,
-        place.rank() as u32,
+        rank.micro_batches() as u64,
+        rank.world_size() as u32,
+        rank.index() as u32,
     )?;
     Ok(Loader::open(&data.train_paths(), geometry, manifest.model.vocab_size as u32)?)
 }
 
-/// The model as this rank has it: the lead's is new or comes out of the folder, the others' are zero.
-fn load<'a>(request: &TrainRequest<'a>, trace: &mut Trace) -> Result<(Trainer<'a>, Standing), TrainError> {
+/// The model as this rank has it: rank 0's is new or comes out of the folder, the others' are zero.
+fn load<'a>(request: &TrainRequest<'a>, trace: &mut Trace) -> Result<(Trainer<'a>, StartPoint), TrainError> {
     let manifest = &request.effective.manifest;
     let (mut elapsed_ms, mut log_bytes, mut taken) = (0.0, 0, 0);
-    let trainer = if !request.ranks.place().is_lead() {
+    let trainer = if !request.ranks.rank().is_rank_zero() {
         Trainer::new(request.engine, manifest, Params::zeros(&manifest.model))
     } else if request.start == Start::Resume {
         let state = folder::read_state(&request.folder, manifest, trace)?;
@@ -105,67 +105,67 @@ fn load<'a>(request: &TrainRequest<'a>, trace: &mut Trace) -> Result<(Trainer<'a
         Trainer::new(request.engine, manifest, model::init(&manifest.model, manifest.schedule.seed))
     };
     let (steps, snapshots) = (trainer.steps(), trainer.snapshots());
-    Ok((trainer, Standing { steps, snapshots, taken, elapsed_ms, log_bytes }))
+    Ok((trainer, StartPoint { steps, snapshots, taken, elapsed_ms, log_bytes }))
 }
 
-/// The lead's model on every rank.
-fn join<'a>(request: &TrainRequest<'a>, trainer: Trainer<'a>, standing: &Standing) -> Result<Trainer<'a>, TrainError> {
+/// Rank 0's model on every rank.
+fn join<'a>(request: &TrainRequest<'a>, trainer: Trainer<'a>, start: &StartPoint) -> Result<Trainer<'a>, TrainError> {
     let (manifest, ranks) = (&request.effective.manifest, request.ranks);
     let mut trainer = trainer.across(ranks);
-    if !ranks.place().is_lead() {
-        let sum = (standing.snapshots > 0).then(|| Params::zeros(&manifest.model));
-        let optimizer = Optimizer::new(&manifest.optimizer, &manifest.model).after(standing.steps);
-        let (weights, swa) = (trainer.weights()?.clone(), SwaSum::from_parts(sum, standing.snapshots));
+    if !ranks.rank().is_rank_zero() {
+        let sum = (start.snapshots > 0).then(|| Params::zeros(&manifest.model));
+        let optimizer = Optimizer::new(&manifest.optimizer, &manifest.model).after(start.steps);
+        let (weights, swa) = (trainer.weights()?.clone(), SwaSum::from_parts(sum, start.snapshots));
         trainer = Trainer::restored(request.engine, manifest, weights, optimizer, swa).across(ranks);
     }
-    trainer.take_from_lead()?;
+    trainer.copy_from_rank_zero()?;
     Ok(trainer)
 }
 
-/// The lead's log, with its heading or the line that it goes on.
+/// Rank 0's log, with its heading or the line that it goes on.
 fn open_log<'a>(
     request: &TrainRequest<'_>,
-    inputs: &Inputs<'_>,
+    inputs: &TrainInputs<'_>,
     trainer: &mut Trainer<'_>,
-    standing: &Standing,
+    start: &StartPoint,
     watcher: &'a mut dyn Write,
 ) -> Result<RunLog<'a>, TrainError> {
-    let (manifest, place) = (&request.effective.manifest, request.ranks.place());
-    let mut log = match place.is_lead() {
-        true => RunLog::open(&request.folder.train_log(), standing.log_bytes, watcher, request.progress.clone())?,
+    let (manifest, rank) = (&request.effective.manifest, request.ranks.rank());
+    let mut log = match rank.is_rank_zero() {
+        true => RunLog::open(&request.folder.train_log(), start.log_bytes, watcher, request.progress.clone())?,
         false => RunLog::none(watcher),
     };
     if log.bytes() == 0 {
         let parameters = trainer.weights()?.num_elements();
-        let lines = log::heading(manifest, &inputs.data, parameters, inputs.split.tokens(), place);
+        let lines = log::heading(manifest, &inputs.data, parameters, inputs.split.tokens(), rank);
         lines.iter().try_for_each(|line| log.line(line))?;
     }
     if request.start == Start::Resume {
-        log.line(&format!("resume:step:{}/{}", standing.steps, manifest.schedule.iterations))?;
+        log.line(&format!("resume:step:{}/{}", start.steps, manifest.schedule.iterations))?;
     }
     Ok(log)
 }
 
 /// Where a run stands when its ranks begin.
-struct Standing {
+struct StartPoint {
     steps: u64,
     snapshots: u64,
     taken: u64,
     elapsed_ms: f64,
-    /// Of the lead, which alone has a log.
+    /// Of rank 0, which alone has a log.
     log_bytes: u64,
 }
 
-impl Standing {
-    /// The lead's, on every rank.
-    fn of_lead(self, ranks: &dyn Collective) -> Result<Self, CollectiveError> {
+impl StartPoint {
+    /// Rank 0's, on every rank.
+    fn of_rank_zero(self, ranks: &dyn Collective) -> Result<Self, CollectiveError> {
         // Bits, because a count may be beyond what f64 holds exactly.
-        let told = |count: u64| agreement::lead_says(ranks, f64::from_bits(count)).map(f64::to_bits);
-        Ok(Standing {
+        let told = |count: u64| agreement::from_rank_zero(ranks, f64::from_bits(count)).map(f64::to_bits);
+        Ok(StartPoint {
             steps: told(self.steps)?,
             snapshots: told(self.snapshots)?,
             taken: told(self.taken)?,
-            elapsed_ms: agreement::lead_says(ranks, self.elapsed_ms)?,
+            elapsed_ms: agreement::from_rank_zero(ranks, self.elapsed_ms)?,
             log_bytes: self.log_bytes,
         })
     }

@@ -16,7 +16,7 @@ pub(super) fn sum_over_ranks(
     ranks: &dyn Collective,
     tensors: impl Iterator<Item = Vec<f32>>,
 ) -> Result<Vec<Vec<f32>>, CollectiveError> {
-    if ranks.place().world() == 1 {
+    if ranks.rank().world_size() == 1 {
         return Ok(tensors.collect());
     }
     std::thread::scope(|scope| {
@@ -39,7 +39,7 @@ pub(super) fn sum_over_ranks(
         }
         drop(sender);
         let reason =
-            || Err(CollectiveError::Lost { rank: ranks.place().rank(), reason: "a thread of it ended".into() });
+            || Err(CollectiveError::Lost { rank: ranks.rank().index(), reason: "a thread of it ended".into() });
         let summed = worker.join().unwrap_or_else(|_| reason())?;
         Ok(summed.into_iter().flat_map(Bucket::split).collect())
     })

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::state::StateError;
 use super::trace::TraceError;
 use crate::atomic_write::WriteError;
-use crate::collective::{CollectiveError, PlaceError};
+use crate::collective::{CollectiveError, RankError};
 use crate::data::{DataGap, GeometryError, IncompleteData, LoaderError, ShardError, TokenizerError};
 use crate::engine::EngineError;
 use crate::eval::ScoreError;
@@ -180,9 +180,9 @@ pub enum TrainError {
     Ranks(#[from] CollectiveError),
     /// A number of ranks that cannot share a step.
     #[error(transparent)]
-    World(#[from] PlaceError),
+    World(#[from] RankError),
     /// Ranks started with different inputs.
-    #[error("rank {rank} differs from rank 0 in {field}: {theirs} there, {lead} on rank 0; start all ranks alike")]
+    #[error("rank {rank} differs from rank 0 in {field}: {theirs} there, {rank_zero} on rank 0; start all ranks alike")]
     Unlike {
         /// The rank.
         rank: usize,
@@ -190,8 +190,8 @@ pub enum TrainError {
         field: String,
         /// Its value.
         theirs: String,
-        /// The lead's.
-        lead: String,
+        /// Rank 0's.
+        rank_zero: String,
     },
     /// Ranks whose weights are no longer the same.
     #[error(

@@ -10,21 +10,21 @@ use crate::interrupt::Interrupt;
 use crate::model::Params;
 
 /// The files a run reads, held against themselves at the end.
-pub(super) struct Inputs<'a> {
+pub(super) struct TrainInputs<'a> {
     manifest_path: &'a Path,
     manifest: ContentDigest,
     pub data: Dataset,
     pub split: ValidationSplit,
 }
 
-impl<'a> Inputs<'a> {
+impl<'a> TrainInputs<'a> {
     /// Digests the manifest, opens the data set and reads the validation split.
     pub(super) fn open(request: &TrainRequest<'a>) -> Result<Self, TrainError> {
         let manifest = digest_manifest(request.manifest_path)?;
         let effective = request.effective;
         let data = Dataset::open(&effective.manifest.data, &effective.folder, Wanted::ALL, DigestCheck::All)?;
         let split = ValidationSplit::open(&data, &effective.manifest)?;
-        Ok(Inputs { manifest_path: request.manifest_path, manifest, data, split })
+        Ok(TrainInputs { manifest_path: request.manifest_path, manifest, data, split })
     }
 
     /// Scores weights on the validation split, each rank its part.

@@ -7,7 +7,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::{TrainError, Validation};
-use crate::collective::Place;
+use crate::collective::Rank;
 use crate::data::Dataset;
 use crate::manifest::{MICRO_BATCHES_PER_STEP, Manifest};
 use crate::model::ParamRole;
@@ -49,7 +49,7 @@ impl<'w> RunLog<'w> {
         Ok(RunLog { path: path.to_path_buf(), file: Some(file), bytes, watcher, progress })
     }
 
-    /// The log of a rank that is not the lead: nothing is written.
+    /// The log of a rank that is not rank 0: nothing is written.
     pub(super) fn none(watcher: &'w mut dyn Write) -> Self {
         RunLog { path: PathBuf::new(), file: None, bytes: 0, watcher, progress: Progress::hidden() }
     }
@@ -86,10 +86,10 @@ pub(super) fn heading(
     data: &Dataset,
     parameters: usize,
     val_tokens: usize,
-    place: Place,
+    rank: Rank,
 ) -> Vec<String> {
     let Manifest { model, optimizer, schedule, quantization, eval, .. } = manifest;
-    let world_size = if place.world() > 1 { place.world() as u64 } else { u64::from(schedule.world_size) };
+    let world_size = if rank.world_size() > 1 { rank.world_size() as u64 } else { u64::from(schedule.world_size) };
     let tokenizer = data.tokenizer.as_ref().map(|file| file.path.display().to_string()).unwrap_or_default();
     let dataset = data.train.first().and_then(|file| file.path.parent()).and_then(Path::file_name).unwrap_or_default();
     let pattern = data.val.first().and_then(|file| file.path.parent()).unwrap_or(Path::new("."));
@@ -157,11 +157,11 @@ pub(super) fn training(steps: u64, iterations: u64, loss: f32, elapsed_ms: f64) 
 /// Each rank's mean over its micro-batches, beside a training step: `step:200/20000 rank_losses:2.4610 2.4574`.
 ///
 /// `micro_losses` are in stream order: piece `p` is rank `p % world`'s.
-pub(super) fn of_ranks(steps: u64, iterations: u64, micro_losses: &[f32], place: Place) -> String {
-    let world = place.world();
-    let mean = |rank: usize| {
-        let own = micro_losses.iter().skip(rank).step_by(world);
-        format!("{:.4}", own.sum::<f32>() / place.micro_batches() as f32)
+pub(super) fn of_ranks(steps: u64, iterations: u64, micro_losses: &[f32], rank: Rank) -> String {
+    let world = rank.world_size();
+    let mean = |index: usize| {
+        let own = micro_losses.iter().skip(index).step_by(world);
+        format!("{:.4}", own.sum::<f32>() / rank.micro_batches() as f32)
     };
     let losses: Vec<String> = (0..world).map(mean).collect();
     format!("step:{steps}/{iterations} rank_losses:{}", losses.join(" "))
@@ -200,7 +200,7 @@ mod tests {
     fn the_heading_of_the_default_recipe_is_that_of_pr_286() {
         let text = "schema: golf-harness/manifest/v1\nname: x\n";
         let manifest = crate::manifest::parse(text, Path::new("x.yaml")).unwrap();
-        let lines = heading(&manifest, &Dataset::default(), 24_730_705, 62_021_846, Place::SOLO);
+        let lines = heading(&manifest, &Dataset::default(), 24_730_705, 62_021_846, Rank::SOLO);
         for expected in [
             "model_params:24730705",
             "world_size:8 grad_accum_steps:1",

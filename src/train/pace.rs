@@ -14,7 +14,7 @@ pub(super) enum Pace<'c> {
     Clock(Stopwatch<'c>),
     /// A recorded run, followed step by step.
     Replay(Replay),
-    /// What the lead says; nothing is known here.
+    /// What rank 0 says; nothing is known here.
     Told,
 }
 

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
 use super::begin::begin;
-use super::inputs::Inputs;
+use super::inputs::TrainInputs;
 use super::replay_report::ReplayReport;
 use super::session::{Ending, Session};
 use super::{Clock, TrainError, Validation, folder};
@@ -103,7 +103,7 @@ impl TrainOutcome {
 /// Trains the model of a manifest and writes checkpoint, trace, log and manifest into the run folder.
 ///
 /// `clock` measures training time; `watcher` receives a copy of the log. Nothing else is printed. With several
-/// ranks this is the lead, and each of the others calls [`follow`].
+/// ranks this is rank 0, and each of the others calls [`run_worker`].
 pub fn run(
     request: &TrainRequest<'_>,
     clock: &mut dyn Clock,
@@ -111,7 +111,7 @@ pub fn run(
 ) -> Result<TrainOutcome, TrainError> {
     telling_others(request, || {
         folder::check(&request.folder, request.start)?;
-        let inputs = Inputs::open(request)?;
+        let inputs = TrainInputs::open(request)?;
         let mut validator = inputs.validator(request);
         let (mut session, elapsed_ms) = begin(request, &inputs, Some(clock), watcher, &mut validator)?;
         let ending = session.run(elapsed_ms)?;
@@ -122,9 +122,9 @@ pub fn run(
 }
 
 /// Takes part in the training another rank leads with [`run`]. Nothing is written.
-pub fn follow(request: &TrainRequest<'_>) -> Result<(), TrainError> {
+pub fn run_worker(request: &TrainRequest<'_>) -> Result<(), TrainError> {
     telling_others(request, || {
-        let inputs = Inputs::open(request)?;
+        let inputs = TrainInputs::open(request)?;
         let mut validator = inputs.validator(request);
         let mut nobody = std::io::sink();
         let (mut session, elapsed_ms) = begin(request, &inputs, None, &mut nobody, &mut validator)?;
@@ -143,10 +143,10 @@ pub fn run_in_process(
     watcher: &mut dyn Write,
 ) -> Result<TrainOutcome, TrainError> {
     let mut ranks = collective::in_process(world)?.into_iter();
-    let Some(lead) = ranks.next() else { return run(request, clock, watcher) };
+    let Some(rank_zero) = ranks.next() else { return run(request, clock, watcher) };
     std::thread::scope(|scope| {
         for rank in ranks {
-            let follower = TrainRequest {
+            let worker = TrainRequest {
                 ranks: &Solo,
                 folder: request.folder.clone(),
                 replay: request.replay.clone(),
@@ -154,10 +154,10 @@ pub fn run_in_process(
                 progress: Progress::hidden(),
                 ..*request
             };
-            // What ends it, the lead says.
-            scope.spawn(move || drop(follow(&TrainRequest { ranks: &rank, ..follower })));
+            // What ends it, rank 0 says.
+            scope.spawn(move || drop(run_worker(&TrainRequest { ranks: &rank, ..worker })));
         }
-        run(&TrainRequest { ranks: &lead, ..request.clone() }, clock, watcher)
+        run(&TrainRequest { ranks: &rank_zero, ..request.clone() }, clock, watcher)
     })
 }
 
@@ -176,7 +176,7 @@ fn telling_others<R>(
 /// Everything after the last step: averaging, inputs checked once more, files written.
 fn finish(
     request: &TrainRequest<'_>,
-    inputs: &Inputs<'_>,
+    inputs: &TrainInputs<'_>,
     session: Session<'_>,
     ending: Ending,
 ) -> Result<TrainOutcome, TrainError> {

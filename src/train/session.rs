@@ -14,7 +14,7 @@ use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use crate::units::{BitsPerByte, Nats};
 
-/// A model's score during training: plain windows, before quantization.
+/// A model's score during training: non-overlapping windows, before quantization.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Validation {
     /// Mean loss, nats per token.
@@ -40,7 +40,7 @@ pub(super) struct Ending {
 /// Everything a loop works with.
 pub(super) struct Session<'a> {
     pub trainer: Trainer<'a>,
-    /// The lead tells the time, decides and writes; the others follow.
+    /// Rank 0 tells the time, decides and writes; the others follow.
     pub ranks: &'a dyn Collective,
     pub loader: Loader,
     pub schedule: Schedule,
@@ -83,7 +83,7 @@ impl Session<'_> {
         self.pace.resume();
         loop {
             let step = self.trainer.steps();
-            let is_over = self.lead_says(|pace| f64::from(u8::from(pace.is_over(step))))? != 0.0;
+            let is_over = self.ask_rank_zero(|pace| f64::from(u8::from(pace.is_over(step))))? != 0.0;
             let is_last = step >= self.iterations || reached_cap || is_over;
             let mut validation = None;
             if is_last || self.schedule.validates_at(step) {
@@ -110,9 +110,9 @@ impl Session<'_> {
         }
     }
 
-    /// The lead's answer, on every rank.
-    fn lead_says(&mut self, ask: impl FnOnce(&mut Pace<'_>) -> f64) -> Result<f64, TrainError> {
-        Ok(agreement::lead_says(self.ranks, ask(&mut self.pace))?)
+    /// Rank 0's answer, on every rank.
+    fn ask_rank_zero(&mut self, ask: impl FnOnce(&mut Pace<'_>) -> f64) -> Result<f64, TrainError> {
+        Ok(agreement::from_rank_zero(self.ranks, ask(&mut self.pace))?)
     }
 
     fn is_interrupted(&self) -> Result<bool, TrainError> {
@@ -122,7 +122,7 @@ impl Session<'_> {
     /// Scores the current weights while the clock stands still.
     fn validate(&mut self) -> Result<(Validation, f64), TrainError> {
         let steps = self.trainer.steps();
-        let elapsed_ms = self.lead_says(|pace| pace.pause(steps))?;
+        let elapsed_ms = self.ask_rank_zero(|pace| pace.pause(steps))?;
         self.trainer.check_same_everywhere()?;
         let Some(found) = (self.validator)(self.trainer.weights()?, &self.interrupt)? else {
             return Err(self.suspend()?);
@@ -135,13 +135,13 @@ impl Session<'_> {
     /// Takes one step; whether it reached the wall-clock cap.
     fn step(&mut self) -> Result<bool, TrainError> {
         let step = self.trainer.steps();
-        let elapsed_ms = self.lead_says(|pace| pace.at_start_of(step))?;
+        let elapsed_ms = self.ask_rank_zero(|pace| pace.at_start_of(step))?;
         let plan = self.schedule.plan(step, elapsed_ms);
         let batch_position = self.loader.position().taken;
         self.pace.check(step, &plan, batch_position)?;
 
         let report = self.trainer.step(&plan, &mut self.loader)?;
-        let end_ms = self.lead_says(|pace| pace.at_end_of(step))?;
+        let end_ms = self.ask_rank_zero(|pace| pace.at_end_of(step))?;
         self.trace.steps.push(TraceStep {
             step,
             elapsed_ms,
@@ -160,8 +160,8 @@ impl Session<'_> {
         }
         if self.schedule.logs_at(steps) {
             self.log.line(&log::training(steps, self.iterations, report.loss, end_ms))?;
-            if self.ranks.place().world() > 1 {
-                let line = log::of_ranks(steps, self.iterations, &report.micro_losses, self.ranks.place());
+            if self.ranks.rank().world_size() > 1 {
+                let line = log::of_ranks(steps, self.iterations, &report.micro_losses, self.ranks.rank());
                 self.log.line(&line)?;
             }
         }
@@ -169,9 +169,9 @@ impl Session<'_> {
         Ok(self.schedule.reaches_cap(end_ms))
     }
 
-    /// Writes trace and state; time stands still until resumed. Only the lead does.
+    /// Writes trace and state; time stands still until resumed. Only rank 0 does.
     fn checkpoint(&mut self) -> Result<(), TrainError> {
-        if !self.ranks.place().is_lead() {
+        if !self.ranks.rank().is_rank_zero() {
             return Ok(());
         }
         let steps = self.trainer.steps();

@@ -70,11 +70,11 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// Replaces weights, moments and snapshots by those of the lead, before the first step. Tensors are the same
+    /// Replaces weights, moments and snapshots by those of rank 0, before the first step. Tensors are the same
     /// everywhere.
-    pub(super) fn take_from_lead(&mut self) -> Result<(), TrainError> {
+    pub(super) fn copy_from_rank_zero(&mut self) -> Result<(), TrainError> {
         let ranks = self.ranks;
-        if ranks.place().world() == 1 {
+        if ranks.rank().world_size() == 1 {
             return Ok(());
         }
         let host = &mut self.host;
@@ -88,7 +88,7 @@ impl<'a> Trainer<'a> {
 
     /// Checks that all ranks hold the same weights: equal steps on unequal processors may drift apart unseen.
     pub(super) fn check_same_everywhere(&mut self) -> Result<(), TrainError> {
-        if self.ranks.place().world() == 1 {
+        if self.ranks.rank().world_size() == 1 {
             return Ok(());
         }
         let tensors: Vec<&HostTensor> = self.weights()?.iter().map(|(_, tensor)| tensor).collect();
@@ -157,7 +157,7 @@ impl<'a> Trainer<'a> {
     /// step before.
     pub fn step(&mut self, plan: &StepPlan, loader: &mut Loader) -> Result<StepReport, TrainError> {
         let step = self.steps() + 1;
-        let batches = (0..self.ranks.place().micro_batches()).map(|_| loader.next_batch());
+        let batches = (0..self.ranks.rank().micro_batches()).map(|_| loader.next_batch());
         let batches: Vec<TokenBatch> = batches.collect::<Result<_, _>>()?;
         if matches!(self.residence, Residence::Unasked) {
             let TrainerState { weights, optimizer, swa } = &self.host;
@@ -201,8 +201,8 @@ impl<'a> Trainer<'a> {
         let gradient_norm = clip_global_norm(&mut gradients, self.grad_clip_norm);
         check_norm(gradient_norm, step)?;
         let TrainerState { weights, optimizer, swa } = &mut self.host;
-        let place = self.ranks.place();
-        let share = MatrixShare { rank: place.rank(), of: place.world() };
+        let rank = self.ranks.rank();
+        let share = MatrixShare { rank: rank.index(), of: rank.world_size() };
         let broadcast = |root, values: &mut [f32]| self.ranks.broadcast(root, values);
         optimizer.step_over(weights, &gradients, plan, share, broadcast)?;
         if plan.swa_pick {

@@ -1,10 +1,10 @@
-//! Validation during training: plain windows over the whole validation split, before quantization.
+//! Validation during training: non-overlapping windows over the whole validation split, before quantization.
 
 use super::{TrainError, Validation};
 use crate::collective::Collective;
 use crate::data::Dataset;
 use crate::engine::Engine;
-use crate::eval::{Score, ScoreError, ScoringData, WindowPlan, plain_part};
+use crate::eval::{Score, ScoreError, ScoringData, WindowPlan, non_overlapping_part};
 use crate::interrupt::Interrupt;
 use crate::manifest::Manifest;
 use crate::model::{ModelConfig, Params};
@@ -23,7 +23,7 @@ impl ValidationSplit {
         let data = ScoringData::open::<TrainError>(data, manifest)?;
         let tokens = &data.tokens;
         let seq_len = manifest.schedule.train_seq_len;
-        let plan = WindowPlan::plain(tokens.len() as u64, seq_len).map_err(ScoreError::from)?;
+        let plan = WindowPlan::non_overlapping(tokens.len() as u64, seq_len).map_err(ScoreError::from)?;
         // Found now rather than at the end of an hour of training.
         if plan.windows() == 0 {
             return Err(TrainError::ShortValidation { tokens: tokens.len(), seq_len });
@@ -51,8 +51,8 @@ impl ValidationSplit {
         let scorer = engine.scorer(&self.model, weights)?;
         let progress = Progress::hidden();
         let evaluation = self.data.evaluation(&*scorer, &progress, interrupt);
-        let place = ranks.place();
-        let part = plain_part(&evaluation, self.seq_len, place.rank() as u64 + 1, place.world() as u64);
+        let rank = ranks.rank();
+        let part = non_overlapping_part(&evaluation, self.seq_len, rank.index() as u64 + 1, rank.world_size() as u64);
         let part = match part {
             Err(ScoreError::Interrupted(_)) => None,
             Err(error) => return Err(error.into()),

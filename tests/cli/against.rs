@@ -11,7 +11,7 @@ fn manifest(metrics: &str, seeds: &str) -> String {
     )
 }
 
-/// Exit code and the finding of the record rule, as level and message.
+/// Exit code and the finding of the record rule, as severity and message.
 fn against(manifest: &str, board: &str) -> (i32, String) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("claim.yaml"), manifest).unwrap();
@@ -24,7 +24,7 @@ fn against(manifest: &str, board: &str) -> (i32, String) {
     let stdout = String::from_utf8(output.stdout).unwrap();
     let line = stdout.lines().find(|line| line.contains("manifest_not_a_record")).unwrap_or_default();
     let finding: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-    let text = format!("{}: {}", finding["level"], finding["message"]);
+    let text = format!("{}: {}", finding["severity"], finding["message"]);
     (output.status.code().unwrap(), format!("{text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
@@ -53,7 +53,7 @@ fn pr_286_is_no_record_against_the_best_it_names_either() {
 }
 
 #[test]
-fn one_good_run_is_refused_and_a_mean_of_several_cannot_be_judged() {
+fn one_good_run_is_refused_and_a_mean_of_several_cannot_be_decided() {
     let good = "val_loss: '1.8', val_bpb: '1.0661'";
     let (code, text) = against(&manifest(good, "[1337]"), &shipped_board());
     assert_eq!(code, 1, "{text}");

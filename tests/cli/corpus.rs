@@ -38,10 +38,10 @@ mod needs_data {
         for line in String::from_utf8(output.stdout).unwrap().lines() {
             let finding: Value = serde_json::from_str(line).unwrap();
             let text = |key: &str| finding[key].as_str().unwrap_or_default().to_string();
-            match text("level").as_str() {
+            match text("severity").as_str() {
                 "pass" if text("rule") == "over_budget" => budget = text("message"),
                 "pass" | "unknown" => {}
-                _ => drop(found.insert(text("rule"), (text("level"), text("message")))),
+                _ => drop(found.insert(text("rule"), (text("severity"), text("message")))),
             }
         }
         assert_eq!(budget, "logged total 15,481,841 bytes, 518,159 bytes to spare");
@@ -60,16 +60,16 @@ mod needs_data {
         ];
         let rules: Vec<&str> = found.keys().map(String::as_str).collect();
         assert_eq!(rules, expected.map(|(rule, _, _)| rule));
-        for (rule, level, words) in expected {
-            let (found_level, message) = &found[rule];
-            assert!(found_level == level && message.contains(words), "{rule}: {found_level}: {message}");
+        for (rule, severity, words) in expected {
+            let (found_severity, message) = &found[rule];
+            assert!(found_severity == severity && message.contains(words), "{rule}: {found_severity}: {message}");
         }
     }
 
     /// Every folder of the corpus in one run: nothing breaks, and two runs say the same.
     #[test]
     #[ignore = "needs GOLF_CORPUS_DIR"]
-    fn the_whole_corpus_is_judged_alike_twice() {
+    fn the_whole_corpus_is_checked_alike_twice() {
         let corpus = corpus();
         let run = || golf("verify").args(["--format", "jsonl", "-v"]).arg(&corpus).output().unwrap();
         let (first, second) = (run(), run());

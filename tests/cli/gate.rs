@@ -75,16 +75,16 @@ impl Repository {
             serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{branch}: {e}\n{stderr}"));
         let own = &audit["reports"][0];
         assert_eq!(own["kind"], "change");
-        let findings = own["findings"].as_array().unwrap().iter().filter(|finding| finding["level"] != "pass");
+        let findings = own["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] != "pass");
         let findings = findings
-            .map(|f| (f["rule"].as_str().unwrap().to_string(), f["level"].as_str().unwrap().to_string()))
+            .map(|f| (f["rule"].as_str().unwrap().to_string(), f["severity"].as_str().unwrap().to_string()))
             .collect();
         (output.status.code().unwrap(), findings)
     }
 }
 
-fn found(rule: &str, level: &str) -> Vec<(String, String)> {
-    vec![(rule.to_string(), level.to_string())]
+fn found(rule: &str, severity: &str) -> Vec<(String, String)> {
+    vec![(rule.to_string(), severity.to_string())]
 }
 
 #[test]

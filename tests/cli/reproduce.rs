@@ -45,10 +45,10 @@ fn a_second_run_keeps_every_stage_and_prints_the_same_numbers() {
     assert_eq!(first["stages_done"], serde_json::json!(["train", "pack", "score"]));
     assert_eq!(second["stages_kept"], first["stages_done"]);
     assert_eq!(second["scores"], first["scores"]);
-    // Stride = window length: the sliding windows are the plain ones plus a tail.
+    // Stride = window length: the sliding windows are the non-overlapping ones plus a tail.
     let tokens = |label: &str| first["scores"][label]["tokens"].as_u64().unwrap();
     assert_eq!(tokens("packed/sliding"), 53_655);
-    assert_eq!(tokens("packed/plain"), 53_655 / 128 * 128);
+    assert_eq!(tokens("packed/non-overlapping"), 53_655 / 128 * 128);
 
     // A damaged artifact is noticed, packed again and comes out the same.
     let artifact = folder.path().join("run/model.golf");

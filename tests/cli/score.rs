@@ -24,7 +24,7 @@ fn packed_and_unpacked_stand_side_by_side() {
 
     let report = workshop.json(&["--checkpoint", "weights.safetensors"]);
     let bpb = |label: &str| report["scores"][label]["val_bpb"].as_f64().unwrap();
-    for windowing in ["sliding", "plain"] {
+    for windowing in ["sliding", "non-overlapping"] {
         let gap = bpb(&format!("packed/{windowing}")) - bpb(&format!("checkpoint/{windowing}"));
         assert_eq!(report["quantization_gap"][windowing]["val_bpb"].as_f64(), Some(gap));
         assert!(gap != 0.0);
@@ -123,6 +123,7 @@ fn flags_win_over_variables_and_these_over_the_manifest() {
 #[test]
 fn a_subset_says_that_it_is_one() {
     let workshop = Workshop::new();
+    // The former name of `--non-overlapping` still works.
     let flags = ["run/manifest.yaml", "--plain", "--max-tokens", "100"];
     insta::assert_snapshot!(without_numbers(&stdout(&mut workshop.command(&flags))));
     let report = workshop.json(&["--max-tokens", "100"]);
@@ -142,7 +143,7 @@ fn scores_are_recorded_on_request_and_only_where_they_belong() {
     let after = manifest();
     assert_eq!(manifest::identity(&after), manifest::identity(&before));
     let labels: Vec<&String> = after.results.scores.keys().collect();
-    assert_eq!(labels, ["packed/plain", "packed/sliding"]);
+    assert_eq!(labels, ["packed/non-overlapping", "packed/sliding"]);
     let recorded = &after.results.scores["packed/sliding"];
     let reported = &report["scores"]["packed/sliding"];
     assert_eq!(Some(recorded.val_bpb.0), reported["val_bpb"].as_f64());
@@ -167,11 +168,11 @@ fn scores_are_recorded_on_request_and_only_where_they_belong() {
 }
 
 /// Something done to a workshop, and the arguments that run into it.
-type Trouble = (fn(&Workshop), &'static [&'static str]);
+type BadInput = (fn(&Workshop), &'static [&'static str]);
 
 #[test]
 fn bad_input_is_named() {
-    let troubles: [Trouble; 26] = [
+    let bad_inputs: [BadInput; 26] = [
         (|_| (), &[]),
         (|_| (), &["run"]),
         (|_| (), &["absent.yaml"]),
@@ -180,13 +181,13 @@ fn bad_input_is_named() {
         (|_| (), &["run/manifest.yaml", "--stride", "33"]),
         (|_| (), &["run/manifest.yaml", "--shard", "3/2"]),
         (|_| (), &["run/manifest.yaml", "--threads", "0"]),
-        (|_| (), &["run/manifest.yaml", "--plain", "--sliding"]),
+        (|_| (), &["run/manifest.yaml", "--non-overlapping", "--sliding"]),
         (|_| (), &["run/manifest.yaml", "--set", "schedule.seed=1"]),
         (|_| (), &["run/manifest.yaml", "--nll-out", "weights.safetensors/nll.f32"]),
         (|_| (), &["run/manifest.yaml", "--nll-out", "data"]),
         (|_| (), &["run/manifest.yaml", "--shard", "1/2", "-o", "data"]),
         (|_| (), &["run/manifest.yaml", "--checkpoint", "absent.safetensors"]),
-        (|_| (), &["run/manifest.yaml", "--plain", "--seq-len", "600"]),
+        (|_| (), &["run/manifest.yaml", "--non-overlapping", "--seq-len", "600"]),
         (|w| drop(std::fs::remove_file(w.path("run/model.golf"))), &["run/manifest.yaml"]),
         (|w| cut(&w.path("run/model.golf"), 1000), &["run/manifest.yaml"]),
         (|w| cut(&w.path("run/model.golf"), 1000), &["run/manifest.yaml", "--artifact", "run/model.golf"]),
@@ -200,7 +201,7 @@ fn bad_input_is_named() {
         (|w| leave_one_token(w), &["run/manifest.yaml"]),
     ];
     let mut messages = String::new();
-    for (damage, args) in troubles {
+    for (damage, args) in bad_inputs {
         let workshop = Workshop::new();
         damage(&workshop);
         messages += &format!("$ score {}\n{}\n", args.join(" "), workshop.fails(args, 2));

@@ -286,7 +286,7 @@ proptest! {
             _ => text.clone().into_bytes(),
         };
         let json = SubmissionJson::parse("submission.json".into(), &bytes);
-        prop_assert!(json.trouble.is_none(), "{text}");
+        prop_assert!(json.defect.is_none(), "{text}");
         prop_assert_eq!(json.bpb().unwrap().number.value(), bpb);
         prop_assert_eq!(json.total().unwrap().number.value(), total as f64);
         prop_assert_eq!(json.seeds(), seeds);

@@ -138,7 +138,7 @@ mod scores {
                 let plan = WindowPlan::sliding(count, seq_len, stride).unwrap();
                 let sliding = evaluation.score(&plan, 0..plan.windows(), &mut |_| Ok(())).unwrap();
                 compare(&format!("{name}, sliding"), &sliding, case, "sliding");
-                let plain = eval::plain(&evaluation, seq_len).unwrap();
+                let plain = eval::non_overlapping(&evaluation, seq_len).unwrap();
                 compare(&format!("{name}, plain"), &plain, case, "plain");
                 compared += 1;
             }

@@ -74,8 +74,8 @@ pub(crate) use on_both_sets;
 /// The kernels engine on the first GPU; without one a line says so.
 #[cfg(feature = "engine")]
 pub fn on_a_gpu() -> Option<Box<dyn golf_harness::engine::Engine>> {
-    use golf_harness::engine::{Device, DeviceChoice, EngineKind, Precision};
-    match Device::open(DeviceChoice::Cuda(0)) {
+    use golf_harness::engine::{DeviceChoice, EngineDevice, EngineKind, Precision};
+    match EngineDevice::open(DeviceChoice::Cuda(0)) {
         Ok(device) => Some(device.engine(EngineKind::Kernels, Precision::F32).unwrap()),
         Err(reason) => {
             println!("no GPU: skipped ({reason})");

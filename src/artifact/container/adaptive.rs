@@ -1,7 +1,7 @@
 //! Range coding with models that learn while they code.
 //!
 //! Probabilities are integers out of 2^16, rebuilt from counts at fixed points of the stream, so that encoder and
-//! decoder agree to the bit on every machine. Rows of one spread share a model; the next spread starts from a faint
+//! decoder agree to the bit on every machine. Rows of one magnitude bucket share a model; the next bucket starts from a faint
 //! copy of the last one, because neighbors look alike. The range coder itself is the crate `constriction`.
 
 use std::borrow::Borrow;
@@ -18,7 +18,7 @@ const PRECISION: usize = 16;
 const INCREMENT: u32 = 2;
 /// A model is rebuilt after 16 symbols, then after a quarter more each time, but at least this often.
 const LONGEST_WAIT: u32 = 4096;
-/// Weight, in counts, of what a new spread inherits.
+/// Weight, in counts, of what a new magnitude bucket inherits.
 const INHERITED: u64 = 512;
 
 /// Counts of the symbols seen, and the probabilities last made from them.
@@ -184,7 +184,7 @@ mod tests {
 
     /// Probabilities are `1 + count * (65536 - 4) / total`, and what is left of 65536 goes to the likeliest.
     #[test]
-    fn models_learn_at_fixed_points_and_fade_between_spreads() {
+    fn models_learn_at_fixed_points_and_fade_between_buckets() {
         let mut model = Model::new(&(10..=13));
         assert_eq!(model.cumulative, [0, 16_384, 32_768, 49_152, 65_536]);
         // Nothing changes before the 16th symbol; then the counts are 1, 1, 33, 1 of 36.
@@ -200,7 +200,7 @@ mod tests {
         }
         assert_eq!(waits[..6], [20, 25, 31, 38, 47, 58]);
         assert_eq!(waits[waits.len() - 3..], [4096; 3]);
-        // Of 1, 1, n, 1 the next spread inherits 1, 1, 1 + 511, 1, of which 515 in all.
+        // Of 1, 1, n, 1 the next bucket inherits 1, 1, 1 + 511, 1, of which 515 in all.
         model.fade();
         assert_eq!(model.counts, [1, 1, 512, 1]);
         assert_eq!(model.cumulative, [0, 128, 256, 65_408, 65_536]);

@@ -14,7 +14,7 @@ const PROBE_LEVEL: i32 = 9;
 /// Frames up to this size are tried at the full level whatever the probe says.
 const SMALL_FRAME: usize = 1 << 16;
 
-/// The smallest of a few zstd frames, without checksum and dictionary id: the file's seal covers it.
+/// The smallest of a few zstd frames, without checksum and dictionary id: the file's checksum covers it.
 ///
 /// Quantized weights hardly ever repeat, and the short matches that high levels find in them cost more than
 /// the literals they replace: Huffman codes alone are smaller and take a hundredth of the time (docs/packing.md).

@@ -69,7 +69,7 @@ fn encoded(tensors: &[PackedTensor], codec: Codec) -> Vec<u8> {
 
 /// Stream, what compressed it, and its stored bytes.
 fn streams(file: &[u8]) -> Vec<(StreamKind, Codec, u64)> {
-    let streams = anatomy(file).unwrap().streams;
+    let streams = size_breakdown(file).unwrap().streams;
     streams.into_iter().map(|(kind, codec, sizes)| (kind, codec, sizes.stored)).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Reading and writing the integers of the format, with offsets in every error.
 
-use super::Trouble;
+use super::Defect;
 
 /// A position in bytes that never runs past their end.
 #[derive(Clone, Debug)]
@@ -25,10 +25,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// A fault at the current position.
-    pub fn trouble(&self, what: impl std::fmt::Display) -> Trouble {
+    pub fn defect(&self, what: impl std::fmt::Display) -> Defect {
         match self.inside {
-            None => Trouble::at(self.at as u64, what.to_string()),
-            Some(name) => Trouble::at(self.origin, format!("{name}, byte {}: {what}", self.at)),
+            None => Defect::at(self.at as u64, what.to_string()),
+            Some(name) => Defect::at(self.origin, format!("{name}, byte {}: {what}", self.at)),
         }
     }
 
@@ -43,33 +43,33 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next `n` bytes.
-    pub fn take(&mut self, n: usize, what: &str) -> Result<&'a [u8], Trouble> {
+    pub fn take(&mut self, n: usize, what: &str) -> Result<&'a [u8], Defect> {
         let slice = self.at.checked_add(n).and_then(|end| self.bytes.get(self.at..end));
         let slice = slice
-            .ok_or_else(|| self.trouble(format!("cut short: {what} needs {n} bytes, {} are left", self.remaining())))?;
+            .ok_or_else(|| self.defect(format!("cut short: {what} needs {n} bytes, {} are left", self.remaining())))?;
         self.at += n;
         Ok(slice)
     }
 
     /// The next `N` bytes as an array.
-    pub fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], Trouble> {
+    pub fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], Defect> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N, what)?);
         Ok(array)
     }
 
     /// One byte.
-    pub fn u8(&mut self, what: &str) -> Result<u8, Trouble> {
+    pub fn u8(&mut self, what: &str) -> Result<u8, Defect> {
         Ok(self.array::<1>(what)?[0])
     }
 
     /// Four bytes, little-endian.
-    pub fn u32(&mut self, what: &str) -> Result<u32, Trouble> {
+    pub fn u32(&mut self, what: &str) -> Result<u32, Defect> {
         Ok(u32::from_le_bytes(self.array(what)?))
     }
 
     /// An unsigned LEB128 integer of at most `max`, in its shortest form.
-    pub fn varint(&mut self, max: u64, what: &str) -> Result<u64, Trouble> {
+    pub fn varint(&mut self, max: u64, what: &str) -> Result<u64, Defect> {
         let start = self.clone();
         let mut value = 0u64;
         for shift in (0..u64::BITS).step_by(7) {
@@ -81,15 +81,15 @@ impl<'a> Cursor<'a> {
             value |= bits << shift;
             if byte & 0x80 == 0 {
                 if byte == 0 && shift > 0 {
-                    return Err(start.trouble(format!("{what} is not in its shortest form")));
+                    return Err(start.defect(format!("{what} is not in its shortest form")));
                 }
                 if value > max {
-                    return Err(start.trouble(format!("{what} is {value}; at most {max} are allowed")));
+                    return Err(start.defect(format!("{what} is {value}; at most {max} are allowed")));
                 }
                 return Ok(value);
             }
         }
-        Err(start.trouble(format!("{what} does not fit 64 bits")))
+        Err(start.defect(format!("{what} does not fit 64 bits")))
     }
 }
 

@@ -1,7 +1,7 @@
-//! Damage: every flipped bit pattern, every cut, and tables that lie under an intact seal.
+//! Damage: every flipped bit pattern, every cut, and tables that lie under an intact checksum.
 
 use super::cursor::push_varint;
-use super::header::{HEADER_BYTES, Header, SEAL_OFFSET, seal_of};
+use super::header::{CHECKSUM_OFFSET, HEADER_BYTES, Header, checksum_of};
 use super::table::Table;
 use super::*;
 use crate::artifact::{PackedTensor, PackedValues};
@@ -44,12 +44,12 @@ fn small_with(codec: Codec) -> Vec<u8> {
 }
 
 fn reseal(mut file: Vec<u8>) -> Vec<u8> {
-    let seal = seal_of(&file);
-    file[SEAL_OFFSET..HEADER_BYTES].copy_from_slice(&seal);
+    let checksum = checksum_of(&file);
+    file[CHECKSUM_OFFSET..HEADER_BYTES].copy_from_slice(&checksum);
     file
 }
 
-/// A file with another table, its sizes and seal put right.
+/// A file with another table, its sizes and checksum put right.
 fn with_table(change: impl FnOnce(&mut Table)) -> Vec<u8> {
     let file = small();
     let header = Header::decode(&file).unwrap();
@@ -103,16 +103,16 @@ fn every_flip_and_cut(file: &[u8]) {
 }
 
 #[test]
-fn under_a_repaired_seal_nothing_wrong_is_delivered() {
+fn under_a_repaired_checksum_nothing_wrong_is_delivered() {
     // Header bytes that carry no meaning for decoding (the level) may differ; everything decoded must be equal.
-    wrong_under_a_seal(small());
-    wrong_under_a_seal(small_with(Codec::Ans));
+    wrong_under_a_checksum(small());
+    wrong_under_a_checksum(small_with(Codec::Ans));
 }
 
-fn wrong_under_a_seal(file: Vec<u8>) {
+fn wrong_under_a_checksum(file: Vec<u8>) {
     let expected = tensors();
     let mut refused = 0;
-    for at in (0..SEAL_OFFSET).chain(HEADER_BYTES..file.len()) {
+    for at in (0..CHECKSUM_OFFSET).chain(HEADER_BYTES..file.len()) {
         for pattern in [0x01, 0x10, 0x80, 0xff] {
             let mut damaged = file.clone();
             damaged[at] ^= pattern;

@@ -23,28 +23,28 @@ pub enum ReadError {
         bytes: u64,
     },
     /// The bytes are not a sound artifact.
-    #[error("{}: offset {}: {}", path.display(), trouble.offset, trouble.what)]
+    #[error("{}: offset {}: {}", path.display(), defect.offset, defect.what)]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Where and what.
-        trouble: Trouble,
+        defect: Defect,
     },
 }
 
 /// One fault in the bytes of an artifact.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("offset {offset}: {what}")]
-pub struct Trouble {
+pub struct Defect {
     /// Byte offset in the file. Faults inside compressed parts carry the offset where the part starts.
     pub offset: u64,
     /// What was found and what was expected.
     pub what: String,
 }
 
-impl Trouble {
+impl Defect {
     /// A fault at an offset.
     pub(super) fn at(offset: u64, what: impl Into<String>) -> Self {
-        Trouble { offset, what: what.into() }
+        Defect { offset, what: what.into() }
     }
 }

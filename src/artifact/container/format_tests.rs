@@ -3,11 +3,11 @@
 use half::f16;
 
 use super::adaptive;
-use super::anatomy::{Sizes, anatomy, contexts};
 use super::codec::{compress, decompress};
 use super::cursor::Cursor;
-use super::header::{HEADER_BYTES, Header, SEAL_OFFSET};
-use super::layout::{Layout, gather, spread_of};
+use super::header::{CHECKSUM_OFFSET, HEADER_BYTES, Header};
+use super::layout::{Layout, gather, magnitude_bucket};
+use super::size_breakdown::{Sizes, contexts, size_breakdown};
 use super::stream_kind::StreamKind;
 use super::table::{FrameEntry, Table, TensorEntry};
 use super::*;
@@ -18,10 +18,10 @@ use crate::quant::{Codec, TensorClass};
 
 #[test]
 fn every_stream_has_a_code_a_name_and_a_part() {
-    use StreamKind::{Half, Scale, Single, Spread, Symbols};
+    use StreamKind::{Half, MagnitudeBuckets, Scale, Single, Symbols};
     use TensorClass::{F16, F32, Int5, Int6, Int8};
     let expected = [
-        (Spread, 0x30, "row spreads", Part::Scales, 0..=255),
+        (MagnitudeBuckets, 0x30, "magnitude buckets", Part::Scales, 0..=255),
         (Symbols(Int5), 5, "int5", Part::Class(Int5), 112..=143),
         (Symbols(Int6), 6, "int6", Part::Class(Int6), 96..=159),
         (Symbols(Int8), 8, "int8", Part::Class(Int8), 1..=255),
@@ -44,23 +44,23 @@ fn every_stream_has_a_code_a_name_and_a_part() {
     }
     assert_eq!(StreamKind::from_code(0x42), None);
     assert_eq!((Part::Table.to_string(), Part::Scales.to_string()), ("table".into(), "scales".into()));
-    assert_eq!((Codec::Zstd.code(), Codec::Ans.code(), Layout::RowsBySpread.code()), (1, 2, 2));
+    assert_eq!((Codec::Zstd.code(), Codec::Ans.code(), Layout::RowsByMagnitude.code()), (1, 2, 2));
     assert_eq!((Codec::from_code(2), Codec::from_code(3)), (Some(Codec::Ans), None));
-    assert_eq!((Layout::from_code(2), Layout::from_code(1)), (Some(Layout::RowsBySpread), None));
+    assert_eq!((Layout::from_code(2), Layout::from_code(1)), (Some(Layout::RowsByMagnitude), None));
 }
 
 #[test]
 fn the_header_lies_as_described() {
     let header = Header {
         codec: Codec::Ans,
-        layout: Layout::RowsBySpread,
+        layout: Layout::RowsByMagnitude,
         level: 22,
         table_stored: 0x0102_0304,
         table_bytes: 0x0a0b_0c0d,
     };
     let expected = *b"\x89GOLF\r\n\x1a\x02\x02\x02\x16\x04\x03\x02\x01\x0d\x0c\x0b\x0a";
     assert_eq!(header.encode(), expected);
-    assert_eq!((SEAL_OFFSET, HEADER_BYTES), (20, 36));
+    assert_eq!((CHECKSUM_OFFSET, HEADER_BYTES), (20, 36));
 }
 
 fn entry(name: &str, shape: &[usize], class: TensorClass, digest: u8) -> TensorEntry {
@@ -75,7 +75,10 @@ fn frame(stream: StreamKind, codec: Codec, raw: usize, stored: usize) -> FrameEn
 fn the_table_lies_as_described() {
     let table = Table {
         tensors: vec![entry("ab", &[300, 2], TensorClass::Int6, 0xaa), entry("c", &[], TensorClass::F32, 0xbb)],
-        frames: vec![frame(StreamKind::Spread, Codec::Zstd, 300, 9), frame(StreamKind::Scale(1), Codec::Ans, 128, 7)],
+        frames: vec![
+            frame(StreamKind::MagnitudeBuckets, Codec::Zstd, 300, 9),
+            frame(StreamKind::Scale(1), Codec::Ans, 128, 7),
+        ],
     };
     // 300 is AC 02 and 128 is 80 01 in LEB128; the zstd frame of a range-coded file is marked.
     let front = b"\x02\x02ab\x06\x02\xac\x02\x02\x01c\x20\x00\x02\xb0\xac\x02\x09\x41\x80\x01\x07";
@@ -83,7 +86,7 @@ fn the_table_lies_as_described() {
     assert_eq!(table.encode(Codec::Ans), expected);
     assert_eq!(Table::decode(&expected, Codec::Ans, 36).unwrap(), table);
     // In a file of zstd frames none is marked.
-    let frames = vec![frame(StreamKind::Spread, Codec::Zstd, 300, 9)];
+    let frames = vec![frame(StreamKind::MagnitudeBuckets, Codec::Zstd, 300, 9)];
     assert_eq!(Table { tensors: vec![], frames }.encode(Codec::Zstd), b"\x00\x01\x30\xac\x02\x09");
 }
 
@@ -109,7 +112,7 @@ fn the_tables_bounds_are_reached_and_not_passed() {
     assert!(error.contains("with tensor `b` the model has more than 4194304 rows"), "{error}");
     // A frame expands at most 2^15 times, to at most 2^30 bytes.
     let frames = |raw, stored| {
-        decode(Table { tensors: vec![], frames: vec![frame(StreamKind::Spread, Codec::Ans, raw, stored)] })
+        decode(Table { tensors: vec![], frames: vec![frame(StreamKind::MagnitudeBuckets, Codec::Ans, raw, stored)] })
     };
     assert!(frames(1 << 15, 1).is_ok());
     assert!(frames((1 << 15) + 1, 1).unwrap_err().contains("expand 1 bytes to 32769"));
@@ -154,9 +157,9 @@ fn the_writer_keeps_to_the_same_bounds() {
 
 /// `1 + floor(8 log2(256 mean))` in steps of an eighth of an octave that are linear within it.
 #[test]
-fn spreads_are_eighths_of_octaves() {
+fn magnitude_buckets_are_eighths_of_octaves() {
     let one_in = |n: usize| [vec![1], vec![0; n - 1]].concat();
-    for (symbols, spread) in [
+    for (symbols, bucket) in [
         (vec![], 0),
         (vec![0, 0], 0),
         // 1/257: less than a 256th. 1/256: the first step. 3/256 = 2^1 x 1.5 of them.
@@ -172,7 +175,7 @@ fn spreads_are_eighths_of_octaves() {
         (vec![127], 1 + 14 * 8 + 7),
         (vec![-128], 1 + 15 * 8),
     ] {
-        assert_eq!(spread_of(&symbols), spread, "{symbols:?}");
+        assert_eq!(magnitude_bucket(&symbols), bucket, "{symbols:?}");
     }
 }
 
@@ -198,10 +201,10 @@ fn tensors() -> Vec<PackedTensor> {
 #[test]
 fn streams_hold_what_the_layout_says() {
     // Mean magnitudes 3, 0.5, 127, 5.5, 1, 0: 2^9.58, 2^7, 2^14.99, 2^10.46, 2^8 and nothing in 256ths.
-    let spreads = [77, 57, 120, 84, 65, 0];
+    let buckets = [77, 57, 120, 84, 65, 0];
     let stream = |kind| gather(kind, &tensors());
-    assert_eq!(stream(StreamKind::Spread), spreads);
-    // Rows by spread: 0 0, 1 0, 1 1, 3 -3; symbols are 128 more.
+    assert_eq!(stream(StreamKind::MagnitudeBuckets), buckets);
+    // Rows by magnitude bucket: 0 0, 1 0, 1 1, 3 -3; symbols are 128 more.
     assert_eq!(stream(StreamKind::Symbols(TensorClass::Int5)), [128, 128, 129, 128, 129, 129, 131, 125]);
     assert!(stream(StreamKind::Symbols(TensorClass::Int6)).is_empty());
     assert_eq!(stream(StreamKind::Symbols(TensorClass::Int8)), [133, 134, 1, 255]);
@@ -222,13 +225,13 @@ fn streams_hold_what_the_layout_says() {
 }
 
 #[test]
-fn the_anatomy_of_a_file_adds_up() {
+fn the_size_breakdown_of_a_file_adds_up() {
     for codec in [Codec::Zstd, Codec::Ans] {
         let encoded = encode(&tensors(), codec, 19, &Progress::hidden(), &Interrupt::none()).unwrap();
         assert_eq!(parse(&encoded.bytes).unwrap().packed, tensors());
-        let found = anatomy(&encoded.bytes).unwrap();
+        let found = size_breakdown(&encoded.bytes).unwrap();
         assert_eq!((found.codec, found.level, found.header), (codec, 19, Sizes { held: 36, stored: 36 }));
-        // Held: 6 spreads, 8 + 4 symbols, 6 + 6 bytes of scales, 3 + 3 of halves, 4 times 2 of singles.
+        // Held: 6 buckets, 8 + 4 symbols, 6 + 6 bytes of scales, 3 + 3 of halves, 4 times 2 of singles.
         let held: Vec<u64> = found.streams.iter().map(|(.., sizes)| sizes.held).collect();
         assert_eq!(held, [6, 8, 4, 6, 6, 3, 3, 2, 2, 2, 2]);
         let stored: u64 = found.streams.iter().map(|(.., sizes)| sizes.stored).sum();

@@ -1,14 +1,14 @@
 //! How tensors are laid out in streams before compression.
 //!
-//! Layout 2 puts values of one kind together: the rows' spreads, all int5 symbols, all int6 symbols, all int8
+//! Layout 2 puts values of one kind together: the rows' magnitude buckets, all int5 symbols, all int6 symbols, all int8
 //! symbols, the scales' low bytes and high bytes, the halves' low and high bytes, and the bytes of f32 values by
 //! significance. Tensors keep their order within a stream, except that the rows of an integer class are sorted by
-//! spread (ties in the tensors' order): a coder then meets one distribution at a time. The spread is one byte a row;
+//! magnitude bucket (ties in the tensors' order): a coder then meets one distribution at a time. The bucket is one byte a row;
 //! it pays for itself many times over (docs/packing.md).
 
 use half::f16;
 
-use super::Trouble;
+use super::Defect;
 use super::stream_kind::{SYMBOL_BIAS, StreamKind};
 use super::table::TensorEntry;
 use crate::artifact::packed::scale_count;
@@ -18,24 +18,24 @@ use crate::quant::TensorClass;
 /// Which arrangement the streams follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Layout {
-    /// Values by class, rows by spread, multi-byte values split by significance.
-    RowsBySpread,
+    /// Values by class, rows by magnitude bucket, multi-byte values split by significance.
+    RowsByMagnitude,
 }
 
 impl Layout {
     pub fn code(self) -> u8 {
         match self {
-            Layout::RowsBySpread => 2,
+            Layout::RowsByMagnitude => 2,
         }
     }
 
     pub fn from_code(code: u8) -> Option<Self> {
-        (code == Layout::RowsBySpread.code()).then_some(Layout::RowsBySpread)
+        (code == Layout::RowsByMagnitude.code()).then_some(Layout::RowsByMagnitude)
     }
 }
 
-/// The spread of a row's symbols: their mean magnitude on a logarithmic grid, eight steps an octave; 0 for none.
-pub(super) fn spread_of(symbols: &[i8]) -> u8 {
+/// The magnitude bucket of a row's symbols: their mean magnitude on a logarithmic grid, eight steps an octave; 0 for none.
+pub(super) fn magnitude_bucket(symbols: &[i8]) -> u8 {
     let sum: u64 = symbols.iter().map(|&symbol| u64::from(symbol.unsigned_abs())).sum();
     // In 1/256 steps: at most 128 * 256, so the result is at most 1 + 8 * 15 + 7.
     let mean = (sum << 8).checked_div(symbols.len() as u64).unwrap_or(0);
@@ -48,21 +48,21 @@ pub(super) fn spread_of(symbols: &[i8]) -> u8 {
 /// The rows of one integer class and where they lie in its stream.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RowOrder {
-    /// Spread and length of the rows, in the order of the stream.
+    /// Magnitude bucket and length of the rows, in the order of the stream.
     pub runs: Vec<(u8, usize)>,
     /// Where each row starts in the stream, in the order of the table.
     starts: Vec<usize>,
 }
 
 impl RowOrder {
-    /// The order for rows given as (spread, length) in the order of the table.
+    /// The order for rows given as (bucket, length) in the order of the table.
     fn new(rows: &[(u8, usize)]) -> Self {
         let mut sorted: Vec<(usize, (u8, usize))> = rows.iter().copied().enumerate().collect();
-        sorted.sort_by_key(|(_, (spread, _))| *spread);
+        sorted.sort_by_key(|(_, (bucket, _))| *bucket);
         let mut order = RowOrder { runs: Vec::with_capacity(rows.len()), starts: vec![0; rows.len()] };
         let mut at = 0;
-        for (index, (spread, length)) in sorted {
-            order.runs.push((spread, length));
+        for (index, (bucket, length)) in sorted {
+            order.runs.push((bucket, length));
             if let Some(start) = order.starts.get_mut(index) {
                 *start = at;
             }
@@ -71,15 +71,15 @@ impl RowOrder {
         order
     }
 
-    /// The order of a class, from the table and the spreads of all integer rows.
-    pub fn of_class(class: TensorClass, tensors: &[TensorEntry], spreads: &[u8]) -> Self {
-        let mut spreads = spreads.iter().copied();
+    /// The order of a class, from the table and the buckets of all integer rows.
+    pub fn of_class(class: TensorClass, tensors: &[TensorEntry], buckets: &[u8]) -> Self {
+        let mut buckets = buckets.iter().copied();
         let mut rows = Vec::new();
         for tensor in tensors.iter().filter(|tensor| tensor.class.symbols().is_some()) {
             let count = scale_count(&tensor.shape);
             let length = tensor.elements().checked_div(count).unwrap_or(0);
-            let spreads = spreads.by_ref().take(count);
-            rows.extend(spreads.filter(|_| tensor.class == class).map(|spread| (spread, length)));
+            let buckets = buckets.by_ref().take(count);
+            rows.extend(buckets.filter(|_| tensor.class == class).map(|bucket| (bucket, length)));
         }
         RowOrder::new(&rows)
     }
@@ -91,11 +91,11 @@ pub(super) fn gather(kind: StreamKind, tensors: &[PackedTensor]) -> Vec<u8> {
     let mut rows: Vec<(u8, &[i8])> = Vec::new();
     for tensor in tensors {
         match (kind, tensor.values()) {
-            (StreamKind::Spread, PackedValues::Integers { symbols, scales, .. }) => {
-                out.extend(rows_of(symbols, scales.len()).map(spread_of));
+            (StreamKind::MagnitudeBuckets, PackedValues::Integers { symbols, scales, .. }) => {
+                out.extend(rows_of(symbols, scales.len()).map(magnitude_bucket));
             }
             (StreamKind::Symbols(wanted), PackedValues::Integers { class, symbols, scales }) if wanted == *class => {
-                rows.extend(rows_of(symbols, scales.len()).map(|row| (spread_of(row), row)));
+                rows.extend(rows_of(symbols, scales.len()).map(|row| (magnitude_bucket(row), row)));
             }
             (StreamKind::Scale(byte), PackedValues::Integers { scales, .. }) => push_halves(&mut out, scales, byte),
             (StreamKind::Half(byte), PackedValues::F16(values)) => push_halves(&mut out, values, byte),
@@ -105,7 +105,7 @@ pub(super) fn gather(kind: StreamKind, tensors: &[PackedTensor]) -> Vec<u8> {
             _ => {}
         }
     }
-    rows.sort_by_key(|(spread, _)| *spread);
+    rows.sort_by_key(|(bucket, _)| *bucket);
     for (_, row) in rows {
         out.extend(row.iter().map(|&symbol| (i16::from(symbol) + SYMBOL_BIAS) as u8));
     }
@@ -134,9 +134,10 @@ impl<'a> Streams<'a> {
     /// Streams with the lengths [`bytes_of`](super::table::bytes_of) gives, of the tensors of a table.
     pub fn new(streams: &'a [(StreamKind, Vec<u8>)], tensors: &[TensorEntry]) -> Self {
         let rest: Vec<_> = streams.iter().map(|(kind, bytes)| (*kind, bytes.as_slice())).collect();
-        let spreads = rest.iter().find(|(kind, _)| *kind == StreamKind::Spread).map_or(&[][..], |(_, bytes)| bytes);
+        let buckets =
+            rest.iter().find(|(kind, _)| *kind == StreamKind::MagnitudeBuckets).map_or(&[][..], |(_, bytes)| bytes);
         let integer = TensorClass::ALL.into_iter().filter(|class| class.symbols().is_some());
-        let starts = |class| (class, RowOrder::of_class(class, tensors, spreads).starts.into_iter());
+        let starts = |class| (class, RowOrder::of_class(class, tensors, buckets).starts.into_iter());
         Streams { starts: integer.map(starts).collect(), rest }
     }
 
@@ -167,7 +168,7 @@ impl<'a> Streams<'a> {
     }
 
     /// The next tensor of the table. `origin` is where faults are reported.
-    pub fn next(&mut self, entry: &TensorEntry, origin: u64) -> Result<PackedTensor, Trouble> {
+    pub fn next(&mut self, entry: &TensorEntry, origin: u64) -> Result<PackedTensor, Defect> {
         let n = entry.elements();
         let values = match entry.class {
             TensorClass::F16 => PackedValues::F16(self.take_halves(StreamKind::Half, n)),
@@ -184,6 +185,6 @@ impl<'a> Streams<'a> {
             }
         };
         let what = || format!("tensor `{}`: the values do not fit class {} and its shape", entry.name, entry.class);
-        PackedTensor::new(entry.name.clone(), entry.shape.clone(), values).ok_or_else(|| Trouble::at(origin, what()))
+        PackedTensor::new(entry.name.clone(), entry.shape.clone(), values).ok_or_else(|| Defect::at(origin, what()))
     }
 }

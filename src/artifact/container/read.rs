@@ -1,4 +1,4 @@
-//! Bytes to tensors. Total: whatever the bytes are, the answer is an artifact or a [`Trouble`].
+//! Bytes to tensors. Total: whatever the bytes are, the answer is an artifact or a [`Defect`].
 
 use std::io::Read;
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::layout::Streams;
 use super::stream_kind::StreamKind;
 use super::table::{FrameEntry, Table, bytes_of};
 use super::write::{cut_digest, record_of, runs};
-use super::{ReadError, Trouble, adaptive, codec};
+use super::{Defect, ReadError, adaptive, codec};
 use crate::artifact::PackedTensor;
 use crate::digest::{ContentDigest, ContentHasher};
 use crate::manifest::TensorRecord;
@@ -56,7 +56,7 @@ pub fn read(path: &Path) -> Result<Artifact, ReadError> {
         return Err(ReadError::TooLarge { path: path.to_path_buf(), bytes: size });
     }
     file.take(limits::MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
-    parse(&bytes).map_err(|trouble| ReadError::Damaged { path: path.to_path_buf(), trouble })
+    parse(&bytes).map_err(|defect| ReadError::Damaged { path: path.to_path_buf(), defect })
 }
 
 impl Artifact {
@@ -80,26 +80,26 @@ impl Artifact {
 }
 
 /// Header and table of a file, and the rest of it.
-pub(super) fn front(file: &[u8]) -> Result<(Header, Table, Cursor<'_>), Trouble> {
+pub(super) fn front(file: &[u8]) -> Result<(Header, Table, Cursor<'_>), Defect> {
     let header = Header::decode(file)?;
     let mut cursor = Cursor::of_file(file);
     cursor.take(HEADER_BYTES, "the header")?;
     let stored_table = cursor.take(header.table_stored as usize, "the table")?;
     let origin = HEADER_BYTES as u64;
     let table = codec::decompress(stored_table, header.table_bytes as usize)
-        .map_err(|e| Trouble::at(origin, format!("table: {e}")))?;
+        .map_err(|e| Defect::at(origin, format!("table: {e}")))?;
     Ok((header, Table::decode(&table, header.codec, origin)?, cursor))
 }
 
 /// [`read`] on bytes in memory.
-pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
+pub fn parse(file: &[u8]) -> Result<Artifact, Defect> {
     if file.len() as u64 > limits::MAX_FILE_BYTES {
-        return Err(Trouble::at(limits::MAX_FILE_BYTES, format!("{} bytes are more than any artifact", file.len())));
+        return Err(Defect::at(limits::MAX_FILE_BYTES, format!("{} bytes are more than any artifact", file.len())));
     }
     let (header, table, mut cursor) = front(file)?;
     let streams = read_streams(&table, &mut cursor)?;
     if cursor.remaining() > 0 {
-        return Err(cursor.trouble(format!("{} bytes after the last frame", cursor.remaining())));
+        return Err(cursor.defect(format!("{} bytes after the last frame", cursor.remaining())));
     }
 
     let mut payload = ContentHasher::new();
@@ -121,11 +121,11 @@ pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
     let (mut entries, mut tensors) = (Vec::new(), Vec::new());
     for ((tensor, entry), (values, digest)) in packed.iter().zip(&table.tensors).zip(decoded) {
         if cut_digest(&digest.blake3) != entry.digest {
-            return Err(Trouble::at(body, format!("tensor `{}` does not decode to its digest", entry.name)));
+            return Err(Defect::at(body, format!("tensor `{}` does not decode to its digest", entry.name)));
         }
         if let Some(index) = values.data().iter().position(|value| !value.is_finite()) {
             let value = values.data()[index];
-            return Err(Trouble::at(body, format!("tensor `{}` holds {value} at element {index}", entry.name)));
+            return Err(Defect::at(body, format!("tensor `{}` holds {value} at element {index}", entry.name)));
         }
         tensors.push(record_of(tensor, digest.sha256));
         entries.push((entry.name.clone(), values));
@@ -140,47 +140,47 @@ pub fn parse(file: &[u8]) -> Result<Artifact, Trouble> {
 }
 
 /// Decompresses every stream, after checking that the frames' lengths add up to what the tensors need.
-fn read_streams(table: &Table, cursor: &mut Cursor<'_>) -> Result<Vec<(StreamKind, Vec<u8>)>, Trouble> {
+fn read_streams(table: &Table, cursor: &mut Cursor<'_>) -> Result<Vec<(StreamKind, Vec<u8>)>, Defect> {
     let mut parts = Vec::new();
     for frame in &table.frames {
         let offset = cursor.position() as u64;
         parts.push((frame, offset, cursor.take(frame.stored, "a frame")?));
     }
     if !table.frames.is_sorted_by_key(|frame| StreamKind::ALL.iter().position(|&kind| kind == frame.stream)) {
-        return Err(Trouble::at(HEADER_BYTES as u64, "table: frames are not in the order of their streams"));
+        return Err(Defect::at(HEADER_BYTES as u64, "table: frames are not in the order of their streams"));
     }
     for kind in StreamKind::ALL {
         let claimed: u64 = table.frames.iter().filter(|frame| frame.stream == kind).map(|frame| frame.raw as u64).sum();
         let needed = bytes_of(kind, &table.tensors) as u64;
         if claimed != needed {
             let what = format!("table: frames of stream {kind:?} hold {claimed} bytes, its tensors need {needed}");
-            return Err(Trouble::at(HEADER_BYTES as u64, what));
+            return Err(Defect::at(HEADER_BYTES as u64, what));
         }
     }
-    let decode = |frame: &FrameEntry, offset: u64, stored: &[u8], spreads: &[u8]| {
+    let decode = |frame: &FrameEntry, offset: u64, stored: &[u8], buckets: &[u8]| {
         let bytes = match frame.codec {
             Codec::Zstd => codec::decompress(stored, frame.raw),
             Codec::Ans => {
-                let runs = runs(frame.stream, frame.raw, &table.tensors, spreads);
+                let runs = runs(frame.stream, frame.raw, &table.tensors, buckets);
                 adaptive::decode(stored, frame.raw, &frame.stream.alphabet(), &runs)
             }
         };
-        bytes.map_err(|e| Trouble::at(offset, format!("frame: {e}")))
+        bytes.map_err(|e| Defect::at(offset, format!("frame: {e}")))
     };
-    // Spreads come first in the file: the models of the symbols depend on them.
-    let first = parts.partition_point(|(frame, ..)| frame.stream == StreamKind::Spread);
+    // Magnitude buckets come first in the file: the models of the symbols depend on them.
+    let first = parts.partition_point(|(frame, ..)| frame.stream == StreamKind::MagnitudeBuckets);
     let (before, after) = parts.split_at(first);
-    let mut spreads = Vec::new();
+    let mut buckets = Vec::new();
     for (frame, offset, stored) in before {
-        spreads.extend(decode(frame, *offset, stored, &[])?);
+        buckets.extend(decode(frame, *offset, stored, &[])?);
     }
     let decoded: Vec<Vec<u8>> = after
         .par_iter()
-        .map(|(frame, offset, stored)| decode(frame, *offset, stored, &spreads))
-        .collect::<Result<_, Trouble>>()?;
+        .map(|(frame, offset, stored)| decode(frame, *offset, stored, &buckets))
+        .collect::<Result<_, Defect>>()?;
     let mut streams: Vec<(StreamKind, Vec<u8>)> = StreamKind::ALL.into_iter().map(|kind| (kind, Vec::new())).collect();
     if let Some((_, stream)) = streams.first_mut() {
-        *stream = spreads;
+        *stream = buckets;
     }
     for ((frame, ..), bytes) in after.iter().zip(decoded) {
         if let Some((_, stream)) = streams.iter_mut().find(|(kind, _)| *kind == frame.stream) {

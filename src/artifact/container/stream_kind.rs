@@ -8,8 +8,8 @@ use crate::quant::TensorClass;
 /// What a stream holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::artifact) enum StreamKind {
-    /// How wide the symbols of each row are spread, see [`spread_of`](super::layout::spread_of).
-    Spread,
+    /// The magnitude bucket of each row, see [`magnitude_bucket`](super::layout::magnitude_bucket).
+    MagnitudeBuckets,
     /// Symbols of an integer class, offset to be unsigned.
     Symbols(TensorClass),
     /// One byte of every scale; 0 is the low one.
@@ -23,7 +23,7 @@ pub(in crate::artifact) enum StreamKind {
 impl StreamKind {
     /// Every stream, in file order.
     pub const ALL: [StreamKind; 12] = [
-        StreamKind::Spread,
+        StreamKind::MagnitudeBuckets,
         StreamKind::Symbols(TensorClass::Int5),
         StreamKind::Symbols(TensorClass::Int6),
         StreamKind::Symbols(TensorClass::Int8),
@@ -39,7 +39,7 @@ impl StreamKind {
 
     pub fn code(self) -> u8 {
         match self {
-            StreamKind::Spread => 0x30,
+            StreamKind::MagnitudeBuckets => 0x30,
             StreamKind::Symbols(class) => class.code(),
             StreamKind::Scale(byte) => 0x40 | byte,
             StreamKind::Half(byte) => 0x50 | byte,
@@ -55,7 +55,7 @@ impl StreamKind {
     pub fn part(self) -> Part {
         match self {
             StreamKind::Symbols(class) => Part::Class(class),
-            StreamKind::Spread | StreamKind::Scale(_) => Part::Scales,
+            StreamKind::MagnitudeBuckets | StreamKind::Scale(_) => Part::Scales,
             StreamKind::Half(_) => Part::Class(TensorClass::F16),
             StreamKind::Single(_) => Part::Class(TensorClass::F32),
         }
@@ -74,7 +74,7 @@ impl StreamKind {
 impl std::fmt::Display for StreamKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            StreamKind::Spread => f.pad("row spreads"),
+            StreamKind::MagnitudeBuckets => f.pad("magnitude buckets"),
             StreamKind::Symbols(class) => class.fmt(f),
             StreamKind::Scale(byte) => write!(f, "scales, byte {byte}"),
             StreamKind::Half(byte) => write!(f, "f16, byte {byte}"),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::checksum::{CHECKSUM_BYTES, cut};
 use super::header::{self, HEADER_BYTES, Header};
 use super::layout::{Layout, RowOrder, gather};
-use super::seal::{SEAL_BYTES, cut};
 use super::stream_kind::StreamKind;
 use super::table::{FrameEntry, Table, TensorEntry, bytes_of};
 use super::{adaptive, codec};
@@ -44,7 +44,7 @@ pub struct Encoded {
 pub enum Part {
     /// Symbols or floats of one class.
     Class(TensorClass),
-    /// Scales and spreads of the rows of integer classes.
+    /// Scales and magnitude buckets of the rows of integer classes.
     Scales,
     /// Header, names, shapes and digests.
     Table,
@@ -96,7 +96,7 @@ pub fn encode(
     interrupt: &Interrupt,
 ) -> Result<Encoded, EncodeError> {
     check_bounds(tensors)?;
-    let digests: Vec<(TensorRecord, [u8; SEAL_BYTES])> = tensors.par_iter().map(digest_of).collect();
+    let digests: Vec<(TensorRecord, [u8; CHECKSUM_BYTES])> = tensors.par_iter().map(digest_of).collect();
 
     let entries: Vec<TensorEntry> = tensors
         .iter()
@@ -112,8 +112,9 @@ pub fn encode(
     progress.set_len(StreamKind::ALL.iter().map(|&kind| bytes_of(kind, &entries) as u64).sum());
     let streams: Vec<(StreamKind, Vec<u8>)> =
         StreamKind::ALL.into_par_iter().map(|kind| (kind, gather(kind, tensors))).collect();
-    let spreads = streams.iter().find(|(kind, _)| *kind == StreamKind::Spread).map_or(&[][..], |(_, bytes)| bytes);
-    let coder = StreamCoder { codec, level, tensors: &entries, spreads, interrupt };
+    let buckets =
+        streams.iter().find(|(kind, _)| *kind == StreamKind::MagnitudeBuckets).map_or(&[][..], |(_, bytes)| bytes);
+    let coder = StreamCoder { codec, level, tensors: &entries, buckets, interrupt };
     let compressed: Vec<Vec<(FrameEntry, Vec<u8>)>> = streams
         .par_iter()
         .map(|(kind, stream)| {
@@ -137,18 +138,18 @@ pub fn encode(
     let stored_table = codec::compress(&table, level)?;
     let header = Header {
         codec,
-        layout: Layout::RowsBySpread,
+        layout: Layout::RowsByMagnitude,
         level: u8::try_from(level).unwrap_or(0),
         table_stored: stored_table.len() as u32,
         table_bytes: table.len() as u32,
     };
     let mut bytes = Vec::with_capacity(HEADER_BYTES + stored_table.len() + body.len());
     bytes.extend_from_slice(&header.encode());
-    bytes.extend_from_slice(&[0; SEAL_BYTES]);
+    bytes.extend_from_slice(&[0; CHECKSUM_BYTES]);
     bytes.extend_from_slice(&stored_table);
     bytes.append(&mut body);
-    let seal = header::seal_of(&bytes);
-    bytes[header::SEAL_OFFSET..HEADER_BYTES].copy_from_slice(&seal);
+    let checksum = header::checksum_of(&bytes);
+    bytes[header::CHECKSUM_OFFSET..HEADER_BYTES].copy_from_slice(&checksum);
     bounded("the file's size", bytes.len() as u64, limits::MAX_FILE_BYTES)?;
     let table_size = Bytes((HEADER_BYTES + stored_table.len()) as u64);
     Ok(Encoded {
@@ -166,7 +167,7 @@ struct StreamCoder<'a> {
     codec: Codec,
     level: i32,
     tensors: &'a [TensorEntry],
-    spreads: &'a [u8],
+    buckets: &'a [u8],
     interrupt: &'a Interrupt,
 }
 
@@ -185,7 +186,7 @@ impl StreamCoder<'_> {
 
     fn ranged(&self, kind: StreamKind, stream: &[u8]) -> Result<(FrameEntry, Vec<u8>), EncodeError> {
         self.check()?;
-        let runs = runs(kind, stream.len(), self.tensors, self.spreads);
+        let runs = runs(kind, stream.len(), self.tensors, self.buckets);
         let frame = adaptive::encode(stream, &kind.alphabet(), &runs)
             .ok_or_else(|| std::io::Error::other("a symbol is outside its class"))?;
         Ok((FrameEntry { stream: kind, codec: Codec::Ans, raw: stream.len(), stored: frame.len() }, frame))
@@ -215,16 +216,16 @@ fn sizes_by_part(frames: &[FrameEntry]) -> BTreeMap<Part, Bytes> {
     sizes
 }
 
-/// Contexts of the bytes of a stream: rows by spread for symbols, a single one for anything else.
-pub(super) fn runs(kind: StreamKind, length: usize, tensors: &[TensorEntry], spreads: &[u8]) -> Vec<(u8, usize)> {
+/// Contexts of the bytes of a stream: rows by magnitude bucket for symbols, a single one for anything else.
+pub(super) fn runs(kind: StreamKind, length: usize, tensors: &[TensorEntry], buckets: &[u8]) -> Vec<(u8, usize)> {
     match kind {
-        StreamKind::Symbols(class) => RowOrder::of_class(class, tensors, spreads).runs,
+        StreamKind::Symbols(class) => RowOrder::of_class(class, tensors, buckets).runs,
         _ => vec![(0, length)],
     }
 }
 
 /// The manifest's record (SHA-256) and the table's digest (BLAKE3, cut) of a tensor's decoded values.
-fn digest_of(tensor: &PackedTensor) -> (TensorRecord, [u8; SEAL_BYTES]) {
+fn digest_of(tensor: &PackedTensor) -> (TensorRecord, [u8; CHECKSUM_BYTES]) {
     let content = ContentDigest::of(&tensor.dequantize().to_le_bytes());
     (record_of(tensor, content.sha256), cut_digest(&content.blake3))
 }
@@ -240,7 +241,7 @@ pub(super) fn record_of(tensor: &PackedTensor, sha256: Digest) -> TensorRecord {
 }
 
 /// A BLAKE3 digest cut to the table's 128 bits.
-pub(super) fn cut_digest(digest: &Digest) -> [u8; SEAL_BYTES] {
+pub(super) fn cut_digest(digest: &Digest) -> [u8; CHECKSUM_BYTES] {
     cut(blake3::Hash::from_bytes(*digest.as_bytes()))
 }
 

@@ -62,7 +62,7 @@ pub fn bytes<'a>(histograms: impl Iterator<Item = &'a Histogram>) -> f64 {
 }
 
 /// Mean magnitude of a row's integers, in steps; 0 for none.
-pub fn spread(symbols: impl ExactSizeIterator<Item = i8>) -> f64 {
+pub fn mean_magnitude(symbols: impl ExactSizeIterator<Item = i8>) -> f64 {
     let length = symbols.len().max(1);
     symbols.map(|symbol| u64::from(symbol.unsigned_abs())).sum::<u64>() as f64 / length as f64
 }
@@ -117,9 +117,9 @@ mod tests {
     }
 
     #[test]
-    fn spreads_fall_into_octaves() {
-        assert_eq!(spread([3i8, -5, 0, -128].into_iter()), 34.0);
-        assert_eq!(spread([0i8; 0].into_iter()), 0.0);
+    fn magnitudes_fall_into_octaves() {
+        assert_eq!(mean_magnitude([3i8, -5, 0, -128].into_iter()), 34.0);
+        assert_eq!(mean_magnitude([0i8; 0].into_iter()), 0.0);
         assert_eq!([1.0, 1.9, 2.0, 0.5].map(|value| octave_bucket(value, 1.0)), [0, 0, 1, -1]);
         assert_eq!(octave_bucket(2.0, 8.0), 8);
     }

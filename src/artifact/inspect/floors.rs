@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::Kind;
-use super::entropy::{Histogram, bytes, octave_bucket, spread};
+use super::entropy::{Histogram, bytes, mean_magnitude, octave_bucket};
 use super::values::Values;
 use crate::quant::TensorClass;
 
-/// Buckets of a row's spread an octave: finer ones gain less than they cost (docs/packing.md).
+/// Magnitude buckets an octave: finer ones gain less than they cost (docs/packing.md).
 const BUCKETS_AN_OCTAVE: f64 = 8.0;
 
 /// Order-0 entropies of all values and scales, in bytes, histograms free of charge. Names, shapes and the like are not
@@ -18,7 +18,7 @@ const BUCKETS_AN_OCTAVE: f64 = 8.0;
 pub struct Floors {
     /// A histogram a tensor and byte position.
     pub tensors: f64,
-    /// Symbols with a histogram a class and spread of their row, anything else one a class and byte position.
+    /// Symbols with a histogram a class and magnitude bucket of their row, anything else one a class and byte position.
     /// `None` where there are no integers with scales.
     pub row_clusters: Option<f64>,
 }
@@ -40,7 +40,7 @@ impl Collector {
         match values.kind {
             Kind::Class(class) if class.symbols().is_some() => {
                 for row in values.rows() {
-                    let bucket = octave_bucket(spread(row.iter().map(|&byte| byte as i8)), BUCKETS_AN_OCTAVE);
+                    let bucket = octave_bucket(mean_magnitude(row.iter().map(|&byte| byte as i8)), BUCKETS_AN_OCTAVE);
                     self.clusters.entry((class, bucket)).or_default().add(row);
                 }
             }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_of_one_spread_share_a_histogram() {
+    fn rows_of_one_magnitude_bucket_share_a_histogram() {
         // Two tensors, each with a narrow row (0, 1) and a wide one (-8, 7), half and half: a bit a symbol in clusters.
         let row = |a: i8, b: i8| (0..64).map(move |i| if i % 2 == 0 { a } else { b } as u8);
         let bytes: Vec<u8> = row(0, 1).chain(row(-8, 7)).collect();

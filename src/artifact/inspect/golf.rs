@@ -6,17 +6,17 @@ use super::entropy::Histogram;
 use super::floors::Collector;
 use super::values::{Values, bytes_of};
 use super::{Kind, Parts, Rest, RestLine, Shares, StreamLine, TensorLine, apportion};
-use crate::artifact::container::{Anatomy, Sizes, StreamKind, anatomy, contexts};
+use crate::artifact::container::{SizeBreakdown, Sizes, StreamKind, contexts, size_breakdown};
 use crate::artifact::foreign::Convention;
-use crate::artifact::{PackedTensor, PackedValues, Trouble, parse};
+use crate::artifact::{Defect, PackedTensor, PackedValues, parse};
 use crate::units::Bytes;
 
 /// The parts of an artifact, after every digest in it has been checked.
-pub(super) fn parts(file: &[u8]) -> Result<Parts, Trouble> {
+pub(super) fn parts(file: &[u8]) -> Result<Parts, Defect> {
     let packed = parse(file)?.packed;
-    let Anatomy { codec, level, header, table, streams } = anatomy(file)?;
+    let SizeBreakdown { codec, level, header, table, streams } = size_breakdown(file)?;
     let mut in_file = vec![0u64; packed.len()];
-    let (mut scales, mut spreads, mut unused) = (Sizes::default(), Sizes::default(), Sizes::default());
+    let (mut scales, mut buckets, mut unused) = (Sizes::default(), Sizes::default(), Sizes::default());
     let held = streams.iter().map(|(.., sizes)| sizes.held).sum::<u64>();
     let mut lines = Vec::with_capacity(streams.len());
     for (kind, coder, sizes) in streams {
@@ -24,7 +24,7 @@ pub(super) fn parts(file: &[u8]) -> Result<Parts, Trouble> {
         lines.push(StreamLine { what: kind.to_string(), coder, held, stored });
         match kind {
             StreamKind::Scale(_) => add(&mut scales, sizes),
-            StreamKind::Spread => add(&mut spreads, sizes),
+            StreamKind::MagnitudeBuckets => add(&mut buckets, sizes),
             StreamKind::Symbols(_) | StreamKind::Half(_) | StreamKind::Single(_) => {
                 let (members, lengths): (Vec<usize>, Vec<f64>) = code_lengths(kind, &packed).into_iter().unzip();
                 match apportion(sizes.stored, &lengths) {
@@ -74,7 +74,7 @@ pub(super) fn parts(file: &[u8]) -> Result<Parts, Trouble> {
     };
     let mut rest = vec![
         line(Rest::Scales, scales, Some(collector.scales())),
-        line(Rest::Spreads, spreads, None),
+        line(Rest::MagnitudeBuckets, buckets, None),
         line(Rest::Table, table, None),
         line(Rest::Header, header, None),
         line(Rest::Unused, unused, None),

@@ -170,7 +170,7 @@ pub enum Rest {
     /// Factors of integer rows.
     Scales,
     /// Widths of the rows of integers, by which this crate's container sorts them.
-    Spreads,
+    MagnitudeBuckets,
     /// Names, shapes and digests of this crate's container.
     Table,
     /// What a container starts with.
@@ -191,7 +191,7 @@ impl std::fmt::Display for Rest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             Rest::Scales => "scales",
-            Rest::Spreads => "row spreads",
+            Rest::MagnitudeBuckets => "magnitude buckets",
             Rest::Table => "table",
             Rest::Header => "header",
             Rest::Pickle => "pickle",
@@ -210,7 +210,7 @@ pub enum Shares {
     /// The bytes that lie in the file: nothing is compressed around the tensors.
     Exact,
     /// Each compressed stream's exact size, divided by the code lengths its bytes have at the stream's own entropy
-    /// (symbols: of the rows of one spread). Sums over a class are exact, single tensors are estimates.
+    /// (symbols: of the rows of one magnitude bucket). Sums over a class are exact, single tensors are estimates.
     StreamsByCodeLength,
     /// The file's size, divided by what every part takes when compressed alone with zstd at level 1. All estimates.
     FileByPartsAlone,

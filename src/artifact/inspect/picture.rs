@@ -196,7 +196,7 @@ fn colors(group: Group) -> (&'static str, &'static str) {
         Group::Kind(Kind::Class(TensorClass::F16)) => ("#56b4e9", "#1b1b1b"),
         Group::Kind(Kind::Class(TensorClass::F32)) => ("#cc79a7", "#1b1b1b"),
         Group::Kind(Kind::Dtype(_)) => ("#f0e442", "#1b1b1b"),
-        Group::Rest(Rest::Scales | Rest::Spreads) => ("#d55e00", "#ffffff"),
+        Group::Rest(Rest::Scales | Rest::MagnitudeBuckets) => ("#d55e00", "#ffffff"),
         Group::Rest(_) => ("#8c8c8c", "#1b1b1b"),
     }
 }

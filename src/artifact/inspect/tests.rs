@@ -74,7 +74,7 @@ proptest! {
             for (part, size) in encoded.parts {
                 let found = match part {
                     Part::Class(class) => found.totals().iter().find(|t| t.kind == Kind::Class(class)).map(|t| t.in_file.0),
-                    Part::Scales => Some(rest(&found, Rest::Scales).unwrap_or(0) + rest(&found, Rest::Spreads).unwrap_or(0)),
+                    Part::Scales => Some(rest(&found, Rest::Scales).unwrap_or(0) + rest(&found, Rest::MagnitudeBuckets).unwrap_or(0)),
                     Part::Table => Some(rest(&found, Rest::Table).unwrap() + rest(&found, Rest::Header).unwrap()),
                 };
                 prop_assert_eq!(found, Some(size.0), "{}", part);
@@ -134,7 +134,7 @@ fn a_class_is_divided_by_what_its_tensors_cost() {
     assert_eq!((dull.statistics.bits_per_value, rich.statistics.bits_per_value), (0.0, 5.0));
     assert_eq!((dull.in_file.0, dull.statistics.zeros), (0, 64 * 512));
     assert!(rich.in_file.0 as f64 > 64.0 * 512.0 * 5.0 / 8.0);
-    // The spreads of the rows of `rich` differ by chance only: clusters gain next to nothing, and never lose.
+    // The magnitudes of the rows of `rich` differ by chance only: clusters gain next to nothing, and never lose.
     let (clusters, tensors) = (found.floors.row_clusters.unwrap(), found.floors.tensors);
     assert!(clusters <= tensors && clusters > 0.999 * tensors, "{clusters} for {tensors}");
 }

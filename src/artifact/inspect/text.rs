@@ -78,7 +78,11 @@ fn floors(found: &Inspection) -> Vec<(&'static str, Bytes, String)> {
     };
     let tensors = line("order-0 floor", found.floors.tensors, "a histogram a tensor and byte position, free of charge");
     let clusters = found.floors.row_clusters.map(|bytes| {
-        line("row-cluster floor", bytes, "a histogram a class and spread of the row (8 an octave), free of charge")
+        line(
+            "row-cluster floor",
+            bytes,
+            "a histogram a class and magnitude bucket of the row (8 an octave), free of charge",
+        )
     });
     std::iter::once(tensors).chain(clusters).collect()
 }

@@ -7,7 +7,7 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, result as driver, sys
 use cudarc::nccl::{result, sys};
 
 use super::NcclSetupError;
-use crate::collective::{Place, Span};
+use crate::collective::{Rank, Span};
 
 /// Something to be done with the values of a span.
 #[derive(Clone, Copy)]
@@ -44,14 +44,14 @@ unsafe impl Send for Communicator {}
 
 impl Communicator {
     /// Joins the communicator that rank 0's `id` names, with GPU `ordinal`; waits for all ranks.
-    pub fn new(place: Place, id: sys::ncclUniqueId, ordinal: usize) -> Result<Self, NcclSetupError> {
+    pub fn new(rank: Rank, id: sys::ncclUniqueId, ordinal: usize) -> Result<Self, NcclSetupError> {
         let failed = |source| NcclSetupError::Driver { ordinal, source };
         let context = CudaContext::new(ordinal).map_err(failed)?;
         // One that does not wait for the default stream by itself.
         let stream = context.new_stream().map_err(failed)?;
         let event = || driver::event::create(cuda::CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(failed);
         let (ready, done) = (event()?, event()?);
-        let (world, rank) = (place.world() as i32, place.rank() as i32);
+        let (world, rank) = (rank.world_size() as i32, rank.index() as i32);
         let mut handle = std::ptr::null_mut();
         // SAFETY: the handle is written before it is used; the id is rank 0's, and the GPU's context is bound.
         let joined = unsafe { result::comm_init_rank(&mut handle, world, id, rank) };
@@ -69,7 +69,7 @@ impl Communicator {
         self.bind()?;
         // SAFETY: the event was made in `new` and is never destroyed; the streams exist.
         unsafe { driver::event::record(self.ready, after) }.map_err(refused)?;
-        self.follow(self.stream.cu_stream(), self.ready)?;
+        self.wait_for(self.stream.cu_stream(), self.ready)?;
         result::group_start().map_err(|error| said(&error))?;
         // SAFETY: passed on to the caller.
         let queued = work.iter().try_for_each(|work| unsafe { self.one(*work) });
@@ -103,10 +103,10 @@ impl Communicator {
     /// Makes a stream wait for everything queued here.
     pub fn stream_wait(&self, stream: cuda::CUstream) -> Result<(), String> {
         self.bind()?;
-        self.follow(stream, self.done)
+        self.wait_for(stream, self.done)
     }
 
-    fn follow(&self, stream: cuda::CUstream, event: cuda::CUevent) -> Result<(), String> {
+    fn wait_for(&self, stream: cuda::CUstream, event: cuda::CUevent) -> Result<(), String> {
         let flags = cuda::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
         // SAFETY: the event was made in `new` and is never destroyed; the stream exists.
         unsafe { driver::stream::wait_event(stream, event, flags) }.map_err(refused)

@@ -11,7 +11,7 @@ use cudarc::nccl::{result, sys};
 
 use self::communicator::{Communicator, Work, refused, said};
 use self::queue::NcclQueue;
-use super::{Collective, CollectiveError, DeviceCollective, Place, Span, TcpRank};
+use super::{Collective, CollectiveError, DeviceCollective, Rank, Span, TcpRank};
 
 /// Length of NCCL's unique id, bytes.
 const ID_BYTES: usize = 128;
@@ -69,16 +69,16 @@ impl NcclRank {
             if !is_found() {
                 return Err(NcclSetupError::Library);
             }
-            let place = Collective::place(small);
+            let rank = Collective::rank(small);
             let start = |error: result::NcclError| NcclSetupError::Start(said(&error));
-            let own = if place.is_lead() { Some(result::get_uniqueid().map_err(start)?) } else { None };
+            let own = if rank.is_rank_zero() { Some(result::get_uniqueid().map_err(start)?) } else { None };
             let message: Vec<u8> =
                 own.iter().flat_map(|id| id.internal.iter().map(|byte| byte.to_ne_bytes()[0])).collect();
             let told = small.all_gather(&message)?;
             let bytes: Option<[u8; ID_BYTES]> = told.first().and_then(|id| id.as_slice().try_into().ok());
             let bytes = bytes.ok_or_else(|| NcclSetupError::Start("rank 0 gave no id".into()))?;
             let id = sys::ncclUniqueId { internal: bytes.map(|byte| std::ffi::c_char::from_ne_bytes([byte])) };
-            Communicator::new(place, id, ordinal)
+            Communicator::new(rank, id, ordinal)
         };
         match setup(&small) {
             Ok(communicator) => Ok(NcclRank { small, ordinal, communicator: Mutex::new(communicator) }),
@@ -95,7 +95,7 @@ impl NcclRank {
 
     /// The end of this rank, as the others are told.
     fn failed(&self, reason: String) -> CollectiveError {
-        CollectiveError::Lost { rank: Collective::place(&self.small).rank(), reason }
+        CollectiveError::Lost { rank: Collective::rank(&self.small).index(), reason }
     }
 
     /// All ranks are there and mean to do the same.
@@ -184,8 +184,8 @@ impl Drop for Room {
 }
 
 impl Collective for NcclRank {
-    fn place(&self) -> Place {
-        Collective::place(&self.small)
+    fn rank(&self) -> Rank {
+        Collective::rank(&self.small)
     }
 
     fn all_reduce_sum(&self, values: &mut [f32]) -> Result<(), CollectiveError> {

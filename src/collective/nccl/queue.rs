@@ -4,7 +4,7 @@ use cudarc::driver::sys;
 
 use super::NcclRank;
 use super::communicator::Work;
-use crate::collective::{Collective, CollectiveError, DeviceCollective, Place, Span};
+use crate::collective::{Collective, CollectiveError, DeviceCollective, Rank, Span};
 
 /// A rank's sums and copies in order with one stream of its GPU.
 ///
@@ -41,8 +41,8 @@ impl<'a> NcclQueue<'a> {
 }
 
 impl DeviceCollective for NcclQueue<'_> {
-    fn place(&self) -> Place {
-        Collective::place(self.rank)
+    fn rank(&self) -> Rank {
+        Collective::rank(self.rank)
     }
 
     unsafe fn all_reduce_sum(&mut self, spans: &[Span]) -> Result<(), CollectiveError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::device::Device;
 use super::error::DeviceError;
 use super::memory::Shared;
-use crate::collective::{Collective, CollectiveError, DeviceCollective, Place, Span};
+use crate::collective::{Collective, CollectiveError, DeviceCollective, Rank, Span};
 
 /// The way to the other ranks for memory of this device: their own, or through the host. `None` without others.
 pub(super) fn device_collective<'a, D: Device + 'a>(
@@ -16,7 +16,7 @@ pub(super) fn device_collective<'a, D: Device + 'a>(
         let queued = Vec::new();
         Box::new(ThroughHost { shared: Arc::clone(shared), ranks, queued }) as Box<dyn DeviceCollective>
     };
-    (ranks.place().world() > 1).then(|| shared.device.device_collective(ranks).unwrap_or_else(through_host))
+    (ranks.rank().world_size() > 1).then(|| shared.device.device_collective(ranks).unwrap_or_else(through_host))
 }
 
 /// Copies values to the host, lets the ranks work on them there, and copies them back: all of it in
@@ -54,7 +54,7 @@ impl<D: Device> ThroughHost<'_, D> {
     /// # Safety
     /// The spans must be as [`DeviceCollective::all_reduce_sum`] says.
     unsafe fn write(&self, spans: &[Span], values: &[f32]) -> Result<(), CollectiveError> {
-        let (rank, expected) = (self.ranks.place().rank(), spans.iter().map(|span| span.len).sum());
+        let (rank, expected) = (self.ranks.rank().index(), spans.iter().map(|span| span.len).sum());
         if values.len() != expected {
             return Err(CollectiveError::Length { rank, found: values.len(), expected });
         }
@@ -73,7 +73,7 @@ impl<D: Device> ThroughHost<'_, D> {
     /// A device that has failed is the end of this rank.
     fn check(&self) -> Result<(), CollectiveError> {
         let lost =
-            |error: DeviceError| CollectiveError::Lost { rank: self.ranks.place().rank(), reason: error.to_string() };
+            |error: DeviceError| CollectiveError::Lost { rank: self.ranks.rank().index(), reason: error.to_string() };
         self.shared.check().map_err(lost)
     }
 
@@ -90,17 +90,17 @@ impl<D: Device> ThroughHost<'_, D> {
     /// # Safety
     /// As for [`DeviceCollective::broadcast`].
     unsafe fn broadcast_now(&self, spans: &[(usize, Span)]) -> Result<(), CollectiveError> {
-        let place = self.ranks.place();
-        if let Some(&(rank, _)) = spans.iter().find(|(owner, _)| *owner >= place.world()) {
+        let place = self.ranks.rank();
+        if let Some(&(rank, _)) = spans.iter().find(|(owner, _)| *owner >= place.world_size()) {
             return Err(CollectiveError::Lost { rank, reason: format!("there is no such rank beside {place}") });
         }
-        for root in 0..place.world() {
+        for root in 0..place.world_size() {
             let of_root = spans.iter().filter(|(owner, _)| *owner == root);
             let of_root: Vec<Span> = of_root.map(|(_, span)| *span).collect();
             if of_root.is_empty() {
                 continue;
             }
-            let is_own = place.rank() == root;
+            let is_own = place.index() == root;
             let len = of_root.iter().map(|span| span.len).sum();
             // SAFETY: passed on to the caller.
             let mut values = if is_own { unsafe { self.read(&of_root) }? } else { vec![0.0; len] };
@@ -115,8 +115,8 @@ impl<D: Device> ThroughHost<'_, D> {
 }
 
 impl<D: Device> DeviceCollective for ThroughHost<'_, D> {
-    fn place(&self) -> Place {
-        self.ranks.place()
+    fn rank(&self) -> Rank {
+        self.ranks.rank()
     }
 
     unsafe fn all_reduce_sum(&mut self, spans: &[Span]) -> Result<(), CollectiveError> {

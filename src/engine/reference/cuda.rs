@@ -1,4 +1,4 @@
-//! The engine on a GPU: the same network on dfdx's own CUDA device, a judge of the kernels engine's kernels.
+//! The engine on a GPU: the same network on dfdx's own CUDA device, to compare the kernels engine's kernels with.
 //!
 //! dfdx's device may not leave the thread that opened it and holds one stream of work, so that every call opens it
 //! anew, copies the weights and runs window after window.
@@ -100,13 +100,13 @@ impl Scorer for DfdxCudaScorer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Device, DeviceChoice, DfdxEngine, KernelsEngine, Precision, Recount};
+    use crate::engine::{CrossCheck, DeviceChoice, DfdxEngine, EngineDevice, KernelsEngine, Precision};
     use crate::model::init;
     use crate::random::RandomStream;
 
     /// The first GPU and dfdx on it. Tests that call it are ignored unless they are asked for, and fail where there is none.
     fn on_a_gpu() -> (Device, Box<dyn Engine>) {
-        let device = Device::open(DeviceChoice::Cuda(0));
+        let device = EngineDevice::open(DeviceChoice::Cuda(0));
         let device = device.unwrap_or_else(|reason| panic!("this test needs a CUDA device: {reason}"));
         let engine = device.engine(EngineKind::Dfdx, Precision::F32).unwrap();
         assert_eq!((engine.label(), device.label(EngineKind::Dfdx)), (LABEL.into(), LABEL.into()));
@@ -204,17 +204,17 @@ mod tests {
 
     #[test]
     #[ignore = "needs a CUDA device"]
-    fn a_gpu_recounts() {
+    fn a_gpu_cross_checks() {
         let (device, _) = on_a_gpu();
         let config = &configs()[1];
         let (weights, tokens) = (weights(config), tokens(config, 60));
-        let reference = device.for_recount().engine(EngineKind::Dfdx, Precision::F32).unwrap();
+        let reference = device.for_cross_check().engine(EngineKind::Dfdx, Precision::F32).unwrap();
         for first in [device.engine(EngineKind::Kernels, Precision::F32).unwrap(), Box::new(KernelsEngine::default())] {
             let first = first.scorer(config, &weights).unwrap();
-            let recount = Recount::new(first, &*reference, config, &weights).unwrap();
-            recount.nll(&[Window { tokens: &tokens, first_scored: 0 }]).unwrap();
-            assert_eq!(recount.by(), LABEL);
-            assert!(recount.largest_difference().relative() > 0.0, "one engine was asked twice");
+            let check = CrossCheck::new(first, &*reference, config, &weights).unwrap();
+            check.nll(&[Window { tokens: &tokens, first_scored: 0 }]).unwrap();
+            assert_eq!(check.by(), LABEL);
+            assert!(check.largest_difference().relative() > 0.0, "one engine was asked twice");
         }
         assert!(device.training_engine(EngineKind::Dfdx, Precision::F32).is_err());
     }

@@ -50,7 +50,7 @@ struct Leaf<D: Hardware> {
 impl<D: Hardware> Weights<D> {
     /// Copies checked host weights into tensors.
     pub fn new(dev: &D, config: &ModelConfig, params: &Params) -> Result<Self, LayoutMismatch> {
-        let mut leaves = Leaves { dev, leaves: Vec::new(), params: params.iter() };
+        let mut leaves = LeavesFolder { dev, leaves: Vec::new(), params: params.iter() };
         let skip_weights = leaves.matrix()?;
         let tok_emb = leaves.matrix()?;
         let bigram = match config.has_bigram() {
@@ -62,7 +62,7 @@ impl<D: Hardware> Weights<D> {
             }),
         };
         let smear_gate = leaves.vector()?;
-        let block = |leaves: &mut Leaves<'_, D, _>| {
+        let block = |leaves: &mut LeavesFolder<'_, D, _>| {
             Ok(BlockWeights {
                 attn_scale: leaves.vector()?,
                 mlp_scale: leaves.vector()?,
@@ -98,13 +98,13 @@ impl<D: Hardware> Weights<D> {
 }
 
 /// Reads parameters one after another in state-dict order.
-struct Leaves<'d, D: Hardware, I> {
+struct LeavesFolder<'d, D: Hardware, I> {
     dev: &'d D,
     leaves: Vec<Leaf<D>>,
     params: I,
 }
 
-impl<'a, D: Hardware, I: Iterator<Item = (&'a str, &'a HostTensor)>> Leaves<'_, D, I> {
+impl<'a, D: Hardware, I: Iterator<Item = (&'a str, &'a HostTensor)>> LeavesFolder<'_, D, I> {
     fn next(&mut self) -> Result<(Vector<D>, &'a [usize]), LayoutMismatch> {
         let missing = || LayoutMismatch::Missing { name: format!("parameter {}", self.leaves.len()), expected: vec![] };
         let (name, tensor) = self.params.next().ok_or_else(missing)?;

@@ -1,13 +1,13 @@
 //! What a likelihood may depend on: the tokens before it, from the start of its window. Nothing else.
 
-use super::{ProbeKind, ProbeOutcome, Subject, first_difference};
+use super::{ProbeKind, ProbeOutcome, ProbeTarget, first_difference};
 use crate::eval::ScoreError;
 
 /// Cuts in a window, as eighths of its length, after which every token is changed.
 const CUT_EIGHTHS: [usize; 5] = [1, 2, 4, 6, 8];
 
 /// Changes all tokens from a cut on; what was predicted before the cut must not move.
-pub(super) fn future(subject: &Subject<'_>) -> Result<ProbeOutcome, ScoreError> {
+pub(super) fn future(subject: &ProbeTarget<'_>) -> Result<ProbeOutcome, ScoreError> {
     let mut outcome = ProbeOutcome::new(ProbeKind::Future);
     for (index, span) in subject.sampled() {
         let tokens = &subject.tokens[span.tokens()];
@@ -35,7 +35,7 @@ pub(super) fn future(subject: &Subject<'_>) -> Result<ProbeOutcome, ScoreError> 
 }
 
 /// Changes everything before a window, in memory and in what the scorer was shown last.
-pub(super) fn past(subject: &Subject<'_>) -> Result<ProbeOutcome, ScoreError> {
+pub(super) fn past(subject: &ProbeTarget<'_>) -> Result<ProbeOutcome, ScoreError> {
     let mut outcome = ProbeOutcome::new(ProbeKind::Past);
     for (index, span) in subject.sampled().into_iter().filter(|(_, span)| span.start > 0) {
         let length = subject.plan.seq_len().min(span.start) as usize;

@@ -1,6 +1,6 @@
 //! Whether likelihoods come from probability distributions.
 
-use super::{ProbeKind, ProbeOutcome, Subject};
+use super::{ProbeKind, ProbeOutcome, ProbeTarget};
 use crate::engine::Window;
 use crate::eval::ScoreError;
 use crate::interrupt::Interrupted;
@@ -18,7 +18,7 @@ const MAX_LOGITS: usize = 1 << 26;
 /// Offers every id of the vocabulary as the next token and adds up the probabilities they get.
 ///
 /// A scorer that looks at the target, or only claims to normalize, cannot keep this sum at one.
-pub(super) fn normalized(subject: &Subject<'_>) -> Result<ProbeOutcome, ScoreError> {
+pub(super) fn normalized(subject: &ProbeTarget<'_>) -> Result<ProbeOutcome, ScoreError> {
     let mut outcome = ProbeOutcome::new(ProbeKind::Normalized);
     for (index, span) in subject.sampled() {
         let context = &subject.tokens[span.start as usize..span.end as usize];
@@ -46,7 +46,7 @@ pub(super) fn normalized(subject: &Subject<'_>) -> Result<ProbeOutcome, ScoreErr
 }
 
 /// Recomputes likelihoods from the logits in double precision.
-pub(super) fn softmax(subject: &Subject<'_>) -> Result<ProbeOutcome, ScoreError> {
+pub(super) fn softmax(subject: &ProbeTarget<'_>) -> Result<ProbeOutcome, ScoreError> {
     let mut outcome = ProbeOutcome::new(ProbeKind::Softmax);
     for (index, span) in subject.sampled() {
         let tokens = &subject.tokens[span.tokens()];

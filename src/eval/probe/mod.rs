@@ -4,8 +4,8 @@
 //! token was seen. Each probe tries to catch one way of cheating, or of being wrong, on a sample of windows that
 //! always holds the first and the last. The engine is a black box: what is compared is what it answers.
 
+mod batch_invariance;
 mod causality;
-mod company;
 mod distribution;
 mod text;
 
@@ -25,14 +25,14 @@ use crate::progress::Progress;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProbeKind {
-    /// Every prediction of the split is scored exactly once (plain windows: all but the tail).
+    /// Every prediction of the split is scored exactly once (non-overlapping windows: all but the tail).
     Coverage,
     /// Changing tokens changes no likelihood of the tokens before them, not by one bit.
     Future,
     /// Changing what lies before a window changes nothing in it, not by one bit.
     Past,
     /// A window scores the same alone, in a batch, in a reversed batch and again, to the bit.
-    Company,
+    BatchInvariance,
     /// Over all tokens that could come next, the probabilities add up to one.
     Normalized,
     /// The likelihood is the one that the softmax of the logits gives the target.
@@ -45,7 +45,7 @@ impl ProbeKind {
         ProbeKind::Coverage,
         ProbeKind::Future,
         ProbeKind::Past,
-        ProbeKind::Company,
+        ProbeKind::BatchInvariance,
         ProbeKind::Normalized,
         ProbeKind::Softmax,
     ];
@@ -56,7 +56,7 @@ impl ProbeKind {
             ProbeKind::Coverage => "every prediction is scored exactly once",
             ProbeKind::Future => "later tokens change no earlier likelihood",
             ProbeKind::Past => "tokens before a window change nothing in it",
-            ProbeKind::Company => "batch, order and repetition change nothing",
+            ProbeKind::BatchInvariance => "batch, order and repetition change nothing",
             ProbeKind::Normalized => "probabilities of all next tokens sum to 1 within 1e-5",
             ProbeKind::Softmax => "likelihoods are -log softmax(logits)[target] within 1e-5",
         }
@@ -65,7 +65,7 @@ impl ProbeKind {
     /// What its checks count.
     pub fn unit(self) -> &'static str {
         match self {
-            ProbeKind::Company => "windows",
+            ProbeKind::BatchInvariance => "windows",
             ProbeKind::Normalized => "distributions",
             _ => "predictions",
         }
@@ -78,7 +78,7 @@ impl std::fmt::Display for ProbeKind {
             ProbeKind::Coverage => "coverage",
             ProbeKind::Future => "future",
             ProbeKind::Past => "past",
-            ProbeKind::Company => "company",
+            ProbeKind::BatchInvariance => "batch-invariance",
             ProbeKind::Normalized => "normalized",
             ProbeKind::Softmax => "softmax",
         })
@@ -121,7 +121,7 @@ impl ProbeOutcome {
 
 /// A model, a split and the windows over it.
 #[derive(Clone, Copy)]
-pub struct Subject<'a> {
+pub struct ProbeTarget<'a> {
     /// The model.
     pub scorer: &'a dyn Scorer,
     /// The whole split.
@@ -139,13 +139,13 @@ pub struct Subject<'a> {
 }
 
 /// Runs every probe. Failures are part of the answer; an error means that a probe could not be run.
-pub fn probe(subject: &Subject<'_>) -> Result<Vec<ProbeOutcome>, ScoreError> {
+pub fn probe(subject: &ProbeTarget<'_>) -> Result<Vec<ProbeOutcome>, ScoreError> {
     let run = |kind| {
         let outcome = match kind {
             ProbeKind::Coverage => coverage(&subject.plan),
             ProbeKind::Future => causality::future(subject)?,
             ProbeKind::Past => causality::past(subject)?,
-            ProbeKind::Company => company::company(subject)?,
+            ProbeKind::BatchInvariance => batch_invariance::batch_invariance(subject)?,
             ProbeKind::Normalized => distribution::normalized(subject)?,
             ProbeKind::Softmax => distribution::softmax(subject)?,
         };
@@ -159,7 +159,7 @@ fn coverage(plan: &WindowPlan) -> ProbeOutcome {
     let coverage = Coverage::of(plan.iter(0..plan.windows()), plan.predictions());
     let tail = match plan.windowing() {
         Windowing::Sliding => 0,
-        Windowing::Plain => plan.predictions() % plan.seq_len(),
+        Windowing::NonOverlapping => plan.predictions() % plan.seq_len(),
     };
     // A dropped tail is allowed to be missing, but only as the end of the split.
     let in_tail = coverage.first_fault.is_none_or(|fault| fault >= plan.predictions() - tail);
@@ -172,7 +172,7 @@ fn coverage(plan: &WindowPlan) -> ProbeOutcome {
     }
 }
 
-impl Subject<'_> {
+impl ProbeTarget<'_> {
     /// The sampled windows: first, last and evenly spread ones between.
     fn sampled(&self) -> Vec<(u64, WindowSpan)> {
         let Some(last) = self.plan.windows().checked_sub(1) else { return Vec::new() };
@@ -221,7 +221,7 @@ mod tests {
         let tokens = fake::tokens(plan.predictions() as usize + 1);
         let (progress, interrupt) = (&Progress::hidden(), &Interrupt::none());
         let vocab_size = fake::VOCAB;
-        probe(&Subject { scorer, tokens: &tokens, vocab_size, plan, samples: 5, progress, interrupt }).unwrap()
+        probe(&ProbeTarget { scorer, tokens: &tokens, vocab_size, plan, samples: 5, progress, interrupt }).unwrap()
     }
 
     fn failed(scorer: &dyn Scorer) -> Vec<ProbeKind> {
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn an_honest_model_passes_and_something_was_compared() {
-        for plan in [WindowPlan::sliding(200, 24, 7).unwrap(), WindowPlan::plain(203, 24).unwrap()] {
+        for plan in [WindowPlan::sliding(200, 24, 7).unwrap(), WindowPlan::non_overlapping(203, 24).unwrap()] {
             for outcome in outcomes(&fake::hash_model(), plan) {
                 assert!(outcome.passed() && outcome.checks > 0, "{outcome:?}");
             }
@@ -243,11 +243,11 @@ mod tests {
         assert_eq!(failed(&fake::hash_model()), []);
         assert!(failed(&fake::sees_the_future()).contains(&ProbeKind::Future));
         assert_eq!(failed(&fake::unnormalized()), [ProbeKind::Normalized, ProbeKind::Softmax]);
-        assert!(failed(&fake::minds_its_neighbors()).contains(&ProbeKind::Company));
+        assert!(failed(&fake::minds_its_neighbors()).contains(&ProbeKind::BatchInvariance));
         assert!(failed(&fake::learns()).contains(&ProbeKind::Past));
-        assert!(failed(&fake::learns()).contains(&ProbeKind::Company));
+        assert!(failed(&fake::learns()).contains(&ProbeKind::BatchInvariance));
         // Reads the whole window but only one window: neither its neighbors nor the past matter.
-        assert!(!failed(&fake::sees_the_future()).contains(&ProbeKind::Company));
+        assert!(!failed(&fake::sees_the_future()).contains(&ProbeKind::BatchInvariance));
         assert!(!failed(&fake::sees_the_future()).contains(&ProbeKind::Past));
     }
 
@@ -266,7 +266,7 @@ mod tests {
             let plan = WindowPlan::sliding(windows + 1, 1, 1).unwrap();
             let (progress, interrupt) = (&Progress::hidden(), &Interrupt::none());
             let scorer = &fake::hash_model();
-            let subject = Subject { scorer, tokens: &[], vocab_size: 2, plan, samples, progress, interrupt };
+            let subject = ProbeTarget { scorer, tokens: &[], vocab_size: 2, plan, samples, progress, interrupt };
             subject.sampled().into_iter().map(|(index, _)| index).collect::<Vec<_>>()
         };
         assert!(indices(0, 8).is_empty());

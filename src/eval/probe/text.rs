@@ -29,7 +29,7 @@ fn write_text(out: &mut String, probed: &[Probed]) -> fmt::Result {
             };
             let checks = group_digits(outcome.checks.into());
             let (probe, unit) = (outcome.probe, outcome.probe.unit());
-            writeln!(out, "  {probe:<11}{verdict:<6}{checks:>11} {unit:<14}{}", probe.statement())?;
+            writeln!(out, "  {probe:<17}{verdict:<6}{checks:>11} {unit:<14}{}", probe.statement())?;
             if let Some(first) = &outcome.first_failure {
                 writeln!(out, "    {} failed; first: {first}", group_digits(outcome.failures.into()))?;
             }

@@ -1,7 +1,7 @@
 //! Rules about a pull request as a whole: exactly one new folder under `records/TRACK/`, nothing else touched.
 
-use super::{Basis, ChangeCase, Check, Outcome, Rule, Tracks, Violation};
-use crate::report::{Evidence, Level, RuleId};
+use super::{ChangeCase, Check, EvidenceKind, Outcome, Rule, Tracks, Violation};
+use crate::report::{Evidence, RuleId, Severity};
 use crate::submission::change::{Entry, Status};
 
 /// All of them, in report order.
@@ -16,7 +16,7 @@ const TRACK_FOLDERS: [&str; 2] = ["records/track_10min_16mb/", "records/track_no
 const fn rule(
     id: &'static str,
     statement: &'static str,
-    severity: Level,
+    severity: Severity,
     why: &'static str,
     example: &'static str,
     check: fn(&ChangeCase) -> Outcome,
@@ -27,7 +27,7 @@ const fn rule(
         reference: "challenge README, submission process: a pull request only adds one new folder to a records track",
         severity,
         tracks: Tracks::Both,
-        basis: Basis::Change,
+        evidence: EvidenceKind::Change,
         why,
         example,
         check: Check::Change(check),
@@ -37,8 +37,8 @@ const fn rule(
 const NO_SUBMISSION: Rule = rule(
     "no_submission_in_pr",
     "The change adds no folder under records/track_10min_16mb/ or records/track_non_record_16mb/.",
-    Level::Fail,
-    "There is nothing to judge, or it lies where nobody looks.",
+    Severity::Fail,
+    "There is nothing to check, or it lies where nobody looks.",
     "records/lzma6/train_gpt.py",
     |case| {
         let in_track = |folder: &&String| TRACK_FOLDERS.iter().any(|track| folder.starts_with(track));
@@ -55,8 +55,8 @@ const NO_SUBMISSION: Rule = rule(
 const SEVERAL: Rule = rule(
     "several_submissions_in_pr",
     "The change adds more than one record folder.",
-    Level::Warning,
-    "One claim a pull request can be judged, merged or refused by itself.",
+    Severity::Warning,
+    "One claim a pull request can be reviewed, merged or refused by itself.",
     "records/track_10min_16mb/2026-04-01_A and records/track_10min_16mb/2026-04-01_B",
     |case| match case.change.new_folders.as_slice() {
         [] => Outcome::NotApplicable,
@@ -71,7 +71,7 @@ const SEVERAL: Rule = rule(
 const OUTSIDE: Rule = rule(
     "touches_files_outside_folder",
     "The change touches files outside the folder it adds.",
-    Level::Fail,
+    Severity::Fail,
     "458 of 1,798 submissions do; merging them changes the challenge itself.",
     "README.md modified beside a new record folder",
     |case| {
@@ -94,7 +94,7 @@ const OUTSIDE: Rule = rule(
 const CHANGES_RECORD: Rule = rule(
     "changes_existing_record",
     "The change adds to, modifies or deletes files of a record folder that was there before.",
-    Level::Fail,
+    Severity::Fail,
     "A record that can be rewritten afterwards is none.",
     "records/track_10min_16mb/2026-03-20_Other/train.log modified",
     |case| {
@@ -111,7 +111,7 @@ const CHANGES_RECORD: Rule = rule(
 const NOT_FILES: Rule = rule(
     "links_or_submodules_in_pr",
     "The change adds symbolic links or submodules.",
-    Level::Fail,
+    Severity::Fail,
     "What they point at is not part of the submission and can change later.",
     "records/track_10min_16mb/2026-04-01_A/train.log -> ../../../other/train.log",
     |case| {
@@ -128,8 +128,8 @@ const NOT_FILES: Rule = rule(
 const CUT_SHORT: Rule = rule(
     "change_not_fully_examined",
     "Files of the change were too many, too large or too oddly named to be examined.",
-    Level::Warning,
-    "What was not read was not judged.",
+    Severity::Warning,
+    "What was not read was not checked.",
     "a 2 GB checkpoint inside the folder",
     |case| {
         let mut evidence: Vec<Evidence> =

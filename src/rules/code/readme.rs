@@ -1,16 +1,16 @@
 //! The commands a README gives for repeating the run.
 
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks, Violation};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
 use crate::submission::code::shell;
 
 pub(super) const LOST_VARIABLES: Rule = Rule {
     id: RuleId("readme_variables_reach_only_installer"),
     statement: "The README's command sets variables for `pip`, and the training after `&&` runs without them.",
     reference: "POSIX shell, simple commands: an assignment before a command is in that command's environment only",
-    severity: Level::Warning,
+    severity: Severity::Warning,
     tracks: Tracks::Both,
-    basis: Basis::Files,
+    evidence: EvidenceKind::Files,
     why: "Who copies the command runs the script's defaults: another seed, other data, another run.",
     example: "SEED=1337 pip install zstandard && torchrun train_gpt.py",
     check: Check::Folder(lost_variables),

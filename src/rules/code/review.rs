@@ -1,8 +1,8 @@
 //! Classes that only a person or a rerun decides: the rules point at lines and ask, they never fail.
 
 use super::{MAX_PLACES, survey};
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks, Violation};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
 use crate::submission::code::NoteKind;
 
 const fn review(
@@ -17,9 +17,9 @@ const fn review(
         id: RuleId(id),
         statement,
         reference,
-        severity: Level::Review,
+        severity: Severity::Review,
         tracks: Tracks::Both,
-        basis: Basis::Person,
+        evidence: EvidenceKind::Person,
         why,
         example,
         check: Check::Folder(check),

@@ -1,17 +1,17 @@
 //! Does the script parse, is it what it seems, does it find what it imports?
 
 use super::{MAX_PLACES, survey};
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks, Violation};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
 use crate::submission::code::{CodeSurvey, NoteKind, Origin, SourceFacts, SyntaxProblem};
 
 pub(super) const SYNTAX: Rule = Rule {
     id: RuleId("train_gpt_syntax_error"),
     statement: "The training script, or a module it needs, is not Python of any version.",
     reference: "challenge README, submission files: train_gpt.py must compile and run inside the folder",
-    severity: Level::Fail,
+    severity: Severity::Fail,
     tracks: Tracks::Both,
-    basis: Basis::Files,
+    evidence: EvidenceKind::Files,
     why: "A script that does not parse cannot have produced the logs beside it.",
     example: "def forward(self, x:  # a bracket is missing",
     check: Check::Folder(syntax),
@@ -21,9 +21,9 @@ pub(super) const NEEDS_3_12: Rule = Rule {
     id: RuleId("needs_python_3_12_fstring"),
     statement: "The script uses syntax that Python before 3.12 rejects.",
     reference: "custom: reviewers on Python 3.10 and 3.11 took such scripts for broken (PR 1036's thread)",
-    severity: Level::Note,
+    severity: Severity::Note,
     tracks: Tracks::Both,
-    basis: Basis::Files,
+    evidence: EvidenceKind::Files,
     why: "It runs on the author's Python and fails on an older one; say which version is needed.",
     example: "print(f\"{d[\"loss\"]}\")",
     check: Check::Folder(needs_3_12),
@@ -33,9 +33,9 @@ pub(super) const PACKED: Rule = Rule {
     id: RuleId("code_packed"),
     statement: "The script is a self-extractor; the shipped bytes count, and the code inside was read here.",
     reference: "practice: PR 1394 and PR 1412 were merged so; the shipped file counts, not the log's `Code size`",
-    severity: Level::Note,
+    severity: Severity::Note,
     tracks: Tracks::Both,
-    basis: Basis::Files,
+    evidence: EvidenceKind::Files,
     why: "Readers of the pull request do not see the code that runs.",
     example: "exec(lzma.decompress(base64.b85decode(\"...\")))",
     check: Check::Folder(packed),
@@ -45,9 +45,9 @@ pub(super) const NOT_OPENED: Rule = Rule {
     id: RuleId("code_packed_unreadable"),
     statement: "The script executes packed code that could not be opened without running it.",
     reference: "challenge README: the code is part of the submission; nobody can review what cannot be read",
-    severity: Level::Review,
+    severity: Severity::Review,
     tracks: Tracks::Both,
-    basis: Basis::Person,
+    evidence: EvidenceKind::Person,
     why: "What it does cannot be told from the folder.",
     example: "exec(my_decoder(\"...\"))",
     check: Check::Folder(not_opened),
@@ -57,9 +57,9 @@ pub(super) const MISSING_MODULE: Rule = Rule {
     id: RuleId("code_local_module_missing"),
     statement: "The script imports a module that is neither in the folder, nor Python's, nor a package known here.",
     reference: "challenge README: the script must run inside the folder (PR 466, 842, 1036 lacked modules)",
-    severity: Level::Review,
+    severity: Severity::Review,
     tracks: Tracks::Both,
-    basis: Basis::Person,
+    evidence: EvidenceKind::Person,
     why: "Either a file was forgotten, or a package must be installed that requirements.txt should name.",
     example: "from my_kernels import fused_mlp  # my_kernels.py is not in the folder",
     check: Check::Folder(missing_module),
@@ -69,9 +69,9 @@ pub(super) const ZSTD_FALLBACK: Rule = Rule {
     id: RuleId("code_zstd_fallback_silent"),
     statement: "Without the zstandard package the script packs with another compressor and says nothing.",
     reference: "PR 338: one seed was packed with zlib, 17,026,054 bytes instead of 15,554,874",
-    severity: Level::Warning,
+    severity: Severity::Warning,
     tracks: Tracks::Both,
-    basis: Basis::Files,
+    evidence: EvidenceKind::Files,
     why: "On a machine without the package the artifact passes the budget by another 1.5 MB, unnoticed.",
     example: "try: import zstandard\nexcept ImportError: COMPRESSOR = \"zlib\"",
     check: Check::Folder(zstd_fallback),

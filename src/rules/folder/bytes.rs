@@ -2,8 +2,8 @@
 
 use super::DEFAULT;
 use super::runs::sizes;
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Violation};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
 use crate::submission::ClaimedField;
 use crate::submission::log::SizeKind;
 use crate::units::{Bytes, group_digits};
@@ -15,8 +15,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("over_budget"),
         statement: "Code plus compressed model exceed 16,000,000 bytes.",
         reference: CAP,
-        severity: Level::Fail,
-        basis: Basis::Logs,
+        severity: Severity::Fail,
+        evidence: EvidenceKind::Logs,
         why: "The budget is the challenge; the worst seed counts.",
         example: "Total submission size int8+zlib: 16032236 bytes",
         check: Check::Folder(over_budget),
@@ -26,8 +26,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("log_total_over_cap_but_shipped_code_smaller"),
         statement: "A log's total is over the cap, but the file shipped is smaller than the code it counted.",
         reference: "custom (#1394, #1835): the shipped file counts, not the log's \"Code size\"",
-        severity: Level::Note,
-        basis: Basis::Logs,
+        severity: Severity::Note,
+        evidence: EvidenceKind::Logs,
         why: "The log counts plain source, the folder ships packed code: with the file as shipped it fits.",
         example: "log: 15,966,600 + 104,721; shipped: 15,966,600 + 26,420 = 15,993,020",
         check: Check::Folder(shipped_smaller),
@@ -37,8 +37,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("mib_mb_confusion"),
         statement: "The total lies between 16 MB and 16 MiB.",
         reference: CAP,
-        severity: Level::Note,
-        basis: Basis::Logs,
+        severity: Severity::Note,
+        evidence: EvidenceKind::Logs,
         why: "16 MiB is 16,777,216 bytes, the usual misreading of the cap.",
         example: "16,408,223 bytes, README: \"under 16 MiB\"",
         check: Check::Folder(mebibytes),
@@ -48,7 +48,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("claimed_total_differs_from_log"),
         statement: "The claimed total is none of the totals the logs print.",
         reference: "custom: claims come from logs",
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "The claim was made about another artifact.",
         example: "\"bytes_total\": 15518560; the log says 15,338,358",
         check: Check::Folder(total_differs),
@@ -58,8 +58,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("claimed_total_from_other_log_line"),
         statement: "The claimed total stands in a log, but not as the final total.",
         reference: "custom: claims come from logs",
-        severity: Level::Note,
-        basis: Basis::Logs,
+        severity: Severity::Note,
+        evidence: EvidenceKind::Logs,
         why: "It may be the size of another variant of the model.",
         example: "claimed 15,578,775; the log ends with 15,661,221",
         check: Check::Folder(other_line),
@@ -69,8 +69,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("claimed_total_not_worst_seed"),
         statement: "Another seed's total is larger than the one claimed.",
         reference: "custom: the worst seed rules",
-        severity: Level::Note,
-        basis: Basis::Logs,
+        severity: Severity::Note,
+        evidence: EvidenceKind::Logs,
         why: "Every seed's artifact has to fit.",
         example: "claimed 15,954,433; seed 42 has 15,959,674",
         check: Check::Folder(not_worst),
@@ -80,8 +80,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("total_excludes_code"),
         statement: "The claimed total is the model alone.",
         reference: CAP,
-        severity: Level::Fail,
-        basis: Basis::Logs,
+        severity: Severity::Fail,
+        evidence: EvidenceKind::Logs,
         why: "Code counts.",
         example: "\"bytes_total\": 15767236 = the model; with code 15,820,582",
         check: Check::Folder(excludes_code),
@@ -301,7 +301,9 @@ fn total_differs(case: &FolderCase) -> Outcome {
             if models.iter().any(|&model| shipped(model)) {
                 let message =
                     format!("{} is in no log; it is a logged model plus train_gpt.py as shipped", claim.number);
-                return Outcome::Violated(vec![Violation::new(message, vec![cite(case, &claim)]).graded(Level::Note)]);
+                return Outcome::Violated(vec![
+                    Violation::new(message, vec![cite(case, &claim)]).graded(Severity::Note),
+                ]);
             }
             let mut evidence = vec![cite(case, &claim).expected(Bytes(nearest))];
             evidence.extend(lines(case, SizeKind::Total, nearest));

@@ -2,8 +2,8 @@
 
 use super::runs::sizes;
 use super::{DEFAULT, cite};
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule};
 use crate::submission::log::SizeKind;
 use crate::units::{Bytes, group_digits};
 
@@ -23,7 +23,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("code_bytes_counted_compressed"),
         statement: "The claimed code size looks like that of the code after compression.",
         reference: SOURCE,
-        severity: Level::Review,
+        severity: Severity::Review,
         why: "Compressed code counts only if the compressed file is what is shipped.",
         example: "\"bytes_code\": 31730, train_gpt.py has 159,790",
         check: Check::Folder(compressed),
@@ -33,7 +33,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("over_budget_if_code_counted_uncompressed"),
         statement: "With train_gpt.py at its shipped size the total is over the cap; the log counts compressed code.",
         reference: SOURCE,
-        severity: Level::Review,
+        severity: Severity::Review,
         why: "Whether the shipped file or a packed one counts decides whether it fits.",
         example: "model 15,910,712 + file 124,826 = 16,035,538; the log counted 28,060 bytes of code",
         check: Check::Folder(over_if_plain),
@@ -43,8 +43,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("log_code_size_differs_from_file"),
         statement: "No log counted code of the size train_gpt.py has.",
         reference: SOURCE,
-        severity: Level::Note,
-        basis: Basis::Logs,
+        severity: Severity::Note,
+        evidence: EvidenceKind::Logs,
         why: "The runs were made with another version of the script.",
         example: "Code size: 54510 bytes; train_gpt.py has 54,361",
         check: Check::Folder(logged),
@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("code_size_varies_between_logs"),
         statement: "The logs counted code of different sizes.",
         reference: "challenge README: all runs from the same submitted configuration (#2124)",
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "The seeds were not run with the same script.",
         example: "67,617 and 81,858 bytes",
         check: Check::Folder(varies),

@@ -3,8 +3,8 @@
 use std::f64::consts::LN_2;
 
 use super::DEFAULT;
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule};
 use crate::submission::{LogFile, RecordFolder};
 use crate::units::group_digits;
 
@@ -13,8 +13,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("implied_val_bytes_wrong"),
         statement: "Tokens, loss and bits per byte imply a text of another length than the validation text.",
         reference: "val_bpb = loss / ln 2 x tokens / bytes (train_gpt.py); FineWeb's validation text has 151,078,222 bytes (#1916)",
-        severity: Level::Fail,
-        basis: Basis::Logs,
+        severity: Severity::Fail,
+        evidence: EvidenceKind::Logs,
         why: "tokens x loss / (ln 2 x bpb) gives the bytes that were divided by, and must give the same text for every tokenizer. The strongest single check there is: #1143, #1289, #897 would have failed it.",
         example: "47,851,520 tokens, loss 2.3295, bpb 0.9771: a text of 164.6 MB instead of 151.1 MB",
         check: Check::Folder(implied),
@@ -24,8 +24,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("log_ratio_unusual_for_tokenizer"),
         statement: "The logged bytes per token are not those of the tokenizer named.",
         reference: "bytes per token on FineWeb validation: sp1024 2.436, sp4096 3.320, sp8192 3.727, caseops 3.157",
-        severity: Level::Review,
-        basis: Basis::Logs,
+        severity: Severity::Review,
+        evidence: EvidenceKind::Logs,
         why: "Another tokenizer or text normalization is at work; whether it counts bytes correctly is for a person to see.",
         example: "sp8192 with 4.158 bytes a token (casefolded text)",
         check: Check::Folder(unusual),
@@ -35,8 +35,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("val_subset"),
         statement: "Validation ran on fewer tokens than the full split has.",
         reference: "challenge README: the fixed first 50,000 documents; sp1024 62,021,632 tokens, sp8192 40,540,160, caseops 47,851,520",
-        severity: Level::Fail,
-        basis: Basis::Logs,
+        severity: Severity::Fail,
+        evidence: EvidenceKind::Logs,
         why: "A score on a part of the text is another score.",
         example: "val_loader ... tokens:1048576",
         check: Check::Folder(subset),
@@ -46,8 +46,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("lossy_normalization"),
         statement: "The text is normalized before tokenizing in a way that cannot be undone.",
         reference: "open question (#1604): casefolded entries (#1578, #1585, #1670) never reached the board",
-        severity: Level::Review,
-        basis: Basis::Logs,
+        severity: Severity::Review,
+        evidence: EvidenceKind::Logs,
         why: "Bits per byte of another text are not bits per byte of this one.",
         example: "a tokenizer called fineweb_8192_casefold.model",
         check: Check::Folder(lossy),
@@ -57,8 +57,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("train_val_overlap"),
         statement: "The log names a training split known to overlap with validation.",
         reference: "#2127: `prepare_caseops_data.py --val-docs 10000` writes 1,499 training shards of which 80 % of validation is part",
-        severity: Level::Review,
-        basis: Basis::Logs,
+        severity: Severity::Review,
+        evidence: EvidenceKind::Logs,
         why: "Trained on what it is scored on.",
         example: "train_shards: 1499",
         check: Check::Folder(overlap),

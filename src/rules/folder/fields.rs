@@ -1,7 +1,7 @@
 //! submission.json as a document: readable, complete, of the right types.
 
 use super::{DEFAULT, FILE_LIST};
-use crate::report::{Evidence, Level, RuleId};
+use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::policy::is_iso_date;
 use crate::rules::{Check, FolderCase, Outcome, Rule};
 use crate::submission::text::Encoding;
@@ -12,7 +12,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("json_unparseable"),
         statement: "submission.json is not JSON.",
         reference: "RFC 8259",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "No tool can read the claim.",
         example: "a comma missing at the end of line 13",
         check: Check::Folder(unparseable),
@@ -40,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("json_missing_required"),
         statement: "submission.json lacks val_bpb, name, or both author and github_id.",
         reference: FILE_LIST,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "The leaderboard is made from these fields.",
         example: "\"mean_val_bpb\" instead of \"val_bpb\"",
         check: Check::Folder(required),
@@ -50,7 +50,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("json_missing_recommended"),
         statement: "submission.json lacks author or github_id.",
         reference: FILE_LIST,
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "Who made it should be findable.",
         example: "no \"github_id\"",
         check: Check::Folder(recommended),
@@ -60,7 +60,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("val_bpb_not_number"),
         statement: "val_bpb is not a number.",
         reference: FILE_LIST,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "There is no claim to check.",
         example: "\"val_bpb\": \"TBD\"",
         check: Check::Folder(bpb_type),
@@ -78,7 +78,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("json_placeholder_text"),
         statement: "submission.json holds placeholder text.",
-        reference: "custom: what is handed in is final",
+        reference: "custom: a submission is final",
         why: "The claim was not filled in.",
         example: "\"status\": \"pending-compute\"",
         check: Check::Folder(placeholder),
@@ -88,7 +88,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("date_not_iso"),
         statement: "The date is not a calendar date YYYY-MM-DD.",
         reference: "custom; order of acceptance is chronological",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "Dates decide which record was standing.",
         example: "\"date\": \"2026-03-XX\"",
         check: Check::Folder(date),
@@ -98,14 +98,14 @@ pub(super) const RULES: &[Rule] = &[
 
 /// submission.json, if it could be read as JSON of some kind.
 fn json<'a>(case: &FolderCase<'a>) -> Option<&'a SubmissionJson> {
-    case.folder.submission.as_ref().filter(|json| json.trouble.is_none())
+    case.folder.submission.as_ref().filter(|json| json.defect.is_none())
 }
 
 fn unparseable(case: &FolderCase) -> Outcome {
     let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
-    if let Some(trouble) = &json.trouble {
-        let evidence = Evidence::at(&json.path, trouble.line).found(&trouble.message);
-        return Outcome::violated(format!("{} line {}: {}", json.path, trouble.line, trouble.message), vec![evidence]);
+    if let Some(defect) = &json.defect {
+        let evidence = Evidence::at(&json.path, defect.line).found(&defect.message);
+        return Outcome::violated(format!("{} line {}: {}", json.path, defect.line, defect.message), vec![evidence]);
     }
     if json.encoding != Encoding::Utf8 {
         let message =

@@ -2,19 +2,19 @@
 
 use super::runs::seed_in_name;
 use super::{DEFAULT, FILE_LIST};
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule};
 use crate::submission::LogFile;
 use crate::submission::log::{MetricKind, Noted};
 use crate::submission::text::Encoding;
 
-const LOGS: Rule = Rule { basis: Basis::Logs, reference: FILE_LIST, ..DEFAULT };
+const LOGS: Rule = Rule { evidence: EvidenceKind::Logs, reference: FILE_LIST, ..DEFAULT };
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("log_encoding_not_utf8"),
         statement: "A log is not plain UTF-8.",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "Most tools that read logs find nothing in it. PowerShell's `>` writes UTF-16.",
         example: "train.log starting with FF FE",
         check: Check::Folder(encoding),
@@ -65,7 +65,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("log_seed_differs_from_filename"),
         statement: "A log states another seed than its name.",
         reference: "challenge README, rule 1: runs with different seeds",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "One run may be shown as another.",
         example: "train_seed0.log: seed: 1337",
         check: Check::Folder(other_seed),
@@ -84,7 +84,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("calibration_on_validation_data"),
         statement: "A log says that quantization was calibrated on validation data.",
         reference: "ruling on #728: calibration on validation data breaks the order of prediction",
-        severity: Level::Review,
+        severity: Severity::Review,
         why: "The weights then depend on the text they are scored on.",
         example: "gptq:using validation data for calibration",
         check: Check::Folder(|case| noted(case, |log| &log.calibration, "calibrates on validation data")),

@@ -1,12 +1,12 @@
 //! What it ran on.
 
 use super::DEFAULT;
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks};
 
 const MACHINE: Rule = Rule {
     tracks: Tracks::TenMinutes,
-    basis: Basis::Logs,
+    evidence: EvidenceKind::Logs,
     reference: "challenge README: 10 minutes on 8xH100 SXM",
     ..DEFAULT
 };
@@ -15,7 +15,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("not_8_gpus"),
         statement: "No run used 8 devices.",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "Ten minutes on another number of devices are other ten minutes.",
         example: "world_size:1",
         check: Check::Folder(world_size),
@@ -32,7 +32,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("not_8xh100_by_claim"),
         statement: "submission.json names other hardware than 8xH100.",
-        basis: Basis::Files,
+        evidence: EvidenceKind::Files,
         why: "The caps are for 8xH100.",
         example: "\"hardware\": \"1xH100 SXM 80GB\"",
         check: Check::Folder(claimed),

@@ -1,4 +1,4 @@
-//! Rules about a record folder as people hand it in.
+//! Rules about the record folder of a submission.
 
 mod bytes;
 mod code;

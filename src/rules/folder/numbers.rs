@@ -4,7 +4,7 @@ use std::f64::consts::LN_2;
 
 use super::denominator::{log_ratio, tokenizer};
 use super::{DEFAULT, cite};
-use crate::report::{Evidence, Level, RuleId};
+use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, FolderCase, Outcome, Rule};
 use crate::submission::{ClaimedField, SubmissionJson};
 use crate::units::group_digits;
@@ -14,7 +14,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("val_bpb_implausible"),
         statement: "The claimed val_bpb is no possible result.",
         reference: "val_bpb is positive; the untrained model has about 4.1",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "Zero or a negative number is a placeholder.",
         example: "\"val_bpb\": 0.0",
         check: Check::Folder(implausible),
@@ -24,7 +24,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("val_bpb_suspiciously_low"),
         statement: "The claimed val_bpb is below what any accepted method reached.",
         reference: "experience: values below 0.95 have come from n-gram caches, leaks and wrong denominators (#779 family, #1143, #2039)",
-        severity: Level::Review,
+        severity: Severity::Review,
         why: "A person must look at how the score came about.",
         example: "\"val_bpb\": 0.2952",
         check: Check::Folder(suspicious),
@@ -52,7 +52,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("val_loss_val_bpb_inconsistent"),
         statement: "val_loss / val_bpb does not fit the tokenizer's bytes per token.",
         reference: "val_bpb = loss / ln 2 x tokens / bytes (train_gpt.py); bytes per token: sp1024 2.436, sp4096 3.320, sp8192 3.727",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "Loss and bits per byte then come from different runs, tokenizers or countings.",
         example: "val_loss 1.9379, val_bpb 0.9393 with the 1024-piece tokenizer: 2.976 bytes a token",
         check: Check::Folder(inconsistent),
@@ -71,7 +71,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("bytes_sum_inconsistent"),
         statement: "The claimed total is not code plus model.",
         reference: "arithmetic",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "Which of the three is wrong decides whether the submission fits.",
         example: "total 19,450,409, code 47,686, model 19,374,552",
         check: Check::Folder(sum),
@@ -81,7 +81,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("folder_name_bpb_differs"),
         statement: "The folder's name ends in another score than the one claimed.",
         reference: "custom: names carry the score",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "Name and claim may belong to different runs; a wrong digit shows up here (#1037).",
         example: "2026-03-28_Muon_1.1179 claiming 0.1179",
         check: Check::Folder(folder_name),

@@ -2,9 +2,9 @@
 
 use super::denominator::log_ratio;
 use super::runs::{Run, is_seed_sweep, runs};
-use crate::report::{Level, RuleId};
+use crate::report::{RuleId, Severity};
 use crate::rules::record::{Claim, decide};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks, is_iso_date};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, is_iso_date};
 use crate::stats::{BytesPerToken, SeedRun};
 use crate::submission::SubmissionJson;
 
@@ -12,9 +12,9 @@ pub(super) const RULES: &[Rule] = &[Rule {
     id: RuleId("not_a_record"),
     statement: "The folder's runs do not beat the standing record by 0.005 nats per token at p < 0.01.",
     reference: "challenge README, submission rule 1; the test is that of PR 1902, the unit that of val_loss (issue 2148)",
-    severity: Level::Fail,
+    severity: Severity::Fail,
     tracks: Tracks::TenMinutes,
-    basis: Basis::Logs,
+    evidence: EvidenceKind::Logs,
     why: "Seeds differ by about 0.0006 bpb; a smaller or unproved improvement is noise.",
     example: "one seed at 1.1628 against a standing 1.1598",
     check: Check::Folder(not_a_record),

@@ -2,18 +2,19 @@
 
 use super::runs::{mean_by_seed, runs, same_number};
 use super::{DEFAULT, cite};
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule};
 use crate::submission::log::{Metric, MetricKind};
 use crate::submission::{ClaimedField, LogFile, SubmissionJson};
 
-const LOGS: Rule = Rule { basis: Basis::Logs, reference: "custom: claims come from logs (#2076, #2118)", ..DEFAULT };
+const LOGS: Rule =
+    Rule { evidence: EvidenceKind::Logs, reference: "custom: claims come from logs (#2076, #2118)", ..DEFAULT };
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("claimed_bpb_differs_from_log"),
         statement: "The claimed bits per byte stand in no log.",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "A number nobody logged is not supported by anything.",
         example: "claimed 1.69361; the log ends with 1.66445102",
         check: Check::Folder(differs),
@@ -22,7 +23,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("claim_matches_only_prequant_or_step_value"),
         statement: "The claim is a value from before quantization or from the middle of a run.",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "The artifact is what is scored, and all of the text.",
         example: "claimed 1.15677; that is step 6038, the quantized model has 1.17825",
         check: Check::Folder(only_prequant),
@@ -31,7 +32,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("claim_is_not_last_logged_metric"),
         statement: "The claim is a final value, but not the one the log ends with.",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "A better of several evaluations may have been picked.",
         example: "claimed the sliding value, the log ends with test-time training",
         check: Check::Folder(not_last),
@@ -41,7 +42,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("claim_is_best_seed_not_mean"),
         statement: "The claim is the best seed's value, not the mean.",
         reference: "challenge README, rule 1: the mean over runs is judged",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "The best of several seeds is lower than what the method gives.",
         example: "seeds 1.2120, 1.2160, 1.2174; claimed 1.2120",
         check: Check::Folder(best_seed),
@@ -51,8 +52,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("mean_wrong"),
         statement: "The claim is not the mean of the seeds submission.json lists.",
         reference: "arithmetic",
-        severity: Level::Fail,
-        basis: Basis::Files,
+        severity: Severity::Fail,
+        evidence: EvidenceKind::Files,
         why: "Headline and table disagree.",
         example: "seeds 1.1467, 1.1460, 1.1468; claimed 1.1467032",
         check: Check::Folder(mean_wrong),
@@ -61,7 +62,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("seed_bpb_differs_from_log"),
         statement: "A seed's claimed value is not in that seed's log.",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "The table was not made from these logs.",
         example: "seed 1337: 1.1142 claimed, 1.114792 logged",
         check: Check::Folder(seed_differs),
@@ -70,7 +71,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("claimed_val_loss_differs_from_log"),
         statement: "The claimed val_loss stands in no log.",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "Loss and bits per byte may come from different runs.",
         example: "\"val_loss\": 1.9379; the log has 1.9542",
         check: Check::Folder(loss_differs),

@@ -1,7 +1,7 @@
 //! Things in a folder that are no honest part of a submission, or cannot be read.
 
 use super::DEFAULT;
-use crate::report::{Evidence, Level, RuleId};
+use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, FolderCase, Outcome, Rule, Violation};
 use crate::submission::walk::AnomalyKind;
 use crate::submission::{FileKind, Opened};
@@ -13,7 +13,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("link_in_folder"),
         statement: "The folder holds a symbolic link.",
         reference: SOURCE,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "A link makes a reader open files of its own machine. Links are never followed here.",
         example: "train.log -> /etc/passwd",
         check: Check::Folder(|case| anomalies(case, AnomalyKind::Link, "is a link to")),
@@ -23,7 +23,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("special_file"),
         statement: "The folder holds a device, socket or pipe.",
         reference: SOURCE,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "Reading it may never end.",
         example: "a named pipe called train.log",
         check: Check::Folder(|case| anomalies(case, AnomalyKind::Special, "is")),
@@ -42,7 +42,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("unreadable_file"),
         statement: "A file could not be read.",
         reference: SOURCE,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "A check that could not be made must not look like one that passed.",
         example: "no permission to read train.log",
         check: Check::Folder(|case| anomalies(case, AnomalyKind::Unreadable, "cannot be read:")),
@@ -61,7 +61,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("pickle_present"),
         statement: "An artifact is a pickle, which runs code when it is loaded.",
         reference: "Python documentation, `pickle`: never unpickle untrusted data",
-        severity: Level::Warning,
+        severity: Severity::Warning,
         why: "torch.save writes pickles; loading one runs whatever it says. Safetensors and plain bytes do not.",
         example: "final_model.pt",
         check: Check::Folder(pickle),
@@ -71,7 +71,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("artifact_imports_code"),
         statement: "An artifact's pickle imports something that tensors do not need.",
         reference: "allow-list of imports: torch tensors and storages, OrderedDict, NumPy scalars; deny-lists are bypassed (modelscan #338, picklescan #14)",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "Loading it would run that code. It was read here without executing anything.",
         example: "a pickle that imports os.system",
         check: Check::Folder(imports_code),
@@ -81,7 +81,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("artifact_not_opened"),
         statement: "An artifact is damaged or in a format this tool does not read.",
         reference: "formats read: this crate's, torch zip, safetensors, npz, plain or in zlib, zstd, lzma or brotli",
-        severity: Level::Note,
+        severity: Severity::Note,
         why: "What is inside was not examined.",
         example: "model.rans with a coder of its own",
         check: Check::Folder(not_opened),
@@ -155,7 +155,7 @@ fn too_much(case: &FolderCase) -> Outcome {
         }
         if log.overlong > 0 {
             let message = format!("{} lines of {} are longer than a line of a log can be", log.overlong, log.path);
-            violations.push(Violation::new(message, vec![Evidence::file(&log.path)]).graded(Level::Note));
+            violations.push(Violation::new(message, vec![Evidence::file(&log.path)]).graded(Severity::Note));
         }
     }
     Outcome::from_violations(violations)

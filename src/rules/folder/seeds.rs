@@ -2,11 +2,11 @@
 
 use super::DEFAULT;
 use super::runs::{runs, seed, seeds};
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks};
 
 const SEEDS: Rule = Rule {
-    basis: Basis::Logs,
+    evidence: EvidenceKind::Logs,
     reference: "challenge README, rule 1 and file list 3: p < 0.01, three runs are usually enough",
     ..DEFAULT
 };
@@ -40,7 +40,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("identical_metric_across_seeds"),
         statement: "Two seeds have the same result to all digits.",
-        severity: Level::Fail,
+        severity: Severity::Fail,
         why: "Different seeds never agree to eight digits: it is the same run twice.",
         example: "1.15981566 for seeds 1337 and 1339",
         check: Check::Folder(identical),

@@ -2,8 +2,8 @@
 
 use super::DEFAULT;
 use crate::manifest::Track;
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, FolderCase, Outcome, Rule, Tracks, Violation};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
 use crate::submission::LogFile;
 
 const TRAIN: &str = "challenge README: 10 minutes of training on 8xH100. Custom: the step that crosses the cap is let through, so 600 to 601 s is normal (873 of 947 logs)";
@@ -16,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "Training took more than 600 s.",
         reference: TRAIN,
         tracks: Tracks::TenMinutes,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "More time is more training. How far over decides how it is judged.",
         example: "train_time:601991ms",
         check: Check::Folder(train),
@@ -26,9 +26,9 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("train_over_600s_nonrecord"),
         statement: "Training took more than 600 s, in a track without that cap.",
         reference: "challenge README, \"Non-record Submissions\": unlimited compute",
-        severity: Level::Note,
+        severity: Severity::Note,
         tracks: Tracks::NonRecord,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "Allowed here; it cannot become a record.",
         example: "train_time:14400160ms",
         check: Check::Folder(train),
@@ -37,8 +37,8 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("artifact_production_over_600s"),
         statement: "Training plus making the artifact took more than 600 s.",
         reference: "open question: whether serialization after training counts; calibration that reads training data does (#677)",
-        severity: Level::Note,
-        basis: Basis::Logs,
+        severity: Severity::Note,
+        evidence: EvidenceKind::Logs,
         why: "Quantization that reads training data must fit in the training time.",
         example: "artifact_production_wallclock: 967.399s",
         check: Check::Folder(production),
@@ -48,9 +48,9 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("eval_over_600s"),
         statement: "An evaluation took more than 600 s.",
         reference: EVAL,
-        severity: Level::Fail,
+        severity: Severity::Fail,
         tracks: Tracks::TenMinutes,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "Evaluation has its own ten minutes.",
         example: "eval_time:706300ms",
         check: Check::Folder(eval),
@@ -59,9 +59,9 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("eval_over_600s_nonrecord"),
         statement: "An evaluation took more than 600 s, in a track where the cap was never ruled on.",
         reference: "open question (#889, #915)",
-        severity: Level::Note,
+        severity: Severity::Note,
         tracks: Tracks::NonRecord,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "It could not be run under the record track's rules.",
         example: "eval_time:7457100ms",
         check: Check::Folder(eval),
@@ -70,9 +70,9 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("eval_sum_over_600s"),
         statement: "All evaluations of a log together took more than 600 s.",
         reference: EVAL,
-        severity: Level::Note,
+        severity: Severity::Note,
         tracks: Tracks::Both,
-        basis: Basis::Logs,
+        evidence: EvidenceKind::Logs,
         why: "If they all belong to one scoring, it is over the cap; usually some are diagnostics.",
         example: "sliding window 190 s + test-time training 480 s",
         check: Check::Folder(eval_sum),
@@ -106,17 +106,17 @@ fn train(case: &FolderCase) -> Outcome {
     if over <= 0.0 {
         return Outcome::holds(format!("{seconds:.3} s"));
     }
-    let (level, degree) = if seconds <= limits.train_seconds_marginal {
-        (Level::Note, "no more than the last step explains")
+    let (severity, degree) = if seconds <= limits.train_seconds_marginal {
+        (Severity::Note, "no more than the last step explains")
     } else if seconds <= limits.train_seconds_small {
-        (Level::Warning, "more than one step explains")
+        (Severity::Warning, "more than one step explains")
     } else {
-        (Level::Fail, "far over the cap")
+        (Severity::Fail, "far over the cap")
     };
-    let level = if case.track == Track::NonRecord { Level::Note } else { level };
+    let severity = if case.track == Track::NonRecord { Severity::Note } else { severity };
     let evidence = evidence.expected(format!("at most {} s", limits.train_seconds));
     let message = format!("trained {seconds:.3} s, {over:.3} s over: {degree}");
-    Outcome::Violated(vec![Violation::new(message, vec![evidence]).graded(level)])
+    Outcome::Violated(vec![Violation::new(message, vec![evidence]).graded(severity)])
 }
 
 fn production(case: &FolderCase) -> Outcome {
@@ -162,7 +162,7 @@ fn eval(case: &FolderCase) -> Outcome {
         .expected(format!("at most {cap} s"));
     let violation = Violation::new(format!("evaluated {:.1} s{remark}", time.seconds), vec![evidence]);
     let softer = elsewhere && case.track == Track::TenMinutes;
-    Outcome::Violated(vec![if softer { violation.graded(Level::Warning) } else { violation }])
+    Outcome::Violated(vec![if softer { violation.graded(Severity::Warning) } else { violation }])
 }
 
 fn eval_sum(case: &FolderCase) -> Outcome {

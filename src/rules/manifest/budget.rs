@@ -1,7 +1,7 @@
 //! Code plus compressed model against the cap.
 
-use crate::report::{Evidence, Level, RuleId};
-use crate::rules::{Basis, Check, ManifestCase, Outcome, Rule, Tracks};
+use crate::report::{Evidence, RuleId, Severity};
+use crate::rules::{Check, EvidenceKind, ManifestCase, Outcome, Rule, Tracks};
 use crate::submission::{Found, Part};
 use crate::units::{Bytes, group_digits};
 
@@ -9,9 +9,9 @@ pub(super) const OVER_BUDGET: Rule = Rule {
     id: RuleId("manifest_over_budget"),
     statement: "Code plus compressed model exceed 16,000,000 bytes.",
     reference: "challenge README, FAQ: 16 MB is decimal, 16,000,000 bytes in total; exactly 16,000,000 passes",
-    severity: Level::Fail,
+    severity: Severity::Fail,
     tracks: Tracks::Both,
-    basis: Basis::Files,
+    evidence: EvidenceKind::Files,
     why: "The budget is the challenge. 16 MiB (16,777,216) is a common misreading.",
     example: "model 15,966,600 + code 104,721 = 16,071,321",
     check: Check::Manifest(over_budget),
@@ -21,9 +21,9 @@ pub(super) const CODE_SHIPPED: Rule = Rule {
     id: RuleId("manifest_without_code"),
     statement: "The manifest names no code file, so the total leaves the code out.",
     reference: "challenge README, FAQ: code counts",
-    severity: Level::Warning,
+    severity: Severity::Warning,
     tracks: Tracks::Both,
-    basis: Basis::Files,
+    evidence: EvidenceKind::Files,
     why: "A total without code is smaller than what is judged.",
     example: "code: []",
     check: Check::Manifest(code_shipped),

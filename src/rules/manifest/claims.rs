@@ -4,12 +4,12 @@ use std::f64::consts::LN_2;
 
 use super::field;
 use crate::manifest::ClaimedNumber;
-use crate::report::{Level, RuleId};
+use crate::report::{RuleId, Severity};
 use crate::rules::{Check, ManifestCase, Outcome, Rule, Violation};
 use crate::submission::Part;
 use crate::units::group_digits;
 
-const DEFAULT: Rule = Rule { reference: "arithmetic", severity: Level::Fail, ..Rule::BLANK };
+const DEFAULT: Rule = Rule { reference: "arithmetic", severity: Severity::Fail, ..Rule::BLANK };
 
 pub(super) const TOTALS: Rule = Rule {
     id: RuleId("claimed_total_is_not_the_sum"),
@@ -23,7 +23,7 @@ pub(super) const TOTALS: Rule = Rule {
 pub(super) const MODEL_SIZE: Rule = Rule {
     id: RuleId("claimed_size_differs_from_file"),
     statement: "A claimed size differs from the files the manifest names.",
-    why: "A claim about other files than those handed in.",
+    why: "A claim about other files than those submitted.",
     example: "claim.metrics.model_bytes: 15425120, artifact.bytes: 15431098",
     check: Check::Manifest(sizes),
     ..DEFAULT

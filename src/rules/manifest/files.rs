@@ -1,12 +1,12 @@
 //! Files named by the manifest: there, of the stated size, with the stated content, and nothing beside them.
 
-use crate::report::{Evidence, Level, RuleId};
+use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, ManifestCase, Outcome, Rule, Violation};
 use crate::submission::{Found, NamedFile, Part};
 use crate::units::Bytes;
 
 const DEFAULT: Rule =
-    Rule { reference: "manifest schema golf-harness/manifest/v1", severity: Level::Fail, ..Rule::BLANK };
+    Rule { reference: "manifest schema golf-harness/manifest/v1", severity: Severity::Fail, ..Rule::BLANK };
 
 pub(super) const MISSING: Rule = Rule {
     id: RuleId("file_missing"),
@@ -56,7 +56,7 @@ pub(super) const DIGEST: Rule = Rule {
 pub(super) const UNSEALED: Rule = Rule {
     id: RuleId("file_without_digest"),
     statement: "A named code file has no digest in the manifest.",
-    severity: Level::Warning,
+    severity: Severity::Warning,
     why: "Without a digest any file of that name passes.",
     example: "code: [{path: train_gpt.py, bytes: 56721}]",
     check: Check::Manifest(unsealed),
@@ -66,7 +66,7 @@ pub(super) const UNSEALED: Rule = Rule {
 pub(super) const EXTRA: Rule = Rule {
     id: RuleId("file_unaccounted"),
     statement: "A file in the folder is named by no manifest.",
-    severity: Level::Warning,
+    severity: Severity::Warning,
     why: "A helper that is imported at run time but not counted makes the total too small.",
     example: "model.golf, train_gpt.py and, unnamed, tables.bin",
     check: Check::Manifest(extra),

@@ -2,7 +2,7 @@
 
 use super::field;
 use crate::manifest::ClaimedNumber;
-use crate::report::{Level, RuleId};
+use crate::report::{RuleId, Severity};
 use crate::rules::{Check, ManifestCase, Outcome, Rule, Tracks};
 
 const DEFAULT: Rule = Rule::BLANK;
@@ -22,7 +22,7 @@ pub(super) const EVAL_TIME: Rule = Rule {
     id: RuleId("manifest_eval_over_cap"),
     statement: "The claimed evaluation time is over 600 s.",
     reference: "challenge README since 2026-03-20 (commit 2cff08e1a)",
-    severity: Level::Fail,
+    severity: Severity::Fail,
     tracks: Tracks::TenMinutes,
     why: "Evaluation has its own ten minutes.",
     example: "eval_seconds: 688",
@@ -56,7 +56,7 @@ pub(super) const NOTES: Rule = Rule {
     id: RuleId("manifest_notes"),
     statement: "The manifest carries remarks for readers.",
     reference: "manifest schema golf-harness/manifest/v1",
-    severity: Level::Note,
+    severity: Severity::Note,
     why: "Oddities of the original run that no rule expresses.",
     example: "notes: [\"the README calls its numbers placeholders\"]",
     check: Check::Manifest(notes),
@@ -73,14 +73,14 @@ fn train_time(case: &ManifestCase) -> Outcome {
     if over <= 0.0 {
         return Outcome::holds(format!("{seconds} s of {} s", limits.train_seconds));
     }
-    let (level, degree) = if value <= limits.train_seconds_marginal {
-        (Level::Note, "no more than the last step explains")
+    let (severity, degree) = if value <= limits.train_seconds_marginal {
+        (Severity::Note, "no more than the last step explains")
     } else if value <= limits.train_seconds_small {
-        (Level::Warning, "more than one step explains")
+        (Severity::Warning, "more than one step explains")
     } else {
-        (Level::Fail, "far over the cap")
+        (Severity::Fail, "far over the cap")
     };
-    violated_at(case, "train_seconds", seconds, limits.train_seconds, level, &format!("{over:.3} s over: {degree}"))
+    violated_at(case, "train_seconds", seconds, limits.train_seconds, severity, &format!("{over:.3} s over: {degree}"))
 }
 
 fn eval_time(case: &ManifestCase) -> Outcome {
@@ -90,7 +90,7 @@ fn eval_time(case: &ManifestCase) -> Outcome {
         Some(seconds) if seconds.value() <= cap => Outcome::holds(format!("{seconds} s of {cap} s")),
         Some(seconds) => {
             let over = format!("{:.3} s over", seconds.value() - cap);
-            violated_at(case, "eval_seconds", seconds, cap, Level::Fail, &over)
+            violated_at(case, "eval_seconds", seconds, cap, Severity::Fail, &over)
         }
     }
 }
@@ -100,13 +100,13 @@ fn violated_at(
     name: &str,
     seconds: &ClaimedNumber,
     cap: f64,
-    level: Level,
+    severity: Severity,
     remark: &str,
 ) -> Outcome {
     let evidence = field(case, &format!("claim.metrics.{name}")).found(seconds).expected(format!("at most {cap}"));
     Outcome::Violated(vec![
         crate::rules::Violation::new(format!("{seconds} s against a cap of {cap} s, {remark}"), vec![evidence])
-            .graded(level),
+            .graded(severity),
     ])
 }
 

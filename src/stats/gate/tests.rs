@@ -11,16 +11,16 @@ fn seeds(values: &[f64]) -> Vec<SeedRun> {
     values.iter().enumerate().map(|(i, v)| SeedRun::of(i as u64, *v)).collect()
 }
 
-fn judged(values: &[f64], reference: Reference) -> GateReport {
+fn compared(values: &[f64], reference: Reference) -> GateReport {
     let runs = seeds(values);
-    judge(&runs, &runs, 0, &reference, sp1024(), &RecordTerms::default()).unwrap()
+    compare(&runs, &runs, 0, &reference, sp1024(), &RecordTerms::default()).unwrap()
 }
 
 #[test]
 fn pr_1019_against_549_is_a_record_by_a_hair() {
     // Both by their logs (PR #1019's README): 0.00464 bpb = 0.00784 nats per token.
     let standing = Reference::Runs(seeds(&[1.119_229_88, 1.120_020_32, 1.118_888_82]));
-    let report = judged(&[1.115_081_20, 1.114_373_94, 1.114_750_14], standing);
+    let report = compared(&[1.115_081_20, 1.114_373_94, 1.114_750_14], standing);
     let plain = report.plain.unwrap();
     assert_eq!((format!("{:.2}", plain.t), format!("{:.2}", plain.df)), ("11.83".into(), "3.31".into()));
     assert_eq!(plain.p.to_string(), "0.0004");
@@ -34,7 +34,7 @@ fn pr_1019_against_549_is_a_record_by_a_hair() {
 
 #[test]
 fn pr_286_is_no_record_and_gets_no_p() {
-    let report = judged(&[1.162_826_70], Reference::Mean(1.159_8));
+    let report = compared(&[1.162_826_70], Reference::Mean(1.159_8));
     assert_eq!(report.outcome, GateVerdict::NotBetter);
     assert!(report.plain.is_none() && report.seeds_needed.is_none());
     insta::assert_snapshot!(report.verdict_text(), @"no record: mean 1.16283 bpb over 1 run is 0.00303 worse than 1.15980 (-0.0051 nats per token, 0.005 asked for)");
@@ -42,15 +42,15 @@ fn pr_286_is_no_record_and_gets_no_p() {
 
 #[test]
 fn one_good_run_is_refused_and_told_how_many_it_needs() {
-    let report = judged(&[1.15], Reference::Mean(1.159_8));
+    let report = compared(&[1.15], Reference::Mean(1.159_8));
     assert_eq!(report.outcome, GateVerdict::Refused { reason: RefusalReason::OneRun });
     assert_eq!(report.seeds_needed, Some(3));
-    insta::assert_snapshot!(report.verdict_text(), @"not judged, one run has no spread, so no p can be given: mean 1.15000 bpb over 1 run is 0.00980 better than 1.15980 (+0.0165 nats per token, 0.005 asked for); 3 runs with the usual spread of 0.00063 would show it");
+    insta::assert_snapshot!(report.verdict_text(), @"not decided, one run has no spread, so no p can be given: mean 1.15000 bpb over 1 run is 0.00980 better than 1.15980 (+0.0165 nats per token, 0.005 asked for); 3 runs with the usual spread of 0.00063 would show it");
 }
 
 #[test]
 fn a_clear_improvement_is_a_record() {
-    let report = judged(&[1.1401, 1.1405, 1.1409], Reference::Runs(seeds(&[1.1500, 1.1504, 1.1508])));
+    let report = compared(&[1.1401, 1.1405, 1.1409], Reference::Runs(seeds(&[1.1500, 1.1504, 1.1508])));
     assert_eq!(report.outcome, GateVerdict::Record, "{}", report.verdict_text());
 }
 
@@ -59,7 +59,7 @@ fn the_margin_is_reached_at_its_value_and_not_one_step_before() {
     let margin = Margin::record(MarginReading::NatsPerToken).in_bpb(sp1024().unwrap());
     let reference = 1.15;
     for (improvement, met) in [(margin * 1.000_001, true), (margin * 0.999_999, false)] {
-        let report = judged(&[reference - improvement], Reference::Mean(reference));
+        let report = compared(&[reference - improvement], Reference::Mean(reference));
         assert_eq!(report.margins[0].met, met);
     }
 }
@@ -68,14 +68,15 @@ fn the_margin_is_reached_at_its_value_and_not_one_step_before() {
 fn the_level_itself_is_not_below_the_level() {
     let runs = seeds(&[1.1401, 1.1405, 1.1409]);
     let reference = Reference::Runs(seeds(&[1.1480, 1.1484, 1.1490]));
-    let at =
-        |alpha| judge(&runs, &runs, 0, &reference, sp1024(), &RecordTerms { alpha, ..RecordTerms::default() }).unwrap();
+    let at = |alpha| {
+        compare(&runs, &runs, 0, &reference, sp1024(), &RecordTerms { alpha, ..RecordTerms::default() }).unwrap()
+    };
     let p = at(0.5).margins[0].test.unwrap().p.0;
     assert_eq!(at(p).outcome, GateVerdict::NotSignificant);
     assert_eq!(at(p * 1.001).outcome, GateVerdict::Record);
     // The same mean is not better, though it is better by a margin of nothing.
     let terms = RecordTerms { margin: 0.0, alpha: 0.01 };
-    let same = judge(&runs, &runs, 0, &Reference::Mean(at(p).mean), sp1024(), &terms).unwrap();
+    let same = compare(&runs, &runs, 0, &Reference::Mean(at(p).mean), sp1024(), &terms).unwrap();
     assert_eq!((same.outcome, same.margins[0].met), (GateVerdict::NotBetter, true));
 }
 
@@ -85,7 +86,7 @@ fn every_number_of_a_report_is_that_of_its_name() {
     let runs = seeds(&[1.09, 1.10, 1.11]);
     let bytes_per_token = BytesPerToken::plausible(3.0);
     let reference = Reference::Published(Summary::published(4, 1.2, 0.02).unwrap());
-    let report = judge(&runs, &runs, 5, &reference, bytes_per_token, &RecordTerms::default()).unwrap();
+    let report = compare(&runs, &runs, 5, &reference, bytes_per_token, &RecordTerms::default()).unwrap();
     assert_eq!((report.runs, report.reference_runs, report.reference_mean), (3, Some(4), 1.2));
     assert!((report.mean - 1.1).abs() < 1e-12 && (report.sd.unwrap() - 0.01).abs() < 1e-12);
     assert_eq!(report.reference_sd, Some(0.02));
@@ -108,7 +109,7 @@ fn every_number_of_a_report_is_that_of_its_name() {
     assert!(lines[0].starts_with("Welch's one-sided test, margin 0: t 8.66, df "), "{}", lines[0]);
     let second = "0.005 nats per token = 0.00240 bpb: improvement +0.20794 nats per token, p ";
     assert!(lines[1].starts_with(second), "{}", lines[1]);
-    let alone = judge(&runs, &runs, 0, &Reference::Mean(1.2), bytes_per_token, &RecordTerms::default()).unwrap();
+    let alone = compare(&runs, &runs, 0, &Reference::Mean(1.2), bytes_per_token, &RecordTerms::default()).unwrap();
     assert!(alone.test_lines()[0].starts_with("one-sided test against the published mean, margin 0: "));
     assert_eq!((alone.reference_runs, alone.reference_sd, alone.comparison), (None, None, Comparison::OneSample));
 }
@@ -117,7 +118,7 @@ fn every_number_of_a_report_is_that_of_its_name() {
 fn sentences_say_what_decides() {
     // t = (0.01 - 0.0029613) / (0.01 / sqrt 3) = 1.2191 with 2 degrees of freedom; t(0.01, df 14) = 2.624 is the first
     // below 0.70387 sqrt n.
-    let text = |values: &[f64], reference| judged(values, Reference::Mean(reference)).verdict_text();
+    let text = |values: &[f64], reference| compared(values, Reference::Mean(reference)).verdict_text();
     assert_eq!(
         text(&[1.10, 1.11, 1.12], 1.12),
         "not shown: mean 1.11000 bpb over 3 runs is 0.01000 better than 1.12000 (+0.0169 nats per token, 0.005 \
@@ -132,47 +133,47 @@ fn sentences_say_what_decides() {
     assert!(text(&[1.1, 1.1], 1.1).starts_with("no record: mean 1.10000 bpb over 2 runs is 0.00000 worse than"));
     // Two runs alike, where two would do: no advice.
     let alike = text(&[1.1, 1.1], 1.2);
-    assert!(alike.starts_with("not judged, a seed is reported more than once") && !alike.contains("would"), "{alike}");
+    assert!(alike.starts_with("not decided, a seed is reported more than once") && !alike.contains("would"), "{alike}");
 }
 
 #[test]
 fn values_that_are_no_scores_are_refused() {
     let terms = RecordTerms::default();
-    let judged = |values: &[f64], reference: &Reference| {
+    let outcome_of = |values: &[f64], reference: &Reference| {
         let runs = seeds(values);
-        judge(&runs, &runs, 0, reference, sp1024(), &terms).map(|report| report.outcome)
+        compare(&runs, &runs, 0, reference, sp1024(), &terms).map(|report| report.outcome)
     };
     let (mean, runs) = (Reference::Mean(1.0), |values: &[f64]| Reference::Runs(seeds(values)));
-    assert_eq!(judged(&[-0.1], &mean), Err(RefusalReason::NotFinite));
-    assert_eq!(judged(&[f64::INFINITY], &mean), Err(RefusalReason::NotFinite));
-    assert_eq!(judged(&[0.0], &mean), Ok(GateVerdict::Refused { reason: RefusalReason::OneRun }));
-    assert_eq!(judged(&[1.0], &runs(&[])), Err(RefusalReason::NoRuns));
-    assert_eq!(judged(&[1.0], &runs(&[1.0, f64::NAN])), Err(RefusalReason::NotFinite));
-    assert_eq!(judged(&[1.0], &runs(&[f64::NAN])), Err(RefusalReason::NotFinite));
-    assert_eq!(judged(&[1.0], &runs(&[1.0])), Ok(GateVerdict::NotBetter));
+    assert_eq!(outcome_of(&[-0.1], &mean), Err(RefusalReason::NotFinite));
+    assert_eq!(outcome_of(&[f64::INFINITY], &mean), Err(RefusalReason::NotFinite));
+    assert_eq!(outcome_of(&[0.0], &mean), Ok(GateVerdict::Refused { reason: RefusalReason::OneRun }));
+    assert_eq!(outcome_of(&[1.0], &runs(&[])), Err(RefusalReason::NoRuns));
+    assert_eq!(outcome_of(&[1.0], &runs(&[1.0, f64::NAN])), Err(RefusalReason::NotFinite));
+    assert_eq!(outcome_of(&[1.0], &runs(&[f64::NAN])), Err(RefusalReason::NotFinite));
+    assert_eq!(outcome_of(&[1.0], &runs(&[1.0])), Ok(GateVerdict::NotBetter));
     // Runs without spread on either side: alike within the claim, so that the claim is one run repeated.
     let flat = [SeedRun::of(1, 1.0), SeedRun::of(2, 1.0)];
-    let report = judge(&flat, &flat, 0, &Reference::Mean(1.2), sp1024(), &terms).unwrap();
+    let report = compare(&flat, &flat, 0, &Reference::Mean(1.2), sp1024(), &terms).unwrap();
     assert_eq!(report.outcome, GateVerdict::Refused { reason: RefusalReason::RepeatedSeeds });
 }
 
 #[test]
 fn repeated_seeds_get_no_p() {
     let runs = [SeedRun::of(1, 1.10), SeedRun::of(1, 1.11), SeedRun::of(2, 1.105)];
-    let report = judge(&runs, &runs, 0, &Reference::Mean(1.15), sp1024(), &RecordTerms::default()).unwrap();
+    let report = compare(&runs, &runs, 0, &Reference::Mean(1.15), sp1024(), &RecordTerms::default()).unwrap();
     assert_eq!(report.outcome, GateVerdict::Refused { reason: RefusalReason::RepeatedSeeds });
     assert!(report.plain.is_none() && report.margins.iter().all(|m| m.test.is_none()));
     assert_eq!(report.warnings, [SeedWarning::Repeated { seed: 1, times: 2 }]);
 }
 
 #[test]
-fn without_bytes_per_token_only_a_worse_mean_is_judged() {
+fn without_bytes_per_token_only_a_worse_mean_is_decided() {
     let runs = seeds(&[1.10, 1.11, 1.12]);
     let terms = RecordTerms::default();
-    let better = judge(&runs, &runs, 0, &Reference::Mean(1.15), None, &terms).unwrap();
+    let better = compare(&runs, &runs, 0, &Reference::Mean(1.15), None, &terms).unwrap();
     assert_eq!(better.outcome, GateVerdict::Refused { reason: RefusalReason::NoBytesPerToken });
-    let worse = judge(&runs, &runs, 0, &Reference::Mean(1.05), None, &terms).unwrap();
+    let worse = compare(&runs, &runs, 0, &Reference::Mean(1.05), None, &terms).unwrap();
     assert_eq!(worse.outcome, GateVerdict::NotBetter);
-    assert_eq!(judge(&[], &[], 0, &Reference::Mean(1.05), None, &terms), Err(RefusalReason::NoRuns));
-    assert_eq!(judge(&runs, &runs, 0, &Reference::Mean(f64::NAN), None, &terms), Err(RefusalReason::NotFinite));
+    assert_eq!(compare(&[], &[], 0, &Reference::Mean(1.05), None, &terms), Err(RefusalReason::NoRuns));
+    assert_eq!(compare(&runs, &runs, 0, &Reference::Mean(f64::NAN), None, &terms), Err(RefusalReason::NotFinite));
 }

@@ -1,7 +1,7 @@
 //! Self-extracting scripts: a long literal, decoded, decompressed and handed to `exec`. Opened here without running.
 //!
 //! Merged submissions ship such scripts (PR #1394: lzma behind base85), and the shipped size is what counts. What is
-//! inside is judged too, so it is unpacked by the same decoders Python would use, within bounds.
+//! inside is checked too, so it is unpacked by the same decoders Python would use, within bounds.
 
 use std::io::{self, Read};
 

@@ -8,7 +8,7 @@ use ruff_python_ast::{ModModule, PythonVersion};
 use ruff_python_parser::{Mode, ParseOptions, Parsed, lexer, parse_unchecked};
 use ruff_text_size::{Ranged, TextRange, TextSize};
 
-/// Largest source parsed: twenty times the largest script handed in so far.
+/// Largest source parsed: twenty times the largest script submitted so far.
 pub const MAX_SOURCE_BYTES: usize = 4 << 20;
 
 /// Deepest nesting parsed. CPython stops at 200 brackets; chains of operators go deeper in trees than in text.

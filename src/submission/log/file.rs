@@ -77,7 +77,7 @@ pub struct LogFile {
 }
 
 impl LogFile {
-    /// Final values: evaluations of what is handed in.
+    /// Final values: evaluations of what is submitted.
     pub fn finals(&self) -> impl DoubleEndedIterator<Item = &Metric> {
         self.metrics.iter().filter(|metric| metric.kind == MetricKind::Final && metric.bpb.is_finite())
     }

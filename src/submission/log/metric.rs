@@ -9,7 +9,7 @@ pub enum MetricKind {
     Progress,
     /// An evaluation of the model before it was quantized, or a diagnostic.
     PreQuant,
-    /// An evaluation of what is handed in.
+    /// An evaluation of what is submitted.
     Final,
 }
 

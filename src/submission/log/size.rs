@@ -55,7 +55,7 @@ pub(super) fn logged(line: u64, pair: &Pair, known: &[LoggedSize]) -> Option<Log
     Some(LoggedSize { line, kind, bytes })
 }
 
-/// Which total the words name: `Total submission size int8+zlib` and `total_submission_bytes` are what is handed in,
+/// Which total the words name: `Total submission size int8+zlib` and `total_submission_bytes` are what is submitted,
 /// the bare `Total submission size` is what the challenge's script prints before it compresses the model.
 fn total(key: &str) -> Option<SizeKind> {
     let mixed = key.contains("total mixed submission");

@@ -60,8 +60,8 @@ impl Workshop {
         self.folder.path().join(name)
     }
 
-    fn job(&self, out: &str) -> Job<'_> {
-        Job {
+    fn job(&self, out: &str) -> TestRun<'_> {
+        TestRun {
             workshop: self,
             out: self.path(out),
             start: Start::Fresh,
@@ -76,7 +76,7 @@ impl Workshop {
 
 /// A run about to be started.
 #[derive(Clone)]
-struct Job<'a> {
+struct TestRun<'a> {
     workshop: &'a Workshop,
     out: PathBuf,
     start: Start,
@@ -88,7 +88,7 @@ struct Job<'a> {
     ranks: usize,
 }
 
-impl Job<'_> {
+impl TestRun<'_> {
     fn run(&self) -> Result<TrainOutcome, TrainError> {
         self.run_with(&KernelsEngine::default(), &mut |_, _| {})
     }
@@ -148,7 +148,7 @@ impl Write for Watcher<'_> {
     }
 }
 
-fn assert_same(a: &Job<'_>, b: &Job<'_>, name: &str) {
+fn assert_same(a: &TestRun<'_>, b: &TestRun<'_>, name: &str) {
     assert!(a.bytes(name) == b.bytes(name), "{name} differs between {} and {}", a.out.display(), b.out.display());
 }
 

@@ -1,7 +1,7 @@
 //! On one rank, which is to leave the same bytes however it gets there.
 
 use super::meddled::Meddled;
-use super::{BY_CLOCK, BY_STEPS, CHECKPOINT, Job, STATE, TRACE, Workshop, assert_same};
+use super::{BY_CLOCK, BY_STEPS, CHECKPOINT, STATE, TRACE, TestRun, Workshop, assert_same};
 use crate::engine::KernelsEngine;
 use crate::interrupt::Interrupt;
 use crate::train::{Start, Trace, TrainError};
@@ -10,7 +10,7 @@ use crate::train::{Start, Trace, TrainError};
 fn ten_steps_are_five_and_five_more() {
     let workshop = Workshop::new(BY_STEPS);
     // A clock that stands still: the schedule goes by steps, and the trace must not differ by when it was read.
-    let straight = Job { tick: 0.0, ..workshop.job("straight") };
+    let straight = TestRun { tick: 0.0, ..workshop.job("straight") };
     let outcome = straight.run().unwrap();
     assert_eq!((outcome.record.steps, outcome.record.swa_snapshots), (10, 2));
     let trace = Trace::read(&straight.out.join(TRACE)).unwrap();
@@ -19,7 +19,7 @@ fn ten_steps_are_five_and_five_more() {
     assert!(!straight.has(STATE));
 
     for stop in [1, 3, 6, 9] {
-        let broken = Job { tick: 0.0, ..workshop.job(&format!("stop-{stop}")) };
+        let broken = TestRun { tick: 0.0, ..workshop.job(&format!("stop-{stop}")) };
         let error = broken
             .run_with(&KernelsEngine::default(), &mut |line, interrupt| {
                 if line.starts_with(&format!("step:{stop}/10 train_loss")) {
@@ -30,7 +30,7 @@ fn ten_steps_are_five_and_five_more() {
         assert!(matches!(error, TrainError::Interrupted { steps, .. } if steps == stop), "{error}");
         assert!(broken.has(STATE) && !broken.has(CHECKPOINT));
 
-        let resumed = Job { start: Start::Resume, ..broken };
+        let resumed = TestRun { start: Start::Resume, ..broken };
         resumed.run().unwrap();
         assert_same(&resumed, &straight, CHECKPOINT);
         assert_same(&resumed, &straight, TRACE);
@@ -41,17 +41,17 @@ fn ten_steps_are_five_and_five_more() {
 #[test]
 fn steps_taken_after_the_last_checkpoint_are_taken_again() {
     let workshop = Workshop::new(BY_STEPS);
-    let straight = Job { tick: 0.0, ..workshop.job("straight") };
+    let straight = TestRun { tick: 0.0, ..workshop.job("straight") };
     straight.run().unwrap();
     // Dies in step 9 with a state of step 6: the engine fails as a machine might.
-    let broken = Job { tick: 0.0, every: Some(3), ..workshop.job("broken") };
+    let broken = TestRun { tick: 0.0, every: Some(3), ..workshop.job("broken") };
     let error = broken.run_with(&Meddled::losing(8 * 8, f32::INFINITY), &mut |_, _| {}).unwrap_err();
     assert!(error.to_string().starts_with("the training loss is inf at step 9: training diverged"), "{error}");
     assert!(broken.has(STATE) && !broken.has(CHECKPOINT));
     let lines = broken.log();
     assert!(lines.contains("step:8/10 train_loss"), "{lines}");
 
-    let resumed = Job { start: Start::Resume, ..broken };
+    let resumed = TestRun { start: Start::Resume, ..broken };
     resumed.run().unwrap();
     assert_same(&resumed, &straight, CHECKPOINT);
     assert_same(&resumed, &straight, TRACE);
@@ -76,21 +76,21 @@ fn a_run_by_the_clock_is_replayed_to_the_same_bytes() {
     );
 
     // Another clock altogether, and no warm-up.
-    let replay = Job { replay: Some(original.out.join(TRACE)), tick: 77.0, ..workshop.job("replay") };
+    let replay = TestRun { replay: Some(original.out.join(TRACE)), tick: 77.0, ..workshop.job("replay") };
     let report = replay.run().unwrap().replay.unwrap();
     assert!(report.is_identical() && report.steps == outcome.record.steps, "{report:?}");
     assert_same(&replay, &original, CHECKPOINT);
     assert_same(&replay, &original, TRACE);
 
     // A replay can itself be interrupted and resumed.
-    let broken = Job { out: workshop.path("broken"), ..replay.clone() };
+    let broken = TestRun { out: workshop.path("broken"), ..replay.clone() };
     let stop = &mut |line: &str, interrupt: &Interrupt| {
         if line.starts_with("step:5/") {
             interrupt.raise();
         }
     };
     assert!(matches!(broken.run_with(&KernelsEngine::default(), stop), Err(TrainError::Interrupted { .. })));
-    let resumed = Job { start: Start::Resume, ..broken };
+    let resumed = TestRun { start: Start::Resume, ..broken };
     resumed.run().unwrap();
     assert_same(&resumed, &original, CHECKPOINT);
     assert_same(&resumed, &original, TRACE);
@@ -102,13 +102,13 @@ fn a_trace_of_another_recipe_or_an_edited_one_is_refused() {
     let original = workshop.job("original");
     original.run().unwrap();
     let trace = original.out.join(TRACE);
-    let other = Job { replay: Some(trace.clone()), set: &["schedule.seed=7"], ..workshop.job("other") };
+    let other = TestRun { replay: Some(trace.clone()), set: &["schedule.seed=7"], ..workshop.job("other") };
     let error = other.run().unwrap_err().to_string();
     assert!(error.contains("was recorded with another recipe: `schedule.seed` is 1337 there and 7 here"), "{error}");
 
     let text = std::fs::read_to_string(&trace).unwrap();
     std::fs::write(&trace, text.replacen("\"qat\":false", "\"qat\":true", 1)).unwrap();
-    let edited = Job { replay: Some(trace), ..workshop.job("edited") };
+    let edited = TestRun { replay: Some(trace), ..workshop.job("edited") };
     let error = edited.run().unwrap_err().to_string();
     assert!(error.contains("trace.jsonl:2: `qat` is On, but this recipe gives Off at that time"), "{error}");
     assert!(!edited.has(CHECKPOINT));
@@ -119,7 +119,7 @@ fn warm_up_and_threads_leave_no_mark() {
     let workshop = Workshop::new(BY_STEPS);
     let cold = workshop.job("cold");
     cold.run().unwrap();
-    let warm = Job { set: &["schedule.warmup_steps=3"], ..workshop.job("warm") };
+    let warm = TestRun { set: &["schedule.warmup_steps=3"], ..workshop.job("warm") };
     warm.run().unwrap();
     assert_same(&warm, &cold, CHECKPOINT);
     assert!(warm.log().contains("warmup_step:3/3\n"));
@@ -158,12 +158,12 @@ fn an_input_that_changes_during_the_run_spoils_it() {
 fn a_folder_in_use_is_not_overwritten_unasked() {
     let workshop = Workshop::new(BY_STEPS);
     let job = workshop.job("run");
-    let nothing = Job { start: Start::Resume, ..job.clone() };
+    let nothing = TestRun { start: Start::Resume, ..job.clone() };
     assert!(matches!(nothing.run(), Err(TrainError::NothingToResume { .. })));
     job.run().unwrap();
     let first = job.bytes(CHECKPOINT);
     assert!(matches!(job.run(), Err(TrainError::FolderInUse { finished: true, .. })));
     assert!(matches!(nothing.run(), Err(TrainError::AlreadyFinished { .. })));
-    Job { start: Start::Overwrite, ..job.clone() }.run().unwrap();
+    TestRun { start: Start::Overwrite, ..job.clone() }.run().unwrap();
     assert!(job.bytes(CHECKPOINT) == first);
 }

@@ -9,7 +9,7 @@ use super::workshop::{SHARD_TOKENS, Workshop, essence, json};
 use crate::support::fixture;
 
 #[test]
-fn a_recount_reports_how_far_the_engines_are_apart() {
+fn a_cross_check_reports_how_far_the_engines_are_apart() {
     let workshop = Workshop::new();
     let nll = |engine: &str| -> Vec<f32> {
         workshop.json(&["--sliding", "--engine", engine, "--nll-out", engine]);
@@ -21,11 +21,11 @@ fn a_recount_reports_how_far_the_engines_are_apart() {
     assert!(largest > 0.0, "two engines that round alike everywhere are one engine");
 
     let both = workshop.json(&["--sliding", "--engine", "both", "--nll-out", "both"]);
-    let reported = both["recount"]["largest_difference"].as_f64().unwrap();
+    let reported = both["cross_check"]["largest_difference"].as_f64().unwrap();
     assert!((reported / largest - 1.0).abs() < 1e-6, "{reported:e} where {largest:e} was found");
-    assert_eq!(both["recount"]["engine"], "dfdx");
+    assert_eq!(both["cross_check"]["engine"], "dfdx");
     assert_eq!(workshop.bytes("both"), workshop.bytes("kernels"));
-    assert!(workshop.json(&["--sliding"])["recount"].is_null());
+    assert!(workshop.json(&["--sliding"])["cross_check"].is_null());
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn json_agrees_with_the_likelihoods_and_with_the_inputs() {
     assert_eq!(score["bytes"].as_u64(), Some(bytes));
     let bpb = total / std::f64::consts::LN_2 / bytes as f64;
     assert!((score["val_bpb"].as_f64().unwrap() / bpb - 1.0).abs() < 1e-15);
-    assert_eq!(report["scores"]["packed/plain"]["tokens"].as_u64(), Some(nll.len() as u64 / 32 * 32));
+    assert_eq!(report["scores"]["packed/non-overlapping"]["tokens"].as_u64(), Some(nll.len() as u64 / 32 * 32));
 
     let inputs = report["inputs"].as_array().unwrap();
     let files = ["run/model.golf", "data/tiny_val_000000.bin", "data/tiny_val_000001.bin", "data/tokenizer.model"];

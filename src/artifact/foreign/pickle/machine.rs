@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::opcode::Opcode;
-use super::{Action, Import, MAX_PICKLE_BYTES, MAX_VALUES, Node, NodeId, Pickle, PickleError, judge};
+use super::{Action, Import, MAX_PICKLE_BYTES, MAX_VALUES, Node, NodeId, Pickle, PickleError, classify};
 
 /// Follows the pickle at the start of `bytes` to its STOP, importing and calling nothing.
 pub fn interpret(bytes: &[u8]) -> Result<Pickle, PickleError> {
@@ -127,7 +127,7 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn import(&mut self, module: String, name: String) {
-        let verdict = judge(&module, &name);
+        let verdict = classify(&module, &name);
         self.imports.push(Import { module: module.clone(), name: name.clone(), offset: self.at, verdict });
         self.push(Node::Global(module, name));
     }

@@ -17,7 +17,7 @@ mod verdict;
 
 pub use machine::interpret;
 pub use opcode::Opcode;
-pub use verdict::{Import, ImportVerdict, judge};
+pub use verdict::{Import, ImportVerdict, classify};
 
 /// Largest pickle interpreted. A tensor index takes about 100 bytes a tensor; the rest is for inline data.
 pub const MAX_PICKLE_BYTES: usize = 64 << 20;

@@ -55,7 +55,7 @@ fn what_tensors_need_is_allowed_and_nothing_beside_it() {
         ("os.path", "join", ImportVerdict::Dangerous),
         ("my_model", "GPT", ImportVerdict::Unknown),
     ] {
-        assert_eq!(judge(module, name), verdict, "{module}.{name}");
+        assert_eq!(classify(module, name), verdict, "{module}.{name}");
     }
 }
 

@@ -107,8 +107,8 @@ const DANGEROUS_BUILTINS: [&str; 14] = [
     "input",
 ];
 
-/// Judges an import by name.
-pub fn judge(module: &str, name: &str) -> ImportVerdict {
+/// What importing this name means.
+pub fn classify(module: &str, name: &str) -> ImportVerdict {
     if ALLOWED.iter().any(|(known, names)| *known == module && names.contains(&name)) {
         return ImportVerdict::Allowed;
     }

@@ -35,13 +35,13 @@ impl<'a> Ranks<'a> {
         bucket_values: usize,
     ) -> Option<Self> {
         let collective = device_collective(&k.shared, ranks)?;
-        let shares = shares(&arena.batches(), collective.place().world());
+        let shares = shares(&arena.batches(), collective.rank().world_size());
         Some(Ranks { collective, buckets: buckets(arena, layers, bucket_values), shares })
     }
 
     /// Whether a step is complete with so many micro-batches of this rank.
     pub fn is_complete_with(&self, micro_batches: usize) -> bool {
-        micro_batches == self.collective.place().micro_batches()
+        micro_batches == self.collective.rank().micro_batches()
     }
 
     /// Queues the sum of all values, and of one value elsewhere.
@@ -51,7 +51,7 @@ impl<'a> Ranks<'a> {
 
     /// This rank's matrices of a batch.
     pub fn own_share(&self, batch: usize) -> Result<Matrices, EngineError> {
-        let rank = self.collective.place().rank();
+        let rank = self.collective.rank().index();
         let share = self.shares_of(batch)?.get(rank).copied();
         Ok(share.ok_or_else(|| DeviceError::Missing { name: format!("the share of rank {rank}") })?)
     }

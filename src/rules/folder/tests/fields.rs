@@ -94,9 +94,9 @@ fn required_fields_and_recommended_ones() {
         ("\"val_bpb\": 1, \"name\": 7, \"author\": \"a\", \"github_id\": \"g\"", "", ""),
     ] {
         let folder = json(&format!("{{{fields}}}"));
-        let expected = |level: &str, absent: &str| match absent {
+        let expected = |severity: &str, absent: &str| match absent {
             "" => vec!["pass".to_string()],
-            _ => vec![format!("{level}: missing: {absent}"), format!("submission.json ({absent})")],
+            _ => vec![format!("{severity}: missing: {absent}"), format!("submission.json ({absent})")],
         };
         assert_eq!(folder.says("json_missing_required"), expected("fail", required), "{fields}");
         assert_eq!(folder.says("json_missing_recommended"), expected("note", recommended), "{fields}");

@@ -22,7 +22,7 @@ use crate::submission::RecordFolder;
 /// A folder that stands in the record track.
 const PLACE: &str = "records/track_10min_16mb/2026-04-02_Test";
 
-/// A record folder as it was read, and how it is judged.
+/// A record folder as it was read, and how it is checked.
 struct Submission {
     folder: RecordFolder,
     track: Track,
@@ -82,8 +82,8 @@ impl Submission {
             Outcome::Violated(violations) => violations
                 .into_iter()
                 .flat_map(|violation| {
-                    let level = violation.level.unwrap_or(find(rule).unwrap().severity);
-                    let message = format!("{}: {}", level.word(), violation.message);
+                    let severity = violation.severity.unwrap_or(find(rule).unwrap().severity);
+                    let message = format!("{}: {}", severity.word(), violation.message);
                     std::iter::once(message).chain(violation.evidence.iter().map(cited)).collect::<Vec<_>>()
                 })
                 .collect(),

@@ -1,4 +1,4 @@
-//! Which runs a claim of a record rests on. How they are judged: `stats::gate`.
+//! Which runs a claim of a record rests on. How they are compared: `stats::gate`.
 
 use super::super::record::claimed_and_known;
 use super::super::runs::runs;

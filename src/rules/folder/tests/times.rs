@@ -11,7 +11,7 @@ fn trained(ms: &[u64]) -> Submission {
 fn how_far_over_ten_minutes_decides() {
     let rule = "train_over_600s";
     assert_eq!(trained(&[599_000, 600_000]).says(rule), ["pass: 600.000 s"]);
-    for (ms, level, over, degree) in [
+    for (ms, severity, over, degree) in [
         (600_001, "note", "0.001", "no more than the last step explains"),
         (601_000, "note", "1.000", "no more than the last step explains"),
         (601_001, "warning", "1.001", "more than one step explains"),
@@ -22,7 +22,7 @@ fn how_far_over_ten_minutes_decides() {
         assert_eq!(
             trained(&[1000, ms as u64]).says(rule),
             [
-                format!("{level}: trained {seconds} s, {over} s over: {degree}"),
+                format!("{severity}: trained {seconds} s, {over} s over: {degree}"),
                 format!("train1.log:1: {seconds} s (at most 600 s)")
             ]
         );
@@ -85,7 +85,7 @@ fn the_longest_evaluation_counts() {
     let evidence = "train0.log:2: final_b val_bpb: 706.3 s (at most 600 s)";
     assert_eq!(says(&over)[0], "fail: evaluated 706.3 s");
     assert_eq!(says(&over)[1].replace("final_b val_bpb", "final_b").replace("final_b", "final_b val_bpb"), evidence);
-    // Fewer devices take longer: a warning in the record track, the rule's own level elsewhere.
+    // Fewer devices take longer: a warning in the record track, the rule's own severity elsewhere.
     let fewer = format!("world_size:1\n{over}");
     assert_eq!(says(&fewer)[0], "warning: evaluated 706.3 s, on fewer devices than the cap is for");
     assert_eq!(says(&format!("world_size:8\n{over}"))[0], "fail: evaluated 706.3 s");

@@ -5,7 +5,7 @@ use golf_harness::artifact::inspect::entropy::{grouped, octave_bucket};
 use golf_harness::quant::TensorClass;
 
 use crate::frames::{Setting, compress};
-use crate::streams::{Row, bytes_of, float_streams, mean_scales, rows, spread};
+use crate::streams::{Row, bytes_of, float_streams, magnitude, mean_scales, rows};
 
 /// Prints them.
 pub fn floors(tensors: &[PackedTensor]) {
@@ -38,9 +38,9 @@ pub fn floors(tensors: &[PackedTensor]) {
     print("symbols, class x scale over tensor's mean (8 an octave)", floor);
     for per_octave in [4.0, 8.0, 16.0] {
         let floor = grouped(
-            rows.iter().map(|row| ((row.class, octave_bucket(spread(row), per_octave)), bytes_of(row.symbols))),
+            rows.iter().map(|row| ((row.class, octave_bucket(magnitude(row), per_octave)), bytes_of(row.symbols))),
         );
-        print(&format!("symbols, class x row spread ({per_octave} an octave)"), floor);
+        print(&format!("symbols, class x magnitude bucket of the row ({per_octave} an octave)"), floor);
     }
     for (i, name) in ["scales", "halves", "singles"].into_iter().enumerate() {
         let floor = grouped(float_streams(tensors).into_iter().filter(|(kind, _)| kind / 4 == i));

@@ -135,7 +135,7 @@ fn candidates(run: &Run, tensors: &[PackedTensor], quick: bool) {
     for (name, order) in [
         ("rows by scale", Order::Scale),
         ("rows by scale over their tensor's mean", Order::RelativeScale),
-        ("rows by spread in steps (needs a permutation)", Order::Spread),
+        ("rows by magnitude in steps (needs a permutation)", Order::Magnitude),
     ] {
         let streams = by_class(tensors, order);
         for shift in [17, 16, 15] {

@@ -27,8 +27,8 @@ pub fn rows(tensors: &[PackedTensor]) -> Vec<Row<'_>> {
 }
 
 /// Mean magnitude in steps.
-pub fn spread(row: &Row<'_>) -> f64 {
-    entropy::spread(row.symbols.iter().copied())
+pub fn magnitude(row: &Row<'_>) -> f64 {
+    entropy::mean_magnitude(row.symbols.iter().copied())
 }
 
 /// Mean scale of every tensor, by index.
@@ -85,7 +85,7 @@ pub enum Order {
     Columns,
     Scale,
     RelativeScale,
-    Spread,
+    Magnitude,
 }
 
 /// Symbols of each integer class in an order.
@@ -100,7 +100,7 @@ fn symbols_by_class(tensors: &[PackedTensor], order: Order) -> Vec<(TensorClass,
             Order::Rows | Order::Columns => {}
             Order::Scale => members.sort_by(|a, b| a.scale.total_cmp(&b.scale)),
             Order::RelativeScale => members.sort_by(|a, b| relative(a).total_cmp(&relative(b))),
-            Order::Spread => members.sort_by(|a, b| spread(a).total_cmp(&spread(b))),
+            Order::Magnitude => members.sort_by(|a, b| magnitude(a).total_cmp(&magnitude(b))),
         }
         let mut stream = Vec::new();
         if order == Order::Columns {

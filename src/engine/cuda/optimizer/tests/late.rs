@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::collective::{Collective, CollectiveError, DeviceCollective, Place, Span, ThreadRank};
+use crate::collective::{Collective, CollectiveError, DeviceCollective, Rank, Span, ThreadRank};
 
 /// A number that is none, and no kernel's: what lies where values are under way.
 const UNDER_WAY: u32 = 0x7fc0_dead;
@@ -23,8 +23,8 @@ impl LateRank {
 }
 
 impl Collective for LateRank {
-    fn place(&self) -> Place {
-        Collective::place(&self.rank)
+    fn rank(&self) -> Rank {
+        Collective::rank(&self.rank)
     }
 
     fn all_reduce_sum(&self, values: &mut [f32]) -> Result<(), CollectiveError> {
@@ -76,8 +76,8 @@ impl Late<'_> {
 }
 
 impl DeviceCollective for Late<'_> {
-    fn place(&self) -> Place {
-        Collective::place(self.rank)
+    fn rank(&self) -> Rank {
+        Collective::rank(self.rank)
     }
 
     unsafe fn all_reduce_sum(&mut self, spans: &[Span]) -> Result<(), CollectiveError> {

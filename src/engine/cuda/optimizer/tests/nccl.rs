@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::ranks::{configs, quick, train};
 use super::steps::start;
-use crate::collective::{Collective, CollectiveError, NcclRank, Place, Rendezvous, Solo, Span};
+use crate::collective::{Collective, CollectiveError, NcclRank, Rank, Rendezvous, Solo, Span};
 use crate::engine::cuda::backend::{Operand, values};
 use crate::engine::cuda::device::DType;
 use crate::engine::cuda::driver::Gpu;
@@ -32,18 +32,18 @@ fn on_gpus<R: Send>(work: impl Fn(NcclRank, &Arc<Gpu>) -> R + Sync) -> Vec<R> {
     let count = cudarc::driver::CudaContext::device_count().unwrap() as usize;
     let world = fake_ranks().unwrap_or([8, 4, 2].into_iter().find(|&world| world <= count).unwrap_or(1));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let run = |place: Place| {
-        let rendezvous = Rendezvous { place, host: "127.0.0.1".into(), port, timeout: Duration::from_secs(120) };
+    let run = |place: Rank| {
+        let rendezvous = Rendezvous { rank: place, host: "127.0.0.1".into(), port, timeout: Duration::from_secs(120) };
         let met = rendezvous.connect(&Interrupt::none()).unwrap();
         assert!(NcclRank::is_found_by_all(&met).unwrap(), "libnccl.so is not on the library path");
-        let ordinal = ordinal(place.rank());
+        let ordinal = ordinal(place.index());
         let gpu = Arc::new(open::open(ordinal).unwrap());
         work(NcclRank::join(met, ordinal).unwrap(), &gpu)
     };
     std::thread::scope(|scope| {
         let run = &run;
         let threads: Vec<_> =
-            Place::all(world).unwrap().into_iter().map(|place| scope.spawn(move || run(place))).collect();
+            Rank::all(world).unwrap().into_iter().map(|place| scope.spawn(move || run(place))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
@@ -55,18 +55,18 @@ mod on_a_gpu {
     #[ignore = "needs CUDA devices and NCCL"]
     fn nccl_works_on_what_lies_there() {
         on_gpus(|rank, gpu| {
-            let (place, k) = (Collective::place(&rank), &kernels(gpu));
-            let (own, world) = (place.rank() as f32, place.world() as f32);
+            let (place, k) = (Collective::rank(&rank), &kernels(gpu));
+            let (own, world) = (place.index() as f32, place.world_size() as f32);
             let all = world * (world - 1.0) / 2.0;
             let values: Vec<f32> = (0..1000).map(|i| i as f32 + own).collect();
             let buffer = k.upload(&values);
-            let mut queue = rank.on_device(ordinal(place.rank()), 0).unwrap();
+            let mut queue = rank.on_device(ordinal(place.index()), 0).unwrap();
             let span = |start, len| Span { address: buffer.view().slice(start..start + len).unwrap().address(), len };
             // Two ranges of three; the copies come after the sums, and both after the upload.
             // SAFETY: the spans lie apart in the buffer, which outlives the queue's work.
             unsafe {
                 queue.all_reduce_sum(&[span(0, 10), span(500, 3)]).unwrap();
-                queue.broadcast(&[(place.world() - 1, span(20, 5)), (0, span(8, 2))]).unwrap();
+                queue.broadcast(&[(place.world_size() - 1, span(20, 5)), (0, span(8, 2))]).unwrap();
             }
             queue.stream_wait().unwrap();
             k.add(&k.upload(&vec![1.0; 1000]), &mut k.copy(&buffer));
@@ -84,7 +84,7 @@ mod on_a_gpu {
             rank.all_reduce_sum(&mut values).unwrap();
             assert_eq!(values, [all; 3]);
             let mut values = vec![own; 5];
-            rank.broadcast(place.world() - 1, &mut values).unwrap();
+            rank.broadcast(place.world_size() - 1, &mut values).unwrap();
             assert_eq!(values, [world - 1.0; 5]);
             k.check().unwrap();
         });
@@ -107,11 +107,11 @@ mod on_a_gpu {
     #[ignore = "needs CUDA devices and NCCL"]
     fn nccl_is_given_up_where_a_rank_is_lost() {
         on_gpus(|rank, gpu| {
-            let place = Collective::place(&rank);
-            if place.world() == 1 {
+            let place = Collective::rank(&rank);
+            if place.world_size() == 1 {
                 return;
             }
-            if !place.is_lead() {
+            if !place.is_rank_zero() {
                 // Answers the roll call and goes.
                 rank.all_gather(b"100 values in 1 places").unwrap();
                 return;

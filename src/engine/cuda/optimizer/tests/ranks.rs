@@ -61,9 +61,9 @@ fn step(
     ranks: &dyn Collective,
     step: usize,
 ) -> Result<TrainerStep, EngineError> {
-    let place = ranks.place();
+    let place = ranks.rank();
     for m in reading_order(place.micro_batches()) {
-        let piece = piece(config, step, m * place.world() + place.rank());
+        let piece = piece(config, step, m * place.world_size() + place.index());
         trainer.micro_batch(&piece, plan(step).fake_quant)?;
     }
     trainer.step(&plan(step), 1.0 / PIECES as f32)
@@ -183,7 +183,7 @@ fn a_lost_rank_ends_all<D: Device + 'static>(device: &Arc<D>) {
     let errors = on_ranks(4, |rank| {
         let mut trainer = trainer(engine, config, begin, &rank);
         step(&mut *trainer, config, &rank, 0).unwrap();
-        if Collective::place(&rank).rank() == 2 {
+        if Collective::rank(&rank).index() == 2 {
             Collective::abandon(&rank, "the disk is full");
             return None;
         }
@@ -204,9 +204,9 @@ fn what_a_rank_has_queued_is_given_up_with_its_model() {
     let begin = &start(config, &quick(OrthogonalizerPrecision::F32));
     let calls = on_ranks(8, |rank| {
         let (engine, rank) = (&engine(&shim().unwrap()), LateRank::new(rank));
-        let place = Collective::place(&rank);
+        let place = Collective::rank(&rank);
         let mut trainer = trainer(engine, config, begin, &rank);
-        trainer.micro_batch(&piece(config, 0, place.rank()), plan(0).fake_quant).unwrap();
+        trainer.micro_batch(&piece(config, 0, place.index()), plan(0).fake_quant).unwrap();
         drop(trainer);
         rank.calls.lock().unwrap().pop()
     });

@@ -27,7 +27,7 @@ impl Difference {
 }
 
 /// A scorer that asks two engines and answers with the first one's numbers.
-pub struct Recount {
+pub struct CrossCheck {
     first: Box<dyn Scorer>,
     second: Box<dyn Scorer>,
     by: String,
@@ -41,18 +41,18 @@ struct Seen {
     largest: Difference,
 }
 
-impl Recount {
+impl CrossCheck {
     /// Twice the distance either engine may keep from double precision (`docs/engine.md`).
     pub const TOLERANCE: f64 = 2e-5;
 
-    /// Weights ready on the fast engine, recounted by the reference.
+    /// Weights ready on the fast engine, cross-checked by the reference.
     pub fn new(
         first: Box<dyn Scorer>,
         reference: &dyn Engine,
         config: &ModelConfig,
         weights: &Params,
     ) -> Result<Self, EngineError> {
-        Ok(Recount {
+        Ok(CrossCheck {
             first,
             second: reference.scorer(config, weights)?,
             by: reference.label(),
@@ -61,7 +61,7 @@ impl Recount {
         })
     }
 
-    /// [`Engine::label`] of the engine that recounts.
+    /// [`Engine::label`] of the engine that checks.
     pub fn by(&self) -> &str {
         &self.by
     }
@@ -72,8 +72,8 @@ impl Recount {
     }
 }
 
-impl Scorer for Recount {
-    /// Fails where the engines are further apart than [`Recount::TOLERANCE`] or either number is NaN.
+impl Scorer for CrossCheck {
+    /// Fails where the engines are further apart than [`CrossCheck::TOLERANCE`] or either number is NaN.
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
         let (first, second) = (self.first.nll(windows)?, self.second.nll(windows)?);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -121,13 +121,13 @@ mod tests {
         let weights = init(&config, 1);
         let reference = create(EngineKind::Dfdx);
         let first = create(EngineKind::Kernels).scorer(&config, &weights).unwrap();
-        let mut recount = Recount::new(first, &*reference, &config, &weights).unwrap();
-        assert_eq!(recount.by(), "dfdx");
-        assert_eq!(recount.nll(&windows).unwrap().concat().len(), 9 + 8);
-        assert!(recount.largest_difference().relative() < Recount::TOLERANCE);
+        let mut check = CrossCheck::new(first, &*reference, &config, &weights).unwrap();
+        assert_eq!(check.by(), "dfdx");
+        assert_eq!(check.nll(&windows).unwrap().concat().len(), 9 + 8);
+        assert!(check.largest_difference().relative() < CrossCheck::TOLERANCE);
 
-        recount.second = reference.scorer(&config, &init(&config, 2)).unwrap();
-        let error = recount.nll(&windows).unwrap_err();
+        check.second = reference.scorer(&config, &init(&config, 2)).unwrap();
+        let error = check.nll(&windows).unwrap_err();
         assert!(matches!(error, EngineError::Disagreement { difference: Difference { window: 2, .. }, .. }), "{error}");
     }
 }

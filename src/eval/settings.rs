@@ -75,10 +75,10 @@ pub struct Subset {
     pub of: u64,
 }
 
-/// What a score depends on. Equal bases give equal bits, on the same kind of processor.
+/// What a score depends on. Equal settings give equal bits, on the same kind of processor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Basis {
+pub struct ScoreSettings {
     /// Version of this crate.
     pub harness: String,
     /// Operating system and architecture.
@@ -101,15 +101,15 @@ pub struct Basis {
     pub inputs: Vec<Input>,
 }
 
-impl Basis {
+impl ScoreSettings {
     /// The windows of one kind.
     pub fn plan(&self, windowing: Windowing) -> Result<WindowPlan, PlanError> {
         WindowPlan::new(windowing, self.tokens, self.seq_len, self.stride)
     }
 
     /// The first respect in which two scores do not have the same basis, with both values; paths do not count.
-    pub fn difference(&self, other: &Basis) -> Option<(&'static str, String, String)> {
-        let contents = |basis: &Basis, role| -> Vec<String> {
+    pub fn difference(&self, other: &ScoreSettings) -> Option<(&'static str, String, String)> {
+        let contents = |basis: &ScoreSettings, role| -> Vec<String> {
             let of_role = basis.inputs.iter().filter(|input| input.role == role);
             of_role.map(|input| input.digest.sha256.to_string()).collect()
         };

@@ -1,4 +1,4 @@
-//! The verdict ladder: how much of a claim was really checked.
+//! Levels of assurance: how much of a claim was really checked.
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ use serde::Serialize;
 /// The strongest thing that was checked and held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Rung {
+pub enum Level {
     /// Something essential is missing, cannot be read, contradicts the rest or breaks a rule.
-    Undocumented,
+    Unreadable,
     /// The folder is complete, its numbers agree with one another and with the logs.
     Documented,
     /// The artifact is here, digests match, code plus model are within the budget.
@@ -23,8 +23,8 @@ pub enum Rung {
     Record,
 }
 
-impl Rung {
-    /// Position on the ladder, 0 to 5.
+impl Level {
+    /// Its number, 0 to 5.
     pub fn number(self) -> u8 {
         self as u8
     }
@@ -32,27 +32,27 @@ impl Rung {
     /// The word used in reports.
     pub fn word(self) -> &'static str {
         match self {
-            Rung::Undocumented => "undocumented",
-            Rung::Documented => "documented",
-            Rung::Sealed => "sealed",
-            Rung::Rescored => "rescored",
-            Rung::Retrained => "retrained",
-            Rung::Record => "record",
+            Level::Unreadable => "unreadable",
+            Level::Documented => "documented",
+            Level::Sealed => "sealed",
+            Level::Rescored => "rescored",
+            Level::Retrained => "retrained",
+            Level::Record => "record",
         }
     }
 }
 
-impl fmt::Display for Rung {
+impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.word())
     }
 }
 
-/// A place on the ladder and what is missing to the next one.
+/// The level reached and what is missing to the next one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Standing {
-    /// The rung reached.
-    pub rung: Rung,
-    /// What the next rung needs, one item each; empty on the last rung.
+pub struct Assurance {
+    /// The level reached.
+    pub level: Level,
+    /// What the next level needs, one item each; empty at the last level.
     pub next_needs: Vec<String>,
 }

@@ -1,12 +1,12 @@
 //! Whether a window's numbers depend on the windows it is scored with.
 
-use super::{ProbeKind, ProbeOutcome, Subject, first_difference};
+use super::{ProbeKind, ProbeOutcome, ProbeTarget, first_difference};
 use crate::eval::evaluate::nll;
 use crate::eval::{ScoreError, WindowSpan};
 
 /// Scores the sampled windows together, in reverse, together again, and each alone.
-pub(super) fn company(subject: &Subject<'_>) -> Result<ProbeOutcome, ScoreError> {
-    let mut outcome = ProbeOutcome::new(ProbeKind::Company);
+pub(super) fn batch_invariance(subject: &ProbeTarget<'_>) -> Result<ProbeOutcome, ScoreError> {
+    let mut outcome = ProbeOutcome::new(ProbeKind::BatchInvariance);
     let (indices, spans): (Vec<u64>, Vec<WindowSpan>) = subject.sampled().into_iter().unzip();
     let run = |spans: &[WindowSpan]| nll(subject.scorer, subject.tokens, spans, 0);
 

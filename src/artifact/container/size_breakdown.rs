@@ -1,8 +1,8 @@
 //! Where the bytes of a sound artifact lie: header, table, and every stream before and after compression.
 
-use super::Trouble;
+use super::Defect;
 use super::header::HEADER_BYTES;
-use super::layout::{gather, rows_of, spread_of};
+use super::layout::{gather, magnitude_bucket, rows_of};
 use super::read::front;
 use super::stream_kind::StreamKind;
 use crate::artifact::{PackedTensor, PackedValues};
@@ -17,7 +17,7 @@ pub(in crate::artifact) struct Sizes {
 
 /// What an artifact consists of; the stored sizes add up to its bytes.
 #[derive(Clone, Debug)]
-pub(in crate::artifact) struct Anatomy {
+pub(in crate::artifact) struct SizeBreakdown {
     pub codec: Codec,
     pub level: u8,
     pub header: Sizes,
@@ -26,8 +26,8 @@ pub(in crate::artifact) struct Anatomy {
     pub streams: Vec<(StreamKind, Codec, Sizes)>,
 }
 
-/// The anatomy of an artifact that [`parse`](super::parse) accepts.
-pub(in crate::artifact) fn anatomy(file: &[u8]) -> Result<Anatomy, Trouble> {
+/// The sizes of an artifact that [`parse`](super::parse) accepts.
+pub(in crate::artifact) fn size_breakdown(file: &[u8]) -> Result<SizeBreakdown, Defect> {
     let (header, table, _) = front(file)?;
     let table_sizes = Sizes { held: u64::from(header.table_bytes), stored: u64::from(header.table_stored) };
     let mut streams: Vec<(StreamKind, Codec, Sizes)> = Vec::new();
@@ -41,16 +41,16 @@ pub(in crate::artifact) fn anatomy(file: &[u8]) -> Result<Anatomy, Trouble> {
         }
     }
     let header_sizes = Sizes { held: HEADER_BYTES as u64, stored: HEADER_BYTES as u64 };
-    Ok(Anatomy { codec: header.codec, level: header.level, header: header_sizes, table: table_sizes, streams })
+    Ok(SizeBreakdown { codec: header.codec, level: header.level, header: header_sizes, table: table_sizes, streams })
 }
 
-/// What one tensor puts into a stream, cut where the coder's models change: the context (the spread of the row for
+/// What one tensor puts into a stream, cut where the coder's models change: the context (the magnitude bucket of the row for
 /// symbols, 0 for anything else) and the bytes.
 pub(in crate::artifact) fn contexts(kind: StreamKind, tensor: &PackedTensor) -> Vec<(u8, Vec<u8>)> {
     match (kind, tensor.values()) {
         (StreamKind::Symbols(wanted), PackedValues::Integers { class, symbols, scales }) if wanted == *class => {
             let bytes = |row: &[i8]| row.iter().map(|&symbol| symbol as u8).collect();
-            rows_of(symbols, scales.len()).map(|row| (spread_of(row), bytes(row))).collect()
+            rows_of(symbols, scales.len()).map(|row| (magnitude_bucket(row), bytes(row))).collect()
         }
         _ => vec![(0, gather(kind, std::slice::from_ref(tensor)))],
     }

@@ -4,21 +4,21 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::engines::Prepared;
-use super::inputs::{Inputs, WeightsFile};
-use super::probe::{ProbeKind, ProbeOutcome, Subject, probe};
+use super::inputs::{ScoreInputs, WeightsFile};
+use super::probe::{ProbeKind, ProbeOutcome, ProbeTarget, probe};
 use super::{
-    Agreement, Basis, EngineChoice, Evaluation, JobError, PART_SCHEMA, PartPass, PartRecord, Pass, Report, RunSettings,
-    ScoreError, Shard, Subset, Weights, WindowPlan, Windowing,
+    Agreement, EngineChoice, Evaluation, PART_SCHEMA, PartPass, PartRecord, Pass, Report, RunSettings, ScoreError,
+    ScoreJobError, ScoreSettings, Shard, Subset, Weights, WindowPlan, Windowing,
 };
 use crate::atomic_write::{self, PendingFile};
-use crate::engine::{self, Device, Precision, Scorer};
+use crate::engine::{self, EngineDevice, Precision, Scorer};
 use crate::interrupt::Interrupt;
 use crate::manifest::{self, Effective, environment};
 use crate::progress::Progress;
 
 /// What to score, and how.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct ScoreJob {
     /// The file the recipe was read from.
     pub manifest_path: PathBuf,
     /// The recipe as it will be used.
@@ -36,7 +36,7 @@ pub struct Job {
     /// Engine to run them on.
     pub engine: EngineChoice,
     /// Where the kernels engine runs.
-    pub device: Device,
+    pub device: EngineDevice,
     /// Precision it computes in.
     pub precision: Precision,
     /// Run only this part of the windows.
@@ -71,15 +71,15 @@ pub struct Probed {
 
 /// A job whose inputs are open.
 struct Opened {
-    inputs: Inputs,
-    basis: Basis,
+    inputs: ScoreInputs,
+    basis: ScoreSettings,
     files: Vec<WeightsFile>,
     on_disk: manifest::Manifest,
 }
 
-impl Job {
+impl ScoreJob {
     /// Scores. Outputs are written last, once the inputs are known not to have changed.
-    pub fn run(&self, progress: &Progress, interrupt: &Interrupt) -> Result<Outcome, JobError> {
+    pub fn run(&self, progress: &Progress, interrupt: &Interrupt) -> Result<Outcome, ScoreJobError> {
         for path in self.nll_out.iter().chain(self.record.then_some(&self.manifest_path)) {
             atomic_write::check_writable(path)?;
         }
@@ -156,7 +156,12 @@ impl Job {
     }
 
     /// Probes the scorer instead of scoring, on `samples` windows of every pass.
-    pub fn probe(&self, samples: u64, progress: &Progress, interrupt: &Interrupt) -> Result<Vec<Probed>, JobError> {
+    pub fn probe(
+        &self,
+        samples: u64,
+        progress: &Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Vec<Probed>, ScoreJobError> {
         let opened = self.open()?;
         let plans = self.plans(&opened.basis)?;
         progress.set_len((plans.len() * opened.files.len() * ProbeKind::ALL.len()) as u64);
@@ -164,7 +169,7 @@ impl Job {
         for file in &opened.files {
             let prepared = self.prepare(file)?;
             for (plan, _) in &plans {
-                let subject = Subject {
+                let subject = ProbeTarget {
                     scorer: prepared.scorer(),
                     tokens: opened.tokens(),
                     vocab_size: self.effective.manifest.model.vocab_size,
@@ -181,7 +186,7 @@ impl Job {
         Ok(probed)
     }
 
-    fn open(&self) -> Result<Opened, JobError> {
+    fn open(&self) -> Result<Opened, ScoreJobError> {
         let Effective { manifest, folder, .. } = &self.effective;
         let on_disk = manifest::load(&self.manifest_path)?;
         let mut files = Vec::new();
@@ -193,23 +198,23 @@ impl Job {
         let checkpoint = self.checkpoint.clone();
         files.extend(checkpoint.map(|path| WeightsFile { weights: Weights::Checkpoint, path }));
         if files.is_empty() {
-            return Err(JobError::NoWeights { path: self.manifest_path.clone() });
+            return Err(ScoreJobError::NoWeights { path: self.manifest_path.clone() });
         }
-        let inputs = Inputs::open(manifest, folder, &files)?;
+        let inputs = ScoreInputs::open(manifest, folder, &files)?;
         if let (None, Some(record)) = (&self.artifact, &manifest.artifact)
             && let Some(found) = inputs.digest_of(super::InputRole::Artifact).map(|digest| digest.sha256)
             && found != record.sha256
         {
             let (path, stated) = (folder.join(&record.path), record.sha256);
-            return Err(JobError::OtherArtifact { path, found, stated });
+            return Err(ScoreJobError::OtherArtifact { path, found, stated });
         }
 
         let of = inputs.data.tokens.len() as u64;
         let tokens = self.max_tokens.map_or(of, |tokens| tokens.min(of));
         if tokens < 2 {
-            return Err(JobError::TooShort { tokens });
+            return Err(ScoreJobError::TooShort { tokens });
         }
-        let basis = Basis {
+        let basis = ScoreSettings {
             harness: env!("CARGO_PKG_VERSION").into(),
             platform: environment::platform(),
             engine: match self.precision {
@@ -228,7 +233,7 @@ impl Job {
     }
 
     /// The windows of every pass over one form of the weights.
-    fn plans(&self, basis: &Basis) -> Result<Vec<(WindowPlan, std::ops::Range<u64>)>, ScoreError> {
+    fn plans(&self, basis: &ScoreSettings) -> Result<Vec<(WindowPlan, std::ops::Range<u64>)>, ScoreError> {
         let plan = |&windowing: &Windowing| -> Result<_, ScoreError> {
             let plan = basis.plan(windowing)?;
             let part = self.shard.and_then(|shard| plan.part(shard.index, shard.of));
@@ -237,21 +242,21 @@ impl Job {
         self.windowings.iter().map(plan).collect()
     }
 
-    fn prepare(&self, file: &WeightsFile) -> Result<Prepared, JobError> {
+    fn prepare(&self, file: &WeightsFile) -> Result<Prepared, ScoreJobError> {
         let model = &self.effective.manifest.model;
         Ok(self.engine.prepare(&self.device, self.precision, model, &file.read(model)?)?)
     }
 
     /// A whole evaluation must have scored something, and what it scored must be text. Parts may be empty.
-    fn check_scored(&self, passes: &[Pass], basis: &Basis) -> Result<(), JobError> {
+    fn check_scored(&self, passes: &[Pass], basis: &ScoreSettings) -> Result<(), ScoreJobError> {
         if self.shard.is_some() {
             return Ok(());
         }
         if passes.iter().all(|pass| pass.score.tokens == 0) {
-            return Err(JobError::NothingScored { predictions: basis.tokens - 1, seq_len: basis.seq_len });
+            return Err(ScoreJobError::NothingScored { predictions: basis.tokens - 1, seq_len: basis.seq_len });
         }
         match passes.iter().find(|pass| pass.score.tokens > 0 && pass.score.bytes == 0) {
-            Some(pass) => Err(JobError::NoText { label: pass.label(), tokens: pass.score.tokens }),
+            Some(pass) => Err(ScoreJobError::NoText { label: pass.label(), tokens: pass.score.tokens }),
             None => Ok(()),
         }
     }

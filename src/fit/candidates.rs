@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::quant::{ScaleSearch, TensorClass};
 
 /// The tensors of a model under one way to choose scales.
-pub(super) struct Shelf<'a> {
+pub(super) struct Candidates<'a> {
     /// The settings, the classes of searched tensors aside.
     pub config: QuantizationConfig,
     pub groups: &'a [Group],
@@ -21,7 +21,7 @@ pub(super) struct Shelf<'a> {
     interrupt: &'a Interrupt,
 }
 
-impl<'a> Shelf<'a> {
+impl<'a> Candidates<'a> {
     /// Prunes and quantizes. Classes outside the groups are those the settings give.
     pub fn new(
         params: &Params,
@@ -44,7 +44,7 @@ impl<'a> Shelf<'a> {
             })
             .collect::<Result<_, QuantizeError>>()
             .map_err(PackError::from)?;
-        Ok(Shelf { config, groups, tensors, interrupt })
+        Ok(Candidates { config, groups, tensors, interrupt })
     }
 
     /// How scales are chosen here.
@@ -74,7 +74,7 @@ impl<'a> Shelf<'a> {
         Ok(self.encode(&tensors)?.file.bytes.0)
     }
 
-    /// Compressed bytes of a group by itself: values, scales and spreads, without names and digests.
+    /// Compressed bytes of a group by itself: values, scales and magnitude buckets, without names and digests.
     pub fn size_alone(&self, group: &Group, class: usize) -> Result<u64, FitError> {
         let forms = group.members.iter().filter_map(|&tensor| self.tensors.get(tensor)?.get(class));
         let tensors: Vec<PackedTensor> = forms.cloned().collect();

@@ -4,15 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Case, Outcome, Policy, Rule, all};
 use crate::manifest::Track;
-use crate::report::{Finding, Level, RuleId};
+use crate::report::{Finding, RuleId, Severity};
 
 /// How the finding of a check that panicked begins.
 pub const BROKEN_CHECK: &str = "this check broke and decided nothing";
 
 /// Findings in report order, and the rules that had nothing to say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Judgment {
-    /// Best level first, then rulebook order.
+pub struct Evaluation {
+    /// Best severity first, then rulebook order.
     pub findings: Vec<Finding>,
     /// In rulebook order.
     pub not_applicable: Vec<RuleId>,
@@ -21,12 +21,12 @@ pub struct Judgment {
 /// Runs all rules for `case` under `policy`.
 ///
 /// A check that panics becomes an `unknown` finding of its own rule; this is the only place where a panic is caught.
-pub fn judge(case: &Case, track: Track, policy: &Policy) -> Judgment {
-    judge_by(all(), case, track, policy)
+pub fn evaluate(case: &Case, track: Track, policy: &Policy) -> Evaluation {
+    evaluate_by(all(), case, track, policy)
 }
 
-fn judge_by<'a>(rules: impl Iterator<Item = &'a Rule>, case: &Case, track: Track, policy: &Policy) -> Judgment {
-    let mut judgment = Judgment::default();
+fn evaluate_by<'a>(rules: impl Iterator<Item = &'a Rule>, case: &Case, track: Track, policy: &Policy) -> Evaluation {
+    let mut evaluation = Evaluation::default();
     for rule in rules {
         let outcome = if rule.tracks.include(track) {
             catch_unwind(AssertUnwindSafe(|| case.decide(rule))).unwrap_or_else(|panic| Some(Err(words(&*panic))))
@@ -37,11 +37,11 @@ fn judge_by<'a>(rules: impl Iterator<Item = &'a Rule>, case: &Case, track: Track
         };
         match outcome {
             None => {}
-            Some(Ok(Outcome::NotApplicable)) => judgment.not_applicable.push(rule.id),
-            Some(Ok(outcome)) => judgment.findings.extend(findings(rule, outcome, policy)),
-            Some(Err(panic)) => judgment.findings.push(Finding {
+            Some(Ok(Outcome::NotApplicable)) => evaluation.not_applicable.push(rule.id),
+            Some(Ok(outcome)) => evaluation.findings.extend(findings(rule, outcome, policy)),
+            Some(Err(panic)) => evaluation.findings.push(Finding {
                 rule: rule.id,
-                level: Level::Unknown,
+                severity: Severity::Unknown,
                 message: format!("{BROKEN_CHECK}: {panic}"),
                 evidence: Vec::new(),
                 broken: true,
@@ -49,27 +49,33 @@ fn judge_by<'a>(rules: impl Iterator<Item = &'a Rule>, case: &Case, track: Track
             }),
         }
     }
-    // Stable: within a level the order of the rulebook stays.
-    judgment.findings.sort_by_key(|finding| finding.level);
-    judgment
+    // Stable: within a severity the order of the rulebook stays.
+    evaluation.findings.sort_by_key(|finding| finding.severity);
+    evaluation
 }
 
 fn findings(rule: &Rule, outcome: Outcome, policy: &Policy) -> Vec<Finding> {
-    let finding =
-        |level, message, evidence| Finding { rule: rule.id, level, message, evidence, broken: false, allowed: false };
+    let finding = |severity, message, evidence| Finding {
+        rule: rule.id,
+        severity,
+        message,
+        evidence,
+        broken: false,
+        allowed: false,
+    };
     match outcome {
-        Outcome::Holds(remark) => vec![finding(Level::Pass, remark.unwrap_or_else(|| "holds".into()), Vec::new())],
-        Outcome::Unknown(missing) => vec![finding(Level::Unknown, missing, Vec::new())],
+        Outcome::Holds(remark) => vec![finding(Severity::Pass, remark.unwrap_or_else(|| "holds".into()), Vec::new())],
+        Outcome::Unknown(missing) => vec![finding(Severity::Unknown, missing, Vec::new())],
         Outcome::NotApplicable => Vec::new(),
         Outcome::Violated(violations) => violations
             .into_iter()
             .map(|violation| {
-                let own = violation.level.unwrap_or(rule.severity);
-                let level = policy.severity(rule.id).unwrap_or(own);
-                let allowed = level > Level::Note && policy.allows(rule.id);
+                let own = violation.severity.unwrap_or(rule.severity);
+                let severity = policy.severity(rule.id).unwrap_or(own);
+                let allowed = severity > Severity::Note && policy.allows(rule.id);
                 Finding {
                     allowed,
-                    ..finding(if allowed { Level::Note } else { level }, violation.message, violation.evidence)
+                    ..finding(if allowed { Severity::Note } else { severity }, violation.message, violation.evidence)
                 }
             })
             .collect(),
@@ -104,14 +110,14 @@ mod tests {
             rule("holds", |_| Outcome::Holds(None)),
             rule("with_text", |_| panic!("no text")),
         ];
-        let findings = judge_by(rules.iter(), &case, Track::TenMinutes, &policy).findings;
-        let found: Vec<_> = findings.iter().map(|f| (f.rule.0, f.level, f.broken, f.message.as_str())).collect();
+        let findings = evaluate_by(rules.iter(), &case, Track::TenMinutes, &policy).findings;
+        let found: Vec<_> = findings.iter().map(|f| (f.rule.0, f.severity, f.broken, f.message.as_str())).collect();
         assert_eq!(
             found,
             [
-                ("holds", Level::Pass, false, "holds"),
-                ("with_a_number", Level::Unknown, true, "this check broke and decided nothing: 7 is odd"),
-                ("with_text", Level::Unknown, true, "this check broke and decided nothing: no text"),
+                ("holds", Severity::Pass, false, "holds"),
+                ("with_a_number", Severity::Unknown, true, "this check broke and decided nothing: 7 is odd"),
+                ("with_text", Severity::Unknown, true, "this check broke and decided nothing: no text"),
             ]
         );
     }

@@ -1,4 +1,4 @@
-//! The evaluation that training runs every so often: plain windows over the whole split.
+//! The evaluation that training runs every so often: non-overlapping windows over the whole split.
 
 use super::{Evaluation, Score, ScoreError, WindowPlan};
 
@@ -6,14 +6,19 @@ use super::{Evaluation, Score, ScoreError, WindowPlan};
 ///
 /// The challenge logs this as `val_loss` and `val_bpb` during training. A split shorter than one window gives a
 /// score of nothing, whose loss is `None`.
-pub fn plain(evaluation: &Evaluation<'_>, seq_len: u64) -> Result<Score, ScoreError> {
-    let plan = WindowPlan::plain(evaluation.tokens.len() as u64, seq_len)?;
+pub fn non_overlapping(evaluation: &Evaluation<'_>, seq_len: u64) -> Result<Score, ScoreError> {
+    let plan = WindowPlan::non_overlapping(evaluation.tokens.len() as u64, seq_len)?;
     evaluation.score(&plan, 0..plan.windows(), &mut |_| Ok(()))
 }
 
-/// The `index`-th of `of` contiguous parts of [`plain`], counted from 1; the parts merge into the whole exactly.
-pub fn plain_part(evaluation: &Evaluation<'_>, seq_len: u64, index: u64, of: u64) -> Result<Score, ScoreError> {
-    let plan = WindowPlan::plain(evaluation.tokens.len() as u64, seq_len)?;
+/// The `index`-th of `of` contiguous parts of [`non_overlapping`], counted from 1; the parts merge into the whole exactly.
+pub fn non_overlapping_part(
+    evaluation: &Evaluation<'_>,
+    seq_len: u64,
+    index: u64,
+    of: u64,
+) -> Result<Score, ScoreError> {
+    let plan = WindowPlan::non_overlapping(evaluation.tokens.len() as u64, seq_len)?;
     evaluation.score(&plan, plan.part(index, of).unwrap_or(0..0), &mut |_| Ok(()))
 }
 
@@ -37,7 +42,7 @@ mod tests {
                 progress: &Progress::hidden(),
                 interrupt: &Interrupt::none(),
             };
-            plain(&evaluation, 64).unwrap()
+            non_overlapping(&evaluation, 64).unwrap()
         };
         assert_eq!(score(&tokens), score(&tokens[..65]));
         assert_eq!((score(&tokens).tokens, score(&tokens).windows), (64, 1));

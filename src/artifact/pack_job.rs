@@ -14,7 +14,7 @@ use crate::run_folder::RunFolder;
 
 /// What to pack, and where to.
 #[derive(Clone, Debug)]
-pub struct Job {
+pub struct PackJob {
     /// The manifest as it will be used, overrides applied.
     pub manifest: Manifest,
     /// The file it was read from.
@@ -28,7 +28,7 @@ pub struct Job {
 }
 
 /// The files a job read, as they were at its start.
-pub(crate) struct Inputs {
+pub(crate) struct PackInputs {
     checkpoint: PathBuf,
     checkpoint_digest: ContentDigest,
     manifest_digest: ContentDigest,
@@ -56,7 +56,7 @@ pub struct Done {
 /// Why a job failed. Nothing was overwritten, unless the artifact was written and its manifest then failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum JobError {
+pub enum PackJobError {
     /// Neither a flag nor the manifest names the weights.
     #[error("{} names no trained checkpoint; train it first, or give one with --checkpoint FILE", path.display())]
     NoCheckpoint {
@@ -110,7 +110,7 @@ pub enum JobError {
     Interrupted(#[from] crate::interrupt::Interrupted),
 }
 
-impl Job {
+impl PackJob {
     /// Outputs for a manifest at `path`: its own folder when it is a run folder's, else `runs/NAME`.
     pub fn default_folder(manifest: &Manifest, path: &Path) -> RunFolder {
         let folder = RunFolder::new(folder_of(path));
@@ -119,14 +119,14 @@ impl Job {
     }
 
     /// Reads, packs, checks that no input changed meanwhile, and writes artifact and manifest, each atomically.
-    pub fn run(self, progress: &Progress, interrupt: &Interrupt) -> Result<Done, JobError> {
+    pub fn run(self, progress: &Progress, interrupt: &Interrupt) -> Result<Done, PackJobError> {
         let (params, inputs) = self.open()?;
         let packed = pack(params, &self.manifest.quantization, progress, interrupt)?;
         self.finish(packed, inputs, interrupt)
     }
 
     /// Checks that the outputs can be written, and reads the weights.
-    pub(crate) fn open(&self) -> Result<(Params, Inputs), JobError> {
+    pub(crate) fn open(&self) -> Result<(Params, PackInputs), PackJobError> {
         atomic_write::check_writable(&self.artifact)?;
         atomic_write::check_writable(&self.manifest_out)?;
         let folder = folder_of(&self.manifest_path);
@@ -134,28 +134,33 @@ impl Job {
         let checkpoint = match (&self.checkpoint, &trained) {
             (Some(path), _) => path.clone(),
             (None, Some(file)) => folder.join(&file.path),
-            (None, None) => return Err(JobError::NoCheckpoint { path: self.manifest_path.clone() }),
+            (None, None) => return Err(PackJobError::NoCheckpoint { path: self.manifest_path.clone() }),
         };
         let manifest_before = digest(&self.manifest_path)?;
         let before = digest(&checkpoint)?;
         if let (None, Some(expected)) = (&self.checkpoint, trained.and_then(|file| file.sha256))
             && before.sha256 != expected
         {
-            return Err(JobError::OtherCheckpoint { path: checkpoint, found: before.sha256, expected });
+            return Err(PackJobError::OtherCheckpoint { path: checkpoint, found: before.sha256, expected });
         }
 
         let params = model::read_safetensors(&checkpoint)?
             .arrange(&self.manifest.model)
-            .map_err(|source| JobError::Layout { path: checkpoint.clone(), source })?;
-        Ok((params, Inputs { checkpoint, checkpoint_digest: before, manifest_digest: manifest_before }))
+            .map_err(|source| PackJobError::Layout { path: checkpoint.clone(), source })?;
+        Ok((params, PackInputs { checkpoint, checkpoint_digest: before, manifest_digest: manifest_before }))
     }
 
     /// Writes what was packed, if the inputs are still what they were.
-    pub(crate) fn finish(self, packed: Packed, inputs: Inputs, interrupt: &Interrupt) -> Result<Done, JobError> {
-        let Inputs { checkpoint, checkpoint_digest, manifest_digest } = inputs;
+    pub(crate) fn finish(
+        self,
+        packed: Packed,
+        inputs: PackInputs,
+        interrupt: &Interrupt,
+    ) -> Result<Done, PackJobError> {
+        let PackInputs { checkpoint, checkpoint_digest, manifest_digest } = inputs;
         for (path, expected) in [(&checkpoint, checkpoint_digest), (&self.manifest_path, manifest_digest)] {
             if digest(path)? != expected {
-                return Err(JobError::Changed { path: path.clone() });
+                return Err(PackJobError::Changed { path: path.clone() });
             }
         }
         if interrupt.is_raised() {
@@ -164,10 +169,10 @@ impl Job {
         self.write(packed, FileRef::new(checkpoint, checkpoint_digest))
     }
 
-    fn write(self, mut packed: Packed, checkpoint: FileRef) -> Result<Done, JobError> {
+    fn write(self, mut packed: Packed, checkpoint: FileRef) -> Result<Done, PackJobError> {
         let output_folder = folder_of(&self.manifest_out);
         let absolute = |path: &Path| {
-            std::path::absolute(path).map_err(|source| JobError::Read { path: path.to_path_buf(), source })
+            std::path::absolute(path).map_err(|source| PackJobError::Read { path: path.to_path_buf(), source })
         };
         let encoded = &mut packed.encoded;
         let record = ArtifactRecord {
@@ -181,7 +186,7 @@ impl Job {
         };
         let mut manifest = self.manifest;
         manifest.artifact = None;
-        manifest::settle(&mut manifest, folder_of(&self.manifest_path), output_folder)?;
+        manifest::rebase_paths(&mut manifest, folder_of(&self.manifest_path), output_folder)?;
         manifest.artifact = Some(record.clone());
         atomic_write::write(&self.artifact, &std::mem::take(&mut encoded.bytes))?;
         manifest::save(&manifest, &self.manifest_out)?;
@@ -191,6 +196,6 @@ impl Job {
     }
 }
 
-fn digest(path: &Path) -> Result<ContentDigest, JobError> {
-    ContentDigest::of_file(path).map_err(|source| JobError::Read { path: path.to_path_buf(), source })
+fn digest(path: &Path) -> Result<ContentDigest, PackJobError> {
+    ContentDigest::of_file(path).map_err(|source| PackJobError::Read { path: path.to_path_buf(), source })
 }

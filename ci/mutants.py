@@ -42,7 +42,7 @@ NEAR = {
     "src/artifact/container/*.rs": ["artifact::container::"],
     "src/eval/exact_sum.rs": ["eval::"],
     "src/stats/*.rs": ["stats::"],
-    "src/rules/folder/*.rs": ["rules::folder::"],
+    "src/rules/folder/*.rs": ["rules::"],
     "src/submission/log/*.rs": ["submission::"],
 }
 # Tests that take long and see nothing of what is mutated.

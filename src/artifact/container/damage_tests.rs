@@ -156,6 +156,22 @@ fn lies_in_the_table_are_named() {
 }
 
 #[test]
+fn faults_behind_the_table_are_reported_where_their_part_begins() {
+    // Values that decode to something else: where the frames begin.
+    let file = with_table(|table| table.tensors[0].digest[0] ^= 1);
+    let body = |file: &[u8]| 36 + u64::from(Header::decode(file).unwrap().table_stored);
+    assert_eq!(parse(&file).unwrap_err().offset, body(&file));
+    // A frame that is none: where it begins, here the second.
+    let file = small();
+    let (_, table, _) = read::front(&file).unwrap();
+    let second = body(&file) + table.frames[0].stored as u64;
+    let mut damaged = file;
+    damaged[second as usize] ^= 0xff;
+    let trouble = parse(&reseal(damaged)).unwrap_err();
+    assert!(trouble.offset == second && trouble.what.starts_with("frame: "), "{trouble}");
+}
+
+#[test]
 fn a_symbol_outside_its_class_is_refused() {
     let too_large = PackedTensor::from_trusted_parts(
         "w",

@@ -18,7 +18,8 @@ programs=$(graph normal,build)
 tests=$(graph normal,build,dev)
 verify=$(graph normal,build --no-default-features)
 found=$(
-    drift "$programs" "$tests" | sed 's/^/tests: /'
+    # Programs use proc-macro2 in macros only, which the compiler keeps apart from a test that reads source with it.
+    drift "$programs" "$tests" | sed 's/^/tests: /' | grep -v ': proc-macro2 v' || true
     drift "$tests" "$programs" | sed 's/^/programs: /'
     # The reference engine's own half needs a second rand, which is not worth its seconds without that engine.
     drift "$programs" "$verify" | sed 's/^/--no-default-features: /' | grep -v -e ': golf-harness v' -e ': half v' || true

@@ -182,6 +182,15 @@ fn a_symbol_outside_its_class_is_refused() {
     assert!(parse(&file).unwrap_err().what.contains("do not fit class int5"));
 }
 
+/// 2^28 zeros are no artifact for their first bytes, and one more for their number. Nobody touches the memory.
+#[test]
+fn a_file_of_the_limit_is_looked_at_and_one_byte_more_is_not() {
+    let zeros = vec![0; (1 << 28) + 1];
+    assert_eq!(parse(&zeros[1..]).unwrap_err().offset, 0);
+    let trouble = parse(&zeros).unwrap_err();
+    assert_eq!((trouble.offset, trouble.what.as_str()), (1 << 28, "268435457 bytes are more than any artifact"));
+}
+
 #[test]
 fn a_small_file_cannot_claim_much_memory() {
     // 2^24 bytes of table and 2^30 bytes of frame, claimed by files of about a hundred bytes.

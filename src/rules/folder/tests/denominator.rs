@@ -47,22 +47,27 @@ fn tokens_times_bytes_a_token_is_the_validation_text() {
     assert_eq!(logged(&[&format!("{PRE}50000000\nstep:1 val_loss:9.0 val_bpb:1.0\n")]).says(rule), nothing);
 }
 
-/// Two decimals of 2.09 and 1.00: half a unit is 0.5 % of the score and 0.239 % of the loss, twice that is allowed on top.
+/// Half a unit in the last place of the score, relative to score and to loss, is allowed twice on top of one percent.
 #[test]
 fn printed_rounding_is_allowed_twice() {
-    let rule = "implied_val_bytes_wrong";
-    let violates = |loss: &str, bpb: &str| {
+    let violates = |loss: &str, bpb: &str, distance: f64| {
         let ratio: f64 = loss.parse::<f64>().unwrap() / (LN_2 * bpb.parse::<f64>().unwrap());
-        let text = |distance: f64| {
-            let tokens = (151_078_222.0 * (1.0 + distance) / ratio) as u64;
-            logged(&[&format!("{PRE}{tokens}\nfinal_int6 val_loss:{loss} val_bpb:{bpb}\n")]).violates(rule)
-        };
-        (text(0.0247), text(0.0249), text(-0.0247), text(-0.0249))
+        let tokens = (151_078_222.0 * (1.0 + distance) / ratio) as u64;
+        let log = format!("{PRE}{tokens}\nfinal_int6 val_loss:{loss} val_bpb:{bpb}\n");
+        logged(&[&log]).violates("implied_val_bytes_wrong")
     };
-    // 1 % + 2 x (0.5 % + 0.23923 %) = 2.4785 %.
-    assert_eq!(violates("2.09", "1.00"), (false, true, false, true));
-    // The decimals are those of the score.
-    assert_eq!(violates("2.09", "1.0000"), (true, true, true, true));
+    for (loss, bpb, allowed) in [
+        // 1 % + 2 x 0.005 x (1 / 1.00 + 1 / 2.09), and so on.
+        ("2.09", "1.00", 0.024_785),
+        ("2.09", "2.00", 0.019_785),
+        ("1.50", "2.00", 0.021_667),
+        ("2.09", "1.0000", 0.010_148),
+    ] {
+        for sign in [1.0, -1.0] {
+            assert!(!violates(loss, bpb, sign * (allowed - 1e-4)), "{loss} {bpb} {sign}");
+            assert!(violates(loss, bpb, sign * (allowed + 1e-4)), "{loss} {bpb} {sign}");
+        }
+    }
 }
 
 #[test]

@@ -59,6 +59,10 @@ fn every_fact_has_its_line() {
     assert_eq!(log.val_tokens, [Noted { line: 6, value: 100 }, Noted { line: 7, value: 5 }]);
     assert_eq!(log.tokenizer, Some(Noted { line: 10, value: "./a.model".into() }));
     assert_eq!(log.production_seconds, Some(Noted { line: 13, value: 360.0 }));
+    // A name of a file has a dot, and is no number.
+    for nothing in ["tokenizer_path=bytes", "sp=1.5", "sp: 7"] {
+        assert_eq!(scan(nothing).tokenizer, None, "{nothing}");
+    }
     // The longest training time; the later of equals.
     assert_eq!(log.train_seconds, Some(Noted { line: 15, value: 3.5 }));
     assert_eq!(scan("tt:3s\ntt:3s\ntt:2s\n").train_seconds, Some(Noted { line: 2, value: 3.0 }));

@@ -97,7 +97,9 @@ impl Markdown {
         finding.broken
             || match self.0 {
                 Detail::Brief => finding.level == Level::Fail,
-                Detail::Usual => !matches!(finding.level, Level::Pass | Level::Unknown),
+                // An open question about a file is shown; one about missing evidence is only counted.
+                Detail::Usual if finding.level == Level::Unknown => !finding.evidence.is_empty(),
+                Detail::Usual => finding.level != Level::Pass,
                 Detail::Full => true,
             }
     }

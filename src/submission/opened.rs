@@ -94,3 +94,95 @@ fn content(error: ForeignError) -> Opened {
         _ => Opened::Damaged(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::submission::{FileKind, RecordFolder};
+
+    /// `posix.system("true")`, in protocol 2 and in protocol 0, which is plain text.
+    const EVIL: &[u8] = b"\x80\x02cposix\nsystem\nX\x04\0\0\0true\x85R.";
+    const EVIL_TEXT: &[u8] = b"cposix\nsystem\n(Vtrue\ntR.";
+
+    fn folder(files: &[(&str, &[u8])]) -> RecordFolder {
+        let root = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(name, content)| std::fs::write(root.path().join(name), content).unwrap());
+        RecordFolder::read(root.path())
+    }
+
+    #[test]
+    fn content_decides_what_a_file_is() {
+        let squeezed = zstd::encode_all(EVIL, 3).unwrap();
+        // A long text in front: the call lies behind what is read first.
+        let long = [b"V".to_vec(), vec![b'a'; 300_000], b"\n0".to_vec(), EVIL_TEXT.to_vec()].concat();
+        for name in [
+            "final_model",
+            "m.lzma",
+            "m.hgz",
+            "m.gz",
+            "m.model",
+            "m.dat",
+            "m.bin",
+            "m.zip",
+            "m.txt",
+            "m.json",
+            "train.log",
+            "train_gpt.py",
+            "README.md",
+            "submission.json",
+            "m.pt",
+            "tokenizer.json",
+            "requirements.txt",
+        ] {
+            for content in [EVIL, EVIL_TEXT, &squeezed, &long] {
+                let found = folder(&[(name, content)]);
+                let refused = found.artifacts.iter().any(|artifact| matches!(artifact.content, Opened::Refused(_)));
+                assert!(refused, "{name}: {:?}", &content[..8]);
+            }
+        }
+        let found = folder(&[("weights", EVIL)]);
+        assert_eq!(found.files[0].kind, FileKind::Artifact);
+    }
+
+    #[test]
+    fn what_is_no_model_is_none() {
+        let zip = {
+            use std::io::Write;
+            let mut writer = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+            for name in ["train_1.log", "train_2.log"] {
+                writer.start_file(name, ::zip::write::SimpleFileOptions::default()).unwrap();
+                writer.write_all(b"step:1 val_bpb:1.2\n").unwrap();
+            }
+            writer.finish().unwrap().into_inner()
+        };
+        let log = zstd::encode_all(&b"step:1 val_bpb:1.2\n"[..], 3).unwrap();
+        let wide: Vec<u8> = "step:1 val_bpb:1.2\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let found = folder(&[
+            ("train.log", b"Loading\nLoading\nstep:1 val_bpb:1.2\n"),
+            ("a.txt", b"Vertical\nVertical\n"),
+            ("requirements.txt", b"certifi\nnumpy\ntorch\n"),
+            ("notes.txt", b"x notes\n"),
+            ("wide.log", &wide),
+            ("plot.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01"),
+            ("bpe.model", b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02"),
+            ("logs.zip", &zip),
+            ("train.log.zst.txt", &log),
+            ("empty", b""),
+        ]);
+        assert_eq!(found.artifacts, []);
+    }
+
+    #[test]
+    fn what_looks_like_a_model_and_is_none_is_said_to_be() {
+        let found =
+            folder(&[("weights", b"PK\x03\x04 and no more"), ("model.lrz", b"LRZI\0\x06"), ("m.bin", b"odd\0\xff")]);
+        let contents: Vec<_> =
+            found.artifacts.iter().map(|artifact| (artifact.path.as_str(), &artifact.content)).collect();
+        let [("m.bin", Opened::Unknown), ("model.lrz", Opened::Damaged(lrz)), ("weights", Opened::Damaged(zip))] =
+            contents.as_slice()
+        else {
+            panic!("{contents:?}")
+        };
+        assert!(lrz.contains("lrzip") && zip.contains("no end record"), "{lrz}; {zip}");
+    }
+}

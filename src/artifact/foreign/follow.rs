@@ -264,11 +264,17 @@ pub(super) fn starts_as_pickle(bytes: &[u8]) -> bool {
 
 /// Whether the bytes so far are a program that more bytes could complete.
 pub(super) fn may_go_on(start: &[u8]) -> bool {
-    pickle::follow(start).is_err_and(|broken| broken.error.is_cut() && broken.error.offset > 0)
+    pickle::follow(start).is_err_and(|broken| broken.error.is_cut())
 }
 
 /// Whether bytes are plain text: UTF-8 without control characters other than those of terminals.
 pub(super) fn is_text(bytes: &[u8]) -> bool {
+    is_text_start(bytes) && std::str::from_utf8(bytes).is_ok()
+}
+
+/// [`is_text`] of the first bytes of a file, where the last letter may be cut.
+pub(super) fn is_text_start(bytes: &[u8]) -> bool {
     let is_control = |byte: &u8| *byte < 32 && !matches!(byte, 8..=13 | 27);
-    !bytes.iter().any(is_control) && std::str::from_utf8(bytes).is_ok()
+    let cut_only = |error: std::str::Utf8Error| error.error_len().is_none();
+    !bytes.iter().any(is_control) && std::str::from_utf8(bytes).map_or_else(cut_only, |_| true)
 }

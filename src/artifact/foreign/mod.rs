@@ -186,8 +186,7 @@ pub fn list_within(bytes: &[u8], path: &Path, max: u64) -> Result<Listing, Forei
 /// Whether the start of a file may be that of a model, or of anything else that this module opens: all but plain text,
 /// and of text what a pickle of the oldest protocol, which is text, or a magic number could be.
 pub fn may_be_model(start: &[u8]) -> bool {
-    // A letter may be cut at the end of what was read.
-    let is_text = (0..4).any(|cut| follow::is_text(start.get(..start.len().saturating_sub(cut)).unwrap_or(&[])));
+    let is_text = follow::is_text_start(start);
     !is_text || identify(start).is_some() || wrapper::by_magic(start).is_some() || follow::may_go_on(start)
 }
 

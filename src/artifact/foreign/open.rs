@@ -102,7 +102,8 @@ pub(in crate::artifact) fn open_within<'a>(
         // Whatever stops this reader, a loader may get as far as a pickle.
         Err(error) => {
             Follower::new(path, &Allowance::new(max)).all(bytes, "", 0, None)?;
-            return Err(error);
+            // Two letters of text may pass for the start of zlib.
+            return Err(if is_text(bytes) { unknown(bytes, path) } else { error });
         }
     };
     if let Some(outermost) = wrappers.first() {

@@ -97,7 +97,9 @@ impl Markdown {
         finding.broken
             || match self.0 {
                 Detail::Brief => finding.severity == Severity::Fail,
-                Detail::Usual => !matches!(finding.severity, Severity::Pass | Severity::Unknown),
+                // An open question about a file is shown; one about missing evidence is only counted.
+                Detail::Usual if finding.severity == Severity::Unknown => !finding.evidence.is_empty(),
+                Detail::Usual => finding.severity != Severity::Pass,
                 Detail::Full => true,
             }
     }

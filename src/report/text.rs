@@ -61,7 +61,11 @@ impl Text {
                 writeln!(out, "  {:width$}  {}", fact.name, fact.value)?;
             }
         }
-        let shown = |finding: &&Finding| self.shows(finding.severity) || finding.broken;
+        // An open question about a file is shown; one about missing evidence is only counted.
+        let points_at_file = |finding: &Finding| finding.severity == Severity::Unknown && !finding.evidence.is_empty();
+        let shown = |finding: &&Finding| {
+            self.shows(finding.severity) || finding.broken || (self.0 == Detail::Usual && points_at_file(finding))
+        };
         let width = report.findings.iter().filter(shown).map(|finding| finding.rule.0.len()).max().unwrap_or(0);
         let mut severity = None;
         for finding in report.findings.iter().filter(shown) {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::code::CodeSurvey;
 use super::log::LogScanner;
-use super::opened::{MAX_OPENED_BYTES, OpenedArtifact};
+use super::opened::OpenedArtifact;
+use super::sniffer::Sniffer;
 use super::submission_json::MAX_JSON_BYTES;
 use super::text::decode;
 use super::walk::{self, Anomaly, AnomalyKind, Listed};
@@ -162,14 +163,17 @@ impl RecordFolder {
         let name = file.name.clone();
         let mut scanner = LogScanner::new(name.clone());
         let mut head = Vec::new();
+        let mut sniffer = Sniffer::new(file.bytes);
         let read = stream(file, MAX_LOG_BYTES, buffer, &mut |bytes| {
             keep_head(&mut head, bytes);
             scanner.feed(bytes);
+            sniffer.feed(bytes);
         })?;
         let cut_short = read < file.bytes;
         let log = scanner.finish(cut_short);
         let digest = (!cut_short).then_some(log.digest);
         let kind = if is_log(&log) { FileKind::Log } else { FileKind::Other };
+        let kind = self.open_model(kind, file, &sniffer);
         self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
         if kind == FileKind::Log {
             self.logs.push(log);
@@ -183,8 +187,10 @@ impl RecordFolder {
         let limit = if kind == FileKind::Submission { MAX_JSON_BYTES } else { MAX_TEXT_BYTES };
         let mut bytes = Vec::new();
         let mut hasher = ContentHasher::new();
+        let mut sniffer = Sniffer::new(file.bytes);
         let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |chunk| {
             hasher.update(chunk);
+            sniffer.feed(chunk);
             if bytes.len() as u64 <= limit {
                 bytes.extend_from_slice(chunk);
             }
@@ -195,6 +201,7 @@ impl RecordFolder {
         if !fits {
             self.too_large(file, limit);
         }
+        self.open_model(kind, file, &sniffer);
         let head = bytes.iter().copied().take(HEAD).collect();
         self.files.push(FoundFile {
             path: name.clone(),
@@ -215,30 +222,43 @@ impl RecordFolder {
         Ok(())
     }
 
-    /// Hashes any other file; an artifact of a size that may be one is opened, too.
+    /// Hashes any other file, and opens it if it may be a model.
     fn take_data(&mut self, kind: FileKind, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
         let name = file.name.clone();
         let mut hasher = ContentHasher::new();
         let mut head = Vec::new();
-        let opens = kind == FileKind::Artifact && (1..=MAX_OPENED_BYTES).contains(&file.bytes);
-        let mut content = Vec::new();
+        let mut sniffer = Sniffer::new(file.bytes);
         let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |bytes| {
             keep_head(&mut head, bytes);
             hasher.update(bytes);
-            if opens && content.len() as u64 <= MAX_OPENED_BYTES {
-                content.extend_from_slice(bytes);
-            }
+            sniffer.feed(bytes);
         })?;
         let whole = read >= file.bytes;
-        if opens && whole && content.len() as u64 <= MAX_OPENED_BYTES {
-            self.artifacts.push(OpenedArtifact::open(&name, &content));
-        }
+        let kind = self.open_model(kind, file, &sniffer);
         if !whole {
             self.too_large(file, MAX_OTHER_BYTES);
         }
         let digest = whole.then(|| hasher.finish());
         self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
         Ok(())
+    }
+
+    /// Opens a file that is called a model or may be one by its first bytes; gives the kind its content says it is.
+    fn open_model(&mut self, kind: FileKind, file: &Listed, sniffer: &Sniffer) -> FileKind {
+        let is_named = kind == FileKind::Artifact;
+        let opened = match sniffer.content() {
+            Some(content) if is_named || sniffer.may_be_model() => OpenedArtifact::open(&file.name, content),
+            None if is_named || sniffer.looks_like_model() => OpenedArtifact::too_large(&file.name, file.bytes),
+            _ => return kind,
+        };
+        let is_model = opened.is_model();
+        if (is_named && file.bytes > 0) || opened.is_noteworthy() {
+            self.artifacts.push(opened);
+        }
+        match kind {
+            FileKind::Other | FileKind::Tokenizer | FileKind::Log if is_model => FileKind::Artifact,
+            _ => kind,
+        }
     }
 
     fn too_large(&mut self, file: &Listed, limit: u64) {

@@ -11,6 +11,7 @@ mod implied;
 pub mod log;
 mod manifest_files;
 mod opened;
+mod sniffer;
 mod submission_json;
 pub mod text;
 pub mod walk;

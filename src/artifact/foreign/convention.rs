@@ -1,13 +1,15 @@
 //! How quantized tensors are spelled: from a container's tensors to storage classes.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use half::f16;
 
 use super::RawTensor;
-use super::pickle::{NodeId, Pickle};
+use super::pickle::{Node, NodeId, Pickle};
 use super::raw::Dtype;
-use super::torch::Tree;
+use super::rebuild::MAX_TENSORS;
+use super::rebuild::Tree;
 use crate::artifact::{PackedTensor, PackedValues, scale_count};
 use crate::quant::TensorClass;
 
@@ -42,10 +44,10 @@ const BASELINE_FORMAT: &str = "int8_clean_per_row_v1";
 const STATE_DICT_KEYS: [&str; 4] = ["state_dict", "model", "model_state_dict", "weights"];
 
 /// One tensor of the model as a file spells it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::artifact) struct Entry<'a> {
     /// State-dict name.
-    pub name: &'a str,
+    pub name: Cow<'a, str>,
     /// Its values in the file.
     pub spelling: Spelling<'a>,
     /// The type that a loader casts the decoded values to.
@@ -62,15 +64,23 @@ pub(in crate::artifact) enum Spelling<'a> {
 }
 
 impl<'a> Entry<'a> {
-    fn plain(name: &'a str, tensor: &'a RawTensor) -> Self {
-        Entry { name, spelling: Spelling::Plain(tensor), original: None }
+    fn plain(name: impl Into<Cow<'a, str>>, tensor: &'a RawTensor) -> Self {
+        Entry { name: name.into(), spelling: Spelling::Plain(tensor), original: None }
+    }
+
+    /// The values as the file has them, without what they are scaled by.
+    pub fn values(&self) -> &'a RawTensor {
+        match self.spelling {
+            Spelling::Integers { q, .. } => q,
+            Spelling::Plain(tensor) => tensor,
+        }
     }
 
     /// The tensor in a storage class; what fits none is decoded to single precision.
     pub(super) fn pack(&self) -> Result<PackedTensor, String> {
         match self.spelling {
-            Spelling::Integers { q, scale, .. } => integers(self.name, q, scale, self.class(), self.original),
-            Spelling::Plain(tensor) => floats(self.name, tensor, self.original),
+            Spelling::Integers { q, scale, .. } => integers(&self.name, q, scale, self.class(), self.original),
+            Spelling::Plain(tensor) => floats(&self.name, tensor, self.original),
         }
     }
 
@@ -101,9 +111,9 @@ pub(in crate::artifact) fn of_tensors(tensors: &[(String, RawTensor)]) -> Read<'
         {
             convention = Convention::WeightsAndMeta;
             let spelling = Spelling::Integers { q: tensor, scale, kind: None };
-            entries.push(Entry { name: base, spelling, original: None });
+            entries.push(Entry { name: base.into(), spelling, original: None });
         } else if name.strip_suffix(".scale").is_none_or(|base| find(format!("{base}.q")).is_none()) {
-            entries.push(Entry::plain(name, tensor));
+            entries.push(Entry::plain(name.as_str(), tensor));
         }
     }
     Ok((convention, entries))
@@ -133,8 +143,78 @@ pub(in crate::artifact) fn of_tree(tree: &Tree) -> Read<'_> {
             return Ok((Convention::Plain, entries));
         }
     }
+    // Anything else, wherever in it the tensors are: beside numbers, text and `None`, in modules' states, in lists.
+    let mut walk = Walk { tree, seen: BTreeSet::new(), found: Vec::new() };
+    walk.value(root, String::new(), 0);
+    if !walk.found.is_empty() {
+        return Ok((Convention::Plain, walk.found));
+    }
     let keys: Vec<&str> = entries(&tree.pickle, root).map(|(key, _)| key).take(8).collect();
     Err(format!("tensors in no known convention; the outermost keys are {keys:?}"))
+}
+
+/// Collects tensors under the path of keys that leads to them.
+struct Walk<'a> {
+    tree: &'a Tree,
+    /// Containers that were entered: each is once, or a small file of many references would take for ever.
+    seen: BTreeSet<NodeId>,
+    found: Vec<Entry<'a>>,
+}
+
+/// Deepest nesting entered.
+const MAX_NESTING: usize = 32;
+/// Longest path of keys followed.
+const MAX_NAME_BYTES: usize = 1 << 10;
+
+impl Walk<'_> {
+    fn value(&mut self, id: NodeId, path: String, depth: usize) {
+        let tree = self.tree;
+        if let Some(tensor) = tensor_at(tree, id) {
+            let name = if path.is_empty() { "tensor".to_string() } else { path };
+            if self.found.len() < MAX_TENSORS && name.len() <= MAX_NAME_BYTES {
+                self.found.push(Entry::plain(name, tensor));
+            }
+            return;
+        }
+        if depth >= MAX_NESTING || path.len() > MAX_NAME_BYTES || !self.seen.insert(id) {
+            return;
+        }
+        let under = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+        let pickle = &tree.pickle;
+        if let Some(items) = pickle.items(id) {
+            for (key, value) in items {
+                let key = match pickle.node(*key) {
+                    Node::Str(text) => text.to_string(),
+                    Node::Int(number) => number.to_string(),
+                    _ => continue,
+                };
+                self.value(*value, under(&key), depth + 1);
+            }
+            return;
+        }
+        match pickle.node(id) {
+            Node::List(elements) | Node::Tuple(elements) => {
+                for (i, element) in elements.iter().enumerate() {
+                    self.value(*element, under(&i.to_string()), depth + 1);
+                }
+            }
+            Node::Call { callee, arguments, state, .. } => {
+                if pickle.is_global(*callee, "torch._utils", "_rebuild_sparse_tensor") {
+                    // (layout, (indices, values, size...))
+                    let parts = pickle.elements(*arguments).and_then(|outer| pickle.elements(*outer.get(1)?));
+                    for (part, name) in parts.unwrap_or(&[]).iter().zip(["indices", "values"]) {
+                        self.value(*part, under(name), depth + 1);
+                    }
+                } else {
+                    // An array of objects has them in its state, as a module has its tensors.
+                    for inner in [Some(*arguments), *state].into_iter().flatten() {
+                        self.value(inner, path.clone(), depth + 1);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// (text key, value) pairs of a dict.
@@ -148,8 +228,10 @@ fn tensor_at(tree: &Tree, id: NodeId) -> Option<&RawTensor> {
         return Some(tensor);
     }
     match tree.pickle.node(id) {
-        super::pickle::Node::Call { callee, arguments, .. }
-            if tree.pickle.is_global(*callee, "torch._utils", "_rebuild_parameter") =>
+        Node::Call { callee, arguments, .. }
+            if ["_rebuild_parameter", "_rebuild_parameter_with_state"]
+                .iter()
+                .any(|name| tree.pickle.is_global(*callee, "torch._utils", name)) =>
         {
             tree.tensors.get(tree.pickle.elements(*arguments)?.first()?)
         }
@@ -164,7 +246,7 @@ fn named<'a>(tree: &'a Tree, dict: NodeId, name: &str) -> Result<&'a RawTensor, 
 
 /// A dict whose values are all tensors; `None` when one is not.
 fn plain(tree: &Tree, dict: NodeId) -> Option<Vec<Entry<'_>>> {
-    let items = tree.pickle.items(dict).filter(|items| !items.is_empty())?;
+    let items = tree.pickle.items(dict).filter(|items| !items.is_empty() && items.len() <= MAX_TENSORS)?;
     let entry = |(key, value): &(NodeId, NodeId)| Some(Entry::plain(tree.pickle.text(*key)?, tensor_at(tree, *value)?));
     items.iter().map(entry).collect()
 }
@@ -177,7 +259,7 @@ fn weights_and_meta(tree: &Tree, w: NodeId, m: NodeId) -> Result<Vec<Entry<'_>>,
         let kind = tree.pickle.get(meta, "type").and_then(|kind| tree.pickle.text(kind));
         let kind = kind.ok_or_else(|| format!("`m` does not say how `{name}` is held"))?;
         let (q, scale) = (named(tree, w, &format!("{name}.q"))?, named(tree, w, &format!("{name}.scale"))?);
-        Ok(Entry { name, spelling: Spelling::Integers { q, scale, kind: Some(kind) }, original: None })
+        Ok(Entry { name: name.into(), spelling: Spelling::Integers { q, scale, kind: Some(kind) }, original: None })
     };
     entries(&tree.pickle, m).map(tensor).collect()
 }
@@ -196,13 +278,13 @@ fn baseline(tree: &Tree) -> Result<Vec<Entry<'_>>, String> {
     for (name, _) in entries(&tree.pickle, quantized) {
         let (q, scale) = (named(tree, quantized, name)?, named(tree, scales, name)?);
         let spelling = Spelling::Integers { q, scale, kind: Some("int8") };
-        found.push(Entry { name, spelling, original: original(Some(dtypes), name) });
+        found.push(Entry { name: name.into(), spelling, original: original(Some(dtypes), name) });
     }
     let originals = tree.pickle.get(tree.pickle.root, "passthrough_orig_dtypes");
     let passthrough = section("passthrough")?;
     for (name, _) in entries(&tree.pickle, passthrough) {
         let spelling = Spelling::Plain(named(tree, passthrough, name)?);
-        found.push(Entry { name, spelling, original: original(originals, name) });
+        found.push(Entry { name: name.into(), spelling, original: original(originals, name) });
     }
     Ok(found)
 }

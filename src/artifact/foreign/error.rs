@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::pickle::{ImportVerdict, PickleError};
 use super::{Container, Wrapper};
+use crate::escape::visible;
 
 /// Why a foreign file was not read.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +38,39 @@ pub enum ForeignError {
         /// What the decompressor said.
         what: String,
     },
+    /// Compression or archives within one another, deeper than is looked at.
+    #[error("{}: more than {max} layers of compression and archives", path.display())]
+    TooDeep {
+        /// The file.
+        path: PathBuf,
+        /// The bound.
+        max: usize,
+    },
+    /// An archive that two readers take for two things.
+    #[error(
+        "{}: refused: {}{what}; what one program checks is not what another loads",
+        path.display(),
+        if place.is_empty() { String::new() } else { format!("in {}: ", visible(place)) }
+    )]
+    Ambiguous {
+        /// The file.
+        path: PathBuf,
+        /// Members and layers around it; empty for the file itself.
+        place: String,
+        /// What can be taken in two ways.
+        what: String,
+    },
+    /// A format that is known and not read.
+    #[error("{}: {format}, which is not read here", path.display())]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
+    },
     /// No known container.
     #[error(
-        "{}: not a golf-harness artifact, torch zip, safetensors or npz file, plain or compressed (starts with {start})",
+        "{}: not a golf-harness artifact, torch file, safetensors, npz, npy or pickle, plain or compressed (starts with {start})",
         path.display()
     )]
     Unknown {
@@ -47,6 +78,8 @@ pub enum ForeignError {
         path: PathBuf,
         /// First bytes after decompression, hexadecimal.
         start: String,
+        /// Whether it is plain text.
+        is_text: bool,
     },
     /// A container that is broken, or holds something else than tensors in a known convention.
     #[error("{}: {container}: {what}", path.display())]
@@ -68,13 +101,16 @@ pub enum ForeignError {
     },
     /// A pickle that would import more than tensors need.
     #[error(
-        "{}: refused: its pickle imports {module}.{name} at offset {offset}{}; nothing was executed",
+        "{}: refused: its pickle{} imports {module}.{name} at offset {offset}{}; nothing was executed",
         path.display(),
+        if place.is_empty() { String::new() } else { format!(" {}", visible(place)) },
         if *verdict == ImportVerdict::Dangerous { ", which can run code" } else { ", which tensors do not need" }
     )]
     Import {
         /// The file.
         path: PathBuf,
+        /// Members and layers around it; empty for what `torch.load` reads.
+        place: String,
         /// Module.
         module: String,
         /// Name in it.

@@ -1,16 +1,27 @@
 //! Artifacts in other people's formats, read without running any of their code.
 //!
-//! A file is peeled like an onion: compression (`wrapper`), then a container (torch zip, safetensors, npz), then
-//! a convention for quantized tensors (`convention`: PR #286's `w`/`m`, the challenge baseline's int8 dict, or plain
-//! tensors). Pickles inside are followed on symbols only ([`pickle`]) and refused when they import anything that
-//! tensors do not need.
+//! A file is peeled like an onion: compression (`wrapper`), then a container (torch zip, torch's older pickles in a row,
+//! safetensors, npz, npy, a pickle by itself), then a convention for quantized tensors (`convention`: PR #286's
+//! `w`/`m`, the challenge baseline's int8 dict, or plain tensors). What the file is called decides nothing.
+//!
+//! Before any tensor is read, every pickle in the file is followed on symbols only ([`pickle`]), wherever it stands
+//! (`follow`), and the file is refused when one imports anything that tensors do not need, or when programs differ in
+//! which bytes they would load.
 
+mod allowance;
 pub(super) mod convention;
 mod error;
-pub(super) mod npz;
+mod follow;
+mod gather;
+mod legacy;
+mod npy;
+mod npz;
+mod open;
 pub mod pickle;
 mod raw;
+pub(super) mod rebuild;
 pub(super) mod safetensors;
+mod tar;
 pub(super) mod torch;
 mod torch_write;
 pub(super) mod wrapper;
@@ -21,10 +32,10 @@ use std::path::Path;
 pub use convention::Convention;
 use convention::Entry;
 pub use error::ForeignError;
-pub use raw::{Dtype, RawTensor};
+pub(super) use open::{Body, Detail, OpenFile, open_within};
+pub use raw::{Dtype, OtherDtype, RawTensor};
 pub use torch_write::torch_ptz;
-use wrapper::unwrap_within;
-pub use wrapper::{MAX_CONTENT_BYTES, Wrapper, unwrap};
+pub use wrapper::{Behind, MAX_CONTENT_BYTES, Wrapper, unwrap};
 
 use crate::artifact::{Artifact, PackedTensor};
 use crate::digest::ContentDigest;
@@ -41,6 +52,14 @@ pub enum Container {
     Safetensors,
     /// NumPy's zip of arrays.
     Npz,
+    /// One NumPy array.
+    Npy,
+    /// `torch.save`'s older format: pickles in a row, then storages.
+    TorchLegacy,
+    /// A pickle by itself.
+    Pickle,
+    /// A zip or tar file that holds one model file.
+    Archive,
 }
 
 impl std::fmt::Display for Container {
@@ -50,6 +69,10 @@ impl std::fmt::Display for Container {
             Container::TorchZip => "torch zip",
             Container::Safetensors => "safetensors",
             Container::Npz => "npz",
+            Container::Npy => "npy",
+            Container::TorchLegacy => "torch file before 1.6",
+            Container::Pickle => "pickle",
+            Container::Archive => "archive",
         })
     }
 }
@@ -101,42 +124,75 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<Foreign, ForeignError> {
     parse_within(bytes, path, MAX_CONTENT_BYTES)
 }
 
-/// [`parse`], with another limit for what the file expands to: its content, and again the members of a zip in it.
+/// [`parse`], with another limit for what the file expands to: its layers together, and again the members of a zip.
 pub fn parse_within(bytes: &[u8], path: &Path, max: u64) -> Result<Foreign, ForeignError> {
     let file = ContentDigest::of(bytes);
-    let (wrappers, inner) = unwrap_within(bytes, path, max)?;
-    let container = identified(&inner, path)?;
+    let opened = open_within(bytes, path, max, Detail::Values)?;
+    let OpenFile { wrappers, container, inner, body, .. } = opened;
+    let content = ContentDigest::of(&inner);
     let damaged = |what: String| ForeignError::Damaged { path: path.to_path_buf(), container, what };
-    let packed = |(convention, entries): (Convention, Vec<Entry<'_>>)| {
-        Ok((convention, entries.iter().map(Entry::pack).collect::<Result<Vec<_>, _>>()?))
-    };
-    let (convention, packed) = match container {
-        Container::Golf => {
-            let Artifact { packed, .. } = crate::artifact::parse(&inner).map_err(|e| damaged(e.to_string()))?;
-            (Convention::Golf, packed)
-        }
-        Container::TorchZip => {
-            let tree = torch::read(&inner, path, max)?;
-            convention::of_tree(&tree).and_then(packed).map_err(damaged)?
-        }
-        Container::Safetensors => {
-            let tensors = safetensors::read(&inner).map_err(damaged)?;
-            convention::of_tensors(&tensors).and_then(packed).map_err(damaged)?
-        }
-        Container::Npz => {
-            let tensors = npz::read(&inner, max).map_err(damaged)?;
-            convention::of_tensors(&tensors).and_then(packed).map_err(damaged)?
+    let (convention, packed) = match body {
+        Body::Golf(artifact) => (Convention::Golf, artifact.packed),
+        body => {
+            let (convention, entries) = body.entries().map_err(damaged)?;
+            let packed = entries.iter().map(Entry::pack).collect::<Result<Vec<_>, _>>().map_err(damaged)?;
+            (convention, packed)
         }
     };
-    Ok(Foreign { wrappers, container, convention, packed, file, content: ContentDigest::of(&inner) })
+    Ok(Foreign { wrappers, container, convention, packed, file, content })
 }
 
-/// The container that unwrapped bytes are.
-pub(super) fn identified(inner: &[u8], path: &Path) -> Result<Container, ForeignError> {
-    identify(inner).ok_or_else(|| ForeignError::Unknown {
-        path: path.to_path_buf(),
-        start: inner.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+/// What a file holds, by name and size, as [`list_within`] finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// One line such as `zstd > torch zip > PR #286 export`.
+    pub description: String,
+    /// Tensors of the model.
+    pub tensors: usize,
+    /// Values in all of them.
+    pub values: u64,
+    /// Pickles in the file.
+    pub pickles: usize,
+    /// Bytes that stand behind the end of something, or between the members of a zip, and belong to no tensor.
+    pub unclaimed: Vec<String>,
+}
+
+/// Lists a file without decoding its values: what single precision cannot hold, and types that are not decoded, are
+/// listed as well. `max` as for [`parse_within`].
+pub fn list_within(bytes: &[u8], path: &Path, max: u64) -> Result<Listing, ForeignError> {
+    let opened = open_within(bytes, path, max, Detail::Sizes)?;
+    let container = opened.container;
+    let damaged = |what: String| ForeignError::Damaged { path: path.to_path_buf(), container, what };
+    let (convention, tensors, values) = match &opened.body {
+        Body::Golf(artifact) => {
+            let values = artifact.packed.iter().map(|tensor| tensor.elements() as u64).sum();
+            (Convention::Golf, artifact.packed.len(), values)
+        }
+        body => {
+            let (convention, entries) = body.entries().map_err(damaged)?;
+            let elements = entries.iter().map(|entry| entry.values().elements() as u64);
+            (convention, entries.len(), elements.fold(0, u64::saturating_add))
+        }
+    };
+    Ok(Listing {
+        description: opened.description(convention),
+        tensors,
+        values,
+        pickles: opened.pickles,
+        unclaimed: opened.unclaimed,
     })
+}
+
+/// Whether the start of a file may be that of a model, or of anything else that this module opens: all but plain text,
+/// and of text what a pickle of the oldest protocol, which is text, or a magic number could be.
+pub fn may_be_model(start: &[u8]) -> bool {
+    let is_text = follow::is_text_start(start);
+    !is_text || identify(start).is_some() || wrapper::by_magic(start).is_some() || follow::may_go_on(start)
+}
+
+/// Whether bytes start as a container does that models come in.
+pub fn starts_as_container(start: &[u8]) -> bool {
+    identify(start).is_some_and(|container| container != Container::Archive)
 }
 
 /// The container that bytes start as.
@@ -144,12 +200,24 @@ fn identify(bytes: &[u8]) -> Option<Container> {
     if bytes.starts_with(b"\x89GOLF") {
         return Some(Container::Golf);
     }
-    if bytes.starts_with(b"PK\x03\x04") {
-        return Some(if zip::holds_arrays(bytes) { Container::Npz } else { Container::TorchZip });
+    if bytes.starts_with(zip::MAGIC) {
+        return Some(Container::TorchZip);
+    }
+    if bytes.starts_with(npy::MAGIC) {
+        return Some(Container::Npy);
+    }
+    if legacy::is_legacy(bytes) {
+        return Some(Container::TorchLegacy);
     }
     // safetensors: a little-endian header length, then JSON.
-    let length = bytes.first_chunk().map(|length| u64::from_le_bytes(*length))?;
-    (length < bytes.len() as u64 && bytes.get(8) == Some(&b'{')).then_some(Container::Safetensors)
+    let length = bytes.first_chunk().map_or(u64::MAX, |length| u64::from_le_bytes(*length));
+    if length < bytes.len() as u64 && bytes.get(8) == Some(&b'{') {
+        return Some(Container::Safetensors);
+    }
+    if tar::members(bytes).is_some() {
+        return Some(Container::Archive);
+    }
+    follow::starts_as_pickle(bytes).then_some(Container::Pickle)
 }
 
 #[cfg(test)]

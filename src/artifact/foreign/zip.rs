@@ -1,106 +1,170 @@
-//! Members of a zip file in memory, bounded.
+//! Zip files in memory, read strictly: what two readers could take differently is refused.
+//!
+//! PyTorch, Python's zipfile and NumPy each find a member in their own way: through the end record nearest the end or
+//! through a 64-bit one, by the first or the last of equal names, ignoring case or not, believing the directory or the
+//! header in front of the data. This reader takes only files in which all of these come to the same bytes. There is one
+//! end record, at the end; the directory ends where it begins; names differ even without case; every header repeats
+//! what the directory says; members do not overlap; every checksum is right.
 
-use std::io::{Cursor, Read};
+mod directory;
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::ops::Range;
+
+use super::allowance::Allowance;
+use super::wrapper::{Wrapper, expand};
 
 /// Most members looked at.
 const MAX_MEMBERS: usize = 1 << 16;
 
-/// Where the content of a member lies in the file.
+/// How a zip file starts that holds anything.
+pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
+
+/// Why a zip file is not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::artifact) enum Fault {
+    /// Readers would differ about what is in it.
+    Ambiguous(String),
+    /// No reader would get through it, or this one does not know how.
+    Damaged(String),
+    /// It expands to more than is allowed.
+    TooLarge,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::Ambiguous(what) | Fault::Damaged(what) => f.write_str(what),
+            Fault::TooLarge => f.write_str("its members expand too far"),
+        }
+    }
+}
+
+/// One member, as directory and header agree it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::artifact) struct Member {
+    /// Its name.
+    pub name: String,
+    /// Bytes of the file that hold its content, compressed or not.
+    pub range: Range<usize>,
+    /// How it is compressed within the zip.
+    method: u16,
+    /// Size of its content.
+    pub size: u64,
+    /// CRC-32 of its content.
+    crc: u32,
+}
+
+/// Where a part of a container lies.
 pub(in crate::artifact) struct Extent {
     /// Its name.
     pub name: String,
-    /// Bytes of the file that hold it, compressed or not.
+    /// Bytes of the container that hold it, compressed or not.
     pub range: Range<usize>,
-    /// Whether it is compressed within the zip.
+    /// Whether it is compressed within.
     pub is_compressed: bool,
 }
 
 /// An opened zip file.
 pub(in crate::artifact) struct Zip<'a> {
-    archive: ::zip::ZipArchive<Cursor<&'a [u8]>>,
-    /// Bytes that all members may hold together when decompressed.
-    max: u64,
-    left: u64,
+    bytes: &'a [u8],
+    /// In the order of the directory.
+    members: Vec<Member>,
+    /// Indices by name.
+    by_name: BTreeMap<String, usize>,
+    /// Bytes that belong to no member, header or directory.
+    pub unclaimed: u64,
 }
 
 impl<'a> Zip<'a> {
-    /// Reads the directory. The members may expand to `max` bytes together.
-    pub fn open(bytes: &'a [u8], max: u64) -> Result<Self, String> {
-        let archive = ::zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| format!("broken zip directory: {e}"))?;
-        if archive.len() > MAX_MEMBERS {
-            return Err(format!("{} members; at most {MAX_MEMBERS} are read", archive.len()));
+    /// Reads the directory and the header of every member.
+    pub fn open(bytes: &'a [u8]) -> Result<Self, Fault> {
+        let (members, unclaimed) = directory::read(bytes)?;
+        let by_name = members.iter().enumerate().map(|(i, member)| (member.name.clone(), i)).collect();
+        Ok(Zip { bytes, members, by_name, unclaimed })
+    }
+
+    /// All members, in directory order.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Where every member lies, in the order of the file.
+    pub fn extents(&self) -> Vec<Extent> {
+        let extent = |member: &Member| Extent {
+            name: member.name.clone(),
+            range: member.range.clone(),
+            is_compressed: member.method != directory::STORED,
+        };
+        let mut extents: Vec<Extent> = self.members.iter().map(extent).collect();
+        extents.sort_by_key(|extent| (extent.range.start, extent.range.end));
+        extents
+    }
+
+    /// A member by its exact name.
+    pub fn find(&self, name: &str) -> Option<&Member> {
+        self.by_name.get(name).and_then(|&i| self.members.get(i))
+    }
+
+    /// The content of a member, checked against its CRC. Stored content is not copied; other content is taken off the
+    /// allowance.
+    pub fn content(&self, member: &Member, allowance: &Allowance) -> Result<Cow<'a, [u8]>, Fault> {
+        let Member { name, range, method, size, crc } = member;
+        let held = self.bytes.get(range.clone()).unwrap_or(&[]);
+        let content = if *method == directory::STORED {
+            Cow::Borrowed(held)
+        } else {
+            if *size > allowance.left() {
+                return Err(Fault::TooLarge);
+            }
+            let content = inflate(held, *method, *size).map_err(|what| match what {
+                // Some stop at the first error and use what came before.
+                Some(what) => Fault::Ambiguous(format!("member `{name}` does not decompress: {what}")),
+                None => Fault::Damaged(format!("member `{name}` is compressed in a way that is not read ({method})")),
+            })?;
+            allowance.take(content.len()).map_err(|_| Fault::TooLarge)?;
+            Cow::Owned(content)
+        };
+        if content.len() as u64 != *size {
+            return Err(Fault::Ambiguous(format!("member `{name}` is longer or shorter than the directory says")));
         }
-        Ok(Zip { archive, max, left: max })
-    }
-
-    /// Names of all members, in directory order.
-    pub fn names(&self) -> Vec<String> {
-        (0..self.archive.len()).filter_map(|i| self.archive.name_for_index(i)?.ok().map(String::from)).collect()
-    }
-
-    /// The content of a member, checked against its CRC.
-    pub fn member(&mut self, name: &str) -> Result<Vec<u8>, String> {
-        let member = self.archive.by_name(name).map_err(|e| format!("member `{name}`: {e}"))?;
-        let mut content = Vec::new();
-        let read = member.take(self.left + 1).read_to_end(&mut content).map_err(|e| format!("member `{name}`: {e}"))?;
-        self.left = self
-            .left
-            .checked_sub(read as u64)
-            .ok_or_else(|| format!("members hold more than {} bytes together", self.max))?;
+        let mut sum = flate2::Crc::new();
+        sum.update(&content);
+        if sum.sum() != *crc {
+            return Err(Fault::Ambiguous(format!(
+                "member `{name}` has another checksum than the directory says, which not every reader minds"
+            )));
+        }
         Ok(content)
     }
 }
 
-/// Where every member lies, in the order of the file. Members that overlap, as in some zip bombs, are an error.
-pub(in crate::artifact) fn extents(bytes: &[u8]) -> Result<Vec<Extent>, String> {
-    let mut archive = Zip::open(bytes, 0)?.archive;
-    let mut extents = Vec::new();
-    for index in 0..archive.len() {
-        let member = archive.by_index_raw(index).map_err(|e| format!("member {index}: {e}"))?;
-        let name = member.name().map_err(|e| format!("member {index}: {e}"))?.to_string();
-        let start = member.data_start().and_then(|start| usize::try_from(start).ok());
-        let length = usize::try_from(member.compressed_size()).ok();
-        let range = start.zip(length).and_then(|(start, length)| Some(start..start.checked_add(length)?));
-        let range = range.filter(|range| range.end <= bytes.len());
-        let range = range.ok_or_else(|| format!("member `{name}` reaches past the end of the file"))?;
-        let is_compressed = member.compression() != ::zip::CompressionMethod::Stored;
-        extents.push(Extent { name, range, is_compressed });
-    }
-    extents.sort_by_key(|extent| (extent.range.start, extent.range.end));
-    match extents.windows(2).find(|pair| pair[0].range.end > pair[1].range.start) {
-        Some(pair) => Err(format!("members `{}` and `{}` overlap", pair[0].name, pair[1].name)),
-        None => Ok(extents),
-    }
-}
-
-/// Whether the members are NumPy arrays.
-pub(super) fn holds_arrays(bytes: &[u8]) -> bool {
-    Zip::open(bytes, 0).is_ok_and(|zip| {
-        let names = zip.names();
-        !names.is_empty() && names.iter().all(|name| name.ends_with(".npy"))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-
-    use super::*;
-
-    #[test]
-    fn members_share_one_limit() {
-        let mut writer = ::zip::ZipWriter::new(Cursor::new(Vec::new()));
-        let deflated =
-            ::zip::write::SimpleFileOptions::default().compression_method(::zip::CompressionMethod::Deflated);
-        for name in ["a", "b"] {
-            writer.start_file(name, deflated).unwrap();
-            writer.write_all(&[0; 100_000]).unwrap();
+/// At most one byte more than `size` of decompressed content; `Err(None)` for a method that is not read.
+fn inflate(held: &[u8], method: u16, size: u64) -> Result<Vec<u8>, Option<String>> {
+    let wrapper = match method {
+        8 => {
+            let mut content = Vec::new();
+            let mut decoder = flate2::read::DeflateDecoder::new(held).take(size.saturating_add(1));
+            decoder.read_to_end(&mut content).map_err(|e| Some(e.to_string()))?;
+            return Ok(content);
         }
-        let bomb = writer.finish().unwrap().into_inner();
-        assert!(bomb.len() < 1000);
-        let mut zip = Zip::open(&bomb, 150_000).unwrap();
-        assert_eq!(zip.member("a").unwrap().len(), 100_000);
-        assert!(zip.member("b").unwrap_err().contains("more than"));
+        12 => Wrapper::Bzip2,
+        93 => Wrapper::Zstd,
+        95 => Wrapper::Xz,
+        _ => return Err(None),
+    };
+    let expanded = expand(held, wrapper, size.saturating_add(1));
+    match expanded.error {
+        Some(what) => Err(Some(what)),
+        None => Ok(expanded.content),
     }
+}
+
+/// Whether there are NumPy arrays among the members.
+pub(super) fn holds_arrays(zip: &Zip<'_>) -> bool {
+    zip.members().iter().any(|member| member.name.ends_with(".npy"))
 }

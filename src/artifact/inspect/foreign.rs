@@ -2,49 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::floors::Collector;
 use super::values::Values;
 use super::{Kind, Parts, Rest, RestLine, Shares, Statistics, TensorLine, apportion};
-use crate::artifact::foreign::convention::{Entry, Spelling, of_tensors, of_tree};
-use crate::artifact::foreign::zip::{Extent, extents};
-use crate::artifact::foreign::{
-    Container, Convention, ForeignError, MAX_CONTENT_BYTES, RawTensor, npz, safetensors, torch,
-};
+use crate::artifact::foreign::convention::{Entry, Spelling};
+use crate::artifact::foreign::zip::Extent;
+use crate::artifact::foreign::{Container, Convention, OpenFile, RawTensor, torch};
 use crate::units::Bytes;
 
 /// The parts of a container; `alone` asks for what each takes when compressed by itself.
-pub(super) fn parts(container: Container, inner: &[u8], path: &Path, alone: bool) -> Result<Parts, ForeignError> {
-    let damaged = |what: String| ForeignError::Damaged { path: path.to_path_buf(), container, what };
-    match container {
-        Container::TorchZip => {
-            let tree = torch::read(inner, path, MAX_CONTENT_BYTES)?;
-            let (convention, entries) = of_tree(&tree).map_err(damaged)?;
-            let extents = extents(inner).map_err(damaged)?;
-            File { container, inner, extents, alone }.parts(convention, &entries).map_err(damaged)
-        }
-        Container::Npz => {
-            let tensors = npz::read(inner, MAX_CONTENT_BYTES).map_err(damaged)?;
-            let (convention, entries) = of_tensors(&tensors).map_err(damaged)?;
-            let extents = extents(inner).map_err(damaged)?;
-            File { container, inner, extents, alone }.parts(convention, &entries).map_err(damaged)
-        }
-        Container::Safetensors | Container::Golf => {
-            let tensors = safetensors::read(inner).map_err(damaged)?;
-            let (convention, entries) = of_tensors(&tensors).map_err(damaged)?;
-            File { container, inner, extents: Vec::new(), alone }.parts(convention, &entries).map_err(damaged)
-        }
-    }
+pub(super) fn parts(opened: &OpenFile<'_>, alone: bool) -> Result<Parts, String> {
+    let (convention, entries) = opened.body.entries()?;
+    let file = File { container: opened.container, inner: &opened.inner, extents: opened.extents(), alone };
+    file.parts(convention, &entries)
 }
 
 /// An unwrapped container.
 struct File<'a> {
     container: Container,
     inner: &'a [u8],
-    /// Members of a zip file.
+    /// Members of a zip file, or storages.
     extents: Vec<Extent>,
     /// Whether parts are to be compressed alone.
     alone: bool,
@@ -59,7 +39,7 @@ struct Amount {
 
 impl File<'_> {
     fn parts(&self, convention: Convention, entries: &[Entry<'_>]) -> Result<Parts, String> {
-        let values: Vec<&RawTensor> = entries.iter().map(values_of).collect();
+        let values: Vec<&RawTensor> = entries.iter().map(Entry::values).collect();
         let scales: Vec<&RawTensor> = entries.iter().filter_map(scale_of).collect();
         let mut rest = BTreeMap::new();
         let all: Vec<&RawTensor> = values.iter().chain(&scales).copied().collect();
@@ -126,11 +106,18 @@ impl File<'_> {
     ) -> Result<(Vec<u64>, Vec<bool>), String> {
         let mut held: Vec<u64> = tensors.iter().map(|tensor| tensor.bytes.len() as u64).collect();
         let mut is_shared = vec![false; tensors.len()];
-        if self.container == Container::Safetensors {
+        if !matches!(self.container, Container::TorchZip | Container::Npz | Container::TorchLegacy) {
             let total: u64 = held.iter().sum();
-            let header = (self.inner.len() as u64).checked_sub(total).ok_or("tensors lie over one another")?;
-            // All that is not data: the length, the JSON and tensors nobody claims.
-            rest.insert(Rest::Header, Amount { held: header, alone: self.alone_bytes(&self.header()) });
+            let Some(header) = (self.inner.len() as u64).checked_sub(total) else {
+                // An array under two names.
+                let lengths: Vec<f64> = held.iter().map(|&bytes| bytes as f64).collect();
+                let shares = apportion(self.inner.len() as u64, &lengths).ok_or("tensors lie over one another")?;
+                return Ok((shares, vec![true; tensors.len()]));
+            };
+            // All that is not data: lengths, JSON, instructions, and tensors nobody claims.
+            let what = if self.container == Container::Pickle { Rest::Pickle } else { Rest::Header };
+            let around = if self.container == Container::Safetensors { self.header() } else { Vec::new() };
+            rest.insert(what, Amount { held: header, alone: self.alone_bytes(&around).max(header as f64 / 2.0) });
             return Ok((held, is_shared));
         }
         let mut users: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -168,7 +155,9 @@ impl File<'_> {
         }
         let framing: Vec<u8> =
             self.gaps().into_iter().flat_map(|gap| self.inner.get(gap).unwrap_or(&[])).copied().collect();
-        self.add(rest, Rest::Zip, &framing);
+        // Between the storages of an older torch file lie its pickles.
+        let what = if self.container == Container::TorchLegacy { Rest::Pickle } else { Rest::Zip };
+        self.add(rest, what, &framing);
         Ok((held, is_shared))
     }
 
@@ -214,13 +203,6 @@ impl File<'_> {
 
 /// Higher levels take a hundred times longer and move no tensor's share by much: weights hardly repeat.
 const ALONE_LEVEL: i32 = 1;
-
-fn values_of<'a>(entry: &Entry<'a>) -> &'a RawTensor {
-    match entry.spelling {
-        Spelling::Integers { q, .. } => q,
-        Spelling::Plain(tensor) => tensor,
-    }
-}
 
 fn scale_of<'a>(entry: &Entry<'a>) -> Option<&'a RawTensor> {
     match entry.spelling {

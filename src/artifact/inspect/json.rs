@@ -24,6 +24,7 @@ pub fn json(found: &Inspection) -> Value {
         "codec": codec,
         "streams": found.streams,
         "unpacked_bytes": found.unpacked,
+        "unclaimed": found.unclaimed,
         "shares": found.shares,
         "tensors": found.tensors.iter().map(tensor).collect::<Vec<_>>(),
         "totals": found.totals().iter().map(total).collect::<Vec<_>>(),

@@ -31,7 +31,10 @@ pub use picture::svg;
 pub use text::{summary, text};
 pub use values::{Statistics, SymbolsUsed};
 
-use super::foreign::{Container, Convention, Dtype, ForeignError, Wrapper, identified, unwrap, wrapper::read_bounded};
+use super::foreign::{
+    Container, Convention, Detail, Dtype, ForeignError, MAX_CONTENT_BYTES, OpenFile, Wrapper, open_within,
+    wrapper::read_bounded,
+};
 use crate::digest::ContentDigest;
 use crate::quant::{Codec, TensorClass};
 use crate::units::Bytes;
@@ -57,6 +60,8 @@ pub struct Inspection {
     /// Everything in the file without compression around it: the streams and the table of this crate's own container,
     /// the whole container of a foreign one.
     pub unpacked: Bytes,
+    /// Bytes that belong to no tensor and to no part of the format, such as those behind the end of a stream, in words.
+    pub unclaimed: Vec<String>,
     /// Every tensor of the model, in the file's order.
     pub tensors: Vec<TensorLine>,
     /// What is no tensor, or no tensor of the model.
@@ -152,6 +157,14 @@ impl std::fmt::Display for Kind {
                 Dtype::I32 => "i32",
                 Dtype::I64 => "i64",
                 Dtype::Bool => "bool",
+                Dtype::U16 => "u16",
+                Dtype::U32 => "u32",
+                Dtype::U64 => "u64",
+                Dtype::C64 => "c64",
+                Dtype::C128 => "c128",
+                Dtype::F8E4M3 => "f8_e4m3",
+                Dtype::F8E5M2 => "f8_e5m2",
+                Dtype::Other(other) => other.name,
             }),
         }
     }
@@ -185,6 +198,8 @@ pub enum Rest {
     OtherMembers,
     /// A zip file's own headers, padding and directory.
     Zip,
+    /// Bytes behind the end of the compressed stream.
+    Behind,
 }
 
 impl std::fmt::Display for Rest {
@@ -199,6 +214,7 @@ impl std::fmt::Display for Rest {
             Rest::Unused => "unused",
             Rest::OtherMembers => "other members",
             Rest::Zip => "zip framing",
+            Rest::Behind => "behind the end",
         })
     }
 }
@@ -296,19 +312,24 @@ pub fn inspect(path: &Path) -> Result<Inspection, ForeignError> {
 /// [`inspect`] on bytes in memory; `path` is for messages, and its ending hints at brotli, which has no magic.
 pub fn examine(bytes: &[u8], path: &Path) -> Result<Inspection, ForeignError> {
     let file = ContentDigest::of(bytes);
-    let (wrappers, inner) = unwrap(bytes, path)?;
-    let container = identified(&inner, path)?;
-    let is_wrapped = !wrappers.is_empty();
-    let mut parts = match container {
-        Container::Golf => golf::parts(&inner).map_err(|e| ForeignError::Damaged {
-            path: path.to_path_buf(),
-            container,
-            what: e.to_string(),
-        })?,
-        _ => foreign::parts(container, &inner, path, is_wrapped)?,
+    let opened = open_within(bytes, path, MAX_CONTENT_BYTES, Detail::Values)?;
+    let container = opened.container;
+    let is_wrapped = !opened.wrappers.is_empty();
+    let damaged = |what: String| ForeignError::Damaged { path: path.to_path_buf(), container, what };
+    let parts = match container {
+        Container::Golf => golf::parts(&opened.inner).map_err(|e| e.to_string()),
+        _ => foreign::parts(&opened, is_wrapped),
     };
+    let mut parts = parts.map_err(damaged)?;
+    // What stands behind the end of the file's own stream takes its bytes of the file; of inner streams, next to none.
+    let OpenFile { wrappers, behind, unclaimed, .. } = opened;
+    let behind = behind.iter().find(|behind| behind.layer == 0).map_or(0, |behind| behind.bytes);
     if is_wrapped {
-        parts.divide(file.bytes);
+        parts.divide(Bytes(file.bytes.0.saturating_sub(behind)));
+    }
+    if behind > 0 {
+        let line = RestLine { what: Rest::Behind, held: Bytes(0), in_file: Bytes(behind), order0_bytes: None };
+        parts.rest.push(line);
     }
     let Parts { convention, codec, streams, unpacked, tensors, rest, shares, floors, .. } = parts;
     let path = path.to_path_buf();
@@ -321,6 +342,7 @@ pub fn examine(bytes: &[u8], path: &Path) -> Result<Inspection, ForeignError> {
         codec,
         streams,
         unpacked,
+        unclaimed,
         tensors,
         rest,
         shares: if is_wrapped { Shares::FileByPartsAlone } else { shares },

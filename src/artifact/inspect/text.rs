@@ -34,6 +34,9 @@ fn write_text(out: &mut String, found: &Inspection) -> std::fmt::Result {
     writeln!(out, "format    {}", found.description())?;
     writeln!(out, "unpacked  {} bytes, \"held\" below", found.unpacked)?;
     writeln!(out, "in file   {}", found.shares.explanation())?;
+    for words in &found.unclaimed {
+        writeln!(out, "note      {words}: no part of any tensor")?;
+    }
     let shared = found.tensors.iter().filter(|tensor| tensor.shares_storage).count();
     if shared > 0 {
         writeln!(out, "shared    {shared} tensors lie in storages of others; the bytes are divided between them (*)")?;

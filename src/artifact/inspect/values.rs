@@ -8,6 +8,9 @@ use crate::artifact::foreign::Dtype;
 use crate::artifact::{PackedTensor, PackedValues, scale_count};
 use crate::quant::TensorClass;
 
+/// Wider values are counted in pieces: a histogram is kept for each position.
+const MAX_WIDTH: usize = 64;
+
 /// Values as bytes, least significant first.
 pub(super) struct Values<'a> {
     pub kind: Kind,
@@ -44,13 +47,18 @@ impl Kind {
             Kind::Class(TensorClass::Int5 | TensorClass::Int6 | TensorClass::Int8) => 1,
             Kind::Class(TensorClass::F16) => Dtype::F16.size(),
             Kind::Class(TensorClass::F32) => Dtype::F32.size(),
-            Kind::Dtype(dtype) => dtype.size(),
+            // Text of no letters, for one, takes no bytes.
+            Kind::Dtype(dtype) => dtype.size().clamp(1, MAX_WIDTH),
         }
     }
 
     fn is_float(self) -> bool {
         let floats = [Kind::Class(TensorClass::F16), Kind::Class(TensorClass::F32)];
-        floats.contains(&self) || matches!(self, Kind::Dtype(Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16))
+        floats.contains(&self)
+            || matches!(
+                self,
+                Kind::Dtype(Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F8E4M3 | Dtype::F8E5M2)
+            )
     }
 
     fn alphabet(self) -> usize {

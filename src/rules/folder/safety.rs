@@ -4,7 +4,7 @@ use super::DEFAULT;
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, FolderCase, Outcome, Rule, Violation};
 use crate::submission::walk::AnomalyKind;
-use crate::submission::{FileKind, Opened};
+use crate::submission::{FileKind, Opened, OpenedArtifact};
 
 const SOURCE: &str = "safety of whoever checks: nothing from a submission is trusted or run";
 
@@ -62,7 +62,7 @@ pub(super) const RULES: &[Rule] = &[
         statement: "An artifact is a pickle, which runs code when it is loaded.",
         reference: "Python documentation, `pickle`: never unpickle untrusted data",
         severity: Severity::Warning,
-        why: "torch.save writes pickles; loading one runs whatever it says. Safetensors and plain bytes do not.",
+        why: "torch.save writes pickles; loading one runs whatever it says. Safetensors and arrays of numbers do not.",
         example: "final_model.pt",
         check: Check::Folder(pickle),
         ..DEFAULT
@@ -78,33 +78,68 @@ pub(super) const RULES: &[Rule] = &[
         ..DEFAULT
     },
     Rule {
+        id: RuleId("artifact_ambiguous"),
+        statement: "Programs differ in which bytes of an artifact they load.",
+        reference: "PyTorch looks data.pkl up ignoring case, Python's zipfile does not; of equal names one takes the first, one the last (CVE-2025-10156, GHSA-7q5r-7gvp-wc82, GHSA-w8jq-xcqf-f792)",
+        severity: Severity::Fail,
+        why: "What one program checks is not what another loads. Names must differ even without case, there is one directory, headers repeat it, and checksums are right.",
+        example: "a zip file with two members called archive/data.pkl",
+        check: Check::Folder(ambiguous),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("artifact_bytes_unclaimed"),
+        statement: "An artifact has bytes that belong to no tensor and to no part of its format.",
+        reference: "custom: PR #1910 pads behind the end of its zlib stream",
+        severity: Severity::Warning,
+        why: "They count towards the budget and could hold anything: another artifact, code, the validation data.",
+        example: "final_model.ptz with 3,000 zeros behind the end of the zlib stream",
+        check: Check::Folder(unclaimed),
+        ..DEFAULT
+    },
+    Rule {
         id: RuleId("artifact_not_opened"),
-        statement: "An artifact is damaged or in a format this tool does not read.",
-        reference: "formats read: this crate's, torch zip, safetensors, npz, plain or in zlib, zstd, lzma or brotli",
-        severity: Severity::Note,
-        why: "What is inside was not examined.",
+        statement: "A file that looks like a model is damaged, too large or in a format this tool does not read.",
+        reference: "formats read: this crate's, torch.save old and new, pickles of arrays, safetensors, npz, npy, plain or in zlib, gzip, bzip2, xz, lzma, zstd, lz4 or brotli, up to six layers",
+        severity: Severity::Unknown,
+        why: "What is inside was not examined, so nothing can be said about it.",
         example: "model.rans with a coder of its own",
         check: Check::Folder(not_opened),
         ..DEFAULT
     },
 ];
 
-fn imports_code(case: &FolderCase) -> Outcome {
+/// A violation for each model file of which there are words; nothing to say without model files.
+fn each_model(case: &FolderCase, words: impl Fn(&OpenedArtifact) -> Option<String>) -> Outcome {
     if case.folder.artifacts.is_empty() {
         return Outcome::NotApplicable;
     }
-    let violations = case
-        .folder
-        .artifacts
-        .iter()
-        .filter_map(|artifact| match &artifact.content {
-            Opened::Refused(words) => {
-                Some(Violation::new(words.clone(), vec![Evidence::file(&artifact.path).found(words)]))
-            }
-            _ => None,
-        })
-        .collect();
-    Outcome::from_violations(violations)
+    let violation = |artifact: &OpenedArtifact| {
+        let words = words(artifact)?;
+        let evidence = Evidence::file(&artifact.path).found(&words);
+        Some(Violation::new(words, vec![evidence]))
+    };
+    Outcome::from_violations(case.folder.artifacts.iter().filter_map(violation).collect())
+}
+
+fn imports_code(case: &FolderCase) -> Outcome {
+    each_model(case, |artifact| match &artifact.content {
+        Opened::Refused(words) => Some(words.clone()),
+        _ => None,
+    })
+}
+
+fn ambiguous(case: &FolderCase) -> Outcome {
+    each_model(case, |artifact| match &artifact.content {
+        Opened::Ambiguous(words) => Some(words.clone()),
+        _ => None,
+    })
+}
+
+fn unclaimed(case: &FolderCase) -> Outcome {
+    each_model(case, |artifact| {
+        (!artifact.unclaimed.is_empty()).then(|| format!("{}: {}", artifact.path, artifact.unclaimed.join(", ")))
+    })
 }
 
 fn not_opened(case: &FolderCase) -> Outcome {
@@ -116,8 +151,8 @@ fn not_opened(case: &FolderCase) -> Outcome {
                 opened.push(format!("{}: {description}, {tensors} tensors", artifact.path));
                 continue;
             }
-            Opened::Refused(_) => continue,
-            Opened::Unknown => format!("{} is in no format this tool reads", artifact.path),
+            Opened::Refused(_) | Opened::Ambiguous(_) => continue,
+            Opened::Unknown | Opened::Other => format!("{} is in no format this tool reads", artifact.path),
             Opened::Damaged(words) => words.clone(),
         };
         violations.push(Violation::new(words, vec![Evidence::file(&artifact.path)]));
@@ -168,10 +203,15 @@ fn is_pickle(head: &[u8]) -> bool {
 
 fn pickle(case: &FolderCase) -> Outcome {
     let by_name = |path: &str| [".pt", ".pth", ".pkl", ".pickle", ".ckpt"].iter().any(|end| path.ends_with(end));
+    // What was opened is known; of anything else, the name and the first bytes have to do.
+    let opened = |path: &str| case.folder.artifacts.iter().find(|artifact| artifact.path == path);
     let files: Vec<Evidence> = case
         .folder
         .of_kind(FileKind::Artifact)
-        .filter(|file| is_pickle(&file.head) || by_name(&file.path))
+        .filter(|file| match opened(&file.path) {
+            Some(OpenedArtifact { content: Opened::Model { .. }, pickles, .. }) => *pickles > 0,
+            _ => is_pickle(&file.head) || by_name(&file.path),
+        })
         .map(|file| Evidence::file(&file.path).found(format!("{} bytes", file.bytes)))
         .collect();
     if files.is_empty() {

@@ -146,7 +146,7 @@ fn a_huge_pickle_and_names_that_are_no_text_are_findings() {
     std::fs::write(root.join("train\x1b[31m.log"), "val_bpb:1.2\n").unwrap();
     let (code, text) = verify(folder.path(), &["odd", "--fail-on", "review"]);
     assert_eq!(code, 1, "{text}");
-    for words in ["odd_file_name", "artifact_not_opened", "are more than the 67108864 that are followed"] {
+    for words in ["odd_file_name", "artifact_not_opened", "more than 1048576 values"] {
         assert!(text.contains(words), "{words} is missing from\n{text}");
     }
     // Names reach the terminal without what could steer it.

@@ -1,8 +1,11 @@
 //! What each instruction does on the stack machine.
 
+use std::sync::Arc;
+
 use super::machine::{Machine, Step};
 use super::opcode::{Opcode, Operand};
-use super::{Node, NodeId};
+use super::text::{string_literal, unicode_line};
+use super::{MAX_COPIED_BYTES, Node, NodeId};
 
 impl Machine<'_> {
     /// Follows one instruction; true after STOP.
@@ -33,8 +36,8 @@ impl Machine<'_> {
                 self.lined(opcode, line)?;
             }
             Operand::TwoLines => {
-                let module = lossy(self.line()?);
-                let name = lossy(self.line()?);
+                let module = Arc::from(lossy(self.line()?));
+                let name = Arc::from(lossy(self.line()?));
                 if opcode == Opcode::INST {
                     let arguments = self.pop_mark()?;
                     self.import(module, name);
@@ -61,7 +64,10 @@ impl Machine<'_> {
             Opcode::PROTO => self.protocol = value as u8,
             // FRAME only announces how much may be read ahead.
             Opcode::FRAME => {}
+            // What stands behind a code of the extension registry is known to the loading process only.
             _ => {
+                self.import(Arc::from("copyreg"), Arc::from(format!("extension {value}")));
+                self.pop()?;
                 self.act(opcode, None);
                 self.push(Node::Opaque("extension registry"));
             }
@@ -75,6 +81,7 @@ impl Machine<'_> {
             Opcode::BINUNICODE | Opcode::SHORT_BINUNICODE | Opcode::BINUNICODE8 => text(content),
             // Python 2 text: bytes, nearly always ASCII.
             Opcode::BINSTRING | Opcode::SHORT_BINSTRING => text(content),
+            _ if content.len() > MAX_COPIED_BYTES => Node::Span(self.next - content.len()..self.next),
             _ => Node::Bytes(content.to_vec()),
         };
         self.push(node);
@@ -91,6 +98,10 @@ impl Machine<'_> {
             Opcode::INT if words == "01" => self.push(Node::Bool(true)),
             Opcode::INT | Opcode::LONG => {
                 let digits = words.trim().trim_end_matches('L');
+                let unsigned = digits.strip_prefix(['-', '+']).unwrap_or(digits);
+                if unsigned.is_empty() || !unsigned.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+                    return self.fail("an integer that is no number");
+                }
                 self.push(digits.parse().map_or_else(|_| Node::BigInt(line.to_vec()), Node::Int));
             }
             Opcode::FLOAT => match words.trim().parse() {
@@ -98,16 +109,15 @@ impl Machine<'_> {
                 Err(_) => return self.fail("a float that is no number"),
             },
             Opcode::PERSID => {
-                self.push(Node::Str(words));
+                self.push(Node::Str(Arc::from(words)));
                 let id = self.pop()?;
                 self.push(Node::Persistent(id));
             }
-            // STRING is quoted; the quotes do not matter for what is looked up in it.
-            Opcode::STRING => {
-                let inner = words.trim_matches(|c| c == '\'' || c == '"').to_string();
-                self.push(Node::Str(inner));
-            }
-            _ => self.push(text(line)),
+            Opcode::STRING => match string_literal(line) {
+                Some(bytes) => self.push(text(&bytes)),
+                None => return self.fail("a STRING that is not quoted"),
+            },
+            _ => self.push(Node::Str(Arc::from(unicode_line(line)))),
         }
         Ok(())
     }
@@ -206,7 +216,7 @@ impl Machine<'_> {
         let module = self.pop()?;
         let spelled = |machine: &Self, id: NodeId| match machine.nodes.get(id.0 as usize) {
             Some(Node::Str(text)) => text.clone(),
-            _ => "?".to_string(),
+            _ => Arc::from("?"),
         };
         let (module, name) = (spelled(self, module), spelled(self, name));
         self.import(module, name);
@@ -236,6 +246,8 @@ impl Machine<'_> {
         let new = self.pop()?;
         let target = self.top()?;
         self.act(opcode, Some(target));
+        // Sets attributes of what was imported, for everybody else who uses it.
+        self.misuse(target);
         if let Node::Call { state, .. } = self.node_mut(target)? {
             *state = Some(new);
         }
@@ -248,7 +260,7 @@ fn lossy(bytes: &[u8]) -> String {
 }
 
 fn text(bytes: &[u8]) -> Node {
-    std::str::from_utf8(bytes).map_or_else(|_| Node::Bytes(bytes.to_vec()), |text| Node::Str(text.to_string()))
+    std::str::from_utf8(bytes).map_or_else(|_| Node::Bytes(bytes.to_vec()), |text| Node::Str(Arc::from(text)))
 }
 
 /// Little-endian two's complement of any length.

@@ -1,24 +1,36 @@
 //! The symbolic stack machine: its memory, and what instructions do to it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::opcode::Opcode;
-use super::{Action, Import, MAX_PICKLE_BYTES, MAX_VALUES, Node, NodeId, Pickle, PickleError, classify};
+use super::{
+    Action, Broken, Import, ImportVerdict, MAX_IMPORTS, MAX_ITEMS, MAX_PICKLE_BYTES, MAX_VALUES, Node, NodeId, Pickle,
+    PickleError, classify,
+};
 
 /// Follows the pickle at the start of `bytes` to its STOP, importing and calling nothing.
 pub fn interpret(bytes: &[u8]) -> Result<Pickle, PickleError> {
-    if bytes.len() > MAX_PICKLE_BYTES {
-        let what = format!("{} bytes are more than the {MAX_PICKLE_BYTES} that are followed", bytes.len());
-        return Err(PickleError { offset: MAX_PICKLE_BYTES, what });
-    }
+    follow(bytes).map_err(|broken| broken.error)
+}
+
+/// [`interpret`]; of a program that breaks, what it imported before.
+pub fn follow(bytes: &[u8]) -> Result<Pickle, Broken> {
+    // A longer file may hold a short program in front: only what it takes is bounded.
+    let bytes = bytes.get(..MAX_PICKLE_BYTES).unwrap_or(bytes);
     let mut machine = Machine { bytes, ..Machine::default() };
-    while !machine.step()? {
-        let held = [machine.nodes.len(), machine.stack.len(), machine.marks.len(), machine.memo.len()];
-        if held.into_iter().any(|n| n > MAX_VALUES) {
-            return machine.fail(format!("more than {MAX_VALUES} values"));
+    let root = machine.run();
+    let called = |action: &Action| {
+        let target = action.target.and_then(|id| machine.nodes.get(id.0 as usize));
+        matches!(target, Some(Node::Global(..)))
+    };
+    let root = match root {
+        Ok(root) => root,
+        Err(error) => {
+            let called = machine.actions.iter().any(called);
+            return Err(Broken { error, imports: machine.imports, called });
         }
-    }
-    let root = machine.pop()?;
+    };
     Ok(Pickle {
         protocol: machine.protocol,
         nodes: machine.nodes,
@@ -45,20 +57,48 @@ pub(super) struct Machine<'a> {
     pub(super) memo: BTreeMap<u64, NodeId>,
     imports: Vec<Import>,
     actions: Vec<Action>,
+    /// Values in all containers together.
+    items: usize,
     pub(super) opcodes: BTreeMap<Opcode, u64>,
 }
 
 pub(super) type Step<T> = Result<T, PickleError>;
 
 impl<'a> Machine<'a> {
+    fn run(&mut self) -> Step<NodeId> {
+        while !self.step()? {
+            let held = [self.nodes.len(), self.stack.len(), self.marks.len(), self.memo.len()];
+            if held.into_iter().any(|n| n > MAX_VALUES) {
+                return self.beyond(format!("more than {MAX_VALUES} values"));
+            }
+            if self.items > MAX_ITEMS {
+                return self.beyond(format!("containers of more than {MAX_ITEMS} values"));
+            }
+            if self.imports.len().max(self.actions.len()) > MAX_IMPORTS {
+                return self.beyond(format!("more than {MAX_IMPORTS} imports or calls"));
+            }
+        }
+        self.pop()
+    }
+
     pub(super) fn fail<T>(&self, what: impl Into<String>) -> Step<T> {
-        Err(PickleError { offset: self.at, what: what.into() })
+        Err(PickleError { offset: self.at, what: what.into(), is_bound: false, is_cut: false })
+    }
+
+    /// No more bytes.
+    fn cut<T>(&self, what: String) -> Step<T> {
+        Err(PickleError { offset: self.at, what, is_bound: false, is_cut: true })
+    }
+
+    /// More than is followed.
+    fn beyond<T>(&self, what: String) -> Step<T> {
+        Err(PickleError { offset: self.at, what, is_bound: true, is_cut: false })
     }
 
     pub(super) fn take(&mut self, n: usize) -> Step<&'a [u8]> {
         let slice = self.next.checked_add(n).and_then(|end| self.bytes.get(self.next..end));
         let Some(slice) = slice else {
-            return self.fail(format!("cut short: {n} bytes needed, {} left", self.bytes.len() - self.next));
+            return self.cut(format!("cut short: {n} bytes needed, {} left", self.bytes.len() - self.next));
         };
         self.next += n;
         Ok(slice)
@@ -67,7 +107,7 @@ impl<'a> Machine<'a> {
     pub(super) fn line(&mut self) -> Step<&'a [u8]> {
         let rest = self.bytes.get(self.next..).unwrap_or(&[]);
         let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
-            return self.fail("a line without end");
+            return self.cut("a line without end".into());
         };
         let line = self.take(length)?;
         self.next += 1;
@@ -79,6 +119,10 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn push(&mut self, node: Node) {
+        match &node {
+            Node::Tuple(items) | Node::List(items) | Node::Set(items) => self.items += items.len(),
+            _ => {}
+        }
         // Bounded by MAX_VALUES, far below 2^32.
         let id = NodeId(self.nodes.len() as u32);
         self.nodes.push(node);
@@ -122,14 +166,22 @@ impl<'a> Machine<'a> {
 
     pub(super) fn node_mut(&mut self, id: NodeId) -> Step<&mut Node> {
         let at = self.at;
-        let error = PickleError { offset: at, what: "refers to nothing".into() };
+        let error = PickleError { offset: at, what: "refers to nothing".into(), is_bound: false, is_cut: false };
         self.nodes.get_mut(id.0 as usize).ok_or(error)
     }
 
-    pub(super) fn import(&mut self, module: String, name: String) {
+    pub(super) fn import(&mut self, module: Arc<str>, name: Arc<str>) {
         let verdict = classify(&module, &name);
         self.imports.push(Import { module: module.clone(), name: name.clone(), offset: self.at, verdict });
         self.push(Node::Global(module, name));
+    }
+
+    /// Lists an import once more, as one that is used as tensors need no use of it.
+    pub(super) fn misuse(&mut self, target: NodeId) {
+        if let Some(Node::Global(module, name)) = self.nodes.get(target.0 as usize) {
+            let (module, name) = (module.clone(), name.clone());
+            self.imports.push(Import { module, name, offset: self.at, verdict: ImportVerdict::Unknown });
+        }
     }
 
     pub(super) fn act(&mut self, opcode: Opcode, target: Option<NodeId>) {
@@ -138,11 +190,39 @@ impl<'a> Machine<'a> {
 
     pub(super) fn call(&mut self, opcode: Opcode, callee: NodeId, arguments: NodeId) {
         self.act(opcode, Some(callee));
+        if self.is_misuse(callee, arguments) {
+            self.misuse(callee);
+        }
         self.push(Node::Call { callee, arguments, items: Vec::new(), state: None });
+    }
+
+    /// Whether a call of something allowed does more than tensors need: `_codecs.encode` looks modules up by the name
+    /// of an encoding, so only the one that turns text into bytes passes; `torch.storage._load_from_bytes` loads a
+    /// pickle, which is followed where it is a constant.
+    fn is_misuse(&self, callee: NodeId, arguments: NodeId) -> bool {
+        let node = |id: NodeId| self.nodes.get(id.0 as usize);
+        let Some(Node::Global(module, name)) = node(callee) else { return false };
+        // Tuples never change once they are made; a list could still.
+        let arguments = match node(arguments) {
+            Some(Node::Tuple(arguments)) => arguments.as_slice(),
+            _ => &[],
+        };
+        let encoding = |id: NodeId| match node(id) {
+            Some(Node::Str(text)) => matches!(&**text, "latin1" | "latin-1" | "iso-8859-1" | "ISO-8859-1"),
+            _ => false,
+        };
+        match (&**module, &**name) {
+            ("_codecs", "encode") => !matches!(arguments, [_, second] if encoding(*second)),
+            ("torch.storage", "_load_from_bytes") => {
+                !matches!(arguments, [only] if matches!(node(*only), Some(Node::Bytes(_) | Node::Span(_))))
+            }
+            _ => false,
+        }
     }
 
     /// Appends to the list on top.
     pub(super) fn extend(&mut self, new: Vec<NodeId>) -> Step<()> {
+        self.items += new.len();
         let target = self.top()?;
         match self.node_mut(target)? {
             Node::List(items) | Node::Set(items) => items.extend(new),
@@ -155,6 +235,7 @@ impl<'a> Machine<'a> {
 
     /// Sets items of the dict on top: a key, its value, and so on.
     pub(super) fn set_items(&mut self, new: Vec<NodeId>) -> Step<()> {
+        self.items += new.len();
         let target = self.top()?;
         if !new.len().is_multiple_of(2) {
             return self.fail("a key without a value");

@@ -50,7 +50,15 @@ fn what_tensors_need_is_allowed_and_nothing_beside_it() {
         ("torch.hub", "load_state_dict_from_url", ImportVerdict::Dangerous),
         ("__builtin__", "getattr", ImportVerdict::Dangerous),
         ("builtins", "eval.__call__", ImportVerdict::Dangerous),
-        ("builtins", "set", ImportVerdict::Unknown),
+        ("builtins", "set", ImportVerdict::Allowed),
+        ("builtins", "map", ImportVerdict::Unknown),
+        ("builtins", "type", ImportVerdict::Unknown),
+        ("numpy._core.multiarray", "scalar", ImportVerdict::Allowed),
+        ("numpy.dtypes", "Float64DType", ImportVerdict::Allowed),
+        ("numpy.dtypes", "sys.DType", ImportVerdict::Unknown),
+        ("numpy", "load", ImportVerdict::Dangerous),
+        ("torch", "float8_e4m3fn", ImportVerdict::Allowed),
+        ("torch.serialization", "load", ImportVerdict::Unknown),
         ("torchx", "HalfStorage", ImportVerdict::Unknown),
         ("os.path", "join", ImportVerdict::Dangerous),
         ("my_model", "GPT", ImportVerdict::Unknown),
@@ -98,6 +106,86 @@ fn broken_programs_are_errors_with_an_offset() {
     }
     let many = [vec![b'N'; MAX_VALUES + 10], b".".to_vec()].concat();
     assert!(interpret(&many).unwrap_err().what.contains("more than"));
+}
+
+#[test]
+fn names_are_read_as_python_reads_them() {
+    for (program, expected) in [
+        // Escapes in quoted and in unquoted text.
+        (&b"S'\\x6f\\163'\nS'system'\n\x93."[..], "os.system"),
+        (b"V\\u006fs\nVsystem\n\x93.", "os.system"),
+        // The registry of extensions is known to the loading process only.
+        (b"\x82\x01.", "copyreg.extension 1"),
+    ] {
+        assert_eq!(names(&interpret(program).unwrap())[0].0, expected);
+    }
+}
+
+#[test]
+fn allowed_imports_may_not_be_misused() {
+    let encode = |encoding: &[u8]| [b"c_codecs\nencode\n(Vtext\nV", encoding, b"\ntR."].concat();
+    assert!(interpret(&encode(b"latin1")).unwrap().first_refused().is_none());
+    // A codec is a module that is looked up by name.
+    for program in [
+        encode(b"evil"),
+        b"c_codecs\nencode\n]R.".to_vec(),
+        // Attributes of what everybody uses.
+        b"ctorch._utils\n_rebuild_tensor_v2\n}Vx\nK\x01sb.".to_vec(),
+        b"ctorch.storage\n_load_from_bytes\n(Vtext\ntR.".to_vec(),
+    ] {
+        let pickle = interpret(&program).unwrap();
+        assert_eq!(pickle.first_refused().map(|import| import.verdict), Some(ImportVerdict::Unknown));
+    }
+}
+
+#[test]
+fn what_was_imported_before_a_program_broke_is_told() {
+    for (program, called) in [
+        (&b"cos\nsystem\n(Vtrue\ntR\xff"[..], true),
+        (b"cos\nsystem\n(Vtrue\ntR", true),
+        (b"cos\nsystem\n\xff", false),
+        (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.\xff".split_at(23).0, true),
+    ] {
+        let broken = follow(program).unwrap_err();
+        let import = broken.first_refused().unwrap();
+        assert_eq!((&*import.module, &*import.name, broken.called), ("os", "system", called));
+    }
+    assert!(follow(b"cos\nsys").unwrap_err().error.is_cut());
+    assert!(!follow(b"cos\nsystem\n\xff").unwrap_err().error.is_cut());
+}
+
+#[test]
+fn recalled_text_is_kept_once_and_long_bytes_not_at_all() {
+    // 64 kB of text, imported from 20,000 times: gigabytes if it were copied.
+    let mut program = b"\x80\x04\x8d".to_vec();
+    program.extend((1u64 << 16).to_le_bytes());
+    program.extend(vec![b'a'; 1 << 16]);
+    program.extend(b"\x94");
+    program.extend(b"h\0h\0\x930".repeat(20_000));
+    program.extend(b".");
+    let pickle = interpret(&program).unwrap();
+    assert_eq!(pickle.imports.len(), 20_000);
+    let first = &pickle.imports[0];
+    assert!(pickle.imports.iter().all(|i| std::sync::Arc::ptr_eq(&i.module, &first.module)));
+    assert!(std::sync::Arc::ptr_eq(&first.module, &first.name));
+
+    let mut program = b"\x80\x05B\xd0\x07\0\0".to_vec();
+    program.extend(vec![7; 2000]);
+    program.push(b'.');
+    let pickle = interpret(&program).unwrap();
+    assert_eq!(*pickle.node(pickle.root), Node::Span(7..2007));
+    assert_eq!(pickle.bytes(pickle.root, &program).unwrap().len(), 2000);
+}
+
+#[test]
+fn containers_imports_and_calls_are_bounded_together() {
+    // 2^14 lists that each hold one value 2^10 times.
+    let list = [b"(N".to_vec(), b"2".repeat(1 << 10), b"l0".to_vec()].concat();
+    let program = [b"N".to_vec(), list.repeat(1 << 14)].concat();
+    let error = follow(&program).unwrap_err().error;
+    assert!(error.is_bound() && error.what.contains("containers of more than"), "{error}");
+    let builds = [b"}".to_vec(), b"2b".repeat(MAX_IMPORTS + 2)].concat();
+    assert!(follow(&builds).unwrap_err().error.is_bound());
 }
 
 proptest::proptest! {

@@ -1,12 +1,14 @@
 //! What to think of an import. An allow-list decides; the list of known weapons only sharpens the wording.
 
+use std::sync::Arc;
+
 /// One thing a pickle would import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Import {
     /// Module, as spelled in the file; `?` where it is not a constant.
-    pub module: String,
+    pub module: Arc<str>,
     /// Qualified name in it; `?` where it is not a constant.
-    pub name: String,
+    pub name: Arc<str>,
     /// Offset of the importing instruction.
     pub offset: usize,
     /// What is to be thought of it.
@@ -24,11 +26,29 @@ pub enum ImportVerdict {
     Dangerous,
 }
 
-/// Imports that `torch.save` makes for tensors, parameters and the containers around them.
-const ALLOWED: [(&str, &[&str]); 5] = [
-    ("torch._utils", &["_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter"]),
+/// Imports that `torch.save` and NumPy make for tensors, arrays, scalars and the containers around them. None of them,
+/// called with any of the others, does more than build values: the list keeps to what `torch.load(weights_only=True)`
+/// allows, plus NumPy's own functions for arrays and scalars.
+const ALLOWED: [(&[&str], &[&str]); 13] = [
     (
-        "torch",
+        &["torch._utils"],
+        &[
+            "_rebuild_tensor",
+            "_rebuild_tensor_v2",
+            "_rebuild_tensor_v3",
+            "_rebuild_parameter",
+            "_rebuild_parameter_with_state",
+            "_rebuild_qtensor",
+            "_rebuild_sparse_tensor",
+            "_rebuild_sparse_csr_tensor",
+            "_rebuild_meta_tensor_no_storage",
+            "_rebuild_nested_tensor",
+            "_rebuild_device_tensor_from_numpy",
+            "_rebuild_wrapper_subclass",
+        ],
+    ),
+    (
+        &["torch"],
         &[
             "FloatStorage",
             "HalfStorage",
@@ -40,22 +60,114 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "IntStorage",
             "LongStorage",
             "BoolStorage",
+            "ComplexFloatStorage",
+            "ComplexDoubleStorage",
+            "QInt8Storage",
+            "QUInt8Storage",
+            "QInt32Storage",
+            "QUInt4x2Storage",
+            "QUInt2x4Storage",
+            "UntypedStorage",
+            "Tensor",
             "Size",
-            "float32",
-            "float16",
-            "bfloat16",
-            "float64",
-            "int8",
-            "uint8",
-            "int16",
-            "int32",
-            "int64",
-            "bool",
+            "device",
+            "per_tensor_affine",
+            "per_tensor_symmetric",
+            "per_channel_affine",
+            "per_channel_symmetric",
+            "per_channel_affine_float_qparams",
+            "strided",
+            "sparse_coo",
+            "sparse_csr",
+            "sparse_csc",
+            "sparse_bsr",
+            "sparse_bsc",
+            "contiguous_format",
+            "channels_last",
+            "preserve_format",
         ],
     ),
-    ("torch.storage", &["UntypedStorage", "TypedStorage"]),
-    ("torch.nn.parameter", &["Parameter"]),
-    ("collections", &["OrderedDict"]),
+    (&["torch"], &DTYPES),
+    (&["torch._tensor"], &["_rebuild_from_type_v2"]),
+    (&["torch.storage"], &["UntypedStorage", "TypedStorage", "_load_from_bytes"]),
+    (&["torch.serialization"], &["_get_layout"]),
+    (&["torch.nn.parameter"], &["Parameter", "Buffer"]),
+    (&["collections"], &["OrderedDict", "defaultdict", "Counter"]),
+    (&["_codecs"], &["encode"]),
+    (
+        &["builtins", "__builtin__"],
+        &[
+            "bool",
+            "bytearray",
+            "bytes",
+            "complex",
+            "dict",
+            "float",
+            "frozenset",
+            "int",
+            "list",
+            "set",
+            "slice",
+            "str",
+            "tuple",
+        ],
+    ),
+    (&["numpy.core.multiarray", "numpy._core.multiarray"], &["_reconstruct", "scalar"]),
+    (&["numpy.core.numeric", "numpy._core.numeric"], &["_frombuffer"]),
+    (&["numpy"], &["dtype", "ndarray"]),
+];
+
+/// Element types of PyTorch.
+const DTYPES: [&str; 49] = [
+    "float32",
+    "float16",
+    "bfloat16",
+    "float64",
+    "int8",
+    "uint8",
+    "int16",
+    "int32",
+    "int64",
+    "bool",
+    "uint16",
+    "uint32",
+    "uint64",
+    "complex32",
+    "complex64",
+    "complex128",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+    "float4_e2m1fn_x2",
+    "qint8",
+    "quint8",
+    "qint32",
+    "quint4x2",
+    "quint2x4",
+    "bits8",
+    "bits16",
+    "bits1x8",
+    "bits2x4",
+    "bits4x2",
+    "uint1",
+    "uint2",
+    "uint3",
+    "uint4",
+    "uint5",
+    "uint6",
+    "uint7",
+    "int1",
+    "int2",
+    "int3",
+    "int4",
+    "int5",
+    "int6",
+    "int7",
+    "float",
+    "half",
+    "double",
 ];
 
 /// Modules that execute, import, open or connect.
@@ -109,7 +221,10 @@ const DANGEROUS_BUILTINS: [&str; 14] = [
 
 /// What importing this name means.
 pub fn classify(module: &str, name: &str) -> ImportVerdict {
-    if ALLOWED.iter().any(|(known, names)| *known == module && names.contains(&name)) {
+    // `numpy.dtypes.Float64DType`, and so on: classes of element types, which take no arguments.
+    let is_dtype =
+        module == "numpy.dtypes" && name.ends_with("DType") && name.bytes().all(|b| b.is_ascii_alphanumeric());
+    if is_dtype || ALLOWED.iter().any(|(modules, names)| modules.contains(&module) && names.contains(&name)) {
         return ImportVerdict::Allowed;
     }
     let top = module.split('.').next().unwrap_or(module);

@@ -42,29 +42,41 @@ fn logs_that_were_not_read_whole() {
 
 fn with(content: Opened) -> Submission {
     let mut folder = Submission::of(&[]);
-    folder.folder.artifacts = vec![OpenedArtifact { path: "m.pt".into(), content }];
+    folder.folder.artifacts = vec![OpenedArtifact { path: "m.pt".into(), content, pickles: 0, unclaimed: Vec::new() }];
     folder
 }
 
 #[test]
 fn artifacts_that_import_code_or_were_not_opened() {
-    let (imports, not_opened) = ("artifact_imports_code", "artifact_not_opened");
+    let (imports, ambiguous, not_opened) = ("artifact_imports_code", "artifact_ambiguous", "artifact_not_opened");
     let model = Opened::Model { description: "torch zip".into(), tensors: 3, values: 10 };
-    for (content, imported, opened) in [
-        (model, vec!["pass"], vec!["pass: m.pt: torch zip, 3 tensors"]),
-        (Opened::Refused("bad".into()), vec!["fail: bad", "m.pt: bad"], vec!["not applicable"]),
-        (Opened::Unknown, vec!["pass"], vec!["note: m.pt is in no format this tool reads", "m.pt"]),
-        (Opened::Damaged("cut".into()), vec!["pass"], vec!["note: cut", "m.pt"]),
+    let pass = || vec!["pass"];
+    for (content, imported, differs, opened) in [
+        (model, pass(), pass(), vec!["pass: m.pt: torch zip, 3 tensors"]),
+        (Opened::Refused("bad".into()), vec!["fail: bad", "m.pt: bad"], pass(), vec!["not applicable"]),
+        (Opened::Ambiguous("two".into()), pass(), vec!["fail: two", "m.pt: two"], vec!["not applicable"]),
+        (Opened::Unknown, pass(), pass(), vec!["unknown: m.pt is in no format this tool reads", "m.pt"]),
+        (Opened::Other, pass(), pass(), vec!["unknown: m.pt is in no format this tool reads", "m.pt"]),
+        (Opened::Damaged("cut".into()), pass(), pass(), vec!["unknown: cut", "m.pt"]),
     ] {
         let folder = with(content);
-        assert_eq!(
-            (folder.says(imports), folder.says(not_opened)),
-            (imported.into_iter().map(String::from).collect(), opened.into_iter().map(String::from).collect())
-        );
+        assert_eq!(folder.says(imports), imported);
+        assert_eq!(folder.says(ambiguous), differs);
+        assert_eq!(folder.says(not_opened), opened);
     }
-    for rule in [imports, not_opened] {
+    for rule in [imports, ambiguous, not_opened, "artifact_bytes_unclaimed"] {
         assert_eq!(Submission::of(&[]).says(rule), ["not applicable"]);
     }
+}
+
+#[test]
+fn bytes_that_belong_to_no_tensor_are_a_warning() {
+    let rule = "artifact_bytes_unclaimed";
+    let mut folder = with(Opened::Model { description: "torch zip".into(), tensors: 3, values: 10 });
+    assert_eq!(folder.says(rule), ["pass"]);
+    folder.folder.artifacts[0].unclaimed = vec!["9 bytes behind the end of the zlib stream".into()];
+    let words = "m.pt: 9 bytes behind the end of the zlib stream";
+    assert_eq!(folder.says(rule), [format!("warning: {words}"), format!("m.pt: {words}")]);
 }
 
 #[test]

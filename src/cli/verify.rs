@@ -172,6 +172,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         policy: args.policy.as_deref().map(PolicyFile::load).transpose()?,
         allow: args.allow.clone(),
         against: args.against.as_deref().map(Board::load).transpose()?,
+        ..Options::default()
     };
     options.check()?;
     if args.init {

@@ -15,7 +15,7 @@ use crate::eval::ScoreError;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::{self, Effective, FileRef, LoadError, Manifest, StageRecord, environment};
 use crate::progress::ProgressFactory;
-use crate::rules::audit::{self, AuditError, Options};
+use crate::rules::audit::{self, AuditError, Computed, Options};
 use crate::run_folder::RunFolder;
 use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
 
@@ -101,8 +101,9 @@ pub fn run(request: &Request<'_>, watcher: &mut dyn Write) -> Result<Ended, Repr
     let path = request.folder.manifest();
     manifest::save(&manifest, &path)?;
     writeln!(watcher, "{:<6} digests, budget, claims", Stage::Verify)?;
-    let report = audit::manifest(&path, &Options::default())?;
     let Stages { done, kept, .. } = stages;
+    let computed = Computed { scored: done.contains(&Stage::Score), trained: done.contains(&Stage::Train) };
+    let report = audit::manifest(&path, &Options { computed, ..Options::default() })?;
     let folder = request.folder.clone();
     Ok(Ended::Complete(Box::new(Reproduction { manifest, folder, report, bounds, eval_seconds, done, kept })))
 }

@@ -1,12 +1,15 @@
 //! The level of assurance that a subject reaches.
 
+use super::audit::Computed;
 use super::{FolderCase, ManifestCase};
-use crate::manifest::Track;
+use crate::escape::visible;
+use crate::manifest::{Manifest, ScoreRecord, Track};
 use crate::report::{Assurance, Finding, Level, Severity};
 use crate::submission::{Found, Part};
 
-/// How far a manifest was checked, given what the rules found.
-pub fn of_manifest(case: &ManifestCase, findings: &[Finding]) -> Assurance {
+/// How far a manifest was checked, given what the rules found and what the running process computed itself: results
+/// that the file records are shown and count for nothing.
+pub fn of_manifest(case: &ManifestCase, findings: &[Finding], computed: Computed) -> Assurance {
     let failures: Vec<&str> = names(findings, Severity::Fail);
     if !failures.is_empty() {
         return Assurance {
@@ -39,13 +42,17 @@ pub fn of_manifest(case: &ManifestCase, findings: &[Finding]) -> Assurance {
     if case.manifest.claim.metrics.val_bpb.is_none() {
         return Assurance { level: Level::Sealed, next_needs: vec!["a claimed val_bpb to compare with".into()] };
     }
-    if super::manifest::headline_score(results).is_none() {
-        return Assurance {
-            level: Level::Sealed,
-            next_needs: vec!["val_bpb recomputed from the artifact: `score` on the validation data".into()],
-        };
+    let recorded = super::manifest::headline_score(results);
+    if recorded.is_none() || !computed.scored {
+        let from =
+            recorded.map(|(_, score)| format!(" (recorded, not recomputed: {})", recorded_by(case.manifest, score)));
+        let need = format!(
+            "val_bpb recomputed from the artifact: `score` or `reproduce` on the validation data{}",
+            from.unwrap_or_default()
+        );
+        return Assurance { level: Level::Sealed, next_needs: vec![need] };
     }
-    if results.training.is_none() {
+    if results.training.is_none() || !computed.trained {
         return Assurance { level: Level::Rescored, next_needs: vec!["a fresh training run: `reproduce`".into()] };
     }
     let mut needs = Vec::new();
@@ -60,6 +67,15 @@ pub fn of_manifest(case: &ManifestCase, findings: &[Finding]) -> Assurance {
         case.policy.limits.record_margin_nats, case.policy.limits.record_p
     ));
     Assurance { level: Level::Retrained, next_needs: needs }
+}
+
+/// A score that a file states, with what it says of its making.
+fn recorded_by(manifest: &Manifest, score: &ScoreRecord) -> String {
+    let environment = manifest.environment.as_ref();
+    let build = environment.map_or(String::new(), |environment| {
+        format!(", golf-harness {} on {}", visible(&environment.harness), visible(&environment.platform))
+    });
+    format!("val_bpb {} by engine {}{build}", score.val_bpb, visible(&score.engine))
 }
 
 /// How far a record folder was checked. Nothing in a folder can reach beyond `documented`: its artifact is in a format of its

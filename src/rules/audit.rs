@@ -23,6 +23,17 @@ pub struct Options {
     pub allow: Vec<String>,
     /// Standing records to compare claims with.
     pub against: Option<Board>,
+    /// What the running process computed itself. Results that a manifest records are claims without it.
+    pub computed: Computed,
+}
+
+/// Which results of a manifest the running process computed, rather than read from the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Computed {
+    /// It scored the artifact.
+    pub scored: bool,
+    /// It trained the weights.
+    pub trained: bool,
 }
 
 impl Options {
@@ -124,7 +135,7 @@ pub fn manifest(path: &Path, options: &Options) -> Result<Report, AuditError> {
     let files = ManifestFiles::inspect(&manifest, path);
     let case = ManifestCase { manifest: &manifest, files: &files, policy: &policy };
     let evaluation = evaluate(&Case::Manifest(case), track, &policy);
-    let assurance = assurance::of_manifest(&case, &evaluation.findings);
+    let assurance = assurance::of_manifest(&case, &evaluation.findings, options.computed);
     Ok(Report {
         subject: path.display().to_string(),
         kind: SubjectKind::Manifest,

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use golf_harness::data::{Shard, write_shard};
-use golf_harness::manifest;
+use golf_harness::digest::ContentDigest;
+use golf_harness::manifest::{self, ClaimedNumber, CodeFile};
 use golf_harness::model::{HostTensor, write_safetensors};
 use serde_json::Value;
 
@@ -259,4 +260,26 @@ fn an_interrupted_run_leaves_nothing_behind() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "error: interrupted\n");
     assert_eq!(workshop.files(), before);
     assert_eq!(workshop.bytes("nll.f32"), b"an older file");
+}
+
+/// Whoever writes a manifest writes its results: only a process that computed them may speak of more than `sealed`.
+#[test]
+fn recorded_results_are_claims_to_verify() {
+    let workshop = Workshop::new();
+    workshop.json(&["--record"]);
+    let path = workshop.path("run/manifest.yaml");
+    let mut manifest = manifest::load(&path).unwrap();
+    std::fs::write(workshop.path("run/train_gpt.py"), "print()\n").unwrap();
+    let digest = ContentDigest::of(b"print()\n");
+    let code = CodeFile { path: "train_gpt.py".into(), bytes: digest.bytes, sha256: Some(digest.sha256), blake3: None };
+    manifest.code = vec![code];
+    let claimed = format!("{:.4}", manifest.results.scores["packed/sliding"].val_bpb.0);
+    manifest.claim.metrics.val_bpb = Some(ClaimedNumber::parse(&claimed).unwrap());
+    manifest::save(&manifest, &path).unwrap();
+    let mut verify = golf("verify");
+    let report = json(verify.current_dir(workshop.folder()).args(["run/manifest.yaml", "--json"]));
+    let assurance = &report["reports"][0]["assurance"];
+    assert_eq!(assurance["level"], "sealed", "{report:#}");
+    let next = assurance["next_needs"][0].as_str().unwrap();
+    assert!(next.contains("recorded, not recomputed: val_bpb") && next.contains("by engine kernels"), "{next}");
 }

@@ -271,3 +271,27 @@ fn check_bounds(tensors: &[PackedTensor]) -> Result<(), EncodeError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::RandomStream;
+
+    #[test]
+    fn of_frames_of_one_size_the_range_coders_is_taken() {
+        let interrupt = Interrupt::none();
+        let coder = StreamCoder { codec: Codec::Ans, level: 19, tensors: &[], spreads: &[], interrupt: &interrupt };
+        let (kind, mut random) = (StreamKind::Single(0), RandomStream::new(1, "ties"));
+        let (mut ties, mut zstd_smaller) = (0, 0);
+        for length in 1..400 {
+            let stream: Vec<u8> = (0..length).map(|_| random.below(3) as u8 * 7).collect();
+            let ranged = coder.ranged(kind, &stream).unwrap().0.stored;
+            let zstd: usize = coder.zstd(kind, &stream).unwrap().iter().map(|(entry, _)| entry.stored).sum();
+            let taken = coder.frames(kind, &stream).unwrap()[0].0.codec;
+            assert_eq!(taken, if zstd < ranged { Codec::Zstd } else { Codec::Ans }, "{zstd} for {ranged}");
+            ties += usize::from(zstd == ranged);
+            zstd_smaller += usize::from(zstd < ranged);
+        }
+        assert!(ties > 0 && zstd_smaller > 0, "{ties} ties, {zstd_smaller} smaller");
+    }
+}

@@ -144,6 +144,8 @@ fn rounding_of_loss_and_score_is_allowed_for() {
     assert!(!violates("2.1", "0.9900000000") && violates("2.1000000000", "0.9900000000"));
     // 2.08 / (0.99 ln 2) is 1.04 % off; half a unit of 0.99 is 0.505 %.
     assert!(!violates("2.0800000000", "0.99") && violates("2.0800000000", "0.9900000000"));
+    // Half a unit of 2.00 is 0.25 %: 6.072 ln 2 over 2 is 1.2 % off, 6.084 ln 2 over 2 is 1.4 % off.
+    assert!(!violates("4.2087896804", "2.00") && violates("4.2171074465", "2.00"));
     // Together 3.89 %: 2.1 / (0.98 ln 2) is 3.05 % off, 2.1 / (0.97 ln 2) is 4.11 % off.
     assert!(!violates("2.1", "0.98") && violates("2.1", "0.97"));
 }

@@ -249,8 +249,8 @@ fn is_name(import: &Import) -> bool {
                     && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             })
     };
-    // A computed name is none of the file's bytes.
-    let computed = |text: &str| text == "?" || text.starts_with("extension ");
+    // A computed name is none of the file's bytes. Extensions are no names: what noise begins with looks like them.
+    let computed = |text: &str| text == "?";
     (letters(&import.module) || computed(&import.module)) && (letters(&import.name) || computed(&import.name))
 }
 

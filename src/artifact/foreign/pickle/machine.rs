@@ -92,6 +92,10 @@ impl<'a> Machine<'a> {
     /// A frame of so many bytes begins, within which no instruction of an honest program ends elsewhere.
     pub(super) fn frame(&mut self, length: u64) {
         let end = usize::try_from(length).map_or(usize::MAX, |length| self.next.saturating_add(length));
+        // CPython's own reader stops here, others do not mind.
+        if end > self.bytes.len() {
+            return;
+        }
         match self.frame_end {
             Some(outer) if self.next < outer && end <= outer => {}
             Some(outer) if self.next < outer => self.misread(),

@@ -132,9 +132,10 @@ fn frames_that_end_within_an_instruction_are_no_honest_program() {
     assert_eq!(refused(&[framed(1, b"N"), b"0".to_vec(), framed(2, b"N.")[2..].to_vec()].concat()), None);
     // CPython imports `collections.t` here: it drops the part of the name that lies within the frame.
     assert_eq!(refused(&framed(23, import)), Some("?.?".into()));
-    // A frame within a frame that ends behind it, and one that ends behind the program.
-    assert_eq!(refused(&framed(20, &[&framed(12, b"N0")[2..], b"N."].concat())), Some("?.?".into()));
-    assert_eq!(refused(&framed(9, b"N.")), Some("?.?".into()));
+    // A frame within a frame that ends behind it, one that ends behind the program, and one behind all bytes.
+    assert_eq!(refused(&framed(10, &[&framed(3, b"N0")[2..], b"N."].concat())), Some("?.?".into()));
+    assert_eq!(refused(&framed(4, b"N.xx")), Some("?.?".into()));
+    assert_eq!(refused(&framed(4, b"N.")), None);
 }
 
 #[test]

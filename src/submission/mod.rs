@@ -21,7 +21,7 @@ pub use folder::{FileKind, FoundFile, RecordFolder};
 pub use implied::{GAP, implied_manifest};
 pub use log::LogFile;
 pub use manifest_files::{DecodedArtifact, Found, ManifestFiles, NamedFile, Part};
-pub use opened::{Opened, OpenedArtifact};
+pub use opened::{MAX_EXPANDED_BYTES, Opened, OpenedArtifact};
 pub use submission_json::{ClaimedField, JsonDefect, SeedClaim, SubmissionJson, kind as json_kind};
 
 /// The README of a folder.

@@ -58,7 +58,7 @@ impl OpenedArtifact {
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (content, pickles, unclaimed) = match foreign::list_within(bytes, Path::new(path), MAX_EXPANDED_BYTES) {
             Ok(listing) => {
-                let foreign::Listing { description, tensors, values, pickles, unclaimed } = listing;
+                let foreign::Listing { description, tensors, values, pickles, unclaimed, .. } = listing;
                 (Opened::Model { description, tensors, values }, pickles, unclaimed)
             }
             Err(error) => (content(error), 0, Vec::new()),

@@ -26,6 +26,7 @@ pub const PARSERS: &[Parser] = &[
     ("board", board),
     ("pickle", pickle),
     ("zip", zip),
+    ("foreign", foreign),
     ("safetensors", safetensors),
     ("artifact", artifact),
     ("shard", shard),
@@ -80,6 +81,22 @@ pub fn pickle(bytes: &[u8]) {
 pub fn zip(bytes: &[u8]) {
     black_box(OpenedArtifact::open("final_model.ptz", bytes));
     take_apart(bytes, Path::new("final_model.ptz"));
+}
+
+/// A file of any kind under no name. What is refused for its pickle must be looked at in the first place, and what can
+/// be decoded can be listed.
+pub fn foreign(bytes: &[u8]) {
+    const MAX_BYTES: u64 = 1 << 20;
+    let path = Path::new("file");
+    let listed = foreign::list_within(bytes, path, MAX_BYTES);
+    if matches!(listed, Err(foreign::ForeignError::Import { .. })) {
+        assert!(foreign::may_be_model(bytes), "a pickle in a file that nobody would open");
+    }
+    if let Ok(model) = foreign::parse_within(bytes, path, MAX_BYTES) {
+        let tensors = listed.map(|listing| listing.tensors);
+        assert!(tensors.is_ok_and(|tensors| tensors == model.packed.len()), "decoded, and not listed");
+    }
+    take_apart(bytes, path);
 }
 
 /// An inspection: nothing of a file may be lost or counted twice, and the picture must be written.

@@ -1,8 +1,8 @@
 //! Why a foreign file was not read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::pickle::{ImportVerdict, PickleError};
+use super::pickle::{Import, ImportVerdict, PickleError};
 use super::{Container, Wrapper};
 use crate::escape::visible;
 
@@ -120,4 +120,18 @@ pub enum ForeignError {
         /// How bad it is.
         verdict: ImportVerdict,
     },
+}
+
+impl ForeignError {
+    /// The refusal of a pickle that begins at an offset of what stands at `place`.
+    pub(super) fn import(path: &Path, place: &str, import: &Import, at: usize) -> Self {
+        ForeignError::Import {
+            path: path.to_path_buf(),
+            place: place.to_string(),
+            module: import.module.to_string(),
+            name: import.name.to_string(),
+            offset: at + import.offset,
+            verdict: import.verdict,
+        }
+    }
 }

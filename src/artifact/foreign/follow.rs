@@ -5,12 +5,13 @@
 //! that the first bytes allow is tried: as pickles in a row, as a zip, a tar, an array of objects, and in every
 //! compression; and the same for what is inside, for bytes behind the end of a stream, and for each member.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::allowance::Allowance;
 use super::error::ForeignError;
 use super::npy;
-use super::pickle::{self, Import, Node, Opcode, Pickle};
+use super::pickle::{self, Import, ImportVerdict, Node, Opcode, Pickle, worst};
 use super::wrapper::{MAX_LAYERS, Wrapper, by_magic, by_trial, expand};
 use super::zip::{self, Fault, Zip};
 use super::{tar, torch};
@@ -24,10 +25,12 @@ const MAX_DEPTH: usize = MAX_LAYERS + 2;
 const MAX_TRIED_BYTES: u64 = 64 << 20;
 
 /// What was met on the way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Met {
     /// Pickles that were followed to their end.
     pub pickles: usize,
+    /// What they import, as `module.name`: all of it allowed.
+    pub imports: BTreeSet<String>,
     /// Bytes of zip files that belong to no member.
     pub unclaimed: u64,
 }
@@ -168,18 +171,25 @@ impl<'a> Follower<'a> {
             let is_marked = matches!(rest, [0x80, 0..=5, ..]);
             match pickle::follow(rest) {
                 Ok(pickle) => {
-                    if let Some(import) = pickle.first_refused().filter(|import| is_marked || is_name(import)) {
+                    if let Some(import) = worst(&pickle.imports, |import| is_marked || is_name(import)) {
                         return Err(self.refused(place, import, at));
                     }
                     self.nested(&pickle, rest, place, layers)?;
                     self.met.pickles += usize::from(is_marked);
+                    self.met.imports.extend(allowed(&pickle.imports));
                     at += pickle.length;
                 }
                 Err(broken) => {
-                    let counts = |import: &&Import| is_marked || (broken.called && is_name(import));
-                    if let Some(import) = broken.first_refused().filter(counts) {
+                    // A word a line is what lists of words look like, too, where they begin with a `c`.
+                    let is_list = |import: &Import| import.offset == 0 && is_text(rest);
+                    let counts = |import: &Import| {
+                        let is_meant = || broken.called || import.verdict == ImportVerdict::Dangerous;
+                        is_marked || (is_name(import) && (is_meant() || !is_list(import)))
+                    };
+                    if let Some(import) = worst(&broken.imports, counts) {
                         return Err(self.refused(place, import, at));
                     }
+                    self.met.imports.extend(allowed(&broken.imports));
                     // Too many values to follow, or a program that goes on for too long: not looked at to its end.
                     if is_marked && broken.error.is_bound() {
                         let path = self.path.to_path_buf();
@@ -214,15 +224,14 @@ impl<'a> Follower<'a> {
     }
 
     fn refused(&self, place: &str, import: &Import, at: usize) -> ForeignError {
-        ForeignError::Import {
-            path: self.path.to_path_buf(),
-            place: place.to_string(),
-            module: import.module.to_string(),
-            name: import.name.to_string(),
-            offset: at + import.offset,
-            verdict: import.verdict,
-        }
+        ForeignError::import(self.path, place, import, at)
     }
+}
+
+/// Allowed imports by name. There are few: they come off a list.
+fn allowed(imports: &[Import]) -> impl Iterator<Item = String> + '_ {
+    let allowed = imports.iter().filter(|import| import.verdict == ImportVerdict::Allowed);
+    allowed.map(|import| format!("{}.{}", import.module, import.name))
 }
 
 fn within(place: &str, name: &str) -> String {
@@ -240,8 +249,8 @@ fn is_name(import: &Import) -> bool {
                     && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
             })
     };
-    // A computed name is none of the file's bytes.
-    let computed = |text: &str| text == "?" || text.starts_with("extension ");
+    // A computed name is none of the file's bytes. Extensions are no names: what noise begins with looks like them.
+    let computed = |text: &str| text == "?";
     (letters(&import.module) || computed(&import.module)) && (letters(&import.name) || computed(&import.name))
 }
 
@@ -258,7 +267,7 @@ pub(super) fn starts_as_pickle(bytes: &[u8]) -> bool {
                 Node::Dict(_) | Node::List(_) | Node::Tuple(_) | Node::Call { .. } | Node::Global(..)
             ) && pickle.length > 3
         }
-        Err(broken) => broken.called && broken.first_refused().is_some_and(is_name),
+        Err(broken) => broken.called && worst(&broken.imports, is_name).is_some(),
     }
 }
 

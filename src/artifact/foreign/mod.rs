@@ -27,6 +27,7 @@ mod torch_write;
 pub(super) mod wrapper;
 pub(super) mod zip;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use convention::Convention;
@@ -153,6 +154,8 @@ pub struct Listing {
     pub values: u64,
     /// Pickles in the file.
     pub pickles: usize,
+    /// What they import, as `module.name`: nothing that tensors do not need.
+    pub imports: BTreeSet<String>,
     /// Bytes that stand behind the end of something, or between the members of a zip, and belong to no tensor.
     pub unclaimed: Vec<String>,
 }
@@ -179,6 +182,7 @@ pub fn list_within(bytes: &[u8], path: &Path, max: u64) -> Result<Listing, Forei
         tensors,
         values,
         pickles: opened.pickles,
+        imports: opened.imports,
         unclaimed: opened.unclaimed,
     })
 }

@@ -1,6 +1,7 @@
 //! A file opened: layers off, every pickle followed, tensors as the file has them.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::allowance::Allowance;
@@ -58,6 +59,8 @@ pub(in crate::artifact) struct OpenFile<'a> {
     pub body: Body,
     /// Pickles in the file.
     pub pickles: usize,
+    /// What they import, as `module.name`.
+    pub imports: BTreeSet<String>,
     /// What stands behind the end of the layers of compression, outermost first.
     pub behind: Vec<Behind>,
     /// Bytes that belong to no tensor and to no part of the format, in words.
@@ -114,7 +117,7 @@ pub(in crate::artifact) fn open_within<'a>(
         follower.all(rest, "behind its end", wrappers.len(), None)?;
     }
     follower.all(&inner, "", wrappers.len(), None)?;
-    let Met { pickles, unclaimed: loose } = follower.met;
+    let Met { pickles, imports, unclaimed: loose } = follower.met;
     let mut unclaimed: Vec<String> = behind
         .iter()
         .map(|(behind, _)| format!("{} bytes behind the end of the {} stream", behind.bytes, behind.wrapper))
@@ -127,7 +130,7 @@ pub(in crate::artifact) fn open_within<'a>(
         unclaimed.push(format!("{rest} bytes behind the end of the {container}"));
     }
     let behind = behind.into_iter().map(|(behind, _)| behind).collect();
-    Ok(OpenFile { wrappers, container, inner, body, pickles, behind, unclaimed })
+    Ok(OpenFile { wrappers, container, inner, body, pickles, imports, behind, unclaimed })
 }
 
 /// What unwrapped bytes hold, and how many bytes stand behind it.
@@ -144,6 +147,10 @@ fn contained(inner: &[u8], path: &Path, max: u64, detail: Detail) -> Result<Cont
     let pickled = |program: &[u8]| -> Result<(Tree, u64), ForeignError> {
         let broken = |source| ForeignError::Pickle { path: path.to_path_buf(), source };
         let pickle = pickle::interpret(program).map_err(broken)?;
+        // Without a pickle's mark, odd names passed for noise before it was known to be the file itself.
+        if let Some(import) = pickle.first_refused() {
+            return Err(ForeignError::import(path, "", import, 0));
+        }
         let none = &mut |key: &str, _| Err(format!("storage {key} is not in it"));
         let tensors = tensors(&pickle, program, detail, max, false, none).map_err(damaged(container))?;
         let behind = program.len().saturating_sub(pickle.length) as u64;

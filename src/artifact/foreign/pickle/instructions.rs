@@ -62,8 +62,7 @@ impl Machine<'_> {
             Opcode::BINGET | Opcode::LONG_BINGET => self.recall(value)?,
             Opcode::BINPUT | Opcode::LONG_BINPUT => self.memoize(value)?,
             Opcode::PROTO => self.protocol = value as u8,
-            // FRAME only announces how much may be read ahead.
-            Opcode::FRAME => {}
+            Opcode::FRAME => self.frame(value),
             // What stands behind a code of the extension registry is known to the loading process only.
             _ => {
                 self.import(Arc::from("copyreg"), Arc::from(format!("extension {value}")));

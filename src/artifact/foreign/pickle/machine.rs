@@ -59,6 +59,8 @@ pub(super) struct Machine<'a> {
     actions: Vec<Action>,
     /// Values in all containers together.
     items: usize,
+    /// Where the frame ends that is being read.
+    frame_end: Option<usize>,
     pub(super) opcodes: BTreeMap<Opcode, u64>,
 }
 
@@ -67,6 +69,9 @@ pub(super) type Step<T> = Result<T, PickleError>;
 impl<'a> Machine<'a> {
     fn run(&mut self) -> Step<NodeId> {
         while !self.step()? {
+            if self.frame_end.is_some_and(|end| self.at < end && end < self.next) {
+                self.misread();
+            }
             let held = [self.nodes.len(), self.stack.len(), self.marks.len(), self.memo.len()];
             if held.into_iter().any(|n| n > MAX_VALUES) {
                 return self.beyond(format!("more than {MAX_VALUES} values"));
@@ -78,7 +83,32 @@ impl<'a> Machine<'a> {
                 return self.beyond(format!("more than {MAX_IMPORTS} imports or calls"));
             }
         }
+        if self.frame_end.is_some_and(|end| self.next < end) {
+            self.misread();
+        }
         self.pop()
+    }
+
+    /// A frame of so many bytes begins, within which no instruction of an honest program ends elsewhere.
+    pub(super) fn frame(&mut self, length: u64) {
+        let end = usize::try_from(length).map_or(usize::MAX, |length| self.next.saturating_add(length));
+        // CPython's own reader stops here, others do not mind.
+        if end > self.bytes.len() {
+            return;
+        }
+        match self.frame_end {
+            Some(outer) if self.next < outer && end <= outer => {}
+            Some(outer) if self.next < outer => self.misread(),
+            _ => self.frame_end = Some(end),
+        }
+    }
+
+    /// CPython drops what is left of a frame when an instruction reaches past its end, and reads another program than
+    /// the bytes are: what it imports is not known here.
+    fn misread(&mut self) {
+        let unknown: Arc<str> = Arc::from("?");
+        let (module, name) = (unknown.clone(), unknown);
+        self.imports.push(Import { module, name, offset: self.at, verdict: ImportVerdict::Unknown });
     }
 
     pub(super) fn fail<T>(&self, what: impl Into<String>) -> Step<T> {

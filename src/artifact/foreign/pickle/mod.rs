@@ -217,7 +217,7 @@ impl Pickle {
 
     /// The worst import that is not on the allow-list, the first of its kind.
     pub fn first_refused(&self) -> Option<&Import> {
-        worst(&self.imports)
+        worst(&self.imports, |_| true)
     }
 }
 
@@ -235,13 +235,13 @@ pub struct Broken {
 impl Broken {
     /// The worst import that is not on the allow-list, the first of its kind.
     pub fn first_refused(&self) -> Option<&Import> {
-        worst(&self.imports)
+        worst(&self.imports, |_| true)
     }
 }
 
-/// Known weapons before what is merely not known.
-fn worst(imports: &[Import]) -> Option<&Import> {
-    let first = |verdict| imports.iter().find(|import| import.verdict == verdict);
+/// The first import that is not allowed, of those that count: known weapons before what is merely not known.
+pub(super) fn worst(imports: &[Import], counts: impl Fn(&Import) -> bool) -> Option<&Import> {
+    let first = |verdict| imports.iter().find(|import| import.verdict == verdict && counts(import));
     first(ImportVerdict::Dangerous).or_else(|| first(ImportVerdict::Unknown))
 }
 

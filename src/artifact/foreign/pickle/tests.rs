@@ -122,6 +122,23 @@ fn names_are_read_as_python_reads_them() {
 }
 
 #[test]
+fn frames_that_end_within_an_instruction_are_no_honest_program() {
+    let framed = |length: u8, rest: &[u8]| [&[0x80, 4, 0x95, length, 0, 0, 0, 0, 0, 0, 0], rest].concat();
+    let import = b"ccollections\nOrderedDict\n.";
+    let refused =
+        |program: &[u8]| interpret(program).unwrap().first_refused().map(|i| format!("{}.{}", i.module, i.name));
+    assert_eq!(refused(&framed(import.len() as u8, import)), None);
+    // Frames behind one another, and text between them.
+    assert_eq!(refused(&[framed(1, b"N"), b"0".to_vec(), framed(2, b"N.")[2..].to_vec()].concat()), None);
+    // CPython imports `collections.t` here: it drops the part of the name that lies within the frame.
+    assert_eq!(refused(&framed(23, import)), Some("?.?".into()));
+    // A frame within a frame that ends behind it, one that ends behind the program, and one behind all bytes.
+    assert_eq!(refused(&framed(10, &[&framed(3, b"N0")[2..], b"N."].concat())), Some("?.?".into()));
+    assert_eq!(refused(&framed(4, b"N.xx")), Some("?.?".into()));
+    assert_eq!(refused(&framed(4, b"N.")), None);
+}
+
+#[test]
 fn allowed_imports_may_not_be_misused() {
     let encode = |encoding: &[u8]| [b"c_codecs\nencode\n(Vtext\nV", encoding, b"\ntR."].concat();
     assert!(interpret(&encode(b"latin1")).unwrap().first_refused().is_none());

@@ -16,7 +16,7 @@ pub(super) fn string_literal(line: &[u8]) -> Option<Vec<u8>> {
             bytes.push(byte);
             continue;
         }
-        let Some(&escape) = inner.get(at) else { return None };
+        let &escape = inner.get(at)?;
         at += 1;
         let plain = match escape {
             b'\\' | b'\'' | b'"' => Some(escape),

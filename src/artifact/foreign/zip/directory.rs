@@ -125,7 +125,7 @@ fn end(bytes: &[u8]) -> Result<End, Fault> {
     let found = tail.windows(END.len()).enumerate().filter(|(_, window)| *window == END).map(|(i, _)| lowest + i);
     let is_whole = |&at: &usize| at + END_BYTES <= bytes.len();
     // Readers take the last; one that is cut short is none.
-    let at = found.clone().filter(is_whole).last().ok_or_else(|| damaged("no end record"))?;
+    let at = found.clone().rfind(is_whole).ok_or_else(|| damaged("no end record"))?;
     let comment = number::<2>(bytes, at + 20)? as usize;
     let behind = bytes.len() - at - END_BYTES;
     if comment > behind {

@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn of_frames_of_one_size_the_range_coders_is_taken() {
         let interrupt = Interrupt::none();
-        let coder = StreamCoder { codec: Codec::Ans, level: 19, tensors: &[], spreads: &[], interrupt: &interrupt };
+        let coder = StreamCoder { codec: Codec::Ans, level: 19, tensors: &[], buckets: &[], interrupt: &interrupt };
         let (kind, mut random) = (StreamKind::Single(0), RandomStream::new(1, "ties"));
         let (mut ties, mut zstd_smaller) = (0, 0);
         for length in 1..400 {

@@ -105,7 +105,7 @@ mod tests {
     use crate::random::RandomStream;
 
     /// The first GPU and dfdx on it. Tests that call it are ignored unless they are asked for, and fail where there is none.
-    fn on_a_gpu() -> (Device, Box<dyn Engine>) {
+    fn on_a_gpu() -> (EngineDevice, Box<dyn Engine>) {
         let device = EngineDevice::open(DeviceChoice::Cuda(0));
         let device = device.unwrap_or_else(|reason| panic!("this test needs a CUDA device: {reason}"));
         let engine = device.engine(EngineKind::Dfdx, Precision::F32).unwrap();

@@ -1,7 +1,8 @@
 //! From checkpoint to the bytes that count, and back.
 //!
-//! [`pack`](fn@pack) assigns a [`TensorClass`](crate::quant::TensorClass) to every tensor, quantizes and compresses; [`read`] checks a file and
-//! gives the weights back. [`job`] does the same between files, and keeps the manifest in step.
+//! [`pack`](fn@pack) assigns a [`TensorClass`](crate::quant::TensorClass) to every tensor, quantizes and compresses;
+//! [`read`] checks a file and gives the weights back. [`pack_job`] does the same between files, and keeps the manifest in
+//! step.
 
 mod assign;
 mod budget;

@@ -274,7 +274,7 @@ fn zstd_stream(bytes: &[u8], max: u64, what: &str) -> Expanded {
         Ok(decoder.single_frame())
     });
     let mut start = decoder.map_or_else(Expanded::failed, |mut decoder| drain(&mut decoder, max));
-    start.error = Some(what.to_string());
+    start.error.get_or_insert_with(|| what.to_string());
     start.used = bytes.len();
     start
 }

@@ -11,13 +11,13 @@ use std::path::Path;
 use super::allowance::Allowance;
 use super::error::ForeignError;
 use super::npy;
-use super::pickle::{self, Import, ImportVerdict, Node, Opcode, Pickle, worst};
+use super::pickle::{self, Broken, Import, ImportVerdict, Node, Opcode, Pickle, worst};
 use super::wrapper::{MAX_LAYERS, Wrapper, by_magic, by_trial, expand};
 use super::zip::{self, Fault, Zip};
 use super::{tar, torch};
 
 /// Most pickles in a row: files of the oldest PyTorch have five.
-const MAX_PICKLES: usize = 64;
+const MAX_PICKLES: usize = 1024;
 
 /// Layers of compression, and an archive or two among them.
 const MAX_DEPTH: usize = MAX_LAYERS + 2;
@@ -166,9 +166,9 @@ impl<'a> Follower<'a> {
             let rest = bytes.get(at..).unwrap_or(&[]);
             // Only the first of a row may go without a mark: what follows may be anything.
             if rest.is_empty() {
-                break;
+                return Ok(());
             }
-            let is_marked = matches!(rest, [0x80, 0..=5, ..]);
+            let is_marked = is_marked(rest);
             match pickle::follow(rest) {
                 Ok(pickle) => {
                     if let Some(import) = worst(&pickle.imports, |import| is_marked || is_name(import)) {
@@ -180,13 +180,7 @@ impl<'a> Follower<'a> {
                     at += pickle.length;
                 }
                 Err(broken) => {
-                    // A word a line is what lists of words look like, too, where they begin with a `c`.
-                    let is_list = |import: &Import| import.offset == 0 && is_text(rest);
-                    let counts = |import: &Import| {
-                        let is_meant = || broken.called || import.verdict == ImportVerdict::Dangerous;
-                        is_marked || (is_name(import) && (is_meant() || !is_list(import)))
-                    };
-                    if let Some(import) = worst(&broken.imports, counts) {
+                    if let Some(import) = meant(&broken, rest) {
                         return Err(self.refused(place, import, at));
                     }
                     self.met.imports.extend(allowed(&broken.imports));
@@ -195,11 +189,13 @@ impl<'a> Follower<'a> {
                         let path = self.path.to_path_buf();
                         return Err(ForeignError::Pickle { path, source: broken.error });
                     }
-                    break;
+                    return Ok(());
                 }
             }
         }
-        Ok(())
+        let path = self.path.to_path_buf();
+        let what = format!("more than {MAX_PICKLES} pickles in a row");
+        Err(ForeignError::Damaged { path, container: super::Container::Pickle, what })
     }
 
     /// A tensor that was pickled by itself is a file of the oldest PyTorch within a pickle.
@@ -238,6 +234,30 @@ fn within(place: &str, name: &str) -> String {
     if place.is_empty() { name.to_string() } else { format!("{place} > {name}") }
 }
 
+/// Whether bytes have the mark of protocol 2 or later.
+fn is_marked(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x80, 0..=5, ..])
+}
+
+/// The worst import of a program that broke, if it was meant as a program: by its mark, or by names that noise does not
+/// make. A word a line is what lists of words look like, too, where they begin with a `c`.
+fn meant<'a>(broken: &'a Broken, bytes: &[u8]) -> Option<&'a Import> {
+    let is_list = |import: &Import| import.offset == 0 && is_text(bytes);
+    let counts = |import: &Import| {
+        let is_used = || broken.called || import.verdict == ImportVerdict::Dangerous;
+        is_marked(bytes) || (is_name(import) && (is_used() || !is_list(import)))
+    };
+    worst(&broken.imports, counts)
+}
+
+/// Whether the start of a file that is text is a program that is refused, or one that more bytes could complete.
+pub(super) fn may_be_program(start: &[u8]) -> bool {
+    match pickle::follow(start) {
+        Ok(pickle) => worst(&pickle.imports, is_name).is_some(),
+        Err(broken) => broken.error.is_cut() || meant(&broken, start).is_some(),
+    }
+}
+
 /// Whether an import is spelled as Python's names are. Of bytes without a pickle's mark, random ones among them, only
 /// such imports count.
 fn is_name(import: &Import) -> bool {
@@ -267,13 +287,8 @@ pub(super) fn starts_as_pickle(bytes: &[u8]) -> bool {
                 Node::Dict(_) | Node::List(_) | Node::Tuple(_) | Node::Call { .. } | Node::Global(..)
             ) && pickle.length > 3
         }
-        Err(broken) => broken.called && worst(&broken.imports, is_name).is_some(),
+        Err(broken) => meant(&broken, bytes).is_some(),
     }
-}
-
-/// Whether the bytes so far are a program that more bytes could complete.
-pub(super) fn may_go_on(start: &[u8]) -> bool {
-    pickle::follow(start).is_err_and(|broken| broken.error.is_cut())
 }
 
 /// Whether bytes are plain text: UTF-8 without control characters other than those of terminals.

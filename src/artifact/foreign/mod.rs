@@ -191,7 +191,7 @@ pub fn list_within(bytes: &[u8], path: &Path, max: u64) -> Result<Listing, Forei
 /// and of text what a pickle of the oldest protocol, which is text, or a magic number could be.
 pub fn may_be_model(start: &[u8]) -> bool {
     let is_text = follow::is_text_start(start);
-    !is_text || identify(start).is_some() || wrapper::by_magic(start).is_some() || follow::may_go_on(start)
+    !is_text || identify(start).is_some() || wrapper::by_magic(start).is_some() || follow::may_be_program(start)
 }
 
 /// Whether bytes start as a container does that models come in.

@@ -24,7 +24,7 @@ pub trait ProgressSink: Debug + Send + Sync {
 pub struct Progress(Option<Arc<dyn ProgressSink>>);
 
 impl Progress {
-    /// Reports to nobody.
+    /// Reports nowhere.
     pub fn hidden() -> Self {
         Progress(None)
     }

@@ -79,7 +79,7 @@ mod tests {
         std::fs::write(&copy, "abcx").unwrap();
         rebase_paths(&mut manifest("lib/train_gpt.py"), &from, &to).unwrap();
         assert_eq!(std::fs::read(&copy).unwrap(), b"abcd");
-        // Settled once, it stays.
+        // Doing it again changes nothing.
         rebase_paths(&mut inside, &to, &to).unwrap();
         assert_eq!(inside.code[0].path, Path::new("code/lib/train_gpt.py"));
 

@@ -56,7 +56,7 @@ impl FromStr for ClassPattern {
     }
 }
 
-/// A pattern without a tensor: almost always a slip of the pen, and then the model would be packed as nobody meant.
+/// A pattern without a tensor: almost always a typing error, which would pack the model in another way than intended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("pattern `{pattern}` matches no tensor of this model; near it are {}", near.join(", "))]
 pub struct UnmatchedPattern {

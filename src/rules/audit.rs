@@ -51,7 +51,7 @@ impl Options {
         Ok(policy.against(self.against.clone()))
     }
 
-    /// Refuses names of rules nobody knows before anything is read.
+    /// Refuses unknown names of rules before anything is read.
     pub fn check(&self) -> Result<(), PolicyError> {
         self.policy_for(self.track_for(Track::TenMinutes)).map(drop)
     }

@@ -111,7 +111,7 @@ pub enum PolicyError {
         /// What is wrong.
         message: String,
     },
-    /// A rule nobody knows.
+    /// An unknown rule.
     #[error("no rule is called `{id}`{}", .closest.map_or(String::new(), |known| format!("; did you mean `{known}`?")))]
     UnknownRule {
         /// The name given.

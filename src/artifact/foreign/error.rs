@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::pickle::{Import, ImportVerdict, PickleError};
+use super::pickle::{Import, ImportVerdict, PickleError, name_start};
 use super::{Container, Wrapper};
 use crate::escape::visible;
 
@@ -125,11 +125,15 @@ pub enum ForeignError {
 impl ForeignError {
     /// The refusal of a pickle that begins at an offset of what stands at `place`.
     pub(super) fn import(path: &Path, place: &str, import: &Import, at: usize) -> Self {
+        let shown = |name: &str| match name_start(name) {
+            start if start.len() < name.len() => format!("{start}..."),
+            whole => whole.to_string(),
+        };
         ForeignError::Import {
             path: path.to_path_buf(),
             place: place.to_string(),
-            module: import.module.to_string(),
-            name: import.name.to_string(),
+            module: shown(&import.module),
+            name: shown(&import.name),
             offset: at + import.offset,
             verdict: import.verdict,
         }

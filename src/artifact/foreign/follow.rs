@@ -11,7 +11,7 @@ use std::path::Path;
 use super::allowance::Allowance;
 use super::error::ForeignError;
 use super::npy;
-use super::pickle::{self, Broken, Import, ImportVerdict, Node, Opcode, Pickle, worst};
+use super::pickle::{self, Broken, Import, ImportVerdict, Node, Opcode, Pickle, name_start, worst};
 use super::wrapper::{MAX_LAYERS, Wrapper, by_magic, by_trial, expand};
 use super::zip::{self, Fault, Zip};
 use super::{tar, torch};
@@ -262,8 +262,11 @@ pub(super) fn may_be_program(start: &[u8]) -> bool {
 /// such imports count.
 fn is_name(import: &Import) -> bool {
     let letters = |text: &str| {
-        !text.is_empty()
-            && text.split('.').all(|part| {
+        // Cut in the middle, a long name may end in a dot.
+        let start = name_start(text);
+        let start = if start.len() < text.len() { start.trim_end_matches('.') } else { start };
+        !start.is_empty()
+            && start.split('.').all(|part| {
                 !part.starts_with(|c: char| c.is_ascii_digit())
                     && !part.is_empty()
                     && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

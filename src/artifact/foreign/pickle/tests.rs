@@ -185,6 +185,10 @@ fn recalled_text_is_kept_once_and_long_bytes_not_at_all() {
     let first = &pickle.imports[0];
     assert!(pickle.imports.iter().all(|i| std::sync::Arc::ptr_eq(&i.module, &first.module)));
     assert!(std::sync::Arc::ptr_eq(&first.module, &first.name));
+    assert_eq!(first.verdict, ImportVerdict::Unknown);
+    // However long the name, it is the beginning that decides.
+    assert_eq!(classify("os", &format!("{}system", "path.os.".repeat(100))), ImportVerdict::Dangerous);
+    assert_eq!(classify("numpy.dtypes", &format!("{}DType", "A".repeat(300))), ImportVerdict::Unknown);
 
     let mut program = b"\x80\x05B\xd0\x07\0\0".to_vec();
     program.extend(vec![7; 2000]);

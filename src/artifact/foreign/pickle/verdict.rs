@@ -219,12 +219,25 @@ const DANGEROUS_BUILTINS: [&str; 14] = [
     "input",
 ];
 
+/// What is read of the name of a module, or of something in it; a longer one is judged by its beginning. A program may
+/// recall one text as a name very often.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// The part of a name that is read.
+pub fn name_start(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(MAX_NAME_BYTES)).unwrap_or(name)
+}
+
 /// What importing this name means.
 pub fn classify(module: &str, name: &str) -> ImportVerdict {
+    let is_whole = module.len().max(name.len()) <= MAX_NAME_BYTES;
+    let (module, name) = (name_start(module), name_start(name));
     // `numpy.dtypes.Float64DType`, and so on: classes of element types, which take no arguments.
     let is_dtype =
         module == "numpy.dtypes" && name.ends_with("DType") && name.bytes().all(|b| b.is_ascii_alphanumeric());
-    if is_dtype || ALLOWED.iter().any(|(modules, names)| modules.contains(&module) && names.contains(&name)) {
+    let is_allowed =
+        is_dtype || ALLOWED.iter().any(|(modules, names)| modules.contains(&module) && names.contains(&name));
+    if is_whole && is_allowed {
         return ImportVerdict::Allowed;
     }
     let top = module.split('.').next().unwrap_or(module);

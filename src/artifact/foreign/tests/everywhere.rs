@@ -83,6 +83,25 @@ fn imports_that_are_never_called_count_unless_they_are_words_of_a_list() {
 }
 
 #[test]
+fn long_names_are_refused_and_shown_in_part() {
+    let program = [b"\x80\x02c".to_vec(), vec![b'a'; 9000], b"\n".to_vec(), vec![b'b'; 9000], b"\n.".to_vec()].concat();
+    let error = parse(&program, Path::new("x")).unwrap_err().to_string();
+    assert!(error.contains("aaa....bbb") && error.len() < 700, "{error}");
+}
+
+/// Without a mark at the beginning only names count; a long chain of attributes is one.
+#[test]
+fn a_long_chain_of_attributes_hides_no_import() {
+    let chain = format!("{}system", "path.os.".repeat(100));
+    let mut program = b"N0\x80\x04\x8c\x02osX".to_vec();
+    program.extend((chain.len() as u32).to_le_bytes());
+    program.extend(chain.bytes());
+    program.extend(b"\x93\x8c\x02ls\x85R.");
+    let error = parse(&program, Path::new("x")).unwrap_err().to_string();
+    assert!(error.contains("os.path.os"), "{error}");
+}
+
+#[test]
 fn deeper_than_six_layers_is_not_looked_at_and_not_passed() {
     use crate::artifact::foreign::wrapper::tests::compressed;
     let nested = (0..12).fold(EVIL.to_vec(), |bytes, _| compressed(Wrapper::Zlib, &bytes));

@@ -58,7 +58,11 @@ impl Progress {
     pub fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         let Some(sink) = &self.0 else { return print() };
         let (mut print, mut printed) = (Some(print), None);
-        sink.suspend(&mut || printed = print.take().map(|print| print()));
+        sink.suspend(&mut || {
+            if let Some(print) = print.take() {
+                printed = Some(print());
+            }
+        });
         // A sink that did not call back owes nothing to the caller's work, which still has to be done.
         match (printed, print) {
             (Some(printed), _) => printed,
@@ -81,3 +85,35 @@ impl Progress {
 
 /// Makes a [`Progress`] for each part of a longer work: label and number of units.
 pub type ProgressFactory<'a> = dyn Fn(&'static str, u64) -> Progress + Sync + 'a;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Calls back so many times when it is suspended.
+    #[derive(Debug)]
+    struct Calls(usize);
+
+    impl ProgressSink for Calls {
+        fn set_len(&self, _: u64) {}
+        fn advance(&self, _: u64) {}
+        fn set_position(&self, _: u64) {}
+        fn note(&self, _: String) {}
+        fn suspend(&self, print: &mut dyn FnMut()) {
+            (0..self.0).for_each(|_| print());
+        }
+        fn finish(&self) {}
+    }
+
+    #[test]
+    fn what_is_printed_while_suspended_is_printed_once() {
+        for progress in [Progress::hidden(), Progress::to(Calls(0)), Progress::to(Calls(1)), Progress::to(Calls(2))] {
+            let mut printed = 0;
+            let result = progress.suspend(|| {
+                printed += 1;
+                "result"
+            });
+            assert_eq!((result, printed), ("result", 1), "{progress:?}");
+        }
+    }
+}

@@ -163,9 +163,7 @@ impl PackJob {
                 return Err(PackJobError::Changed { path: path.clone() });
             }
         }
-        if interrupt.is_raised() {
-            return Err(crate::interrupt::Interrupted.into());
-        }
+        interrupt.check()?;
         self.write(packed, FileRef::new(checkpoint, checkpoint_digest))
     }
 

@@ -70,11 +70,6 @@ impl Rank {
     pub fn is_rank_zero(self) -> bool {
         self.rank == 0
     }
-
-    /// Whether the `index`-th of some like things is this rank's to work on.
-    pub fn owns(self, index: usize) -> bool {
-        index % self.world_size == self.rank
-    }
 }
 
 impl std::fmt::Display for Rank {

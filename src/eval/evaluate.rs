@@ -81,9 +81,7 @@ impl Evaluation<'_> {
         let mut score = Score::default();
         let mut spans = plan.iter(range.clone()).peekable();
         while spans.peek().is_some() {
-            if self.interrupt.is_raised() {
-                return Err(Interrupted.into());
-            }
+            self.interrupt.check()?;
             let batch: Vec<WindowSpan> = spans.by_ref().take(batch).collect();
             let likelihoods = nll(self.scorer, self.tokens, &batch, range.start + score.windows)?;
             for (span, nll) in batch.iter().zip(likelihoods) {

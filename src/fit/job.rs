@@ -201,9 +201,7 @@ fn explore<'a>(
     let real: Vec<u64> = (0..=steps.len())
         .into_par_iter()
         .map(|taken| {
-            if meter.interrupt.is_raised() {
-                return Err(Interrupted.into());
-            }
+            meter.interrupt.check()?;
             let size = candidates.real_size(&search::setting(groups.len(), &steps, taken));
             meter.progress.advance(1);
             size

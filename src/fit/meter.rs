@@ -3,7 +3,7 @@
 use super::{Calibration, FitError};
 use crate::engine::{Engine, KernelsEngine, Window};
 use crate::eval::{ExactSum, WindowPlan};
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::interrupt::Interrupt;
 use crate::model::{ModelConfig, Params};
 use crate::progress::Progress;
 
@@ -31,9 +31,7 @@ impl Meter<'_> {
             .collect();
         let mut total = ExactSum::default();
         for batch in windows.chunks(BATCH) {
-            if self.interrupt.is_raised() {
-                return Err(Interrupted.into());
-            }
+            self.interrupt.check()?;
             for nll in scorer.nll(batch)?.into_iter().flatten() {
                 total.add(nll).map_err(|_| FitError::NotFinite { value: nll })?;
             }

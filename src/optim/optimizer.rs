@@ -298,6 +298,14 @@ mod tests {
     }
 
     #[test]
+    fn shares_hold_every_matrix_once() {
+        let share = |rank| MatrixShare { rank, of: 4 };
+        let held: usize = (0..4).map(|rank| (0..61).filter(|&index| share(rank).has(index)).count()).sum();
+        assert_eq!(held, 61);
+        assert!((0..61).all(|index| (0..4).any(|rank| share(rank).has(index))));
+    }
+
+    #[test]
     fn moments_survive_a_round_trip() {
         let model = tiny();
         let (mut weights, gradients) = (filled(&model, 0.3), filled(&model, 0.1));

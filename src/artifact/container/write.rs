@@ -185,7 +185,7 @@ impl StreamCoder<'_> {
     }
 
     fn ranged(&self, kind: StreamKind, stream: &[u8]) -> Result<(FrameEntry, Vec<u8>), EncodeError> {
-        self.check()?;
+        self.interrupt.check()?;
         let runs = runs(kind, stream.len(), self.tensors, self.buckets);
         let frame = adaptive::encode(stream, &kind.alphabet(), &runs)
             .ok_or_else(|| std::io::Error::other("a symbol is outside its class"))?;
@@ -194,15 +194,11 @@ impl StreamCoder<'_> {
 
     fn zstd(&self, kind: StreamKind, stream: &[u8]) -> Result<Vec<(FrameEntry, Vec<u8>)>, EncodeError> {
         let frame = |chunk: &[u8]| {
-            self.check()?;
+            self.interrupt.check()?;
             let frame = codec::compress(chunk, self.level)?;
             Ok((FrameEntry { stream: kind, codec: Codec::Zstd, raw: chunk.len(), stored: frame.len() }, frame))
         };
         stream.par_chunks(FRAME_BYTES).map(frame).collect()
-    }
-
-    fn check(&self) -> Result<(), crate::interrupt::Interrupted> {
-        if self.interrupt.is_raised() { Err(crate::interrupt::Interrupted) } else { Ok(()) }
     }
 }
 

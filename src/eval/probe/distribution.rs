@@ -3,7 +3,6 @@
 use super::{ProbeKind, ProbeOutcome, ProbeTarget};
 use crate::engine::Window;
 use crate::eval::ScoreError;
-use crate::interrupt::Interrupted;
 
 /// Largest distance of a sum of probabilities from one, and of a likelihood from its softmax (relative above 1).
 const TOLERANCE: f64 = 1e-5;
@@ -26,9 +25,7 @@ pub(super) fn normalized(subject: &ProbeTarget<'_>) -> Result<ProbeOutcome, Scor
         let candidates: Vec<Vec<u16>> = (0..subject.vocab_size).map(|id| [context, &[id as u16]].concat()).collect();
         let mut sum = 0.0f64;
         for candidates in candidates.chunks(CANDIDATES_PER_CALL) {
-            if subject.interrupt.is_raised() {
-                return Err(Interrupted.into());
-            }
+            subject.interrupt.check()?;
             let last = |tokens| Window { tokens, first_scored: context.len() - 1 };
             let windows: Vec<Window<'_>> = candidates.iter().map(|tokens| last(tokens)).collect();
             let likelihoods = subject.scorer.nll(&windows)?;

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::evaluate::{ScoreError, nll};
 use super::{Coverage, WindowPlan, WindowSpan, Windowing};
 use crate::engine::Scorer;
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
 /// What is probed.
@@ -184,9 +184,7 @@ impl ProbeTarget<'_> {
 
     /// Likelihoods of all predictions of one run of tokens.
     fn nll_of(&self, tokens: &[u16]) -> Result<Vec<f32>, ScoreError> {
-        if self.interrupt.is_raised() {
-            return Err(Interrupted.into());
-        }
+        self.interrupt.check()?;
         let whole = WindowSpan { start: 0, first_scored: 0, end: tokens.len() as u64 - 1 };
         Ok(nll(self.scorer, tokens, &[whole], 0)?.pop().unwrap_or_default())
     }

@@ -109,9 +109,14 @@ impl Foreign {
 
     /// One line such as `zstd > torch zip > PR #286 export`.
     pub fn description(&self) -> String {
-        let wrappers = self.wrappers.iter().map(|wrapper| format!("{wrapper} > "));
-        format!("{}{} > {}", wrappers.collect::<String>(), self.container, self.convention)
+        description(&self.wrappers, self.container, self.convention)
     }
+}
+
+/// Layers and format of a file in one line, such as `zstd > torch zip > PR #286 export`.
+fn description(wrappers: &[Wrapper], container: Container, convention: Convention) -> String {
+    let wrappers: String = wrappers.iter().map(|wrapper| format!("{wrapper} > ")).collect();
+    format!("{wrappers}{container} > {convention}")
 }
 
 /// Reads a model from a file of any supported format, this crate's own included.
@@ -178,7 +183,7 @@ pub fn list_within(bytes: &[u8], path: &Path, max: u64) -> Result<Listing, Forei
         }
     };
     Ok(Listing {
-        description: opened.description(convention),
+        description: description(&opened.wrappers, container, convention),
         tensors,
         values,
         pickles: opened.pickles,

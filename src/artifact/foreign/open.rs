@@ -82,12 +82,6 @@ impl OpenFile<'_> {
             _ => Vec::new(),
         }
     }
-
-    /// One line such as `zstd > torch zip > PR #286 export`.
-    pub fn description(&self, convention: Convention) -> String {
-        let wrappers = self.wrappers.iter().map(|wrapper| format!("{wrapper} > "));
-        format!("{}{} > {convention}", wrappers.collect::<String>(), self.container)
-    }
 }
 
 /// Opens bytes in memory; `path` is for messages. The layers may expand to `max` bytes together, and the members of a

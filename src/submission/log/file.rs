@@ -1,6 +1,8 @@
 //! What a log says, with line numbers.
 
+use super::listing::Listing;
 use super::metric::{Metric, MetricKind};
+use super::run_clock::RunClock;
 use super::size::{LoggedSize, SizeKind};
 use crate::digest::ContentDigest;
 use crate::submission::text::Encoding;
@@ -42,6 +44,12 @@ pub struct LogFile {
     pub overlong: u64,
     /// The reader stopped before the end because the file is larger than it reads.
     pub cut_short: bool,
+    /// Source code the log holds, cut off before anything else was read.
+    pub listings: Vec<Listing>,
+    /// 1-based lines at which a second, third ... run begins.
+    pub run_starts: Vec<u64>,
+    /// Numbers of parameters of the model.
+    pub parameters: Vec<Noted<u64>>,
     /// Loss and bits-per-byte values, in order.
     pub metrics: Vec<Metric>,
     /// Seeds stated.
@@ -74,6 +82,24 @@ pub struct LogFile {
     pub stop: Option<Noted<String>>,
     /// Calibration on validation data, as the log says itself.
     pub calibration: Vec<Noted<String>>,
+    /// Where in a run the reader is.
+    pub(super) clock: RunClock,
+}
+
+/// One of the runs that a log tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunLines {
+    /// 1-based first line.
+    pub first: u64,
+    /// 1-based last line; `u64::MAX` for the last run.
+    pub last: u64,
+}
+
+impl RunLines {
+    /// Whether a line belongs to the run.
+    pub fn contains(&self, line: u64) -> bool {
+        (self.first..=self.last).contains(&line)
+    }
 }
 
 impl LogFile {
@@ -85,6 +111,13 @@ impl LogFile {
     /// The value the run ends with: the last final one.
     pub fn last_final(&self) -> Option<&Metric> {
         self.finals().next_back()
+    }
+
+    /// The runs it tells of, in order; one at least.
+    pub fn runs(&self) -> Vec<RunLines> {
+        let starts = std::iter::once(1).chain(self.run_starts.iter().copied());
+        let ends = self.run_starts.iter().map(|start| start - 1).chain([u64::MAX]);
+        starts.zip(ends).map(|(first, last)| RunLines { first, last }).collect()
     }
 
     /// Sizes of one kind.
@@ -108,6 +141,10 @@ impl LogFile {
             cut_short: false,
             metrics: Vec::new(),
             seeds: Vec::new(),
+            listings: Vec::new(),
+            run_starts: Vec::new(),
+            parameters: Vec::new(),
+            clock: RunClock::default(),
             world_size: None,
             val_tokens: Vec::new(),
             train_shards: None,

@@ -1,5 +1,7 @@
 //! A loss or bits-per-byte value in a log, and what kind of evaluation it came from.
 
+use super::pairs::Pair;
+
 /// Where in a run a value was printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MetricKind {
@@ -33,6 +35,9 @@ pub struct Metric {
 /// Words that make a value a difference of values.
 const DIFFERENCE: &[&str] =
     &["gap", "delta", "gain", "improvement", "diff", "std", "spread", "better", "worse", " vs "];
+/// Words of values that somebody hopes for or compares with.
+const ELSEWHERE: &[&str] =
+    &["target", "expected", "goal", "sota", "to beat", "leaderboard", "threshold", "merged record"];
 /// Words of running values.
 const PROGRESS: &[&str] = &[
     "running_",
@@ -85,7 +90,7 @@ const PRE_QUANT: &[&str] = &[
 /// What a bits-per-byte value on this line is; `None` if it is no evaluation of anything.
 pub(super) fn kind(lower: &str, is_step: bool, key: &str) -> Option<MetricKind> {
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if DIFFERENCE.iter().any(|word| key.contains(word)) {
+    if DIFFERENCE.iter().chain(ELSEWHERE).any(|word| key.contains(word)) {
         return None;
     }
     if is_step {
@@ -95,6 +100,33 @@ pub(super) fn kind(lower: &str, is_step: bool, key: &str) -> Option<MetricKind> 
         return Some(MetricKind::Progress);
     }
     Some(if has(PRE_QUANT) { MetricKind::PreQuant } else { MetricKind::Final })
+}
+
+/// Names of a loss in nats per token.
+pub(super) fn is_loss(name: &str) -> bool {
+    matches!(name, "val_loss" | "vl" | "Loss" | "validation_loss" | "diffusion_pll_loss")
+}
+
+/// Whether a line tells of a step of training.
+pub(super) fn is_step(lower: &str, is_json: bool, list: &[Pair]) -> bool {
+    if is_json {
+        let counts = |pair: &Pair| matches!(pair.name(), "step" | "_step" | "iter" | "iteration" | "global_step");
+        let of_result = ["final", "quant", "sliding", "ttt", "roundtrip"].iter().any(|word| lower.contains(word));
+        return !of_result && list.iter().any(counts);
+    }
+    list.iter().any(|pair| {
+        (matches!(pair.name(), "step" | "s" | "step_avg" | "train_time") && !lower.starts_with("final"))
+            || pair.key.contains('/') && pair.name() == "val_loss" && pair.key.starts_with(|c: char| c.is_ascii_digit())
+    })
+}
+
+/// The loss that belongs to a value: under the same label, else the nearest before it, else the first behind it.
+pub(super) fn loss_beside(bpb: &Pair, losses: &[&Pair]) -> Option<f64> {
+    let place = |pair: &Pair| pair.value.as_ptr() as usize;
+    let prefix = |pair: &Pair| pair.key[..pair.key.len().saturating_sub(pair.name().len())].to_string();
+    let labeled = losses.iter().find(|loss| !prefix(loss).is_empty() && prefix(loss) == prefix(bpb));
+    let before = losses.iter().rev().find(|loss| place(loss) < place(bpb));
+    labeled.or(before).or(losses.first()).and_then(|loss| loss.number)
 }
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
 //! Training and evaluation logs, read as a stream: facts with line numbers, never the whole text.
 
+mod duration;
 mod file;
 mod lines;
+mod listing;
 mod metric;
 mod pairs;
+mod python_line;
+mod run_clock;
 mod scan;
 mod size;
 
-pub use file::{LogFile, LoggedTime, Noted};
+pub use file::{LogFile, LoggedTime, Noted, RunLines};
 pub use lines::MAX_LINE_BYTES;
+pub use listing::Listing;
 pub use metric::{Metric, MetricKind};
 pub use scan::LogScanner;
 pub use size::{LoggedSize, SizeKind};

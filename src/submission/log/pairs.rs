@@ -14,14 +14,28 @@ pub(super) struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    /// Last word of the key, such as `val_bpb`.
+    /// Last word of the key, such as `val_bpb`; a remark in parentheses behind it does not count.
     pub fn name(&self) -> &'a str {
-        self.key.rsplit([' ', '\t', '(', '[', ',']).next().unwrap_or_default()
+        self.bare_key().rsplit([' ', '\t', '(', '[', ',', '/']).next().unwrap_or_default()
     }
 
     /// The key without its last word.
     pub fn label(&self) -> &'a str {
-        self.key[..self.key.len() - self.name().len()].trim_end()
+        let key = self.bare_key();
+        key[..key.len() - self.name().len()].trim_end()
+    }
+
+    /// `BPB` of `BPB (sliding, stride 64)`.
+    fn bare_key(&self) -> &'a str {
+        match self.key.strip_suffix(')').and_then(|key| key.rfind('(')) {
+            Some(at) => self.key[..at].trim_end(),
+            None => self.key,
+        }
+    }
+
+    /// A number that ends where a printed number ends: `.8f}` is none.
+    pub fn is_plain_number(&self) -> bool {
+        self.number.is_some() && (matches!(self.unit, "" | "bpb" | "BPB" | "bits") || self.unit.starts_with('/'))
     }
 
     /// The value as a number of things: whole, and not negative.
@@ -40,15 +54,16 @@ pub(super) fn pairs<'a>(line: &'a str, out: &mut Vec<Pair<'a>>) {
     let mut key_start = 0;
     let mut at = 0;
     while at < bytes.len() && out.len() < MAX_PAIRS {
-        if !matches!(bytes[at], b':' | b'=') {
+        let about = line.get(at..).is_some_and(|rest| rest.starts_with('≈'));
+        if !about && !matches!(bytes[at], b':' | b'=') {
             at += 1;
             continue;
         }
         let key =
             line[key_start..at].trim_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '{' | '|'));
-        let mut start = at + 1;
-        let spaced = start;
-        while start < bytes.len() && matches!(bytes[start], b' ' | b'\t' | b'"' | b'\'' | b'*') {
+        let spaced = at + if about { '≈'.len_utf8() } else { 1 };
+        let mut start = spaced;
+        while start < bytes.len() && matches!(bytes[start], b' ' | b'\t' | b'"' | b'\'' | b'*' | b'~' | b'`') {
             start += 1;
         }
         let digits = number_len(&bytes[start..]);
@@ -56,11 +71,15 @@ pub(super) fn pairs<'a>(line: &'a str, out: &mut Vec<Pair<'a>>) {
             let value = &line[start..start + digits];
             let rest = &line[start + digits..];
             let unit_at = usize::from(rest.starts_with(' '));
-            let unit_len = rest[unit_at..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'/').count();
+            let unit_len =
+                rest[unit_at..].bytes().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'%')).count();
             let unit = &rest[unit_at..unit_at + unit_len];
             // A unit must stand close: after a space only known words count, the rest belongs to the next key.
-            let attached =
-                unit_at == 0 || matches!(unit, "bytes" | "B" | "ms" | "s" | "seconds" | "MB" | "KB" | "minutes");
+            let attached = unit_at == 0
+                || matches!(
+                    unit,
+                    "bytes" | "B" | "ms" | "s" | "sec" | "seconds" | "MB" | "KB" | "min" | "minutes" | "h" | "hours"
+                );
             let unit = if attached { unit } else { "" };
             out.push(Pair { key, value, number: parse(value), unit });
             at = start + digits + if attached { unit_at * usize::from(!unit.is_empty()) + unit.len() } else { 0 };

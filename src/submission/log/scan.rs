@@ -1,20 +1,26 @@
 //! One pass over a log: metrics, sizes, times, seeds, machine, trouble. Memory does not grow with the file.
 
+use super::duration;
 use super::file::{LogFile, LoggedTime, Noted};
 use super::lines::LineCutter;
+use super::listing::ListingCutter;
 use super::metric::{self, Metric, MetricKind};
 use super::pairs::{Pair, pairs};
+use super::python_line::is_json;
 use super::size;
 use crate::digest::ContentHasher;
 
 /// Most entries kept of one kind; later ones replace the last, so that the end of a log is always there.
 const MAX_KEPT: usize = 4096;
+/// Numbers called `params` below this are not those of a whole model.
+const FEWEST_PARAMETERS: u64 = 10_000;
 /// Longest label kept, bytes.
 const MAX_LABEL: usize = 100;
 
 /// Builds a [`LogFile`] from bytes as they are read.
 pub struct LogScanner {
     cutter: LineCutter,
+    listings: ListingCutter,
     hasher: ContentHasher,
     log: LogFile,
 }
@@ -22,20 +28,30 @@ pub struct LogScanner {
 impl LogScanner {
     /// A scanner for the log at this relative path.
     pub fn new(path: String) -> Self {
-        LogScanner { cutter: LineCutter::new(), hasher: ContentHasher::new(), log: LogFile::empty(path) }
+        LogScanner {
+            cutter: LineCutter::new(),
+            listings: ListingCutter::default(),
+            hasher: ContentHasher::new(),
+            log: LogFile::empty(path),
+        }
     }
 
     /// The next bytes of the file.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
-        let log = &mut self.log;
-        self.cutter.feed(bytes, &mut |number, line| log.note(number, line));
+        let (log, listings) = (&mut self.log, &mut self.listings);
+        self.cutter.feed(bytes, &mut |number, line| {
+            listings.take(number, line, &mut |number, line| log.note(number, line));
+        });
     }
 
     /// The file ended, or reading stopped before its end (`cut_short`).
     pub fn finish(mut self, cut_short: bool) -> LogFile {
-        let log = &mut self.log;
-        log.lines = self.cutter.finish(&mut |number, line| log.note(number, line));
+        let (log, listings) = (&mut self.log, &mut self.listings);
+        log.lines = self.cutter.finish(&mut |number, line| {
+            listings.take(number, line, &mut |number, line| log.note(number, line));
+        });
+        log.listings = self.listings.finish(&mut |number, line| log.note(number, line));
         log.encoding = self.cutter.encoding();
         log.overlong = self.cutter.overlong;
         log.cut_short = cut_short;
@@ -59,17 +75,6 @@ fn short(text: &str) -> String {
     text[..end].to_string()
 }
 
-/// Seconds, from a value with a unit as logs print it.
-fn seconds(pair: &Pair) -> Option<f64> {
-    let value = pair.number.filter(|value| value.is_finite() && *value >= 0.0)?;
-    match pair.unit {
-        "ms" => Some(value / 1000.0),
-        "s" | "seconds" => Some(value),
-        "minutes" => Some(value * 60.0),
-        _ => None,
-    }
-}
-
 fn decimals(text: &str) -> u32 {
     text.split_once('.').map_or(0, |(_, digits)| digits.bytes().take_while(u8::is_ascii_digit).count() as u32)
 }
@@ -81,7 +86,7 @@ impl LogFile {
             return;
         }
         self.note_words(number, line);
-        if !line.bytes().any(|byte| matches!(byte, b':' | b'=')) {
+        if !line.contains([':', '=', '≈']) {
             return;
         }
         let mut list = Vec::new();
@@ -89,6 +94,9 @@ impl LogFile {
         self.note_metric(number, line, &list);
         for pair in &list {
             self.note_pair(number, line, pair);
+        }
+        for size in size::breakdown(number, &list) {
+            keep(&mut self.sizes, size);
         }
     }
 
@@ -117,37 +125,28 @@ impl LogFile {
     }
 
     fn note_metric(&mut self, number: u64, line: &str, list: &[Pair]) {
-        let is_bpb = |pair: &&Pair| {
-            let name = pair.name();
-            name.len() >= 3
-                && name.is_char_boundary(name.len() - 3)
-                && name[name.len() - 3..].eq_ignore_ascii_case("bpb")
-        };
-        let is_loss = |pair: &&Pair| {
-            let name = pair.name();
-            matches!(name, "val_loss" | "vl" | "Loss" | "validation_loss" | "diffusion_pll_loss")
-        };
-        let bpbs: Vec<&Pair> = list.iter().filter(is_bpb).filter(|pair| pair.number.is_some()).collect();
-        let loss = list.iter().filter(is_loss).filter_map(|pair| pair.number).next_back();
-        if loss.is_some_and(f64::is_nan) || bpbs.iter().any(|pair| pair.number.is_some_and(f64::is_nan)) {
+        let is_bpb = |pair: &&Pair| pair.name().to_ascii_lowercase().ends_with("bpb") && pair.is_plain_number();
+        let is_loss = |pair: &&Pair| metric::is_loss(pair.name()) && pair.is_plain_number();
+        let bpbs: Vec<&Pair> = list.iter().filter(is_bpb).collect();
+        let losses: Vec<&Pair> = list.iter().filter(is_loss).collect();
+        if losses.iter().chain(&bpbs).any(|pair| pair.number.is_some_and(f64::is_nan)) {
             keep(&mut self.nans, Noted { line: number, value: short(line) });
         }
         if bpbs.is_empty() {
             return;
         }
         let lower = line.to_ascii_lowercase();
-        let is_step = list.iter().any(|pair| {
-            (matches!(pair.name(), "step" | "s" | "step_avg" | "train_time") && !lower.starts_with("final"))
-                || pair.key.contains('/')
-                    && pair.name() == "val_loss"
-                    && pair.key.starts_with(|c: char| c.is_ascii_digit())
-        });
+        let is_step = metric::is_step(&lower, is_json(line), list);
         for pair in bpbs {
             let key = pair.key.to_ascii_lowercase();
             let Some(value) = pair.number else { continue };
             let Some(kind) = metric::kind(&lower, is_step, &key) else { continue };
             let label = if kind == MetricKind::Final { short(line_label(line, list)) } else { String::new() };
+            let loss = metric::loss_beside(pair, &losses);
             let metric = Metric { line: number, kind, label, bpb: value, decimals: decimals(pair.value), loss };
+            if kind == MetricKind::Final {
+                self.clock.has_result();
+            }
             keep(&mut self.metrics, metric);
         }
     }
@@ -160,11 +159,13 @@ impl LogFile {
                     && !matches!(pair.label(), "spinquant:baked" | "rank_sweep")
                     && !line.starts_with("spinquant")
                 {
+                    self.note_setup(number, Some(seed));
                     keep(&mut self.seeds, Noted { line: number, value: seed });
                 }
             }
             "world_size" => {
                 if let Some(value) = pair.count() {
+                    self.note_setup(number, None);
                     self.world_size.get_or_insert(Noted { line: number, value });
                 }
             }
@@ -186,18 +187,43 @@ impl LogFile {
             "tokenizer_path" | "sp" if pair.number.is_none() && pair.value.contains('.') => {
                 self.tokenizer.get_or_insert(Noted { line: number, value: short(pair.value) });
             }
+            "step" => self.note_step(number, pair),
+            "model_params" | "total_params" | "num_params" | "n_params" | "params" => {
+                if let Some(value) = pair.count().filter(|value| *value >= FEWEST_PARAMETERS) {
+                    keep(&mut self.parameters, Noted { line: number, value });
+                }
+            }
             "train_loss" | "tl" => self.trains = true,
-            "train_time" | "tt" => self.note_train_time(number, seconds(pair)),
+            "tt" => self.note_train_time(number, duration::seconds(pair)),
             "artifact_production_wallclock" => {
-                if let Some(value) = seconds(pair) {
+                if let Some(value) = duration::seconds(pair) {
                     self.production_seconds = Some(Noted { line: number, value });
                 }
             }
             _ => {}
         }
+        if duration::is_training(name) {
+            self.note_train_time(number, duration::seconds(pair));
+        }
         self.note_eval_time(number, line, pair, name);
         if let Some(size) = size::logged(number, pair, &self.sizes) {
             keep(&mut self.sizes, size);
+        }
+    }
+
+    /// A step of training. One that goes back behind a result starts another run.
+    fn note_step(&mut self, line: u64, pair: &Pair) {
+        if let Some(step) = pair.count()
+            && let Some(start) = self.clock.step(step, line)
+        {
+            keep(&mut self.run_starts, start);
+        }
+    }
+
+    /// A fact that runs state before they start.
+    fn note_setup(&mut self, line: u64, seed: Option<u64>) {
+        if let Some(start) = self.clock.setup(line, seed) {
+            keep(&mut self.run_starts, start);
         }
     }
 
@@ -210,20 +236,21 @@ impl LogFile {
     }
 
     fn note_eval_time(&mut self, number: u64, line: &str, pair: &Pair, name: &str) {
-        let is_total = name == "total_eval_time";
-        let timed = matches!(name, "eval_time" | "time" | "elapsed" | "t") || is_total;
-        if !timed {
+        let named = duration::is_evaluation(name);
+        if !named && !matches!(name, "time" | "elapsed" | "t") {
             return;
         }
-        let Some(seconds) = seconds(pair) else { return };
+        let Some(seconds) = duration::seconds(pair) else { return };
         // `time`, `elapsed` and `t` time anything; only at the end of an evaluation do they time it.
-        let of_evaluation = is_total
-            || name == "eval_time"
+        let of_evaluation = named
             || line.contains(":done")
             || (line.contains("bpb") && !line.contains("chunk") && !line.contains('[') && !line.contains("step"));
         if of_evaluation {
             let label = short(line_label(line, &[]));
-            keep(&mut self.eval_times, LoggedTime { line: number, seconds, label, is_total });
+            keep(
+                &mut self.eval_times,
+                LoggedTime { line: number, seconds, label, is_total: name.starts_with("total_") },
+            );
         }
     }
 }

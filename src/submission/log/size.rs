@@ -40,11 +40,8 @@ pub(super) fn logged(line: u64, pair: &Pair, known: &[LoggedSize]) -> Option<Log
         if kind == SizeKind::RawTotal && is_code_and_model(bytes, known) { SizeKind::Total } else { kind }
     } else if let Some(how) = key.strip_prefix("serialized model") {
         let how = how.trim();
-        if how.is_empty() || how.contains("fp32") || how.contains("bf16") || how.contains(".pt") {
-            SizeKind::RawModel
-        } else {
-            SizeKind::Model
-        }
+        let raw = ["fp32", "bf16", "fp16", "float", ".pt", "raw", "uncompressed", "unquantized"];
+        if how.is_empty() || raw.iter().any(|word| how.contains(word)) { SizeKind::RawModel } else { SizeKind::Model }
     } else if matches!(key, "code size" | "code size (uncompressed)" | "code bytes") {
         SizeKind::Code
     } else if key == "code size (compressed)" {
@@ -53,6 +50,25 @@ pub(super) fn logged(line: u64, pair: &Pair, known: &[LoggedSize]) -> Option<Log
         return None;
     };
     Some(LoggedSize { line, kind, bytes })
+}
+
+/// `artifact: 15301551 bytes (model: 15301204 code: 347)`: a total with its parts, on one line.
+pub(super) fn breakdown(line: u64, list: &[Pair]) -> Vec<LoggedSize> {
+    let named = |names: &[&str]| {
+        let is_named = |pair: &&Pair| names.contains(&pair.name().to_ascii_lowercase().as_str());
+        list.iter().find(is_named).and_then(Pair::count)
+    };
+    let total = named(&["artifact", "total", "artifact_bytes"]);
+    let model = named(&["model", "model_bytes", "weights"]);
+    let code = named(&["code", "code_bytes"]);
+    match (total, model, code) {
+        (Some(total), Some(model), Some(code)) if total > 0 && model.checked_add(code) == Some(total) => {
+            [(SizeKind::Model, model), (SizeKind::Code, code), (SizeKind::Total, total)]
+                .map(|(kind, bytes)| LoggedSize { line, kind, bytes })
+                .to_vec()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Which total the words name: `Total submission size int8+zlib` and `total_submission_bytes` are what is submitted,

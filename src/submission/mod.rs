@@ -4,8 +4,10 @@
 //! whole: what cannot be read becomes a fact that a rule reports.
 
 pub mod change;
+mod claims;
 pub mod code;
 mod code_text;
+mod duplicate_keys;
 mod folder;
 mod implied;
 pub mod log;
@@ -16,13 +18,15 @@ mod submission_json;
 pub mod text;
 pub mod walk;
 
+pub use claims::{ClaimedField, SeedClaim};
 pub use code_text::CodeText;
+pub use duplicate_keys::DuplicateKey;
 pub use folder::{FileKind, FoundFile, RecordFolder};
 pub use implied::{GAP, implied_manifest};
 pub use log::LogFile;
 pub use manifest_files::{DecodedArtifact, Found, ManifestFiles, NamedFile, Part};
 pub use opened::{MAX_EXPANDED_BYTES, Opened, OpenedArtifact};
-pub use submission_json::{ClaimedField, JsonDefect, SeedClaim, SubmissionJson, kind as json_kind};
+pub use submission_json::{JsonDefect, SubmissionJson, kind as json_kind};
 
 /// The README of a folder.
 #[derive(Clone, Debug)]

@@ -1,7 +1,9 @@
 //! The byte budget, by the best evidence there is.
 
 use super::DEFAULT;
-use super::runs::sizes;
+use super::carriers::{Part, is_carried, parts};
+use super::runs::{carried_sizes, sizes};
+use crate::manifest::ClaimedNumber;
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
 use crate::submission::ClaimedField;
@@ -90,7 +92,15 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn claim(case: &FolderCase) -> Option<ClaimedField> {
-    let total = case.folder.submission.as_ref()?.total()?;
+    let json = case.folder.submission.as_ref()?;
+    let mut total = json.total()?;
+    // `artifact_bytes` beside a code size may be the model alone; a logged size tells.
+    if let Some(code) = json.code().filter(|_| total.key.starts_with("artifact"))
+        && sizes(case.folder, SizeKind::Model).iter().any(|&model| model as f64 == total.number.value())
+        && let Ok(sum) = ClaimedNumber::parse(&(total.number.value() + code.number.value()).to_string())
+    {
+        total.number = sum;
+    }
     // Below 10 kB it is no number of bytes; another rule says so.
     (total.number.value() >= 10_000.0).then_some(total)
 }
@@ -116,10 +126,21 @@ struct Worst {
 }
 
 fn worst(case: &FolderCase) -> Option<Worst> {
+    worst_of(case, &parts(case.folder), true)
+}
+
+/// The worst of the runs that carry the claim, or of the others.
+fn worst_of(case: &FolderCase, parts: &[Part], carried: bool) -> Option<Worst> {
     let mut worst: Option<Worst> = None;
     let file = case.folder.main_code().map(|code| code.digest.bytes.0);
+    let claimed = claim(case).map(|claim| claim.number.value());
     for log in &case.folder.logs {
-        for total in log.sizes_of(SizeKind::Total) {
+        let totals: Vec<_> =
+            log.sizes_of(SizeKind::Total).filter(|total| is_carried(parts, log, total.line) == carried).collect();
+        // Of several encodings of one model, the one claimed is submitted.
+        let is_claimed = |bytes: u64| claimed == Some(bytes as f64);
+        let only_claimed = totals.iter().any(|total| is_claimed(total.bytes)) && log.runs().len() == 1;
+        for total in totals.into_iter().filter(|total| !only_claimed || is_claimed(total.bytes)) {
             // The model printed before the total belongs to it.
             let model =
                 log.sizes_of(SizeKind::Model).rfind(|model| model.line <= total.line && model.bytes < total.bytes);
@@ -175,6 +196,14 @@ fn over_budget(case: &FolderCase) -> Outcome {
             evidence.into_iter().collect(),
         ));
     }
+    if violations.is_empty()
+        && let Some(other) = worst_of(case, &parts(case.folder), false).filter(|other| other.shipped > cap)
+    {
+        let evidence = lines(case, SizeKind::Total, other.logged);
+        let log = evidence.first().map_or("a log", |evidence| evidence.path.as_str());
+        let message = format!("{} bytes in {log}, which does not carry the claim", Bytes(other.shipped));
+        violations.push(Violation::new(message, evidence).graded(Severity::Warning));
+    }
     if !violations.is_empty() {
         return Outcome::Violated(violations);
     }
@@ -205,7 +234,7 @@ fn over_budget(case: &FolderCase) -> Outcome {
 fn shipped_smaller(case: &FolderCase) -> Outcome {
     let cap = case.policy.limits.budget_bytes.0;
     let file = case.folder.main_code().map(|code| code.digest.bytes.0);
-    let totals = sizes(case.folder, SizeKind::Total);
+    let totals = carried_sizes(case.folder, SizeKind::Total);
     let (Some(file), Some(&logged), Some(worst)) = (file, totals.last(), worst(case)) else {
         return Outcome::NotApplicable;
     };
@@ -253,34 +282,35 @@ enum Relation {
 
 fn relation(case: &FolderCase) -> Option<(ClaimedField, Relation)> {
     let claim = claim(case)?;
-    let totals = sizes(case.folder, SizeKind::Total);
-    let models = sizes(case.folder, SizeKind::Model);
+    let totals = carried_sizes(case.folder, SizeKind::Total);
+    let everywhere = sizes(case.folder, SizeKind::Total);
+    let models = carried_sizes(case.folder, SizeKind::Model);
     let value = claim.number.value();
     let rounding = claim.number.rounding().max(0.5);
     let near = |size: u64| (size as f64 - value).abs() <= 2.0 * rounding;
     // What every run ends with.
-    let mut contents = std::collections::BTreeSet::new();
-    let mut last: Vec<u64> = case
-        .folder
-        .logs
-        .iter()
-        .filter(|log| contents.insert(log.digest.sha256))
-        .filter_map(|log| log.sizes_of(SizeKind::Total).next_back())
-        .map(|size| size.bytes)
-        .collect();
+    let parts = parts(case.folder);
+    let of_part = |part: &Part<'_>| {
+        let mut sizes = part.log.sizes_of(SizeKind::Total);
+        sizes.rfind(|size| part.lines.contains(size.line)).map(|size| size.bytes)
+    };
+    let mut last: Vec<u64> = parts.iter().filter(|part| part.carries).filter_map(of_part).collect();
+    if last.is_empty() {
+        last = parts.iter().filter_map(of_part).collect();
+    }
     last.sort_unstable();
     let (Some(&worst), false) = (last.last(), totals.is_empty()) else { return None };
     let mean = last.iter().map(|&size| size as f64).sum::<f64>() / last.len() as f64;
     let nearest = totals.iter().copied().min_by_key(|&size| (size as f64 - value).abs() as u64)?;
     let delta = (nearest as f64 - value).abs() as u64;
-    let sweep = super::runs::is_seed_sweep(&super::runs::runs(case.folder));
+    let sweep = super::runs::is_seed_sweep(&super::carriers::carrying_runs(case.folder));
     let relation = if near(worst) {
         Relation::Equal
     } else if last.iter().any(|&size| near(size)) || (mean - value).abs() <= 2.0 * rounding {
         if value < worst as f64 && sweep { Relation::NotWorst(worst) } else { Relation::Equal }
     } else if models.iter().any(|&size| near(size)) {
         Relation::ModelAlone(worst)
-    } else if totals.iter().any(|&size| near(size)) {
+    } else if everywhere.iter().any(|&size| near(size)) {
         Relation::OtherLine
     } else {
         Relation::Different { nearest, delta }

@@ -3,7 +3,7 @@
 use super::runs::sizes;
 use super::{DEFAULT, cite};
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
 use crate::submission::log::SizeKind;
 use crate::units::{Bytes, group_digits};
 
@@ -160,20 +160,35 @@ fn logged(case: &FolderCase) -> Outcome {
 }
 
 fn varies(case: &FolderCase) -> Outcome {
-    let logged = sizes(case.folder, SizeKind::Code);
-    match logged.as_slice() {
-        [] => Outcome::unknown("no log says how large the code was"),
-        [_] => Outcome::HOLDS,
-        many => {
-            let list: Vec<String> = many.iter().map(|&bytes| Bytes(bytes).to_string()).collect();
-            let evidence = case
-                .folder
-                .logs
-                .iter()
-                .filter_map(|log| log.sizes_of(SizeKind::Code).next().map(|size| (log, size)))
-                .map(|(log, size)| Evidence::at(&log.path, size.line).found(Bytes(size.bytes)))
-                .collect();
-            Outcome::violated(format!("{} bytes", list.join(", ")), evidence)
+    let parts = super::carriers::parts(case.folder);
+    // What a run prints last is what it counted.
+    let counted = |part: &super::carriers::Part| {
+        part.log
+            .sizes_of(SizeKind::Code)
+            .rfind(|size| part.lines.contains(size.line))
+            .map(|size| (size.line, size.bytes))
+    };
+    let of = |carried: bool| -> Vec<(&str, u64, u64)> {
+        let chosen = parts.iter().filter(|part| part.carries || !carried);
+        chosen.filter_map(|part| counted(part).map(|(line, bytes)| (part.log.path.as_str(), line, bytes))).collect()
+    };
+    let sizes = |found: &[(&str, u64, u64)]| {
+        found.iter().map(|(_, _, bytes)| *bytes).collect::<std::collections::BTreeSet<u64>>()
+    };
+    let (of_claim, all) = (of(true), of(false));
+    let is_other = sizes(&of_claim).len() <= 1;
+    let found = if is_other { all } else { of_claim };
+    let different = sizes(&found);
+    match different.len() {
+        0 => Outcome::unknown("no log says how large the code was"),
+        1 => Outcome::HOLDS,
+        _ => {
+            let list: Vec<String> = different.iter().map(|&bytes| Bytes(bytes).to_string()).collect();
+            let cite = |(path, line, bytes): &(&str, u64, u64)| Evidence::at(*path, *line).found(Bytes(*bytes));
+            let whose = if is_other { "; those that carry the claim counted one size" } else { "" };
+            let message = format!("{} bytes{whose}", list.join(", "));
+            let violation = Violation::new(message, found.iter().map(cite).collect());
+            Outcome::Violated(vec![if is_other { violation.graded(Severity::Note) } else { violation }])
         }
     }
 }

@@ -142,13 +142,56 @@ fn no_submission(case: &FolderCase) -> Outcome {
     if case.folder.of_kind(FileKind::Submission).next().is_some() {
         return Outcome::HOLDS;
     }
-    Outcome::violated("submission.json is missing", vec![Evidence::file("").expected("submission.json")])
+    missing(case, "submission.json", &["json"])
+}
+
+/// A file that is not there, or is there under a name that is nearly right.
+fn missing(case: &FolderCase, name: &str, extensions: &[&str]) -> Outcome {
+    match near_miss(case, name, extensions) {
+        Some(path) => {
+            let evidence = Evidence::file(path).expected(name);
+            Outcome::violated(format!("{name} is missing; {path} is probably meant: rename it"), vec![evidence])
+        }
+        None => Outcome::violated(format!("{name} is missing"), vec![Evidence::file("").expected(name)]),
+    }
+}
+
+/// Letters that a misspelled name may differ in.
+const MISSPELLED_LETTERS: usize = 2;
+
+/// The file whose name is most like `name`: misspelled, with another ending or a copy's number, or in a folder below.
+fn near_miss<'a>(case: &FolderCase<'a>, name: &str, extensions: &[&str]) -> Option<&'a str> {
+    let stem = |file: &str| -> String {
+        let file = file.to_ascii_lowercase();
+        let known = |end: &str| extensions.contains(&end) || matches!(end, "txt" | "md" | "jsonl" | "bak");
+        let mut rest = file.as_str();
+        while let Some((start, end)) = rest.rsplit_once('.')
+            && known(end)
+        {
+            rest = start;
+        }
+        rest.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '(' | ')' | ' ' | '_' | '-')).to_string()
+    };
+    let wanted = stem(name);
+    let has_kind = |file: &str| extensions.iter().any(|end| file.to_ascii_lowercase().contains(&format!(".{end}")));
+    case.folder
+        .files
+        .iter()
+        .map(|file| file.path.as_str())
+        .filter_map(|path| {
+            let file = path.rsplit('/').next().unwrap_or(path);
+            let distance = strsim::damerau_levenshtein(&stem(file), &wanted);
+            let fits = distance <= MISSPELLED_LETTERS && has_kind(file) && path != name;
+            fits.then_some((distance, path.matches('/').count(), path))
+        })
+        .min()
+        .map(|(_, _, path)| path)
 }
 
 fn no_readme(case: &FolderCase) -> Outcome {
     match &case.folder.readme {
         Some(_) => Outcome::HOLDS,
-        None => Outcome::violated("README.md is missing", vec![Evidence::file("").expected("README.md")]),
+        None => missing(case, "README.md", &["md", "txt", "rst"]),
     }
 }
 
@@ -160,8 +203,8 @@ fn short_readme(case: &FolderCase) -> Outcome {
     if readme.bytes >= SHORT_README {
         return Outcome::HOLDS;
     }
-    let message = format!("{} has {} bytes", readme.path, Bytes(readme.bytes));
-    Outcome::violated(message, vec![Evidence::file(&readme.path).found(readme.bytes).expected("an explanation")])
+    let message = format!("{} has {} bytes (at least {SHORT_README} expected)", readme.path, Bytes(readme.bytes));
+    Outcome::violated(message, vec![Evidence::file(&readme.path)])
 }
 
 /// First line with one of the words (lower-case), as evidence.
@@ -197,7 +240,8 @@ fn invalid(case: &FolderCase) -> Outcome {
 fn placeholders(case: &FolderCase) -> Outcome {
     let Some(readme) = &case.folder.readme else { return Outcome::NotApplicable };
     let names = ["submission.json", "train.log", "log", "number", "result", "metric", "val_bpb", "score"];
-    let evidence: Vec<Evidence> = lines_with(readme, &["placeholder"])
+    let words = ["placeholder", "tbd", "<fill", "fill after", "to be filled"];
+    let evidence: Vec<Evidence> = lines_with(readme, &words)
         .into_iter()
         .filter(|evidence| {
             let line = evidence.found.as_deref().unwrap_or_default().to_ascii_lowercase();
@@ -298,11 +342,16 @@ fn no_main(case: &FolderCase) -> Outcome {
         .filter(|code| code.path.ends_with(".py"))
         .map(|code| Evidence::file(&code.path))
         .collect();
+    let near = near_miss(case, "train_gpt.py", &["py"]);
     let message = match others.len() {
+        1 => format!("train_gpt.py is missing; {} is the only Python", others[0].path),
+        _ if near.is_some() => format!("train_gpt.py is missing; {} is probably meant", near.unwrap_or_default()),
         0 => "train_gpt.py is missing, and there is no other Python".to_string(),
         n => format!("train_gpt.py is missing; there are {n} other Python files"),
     };
-    Outcome::violated(message, others)
+    // One script under another name is found by everybody.
+    let severity = if others.len() == 1 { Severity::Warning } else { Severity::Fail };
+    Outcome::Violated(vec![Violation::new(message, others).graded(severity)])
 }
 
 /// The script itself or another form of it (`train_gpt_source.py`, the unpacked text of a packed script).

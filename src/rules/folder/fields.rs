@@ -3,7 +3,7 @@
 use super::{DEFAULT, FILE_LIST};
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::policy::is_iso_date;
-use crate::rules::{Check, FolderCase, Outcome, Rule};
+use crate::rules::{Check, FolderCase, Outcome, Rule, Violation};
 use crate::submission::text::Encoding;
 use crate::submission::{SubmissionJson, json_kind};
 
@@ -38,7 +38,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("json_missing_required"),
-        statement: "submission.json lacks val_bpb, name, or both author and github_id.",
+        statement: "submission.json lacks val_bpb, name, or both author and github_id; it fails where no score is found at all.",
         reference: FILE_LIST,
         severity: Severity::Fail,
         why: "The leaderboard is made from these fields.",
@@ -82,6 +82,15 @@ pub(super) const RULES: &[Rule] = &[
         why: "The claim was not filled in.",
         example: "\"status\": \"pending-compute\"",
         check: Check::Folder(placeholder),
+        ..DEFAULT
+    },
+    Rule {
+        id: RuleId("json_duplicate_key"),
+        statement: "A field stands twice in submission.json.",
+        reference: "RFC 8259 (2017-12), section 4: names within an object should be unique",
+        why: "Readers keep one of the two, and not all the same one.",
+        example: "\"val_bpb\": 1.1692 and, further down, \"val_bpb\": 1.1628",
+        check: Check::Folder(duplicates),
         ..DEFAULT
     },
     Rule {
@@ -164,14 +173,17 @@ fn required(case: &FolderCase) -> Outcome {
     if !is_essential(&absent) {
         return Outcome::HOLDS;
     }
-    let elsewhere = match json.bpb() {
-        Some(claim) if claim.key != "val_bpb" => format!("; the number stands under {}", claim.key),
+    let evidence = vec![Evidence::file(&json.path).expected(absent.join(", "))];
+    let scored = json.bpb().map(|claim| claim.key).or_else(|| json.any_bpb());
+    // `val_bpb: null` is no score either; that it is null is another rule's failure.
+    let says_nothing = absent.contains(&"val_bpb") && scored.is_none();
+    let severity = if says_nothing { Severity::Fail } else { Severity::Warning };
+    let elsewhere = match scored {
+        Some(key) if absent.contains(&"val_bpb") => format!("; the number stands under {key}"),
         _ => String::new(),
     };
-    Outcome::violated(
-        format!("missing: {}{elsewhere}", absent.join(", ")),
-        vec![Evidence::file(&json.path).expected(absent.join(", "))],
-    )
+    let violation = Violation::new(format!("missing: {}{elsewhere}", absent.join(", ")), evidence);
+    Outcome::Violated(vec![violation.graded(severity)])
 }
 
 fn recommended(case: &FolderCase) -> Outcome {
@@ -204,6 +216,7 @@ fn strings(case: &FolderCase) -> Outcome {
         .into_iter()
         .filter_map(|key| {
             json.text_field(key)
+                .filter(|text| !is_template(text))
                 .map(|text| Evidence::at(&json.path, json.line_of(key)).found(format!("{key}: \"{text}\"")))
         })
         .collect();
@@ -213,14 +226,44 @@ fn strings(case: &FolderCase) -> Outcome {
     Outcome::violated(format!("{} number(s) written as text", evidence.len()), evidence)
 }
 
+/// `<fill after runs>`, `{{val_bpb}}`: a form that was not filled in.
+fn is_template(text: &str) -> bool {
+    let text = text.trim();
+    let framed = text.starts_with('<') && text.ends_with('>') || text.starts_with("{{") && text.ends_with("}}");
+    framed || text.starts_with("__") && text.ends_with("__") && text.len() > 4
+}
+
+/// Text that stands where something is still to come.
+fn is_placeholder(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let words = ["placeholder", "pending", "tbd", "tba", "todo", "fixme", "xxx", "xxxx", "changeme", "unfilled"];
+    let phrases = [
+        "to be filled",
+        "fill in",
+        "fill after",
+        "to be determined",
+        "replace me",
+        "your name",
+        "yourname",
+        "your_github",
+    ];
+    is_template(text)
+        || lower.split(|c: char| !(c.is_ascii_alphanumeric())).any(|word| words.contains(&word))
+        || phrases.iter().any(|phrase| lower.contains(phrase))
+}
+
+fn duplicates(case: &FolderCase) -> Outcome {
+    let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
+    let names: Vec<&str> = json.duplicates.iter().map(|duplicate| duplicate.key.as_str()).collect();
+    if names.is_empty() {
+        return Outcome::HOLDS;
+    }
+    let evidence = names.iter().map(|name| Evidence::at(&json.path, json.line_of(name)).found(name)).collect();
+    Outcome::violated(format!("twice in one object: {}; the last is read", names.join(", ")), evidence)
+}
+
 fn placeholder(case: &FolderCase) -> Outcome {
     let Some(json) = json(case) else { return Outcome::NotApplicable };
-    let is_placeholder = |text: &str| {
-        let lower = text.to_ascii_lowercase();
-        lower
-            .split(|c: char| !(c.is_ascii_alphanumeric()))
-            .any(|word| matches!(word, "placeholder" | "pending" | "tbd" | "todo" | "fixme" | "xxx"))
-    };
     let evidence: Vec<Evidence> = json
         .texts()
         .into_iter()

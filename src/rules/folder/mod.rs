@@ -1,6 +1,7 @@
 //! Rules about the record folder of a submission.
 
 mod bytes;
+mod carriers;
 mod code;
 mod denominator;
 mod documents;

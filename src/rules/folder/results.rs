@@ -1,11 +1,12 @@
 //! The claimed score against the logs.
 
+use super::carriers::{Part, carrying_runs, parts};
 use super::runs::{mean_by_seed, runs, same_number};
 use super::{DEFAULT, cite};
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
 use crate::submission::log::{Metric, MetricKind};
-use crate::submission::{ClaimedField, LogFile, SubmissionJson};
+use crate::submission::{ClaimedField, LogFile, SeedClaim, SubmissionJson};
 
 const LOGS: Rule =
     Rule { evidence: EvidenceKind::Logs, reference: "custom: claims come from logs (#2076, #2118)", ..DEFAULT };
@@ -124,6 +125,9 @@ fn support<'a>(case: &FolderCase<'a>, claim: &ClaimedField) -> Option<Support<'a
     if mean_by_seed(&runs).is_some_and(|(mean, _)| subsets(mean)) || means(&runs).into_iter().any(subsets) {
         return Some(Support::Headline);
     }
+    if listed_and_logged(case).is_some_and(|mean| same_number(number, mean, 4)) {
+        return Some(Support::Headline);
+    }
     if let Some((log, metric)) = finite().find(|(_, metric)| metric.kind == MetricKind::Final && same(metric)) {
         return Some(Support::OtherFinal(log, metric));
     }
@@ -140,6 +144,18 @@ fn support<'a>(case: &FolderCase<'a>, claim: &ClaimedField) -> Option<Support<'a
         away(a.1).total_cmp(&away(b.1))
     })?;
     Some(Support::None(log, metric))
+}
+
+/// The mean of the seeds submission.json lists, where the log of one at least ends with what is listed for it.
+fn listed_and_logged(case: &FolderCase) -> Option<f64> {
+    let json = case.folder.submission.as_ref()?;
+    let mean = listed_mean(json)?;
+    let runs = runs(case.folder);
+    let is_logged = |claim: &SeedClaim| {
+        let Some(bpb) = &claim.bpb else { return false };
+        runs.iter().any(|run| run.seed == Some(claim.seed) && same_number(bpb, run.last.bpb, run.last.decimals))
+    };
+    json.seed_results().iter().any(is_logged).then_some(mean)
 }
 
 /// Means of the runs left after dropping one or two: people report three of four seeds.
@@ -184,6 +200,10 @@ fn differs(case: &FolderCase) -> Outcome {
     let Some((json, claim)) = claim(case) else { return Outcome::unknown(NOTHING) };
     match support(case, &claim) {
         None => Outcome::unknown(NOTHING),
+        // A log that stops early is another rule's finding; it cannot hold the number.
+        Some(Support::None(..)) if runs(case.folder).is_empty() && !any_late(case) => {
+            Outcome::unknown("no log has a final value")
+        }
         Some(Support::None(log, metric)) if (metric.bpb - claim.number.value()).abs() > BY_HAND => {
             let delta = (metric.bpb - claim.number.value()).abs();
             Outcome::violated(
@@ -193,6 +213,10 @@ fn differs(case: &FolderCase) -> Outcome {
         }
         Some(_) => Outcome::HOLDS,
     }
+}
+
+fn any_late(case: &FolderCase) -> bool {
+    case.folder.logs.iter().flat_map(|log| &log.metrics).any(|metric| metric.kind == MetricKind::PreQuant)
 }
 
 fn only_prequant(case: &FolderCase) -> Outcome {
@@ -232,10 +256,13 @@ fn not_last(case: &FolderCase) -> Outcome {
 
 fn best_seed(case: &FolderCase) -> Outcome {
     let Some((json, claim)) = claim(case) else { return Outcome::unknown(NOTHING) };
-    let runs = runs(case.folder);
+    // Where submission.json names the one seed it is about, nothing was picked behind anybody's back.
+    let named = json.named_seed();
+    let runs: Vec<_> =
+        carrying_runs(case.folder).into_iter().filter(|run| named.is_none() || run.seed == named).collect();
     let seeds_logged = super::runs::seeds(&runs).len();
     let Some((mean, n)) = mean_by_seed(&runs).filter(|(_, n)| *n >= 2 && seeds_logged >= 2) else {
-        let listed = best_listed(json, &claim);
+        let listed = best_listed(case, json, &claim);
         return listed.unwrap_or_else(|| Outcome::unknown("fewer than two seeds are logged or listed"));
     };
     let Some(best) = runs.iter().min_by(|a, b| a.last.bpb.total_cmp(&b.last.bpb)) else { return Outcome::HOLDS };
@@ -243,7 +270,7 @@ fn best_seed(case: &FolderCase) -> Outcome {
     let is_mean = is(mean) || listed_mean(json).is_some_and(is) || means(&runs).into_iter().any(is);
     if !is_mean
         && !is(best.last.bpb)
-        && let Some(outcome) = best_listed(json, &claim)
+        && let Some(outcome) = best_listed(case, json, &claim)
     {
         return outcome;
     }
@@ -251,10 +278,28 @@ fn best_seed(case: &FolderCase) -> Outcome {
     if is_mean || !is(best.last.bpb) || doubled || !super::runs::end_alike(&runs) {
         return best_by_label(case, json, &claim).unwrap_or(Outcome::HOLDS);
     }
-    Outcome::violated(
-        format!("{} is the best of {n} seeds; their mean is {mean:.6}", claim.number),
-        vec![cite(json, &claim).expected(format!("{mean:.6}")), line(best.log, best.last)],
-    )
+    let message = format!("{} is the best of {n} seeds; their mean is {mean:.6}", claim.number);
+    picked(case, message, vec![cite(json, &claim).expected(format!("{mean:.6}")), line(best.log, best.last)])
+}
+
+/// A picked seed, softer where the README says so.
+fn picked(case: &FolderCase, message: String, evidence: Vec<Evidence>) -> Outcome {
+    let declared = |line: &str| {
+        let lower = line.to_ascii_lowercase();
+        lower.contains("best seed") || lower.contains("best of") || lower.contains("best") && lower.contains("seed")
+    };
+    let place = case.folder.readme.as_ref().and_then(|readme| {
+        let (at, text) = readme.text.lines().enumerate().find(|(_, line)| declared(line))?;
+        Some(Evidence::at(&readme.path, at as u64 + 1).found(text))
+    });
+    match place {
+        Some(place) => {
+            let message = format!("{message}; the README says so");
+            let evidence = evidence.into_iter().chain([place]).collect();
+            Outcome::Violated(vec![Violation::new(message, evidence).graded(Severity::Warning)])
+        }
+        None => Outcome::violated(message, evidence),
+    }
 }
 
 /// Values submission.json lists by seed.
@@ -269,16 +314,14 @@ fn listed_mean(json: &SubmissionJson) -> Option<f64> {
 }
 
 /// Is the claim the best of the seeds submission.json itself lists, and not their mean?
-fn best_listed(json: &SubmissionJson, claim: &ClaimedField) -> Option<Outcome> {
+fn best_listed(case: &FolderCase, json: &SubmissionJson, claim: &ClaimedField) -> Option<Outcome> {
     let listed = listed(json);
     let mean = listed_mean(json)?;
     let best = listed.iter().copied().fold(f64::INFINITY, f64::min);
     let is = |value: f64| same_number(&claim.number, value, 4);
     (is(best) && !is(mean)).then(|| {
-        Outcome::violated(
-            format!("{} is the best of {} seeds listed; their mean is {mean:.6}", claim.number, listed.len()),
-            vec![cite(json, claim).expected(format!("{mean:.6}"))],
-        )
+        let message = format!("{} is the best of {} seeds listed; their mean is {mean:.6}", claim.number, listed.len());
+        picked(case, message, vec![cite(json, claim).expected(format!("{mean:.6}"))])
     })
 }
 
@@ -288,7 +331,7 @@ fn best_listed(json: &SubmissionJson, claim: &ClaimedField) -> Option<Outcome> {
 fn best_by_label(case: &FolderCase, json: &SubmissionJson, claim: &ClaimedField) -> Option<Outcome> {
     let mut by_label: std::collections::BTreeMap<&str, std::collections::BTreeMap<u64, (&LogFile, &Metric)>> =
         std::collections::BTreeMap::new();
-    let runs = runs(case.folder);
+    let runs = carrying_runs(case.folder);
     if super::runs::seeds(&runs).len() != runs.len() {
         return None;
     }
@@ -306,7 +349,7 @@ fn best_by_label(case: &FolderCase, json: &SubmissionJson, claim: &ClaimedField)
         return None;
     }
     let message = format!("{} is the best of {} seeds; their mean is {mean:.6}", claim.number, values.len());
-    Some(Outcome::violated(message, vec![cite(json, claim).expected(format!("{mean:.6}")), line(log, best)]))
+    Some(picked(case, message, vec![cite(json, claim).expected(format!("{mean:.6}")), line(log, best)]))
 }
 
 fn mean_wrong(case: &FolderCase) -> Outcome {
@@ -339,15 +382,20 @@ fn mean_wrong(case: &FolderCase) -> Outcome {
 
 fn seed_differs(case: &FolderCase) -> Outcome {
     let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
+    let parts = parts(case.folder);
     let mut compared = 0;
     let mut evidence = Vec::new();
     for claim in json.seed_results() {
         let Some(bpb) = claim.bpb.filter(|bpb| bpb.value() > 0.0) else { continue };
-        let is_of_seed = |log: &&LogFile| {
-            super::runs::seed(log) == Some(claim.seed) || super::runs::seed_in_name(&log.path) == Some(claim.seed)
+        let is_of_seed = |part: &&Part| {
+            part.seed == Some(claim.seed) || super::runs::seed_in_name(&part.log.path) == Some(claim.seed)
         };
-        let of_seed: Vec<&LogFile> = case.folder.logs.iter().filter(is_of_seed).collect();
-        let metrics = || of_seed.iter().flat_map(|log| log.metrics.iter().map(move |metric| (*log, metric)));
+        let metrics = || {
+            parts.iter().filter(is_of_seed).flat_map(|part| {
+                let inside = part.log.metrics.iter().filter(|metric| part.lines.contains(metric.line));
+                inside.map(move |metric| (part.log, metric))
+            })
+        };
         let Some((log, nearest)) = metrics()
             .filter(|(_, metric)| metric.bpb.is_finite() && metric.kind >= MetricKind::PreQuant)
             .min_by(|a, b| (a.1.bpb - bpb.value()).abs().total_cmp(&(b.1.bpb - bpb.value()).abs()))

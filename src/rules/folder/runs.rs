@@ -1,7 +1,8 @@
 //! A folder's logs seen as runs: one final value, one seed each.
 
+use super::carriers::{is_carried, parts};
 use crate::manifest::ClaimedNumber;
-use crate::submission::log::{Metric, SizeKind};
+use crate::submission::log::{Metric, RunLines, SizeKind};
 use crate::submission::{LogFile, RecordFolder};
 
 /// A log that reports a result.
@@ -13,16 +14,15 @@ pub struct Run<'a> {
     pub last: &'a Metric,
     /// Seed by its text, else by its name.
     pub seed: Option<u64>,
+    /// Its lines in the log.
+    pub lines: RunLines,
 }
 
-/// Logs with a final value, each content once.
+/// Runs with a final value, each content once.
 pub fn runs(folder: &RecordFolder) -> Vec<Run<'_>> {
-    let mut seen = std::collections::BTreeSet::new();
-    folder
-        .logs
-        .iter()
-        .filter(|log| seen.insert(log.digest.sha256))
-        .filter_map(|log| log.last_final().map(|last| Run { log, last, seed: seed(log) }))
+    parts(folder)
+        .into_iter()
+        .filter_map(|part| Some(Run { log: part.log, last: part.last?, seed: part.seed, lines: part.lines }))
         .collect()
 }
 
@@ -78,6 +78,19 @@ pub fn mean_by_seed(runs: &[Run]) -> Option<(f64, usize)> {
 pub fn same_number(claimed: &ClaimedNumber, logged: f64, logged_decimals: u32) -> bool {
     let logged_rounding = 10f64.powi(-(logged_decimals.min(30) as i32));
     (claimed.value() - logged).abs() <= (2.0 * claimed.rounding()).max(logged_rounding) * (1.0 + 1e-9)
+}
+
+/// Sizes of one kind in the runs that carry the claim, sorted, each once; in all runs if those print none.
+pub fn carried_sizes(folder: &RecordFolder, kind: SizeKind) -> Vec<u64> {
+    let parts = parts(folder);
+    let of = |log: &LogFile| {
+        let carried = log.sizes_of(kind).filter(|size| is_carried(&parts, log, size.line));
+        carried.map(|size| size.bytes).collect::<Vec<_>>()
+    };
+    let mut found: Vec<u64> = folder.logs.iter().flat_map(of).collect();
+    found.sort_unstable();
+    found.dedup();
+    if found.is_empty() { sizes(folder, kind) } else { found }
 }
 
 /// Sizes of one kind over all logs, sorted, each once.

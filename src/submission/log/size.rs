@@ -58,11 +58,11 @@ pub(super) fn breakdown(line: u64, list: &[Pair]) -> Vec<LoggedSize> {
         let is_named = |pair: &&Pair| names.contains(&pair.name().to_ascii_lowercase().as_str());
         list.iter().find(is_named).and_then(Pair::count)
     };
-    let total = named(&["artifact", "total", "artifact_bytes"]);
+    let total = named(&["artifact", "submission", "artifact_bytes", "artifact_size"]);
     let model = named(&["model", "model_bytes", "weights"]);
     let code = named(&["code", "code_bytes"]);
     match (total, model, code) {
-        (Some(total), Some(model), Some(code)) if total > 0 && model.checked_add(code) == Some(total) => {
+        (Some(total), Some(model), Some(code)) if model.checked_add(code) == Some(total) => {
             [(SizeKind::Model, model), (SizeKind::Code, code), (SizeKind::Total, total)]
                 .map(|(kind, bytes)| LoggedSize { line, kind, bytes })
                 .to_vec()

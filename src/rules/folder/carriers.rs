@@ -1,0 +1,251 @@
+//! Which of a folder's logs carry the claim, and which were kept for history, comparison or support.
+//!
+//! A claim is judged on the runs that hold its numbers; what is wrong in others is at most a warning.
+
+use std::collections::BTreeMap;
+
+use super::runs::{Run, mean_by_seed, same_number, seed_in_name};
+use crate::manifest::ClaimedNumber;
+use crate::submission::log::{Metric, RunLines};
+use crate::submission::{LogFile, RecordFolder};
+
+/// One run of one log.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// The log.
+    pub log: &'a LogFile,
+    /// Its lines.
+    pub lines: RunLines,
+    /// The seed it states, else the one in the log's name.
+    pub seed: Option<u64>,
+    /// The value it ends with.
+    pub last: Option<&'a Metric>,
+    /// Whether the claim rests on it.
+    pub carries: bool,
+}
+
+impl<'a> Part<'a> {
+    /// Whether it holds this line of this log.
+    pub fn holds(&self, log: &LogFile, line: u64) -> bool {
+        std::ptr::eq(self.log, log) && self.lines.contains(line)
+    }
+
+    fn run(&self) -> Option<Run<'a>> {
+        Some(Run { log: self.log, last: self.last?, seed: self.seed, lines: self.lines })
+    }
+}
+
+/// All runs of all logs, each content once, and which of them carry the claim.
+pub fn parts(folder: &RecordFolder) -> Vec<Part<'_>> {
+    let mut seen = std::collections::BTreeSet::new();
+    let logs = folder.logs.iter().filter(|log| seen.insert(log.digest.sha256));
+    let mut parts: Vec<Part> = logs.flat_map(parts_of).collect();
+    let carries = carrying(folder, &parts);
+    for (part, carries) in parts.iter_mut().zip(carries) {
+        part.carries = carries;
+    }
+    parts
+}
+
+/// Whether the claim rests on what stands on this line.
+pub fn is_carried(parts: &[Part], log: &LogFile, line: u64) -> bool {
+    // A copy of another log is judged as that one is.
+    parts.iter().find(|part| part.holds(log, line)).is_none_or(|part| part.carries)
+}
+
+/// The runs with a result that carry the claim.
+pub fn carrying_runs(folder: &RecordFolder) -> Vec<Run<'_>> {
+    parts(folder).iter().filter(|part| part.carries).filter_map(Part::run).collect()
+}
+
+fn parts_of(log: &LogFile) -> Vec<Part<'_>> {
+    let runs = log.runs();
+    let is_single = runs.len() == 1;
+    let part = |lines: RunLines| {
+        let stated = log.seeds.iter().find(|seed| lines.contains(seed.line)).map(|seed| seed.value);
+        let last = log.finals().rfind(|metric| lines.contains(metric.line));
+        let by_name = || if is_single { seed_in_name(&log.path) } else { None };
+        Part { log, lines, seed: stated.or_else(by_name), last, carries: true }
+    };
+    runs.into_iter().map(part).collect()
+}
+
+/// How well a family of runs supports the claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Support {
+    /// Its numbers are not those of the claim.
+    None,
+    /// The claim is one of its final values.
+    SomeFinal,
+    /// The claim is what one of its runs ends with.
+    OneRun,
+    /// The claim is the mean over its seeds.
+    Mean,
+}
+
+fn carrying(folder: &RecordFolder, parts: &[Part]) -> Vec<bool> {
+    let named_other: Vec<bool> = parts.iter().map(|part| is_named_other(folder, &part.log.path)).collect();
+    let others = |is_other: &[bool]| -> Vec<bool> {
+        let none_left = is_other.iter().all(|is| *is);
+        is_other.iter().map(|is| none_left || !is).collect()
+    };
+    let Some(claim) = folder.submission.as_ref().and_then(|json| json.bpb()).map(|claim| claim.number) else {
+        return others(&named_other);
+    };
+    let mut families: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, part) in parts.iter().enumerate() {
+        families.entry(family(parts, part)).or_default().push(index);
+    }
+    let support_of = |members: &[usize]| {
+        let group: Vec<Part> = members.iter().filter_map(|&index| parts.get(index).copied()).collect();
+        support(&group, &claim)
+    };
+    let ranked: Vec<(Support, bool, &Vec<usize>)> = families
+        .values()
+        .map(|members| (support_of(members), members.iter().all(|&index| named_other[index]), members))
+        .collect();
+    let best = ranked.iter().map(|(support, is_other, _)| (*support, !is_other)).max();
+    let plain: Vec<usize> = (0..parts.len()).filter(|&index| !named_other[index]).collect();
+    let Some((best, is_plain)) = best.filter(|(support, _)| *support != Support::None) else {
+        return others(&named_other);
+    };
+    if best != Support::Mean && support_of(&plain) == Support::Mean {
+        return others(&named_other);
+    }
+    let mut carries = vec![false; parts.len()];
+    for (support, is_other, members) in ranked {
+        if support == best && is_other != is_plain {
+            members.iter().for_each(|&index| carries[index] = true);
+        }
+    }
+    add_training(parts, &named_other, &mut carries);
+    carries
+}
+
+/// Where the runs that hold the claim only evaluate, those that trained carry it too.
+fn add_training(parts: &[Part], named_other: &[bool], carries: &mut [bool]) {
+    let trains = |part: &Part| part.log.trains;
+    if parts.iter().zip(&*carries).any(|(part, carries)| *carries && trains(part)) {
+        return;
+    }
+    let seeds: Vec<u64> = parts.iter().zip(&*carries).filter(|(_, c)| **c).filter_map(|(part, _)| part.seed).collect();
+    for (index, part) in parts.iter().enumerate() {
+        let is_of_seed = seeds.is_empty() || part.seed.is_none_or(|seed| seeds.contains(&seed));
+        carries[index] |= trains(part) && !named_other[index] && is_of_seed;
+    }
+}
+
+fn support(group: &[Part], claim: &ClaimedNumber) -> Support {
+    let runs: Vec<Run> = group.iter().filter_map(Part::run).collect();
+    let decimals = runs.iter().map(|run| run.last.decimals).min().unwrap_or(8).max(4);
+    let is_claim = |value: f64| same_number(claim, value, decimals);
+    let mean = mean_by_seed(&runs).filter(|(_, n)| *n >= 2);
+    if mean.is_some_and(|(mean, _)| is_claim(mean)) || label_means(group).into_iter().any(is_claim) {
+        return Support::Mean;
+    }
+    if runs.iter().any(|run| same_number(claim, run.last.bpb, run.last.decimals)) {
+        return Support::OneRun;
+    }
+    let finals = group.iter().flat_map(|part| part.log.finals().filter(|metric| part.lines.contains(metric.line)));
+    let mut same = finals.filter(|metric| same_number(claim, metric.bpb, metric.decimals));
+    if same.next().is_some() { Support::SomeFinal } else { Support::None }
+}
+
+/// Means over at least two runs of the last value under each label.
+fn label_means(group: &[Part]) -> Vec<f64> {
+    let mut by_label: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for part in group {
+        let mut last: BTreeMap<&str, f64> = BTreeMap::new();
+        for metric in part.log.finals().filter(|metric| part.lines.contains(metric.line)) {
+            last.insert(metric.label.as_str(), metric.bpb);
+        }
+        last.into_iter().for_each(|(label, bpb)| by_label.entry(label).or_default().push(bpb));
+    }
+    by_label.values().filter(|values| values.len() > 1).map(|v| v.iter().sum::<f64>() / v.len() as f64).collect()
+}
+
+/// Runs that differ in the seed only: the log's name without seed, times and identifiers. An earlier run of a log with
+/// the same seed as a later one is a family of its own, because the later replaces it.
+fn family(parts: &[Part], part: &Part) -> String {
+    let mut name = String::new();
+    let mut digits = String::new();
+    let named = seed_in_name(&part.log.path).or(part.seed);
+    for c in part.log.path.to_ascii_lowercase().chars().chain(['\0']) {
+        if c.is_ascii_digit() {
+            digits.push(c);
+            continue;
+        }
+        let is_seed = named.is_some() && digits.parse().ok() == named;
+        name.push_str(if is_seed || digits.len() >= 6 { "#" } else { &digits });
+        digits.clear();
+        name.push(c);
+    }
+    let is_replaced = parts.iter().any(|other| {
+        std::ptr::eq(other.log, part.log)
+            && other.lines.first > part.lines.first
+            && other.seed == part.seed
+            && other.last.is_some()
+    });
+    if is_replaced { format!("{name}{}", part.lines.first) } else { name }
+}
+
+/// Words in names of logs that are not those of the submitted runs.
+const OTHER_NAMES: &[&str] = &[
+    "old",
+    "superseded",
+    "deprecated",
+    "ablation",
+    "ablations",
+    "baseline",
+    "prev",
+    "previous",
+    "compare",
+    "comparison",
+    "control",
+    "debug",
+    "smoke",
+    "failed",
+    "invalid",
+    "archive",
+    "archived",
+    "supporting",
+    "sweep",
+    "probe",
+    "diagnostic",
+    "first_try",
+    "reference",
+    "buggy",
+    "aborted",
+];
+/// Words with which READMEs speak of such logs.
+const OTHER_WORDS: &[&str] = &[
+    "history",
+    "historical",
+    "superseded",
+    "invalid",
+    "earlier run",
+    "ablation",
+    "kept for",
+    "for comparison",
+    "baseline",
+    "diagnostic",
+    "not the submitted",
+    "supporting",
+    "previous run",
+    "for reference",
+    "outdated",
+    "withdrawn",
+];
+
+fn is_named_other(folder: &RecordFolder, path: &str) -> bool {
+    let lower = path.to_ascii_lowercase();
+    let words = || lower.split(|c: char| !c.is_ascii_alphanumeric());
+    if words().any(|word| OTHER_NAMES.contains(&word)) || lower.contains("first_try") {
+        return true;
+    }
+    let file = path.rsplit('/').next().unwrap_or(path);
+    folder.readme.as_ref().is_some_and(|readme| {
+        let lines = readme.text.lines().filter(|line| line.contains(file));
+        lines.map(str::to_ascii_lowercase).any(|line| OTHER_WORDS.iter().any(|word| line.contains(word)))
+    })
+}

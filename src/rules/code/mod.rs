@@ -16,6 +16,7 @@ pub(super) const RULES: &[Rule] = &[
     source::MISSING_MODULE,
     source::ZSTD_FALLBACK,
     readme::LOST_VARIABLES,
+    readme::UNREAD_VARIABLE,
     review::NGRAM,
     review::SLOT,
     review::TRAINS_BEFORE_SCORING,

@@ -9,11 +9,14 @@ mod fields;
 mod logs;
 mod machine;
 mod numbers;
+mod parameters;
 mod record;
 mod results;
 pub(super) mod runs;
 mod safety;
 mod seeds;
+mod shipped;
+mod source;
 mod times;
 
 #[cfg(test)]
@@ -33,8 +36,11 @@ pub(super) const RULES: &[&[Rule]] = &[
     fields::RULES,
     numbers::RULES,
     code::RULES,
+    shipped::RULES,
     bytes::RULES,
     logs::RULES,
+    source::RULES,
+    parameters::RULES,
     results::RULES,
     denominator::RULES,
     seeds::RULES,

@@ -54,7 +54,11 @@ impl Text {
 
     fn write_one(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let policy = &report.policy;
-        writeln!(out, "{BOLD}{}{BOLD:#}  {DIM}rules {} of {}{DIM:#}", report.subject, policy.name, policy.effective)?;
+        // Rules have dates, and so have folders: the two side by side tell which rules were in force.
+        let date = report.facts.iter().find(|fact| fact.name == "date");
+        let folder = date.map_or(String::new(), |date| format!(", folder of {}", date.value));
+        let rules = format!("rules {} of {}{folder}", policy.name, policy.effective);
+        writeln!(out, "{BOLD}{}{BOLD:#}  {DIM}{rules}{DIM:#}", report.subject)?;
         if self.0 > Detail::Brief {
             let width = report.facts.iter().map(|fact| fact.name.len()).max().unwrap_or(0);
             for fact in &report.facts {
@@ -76,6 +80,10 @@ impl Text {
             write_finding(finding, width, out)?;
         }
         writeln!(out)?;
+        if severity.is_none() && self.0 == Detail::Usual {
+            let undecided = report.count(Severity::Unknown);
+            writeln!(out, "nothing found, {undecided} undecided (-v lists them)")?;
+        }
         write_counts(&Counts::of(std::slice::from_ref(report)), out)?;
         let assurance = &report.assurance;
         writeln!(out, "level {} of 5: {BOLD}{}{BOLD:#}", assurance.level.number(), assurance.level)?;

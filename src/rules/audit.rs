@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Case, ChangeCase, FolderCase, ManifestCase, Policy, PolicyError, PolicyFile, assurance, evaluate};
 use crate::manifest::{LoadError, Manifest, Track, load};
-use crate::report::{Assurance, Fact, Level, Report, SubjectFile, SubjectKind};
+use crate::report::{Assurance, Fact, Finding, Level, Report, SubjectFile, SubjectKind};
 use crate::stats::Board;
 use crate::submission::change::{Change, ChangeError, LeftOut, MAX_NEW_FOLDERS};
 use crate::submission::{Found, ManifestFiles, RecordFolder};
@@ -97,7 +97,7 @@ pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report,
         kind: SubjectKind::RecordFolder,
         policy: policy.reference(),
         assurance,
-        facts: folder_facts(&folder),
+        facts: folder_facts(&folder, &evaluation.findings),
         findings: evaluation.findings,
         not_applicable: evaluation.not_applicable,
         files: folder
@@ -111,8 +111,11 @@ pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report,
     })
 }
 
-fn folder_facts(folder: &RecordFolder) -> Vec<Fact> {
-    let Some(json) = &folder.submission else { return Vec::new() };
+fn folder_facts(folder: &RecordFolder, findings: &[Finding]) -> Vec<Fact> {
+    // What is left of the budget is asked of every folder, whether or not anything is wrong.
+    let budget = findings.iter().find(|finding| finding.rule.0 == "over_budget");
+    let budget = budget.map(|finding| Fact { name: "budget", value: finding.message.clone() });
+    let Some(json) = &folder.submission else { return budget.into_iter().collect() };
     let text = |name, key| json.text_field(key).map(|value| Fact { name, value: crate::report::quote(value) });
     let total = json.total().map(|total| total.number.value()).filter(|total| total.fract() == 0.0 && *total >= 0.0);
     [
@@ -121,6 +124,7 @@ fn folder_facts(folder: &RecordFolder) -> Vec<Fact> {
         text("date", "date"),
         json.bpb().map(|bpb| Fact { name: "val_bpb", value: bpb.number.to_string() }),
         total.map(|total| Fact { name: "total_bytes", value: Bytes(total as u64).to_string() }),
+        budget,
     ]
     .into_iter()
     .flatten()

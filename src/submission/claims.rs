@@ -143,9 +143,8 @@ impl SubmissionJson {
                 Some(Value::Object(by_seed)) => {
                     // Results of a run stand under `results` as well: only names of seeds count there.
                     let counts = |name: &str| {
-                        *key != "results"
-                            || name.starts_with(['s', 'S'])
-                            || name.starts_with(|c: char| c.is_ascii_digit())
+                        let digits = name.trim_start_matches("seed").trim_start_matches(['s', '_']);
+                        *key != "results" || digits.bytes().all(|byte| byte.is_ascii_digit())
                     };
                     for (name, value) in by_seed.iter().filter(|(name, _)| counts(name)) {
                         if let Some(seed) = seed_name(name) {

@@ -31,7 +31,7 @@ impl<'a> Part<'a> {
     }
 
     fn run(&self) -> Option<Run<'a>> {
-        Some(Run { log: self.log, last: self.last?, seed: self.seed, lines: self.lines })
+        Some(Run { log: self.log, last: self.last?, seed: self.seed })
     }
 }
 
@@ -129,7 +129,14 @@ fn add_training(parts: &[Part], named_other: &[bool], carries: &mut [bool]) {
         return;
     }
     let seeds: Vec<u64> = parts.iter().zip(&*carries).filter(|(_, c)| **c).filter_map(|(part, _)| part.seed).collect();
+    let parameters = |part: &Part| part.log.parameters.first().map(|noted| noted.value);
+    let known: Vec<u64> =
+        parts.iter().zip(&*carries).filter(|(_, c)| **c).filter_map(|(part, _)| parameters(part)).collect();
     for (index, part) in parts.iter().enumerate() {
+        // The same model has the same number of parameters.
+        if parameters(part).is_some_and(|count| !known.is_empty() && !known.contains(&count)) {
+            continue;
+        }
         let is_of_seed = seeds.is_empty() || part.seed.is_none_or(|seed| seeds.contains(&seed));
         carries[index] |= trains(part) && !named_other[index] && is_of_seed;
     }
@@ -164,29 +171,51 @@ fn label_means(group: &[Part]) -> Vec<f64> {
     by_label.values().filter(|values| values.len() > 1).map(|v| v.iter().sum::<f64>() / v.len() as f64).collect()
 }
 
-/// Runs that differ in the seed only: the log's name without seed, times and identifiers. An earlier run of a log with
-/// the same seed as a later one is a family of its own, because the later replaces it.
+/// Runs that differ in the seed only, by the name of their log.
+///
+/// Logs whose names differ in digits are one family if each states a seed of its own (`train0.log`, `train1.log`);
+/// otherwise digits that are not the seed, a time or an identifier tell versions apart (`log_seed42_v1.1.txt`).
 fn family(parts: &[Part], part: &Part) -> String {
-    let mut name = String::new();
-    let mut digits = String::new();
-    let named = seed_in_name(&part.log.path).or(part.seed);
-    for c in part.log.path.to_ascii_lowercase().chars().chain(['\0']) {
-        if c.is_ascii_digit() {
-            digits.push(c);
-            continue;
-        }
-        let is_seed = named.is_some() && digits.parse().ok() == named;
-        name.push_str(if is_seed || digits.len() >= 6 { "#" } else { &digits });
-        digits.clear();
-        name.push(c);
+    let masked = masked(&part.log.path, |_| true);
+    let relatives = || parts.iter().filter(|other| self::masked(&other.log.path, |_| true) == masked);
+    let mut seeds: Vec<u64> = relatives().filter_map(|other| other.seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    if seeds.len() == relatives().count() {
+        return masked;
     }
+    let named = seed_in_name(&part.log.path).or(part.seed);
+    let is_seed = |digits: &str| named.is_some() && digits.parse().ok() == named;
+    let name = self::masked(&part.log.path, |digits| is_seed(digits) || digits.len() >= IDENTIFIER_DIGITS);
+    // A later run of a log with the same seed replaces an earlier one.
     let is_replaced = parts.iter().any(|other| {
         std::ptr::eq(other.log, part.log)
             && other.lines.first > part.lines.first
             && other.seed == part.seed
             && other.last.is_some()
     });
-    if is_replaced { format!("{name}{}", part.lines.first) } else { name }
+    if is_replaced { format!("{name}:{}", part.lines.first) } else { name }
+}
+
+/// Dates, times and numbers of jobs have as many digits.
+const IDENTIFIER_DIGITS: usize = 6;
+
+/// A path in small letters, with `#` for the numbers asked for.
+fn masked(path: &str, is_masked: impl Fn(&str) -> bool) -> String {
+    let mut name = String::new();
+    let mut digits = String::new();
+    for c in path.to_ascii_lowercase().chars().map(Some).chain([None]) {
+        if let Some(c) = c.filter(char::is_ascii_digit) {
+            digits.push(c);
+            continue;
+        }
+        if !digits.is_empty() {
+            name.push_str(if is_masked(&digits) { "#" } else { &digits });
+            digits.clear();
+        }
+        name.extend(c);
+    }
+    name
 }
 
 /// Words in names of logs that are not those of the submitted runs.

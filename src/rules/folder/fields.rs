@@ -236,7 +236,7 @@ fn is_template(text: &str) -> bool {
 /// Text that stands where something is still to come.
 fn is_placeholder(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    let words = ["placeholder", "pending", "tbd", "tba", "todo", "fixme", "xxx", "xxxx", "changeme", "unfilled"];
+    let words = ["placeholder", "pending", "tbd", "tba", "todo", "fixme", "xxx", "changeme", "unfilled"];
     let phrases = [
         "to be filled",
         "fill in",

@@ -14,6 +14,7 @@ mod record;
 mod results;
 pub(super) mod runs;
 mod safety;
+mod seed_choice;
 mod seeds;
 mod shipped;
 mod source;

@@ -2,6 +2,7 @@
 
 use super::carriers::{Part, carrying_runs, parts};
 use super::runs::{mean_by_seed, runs, same_number};
+use super::seed_choice::listed_mean;
 use super::{DEFAULT, cite};
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
@@ -39,16 +40,7 @@ pub(super) const RULES: &[Rule] = &[
         check: Check::Folder(not_last),
         ..LOGS
     },
-    Rule {
-        id: RuleId("claim_is_best_seed_not_mean"),
-        statement: "The claim is the best seed's value, not the mean.",
-        reference: "challenge README, rule 1: the mean over runs is judged",
-        severity: Severity::Fail,
-        why: "The best of several seeds is lower than what the method gives.",
-        example: "seeds 1.2120, 1.2160, 1.2174; claimed 1.2120",
-        check: Check::Folder(best_seed),
-        ..LOGS
-    },
+    super::seed_choice::BEST_SEED,
     Rule {
         id: RuleId("mean_wrong"),
         statement: "The claim is not the mean of the seeds submission.json lists.",
@@ -80,13 +72,13 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn claim<'a>(case: &FolderCase<'a>) -> Option<(&'a SubmissionJson, ClaimedField)> {
+pub(super) fn claim<'a>(case: &FolderCase<'a>) -> Option<(&'a SubmissionJson, ClaimedField)> {
     let json = case.folder.submission.as_ref()?;
     let claim = json.bpb()?;
     (claim.number.value() > 0.0).then_some((json, claim))
 }
 
-fn line(log: &LogFile, metric: &Metric) -> Evidence {
+pub(super) fn line(log: &LogFile, metric: &Metric) -> Evidence {
     let what = match metric.kind {
         MetricKind::Step => "validation during training",
         MetricKind::Progress => "running value",
@@ -161,7 +153,7 @@ fn listed_and_logged(case: &FolderCase) -> Option<f64> {
 }
 
 /// Means of the runs left after dropping one or two: people report three of four seeds.
-fn means(runs: &[super::runs::Run]) -> Vec<f64> {
+pub(super) fn means(runs: &[super::runs::Run]) -> Vec<f64> {
     let values: Vec<f64> = runs.iter().map(|run| run.last.bpb).collect();
     if !(2..=12).contains(&values.len()) {
         return Vec::new();
@@ -196,7 +188,7 @@ fn mean_by_label(folder: &crate::submission::RecordFolder, value: f64) -> Option
         .min_by(|a, b| (a - value).abs().total_cmp(&(b - value).abs()))
 }
 
-const NOTHING: &str = "a claim and a logged value are not both there";
+pub(super) const NOTHING: &str = "a claim and a logged value are not both there";
 
 fn differs(case: &FolderCase) -> Outcome {
     let Some((json, claim)) = claim(case) else { return Outcome::unknown(NOTHING) };
@@ -212,13 +204,28 @@ fn differs(case: &FolderCase) -> Outcome {
         }
         Some(Support::None(log, metric)) if (metric.bpb - claim.number.value()).abs() > BY_HAND => {
             let delta = (metric.bpb - claim.number.value()).abs();
-            Outcome::violated(
-                format!("{} claimed; the nearest logged value is {:.6}, {delta:.6} away", claim.number, metric.bpb),
+            let digits = metric.decimals.min(12) as usize;
+            let nearest = format!("the nearest logged value is {:.digits$}, {delta:.6} away", metric.bpb);
+            graded(
+                case,
+                &claim,
+                format!("{} claimed; {nearest}", claim.number),
                 vec![cite(json, &claim), line(log, metric)],
             )
         }
         Some(_) => Outcome::HOLDS,
     }
+}
+
+/// A claim that is worse than what the runs end with gains nothing by it.
+fn graded(case: &FolderCase, claim: &ClaimedField, message: String, evidence: Vec<Evidence>) -> Outcome {
+    let final_mean = mean_by_seed(&carrying_runs(case.folder)).map(|(mean, _)| mean);
+    let violation = if final_mean.is_some_and(|mean| claim.number.value() > mean + BY_HAND) {
+        Violation::new(format!("{message}; the runs end better than that"), evidence).graded(Severity::Warning)
+    } else {
+        Violation::new(message, evidence)
+    };
+    Outcome::Violated(vec![violation])
 }
 
 fn any_late(case: &FolderCase) -> bool {
@@ -233,10 +240,8 @@ fn only_prequant(case: &FolderCase) -> Outcome {
             let Some((mean, _)) = mean_by_seed(&runs(case.folder)) else {
                 return Outcome::unknown("no log has a final value");
             };
-            Outcome::violated(
-                format!("{} is not a final value; those have a mean of {mean:.6}", claim.number),
-                vec![cite(json, &claim), line(log, metric)],
-            )
+            let message = format!("{} is not a final value; those have a mean of {mean:.6}", claim.number);
+            graded(case, &claim, message, vec![cite(json, &claim), line(log, metric)])
         }
         Some(_) => Outcome::HOLDS,
     }
@@ -247,115 +252,18 @@ fn not_last(case: &FolderCase) -> Outcome {
     match support(case, &claim) {
         None => Outcome::unknown(NOTHING),
         Some(Support::OtherFinal(log, metric)) => {
-            let last = log.last_final().map_or(metric.bpb, |last| last.bpb);
-            if (last - claim.number.value()).abs() <= BY_HAND {
+            let last = log.last_final().unwrap_or(metric);
+            if (last.bpb - claim.number.value()).abs() <= BY_HAND {
                 return Outcome::HOLDS;
             }
+            let digits = last.decimals.min(12) as usize;
             Outcome::violated(
-                format!("{} is a final value; the log ends with {last}", claim.number),
+                format!("{} is a final value; the log ends with {:.digits$}", claim.number, last.bpb),
                 vec![cite(json, &claim), line(log, metric)],
             )
         }
         Some(_) => Outcome::HOLDS,
     }
-}
-
-fn best_seed(case: &FolderCase) -> Outcome {
-    let Some((json, claim)) = claim(case) else { return Outcome::unknown(NOTHING) };
-    // Where submission.json names the one seed it is about, nothing was picked behind anybody's back.
-    let named = json.named_seed();
-    let runs: Vec<_> =
-        carrying_runs(case.folder).into_iter().filter(|run| named.is_none() || run.seed == named).collect();
-    let seeds_logged = super::runs::seeds(&runs).len();
-    let Some((mean, n)) = mean_by_seed(&runs).filter(|(_, n)| *n >= 2 && seeds_logged >= 2) else {
-        let listed = best_listed(case, json, &claim);
-        return listed.unwrap_or_else(|| Outcome::unknown("fewer than two seeds are logged or listed"));
-    };
-    let Some(best) = runs.iter().min_by(|a, b| a.last.bpb.total_cmp(&b.last.bpb)) else { return Outcome::HOLDS };
-    let is = |value: f64| same_number(&claim.number, value, best.last.decimals.max(4));
-    let is_mean = is(mean) || listed_mean(json).is_some_and(is) || means(&runs).into_iter().any(is);
-    if !is_mean
-        && !is(best.last.bpb)
-        && let Some(outcome) = best_listed(case, json, &claim)
-    {
-        return outcome;
-    }
-    let doubled = runs.iter().filter(|run| run.last.bpb == best.last.bpb).count() > 1;
-    if is_mean || !is(best.last.bpb) || doubled || !super::runs::end_alike(&runs) {
-        return best_by_label(case, json, &claim).unwrap_or(Outcome::HOLDS);
-    }
-    let message = format!("{} is the best of {n} seeds; their mean is {mean:.6}", claim.number);
-    picked(case, message, vec![cite(json, &claim).expected(format!("{mean:.6}")), line(best.log, best.last)])
-}
-
-/// A picked seed, softer where the README says so.
-fn picked(case: &FolderCase, message: String, evidence: Vec<Evidence>) -> Outcome {
-    let declared = |line: &str| {
-        let lower = line.to_ascii_lowercase();
-        lower.contains("best seed") || lower.contains("best of") || lower.contains("best") && lower.contains("seed")
-    };
-    let place = case.folder.readme.as_ref().and_then(|readme| {
-        let (at, text) = readme.text.lines().enumerate().find(|(_, line)| declared(line))?;
-        Some(Evidence::at(&readme.path, at as u64 + 1).found(text))
-    });
-    match place {
-        Some(place) => {
-            let message = format!("{message}; the README says so");
-            let evidence = evidence.into_iter().chain([place]).collect();
-            Outcome::Violated(vec![Violation::new(message, evidence).graded(Severity::Warning)])
-        }
-        None => Outcome::violated(message, evidence),
-    }
-}
-
-/// Values submission.json lists by seed.
-fn listed(json: &SubmissionJson) -> Vec<f64> {
-    json.seed_results().iter().filter_map(|seed| seed.bpb.as_ref()).map(|number| number.value()).collect()
-}
-
-/// Their mean, where there are at least two.
-fn listed_mean(json: &SubmissionJson) -> Option<f64> {
-    let listed = listed(json);
-    (listed.len() >= 2).then(|| listed.iter().sum::<f64>() / listed.len() as f64)
-}
-
-/// Is the claim the best of the seeds submission.json itself lists, and not their mean?
-fn best_listed(case: &FolderCase, json: &SubmissionJson, claim: &ClaimedField) -> Option<Outcome> {
-    let listed = listed(json);
-    let mean = listed_mean(json)?;
-    let best = listed.iter().copied().fold(f64::INFINITY, f64::min);
-    let is = |value: f64| same_number(&claim.number, value, 4);
-    (is(best) && !is(mean)).then(|| {
-        let message = format!("{} is the best of {} seeds listed; their mean is {mean:.6}", claim.number, listed.len());
-        picked(case, message, vec![cite(json, claim).expected(format!("{mean:.6}"))])
-    })
-}
-
-/// Final values under one label, one a seed: is the claim the best of them?
-///
-/// Logs end with different evaluations; the claim may be about an earlier one.
-fn best_by_label(case: &FolderCase, json: &SubmissionJson, claim: &ClaimedField) -> Option<Outcome> {
-    let mut by_label: std::collections::BTreeMap<&str, std::collections::BTreeMap<u64, (&LogFile, &Metric)>> =
-        std::collections::BTreeMap::new();
-    let runs = carrying_runs(case.folder);
-    if super::runs::seeds(&runs).len() != runs.len() {
-        return None;
-    }
-    for run in runs {
-        for metric in run.log.finals() {
-            by_label.entry(&metric.label).or_default().insert(run.seed?, (run.log, metric));
-        }
-    }
-    let is = |value: f64| same_number(&claim.number, value, 6);
-    let matching: Vec<_> = by_label.values().filter(|values| values.values().any(|(_, m)| is(m.bpb))).collect();
-    let values = matching.first()?;
-    let mean = values.values().map(|(_, metric)| metric.bpb).sum::<f64>() / values.len() as f64;
-    let (log, best) = values.values().min_by(|a, b| a.1.bpb.total_cmp(&b.1.bpb))?;
-    if values.len() < 2 || matching.len() > 1 || !is(best.bpb) || is(mean) {
-        return None;
-    }
-    let message = format!("{} is the best of {} seeds; their mean is {mean:.6}", claim.number, values.len());
-    Some(picked(case, message, vec![cite(json, claim).expected(format!("{mean:.6}")), line(log, best)]))
 }
 
 fn mean_wrong(case: &FolderCase) -> Outcome {
@@ -380,16 +288,19 @@ fn mean_wrong(case: &FolderCase) -> Outcome {
     if (value - mean).abs() <= allowed.max(5e-5) || same_number(&claim.number, best, 4) {
         return Outcome::HOLDS;
     }
-    Outcome::violated(
-        format!("{} claimed, the mean of {} seeds is {mean:.6}", claim.number, listed.len()),
-        vec![cite(json, &claim).expected(format!("{mean:.6}"))],
-    )
+    let message = format!("{} claimed, the mean of {} seeds is {mean:.6}", claim.number, listed.len());
+    let violation = Violation::new(message, vec![cite(json, &claim).expected(format!("{mean:.6}"))]);
+    // Worse than the mean, or off by a slip in the last digits.
+    let is_harmless = value > mean || (value - mean).abs() <= BY_HAND;
+    Outcome::Violated(vec![if is_harmless { violation.graded(Severity::Warning) } else { violation }])
 }
 
 fn seed_differs(case: &FolderCase) -> Outcome {
     let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
     let parts = parts(case.folder);
     let mut compared = 0;
+    // Differences of rounding, and values worse than those logged.
+    let mut is_harmless = true;
     let mut evidence = Vec::new();
     for claim in json.seed_results() {
         let Some(bpb) = claim.bpb.filter(|bpb| bpb.value() > 0.0) else { continue };
@@ -410,19 +321,29 @@ fn seed_differs(case: &FolderCase) -> Outcome {
         };
         compared += 1;
         // Logs of several seeds do not always say which one a line is about.
-        let stands_elsewhere =
-            parts.iter().filter(|part| part.seed.is_none() || part.log.runs().len() > 1).any(|part| {
-                part.log.finals().any(|metric| bpb.decimals() > 4 && same_number(&bpb, metric.bpb, metric.decimals))
-            });
+        let stands_elsewhere = parts.iter().filter(|part| is_of_several(part)).any(|part| {
+            part.log.finals().any(|metric| bpb.decimals() > 4 && same_number(&bpb, metric.bpb, metric.decimals))
+        });
         if !stands_elsewhere && !metrics().any(|(_, metric)| same_number(&bpb, metric.bpb, metric.decimals)) {
+            let away = bpb.value() - nearest.bpb;
+            is_harmless &= away > 0.0 || away.abs() <= 1e-4;
             evidence.push(line(log, nearest).expected(format!("seed {}: {bpb}", claim.seed)));
         }
     }
     match (compared, evidence.is_empty()) {
         (0, _) => Outcome::unknown("no listed seed has a log"),
         (_, true) => Outcome::HOLDS,
-        _ => Outcome::violated(format!("{} of {compared} seeds differ from their logs", evidence.len()), evidence),
+        _ => {
+            let message = format!("{} of {compared} seeds differ from their logs", evidence.len());
+            let violation = Violation::new(message, evidence);
+            Outcome::Violated(vec![if is_harmless { violation.graded(Severity::Warning) } else { violation }])
+        }
     }
+}
+
+/// Whether a run is not clearly of one seed.
+fn is_of_several(part: &Part) -> bool {
+    part.seed.is_none() || part.log.runs().len() > 1 || part.log.path.to_ascii_lowercase().contains("seeds")
 }
 
 fn loss_differs(case: &FolderCase) -> Outcome {

@@ -2,7 +2,7 @@
 
 use super::carriers::{is_carried, parts};
 use crate::manifest::ClaimedNumber;
-use crate::submission::log::{Metric, RunLines, SizeKind};
+use crate::submission::log::{Metric, SizeKind};
 use crate::submission::{LogFile, RecordFolder};
 
 /// A log that reports a result.
@@ -14,15 +14,13 @@ pub struct Run<'a> {
     pub last: &'a Metric,
     /// Seed by its text, else by its name.
     pub seed: Option<u64>,
-    /// Its lines in the log.
-    pub lines: RunLines,
 }
 
 /// Runs with a final value, each content once.
 pub fn runs(folder: &RecordFolder) -> Vec<Run<'_>> {
     parts(folder)
         .into_iter()
-        .filter_map(|part| Some(Run { log: part.log, last: part.last?, seed: part.seed, lines: part.lines }))
+        .filter_map(|part| Some(Run { log: part.log, last: part.last?, seed: part.seed }))
         .collect()
 }
 

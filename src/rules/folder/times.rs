@@ -151,6 +151,12 @@ fn production(case: &FolderCase) -> Outcome {
     Outcome::violated(format!("{} run(s) over {cap} s", evidence.len()), evidence)
 }
 
+/// Seconds as logged, to milliseconds.
+fn in_words(seconds: f64) -> String {
+    let text = format!("{seconds:.3}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
 fn eval(case: &FolderCase) -> Outcome {
     let Some(cap) = case.policy.limits.eval_seconds else { return Outcome::NotApplicable };
     let parts = parts(case.folder);
@@ -174,10 +180,10 @@ fn eval(case: &FolderCase) -> Outcome {
     let elsewhere = devices.is_some_and(|devices| devices < case.policy.limits.devices);
     let remark = if elsewhere { ", on fewer devices than the cap is for" } else { "" };
     let evidence = Evidence::at(&log.path, time.line)
-        .found(format!("{}: {:.1} s", time.label, time.seconds))
+        .found(format!("{}: {} s", time.label, in_words(time.seconds)))
         .expected(format!("at most {cap} s"));
     let whose = if is_other { format!(", in {}, which does not carry the claim", log.path) } else { String::new() };
-    let violation = Violation::new(format!("evaluated {:.1} s{remark}{whose}", time.seconds), vec![evidence]);
+    let violation = Violation::new(format!("evaluated {} s{remark}{whose}", in_words(time.seconds)), vec![evidence]);
     let softer = (elsewhere || is_other) && case.track == Track::TenMinutes;
     Outcome::Violated(vec![if softer { violation.graded(Severity::Warning) } else { violation }])
 }

@@ -188,7 +188,7 @@ impl LogFile {
                 self.tokenizer.get_or_insert(Noted { line: number, value: short(pair.value) });
             }
             "step" => self.note_step(number, pair),
-            "model_params" | "total_params" | "num_params" | "n_params" | "params" => {
+            "model_params" | "total_params" | "num_params" | "n_params" => {
                 if let Some(value) = pair.count().filter(|value| *value >= FEWEST_PARAMETERS) {
                     keep(&mut self.parameters, Noted { line: number, value });
                 }

@@ -45,7 +45,7 @@ fn four_hundred_bytes_of_readme() {
     let rule = "readme_too_short";
     let of = |bytes: usize| Submission::of(&[("README.md", &"x".repeat(bytes))]).says(rule);
     assert_eq!(of(400), ["pass"]);
-    assert_eq!(of(399), ["warning: README.md has 399 bytes", "README.md: 399 (an explanation)"]);
+    assert_eq!(of(399), ["warning: README.md has 399 bytes (at least 400 expected)", "README.md"]);
     assert_eq!(Submission::of(&[]).says(rule), ["not applicable"]);
 }
 
@@ -179,4 +179,23 @@ fn other_files_are_listed() {
     assert_eq!(empty.says("extra_python_files"), ["pass"]);
     assert_eq!(empty.says("carries_tokenizer"), ["not applicable"]);
     assert_eq!(empty.says("artifact_present"), ["not applicable"]);
+}
+
+#[test]
+fn a_misspelled_file_is_named() {
+    let says = |name: &str| Submission::of(&[(name, "{}")]).says("no_submission_json");
+    for name in
+        ["submision.json", "submissions.json", "submission.json.txt", "Submission (1).json", "sub/submission.json"]
+    {
+        let expected = format!("fail: submission.json is missing; {name} is probably meant: rename it");
+        assert_eq!(says(name), [expected, format!("{name} (submission.json)")], "{name}");
+    }
+    for name in ["results.json", "submission.py", "tokenizer.json"] {
+        assert_eq!(says(name)[0], "fail: submission.json is missing", "{name}");
+    }
+    assert!(Submission::of(&[("REAMDE.md", "x")]).says("no_readme")[0].contains("REAMDE.md is probably meant"));
+    let script =
+        |names: &[&str]| Submission::of(&names.iter().map(|n| (*n, "")).collect::<Vec<_>>()).says("no_train_gpt");
+    assert_eq!(script(&["train_x.py"])[0], "warning: train_gpt.py is missing; train_x.py is the only Python");
+    assert_eq!(script(&["train_gtp.py", "b.py"])[0], "fail: train_gpt.py is missing; train_gtp.py is probably meant");
 }

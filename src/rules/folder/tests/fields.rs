@@ -98,15 +98,22 @@ fn required_fields_and_recommended_ones() {
             "" => vec!["pass".to_string()],
             _ => vec![format!("{severity}: missing: {absent}"), format!("submission.json ({absent})")],
         };
-        assert_eq!(folder.says("json_missing_required"), expected("fail", required), "{fields}");
+        let severity = if required == "val_bpb" { "fail" } else { "warning" };
+        assert_eq!(folder.says("json_missing_required"), expected(severity, required), "{fields}");
         assert_eq!(folder.says("json_missing_recommended"), expected("note", recommended), "{fields}");
     }
     assert_eq!(
         json("{\"mean_val_bpb\": 1.1, \"name\": \"n\", \"author\": \"a\", \"github_id\": \"g\"}")
             .says("json_missing_required"),
-        ["fail: missing: val_bpb; the number stands under mean_val_bpb", "submission.json (val_bpb)"]
+        ["warning: missing: val_bpb; the number stands under mean_val_bpb", "submission.json (val_bpb)"]
     );
-    assert_eq!(json("{\"val_bpb\": 1.1}").says("json_missing_required")[0], "fail: missing: name, author, github_id");
+    assert_eq!(
+        json("{\"val_bpb\": 1.1}").says("json_missing_required")[0],
+        "warning: missing: name, author, github_id"
+    );
+    let nested = json("{\"metrics\": {\"ttt_bpb\": 1.1}, \"name\": \"n\", \"author\": \"a\", \"github_id\": \"g\"}");
+    let expected = "warning: missing: val_bpb; the number stands under metrics.ttt_bpb";
+    assert_eq!(nested.says("json_missing_required")[0], expected);
 }
 
 #[test]
@@ -167,4 +174,25 @@ fn dates_are_days_of_the_calendar() {
         );
     }
     assert_eq!(with("\"x\": 1").says(rule), ["unknown: no date is given"]);
+}
+
+#[test]
+fn fields_that_stand_twice_are_named() {
+    let rule = "json_duplicate_key";
+    assert_eq!(
+        json("{\n\"val_bpb\": 1.1,\n\"val_bpb\": 1.0}").says(rule),
+        ["warning: twice in one object: val_bpb; the last is read", "submission.json:2: val_bpb"]
+    );
+    assert_eq!(json("{\"a\": {\"val_bpb\": 1.1}, \"val_bpb\": 1.0}").says(rule), ["pass"]);
+    assert_eq!(Submission::of(&[]).says(rule), ["not applicable"]);
+}
+
+#[test]
+fn forms_that_were_not_filled_in_are_no_numbers_written_as_text() {
+    let form = json("{\n\"bytes_total\": \"<fill after runs>\"}");
+    let expected = ["warning: it holds placeholder text", "submission.json:2: bytes_total: <fill after runs>"];
+    assert_eq!(form.says("json_placeholder_text"), expected);
+    assert_eq!(form.says("numeric_field_is_string"), ["pass"]);
+    let list = json("[{\"val_bpb\": 1.1}]").says("json_unparseable");
+    assert!(list[0].contains("a list of one object: take the brackets away"), "{list:?}");
 }

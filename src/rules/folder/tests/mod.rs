@@ -1,6 +1,7 @@
 //! Every rule about a folder on folders written here, with the answer worked out by hand.
 
 mod bytes;
+mod carriers;
 mod code;
 mod denominator;
 mod documents;
@@ -12,6 +13,7 @@ mod record;
 mod results;
 mod safety;
 mod seeds;
+mod source;
 mod times;
 
 use crate::manifest::Track;

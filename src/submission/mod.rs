@@ -13,6 +13,7 @@ mod implied;
 pub mod log;
 mod manifest_files;
 mod opened;
+mod readme_table;
 mod sniffer;
 mod submission_json;
 pub mod text;
@@ -26,6 +27,7 @@ pub use implied::{GAP, implied_manifest};
 pub use log::LogFile;
 pub use manifest_files::{DecodedArtifact, Found, ManifestFiles, NamedFile, Part};
 pub use opened::{MAX_EXPANDED_BYTES, Opened, OpenedArtifact};
+pub use readme_table::SeedColumn;
 pub use submission_json::{JsonDefect, SubmissionJson, kind as json_kind};
 
 /// The README of a folder.

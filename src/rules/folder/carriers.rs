@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use super::runs::{Run, mean_by_seed, same_number, seed_in_name};
 use crate::manifest::ClaimedNumber;
+use crate::report::{Evidence, Severity};
+use crate::rules::{FolderCase, Outcome, Violation};
 use crate::submission::log::{Metric, RunLines};
 use crate::submission::{LogFile, RecordFolder};
 
@@ -56,6 +58,35 @@ pub fn is_carried(parts: &[Part], log: &LogFile, line: u64) -> bool {
 /// The runs with a result that carry the claim.
 pub fn carrying_runs(folder: &RecordFolder) -> Vec<Run<'_>> {
     parts(folder).iter().filter(|part| part.carries).filter_map(Part::run).collect()
+}
+
+/// One violation with all its places for what is wrong in the runs that carry the claim, and one, a warning at most,
+/// for what is wrong in others.
+pub fn one_failure(case: &FolderCase, violations: Vec<Violation>) -> Outcome {
+    let parts = parts(case.folder);
+    let is_place_of_claim = |evidence: &Evidence| {
+        let log = case.folder.logs.iter().find(|log| log.path == evidence.path);
+        log.is_none_or(|log| is_carried(&parts, log, evidence.line.unwrap_or(1)))
+    };
+    let (of_claim, others): (Vec<_>, Vec<_>) =
+        violations.into_iter().partition(|violation| violation.evidence.iter().any(is_place_of_claim));
+    let others = joined(others).map(|violation| {
+        let message = format!("{}; not in a log that carries the claim", violation.message);
+        Violation { message, ..violation }.graded(Severity::Warning)
+    });
+    Outcome::from_violations(joined(of_claim).into_iter().chain(others).collect())
+}
+
+/// One fault in several logs.
+fn joined(violations: Vec<Violation>) -> Option<Violation> {
+    let more = violations.len().saturating_sub(1);
+    let joined = violations.into_iter().reduce(|mut first, next| {
+        first.evidence.extend(next.evidence);
+        first
+    })?;
+    let logs = if more == 1 { "log" } else { "logs" };
+    let message = if more > 0 { format!("{}; and {more} more {logs}", joined.message) } else { joined.message.clone() };
+    Some(Violation { message, ..joined })
 }
 
 fn parts_of(log: &LogFile) -> Vec<Part<'_>> {

@@ -3,10 +3,9 @@
 use std::f64::consts::LN_2;
 
 use super::DEFAULT;
-use super::carriers::{is_carried, parts};
-use super::runs::same_number;
+use super::carriers::one_failure;
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
 use crate::submission::{LogFile, RecordFolder};
 use crate::units::group_digits;
 
@@ -145,20 +144,9 @@ fn ratio(log: &LogFile) -> Option<(f64, u64, f64)> {
     Some((loss / (LN_2 * metric.bpb), metric.line, rounding))
 }
 
-/// Bytes per token according to the logs: of the value that is claimed, else of the last log that carries the claim.
+/// Bytes per token according to the logs: that of the last log that tells.
 pub(super) fn log_ratio(folder: &RecordFolder) -> Option<f64> {
-    let claim = folder.submission.as_ref().and_then(|json| json.bpb()).map(|claim| claim.number);
-    let of_claim = folder.logs.iter().flat_map(LogFile::finals).find_map(|metric| {
-        let is_claim = claim.as_ref().is_some_and(|claim| same_number(claim, metric.bpb, metric.decimals));
-        let loss = metric.loss.filter(|loss| is_claim && *loss > 0.0 && metric.decimals > 3)?;
-        Some(loss / (LN_2 * metric.bpb))
-    });
-    let parts = parts(folder);
-    let carried = || {
-        let ratios = folder.logs.iter().rev().filter_map(|log| ratio(log).map(|(ratio, line, _)| (log, ratio, line)));
-        ratios.into_iter().find(|(log, _, line)| is_carried(&parts, log, *line)).map(|(_, ratio, _)| ratio)
-    };
-    of_claim.or_else(carried)
+    folder.logs.iter().rev().find_map(ratio).map(|(ratio, _, _)| ratio)
 }
 
 /// The validation tokens a log speaks of, if it names one number only.
@@ -175,7 +163,6 @@ const TEXT_TOLERANCE: f64 = 0.01;
 
 fn implied(case: &FolderCase) -> Outcome {
     let expected = case.policy.limits.val_text_bytes as f64;
-    let parts = parts(case.folder);
     let mut violations = Vec::new();
     let mut checked = 0;
     for log in &case.folder.logs {
@@ -199,20 +186,12 @@ fn implied(case: &FolderCase) -> Outcome {
         let evidence = Evidence::at(&log.path, line)
             .found(format!("{ratio:.4} bytes per token"))
             .expected(group_digits(expected as i128));
-        let violation = crate::rules::Violation::new(message, vec![evidence]);
-        let of_claim = is_carried(&parts, log, line);
-        violations.push(if of_claim { violation } else { not_of_claim(violation) });
+        violations.push(crate::rules::Violation::new(message, vec![evidence]));
     }
     if checked == 0 {
         return Outcome::unknown("no log gives validation tokens, loss and bits per byte");
     }
-    Outcome::from_violations(violations)
-}
-
-/// What is wrong in a log that the claim does not rest on.
-fn not_of_claim(violation: crate::rules::Violation) -> crate::rules::Violation {
-    let message = format!("{}; this log does not carry the claim", violation.message);
-    crate::rules::Violation { message, ..violation }.graded(Severity::Warning)
+    one_failure(case, violations)
 }
 
 fn unusual(case: &FolderCase) -> Outcome {
@@ -253,15 +232,12 @@ fn lossy(case: &FolderCase) -> Outcome {
 }
 
 fn subset(case: &FolderCase) -> Outcome {
-    let parts = parts(case.folder);
     let mut evidence = Vec::new();
     let mut any = false;
-    let mut of_claim = false;
     for log in &case.folder.logs {
         if let Some(noted) = log.val_tokens.iter().min_by_key(|noted| noted.value) {
             any = true;
             if noted.value < FEWEST_TOKENS && noted.value > 0 {
-                of_claim |= is_carried(&parts, log, noted.line);
                 evidence.push(
                     Evidence::at(&log.path, noted.line).found(format!("{} tokens", group_digits(noted.value.into()))),
                 );
@@ -273,8 +249,7 @@ fn subset(case: &FolderCase) -> Outcome {
         (true, true) => Outcome::HOLDS,
         (true, false) => {
             let fewest = evidence.first().and_then(|e| e.found.clone()).unwrap_or_default();
-            let violation = crate::rules::Violation::new(format!("validated on {fewest}"), evidence);
-            Outcome::Violated(vec![if of_claim { violation } else { not_of_claim(violation) }])
+            one_failure(case, vec![Violation::new(format!("validated on {fewest}"), evidence)])
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::f64::consts::LN_2;
 
 use super::denominator::{log_ratio, tokenizer};
+use super::runs::same_number;
 use super::{DEFAULT, cite};
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, FolderCase, Outcome, Rule};
-use crate::submission::{ClaimedField, SubmissionJson};
+use crate::submission::{ClaimedField, LogFile, RecordFolder, SubmissionJson};
 use crate::units::group_digits;
 
 pub(super) const RULES: &[Rule] = &[
@@ -146,6 +147,16 @@ fn equal(case: &FolderCase) -> Outcome {
 /// Relative difference of bytes per token that other data or rounding may explain.
 const RATIO_TOLERANCE: f64 = 0.01;
 
+/// Bytes per token on the logged line that holds the claim: other lines may be of other models and tokenizers.
+fn claimed_ratio(folder: &RecordFolder) -> Option<f64> {
+    let claim = folder.submission.as_ref()?.bpb()?.number;
+    folder.logs.iter().flat_map(LogFile::finals).find_map(|metric| {
+        let is_claim = metric.decimals > 3 && same_number(&claim, metric.bpb, metric.decimals);
+        let loss = metric.loss.filter(|loss| is_claim && *loss > 0.0)?;
+        Some(loss / (LN_2 * metric.bpb))
+    })
+}
+
 fn inconsistent(case: &FolderCase) -> Outcome {
     let Some((loss, bpb, rounding, evidence)) = both(case) else {
         return Outcome::unknown("val_loss and val_bpb are not both claimed");
@@ -154,7 +165,7 @@ fn inconsistent(case: &FolderCase) -> Outcome {
         return Outcome::unknown("val_loss and val_bpb are not both results");
     }
     let ratio = loss / (LN_2 * bpb);
-    let logged = log_ratio(case.folder);
+    let logged = claimed_ratio(case.folder).or_else(|| log_ratio(case.folder));
     let named = tokenizer(case.folder).and_then(|tokenizer| tokenizer.bytes_per_token());
     let Some(expected) = logged.or(named) else {
         return Outcome::unknown("neither the logs nor a known tokenizer tell the bytes per token");

@@ -276,7 +276,7 @@ fn mean_wrong(case: &FolderCase) -> Outcome {
         .map(|bpb| (bpb.value(), bpb.rounding()))
         .collect();
     if listed.len() < 2 {
-        return Outcome::unknown("submission.json lists fewer than two seeds");
+        return mean_in_readme(case).unwrap_or_else(|| Outcome::unknown("submission.json lists fewer than two seeds"));
     }
     let n = listed.len() as f64;
     let mean = listed.iter().map(|(value, _)| value).sum::<f64>() / n;
@@ -293,6 +293,23 @@ fn mean_wrong(case: &FolderCase) -> Outcome {
     // Worse than the mean, or off by a slip in the last digits.
     let is_harmless = value > mean || (value - mean).abs() <= BY_HAND;
     Outcome::Violated(vec![if is_harmless { violation.graded(Severity::Warning) } else { violation }])
+}
+
+/// Is the mean of a table in the README that of its rows?
+fn mean_in_readme(case: &FolderCase) -> Option<Outcome> {
+    let readme = case.folder.readme.as_ref()?;
+    let wrong = readme.seed_columns().into_iter().find_map(|column| {
+        let (stated, line) = column.mean.filter(|_| column.seeds.len() >= 2)?;
+        let n = column.seeds.len() as f64;
+        let mean = column.seeds.iter().map(|(_, number, _)| number.value()).sum::<f64>() / n;
+        let rounding = column.seeds.iter().map(|(_, number, _)| number.rounding()).fold(0.0, f64::max);
+        let allowed = (2.0 * stated.rounding() + 2.0 * rounding).max(BY_HAND);
+        ((stated.value() - mean).abs() > allowed).then_some((stated, line, mean, column.seeds.len()))
+    });
+    let (stated, line, mean, seeds) = wrong?;
+    let message = format!("{stated} in {}, the mean of its {seeds} seeds is {mean:.6}", readme.path);
+    let evidence = Evidence::at(&readme.path, line).found(&stated).expected(format!("{mean:.6}"));
+    Some(Outcome::Violated(vec![Violation::new(message, vec![evidence]).graded(Severity::Warning)]))
 }
 
 fn seed_differs(case: &FolderCase) -> Outcome {

@@ -1,7 +1,7 @@
 //! Training and evaluation time.
 
 use super::DEFAULT;
-use super::carriers::{is_carried, parts};
+use super::carriers::{Part, is_carried, parts};
 use crate::manifest::Track;
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
@@ -124,9 +124,17 @@ fn train(case: &FolderCase) -> Outcome {
     let whose =
         if is_other { format!(", in {}, which does not carry the claim", evidence.path) } else { String::new() };
     let severity = if is_other { severity.min(Severity::Warning) } else { severity };
-    let evidence = evidence.expected(format!("at most {} s", limits.train_seconds));
+    let mut evidence = vec![evidence.expected(format!("at most {} s", limits.train_seconds))];
+    let too_long = case.folder.logs.iter().filter_map(|log| log.train_seconds.as_ref().map(|noted| (log, noted)));
+    for (log, noted) in too_long.filter(|(_, noted)| is_over(noted.value)) {
+        let place = Evidence::at(&log.path, noted.line).found(format!("{:.3} s", noted.value));
+        let is_known = evidence.iter().any(|known| (&known.path, known.line) == (&place.path, place.line));
+        if !is_known && is_carried(&parts, log, noted.line) != is_other {
+            evidence.push(place);
+        }
+    }
     let message = format!("trained {seconds:.3} s, {over:.3} s over: {degree}{whose}");
-    Outcome::Violated(vec![Violation::new(message, vec![evidence]).graded(severity)])
+    Outcome::Violated(vec![Violation::new(message, evidence).graded(severity)])
 }
 
 fn production(case: &FolderCase) -> Outcome {
@@ -190,30 +198,33 @@ fn eval(case: &FolderCase) -> Outcome {
 
 fn eval_sum(case: &FolderCase) -> Outcome {
     let Some(cap) = case.policy.limits.eval_seconds else { return Outcome::NotApplicable };
-    let mut worst: Option<(&LogFile, f64)> = None;
-    for log in &case.folder.logs {
-        let longest = log.eval_times.iter().map(|time| time.seconds).fold(0.0, f64::max);
+    let mut worst: Option<(Part, f64)> = None;
+    let diagnostic = |label: &str| {
+        let lower = label.to_ascii_lowercase();
+        ["diagnostic", "pre-quant", "pre_quant", "post_ema", "post-ema"].iter().any(|word| lower.contains(word))
+    };
+    for part in parts(case.folder).into_iter().filter(|part| part.carries) {
+        let times = || part.log.eval_times.iter().filter(|time| part.lines.contains(time.line));
+        let longest = times().map(|time| time.seconds).fold(0.0, f64::max);
         // Lines that repeat one time (`done`, `exact`) count once.
         let mut seconds: Vec<f64> = Vec::new();
-        let diagnostic = |label: &str| {
-            let lower = label.to_ascii_lowercase();
-            ["diagnostic", "pre-quant", "pre_quant", "post_ema", "post-ema"].iter().any(|word| lower.contains(word))
-        };
-        for time in log.eval_times.iter().filter(|time| !diagnostic(&time.label)) {
+        for time in times().filter(|time| !diagnostic(&time.label)) {
             if !seconds.iter().any(|known| (known - time.seconds).abs() < 2.0) {
                 seconds.push(time.seconds);
             }
         }
         let sum: f64 = seconds.iter().sum();
-        if longest <= cap && sum > cap && worst.is_none_or(|(_, known)| sum > known) {
-            worst = Some((log, sum));
+        if longest <= cap && sum > cap && worst.as_ref().is_none_or(|(_, known)| sum > *known) {
+            worst = Some((part, sum));
         }
     }
-    let Some((log, sum)) = worst else { return Outcome::HOLDS };
-    let evidence = log
+    let Some((part, sum)) = worst else { return Outcome::HOLDS };
+    let evidence = part
+        .log
         .eval_times
         .iter()
-        .map(|time| Evidence::at(&log.path, time.line).found(format!("{}: {:.1} s", time.label, time.seconds)))
+        .filter(|time| part.lines.contains(time.line))
+        .map(|time| Evidence::at(&part.log.path, time.line).found(format!("{}: {:.1} s", time.label, time.seconds)))
         .collect();
     Outcome::violated(format!("{sum:.1} s in all"), evidence)
 }

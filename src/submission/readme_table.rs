@@ -55,6 +55,11 @@ fn cells(line: &str) -> Option<Vec<String>> {
 fn head(cells: &[String], line: u64, columns: &mut Vec<SeedColumn>) -> Option<(usize, Vec<(usize, usize)>)> {
     let lower: Vec<String> = cells.iter().map(|cell| cell.to_ascii_lowercase()).collect();
     let seed_at = lower.iter().position(|cell| cell.contains("seed"))?;
+    // Rows that differ in more than the seed are runs of different things.
+    let compares = ["setting", "config", "variant", "ablation", "model", "change", "version", "method", "experiment"];
+    if lower.iter().any(|cell| compares.iter().any(|word| cell.contains(word))) {
+        return None;
+    }
     let is_score = |cell: &str| {
         let other = ["pre", "delta", "Δ", "δ", "gain", "gap", "step", "std", "baseline", "without", "vs"];
         cell.contains("bpb") && !other.iter().any(|word| cell.contains(word))
@@ -96,7 +101,10 @@ fn score(cell: &str) -> Option<ClaimedNumber> {
 mod tests {
     use super::*;
 
-    fn columns(text: &str) -> Vec<(Vec<(u64, f64)>, Option<f64>)> {
+    /// Values by seed, and the mean.
+    type Read = (Vec<(u64, f64)>, Option<f64>);
+
+    fn columns(text: &str) -> Vec<Read> {
         let readme = Readme { path: "README.md".into(), bytes: 0, text: text.into() };
         let values = |column: SeedColumn| {
             let seeds = column.seeds.iter().map(|(seed, number, _)| (*seed, number.value())).collect();
@@ -112,6 +120,8 @@ mod tests {
         assert_eq!(columns(text), [(vec![(42, 1.141), (1337, 1.143)], Some(1.142))]);
         let two = "seed | sliding BPB | TTT BPB\n--- | --- | ---\n7 | 1.141 | 1.131\n";
         assert_eq!(columns(two), [(vec![(7, 1.141)], None), (vec![(7, 1.131)], None)]);
+        let settings = "| seed | setting | val_bpb |\n|-|-|-|\n| 1 | lr 2 | 1.111 |\n| 1 | lr 3 | 1.121 |\n";
+        assert_eq!(columns(settings), []);
         for nothing in ["", "| Seed |\n", "| Seed | bpb |\n|-|-|\n| x | 1.111 |\n", "| Seed | bpb |\n| 1 | 15.9 MB |\n"]
         {
             assert_eq!(columns(nothing), [], "{nothing}");

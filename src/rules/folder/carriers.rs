@@ -27,11 +27,6 @@ pub struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// Whether it holds this line of this log.
-    pub fn holds(&self, log: &LogFile, line: u64) -> bool {
-        std::ptr::eq(self.log, log) && self.lines.contains(line)
-    }
-
     fn run(&self) -> Option<Run<'a>> {
         Some(Run { log: self.log, last: self.last?, seed: self.seed })
     }
@@ -39,8 +34,13 @@ impl<'a> Part<'a> {
 
 /// All runs of all logs, each content once, and which of them carry the claim.
 pub fn parts(folder: &RecordFolder) -> Vec<Part<'_>> {
-    let mut seen = std::collections::BTreeSet::new();
-    let logs = folder.logs.iter().filter(|log| seen.insert(log.digest.sha256));
+    // Of equal logs the one that is called after its seed stands with its relatives.
+    let is_chosen = |log: &&LogFile| {
+        let copies = || folder.logs.iter().filter(|other| other.digest.sha256 == log.digest.sha256);
+        let chosen = copies().find(|copy| seed_in_name(&copy.path).is_some()).or_else(|| copies().next());
+        chosen.is_some_and(|chosen| std::ptr::eq(chosen, *log))
+    };
+    let logs = folder.logs.iter().filter(is_chosen);
     let mut parts: Vec<Part> = logs.flat_map(parts_of).collect();
     let carries = carrying(folder, &parts);
     for (part, carries) in parts.iter_mut().zip(carries) {
@@ -52,7 +52,8 @@ pub fn parts(folder: &RecordFolder) -> Vec<Part<'_>> {
 /// Whether the claim rests on what stands on this line.
 pub fn is_carried(parts: &[Part], log: &LogFile, line: u64) -> bool {
     // A copy of another log is judged as that one is.
-    parts.iter().find(|part| part.holds(log, line)).is_none_or(|part| part.carries)
+    let is_copy = |part: &&Part| part.log.digest.sha256 == log.digest.sha256 && part.lines.contains(line);
+    parts.iter().find(is_copy).is_none_or(|part| part.carries)
 }
 
 /// The runs with a result that carry the claim.

@@ -322,10 +322,12 @@ fn kind_by_name(path: &str) -> FileKind {
     if top && matches!(lower.as_str(), "readme.md" | "readme" | "readme.txt" | "readme.rst") {
         return FileKind::Readme;
     }
-    let is_tokenizer = ["bpe", "tokenizer", "sentencepiece", "spm", "vocab"].iter().any(|word| lower.contains(word));
+    let is_tokenizer = names_tokenizer(file);
+    // Notes about the folder are no logs, whatever numbers they repeat.
+    let notes = ["requirements", "license", "readme", "setup", "notes", "changelog", "commands", "todo"];
     match extension(file) {
-        "log" | "out" => FileKind::Log,
-        "txt" if file.starts_with("requirements") || is_tokenizer || file.starts_with("license") => FileKind::Other,
+        "log" | "out" | "jsonl" => FileKind::Log,
+        "txt" if notes.iter().any(|name| file.starts_with(name)) => FileKind::Other,
         "txt" => FileKind::Log,
         "py" | "c" | "cc" | "cpp" | "cu" | "cuh" | "h" | "hpp" | "sh" | "pyx" | "rs" => FileKind::Code,
         "model" | "vocab" => FileKind::Tokenizer,
@@ -336,10 +338,19 @@ fn kind_by_name(path: &str) -> FileKind {
     }
 }
 
-/// A `.txt` is a log if it says so by name or by content; `.log` and `.out` always are.
+fn names_tokenizer(file: &str) -> bool {
+    ["bpe", "tokenizer", "sentencepiece", "spm", "vocab"].iter().any(|word| file.contains(word))
+}
+
+/// A `.txt` is a log if it says so by name or by content, a `.jsonl` by content; `.log` and `.out` always are.
 fn is_log(log: &LogFile) -> bool {
     let lower = log.path.to_ascii_lowercase();
     let file = lower.rsplit('/').next().unwrap_or(&lower);
-    let by_name = ["log", "train", "seed", "run", "stdout", "eval"].iter().any(|word| file.contains(word));
-    !file.ends_with(".txt") || by_name || !log.metrics.is_empty()
+    let words = ["log", "train", "seed", "run", "stdout", "eval"];
+    let by_name = words.iter().any(|word| file.contains(word)) && !names_tokenizer(file);
+    match extension(file) {
+        "txt" => by_name || !log.metrics.is_empty(),
+        "jsonl" => log.trains || !log.metrics.is_empty(),
+        _ => true,
+    }
 }

@@ -158,3 +158,31 @@ fn trouble_is_noted() {
     let log = scan("|   0  NVIDIA GeForce RTX 2060 ...    Off |   0 |\n");
     assert_eq!(log.devices[0].value, "GeForce RTX 2060 ...");
 }
+
+#[test]
+fn scores_are_spelled_in_many_ways() {
+    for (line, bpb, loss) in [
+        ("Quantized BPB (sliding, stride 64): 1.1692", 1.1692, None),
+        ("final val_bpb≈1.1692", 1.1692, None),
+        ("final val_bpb: ~1.1692", 1.1692, None),
+        ("final | val_loss=1.974 | val_bpb = 1.1692", 1.1692, Some(1.974)),
+        ("{\"final/val_bpb\": 1.1692, \"final/val_loss\": 1.974, \"step\": 9}", 1.1692, Some(1.974)),
+        ("ema val_loss:1.9 val_bpb:1.1 final val_loss:1.974 val_bpb:1.1692", 1.1692, Some(1.974)),
+    ] {
+        let log = scan(line);
+        let last = log.last_final().unwrap_or_else(|| panic!("{line}"));
+        assert_eq!((last.bpb, last.loss), (bpb, loss), "{line}");
+    }
+    for nothing in ["val_bpb:{bpb:.8f}", "target val_bpb: 1.1692", "val_bpb:.8f}", "{\"step\": 5, \"val_bpb\": 1.2}"] {
+        assert_eq!(scan(nothing).finals().count(), 0, "{nothing}");
+    }
+}
+
+#[test]
+fn a_total_with_its_parts_on_one_line() {
+    let log = scan("artifact: 15301551 bytes (model: 15301204 code: 347)\nSerialized model (raw): 98004211 bytes\n");
+    let sizes: Vec<_> = log.sizes.iter().map(|size| (size.kind, size.bytes)).collect();
+    assert!(sizes.contains(&(SizeKind::Total, 15_301_551)) && sizes.contains(&(SizeKind::RawModel, 98_004_211)));
+    assert!(sizes.contains(&(SizeKind::Model, 15_301_204)) && sizes.contains(&(SizeKind::Code, 347)));
+    assert_eq!(sizes.len(), 4);
+}

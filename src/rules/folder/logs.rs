@@ -1,9 +1,10 @@
 //! Logs as evidence: readable, complete, about the run they are said to be about.
 
+use super::carriers::one_failure;
 use super::runs::seed_in_name;
 use super::{DEFAULT, FILE_LIST};
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
 use crate::submission::LogFile;
 use crate::submission::log::{MetricKind, Noted};
 use crate::submission::text::Encoding;
@@ -174,10 +175,11 @@ fn other_seed(case: &FolderCase) -> Outcome {
             );
         }
     }
-    if evidence.is_empty() {
-        return Outcome::HOLDS;
-    }
-    Outcome::violated(format!("{} log(s) of another seed than their name says", evidence.len()), evidence)
+    let of = |evidence: Evidence| {
+        let path = evidence.path.clone();
+        Violation::new(format!("{path}: another seed than its name says"), vec![evidence])
+    };
+    one_failure(case, evidence.into_iter().map(of).collect())
 }
 
 fn duplicates(case: &FolderCase) -> Outcome {

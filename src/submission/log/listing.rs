@@ -6,7 +6,7 @@
 
 use super::python_line::{
     OpenQuote, ends_like_code, is_banner, is_certain_log, is_code_at_margin, is_comment, is_fragment, quotes_after,
-    rule_length, starts_script, without_rank,
+    rule_length, starts_script, without_mark,
 };
 
 /// Text kept of one listing, bytes: scripts have up to 200 kB.
@@ -64,7 +64,7 @@ struct Open {
 impl ListingCutter {
     /// Takes the next line; `log` is called for lines that are no source code, in order.
     pub fn take(&mut self, number: u64, line: &str, log: &mut dyn FnMut(u64, &str)) {
-        let code = without_rank(line);
+        let code = without_mark(line);
         let Some(open) = &mut self.open else { return self.outside(number, line, log) };
         match open.judge(code) {
             Judgement::Doubtful => self.pending.push((number, line.to_string())),
@@ -73,7 +73,7 @@ impl ListingCutter {
             }
             Judgement::Inside => {
                 for (number, line) in std::mem::take(&mut self.pending) {
-                    open.add(number, without_rank(&line));
+                    open.add(number, without_mark(&line));
                 }
                 open.add(number, code);
             }
@@ -101,7 +101,7 @@ impl ListingCutter {
     }
 
     fn outside(&mut self, number: u64, line: &str, log: &mut dyn FnMut(u64, &str)) {
-        let code = without_rank(line);
+        let code = without_mark(line);
         let at_margin = !code.starts_with([' ', '\t']);
         if quotes_code(code) {
             self.in_traceback = true;
@@ -130,12 +130,12 @@ impl ListingCutter {
     }
 
     fn begin(&mut self, number: u64, code: &str) {
-        let (first, head) = self.pending.first().map_or((number, code), |(first, line)| (*first, without_rank(line)));
+        let (first, head) = self.pending.first().map_or((number, code), |(first, line)| (*first, without_mark(line)));
         let has_head = head.starts_with('#') || starts_script(head) && !head.starts_with('@');
         let listing = Listing { first, last: number, text: String::new(), has_head, has_end: false };
         let mut open = Open { listing, quote: None, quoted_lines: 0, in_main: false };
         for (number, line) in std::mem::take(&mut self.pending) {
-            open.add(number, without_rank(&line));
+            open.add(number, without_mark(&line));
         }
         open.add(number, code);
         self.open = Some(open);

@@ -59,16 +59,22 @@ pub(super) fn rule_length(line: &str) -> usize {
     if line.bytes().all(|byte| byte == b'=') { line.len() } else { 0 }
 }
 
-/// A line without the mark of the rank that printed it (`[rank0]:`, `[default3]:`), as launchers put it.
-pub(super) fn without_rank(line: &str) -> &str {
-    let Some(rest) = line.strip_prefix('[') else { return line };
-    let Some((name, rest)) = rest.split_once("]:") else { return line };
-    let digits = name.trim_start_matches("rank").trim_start_matches("default");
-    if digits.len() < name.len() && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) {
-        rest
-    } else {
-        line
+/// A line without the mark of the rank that printed it (`[rank0]:`, `[default3]:`, `3: `) or of the logger (`[2026-04-02
+/// 10:00:00] INFO: `), as launchers and loggers put them.
+pub(super) fn without_mark(line: &str) -> &str {
+    let all_digits = |text: &str| !text.is_empty() && text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit());
+    if let Some((_, rest)) = line.split_once(": ").filter(|(rank, _)| all_digits(rank)) {
+        return rest;
     }
+    let Some(inside) = line.strip_prefix('[') else { return line };
+    if inside.starts_with(|c: char| c.is_ascii_digit())
+        && let Some((_, rest)) = inside.split_once("] INFO: ")
+    {
+        return rest;
+    }
+    let Some((name, rest)) = inside.split_once("]:") else { return line };
+    let digits = name.trim_start_matches("rank").trim_start_matches("default");
+    if digits.len() < name.len() && all_digits(digits) { rest } else { line }
 }
 
 /// A comment, at any indentation.
@@ -225,8 +231,9 @@ const KEYWORDS: &[&str] = &[
 
 /// Whether a line at the margin can be Python, inside a listing. Lines of the shape `key:value key=value` are not.
 pub(super) fn is_code_at_margin(line: &str) -> bool {
-    if line.starts_with(['#', '@', '"', '\'', ')', ']', '}', '(', '[', '{', '*']) {
-        return !is_json(line);
+    // Logs begin lines with opening brackets, scripts end statements with closing ones.
+    if line.starts_with(['#', '@', '"', '\'', ')', ']', '}']) {
+        return true;
     }
     if starts_script(line) {
         return true;

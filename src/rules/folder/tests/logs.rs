@@ -120,7 +120,7 @@ fn a_log_states_the_seed_of_its_name() {
     ]);
     assert_eq!(
         folder.says(rule),
-        ["fail: 1 log(s) of another seed than their name says", "train_seed0.log:2: seed 1337 (seed 0)"]
+        ["fail: train_seed0.log: another seed than its name says", "train_seed0.log:2: seed 1337 (seed 0)"]
     );
     assert_eq!(files(&[("train_seed1.log", "seed:1\n")]).says(rule), ["pass"]);
 }

@@ -81,6 +81,11 @@ fn nothing_a_listing_says_is_evidence() {
     }
     let ranks: String = SCRIPT.lines().map(|line| format!("[rank0]:{line}\n")).collect();
     assert_eq!(facts(&scan(&format!("{ranks}{RUN}"))), plain);
+    // A logger marks the first line only, and the lines of the run.
+    let marked =
+        |text: &str| text.lines().map(|line| format!("[2026-04-02 10:00:00] INFO: {line}\n")).collect::<String>();
+    let logged = format!("[2026-04-02 10:00:00] INFO: {cut}\n{}", marked(RUN));
+    assert_eq!(facts(&scan(&logged)), facts(&scan(&marked(RUN))));
 }
 
 #[test]

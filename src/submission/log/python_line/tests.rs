@@ -99,6 +99,8 @@ fn at_the_margin_statements_are_told_from_pairs() {
         "logs/abc.txt",
         "|  0 NVIDIA H100",
         "{\"step\": 5}",
+        "[2026-04-02 10:00:00] INFO: seed:42",
+        "(5 of 6)",
         "",
     ] {
         assert!(!is_code_at_margin(line), "{line}");
@@ -115,10 +117,12 @@ fn quotes_are_followed_over_lines() {
 }
 
 #[test]
-fn marks_of_ranks_are_taken_off() {
-    assert_eq!(without_rank("[rank0]:    x"), "    x");
-    assert_eq!(without_rank("[default12]:x"), "x");
+fn marks_of_ranks_and_loggers_are_taken_off() {
+    assert_eq!(without_mark("3:     x"), "    x");
+    assert_eq!(without_mark("[2026-04-02 10:00:00] INFO: import os"), "import os");
+    assert_eq!(without_mark("[rank0]:    x"), "    x");
+    assert_eq!(without_mark("[default12]:x"), "x");
     for line in ["[rank]: x", "[0]: x", "[rank0] x", "[ 5%]: x", "["] {
-        assert_eq!(without_rank(line), line);
+        assert_eq!(without_mark(line), line);
     }
 }

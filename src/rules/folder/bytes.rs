@@ -1,7 +1,7 @@
 //! The byte budget, by the best evidence there is.
 
 use super::DEFAULT;
-use super::carriers::{Part, is_carried, parts};
+use super::carriers::{Part, Parts, parts};
 use super::runs::{carried_sizes, sizes};
 use crate::manifest::ClaimedNumber;
 use crate::report::{Evidence, RuleId, Severity};
@@ -130,13 +130,13 @@ fn worst(case: &FolderCase) -> Option<Worst> {
 }
 
 /// The worst of the runs that carry the claim, or of the others.
-fn worst_of(case: &FolderCase, parts: &[Part], carried: bool) -> Option<Worst> {
+fn worst_of(case: &FolderCase, parts: &Parts, carried: bool) -> Option<Worst> {
     let mut worst: Option<Worst> = None;
     let file = case.folder.main_code().map(|code| code.digest.bytes.0);
     let claimed = claim(case).map(|claim| claim.number.value());
     for log in &case.folder.logs {
         let totals: Vec<_> =
-            log.sizes_of(SizeKind::Total).filter(|total| is_carried(parts, log, total.line) == carried).collect();
+            log.sizes_of(SizeKind::Total).filter(|total| parts.carry(log, total.line) == carried).collect();
         // Of several encodings of one model, the one claimed is submitted.
         let is_claimed = |bytes: u64| claimed == Some(bytes as f64);
         let only_claimed = totals.iter().any(|total| is_claimed(total.bytes)) && log.runs().len() == 1;

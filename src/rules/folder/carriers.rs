@@ -2,9 +2,10 @@
 //!
 //! A claim is judged on the runs that hold its numbers; what is wrong in others is at most a warning.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::runs::{Run, mean_by_seed, same_number, seed_in_name};
+use crate::digest::Digest;
 use crate::manifest::ClaimedNumber;
 use crate::report::{Evidence, Severity};
 use crate::rules::{FolderCase, Outcome, Violation};
@@ -32,28 +33,50 @@ impl<'a> Part<'a> {
     }
 }
 
-/// All runs of all logs, each content once, and which of them carry the claim.
-pub fn parts(folder: &RecordFolder) -> Vec<Part<'_>> {
-    // Of equal logs the one that is called after its seed stands with its relatives.
-    let is_chosen = |log: &&LogFile| {
-        let copies = || folder.logs.iter().filter(|other| other.digest.sha256 == log.digest.sha256);
-        let chosen = copies().find(|copy| seed_in_name(&copy.path).is_some()).or_else(|| copies().next());
-        chosen.is_some_and(|chosen| std::ptr::eq(chosen, *log))
-    };
-    let logs = folder.logs.iter().filter(is_chosen);
-    let mut parts: Vec<Part> = logs.flat_map(parts_of).collect();
-    let carries = carrying(folder, &parts);
-    for (part, carries) in parts.iter_mut().zip(carries) {
-        part.carries = carries;
-    }
-    parts
+/// All runs of all logs, each content once.
+pub struct Parts<'a> {
+    list: Vec<Part<'a>>,
+    /// Places in `list` by the log's digest.
+    by_content: BTreeMap<Digest, Vec<usize>>,
 }
 
-/// Whether the claim rests on what stands on this line.
-pub fn is_carried(parts: &[Part], log: &LogFile, line: u64) -> bool {
-    // A copy of another log is judged as that one is.
-    let is_copy = |part: &&Part| part.log.digest.sha256 == log.digest.sha256 && part.lines.contains(line);
-    parts.iter().find(is_copy).is_none_or(|part| part.carries)
+impl<'a> std::ops::Deref for Parts<'a> {
+    type Target = [Part<'a>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.list
+    }
+}
+
+impl Parts<'_> {
+    /// Whether the claim rests on what stands on this line.
+    pub fn carry(&self, log: &LogFile, line: u64) -> bool {
+        // A copy of another log is judged as that one is.
+        let copies = self.by_content.get(&log.digest.sha256).into_iter().flatten();
+        let mut parts = copies.filter_map(|&index| self.list.get(index));
+        parts.find(|part| part.lines.contains(line)).is_none_or(|part| part.carries)
+    }
+}
+
+/// All runs of all logs, each content once, and which of them carry the claim.
+pub fn parts(folder: &RecordFolder) -> Parts<'_> {
+    let mut chosen: BTreeMap<Digest, &LogFile> = BTreeMap::new();
+    for log in &folder.logs {
+        // Of equal logs the one that is called after its seed stands with its relatives.
+        let known = chosen.entry(log.digest.sha256).or_insert(log);
+        if seed_in_name(&known.path).is_none() && seed_in_name(&log.path).is_some() {
+            *known = log;
+        }
+    }
+    let is_chosen = |log: &&LogFile| chosen.get(&log.digest.sha256).is_some_and(|chosen| std::ptr::eq(*chosen, *log));
+    let mut list: Vec<Part> = folder.logs.iter().filter(is_chosen).flat_map(parts_of).collect();
+    let carries = carrying(folder, &list);
+    let mut by_content: BTreeMap<Digest, Vec<usize>> = BTreeMap::new();
+    for (index, (part, carries)) in list.iter_mut().zip(carries).enumerate() {
+        part.carries = carries;
+        by_content.entry(part.log.digest.sha256).or_default().push(index);
+    }
+    Parts { list, by_content }
 }
 
 /// The runs with a result that carry the claim.
@@ -65,9 +88,10 @@ pub fn carrying_runs(folder: &RecordFolder) -> Vec<Run<'_>> {
 /// for what is wrong in others.
 pub fn one_failure(case: &FolderCase, violations: Vec<Violation>) -> Outcome {
     let parts = parts(case.folder);
+    let logs: BTreeMap<&str, &LogFile> = case.folder.logs.iter().map(|log| (log.path.as_str(), log)).collect();
     let is_place_of_claim = |evidence: &Evidence| {
-        let log = case.folder.logs.iter().find(|log| log.path == evidence.path);
-        log.is_none_or(|log| is_carried(&parts, log, evidence.line.unwrap_or(1)))
+        let log = logs.get(evidence.path.as_str());
+        log.is_none_or(|log| parts.carry(log, evidence.line.unwrap_or(1)))
     };
     let (of_claim, others): (Vec<_>, Vec<_>) =
         violations.into_iter().partition(|violation| violation.evidence.iter().any(is_place_of_claim));
@@ -116,7 +140,8 @@ enum Support {
 }
 
 fn carrying(folder: &RecordFolder, parts: &[Part]) -> Vec<bool> {
-    let named_other: Vec<bool> = parts.iter().map(|part| is_named_other(folder, &part.log.path)).collect();
+    let said = said_to_be_other(folder);
+    let named_other: Vec<bool> = parts.iter().map(|part| is_named_other(&said, &part.log.path)).collect();
     let others = |is_other: &[bool]| -> Vec<bool> {
         let none_left = is_other.iter().all(|is| *is);
         is_other.iter().map(|is| none_left || !is).collect()
@@ -125,8 +150,8 @@ fn carrying(folder: &RecordFolder, parts: &[Part]) -> Vec<bool> {
         return others(&named_other);
     };
     let mut families: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, part) in parts.iter().enumerate() {
-        families.entry(family(parts, part)).or_default().push(index);
+    for (index, name) in family_names(parts).into_iter().enumerate() {
+        families.entry(name).or_default().push(index);
     }
     let support_of = |members: &[usize]| {
         let group: Vec<Part> = members.iter().filter_map(|&index| parts.get(index).copied()).collect();
@@ -207,26 +232,32 @@ fn label_means(group: &[Part]) -> Vec<f64> {
 ///
 /// Logs whose names differ in digits are one family if each states a seed of its own (`train0.log`, `train1.log`);
 /// otherwise digits that are not the seed, a time or an identifier tell versions apart (`log_seed42_v1.1.txt`).
-fn family(parts: &[Part], part: &Part) -> String {
-    let masked = masked(&part.log.path, |_| true);
-    let relatives = || parts.iter().filter(|other| self::masked(&other.log.path, |_| true) == masked);
-    let mut seeds: Vec<u64> = relatives().filter_map(|other| other.seed).collect();
-    seeds.sort_unstable();
-    seeds.dedup();
-    if seeds.len() == relatives().count() {
-        return masked;
+fn family_names(parts: &[Part]) -> Vec<String> {
+    let wide: Vec<String> = parts.iter().map(|part| masked(&part.log.path, |_| true)).collect();
+    let mut relatives: BTreeMap<&str, (usize, BTreeSet<u64>)> = BTreeMap::new();
+    // Where the last run of a log with a seed and a result begins.
+    let mut last_of: BTreeMap<(&str, Option<u64>), u64> = BTreeMap::new();
+    for (part, name) in parts.iter().zip(&wide) {
+        let (count, seeds) = relatives.entry(name).or_default();
+        *count += 1;
+        seeds.extend(part.seed);
+        if part.last.is_some() {
+            last_of.insert((&part.log.path, part.seed), part.lines.first);
+        }
     }
-    let named = seed_in_name(&part.log.path).or(part.seed);
-    let is_seed = |digits: &str| named.is_some() && digits.parse().ok() == named;
-    let name = self::masked(&part.log.path, |digits| is_seed(digits) || digits.len() >= IDENTIFIER_DIGITS);
-    // A later run of a log with the same seed replaces an earlier one.
-    let is_replaced = parts.iter().any(|other| {
-        std::ptr::eq(other.log, part.log)
-            && other.lines.first > part.lines.first
-            && other.seed == part.seed
-            && other.last.is_some()
-    });
-    if is_replaced { format!("{name}:{}", part.lines.first) } else { name }
+    let name = |part: &Part, wide: &String| {
+        if relatives.get(wide.as_str()).is_some_and(|(count, seeds)| *count == seeds.len()) {
+            return wide.clone();
+        }
+        let named = seed_in_name(&part.log.path).or(part.seed);
+        let is_seed = |digits: &str| named.is_some() && digits.parse().ok() == named;
+        let name = masked(&part.log.path, |digits| is_seed(digits) || digits.len() >= IDENTIFIER_DIGITS);
+        // A later run of a log with the same seed replaces an earlier one.
+        let last = last_of.get(&(part.log.path.as_str(), part.seed));
+        let is_replaced = last.is_some_and(|last| *last > part.lines.first);
+        if is_replaced { format!("{name}:{}", part.lines.first) } else { name }
+    };
+    parts.iter().zip(&wide).map(|(part, wide)| name(part, wide)).collect()
 }
 
 /// Dates, times and numbers of jobs have as many digits.
@@ -298,15 +329,24 @@ const OTHER_WORDS: &[&str] = &[
     "withdrawn",
 ];
 
-fn is_named_other(folder: &RecordFolder, path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    let words = || lower.split(|c: char| !c.is_ascii_alphanumeric());
-    if words().any(|word| OTHER_NAMES.contains(&word)) || lower.contains("first_try") {
+/// Lines of the README, in small letters, that speak of such logs.
+fn said_to_be_other(folder: &RecordFolder) -> Vec<String> {
+    let Some(readme) = &folder.readme else { return Vec::new() };
+    let lines =
+        readme.text.lines().filter(|line| line.contains(".log") || line.contains(".txt") || line.contains(".out"));
+    let lower = lines.map(str::to_lowercase);
+    lower.filter(|line| OTHER_WORDS.iter().any(|word| line.contains(word))).take(MAX_LINES).collect()
+}
+
+/// More lines of a README are not looked at.
+const MAX_LINES: usize = 200;
+
+fn is_named_other(said: &[String], path: &str) -> bool {
+    let lower = path.to_lowercase();
+    let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
+    if words.any(|word| OTHER_NAMES.contains(&word)) || lower.contains("first_try") {
         return true;
     }
-    let file = path.rsplit('/').next().unwrap_or(path);
-    folder.readme.as_ref().is_some_and(|readme| {
-        let lines = readme.text.lines().filter(|line| line.contains(file));
-        lines.map(str::to_ascii_lowercase).any(|line| OTHER_WORDS.iter().any(|word| line.contains(word)))
-    })
+    let file = lower.rsplit('/').next().unwrap_or(&lower);
+    said.iter().any(|line| line.contains(file))
 }

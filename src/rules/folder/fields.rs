@@ -88,7 +88,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("json_duplicate_key"),
         statement: "A field stands twice in submission.json.",
         reference: "RFC 8259 (2017-12), section 4: names within an object should be unique",
-        why: "Readers keep one of the two, and not all the same one.",
+        why: "Readers keep one of the two, and not all the same one. False alarms: none known.",
         example: "\"val_bpb\": 1.1692 and, further down, \"val_bpb\": 1.1628",
         check: Check::Folder(duplicates),
         ..DEFAULT

@@ -1,7 +1,7 @@
 //! What it ran on.
 
 use super::DEFAULT;
-use super::carriers::{is_carried, parts};
+use super::carriers::parts;
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks};
 
@@ -45,7 +45,7 @@ fn world_size(case: &FolderCase) -> Outcome {
     let parts = parts(case.folder);
     let all = || case.folder.logs.iter().filter_map(|log| log.world_size.as_ref().map(|noted| (log, noted)));
     // A trial on one device beside the runs that carry the claim says nothing about them, and the other way round.
-    let of_claim: Vec<_> = all().filter(|(log, noted)| is_carried(&parts, log, noted.line)).collect();
+    let of_claim: Vec<_> = all().filter(|(log, noted)| parts.carry(log, noted.line)).collect();
     let noted = if of_claim.is_empty() { all().collect() } else { of_claim };
     if noted.is_empty() {
         return Outcome::unknown("no log gives the world size");

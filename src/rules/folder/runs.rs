@@ -1,6 +1,6 @@
 //! A folder's logs seen as runs: one final value, one seed each.
 
-use super::carriers::{is_carried, parts};
+use super::carriers::parts;
 use crate::manifest::ClaimedNumber;
 use crate::submission::log::{Metric, SizeKind};
 use crate::submission::{LogFile, RecordFolder};
@@ -18,10 +18,7 @@ pub struct Run<'a> {
 
 /// Runs with a final value, each content once.
 pub fn runs(folder: &RecordFolder) -> Vec<Run<'_>> {
-    parts(folder)
-        .into_iter()
-        .filter_map(|part| Some(Run { log: part.log, last: part.last?, seed: part.seed }))
-        .collect()
+    parts(folder).iter().filter_map(|part| Some(Run { log: part.log, last: part.last?, seed: part.seed })).collect()
 }
 
 /// The seed a log was run with: what it states, else what its name says.
@@ -82,7 +79,7 @@ pub fn same_number(claimed: &ClaimedNumber, logged: f64, logged_decimals: u32) -
 pub fn carried_sizes(folder: &RecordFolder, kind: SizeKind) -> Vec<u64> {
     let parts = parts(folder);
     let of = |log: &LogFile| {
-        let carried = log.sizes_of(kind).filter(|size| is_carried(&parts, log, size.line));
+        let carried = log.sizes_of(kind).filter(|size| parts.carry(log, size.line));
         carried.map(|size| size.bytes).collect::<Vec<_>>()
     };
     let mut found: Vec<u64> = folder.logs.iter().flat_map(of).collect();

@@ -1,7 +1,7 @@
 //! Training and evaluation time.
 
 use super::DEFAULT;
-use super::carriers::{Part, is_carried, parts};
+use super::carriers::{Part, parts};
 use crate::manifest::Track;
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
@@ -86,7 +86,7 @@ fn train(case: &FolderCase) -> Outcome {
     let longest = |carried: bool| {
         let times = case.folder.logs.iter().filter_map(|log| log.train_seconds.as_ref().map(|noted| (log, noted)));
         times
-            .filter(|(log, noted)| is_carried(&parts, log, noted.line) == carried)
+            .filter(|(log, noted)| parts.carry(log, noted.line) == carried)
             .max_by(|a, b| a.1.value.total_cmp(&b.1.value))
     };
     let is_over = |seconds: f64| seconds > limits.train_seconds;
@@ -129,7 +129,7 @@ fn train(case: &FolderCase) -> Outcome {
     for (log, noted) in too_long.filter(|(_, noted)| is_over(noted.value)) {
         let place = Evidence::at(&log.path, noted.line).found(format!("{:.3} s", noted.value));
         let is_known = evidence.iter().any(|known| (&known.path, known.line) == (&place.path, place.line));
-        if !is_known && is_carried(&parts, log, noted.line) != is_other {
+        if !is_known && parts.carry(log, noted.line) != is_other {
             evidence.push(place);
         }
     }
@@ -171,7 +171,7 @@ fn eval(case: &FolderCase) -> Outcome {
     let longest = |carried: bool| {
         let times = case.folder.logs.iter().flat_map(|log| log.eval_times.iter().map(move |time| (log, time)));
         times
-            .filter(|(log, time)| is_carried(&parts, log, time.line) == carried)
+            .filter(|(log, time)| parts.carry(log, time.line) == carried)
             .max_by(|a, b| a.1.seconds.total_cmp(&b.1.seconds))
     };
     let (of_claim, other) = (longest(true), longest(false));
@@ -203,7 +203,7 @@ fn eval_sum(case: &FolderCase) -> Outcome {
         let lower = label.to_ascii_lowercase();
         ["diagnostic", "pre-quant", "pre_quant", "post_ema", "post-ema"].iter().any(|word| lower.contains(word))
     };
-    for part in parts(case.folder).into_iter().filter(|part| part.carries) {
+    for part in parts(case.folder).iter().copied().filter(|part| part.carries) {
         let times = || part.log.eval_times.iter().filter(|time| part.lines.contains(time.line));
         let longest = times().map(|time| time.seconds).fold(0.0, f64::max);
         // Lines that repeat one time (`done`, `exact`) count once.

@@ -230,3 +230,31 @@ fn the_folders_name_carries_the_score() {
         assert_eq!(says(name, "1.5"), ["not applicable"], "{name}");
     }
 }
+
+#[test]
+fn the_claimed_loss_stands_in_a_log() {
+    let rule = "claimed_val_loss_differs_from_log";
+    let log = "step:1 val_loss:3.5000 val_bpb:2.0\nfinal val_loss:1.9500 val_bpb:1.15\n";
+    let other = "x\nfinal val_loss:1.9600 val_bpb:1.16\n";
+    let says =
+        |loss: &str, logs: &[&str]| Submission::logged(&format!("{{\n\"val_loss\": \"{loss}\"}}"), logs).says(rule);
+    for loss in ["1.9500", "3.5", "1.95009", "1.94991", "1.9501", "1.9"] {
+        assert_eq!(says(loss, &[log]), ["pass"], "{loss}");
+    }
+    for loss in ["1.95011", "1.94989", "1.7"] {
+        let expected = [format!("note: {loss} is no loss of any log"), format!("submission.json:2: val_loss: {loss}")];
+        assert_eq!(says(loss, &[log]), expected);
+    }
+    // The mean of what the runs end with, (1.95 + 1.96) / 2; or bits per byte under the wrong name.
+    assert_eq!(says("1.95500", &[log, other]), ["pass"]);
+    assert_eq!(says("1.15000", &[log]), ["pass"]);
+    let several = |seeds: &str| {
+        Submission::logged(&format!("{{\"val_loss\": 1.7, \"seed_results\": {seeds}}}"), &[log]).says(rule)
+    };
+    assert_eq!(several("{\"1\": \"1.1\", \"2\": \"1.2\"}"), ["pass"]);
+    assert_eq!(several("{\"1\": \"1.1\"}").len(), 2);
+    for nothing in ["0.0", "-1.0", "x"] {
+        assert_eq!(says(nothing, &[log]), ["unknown: no val_loss is claimed"], "{nothing}");
+    }
+    assert_eq!(says("1.95", &["final val_bpb:1.1\n"]), ["unknown: no log gives a loss"]);
+}

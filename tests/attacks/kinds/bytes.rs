@@ -1,0 +1,145 @@
+//! More bytes than 16,000,000, or other bytes than were logged.
+
+use super::super::forgery::{Forgery, Kind, ToldBy};
+use crate::story::{Story, replace};
+use crate::weights;
+
+/// The cap on code and compressed model together.
+const CAP: usize = 16_000_000;
+
+pub const KINDS: &[Kind] = &[
+    Kind {
+        name: "one byte over",
+        what: "code and artifact on disk are over the cap by little, the papers say that they fit",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let mut story = Story::honest(random);
+            let excess = [1, 2, 1_000, 777_216][n % 4];
+            pad(&mut story.artifact, CAP + excess - story.script.len());
+            story.into()
+        },
+    },
+    Kind {
+        name: "artifact under another name",
+        what: "the weights lie in a file that does not look like a model",
+        told_by: ToldBy::Files,
+        variants: 6,
+        forge: |random, n| {
+            let story = Story::honest(random);
+            let mut files = story.files();
+            let mut artifact = files.remove("final_model.int8.ptz").expect("the artifact");
+            pad(&mut artifact, CAP + 1);
+            let name = ["notes.txt", "assets/logo.png", "weights", "vocab.json", "train_seed99.log", "helper.so"][n % 6];
+            files.insert(name.into(), artifact);
+            files.into()
+        },
+    },
+    Kind {
+        name: "split artifact",
+        what: "the weights are cut into parts that each fit",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let story = Story::honest(random);
+            let mut files = story.files();
+            let mut artifact = files.remove("final_model.int8.ptz").expect("the artifact");
+            pad(&mut artifact, CAP + 1_000);
+            let parts = 2 + n % 3;
+            for (k, part) in artifact.chunks(artifact.len().div_ceil(parts)).enumerate() {
+                let name = match n % 4 {
+                    0 => format!("final_model.int8.ptz.part{k}"),
+                    1 => format!("final_model.int8.ptz.a{}", char::from(b'a' + k as u8)),
+                    2 => format!("final_model.int8.ptz.00{k}"),
+                    _ => format!("parts/chunk_{k}.bin"),
+                };
+                files.insert(name, part.to_vec());
+            }
+            files.into()
+        },
+    },
+    Kind {
+        name: "sparse file",
+        what: "the artifact is a file of holes: little on this disk, over the cap wherever it is copied",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let story = Story::honest(random);
+            let mut files = story.files();
+            files.remove("final_model.int8.ptz");
+            let length = [16_000_001, 40_000_000, 1_000_000_000, 3_000_000_000][n % 4];
+            Forgery { files, sparse: vec![("final_model.int8.ptz".into(), length)], ..Forgery::default() }
+        },
+    },
+    Kind {
+        name: "artifact elsewhere",
+        what: "a pointer stands for an artifact over the cap: Git LFS, or a link out of the folder",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let story = Story::honest(random);
+            let mut files = story.files();
+            files.remove("final_model.int8.ptz");
+            let mut forgery = Forgery::default();
+            if n % 2 == 0 {
+                let size = [17_500_123, 16_000_001][n / 2 % 2];
+                let pointer = format!(
+                    "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {size}\n",
+                    "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393"
+                );
+                files.insert("final_model.int8.ptz".into(), pointer.into_bytes());
+            } else {
+                let target = ["../../elsewhere/model.ptz", "/dev/zero"][n / 2 % 2];
+                forgery.links.push(("final_model.int8.ptz".into(), target.into()));
+            }
+            forgery.files = files;
+            forgery
+        },
+    },
+    Kind {
+        name: "artifact swapped after the log",
+        what: "the artifact in the folder has another size than every log and submission.json say",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let story = Story::honest(random);
+            let mut files = story.files();
+            let artifact = files.get_mut("final_model.int8.ptz").expect("the artifact");
+            *artifact = match n % 4 {
+                0 => weights::zstd(&weights::archive(&weights::state_dict(), random)),
+                1 => weights::bzip2(&weights::archive(&weights::state_dict(), random)),
+                2 => weights::archive(&weights::state_dict(), random),
+                _ => weights::zlib(&weights::zlib(&weights::archive(&weights::state_dict(), random))),
+            };
+            files.into()
+        },
+    },
+    Kind {
+        name: "code counted short",
+        what: "code larger than counted: other size in the papers than on disk, over the cap with the real one",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let mut story = Story::honest(random);
+            let padding = [30_000, 60_000, 100_000, 400_000][n % 4];
+            let before = story.script.len();
+            let model = CAP - before - 100;
+            story.runs.iter_mut().for_each(|run| run.artifact_bytes = model as u64);
+            story.claimed_artifact_bytes = Some(model as u64);
+            let mut files = story.files();
+            files.remove("final_model.int8.ptz");
+            let code = story.script.clone() + &"# A line of the method that was added later.\n".repeat(padding / 45);
+            if n % 2 == 1 {
+                let size = format!("\"bytes_code\": {before}");
+                replace(&mut files, "submission.json", &size, &format!("\"bytes_code\": {}", code.len()));
+            }
+            files.insert("train_gpt.py".into(), code.into_bytes());
+            files.into()
+        },
+    },
+];
+
+/// Zeros behind the end of a compressed stream: readers stop before them, the budget does not.
+fn pad(artifact: &mut Vec<u8>, length: usize) {
+    artifact.resize(length, 0);
+}

@@ -18,6 +18,7 @@ mod seed_choice;
 mod seeds;
 mod shipped;
 mod source;
+mod step_times;
 mod times;
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub(super) const RULES: &[&[Rule]] = &[
     denominator::RULES,
     seeds::RULES,
     times::RULES,
+    step_times::RULES,
     machine::RULES,
     record::RULES,
 ];

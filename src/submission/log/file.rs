@@ -29,6 +29,19 @@ pub struct LoggedTime {
     pub is_total: bool,
 }
 
+/// A training step's line that gives both the time so far and the average over the steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepTime {
+    /// 1-based line.
+    pub line: u64,
+    /// Steps done.
+    pub step: f64,
+    /// Training time so far, ms.
+    pub train_ms: f64,
+    /// Average time of a step as printed, ms.
+    pub average_ms: f64,
+}
+
 /// What a log says.
 #[derive(Clone, Debug)]
 pub struct LogFile {
@@ -64,6 +77,8 @@ pub struct LogFile {
     pub sizes: Vec<LoggedSize>,
     /// Longest training time, seconds.
     pub train_seconds: Option<Noted<f64>>,
+    /// Times and averages of training steps, in order.
+    pub step_times: Vec<StepTime>,
     /// Evaluation times.
     pub eval_times: Vec<LoggedTime>,
     /// `artifact_production_wallclock`, seconds.
@@ -150,6 +165,7 @@ impl LogFile {
             train_shards: None,
             sizes: Vec::new(),
             train_seconds: None,
+            step_times: Vec::new(),
             eval_times: Vec::new(),
             production_seconds: None,
             devices: Vec::new(),

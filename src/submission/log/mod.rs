@@ -11,7 +11,7 @@ mod run_clock;
 mod scan;
 mod size;
 
-pub use file::{LogFile, LoggedTime, Noted, RunLines};
+pub use file::{LogFile, LoggedTime, Noted, RunLines, StepTime};
 pub use lines::MAX_LINE_BYTES;
 pub use listing::Listing;
 pub use metric::{Metric, MetricKind};

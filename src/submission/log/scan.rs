@@ -1,7 +1,7 @@
 //! One pass over a log: metrics, sizes, times, seeds, machine, trouble. Memory does not grow with the file.
 
 use super::duration;
-use super::file::{LogFile, LoggedTime, Noted};
+use super::file::{LogFile, LoggedTime, Noted, StepTime};
 use super::lines::LineCutter;
 use super::listing::ListingCutter;
 use super::metric::{self, Metric, MetricKind};
@@ -92,6 +92,9 @@ impl LogFile {
         let mut list = Vec::new();
         pairs(line, &mut list);
         self.note_metric(number, line, &list);
+        if let Some(time) = step_time(number, &list) {
+            keep(&mut self.step_times, time);
+        }
         for pair in &list {
             self.note_pair(number, line, pair);
         }
@@ -253,6 +256,14 @@ impl LogFile {
             );
         }
     }
+}
+
+/// `step:200/20000 train_loss:2.4611 train_time:17211ms step_avg:86.05ms`.
+fn step_time(line: u64, list: &[Pair]) -> Option<StepTime> {
+    let of = |name: &str| list.iter().find(|pair| pair.name() == name);
+    let ms = |name: &str| of(name).and_then(duration::seconds).map(|seconds| seconds * 1000.0);
+    let step = of("step")?.count()? as f64;
+    Some(StepTime { line, step, train_ms: ms("train_time")?, average_ms: ms("step_avg")? })
 }
 
 /// The words a line starts with, before its first value.

@@ -14,6 +14,7 @@ mod results;
 mod safety;
 mod seeds;
 mod source;
+mod step_times;
 mod times;
 
 use crate::manifest::Track;

@@ -40,6 +40,7 @@ extern crate self as golf_harness;
 pub mod artifact;
 pub mod atomic_write;
 pub mod cli;
+pub mod confine;
 pub mod data;
 pub mod digest;
 pub mod escape;
@@ -58,6 +59,7 @@ pub mod run_folder;
 pub mod stats;
 pub mod submission;
 pub mod units;
+pub mod worker;
 
 #[cfg(feature = "engine")]
 pub mod collective;

@@ -2,7 +2,7 @@
 
 use super::{
     Assurance, Audit, Evidence, Fact, Finding, Level, PolicyRef, Report, Reporter, RuleId, Severity, Skipped,
-    SubjectFile, SubjectKind,
+    SkipCause, Status, SubjectFile, SubjectKind,
 };
 use crate::digest::ContentDigest;
 
@@ -14,6 +14,7 @@ pub fn audit() -> Audit {
         message: message.into(),
         evidence,
         broken: false,
+        incomplete: false,
         allowed: false,
     };
     let policy = PolicyRef { name: "10min_16mb".into(), effective: "2026-03-20".into() };
@@ -26,6 +27,7 @@ pub fn audit() -> Audit {
         subject: "records/track_10min_16mb/2026-03-20_Ten Layers".into(),
         kind: SubjectKind::RecordFolder,
         policy: policy.clone(),
+        status: Status::Broken,
         assurance: Assurance { level: Level::Unreadable, next_needs: vec!["no failures: over_budget".into()] },
         facts: vec![Fact { name: "val_bpb", value: "1.1628".into() }],
         findings: vec![
@@ -66,13 +68,14 @@ pub fn audit() -> Audit {
         subject: "manifests/smoke.yaml".into(),
         kind: SubjectKind::Manifest,
         policy,
+        status: Status::Complete,
         assurance: Assurance { level: Level::Sealed, next_needs: Vec::new() },
         facts: Vec::new(),
         findings: vec![finding("over_budget", Severity::Pass, "15,481,841 bytes", Vec::new())],
         not_applicable: Vec::new(),
         files: vec![SubjectFile { path: "model.bin".into(), digest: ContentDigest::of(b"") }],
     };
-    let skipped = vec![Skipped { path: "records/link".into(), reason: "a symbolic link".into() }];
+    let skipped = vec![Skipped { path: "records/link".into(), reason: "a symbolic link".into(), cause: SkipCause::NoSubject }];
     Audit::new(vec![folder, manifest], skipped)
 }
 

@@ -45,6 +45,7 @@ fn evaluate_by<'a>(rules: impl Iterator<Item = &'a Rule>, case: &Case, track: Tr
                 message: format!("{BROKEN_CHECK}: {panic}"),
                 evidence: Vec::new(),
                 broken: true,
+                incomplete: false,
                 allowed: false,
             }),
         }
@@ -61,6 +62,7 @@ fn findings(rule: &Rule, outcome: Outcome, policy: &Policy) -> Vec<Finding> {
         message,
         evidence,
         broken: false,
+        incomplete: false,
         allowed: false,
     };
     match outcome {
@@ -75,6 +77,8 @@ fn findings(rule: &Rule, outcome: Outcome, policy: &Policy) -> Vec<Finding> {
                 let allowed = severity > Severity::Note && policy.allows(rule.id);
                 Finding {
                     allowed,
+                    // Who allows it takes it as it is.
+                    incomplete: violation.incomplete && !allowed,
                     ..finding(if allowed { Severity::Note } else { severity }, violation.message, violation.evidence)
                 }
             })

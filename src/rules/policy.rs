@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{closest, find};
 use crate::manifest::Track;
@@ -23,7 +23,7 @@ const TEN_MINUTES: &str = include_str!("../../manifests/10min_16mb.yaml");
 const NON_RECORD: &str = include_str!("../../manifests/non_record.yaml");
 
 /// Limits of one revision.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Code plus compressed model, inclusive.
@@ -57,7 +57,7 @@ pub struct Limits {
 }
 
 /// The rules from one day on.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Revision {
     effective: String,
@@ -71,7 +71,7 @@ struct Revision {
 }
 
 /// A policy file: one track, its revisions by date.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFile {
     schema: String,

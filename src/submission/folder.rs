@@ -11,7 +11,7 @@ use super::sniffer::Sniffer;
 use super::submission_json::MAX_JSON_BYTES;
 use super::text::decode;
 use super::walk::{self, Anomaly, AnomalyKind, Listed};
-use super::{CodeText, LogFile, Readme, SubmissionJson};
+use super::{CodeText, LogFile, Readme, Step, Steps, SubmissionJson};
 use crate::digest::{ContentDigest, ContentHasher};
 use crate::manifest::Track;
 
@@ -90,6 +90,11 @@ pub struct RecordFolder {
 impl RecordFolder {
     /// Reads the folder at `root`. Never fails: what cannot be read is an anomaly.
     pub fn read(root: &Path) -> Self {
+        Self::read_telling(root, &Steps::untold())
+    }
+
+    /// [`RecordFolder::read`] that tells what is read next.
+    pub fn read_telling(root: &Path, steps: &Steps) -> Self {
         let absolute = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
         let name = absolute.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let (listed, anomalies) = walk::list(root);
@@ -108,6 +113,7 @@ impl RecordFolder {
         };
         let mut buffer = vec![0; CHUNK];
         for file in listed {
+            steps.tell(Step::Reading(&file.name));
             if let Err(error) = folder.take(&file, &mut buffer) {
                 folder.anomalies.push(Anomaly {
                     path: crate::escape::visible(&file.name),
@@ -117,17 +123,19 @@ impl RecordFolder {
             }
         }
         folder.anomalies.sort();
-        folder.survey = CodeSurvey::of(&folder.code);
+        folder.survey = CodeSurvey::telling(&folder.code, steps);
         folder
     }
 
     /// The track of the folder's place in the repository, if it stands in one.
     pub fn track_by_place(&self) -> Option<Track> {
-        match self.repository_path.as_deref()?.strip_prefix("records/")?.split('/').next()? {
-            "track_10min_16mb" => Some(Track::TenMinutes),
-            "track_non_record_16mb" => Some(Track::NonRecord),
-            _ => None,
-        }
+        track_by_place(self.repository_path.as_deref()?)
+    }
+
+    /// [`RecordFolder::track_by_place`] of a path, without reading what lies there.
+    pub fn track_of_place(root: &Path) -> Option<Track> {
+        let absolute = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+        track_by_place(&repository_path(&absolute)?)
     }
 
     /// The track whose rules apply: its place in the repository; elsewhere what submission.json says, else the ten-minute one.
@@ -287,6 +295,14 @@ fn stream(file: &Listed, limit: u64, buffer: &mut [u8], take: &mut dyn FnMut(&[u
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+fn track_by_place(repository_path: &str) -> Option<Track> {
+    match repository_path.strip_prefix("records/")?.split('/').next()? {
+        "track_10min_16mb" => Some(Track::TenMinutes),
+        "track_non_record_16mb" => Some(Track::NonRecord),
+        _ => None,
     }
 }
 

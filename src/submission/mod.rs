@@ -12,6 +12,7 @@ pub mod log;
 mod manifest_files;
 mod opened;
 mod sniffer;
+mod steps;
 mod submission_json;
 pub mod text;
 pub mod walk;
@@ -22,6 +23,7 @@ pub use implied::{GAP, implied_manifest};
 pub use log::LogFile;
 pub use manifest_files::{DecodedArtifact, Found, ManifestFiles, NamedFile, Part};
 pub use opened::{MAX_EXPANDED_BYTES, Opened, OpenedArtifact};
+pub use steps::{Step, Steps};
 pub use submission_json::{ClaimedField, JsonDefect, SeedClaim, SubmissionJson, kind as json_kind};
 
 /// The README of a folder.

@@ -19,7 +19,7 @@ pub use notes::{Note, NoteKind};
 pub use packed::{Layer, PackError, Packed};
 pub use python::{ParseRefusal, Python, SyntaxProblem};
 
-use super::CodeText;
+use super::{CodeText, Step, Steps};
 
 /// What is known of one Python file.
 #[derive(Clone, Debug)]
@@ -52,10 +52,20 @@ pub struct CodeSurvey {
 impl CodeSurvey {
     /// Reads every Python file of a folder.
     pub fn of(code: &[CodeText]) -> Self {
+        Self::telling(code, &Steps::untold())
+    }
+
+    /// [`CodeSurvey::of`] that tells what is parsed next.
+    pub(super) fn telling(code: &[CodeText], steps: &Steps) -> Self {
         let python = || code.iter().filter(|file| file.path.ends_with(".py"));
         let local: BTreeSet<String> = python().filter_map(|file| module_name(&file.path)).collect();
         let files: Vec<SourceFacts> =
-            python().filter_map(|file| Some(facts(&file.path, file.text.as_deref()?, &local))).collect();
+            python()
+                .filter_map(|file| {
+                    steps.tell(Step::Reading(&file.path));
+                    Some(facts(&file.path, file.text.as_deref()?, &local))
+                })
+                .collect();
         let counted = needed_by_main(&files);
         CodeSurvey { files, counted }
     }

@@ -207,7 +207,10 @@ fn audit(args: &Args, options: &Options) -> anyhow::Result<Audit> {
     let interrupt = interrupt_on_signal()?;
     let progress = args.common.progress("verify", 0);
     // Without Unix there is nothing to confine a worker with.
-    let workers = if cfg!(unix) && !args.in_process { Some(Workers::new()?) } else { None };
+    let mut readable = args.paths.clone();
+    // What a range adds is taken out to there.
+    readable.extend(args.base.is_some().then(std::env::temp_dir));
+    let workers = if cfg!(unix) && !args.in_process { Some(Workers::new(readable)?) } else { None };
     let auditor = workers.as_ref().map_or(&InProcess as &dyn Auditor, |workers| workers);
     let audit = tree::paths(&args.paths, options, auditor, &interrupt, &progress)?;
     progress.finish();

@@ -46,6 +46,25 @@ impl Limits {
     }
 }
 
+/// From now on this process may take so much processor time, rounded up to whole seconds, before SIGXCPU ends it.
+/// Unlike [`Limits::cpu`] it can be said again, for the next piece of work.
+#[cfg(unix)]
+pub fn cpu_time_from_now(time: Duration) -> Result<(), ConfineError> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let used = u64::try_from(used.tv_sec).unwrap_or(0) + 1;
+    let maximum = getrlimit(Resource::Cpu).maximum;
+    let current = used + time.as_secs();
+    let limit = Rlimit { current: Some(maximum.map_or(current, |maximum| maximum.min(current))), maximum };
+    setrlimit(Resource::Cpu, limit).map_err(|error| ConfineError { what: "processor time", source: error.into() })
+}
+
+/// There are no limits here.
+#[cfg(not(unix))]
+pub fn cpu_time_from_now(_: Duration) -> Result<(), ConfineError> {
+    Ok(())
+}
+
 /// Lowers a limit; one that is lower already stays.
 #[cfg(unix)]
 fn set(resource: rustix::process::Resource, what: &'static str, soft: u64, hard: u64) -> Result<(), ConfineError> {

@@ -21,7 +21,7 @@ mod tests;
 
 use std::path::PathBuf;
 
-pub use limits::Limits;
+pub use limits::{Limits, cpu_time_from_now};
 
 /// What a process keeps.
 #[derive(Clone, Debug, Default)]

@@ -22,7 +22,11 @@ pub(super) fn filter(calls: Calls, network: &Network) -> Result<String, String> 
     let (rules, otherwise, matched, words) = match calls {
         Calls::Reading => {
             // Sockets are not on the list.
-            (listed(READING), refuse, SeccompAction::Allow, "calls that read only")
+            let mut rules = listed(READING);
+            // Limits of this process only: the first argument names another.
+            let own = Condition::new(0, Width::Dword, Compare::Eq, 0).and_then(|own| SeccompRule::new(vec![own]));
+            rules.insert(libc::SYS_prlimit64, vec![own.map_err(|error| error.to_string())?]);
+            (rules, refuse, SeccompAction::Allow, "calls that read only")
         }
         Calls::Computing | Calls::Unchanged => {
             let mut refused = if calls == Calls::Computing { listed(BEYOND_COMPUTING) } else { Rules::new() };

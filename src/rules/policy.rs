@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -155,9 +156,18 @@ pub fn is_iso_date(text: &str) -> bool {
 impl PolicyFile {
     /// The file that comes with the crate for this track.
     pub fn builtin(track: Track) -> Result<Self, PolicyError> {
-        match track {
-            Track::TenMinutes => Self::parse(TEN_MINUTES, "manifests/10min_16mb.yaml"),
-            Track::NonRecord => Self::parse(NON_RECORD, "manifests/non_record.yaml"),
+        static PARSED: [OnceLock<PolicyFile>; 2] = [const { OnceLock::new() }; 2];
+        let (parsed, text, path) = match track {
+            Track::TenMinutes => (&PARSED[0], TEN_MINUTES, "manifests/10min_16mb.yaml"),
+            Track::NonRecord => (&PARSED[1], NON_RECORD, "manifests/non_record.yaml"),
+        };
+        // Asked for once a subject.
+        match parsed.get() {
+            Some(known) => Ok(known.clone()),
+            None => {
+                let file = Self::parse(text, path)?;
+                Ok(parsed.get_or_init(|| file).clone())
+            }
         }
     }
 

@@ -114,7 +114,7 @@ impl RecordFolder {
         let mut buffer = vec![0; CHUNK];
         for file in listed {
             steps.tell(Step::Reading(&file.name));
-            if let Err(error) = folder.take(&file, &mut buffer) {
+            if let Err(error) = folder.take(&file, &mut buffer, steps) {
                 folder.anomalies.push(Anomaly {
                     path: crate::escape::visible(&file.name),
                     kind: AnomalyKind::Unreadable,
@@ -158,16 +158,16 @@ impl RecordFolder {
         self.code.iter().find(|code| code.is_main())
     }
 
-    fn take(&mut self, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+    fn take(&mut self, file: &Listed, buffer: &mut [u8], steps: &Steps) -> io::Result<()> {
         match kind_by_name(&file.name) {
-            FileKind::Log => self.take_log(file, buffer),
-            kind @ (FileKind::Submission | FileKind::Readme | FileKind::Code) => self.take_text(kind, file, buffer),
-            kind @ (FileKind::Tokenizer | FileKind::Artifact | FileKind::Other) => self.take_data(kind, file, buffer),
+            FileKind::Log => self.take_log(file, buffer, steps),
+            kind @ (FileKind::Submission | FileKind::Readme | FileKind::Code) => self.take_text(kind, file, buffer, steps),
+            kind @ (FileKind::Tokenizer | FileKind::Artifact | FileKind::Other) => self.take_data(kind, file, buffer, steps),
         }
     }
 
     /// Scans a file that may be a log, however long it is.
-    fn take_log(&mut self, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+    fn take_log(&mut self, file: &Listed, buffer: &mut [u8], steps: &Steps) -> io::Result<()> {
         let name = file.name.clone();
         let mut scanner = LogScanner::new(name.clone());
         let mut head = Vec::new();
@@ -181,7 +181,7 @@ impl RecordFolder {
         let log = scanner.finish(cut_short);
         let digest = (!cut_short).then_some(log.digest);
         let kind = if is_log(&log) { FileKind::Log } else { FileKind::Other };
-        let kind = self.open_model(kind, file, &sniffer);
+        let kind = self.open_model(kind, file, &sniffer, steps);
         self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
         if kind == FileKind::Log {
             self.logs.push(log);
@@ -190,7 +190,7 @@ impl RecordFolder {
     }
 
     /// Hashes a text file and keeps its text, if it is not too large.
-    fn take_text(&mut self, kind: FileKind, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+    fn take_text(&mut self, kind: FileKind, file: &Listed, buffer: &mut [u8], steps: &Steps) -> io::Result<()> {
         let name = file.name.clone();
         let limit = if kind == FileKind::Submission { MAX_JSON_BYTES } else { MAX_TEXT_BYTES };
         let mut bytes = Vec::new();
@@ -209,7 +209,7 @@ impl RecordFolder {
         if !fits {
             self.too_large(file, limit);
         }
-        self.open_model(kind, file, &sniffer);
+        self.open_model(kind, file, &sniffer, steps);
         let head = bytes.iter().copied().take(HEAD).collect();
         self.files.push(FoundFile {
             path: name.clone(),
@@ -231,7 +231,7 @@ impl RecordFolder {
     }
 
     /// Hashes any other file, and opens it if it may be a model.
-    fn take_data(&mut self, kind: FileKind, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+    fn take_data(&mut self, kind: FileKind, file: &Listed, buffer: &mut [u8], steps: &Steps) -> io::Result<()> {
         let name = file.name.clone();
         let mut hasher = ContentHasher::new();
         let mut head = Vec::new();
@@ -242,7 +242,7 @@ impl RecordFolder {
             sniffer.feed(bytes);
         })?;
         let whole = read >= file.bytes;
-        let kind = self.open_model(kind, file, &sniffer);
+        let kind = self.open_model(kind, file, &sniffer, steps);
         if !whole {
             self.too_large(file, MAX_OTHER_BYTES);
         }
@@ -252,10 +252,13 @@ impl RecordFolder {
     }
 
     /// Opens a file that is called a model or may be one by its first bytes; gives the kind its content says it is.
-    fn open_model(&mut self, kind: FileKind, file: &Listed, sniffer: &Sniffer) -> FileKind {
+    fn open_model(&mut self, kind: FileKind, file: &Listed, sniffer: &Sniffer, steps: &Steps) -> FileKind {
         let is_named = kind == FileKind::Artifact;
         let opened = match sniffer.content() {
-            Some(content) if is_named || sniffer.may_be_model() => OpenedArtifact::open(&file.name, content),
+            Some(content) if is_named || sniffer.may_be_model() => {
+                steps.tell(Step::Opening(&file.name));
+                OpenedArtifact::open(&file.name, content)
+            }
             None if is_named || sniffer.looks_like_model() => OpenedArtifact::too_large(&file.name, file.bytes),
             _ => return kind,
         };

@@ -8,6 +8,8 @@ use std::sync::Arc;
 pub enum Step<'a> {
     /// The file at this path is read next.
     Reading(&'a str),
+    /// The file at this path is handed next to decompressors that are not memory-safe by their language.
+    Opening(&'a str),
     /// Everything is read; the rules are next.
     Checking,
 }

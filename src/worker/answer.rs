@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::job::Subject;
+use super::job::Job;
 use crate::digest::{ContentDigest, Digest};
 use crate::escape::visible;
 use crate::report::{
@@ -79,16 +79,16 @@ struct AnswerFile {
 pub(super) type Wrong = &'static str;
 
 impl Answer {
-    /// The report about `subject`, if it is one; `policies` are those it may have been checked against.
-    pub fn into_report(self, subject: &Subject, policies: &[PolicyRef]) -> Result<Report, Wrong> {
-        let kind = if subject.is_manifest { SubjectKind::Manifest } else { SubjectKind::RecordFolder };
-        if self.subject != subject.name || self.kind != kind {
+    /// The report about the job's subject, if it is one; `policies` are those it may have been checked against.
+    pub fn into_report(self, job: &Job, policies: &[PolicyRef]) -> Result<Report, Wrong> {
+        let kind = if job.is_manifest { SubjectKind::Manifest } else { SubjectKind::RecordFolder };
+        if self.subject != job.name || self.kind != kind {
             return Err("it is about another subject");
         }
         if !policies.contains(&self.policy) {
             return Err("it names a policy that was not asked for");
         }
-        let highest = if subject.is_manifest { Level::Sealed } else { Level::Documented };
+        let highest = if job.is_manifest { Level::Sealed } else { Level::Documented };
         if self.assurance.level > highest {
             return Err("it claims a level that files cannot reach");
         }
@@ -171,17 +171,18 @@ mod tests {
     use super::*;
     use crate::rules::audit::{self, Options};
 
-    fn honest() -> (Subject, Report) {
+    fn honest() -> (Job, Report) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/submissions/over-budget");
-        let subject = Subject::new(&path, "over-budget".into(), false);
+        let options = Options::default();
+        let job = Job { name: "over-budget".into(), path: path.as_path().into(), is_manifest: false, options };
         let report = audit::folder(&path, "over-budget".into(), &Options::default()).unwrap();
-        (subject, report)
+        (job, report)
     }
 
     fn checked(value: serde_json::Value) -> Result<Report, String> {
-        let (subject, report) = honest();
+        let (job, report) = honest();
         let answer: Answer = serde_json::from_value(value).map_err(|error| error.to_string())?;
-        answer.into_report(&subject, &[report.policy]).map_err(str::to_string)
+        answer.into_report(&job, &[report.policy]).map_err(str::to_string)
     }
 
     #[test]

@@ -7,48 +7,54 @@ use serde::{Deserialize, Serialize};
 use crate::rules::audit::Options;
 use crate::units::Bytes;
 
-/// One subject, and how to check it.
+/// The first line a worker reads: what it may have, and how to check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Setup {
+    /// Memory it may take.
+    pub memory: Bytes,
+    /// Processor time it may take for each subject, seconds.
+    pub cpu_seconds: u64,
+    /// What it may read, with everything below.
+    pub readable: Vec<OsPath>,
+}
+
+/// Every other line: something to check.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Job {
-    /// What to check.
-    pub subject: Subject,
-    /// How.
-    pub options: Options,
-    /// Memory it may take.
-    pub memory: Bytes,
-    /// Processor time it may take, seconds.
-    pub cpu_seconds: u64,
-}
-
-/// Something to check, by the path the reports name and the path to open.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Subject {
     /// How the report names it.
     pub name: String,
-    /// Bytes of the path, which may be no text.
-    path: Vec<u8>,
+    /// Where it lies.
+    pub path: OsPath,
     /// A manifest, and not a record folder.
     pub is_manifest: bool,
+    /// How to check it.
+    pub options: Options,
 }
 
-impl Subject {
-    /// A subject at a path.
-    pub fn new(path: &Path, name: String, is_manifest: bool) -> Self {
-        Subject { name, path: path.as_os_str().as_encoded_bytes().to_vec(), is_manifest }
-    }
+/// A path by its bytes: it may be no text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct OsPath(Vec<u8>);
 
-    /// Where it lies.
+impl From<&Path> for OsPath {
+    fn from(path: &Path) -> Self {
+        OsPath(path.as_os_str().as_encoded_bytes().to_vec())
+    }
+}
+
+impl OsPath {
+    /// The path.
     #[cfg(unix)]
-    pub fn path(&self) -> PathBuf {
+    pub fn to_path(&self) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
-        PathBuf::from(std::ffi::OsStr::from_bytes(&self.path))
+        PathBuf::from(std::ffi::OsStr::from_bytes(&self.0))
     }
 
-    /// Where it lies.
+    /// The path.
     #[cfg(not(unix))]
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(String::from_utf8_lossy(&self.path).into_owned())
+    pub fn to_path(&self) -> PathBuf {
+        PathBuf::from(String::from_utf8_lossy(&self.0).into_owned())
     }
 }

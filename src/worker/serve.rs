@@ -1,22 +1,22 @@
 //! The worker's side.
 
 use std::ffi::OsStr;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Seek, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::ARGUMENT;
-use super::job::Job;
-use super::message::Said;
-use crate::confine::{Calls, Confinement, Files, Limits, Network};
+use super::job::{Job, OsPath, Setup};
+use super::message::{Note, Said, SaidOutcome};
+use crate::confine::{Calls, Confinement, Files, Limits, Network, cpu_time_from_now};
 use crate::report::Report;
 use crate::rules::audit::{self, AuditError, Options};
 use crate::submission::{Step, Steps};
 use crate::units::Bytes;
 
-/// Longest job read: a board of standing records takes most of it.
-const MAX_JOB_BYTES: u64 = 32 << 20;
-/// Files open at a time: the three pipes, a file, and the folders above it.
+/// Longest line read: a board of standing records takes most of it.
+const MAX_LINE_BYTES: u64 = 32 << 20;
+/// Files open at a time: pipes, a file, and the folders above it.
 const OPEN_FILES: u64 = 64;
 
 /// Whether this process was started to be a worker.
@@ -25,7 +25,7 @@ pub fn is_asked_for() -> bool {
     arguments.next().as_deref() == Some(OsStr::new(ARGUMENT)) && arguments.next().is_none()
 }
 
-/// Does the job on standard input, and writes to standard output what it came to.
+/// Does the jobs on standard input, and writes to standard output what they came to.
 pub fn serve() -> ExitCode {
     match work() {
         Ok(()) => ExitCode::SUCCESS,
@@ -38,50 +38,66 @@ pub fn serve() -> ExitCode {
 }
 
 fn work() -> io::Result<()> {
-    let mut text = Vec::new();
-    io::stdin().take(MAX_JOB_BYTES).read_to_end(&mut text)?;
-    let job: Job = serde_json::from_slice(&text)?;
-    drop(text);
-    let path = job.subject.path();
-    // A manifest may name data anywhere; what it may be named for is not for a kernel to say.
-    let readable = if job.subject.is_manifest { "/".into() } else { path.clone() };
-    let confinement = Confinement {
-        limits: Limits {
-            address_space: Some(job.memory),
-            cpu: Some(Duration::from_secs(job.cpu_seconds)),
-            file_size: Some(Bytes(0)),
-            open_files: Some(OPEN_FILES),
-        },
-        files: Some(Files { readable: vec![readable], ..Files::default() }),
-        network: Network::Nothing,
-        calls: Calls::Reading,
-        dies_with_parent: true,
-    };
+    let mut input = io::stdin().lock();
+    let Some(setup) = line(&mut input)? else { return Ok(()) };
+    let setup: Setup = serde_json::from_slice(&setup)?;
+    // Opened before files are out of reach.
+    let mut memory = Memory(std::fs::File::open("/proc/self/status").ok());
     // Stacks and heaps of more threads would count as memory, and one is what a worker has.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
     pool.build_global().map_err(io::Error::other)?;
-    let held = confinement.apply().map_err(io::Error::other)?;
-    say(&Said::Unconfined(&held.missing))?;
-    let steps = Steps::to(|step| {
-        let said = match step {
-            Step::Reading(file) => Said::Reading(file),
-            Step::Checking => Said::Checking,
-        };
-        // Without a listener there is no use in going on; the report will say so.
-        let _ = say(&said);
-    });
-    let options = Options { steps, ..job.options };
-    let outcome = if job.subject.is_manifest {
-        audit::manifest(&path, &options)
-    } else {
-        audit::folder(&path, job.subject.name, &options)
-    };
-    answer(outcome)
+    let held = confinement(&setup).apply().map_err(io::Error::other)?;
+    note(&Note::Ready(&held.missing))?;
+    while let Some(job) = line(&mut input)? {
+        let job: Job = serde_json::from_slice(&job)?;
+        cpu_time_from_now(Duration::from_secs(setup.cpu_seconds)).map_err(io::Error::other)?;
+        let outcome = audit(job);
+        answer(outcome, memory.peak())?;
+    }
+    Ok(())
 }
 
-fn answer(outcome: Result<Report, AuditError>) -> io::Result<()> {
+fn confinement(setup: &Setup) -> Confinement {
+    let readable = setup.readable.iter().map(OsPath::to_path).collect();
+    Confinement {
+        limits: Limits {
+            address_space: Some(setup.memory),
+            cpu: None,
+            file_size: Some(Bytes(0)),
+            open_files: Some(OPEN_FILES),
+        },
+        files: Some(Files { readable, ..Files::default() }),
+        network: Network::Nothing,
+        calls: Calls::Reading,
+        dies_with_parent: true,
+    }
+}
+
+/// The next line, without its end; `None` when there is none.
+fn line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    input.take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
+    Ok((!line.is_empty()).then_some(line))
+}
+
+fn audit(job: Job) -> Result<Report, AuditError> {
+    let steps = Steps::to(|step| {
+        let told = match step {
+            Step::Reading(file) => Note::Reading(file),
+            Step::Opening(file) => Note::Opening(file),
+            Step::Checking => Note::Checking,
+        };
+        // Without a listener there is nobody for the report either, and its writing will say so.
+        let _ = note(&told);
+    });
+    let path = job.path.to_path();
+    let options = Options { steps, ..job.options };
+    if job.is_manifest { audit::manifest(&path, &options) } else { audit::folder(&path, job.name, &options) }
+}
+
+fn answer(outcome: Result<Report, AuditError>, peak: Option<Bytes>) -> io::Result<()> {
     match outcome {
-        Ok(report) => say(&Said::Report(&report)),
+        Ok(report) => say(&Said { peak, outcome: SaidOutcome::Report(&report) }),
         Err(error) => {
             let mut words = vec![error.to_string()];
             let mut cause = std::error::Error::source(&error);
@@ -89,7 +105,7 @@ fn answer(outcome: Result<Report, AuditError>) -> io::Result<()> {
                 words.push(inner.to_string());
                 cause = inner.source();
             }
-            say(&Said::Refused(&words))
+            say(&Said { peak, outcome: SaidOutcome::Refused(&words) })
         }
     }
 }
@@ -100,4 +116,26 @@ fn say(said: &Said) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(&line)?;
     out.flush()
+}
+
+fn note(note: &Note) -> io::Result<()> {
+    let mut line = serde_json::to_vec(note)?;
+    line.push(b'\n');
+    io::stderr().lock().write_all(&line)
+}
+
+/// This process's memory, as Linux counts it.
+struct Memory(Option<std::fs::File>);
+
+impl Memory {
+    /// The most address space it ever had.
+    fn peak(&mut self) -> Option<Bytes> {
+        let file = self.0.as_mut()?;
+        let mut status = String::new();
+        file.rewind().ok()?;
+        file.take(1 << 16).read_to_string(&mut status).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;
+        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(Bytes(kibibytes << 10))
+    }
 }

@@ -63,7 +63,7 @@ impl CodeSurvey {
             python()
                 .filter_map(|file| {
                     steps.tell(Step::Reading(&file.path));
-                    Some(facts(&file.path, file.text.as_deref()?, &local))
+                    Some(facts(&file.path, file.text.as_deref()?, &local, steps))
                 })
                 .collect();
         let counted = needed_by_main(&files);
@@ -79,7 +79,7 @@ impl CodeSurvey {
 /// The script the challenge runs.
 const MAIN: &str = "train_gpt.py";
 
-fn facts(path: &str, text: &str, local: &BTreeSet<String>) -> SourceFacts {
+fn facts(path: &str, text: &str, local: &BTreeSet<String>, steps: &Steps) -> SourceFacts {
     let mut facts = SourceFacts {
         path: path.to_string(),
         packed: None,
@@ -96,7 +96,7 @@ fn facts(path: &str, text: &str, local: &BTreeSet<String>) -> SourceFacts {
             return facts;
         }
     };
-    facts.packed = packed::open(&outer);
+    facts.packed = packed::open(&outer, || steps.tell(Step::Opening(path)));
     let inner = match &facts.packed {
         Some(Ok(packed)) => match Python::parse(&packed.source) {
             Ok(inner) => Some(inner),

@@ -20,6 +20,13 @@ pub fn audit() -> Audit {
     let policy = PolicyRef { name: "10min_16mb".into(), effective: "2026-03-20".into() };
     let mut broken = finding("artifact_opens", Severity::Unknown, "the check stopped: disk error", Vec::new());
     broken.broken = true;
+    let mut unread = finding(
+        "code_not_parsed",
+        Severity::Unknown,
+        "tables.py: 5,000,000 bytes of source, not parsed",
+        vec![Evidence::file("tables.py")],
+    );
+    unread.incomplete = true;
     let mut allowed =
         finding("date_not_iso", Severity::Note, "date is `pending`", vec![Evidence::at("submission.json", 7)]);
     allowed.allowed = true;
@@ -34,6 +41,7 @@ pub fn audit() -> Audit {
             finding("single_seed", Severity::Pass, "3 seeds", Vec::new()),
             allowed,
             broken,
+            unread,
             finding("hardware", Severity::Unknown, "no log names the GPUs", Vec::new()),
             finding(
                 "code_network",

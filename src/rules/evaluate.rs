@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Case, Outcome, Policy, Rule, all};
+use crate::escape::visible;
 use crate::manifest::Track;
 use crate::report::{Finding, RuleId, Severity};
 
@@ -42,7 +43,7 @@ fn evaluate_by<'a>(rules: impl Iterator<Item = &'a Rule>, case: &Case, track: Tr
             Some(Err(panic)) => evaluation.findings.push(Finding {
                 rule: rule.id,
                 severity: Severity::Unknown,
-                message: format!("{BROKEN_CHECK}: {panic}"),
+                message: visible(&format!("{BROKEN_CHECK}: {panic}")),
                 evidence: Vec::new(),
                 broken: true,
                 incomplete: false,
@@ -56,10 +57,11 @@ fn evaluate_by<'a>(rules: impl Iterator<Item = &'a Rule>, case: &Case, track: Tr
 }
 
 fn findings(rule: &Rule, outcome: Outcome, policy: &Policy) -> Vec<Finding> {
-    let finding = |severity, message, evidence| Finding {
+    let finding = |severity, message: String, evidence| Finding {
         rule: rule.id,
         severity,
-        message,
+        // Checks quote what strangers wrote; evidence is made visible where it is made.
+        message: visible(&message),
         evidence,
         broken: false,
         incomplete: false,

@@ -26,6 +26,7 @@
 //! * [`eval`] scores windows into bits per byte;
 //! * [`submission`] reads submissions, [`rules`] and [`stats`] check them, [`report`] says what they
 //!   found;
+//! * [`worker`] audits in a process of its own, which [`confine`] takes everything else away from;
 //! * [`reproduce`] does all of it for one manifest.
 //!
 //! `docs/architecture.md` has the order in which modules may import one another, and one claim's way through them.

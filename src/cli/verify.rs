@@ -33,7 +33,8 @@ Examples:
   verify --base origin/main --head HEAD what a pull request adds
   verify FOLDER --against board.yaml    is it a record?
 
-Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 could not check, 130 interrupted"
+Exit codes: 0 everything examined and nothing at or above --fail-on, 1 something is, 2 could not check or not everything
+examined, 130 interrupted"
 )]
 pub struct Args {
     /// Manifests, record folders, or trees of them

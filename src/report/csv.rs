@@ -41,7 +41,21 @@ impl Csv {
             let level = report.assurance.level.to_string();
             let (subject, bpb) = (report.subject.clone(), bpb.to_string());
             let (name, effective) = (policy.name.clone(), policy.effective.clone());
-            [subject, name, effective, level, bpb, rule, severity, message, path, line, found, expected, report.status.to_string()]
+            [
+                subject,
+                name,
+                effective,
+                level,
+                bpb,
+                rule,
+                severity,
+                message,
+                path,
+                line,
+                found,
+                expected,
+                report.status.to_string(),
+            ]
         };
         let mut empty = true;
         for finding in &report.findings {

@@ -1,8 +1,8 @@
 //! A small audit for the formats' tests: one failing folder, one clean manifest.
 
 use super::{
-    Assurance, Audit, Evidence, Fact, Finding, Level, PolicyRef, Report, Reporter, RuleId, Severity, Skipped,
-    SkipCause, Status, SubjectFile, SubjectKind,
+    Assurance, Audit, Evidence, Fact, Finding, Level, PolicyRef, Report, Reporter, RuleId, Severity, SkipCause,
+    Skipped, Status, SubjectFile, SubjectKind,
 };
 use crate::digest::ContentDigest;
 
@@ -83,7 +83,8 @@ pub fn audit() -> Audit {
         not_applicable: Vec::new(),
         files: vec![SubjectFile { path: "model.bin".into(), digest: ContentDigest::of(b"") }],
     };
-    let skipped = vec![Skipped { path: "records/link".into(), reason: "a symbolic link".into(), cause: SkipCause::NoSubject }];
+    let skipped =
+        vec![Skipped { path: "records/link".into(), reason: "a symbolic link".into(), cause: SkipCause::NoSubject }];
     Audit::new(vec![folder, manifest], skipped)
 }
 

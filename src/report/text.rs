@@ -95,9 +95,7 @@ impl Text {
         for report in reports {
             // An open question is no reason for alarm; something that was not examined is.
             let worst = match report.worst() {
-                Severity::Note | Severity::Unknown if report.status == Status::Complete => {
-                    Severity::Pass
-                }
+                Severity::Note | Severity::Unknown if report.status == Status::Complete => Severity::Pass,
                 worst => worst,
             };
             if self.0 == Detail::Brief && worst < Severity::Fail && report.status == Status::Complete {

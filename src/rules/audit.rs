@@ -135,17 +135,8 @@ pub fn stopped(
 }
 
 /// Names of headline facts, in no order.
-pub const FACT_NAMES: [&str; 9] = [
-    "claim",
-    "source",
-    "author",
-    "date",
-    "val_bpb",
-    "val_loss",
-    "total_bytes",
-    "train_seconds",
-    "eval_seconds",
-];
+pub const FACT_NAMES: [&str; 9] =
+    ["claim", "source", "author", "date", "val_bpb", "val_loss", "total_bytes", "train_seconds", "eval_seconds"];
 
 fn folder_facts(folder: &RecordFolder) -> Vec<Fact> {
     let Some(json) = &folder.submission else { return Vec::new() };

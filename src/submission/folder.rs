@@ -161,8 +161,12 @@ impl RecordFolder {
     fn take(&mut self, file: &Listed, buffer: &mut [u8], steps: &Steps) -> io::Result<()> {
         match kind_by_name(&file.name) {
             FileKind::Log => self.take_log(file, buffer, steps),
-            kind @ (FileKind::Submission | FileKind::Readme | FileKind::Code) => self.take_text(kind, file, buffer, steps),
-            kind @ (FileKind::Tokenizer | FileKind::Artifact | FileKind::Other) => self.take_data(kind, file, buffer, steps),
+            kind @ (FileKind::Submission | FileKind::Readme | FileKind::Code) => {
+                self.take_text(kind, file, buffer, steps)
+            }
+            kind @ (FileKind::Tokenizer | FileKind::Artifact | FileKind::Other) => {
+                self.take_data(kind, file, buffer, steps)
+            }
         }
     }
 

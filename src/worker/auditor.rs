@@ -98,15 +98,24 @@ impl Workers {
         lock(&self.unconfined).clone().unwrap_or_default()
     }
 
-    fn audit(&self, path: &Path, name: String, is_manifest: bool, options: &Options, interrupt: &Interrupt) -> Result<Report, AuditError> {
+    fn audit(
+        &self,
+        path: &Path,
+        name: String,
+        is_manifest: bool,
+        options: &Options,
+        interrupt: &Interrupt,
+    ) -> Result<Report, AuditError> {
         let policies = self.policies(options)?;
         let job = Job { name, path: path.into(), is_manifest, options: options.clone() };
         let conversation = self.ask(&job, interrupt).map_err(cannot_start)?;
         let limit = match conversation.ended {
-            Ended::Answered(Heard { outcome: HeardOutcome::Report(answer), .. }) => match answer.into_report(&job, &policies) {
-                Ok(report) => return Ok(report),
-                Err(wrong) => format!("its report was refused: {wrong}"),
-            },
+            Ended::Answered(Heard { outcome: HeardOutcome::Report(answer), .. }) => {
+                match answer.into_report(&job, &policies) {
+                    Ok(report) => return Ok(report),
+                    Err(wrong) => format!("its report was refused: {wrong}"),
+                }
+            }
             Ended::Answered(Heard { outcome: HeardOutcome::Refused(words), .. }) => {
                 return Err(AuditError::Auditor(RefusedByWorker::of(&words).into()));
             }

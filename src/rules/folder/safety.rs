@@ -154,7 +154,7 @@ fn not_opened(case: &FolderCase) -> Outcome {
             }
             Opened::Refused(_) | Opened::Ambiguous(_) => continue,
             Opened::Unknown | Opened::Other => format!("{} is in no format this tool reads", artifact.path),
-            Opened::Damaged(words) => words.clone(),
+            Opened::NoModel(words) | Opened::Damaged(words) => words.clone(),
         };
         let evidence = vec![Evidence::file(&artifact.path)];
         // A format of its author's own was weighed and hashed, and nothing of it could be read by anybody else. What

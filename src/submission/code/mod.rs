@@ -59,13 +59,12 @@ impl CodeSurvey {
     pub(super) fn telling(code: &[CodeText], steps: &Steps) -> Self {
         let python = || code.iter().filter(|file| file.path.ends_with(".py"));
         let local: BTreeSet<String> = python().filter_map(|file| module_name(&file.path)).collect();
-        let files: Vec<SourceFacts> =
-            python()
-                .filter_map(|file| {
-                    steps.tell(Step::Reading(&file.path));
-                    Some(facts(&file.path, file.text.as_deref()?, &local, steps))
-                })
-                .collect();
+        let files: Vec<SourceFacts> = python()
+            .filter_map(|file| {
+                steps.tell(Step::Reading(&file.path));
+                Some(facts(&file.path, file.text.as_deref()?, &local, steps))
+            })
+            .collect();
         let counted = needed_by_main(&files);
         CodeSurvey { files, counted }
     }

@@ -134,7 +134,12 @@ impl Python {
     /// Errors in any version of Python, the first of them.
     pub fn syntax_errors(&self) -> Vec<SyntaxProblem> {
         let problem = |range: TextRange, message: String| self.problem(range, message);
-        self.parsed.errors().iter().take(MAX_PROBLEMS).map(|error| problem(error.location, error.error.to_string())).collect()
+        self.parsed
+            .errors()
+            .iter()
+            .take(MAX_PROBLEMS)
+            .map(|error| problem(error.location, error.error.to_string()))
+            .collect()
     }
 
     /// Constructs that Python 3.11 rejects and 3.12 or later accepts, the first of them.

@@ -46,7 +46,9 @@ fn not_examined(report: &Value) -> Vec<String> {
     let findings = report["findings"].as_array().unwrap().iter();
     findings
         .filter(|finding| finding["incomplete"] == true || finding["broken"] == true)
-        .map(|finding| format!("{} {}", finding["rule"].as_str().unwrap(), finding["evidence"][0]["path"].as_str().unwrap()))
+        .map(|finding| {
+            format!("{} {}", finding["rule"].as_str().unwrap(), finding["evidence"][0]["path"].as_str().unwrap())
+        })
         .collect()
 }
 
@@ -74,15 +76,26 @@ fn reports_of_workers_are_those_of_this_process_byte_for_byte() {
 fn what_only_costs_time_or_memory_is_reported_and_the_rest_goes_on() {
     let root = tempfile::tempdir().unwrap();
     let nested = "[".repeat(1 << 20);
-    let memo = [&b"\x80\x04X\x80\x84\x1e\0"[..], &b"a".repeat(2_000_000), b"\x940", &b"h\0h\0\x930".repeat(150), b"N."].concat();
+    let memo = [&b"\x80\x04X\x80\x84\x1e\0"[..], &b"a".repeat(2_000_000), b"\x940", &b"h\0h\0\x930".repeat(150), b"N."]
+        .concat();
     let cases: &[(&str, &str, &[u8], &str)] = &[
         ("question-marks", "train_gpt.py", &b"?".repeat(100_000), "code_not_parsed train_gpt.py"),
         ("nul", "train_gpt.py", &vec![0; 2_000_000], "code_not_parsed train_gpt.py"),
         ("noise", "train_gpt.py", &b"\x0a\x0e\xe2\x96\x81$?\x15".repeat(30_000), "code_not_parsed train_gpt.py"),
         ("tokens", "train_gpt.py", &b"x\n".repeat(1_000_000), "code_not_parsed train_gpt.py"),
         ("brackets", "helper.py", nested.as_bytes(), "code_not_parsed helper.py"),
-        ("streams", "final_model.ptz", &b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0".repeat(50_000), "artifact_not_opened final_model.ptz"),
-        ("header", "m.safetensors", &[&9_000_000u64.to_le_bytes()[..], &vec![b'{'; 9_000_000]].concat(), "artifact_not_opened m.safetensors"),
+        (
+            "streams",
+            "final_model.ptz",
+            &b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0".repeat(50_000),
+            "artifact_not_opened final_model.ptz",
+        ),
+        (
+            "header",
+            "m.safetensors",
+            &[&9_000_000u64.to_le_bytes()[..], &vec![b'{'; 9_000_000]].concat(),
+            "artifact_not_opened m.safetensors",
+        ),
         ("json", "submission.json", nested.as_bytes(), ""),
         ("memo", "final_model.pt", &memo, ""),
         ("readme", "README.md", &b"```\nA=1 pip install x && torchrun y\n```\n".repeat(20_000), ""),
@@ -99,7 +112,8 @@ fn what_only_costs_time_or_memory_is_reported_and_the_rest_goes_on() {
     assert_eq!(reports.len(), cases.len() + 1);
     for report in reports {
         let name = report["subject"].as_str().unwrap().rsplit('/').next().unwrap();
-        let expected: Vec<String> = cases.iter().filter(|c| c.0 == name && !c.3.is_empty()).map(|c| c.3.into()).collect();
+        let expected: Vec<String> =
+            cases.iter().filter(|c| c.0 == name && !c.3.is_empty()).map(|c| c.3.into()).collect();
         assert_eq!(not_examined(report), expected, "{name}");
         assert_eq!(report["status"], if expected.is_empty() { "complete" } else { "incomplete" }, "{name}");
     }

@@ -33,7 +33,7 @@ fn main() -> anyhow::Result<()> {
             let paths = std::slice::from_ref(&folder);
             let (options, interrupt) = (Options::default(), Interrupt::none());
             let audit = tree::paths(paths, &options, &InProcess, &interrupt, &Progress::hidden())?;
-            folders = audit.map_or(0, |(reports, _)| reports.len());
+            folders = audit.map_or(0, |audit| audit.reports.len());
             Ok(())
         },
         || files.par_iter().try_for_each(|(path, _)| ContentDigest::of_file(path).map(|_| ())).map_err(Into::into),

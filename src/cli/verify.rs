@@ -215,7 +215,7 @@ fn audit(args: &Args, options: &Options) -> anyhow::Result<Audit> {
     let auditor = workers.as_ref().map_or(&InProcess as &dyn Auditor, |workers| workers);
     let audit = tree::paths(&args.paths, options, auditor, &interrupt, &progress)?;
     progress.finish();
-    let Some((mut reports, skipped)) = audit else { return Err(Interrupted.into()) };
+    let Some(tree::Checked { mut reports, skipped }) = audit else { return Err(Interrupted.into()) };
     let folder = |path: &Path, options: &Options| {
         let report = auditor.folder(path, path.display().to_string(), options, &interrupt)?;
         interrupt.check().map_err(|interrupted| AuditError::Auditor(interrupted.into()))?;

@@ -23,6 +23,15 @@ struct AuditSubject {
     is_manifest: bool,
 }
 
+/// What checking some paths gave.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// One report a subject, in path order.
+    pub reports: Vec<Report>,
+    /// What lay in the way and was not examined.
+    pub skipped: Vec<Skipped>,
+}
+
 /// Checks everything at or below `paths`, on all cores, in path order; gives the reports and what was not examined.
 ///
 /// Interrupting gives `Ok(None)`: a report that leaves subjects out must not look complete.
@@ -32,7 +41,7 @@ pub fn paths(
     auditor: &dyn Auditor,
     interrupt: &Interrupt,
     progress: &Progress,
-) -> Result<Option<(Vec<Report>, Vec<Skipped>)>, AuditError> {
+) -> Result<Option<Checked>, AuditError> {
     let mut subjects = Vec::new();
     let mut skipped = Vec::new();
     for path in paths {
@@ -64,7 +73,7 @@ pub fn paths(
         reports.extend(report?);
     }
     skipped.sort();
-    Ok(Some((reports, skipped)))
+    Ok(Some(Checked { reports, skipped }))
 }
 
 fn find(path: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skipped>) -> Result<(), AuditError> {

@@ -14,9 +14,12 @@ pub enum Step<'a> {
     Checking,
 }
 
+/// Told each step before it is made.
+type Listener = dyn Fn(Step) + Send + Sync;
+
 /// Where steps are told, or nowhere. Clones tell the same listener.
 #[derive(Clone, Default)]
-pub struct Steps(Option<Arc<dyn Fn(Step) + Send + Sync>>);
+pub struct Steps(Option<Arc<Listener>>);
 
 impl Steps {
     /// Told nowhere.

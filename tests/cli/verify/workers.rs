@@ -194,23 +194,28 @@ fn signal(signal: &str, process: u32) {
     assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
 }
 
-/// `verify` on a folder that takes seconds to read, and the worker that reads it.
+/// `verify` on a folder that takes seconds to read, and one that does not.
 #[cfg(target_os = "linux")]
-fn busy(root: &Path) -> (std::process::Child, u32) {
+fn busy(root: &Path) -> std::process::Child {
     folder(root, "small", &[("submission.json", b"{}")]);
     folder(root, "slow", &[("submission.json", b"{}")]);
     std::fs::File::create(root.join("slow/zeros.dat")).unwrap().set_len(1_000_000_000).unwrap();
     let mut command = Command::new(program());
     command.arg("--json").arg(root).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let started = command.env("RAYON_NUM_THREADS", "1").spawn().unwrap();
+    command.env("RAYON_NUM_THREADS", "1").spawn().unwrap()
+}
+
+/// The worker that reads the large file of [`busy`], once one does.
+#[cfg(target_os = "linux")]
+fn busy_worker(started: &std::process::Child) -> u32 {
+    let reads = |worker: &u32| {
+        let files = std::fs::read_dir(format!("/proc/{worker}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|path| path.ends_with("zeros.dat"))
+    };
     let start = Instant::now();
     loop {
-        let workers = children(started.id());
-        // Time to come to the large file, which is read last.
-        if let [worker] = workers.as_slice()
-            && std::fs::read_link(format!("/proc/{worker}/fd/4")).is_ok_and(|path| path.ends_with("zeros.dat"))
-        {
-            return (started, *worker);
+        if let Some(worker) = children(started.id()).into_iter().find(reads) {
+            return worker;
         }
         assert!(start.elapsed() < Duration::from_secs(30), "no worker reads the file");
         std::thread::sleep(Duration::from_millis(5));
@@ -221,8 +226,8 @@ fn busy(root: &Path) -> (std::process::Child, u32) {
 #[test]
 fn a_worker_that_is_killed_is_a_finding_and_nothing_more() {
     let root = tempfile::tempdir().unwrap();
-    let (started, worker) = busy(root.path());
-    signal("-KILL", worker);
+    let started = busy(root.path());
+    signal("-KILL", busy_worker(&started));
     let output = started.wait_with_output().unwrap();
     let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
     let reports = audit["reports"].as_array().unwrap();
@@ -238,7 +243,8 @@ fn a_worker_that_is_killed_is_a_finding_and_nothing_more() {
 fn workers_end_with_the_one_that_started_them() {
     for (how, code) in [("-TERM", Some(130)), ("-INT", Some(130)), ("-KILL", None)] {
         let root = tempfile::tempdir().unwrap();
-        let (mut started, worker) = busy(root.path());
+        let mut started = busy(root.path());
+        let worker = busy_worker(&started);
         signal(how, started.id());
         let start = Instant::now();
         assert_eq!(started.wait().unwrap().code(), code, "{how}");

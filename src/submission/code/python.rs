@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn what_is_no_python_is_refused_before_it_is_parsed() {
-        for junk in ["?", "? ", "$\n", "\u{fffd}\u{fffd} ", "'\n"] {
+        for junk in ["?", "? ", "$\n", "\u{fffd}\u{fffd} "] {
             let refused = Python::parse(&junk.repeat(100_000)).err();
             assert!(matches!(refused, Some(ParseRefusal::Junk { .. })), "{junk:?}: {refused:?}");
         }

@@ -11,7 +11,7 @@ use golf_harness::digest::ContentDigest;
 use golf_harness::interrupt::Interrupt;
 use golf_harness::progress::Progress;
 use golf_harness::rules::audit::Options;
-use golf_harness::rules::tree;
+use golf_harness::rules::{InProcess, tree};
 use rayon::prelude::*;
 
 /// Timed repetitions after one that warms the file cache; the median counts.
@@ -31,7 +31,8 @@ fn main() -> anyhow::Result<()> {
     let (audit, ceiling) = alternate(
         || {
             let paths = std::slice::from_ref(&folder);
-            let audit = tree::paths(paths, &Options::default(), &Interrupt::none(), &Progress::hidden())?;
+            let (options, interrupt) = (Options::default(), Interrupt::none());
+            let audit = tree::paths(paths, &options, &InProcess, &interrupt, &Progress::hidden())?;
             folders = audit.map_or(0, |audit| audit.reports.len());
             Ok(())
         },

@@ -26,6 +26,7 @@
 //! * [`eval`] scores windows into bits per byte;
 //! * [`submission`] reads submissions, [`rules`] and [`stats`] check them, [`report`] says what they
 //!   found;
+//! * [`worker`] audits in a process of its own, which [`confine`] takes everything else away from;
 //! * [`reproduce`] does all of it for one manifest.
 //!
 //! `docs/architecture.md` has the order in which modules may import one another, and one claim's way through them.
@@ -40,6 +41,7 @@ extern crate self as golf_harness;
 pub mod artifact;
 pub mod atomic_write;
 pub mod cli;
+pub mod confine;
 pub mod data;
 pub mod digest;
 pub mod escape;
@@ -58,6 +60,7 @@ pub mod run_folder;
 pub mod stats;
 pub mod submission;
 pub mod units;
+pub mod worker;
 
 #[cfg(feature = "engine")]
 pub mod collective;

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use crate::interrupt::Interrupted;
 use crate::report::Conclusion;
+use crate::worker;
 
 /// How a binary ends. "Could not check" is never 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,10 @@ impl From<ExitCode> for i32 {
 
 /// A binary: parses its arguments and runs its command. See [`run`] for how it ends.
 pub fn main<A: clap::Parser>(command: impl FnOnce(&A) -> anyhow::Result<ExitCode>) -> std::process::ExitCode {
+    // A worker has no flags, and prints nothing.
+    if worker::is_asked_for() {
+        return worker::serve();
+    }
     let args = A::parse();
     run(|| command(&args))
 }

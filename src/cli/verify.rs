@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 
+use super::signal::unless_interrupted;
 use super::{CommonArgs, ExitCode, interrupt_on_signal};
 use crate::atomic_write;
 use crate::interrupt::Interrupted;
 use crate::manifest::{Track, canonical_yaml};
 use crate::report::{Audit, Detail, Format, Severity};
-use crate::rules::audit::{self, Options};
-use crate::rules::{PolicyError, PolicyFile, explain, find, info, is_iso_date, markdown, tree};
+use crate::rules::audit::{self, AuditError, Options};
+use crate::rules::{Auditor, InProcess, PolicyError, PolicyFile, explain, find, info, is_iso_date, markdown, tree};
 use crate::stats::Board;
 use crate::submission::{RecordFolder, implied_manifest};
+use crate::worker::Workers;
 
 /// Check a claim against its own files, logs and numbers
 ///
@@ -31,7 +33,8 @@ Examples:
   verify --base origin/main --head HEAD what a pull request adds
   verify FOLDER --against board.yaml    is it a record?
 
-Exit codes: 0 nothing at or above --fail-on, 1 something is, 2 could not check, 130 interrupted"
+Exit codes: 0 everything examined and nothing at or above --fail-on, 1 something is, 2 could not check or not everything
+examined, 130 interrupted"
 )]
 pub struct Args {
     /// Manifests, record folders, or trees of them
@@ -97,6 +100,10 @@ pub struct Args {
     /// Lowest severity that makes the exit code 1
     #[arg(long, value_enum, default_value = "fail", value_name = "SEVERITY")]
     fail_on: FailOn,
+
+    /// Audit in this process, without limits on memory and time, instead of in a confined one for each subject
+    #[arg(long)]
+    in_process: bool,
 
     #[command(flatten)]
     common: CommonArgs,
@@ -200,14 +207,29 @@ fn init(args: &Args) -> anyhow::Result<ExitCode> {
 fn audit(args: &Args, options: &Options) -> anyhow::Result<Audit> {
     let interrupt = interrupt_on_signal()?;
     let progress = args.common.progress("verify", 0);
-    let audit = tree::paths(&args.paths, options, &interrupt, &progress)?;
+    // Without Unix there is nothing to confine a worker with.
+    let mut readable = args.paths.clone();
+    // What a range adds is taken out to there.
+    readable.extend(args.base.is_some().then(std::env::temp_dir));
+    let workers = if cfg!(unix) && !args.in_process { Some(Workers::new(readable)?) } else { None };
+    let auditor = workers.as_ref().map_or(&InProcess as &dyn Auditor, |workers| workers);
+    let audit = tree::paths(&args.paths, options, auditor, &interrupt, &progress)?;
     progress.finish();
-    let Some(mut audit) = audit else { return Err(Interrupted.into()) };
-    let folder = |path: &Path, options: &Options| audit::folder(path, path.display().to_string(), options);
+    let Some(tree::Checked { mut reports, skipped }) = audit else { return Err(Interrupted.into()) };
+    let folder = |path: &Path, options: &Options| {
+        let report = auditor.folder(path, path.display().to_string(), options, &interrupt)?;
+        interrupt.check().map_err(|interrupted| AuditError::Auditor(interrupted.into()))?;
+        Ok(report)
+    };
     if let (Some(base), Some(head)) = (&args.base, &args.head) {
-        audit.reports.extend(audit::change(&args.repository, (base, head), options, Some(&folder))?);
+        let change = audit::change(&args.repository, (base, head), options, Some(&folder));
+        reports.extend(unless_interrupted(change, &interrupt)?);
     }
-    Ok(audit)
+    if args.common.verbose > 0 {
+        let unconfined = workers.iter().flat_map(Workers::unconfined);
+        unconfined.for_each(|layer| drop(writeln!(anstream::stderr(), "audit workers do without {layer}")));
+    }
+    Ok(Audit::new(reports, skipped))
 }
 
 /// Writes the report to the files asked for, and to stdout unless `--output` takes its place.

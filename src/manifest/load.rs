@@ -7,7 +7,10 @@ use super::{MANIFEST_SCHEMA, Manifest, canonical_yaml};
 use crate::atomic_write;
 
 /// A manifest describes a run; one larger than this is something else (bounded before reading).
-const MAX_MANIFEST_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Most brackets open at a time.
+const MAX_BRACKETS: usize = 1_000;
 
 /// Why a manifest was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -95,9 +98,32 @@ pub fn load(path: &Path) -> Result<Manifest, LoadError> {
 
 /// Parses and checks manifest text; `path` appears in errors only.
 pub fn parse(text: &str, path: &Path) -> Result<Manifest, LoadError> {
+    if let Some(line) = too_deep(text) {
+        let message = format!("nested more than {MAX_BRACKETS} brackets deep");
+        return Err(LoadError::Invalid { path: path.to_path_buf(), line: Some(line), message, suggestion: None });
+    }
     let manifest: Manifest = serde_yaml::from_str(text).map_err(|e| invalid(&e, path))?;
     check(&manifest, path)?;
     Ok(manifest)
+}
+
+/// 1-based line where more brackets are open than any manifest has: YAML's scanner takes time that grows with the
+/// square of their number. Brackets in text count as well, and are closed there.
+fn too_deep(text: &str) -> Option<usize> {
+    let mut open = 0usize;
+    for (index, line) in text.lines().enumerate() {
+        for byte in line.bytes() {
+            match byte {
+                b'[' | b'{' => open += 1,
+                b']' | b'}' => open = open.saturating_sub(1),
+                _ => {}
+            }
+            if open > MAX_BRACKETS {
+                return Some(index + 1);
+            }
+        }
+    }
+    None
 }
 
 /// Writes the canonical form of a manifest, atomically.

@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 
-use super::{Audit, Detail, Report, Reporter, Severity};
+use super::{Audit, Detail, Report, Reporter, Severity, Status};
 
-/// Every finding but passes; a subject without findings has one row with an empty rule.
+/// Every finding but passes; a subject without findings has one row with an empty rule. The last cell says whether all
+/// of the subject was examined.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Csv(pub Detail);
 
-const HEADER: [&str; 12] = [
+const HEADER: [&str; 13] = [
     "subject",
     "policy",
     "effective",
@@ -21,6 +22,7 @@ const HEADER: [&str; 12] = [
     "line",
     "found",
     "expected",
+    "status",
 ];
 
 impl Reporter for Csv {
@@ -33,18 +35,32 @@ impl Reporter for Csv {
 impl Csv {
     fn write_report(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let bpb = report.facts.iter().find(|fact| fact.name == "val_bpb").map_or("", |fact| fact.value.as_str());
-        let row = |rest: [String; 7]| -> [String; 12] {
+        let row = |rest: [String; 7]| -> [String; 13] {
             let policy = &report.policy;
             let [rule, severity, message, path, line, found, expected] = rest;
             let level = report.assurance.level.to_string();
             let (subject, bpb) = (report.subject.clone(), bpb.to_string());
             let (name, effective) = (policy.name.clone(), policy.effective.clone());
-            [subject, name, effective, level, bpb, rule, severity, message, path, line, found, expected]
+            [
+                subject,
+                name,
+                effective,
+                level,
+                bpb,
+                rule,
+                severity,
+                message,
+                path,
+                line,
+                found,
+                expected,
+                report.status.to_string(),
+            ]
         };
         let mut empty = true;
         for finding in &report.findings {
             let shown = match self.0 {
-                Detail::Brief => finding.severity == Severity::Fail,
+                Detail::Brief => finding.severity == Severity::Fail || finding.status() > Status::Complete,
                 Detail::Usual => finding.severity > Severity::Pass,
                 Detail::Full => true,
             };
@@ -67,7 +83,7 @@ impl Csv {
     }
 }
 
-fn write_row(cells: [String; 12], out: &mut dyn Write) -> io::Result<()> {
+fn write_row(cells: [String; 13], out: &mut dyn Write) -> io::Result<()> {
     let cells = cells.map(|cell| quote(&cell));
     write!(out, "{}\r\n", cells.join(","))
 }

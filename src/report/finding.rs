@@ -6,6 +6,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Status;
+
 /// A rule's name, stable across versions: lower-case words joined by `_`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(transparent)]
@@ -131,9 +133,23 @@ pub struct Finding {
     /// The check itself failed (an internal error, or a file that could not be read): the run could not check.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub broken: bool,
+    /// What the evidence points at is there and was not examined: the audit is incomplete.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
     /// Suppressed by `--allow` or a policy; counts as a note.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allowed: bool,
+}
+
+impl Finding {
+    /// What it says about the audit itself.
+    pub fn status(&self) -> Status {
+        match (self.broken, self.incomplete) {
+            (true, _) => Status::Broken,
+            (false, true) => Status::Incomplete,
+            (false, false) => Status::Complete,
+        }
+    }
 }
 
 #[cfg(test)]

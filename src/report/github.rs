@@ -6,9 +6,10 @@
 
 use std::io::{self, Write};
 
-use super::{Audit, Evidence, Report, Reporter, Severity, location};
+use super::{Audit, Evidence, Report, Reporter, Severity, Status, location};
 
-/// One `::error`, `::warning` or `::notice` line a finding; passes and open questions are left out.
+/// One `::error`, `::warning` or `::notice` line a finding; passes and open questions are left out. A last line says
+/// whether the audit is complete.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GitHub;
 
@@ -21,6 +22,8 @@ impl Reporter for GitHub {
             let message = format!("not examined: {}", skipped.reason);
             writeln!(out, "::warning file={}::{}", property(&skipped.path), data(&message))?;
         }
+        let command = if audit.status == Status::Complete { "notice" } else { "warning" };
+        writeln!(out, "::{command} title=audit {}::audit {}", audit.status, audit.status.words())?;
         Ok(())
     }
 }
@@ -28,8 +31,8 @@ impl Reporter for GitHub {
 fn write_report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for finding in &report.findings {
         let command = match finding.severity {
-            _ if finding.broken => "warning",
             Severity::Fail => "error",
+            _ if finding.status() > Status::Complete => "warning",
             Severity::Warning => "warning",
             Severity::Review | Severity::Note => "notice",
             Severity::Pass | Severity::Unknown => continue,
@@ -40,6 +43,8 @@ fn write_report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let line = evidence.and_then(|e| e.line).map_or(String::new(), |line| format!(",line={line}"));
         let title = if finding.severity == Severity::Review {
             format!("{} (a person must decide)", finding.rule)
+        } else if finding.status() > Status::Complete {
+            format!("{} (audit {})", finding.rule, finding.status())
         } else {
             finding.rule.to_string()
         };

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{Audit, Finding, Report, Reporter, Severity};
+use super::{Audit, Finding, Report, Reporter, Severity, Status};
 
 /// `_type` of a Statement.
 pub const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -23,6 +23,11 @@ pub struct InToto;
 impl Reporter for InToto {
     fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         for report in &audit.reports {
+            // An audit that was stopped read nothing to the end; what it found stands in the other formats.
+            let was_stopped = report.findings.iter().all(|finding| finding.broken);
+            if report.files.is_empty() && was_stopped && audit.reports.len() > 1 {
+                continue;
+            }
             if report.files.is_empty() {
                 let message = format!("{}: no file was read, so there is nothing to attest", report.subject);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -43,8 +48,8 @@ fn statement(report: &Report, harness: &str) -> Value {
             json!({ "name": file.path, "digest": digest })
         })
         .collect();
-    // A rule with several findings counts by its worst one.
-    let failed = rules(report, |finding| finding.severity == Severity::Fail || finding.broken);
+    // A rule with several findings counts by its worst one; what was not examined has not passed.
+    let failed = rules(report, |finding| finding.severity == Severity::Fail || finding.status() > Status::Complete);
     let warned =
         rules(report, |finding| matches!(finding.severity, Severity::Warning | Severity::Review | Severity::Unknown))
             .difference(&failed)
@@ -73,6 +78,7 @@ fn statement(report: &Report, harness: &str) -> Value {
                     "effective": policy.effective,
                     "harness": harness,
                     "level": report.assurance.level.word(),
+                    "status": report.status,
                 },
             }],
             "passedTests": passed,

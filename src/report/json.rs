@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Audit, Detail, Evidence, Reporter, RuleId, Severity};
+use super::{Audit, Detail, Evidence, Reporter, RuleId, Severity, Status};
 
 /// One pretty-printed document, described by `manifests/audit.schema.json`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,19 +17,22 @@ impl Reporter for Json {
     }
 }
 
-/// One finding a line with subject, rule, severity, message and evidence. Passes only under [`Detail::Full`].
+/// One finding a line with subject and its status, rule, severity, message and evidence. Passes only under [`Detail::Full`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonLines(pub Detail);
 
 #[derive(Serialize)]
 struct Line<'a> {
     path: &'a str,
+    status: Status,
     rule: RuleId,
     severity: Severity,
     message: &'a str,
     evidence: &'a [Evidence],
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     broken: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     allowed: bool,
 }
@@ -43,11 +46,13 @@ impl Reporter for JsonLines {
                 }
                 let line = Line {
                     path: &report.subject,
+                    status: report.status,
                     rule: finding.rule,
                     severity: finding.severity,
                     message: &finding.message,
                     evidence: &finding.evidence,
                     broken: finding.broken,
+                    incomplete: finding.incomplete,
                     allowed: finding.allowed,
                 };
                 serde_json::to_writer(&mut *out, &line)?;

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use super::{Audit, Finding, Report, Reporter, RuleId, Severity, location};
+use super::{Audit, Finding, Report, Reporter, RuleId, Severity, Status, location};
 use crate::escape::xml;
 
 /// One suite a subject, one case a rule. Findings at or above the severity make their case fail.
@@ -60,12 +60,16 @@ impl JUnit {
         for (rule, findings) in by_rule(report) {
             tally.tests += 1;
             let worst = findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Pass);
-            let (element, message) = if findings.iter().any(|finding| finding.broken) {
+            let status = findings.iter().map(|finding| finding.status()).max().unwrap_or_default();
+            let (element, message) = if status == Status::Broken {
                 tally.errors += 1;
                 ("error", "the check could not run")
             } else if worst >= self.fail_on && worst > Severity::Note {
                 tally.failures += 1;
                 ("failure", worst.word())
+            } else if status == Status::Incomplete {
+                tally.errors += 1;
+                ("error", "not everything was examined")
             } else if worst == Severity::Unknown {
                 tally.skipped += 1;
                 ("skipped", "not enough evidence")
@@ -86,7 +90,9 @@ impl JUnit {
                 writeln!(cases, "{head}>\n      <{element}{message}>{}</{element}>\n    </testcase>", xml::text(&text));
         }
         let name = xml::attribute(&report.subject);
-        (tally, format!("  <testsuite name=\"{name}\" {}>\n{cases}  </testsuite>\n", tally.attributes()))
+        let property = format!("<property name=\"status\" value=\"{}\"/>", report.status);
+        let properties = format!("    <properties>\n      {property}\n    </properties>\n");
+        (tally, format!("  <testsuite name=\"{name}\" {}>\n{properties}{cases}  </testsuite>\n", tally.attributes()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Audit, Detail, Finding, Report, Reporter, Severity};
+use super::{Audit, Detail, Finding, Report, Reporter, Severity, Status};
 
 /// A heading, a table of facts and a table of findings for each subject; one table for many subjects.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,10 +17,12 @@ const MAX_EVIDENCE: usize = 4;
 impl Reporter for Markdown {
     fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         if audit.reports.len() > 1 {
+            writeln!(out, "Audit {}.\n", audit.status.words())?;
             write_overview(&audit.reports, out)?;
         }
         let many = audit.reports.len() > MAX_FULL_SUBJECTS;
-        for report in audit.reports.iter().filter(|report| !many || report.worst() >= Severity::Warning) {
+        let acted_on = |report: &&Report| report.worst() >= Severity::Warning || report.status > Status::Complete;
+        for report in audit.reports.iter().filter(|report| !many || acted_on(report)) {
             self.write_report(report, out)?;
         }
         if !audit.skipped.is_empty() {
@@ -35,13 +37,14 @@ impl Reporter for Markdown {
 }
 
 fn write_overview(reports: &[Report], out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "| subject | worst | level | fail | warning | review |")?;
-    writeln!(out, "|---|---|---|--:|--:|--:|")?;
+    writeln!(out, "| subject | audit | worst | level | fail | warning | review |")?;
+    writeln!(out, "|---|---|---|---|--:|--:|--:|")?;
     for report in reports {
         writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             code(&report.subject),
+            report.status,
             report.worst(),
             report.assurance.level,
             report.count(Severity::Fail),
@@ -58,13 +61,15 @@ impl Markdown {
             Severity::Fail => "fails",
             Severity::Warning => "has warnings",
             Severity::Review => "needs a reviewer's decision",
+            _ if report.status > Status::Complete => "was not wholly examined",
             _ => "passes",
         };
         writeln!(out, "### {} {verdict}\n", code(&report.subject))?;
         let assurance = &report.assurance;
         writeln!(
             out,
-            "Level {} of 5: **{}**. Rules: {} of {}.\n",
+            "Audit {}. Level {} of 5: **{}**. Rules: {} of {}.\n",
+            report.status.words(),
             assurance.level.number(),
             assurance.level,
             escape(&report.policy.name),
@@ -94,7 +99,7 @@ impl Markdown {
     }
 
     fn shows(&self, finding: &Finding) -> bool {
-        finding.broken
+        finding.status() > Status::Complete
             || match self.0 {
                 Detail::Brief => finding.severity == Severity::Fail,
                 // An open question about a file is shown; one about missing evidence is only counted.

@@ -19,6 +19,7 @@ mod rule_info;
 #[cfg(test)]
 mod sample;
 mod sarif;
+mod status;
 mod text;
 
 pub use assurance::{Assurance, Level};
@@ -31,8 +32,9 @@ pub use in_toto::InToto;
 pub use json::{Json, JsonLines};
 pub use junit::JUnit;
 pub use markdown::Markdown;
-pub use report::{Audit, Fact, PolicyRef, Report, Skipped, SubjectFile, SubjectKind};
+pub use report::{Audit, Fact, PolicyRef, Report, SkipCause, Skipped, SubjectFile, SubjectKind};
 pub use reporter::{Detail, Reporter};
 pub use rule_info::{RuleInfo, RuleLookup};
 pub use sarif::Sarif;
+pub use status::Status;
 pub use text::Text;

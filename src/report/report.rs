@@ -1,13 +1,13 @@
 //! The findings about one subject, and about all subjects of a run, in a fixed order.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Assurance, Conclusion, Finding, RuleId, Severity};
+use super::{Assurance, Conclusion, Finding, RuleId, Severity, Status};
 use crate::digest::ContentDigest;
 
 /// What was checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SubjectKind {
     /// The folder of a submission.
@@ -29,7 +29,8 @@ pub struct SubjectFile {
 }
 
 /// The set of numbers and severities a subject was checked against.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct PolicyRef {
     /// Name, such as `10min_16mb`.
     pub name: String,
@@ -55,6 +56,8 @@ pub struct Report {
     pub kind: SubjectKind,
     /// What it was checked against.
     pub policy: PolicyRef,
+    /// Whether everything was examined; says nothing about what was found.
+    pub status: Status,
     /// How far it was checked.
     pub assurance: Assurance,
     /// Headline facts, in a fixed order.
@@ -83,13 +86,13 @@ impl Report {
         self.findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Pass)
     }
 
-    /// Failed if something is at or above `fail_on`, else unchecked if a check broke.
+    /// Failed if something is at or above `fail_on`, else unchecked if not everything was examined.
     pub fn conclusion(&self, fail_on: Severity) -> Conclusion {
         let fails =
             |finding: &Finding| finding.severity >= fail_on && finding.severity > Severity::Note && !finding.broken;
         if self.findings.iter().any(fails) {
             Conclusion::Failed
-        } else if self.findings.iter().any(|finding| finding.broken) {
+        } else if self.status > Status::Complete {
             Conclusion::Unchecked
         } else {
             Conclusion::Passed
@@ -104,6 +107,18 @@ pub struct Skipped {
     pub path: String,
     /// Why not.
     pub reason: String,
+    /// What kind of reason.
+    pub cause: SkipCause,
+}
+
+/// Kinds of reasons not to examine something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipCause {
+    /// It is no submission, and not meant to be examined: links, loose files.
+    NoSubject,
+    /// It could hold submissions, and was out of reach: the audit is incomplete.
+    OutOfReach,
 }
 
 /// One run of `verify`: every subject in path order.
@@ -113,6 +128,8 @@ pub struct Audit {
     pub schema: &'static str,
     /// Version of this crate.
     pub harness: &'static str,
+    /// The worst of all subjects, and of what was skipped.
+    pub status: Status,
     /// One report a subject.
     pub reports: Vec<Report>,
     /// What lay in the way and was not examined.
@@ -125,15 +142,18 @@ impl Audit {
 
     /// An audit of these subjects, as they are ordered.
     pub fn new(reports: Vec<Report>, skipped: Vec<Skipped>) -> Self {
-        Audit { schema: Self::SCHEMA, harness: env!("CARGO_PKG_VERSION"), reports, skipped }
+        let out_of_reach = skipped.iter().any(|skipped| skipped.cause == SkipCause::OutOfReach);
+        let own = if out_of_reach { Status::Incomplete } else { Status::Complete };
+        let status = reports.iter().map(|report| report.status).fold(own, Status::max);
+        Audit { schema: Self::SCHEMA, harness: env!("CARGO_PKG_VERSION"), status, reports, skipped }
     }
 
-    /// Failed if any subject fails, else unchecked if any could not be checked or there was none.
+    /// Failed if any subject fails, else unchecked if not everything was examined or there was no subject.
     pub fn conclusion(&self, fail_on: Severity) -> Conclusion {
         let each: Vec<Conclusion> = self.reports.iter().map(|report| report.conclusion(fail_on)).collect();
         if each.contains(&Conclusion::Failed) {
             Conclusion::Failed
-        } else if each.is_empty() || each.contains(&Conclusion::Unchecked) {
+        } else if each.is_empty() || self.status > Status::Complete {
             Conclusion::Unchecked
         } else {
             Conclusion::Passed

@@ -1,8 +1,8 @@
 //! A small audit for the formats' tests: one failing folder, one clean manifest.
 
 use super::{
-    Assurance, Audit, Evidence, Fact, Finding, Level, PolicyRef, Report, Reporter, RuleId, Severity, Skipped,
-    SubjectFile, SubjectKind,
+    Assurance, Audit, Evidence, Fact, Finding, Level, PolicyRef, Report, Reporter, RuleId, Severity, SkipCause,
+    Skipped, Status, SubjectFile, SubjectKind,
 };
 use crate::digest::ContentDigest;
 
@@ -14,11 +14,19 @@ pub fn audit() -> Audit {
         message: message.into(),
         evidence,
         broken: false,
+        incomplete: false,
         allowed: false,
     };
     let policy = PolicyRef { name: "10min_16mb".into(), effective: "2026-03-20".into() };
     let mut broken = finding("artifact_opens", Severity::Unknown, "the check stopped: disk error", Vec::new());
     broken.broken = true;
+    let mut unread = finding(
+        "code_not_parsed",
+        Severity::Unknown,
+        "tables.py: 5,000,000 bytes of source, not parsed",
+        vec![Evidence::file("tables.py")],
+    );
+    unread.incomplete = true;
     let mut allowed =
         finding("date_not_iso", Severity::Note, "date is `pending`", vec![Evidence::at("submission.json", 7)]);
     allowed.allowed = true;
@@ -26,12 +34,14 @@ pub fn audit() -> Audit {
         subject: "records/track_10min_16mb/2026-03-20_Ten Layers".into(),
         kind: SubjectKind::RecordFolder,
         policy: policy.clone(),
+        status: Status::Broken,
         assurance: Assurance { level: Level::Unreadable, next_needs: vec!["no failures: over_budget".into()] },
         facts: vec![Fact { name: "val_bpb", value: "1.1628".into() }],
         findings: vec![
             finding("single_seed", Severity::Pass, "3 seeds", Vec::new()),
             allowed,
             broken,
+            unread,
             finding("hardware", Severity::Unknown, "no log names the GPUs", Vec::new()),
             finding(
                 "code_network",
@@ -66,13 +76,15 @@ pub fn audit() -> Audit {
         subject: "manifests/smoke.yaml".into(),
         kind: SubjectKind::Manifest,
         policy,
+        status: Status::Complete,
         assurance: Assurance { level: Level::Sealed, next_needs: Vec::new() },
         facts: Vec::new(),
         findings: vec![finding("over_budget", Severity::Pass, "15,481,841 bytes", Vec::new())],
         not_applicable: Vec::new(),
         files: vec![SubjectFile { path: "model.bin".into(), digest: ContentDigest::of(b"") }],
     };
-    let skipped = vec![Skipped { path: "records/link".into(), reason: "a symbolic link".into() }];
+    let skipped =
+        vec![Skipped { path: "records/link".into(), reason: "a symbolic link".into(), cause: SkipCause::NoSubject }];
     Audit::new(vec![folder, manifest], skipped)
 }
 

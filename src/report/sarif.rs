@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
 
-use super::{Audit, Evidence, Finding, Report, Reporter, RuleId, RuleLookup, Severity, location};
+use super::{Audit, Evidence, Finding, Report, Reporter, RuleId, RuleLookup, Severity, Status, location};
 use crate::digest::ContentDigest;
 
 /// The schema named in every log.
@@ -28,7 +28,7 @@ impl Reporter for Sarif {
         };
         let rules: Vec<Value> = ids.keys().map(|id| self.rule(*id)).collect();
         let results: Vec<Value> = shown().map(|(report, finding)| result(report, finding, &ids)).collect();
-        let complete = findings().all(|(_, finding)| !finding.broken) && audit.skipped.is_empty();
+        let complete = audit.status == Status::Complete;
         let log = json!({
             "$schema": SARIF_SCHEMA,
             "version": "2.1.0",
@@ -40,6 +40,7 @@ impl Reporter for Sarif {
                 } },
                 "invocations": [{ "executionSuccessful": complete }],
                 "columnKind": "unicodeCodePoints",
+                "properties": { "auditStatus": audit.status },
                 "results": results,
             }],
         });
@@ -87,6 +88,9 @@ fn result(report: &Report, finding: &Finding, ids: &BTreeMap<RuleId, usize>) -> 
     let related: Vec<Value> = finding.evidence.iter().skip(1).map(|evidence| place(report, evidence)).collect();
     if !related.is_empty() {
         result.insert("relatedLocations".into(), json!(related));
+    }
+    if finding.status() > Status::Complete {
+        result.insert("properties".into(), json!({ "auditStatus": finding.status() }));
     }
     if finding.allowed {
         let reason = "suppressed by policy or --allow";

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Audit, Detail, Evidence, Finding, Report, Reporter, Severity};
+use super::{Audit, Detail, Evidence, Finding, Report, Reporter, Severity, Status};
 
 /// One subject in full; a tree as one line a subject, then counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,7 +31,7 @@ impl Reporter for Text {
     fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         match audit.reports.as_slice() {
             [only] => self.write_one(only, out)?,
-            all => self.write_tree(all, out)?,
+            all => self.write_tree(all, audit.status, out)?,
         }
         if !audit.skipped.is_empty() && self.0 > Detail::Brief {
             writeln!(out, "\n{BOLD}not examined{BOLD:#}")?;
@@ -68,7 +68,9 @@ impl Text {
         // An open question about a file is shown; one about missing evidence is only counted.
         let points_at_file = |finding: &Finding| finding.severity == Severity::Unknown && !finding.evidence.is_empty();
         let shown = |finding: &&Finding| {
-            self.shows(finding.severity) || finding.broken || (self.0 == Detail::Usual && points_at_file(finding))
+            self.shows(finding.severity)
+                || finding.status() > Status::Complete
+                || (self.0 == Detail::Usual && points_at_file(finding))
         };
         let width = report.findings.iter().filter(shown).map(|finding| finding.rule.0.len()).max().unwrap_or(0);
         let mut severity = None;
@@ -85,6 +87,7 @@ impl Text {
             writeln!(out, "nothing found, {undecided} undecided (-v lists them)")?;
         }
         write_counts(&Counts::of(std::slice::from_ref(report)), out)?;
+        write_status(report.status, out)?;
         let assurance = &report.assurance;
         writeln!(out, "level {} of 5: {BOLD}{}{BOLD:#}", assurance.level.number(), assurance.level)?;
         if self.0 > Detail::Brief {
@@ -95,23 +98,25 @@ impl Text {
         Ok(())
     }
 
-    fn write_tree(&self, reports: &[Report], out: &mut dyn Write) -> io::Result<()> {
+    fn write_tree(&self, reports: &[Report], status: Status, out: &mut dyn Write) -> io::Result<()> {
         let width = reports.iter().map(|report| report.subject.chars().count()).max().unwrap_or(0).min(100);
         for report in reports {
-            // An open question is no reason for alarm; a check that broke is.
+            // An open question is no reason for alarm; something that was not examined is.
             let worst = match report.worst() {
-                Severity::Note | Severity::Unknown if !report.findings.iter().any(|finding| finding.broken) => {
-                    Severity::Pass
-                }
+                Severity::Note | Severity::Unknown if report.status == Status::Complete => Severity::Pass,
                 worst => worst,
             };
-            if self.0 == Detail::Brief && worst < Severity::Fail {
+            if self.0 == Detail::Brief && worst < Severity::Fail && report.status == Status::Complete {
                 continue;
             }
             let style = style(worst);
             let bpb = report.facts.iter().find(|fact| fact.name == "val_bpb").map_or("-", |fact| fact.value.as_str());
-            let mut rules: Vec<&str> = report.at_severity(Severity::Fail).map(|finding| finding.rule.0).collect();
+            let matters = |f: &&Finding| f.severity == Severity::Fail || f.status() > Status::Complete;
+            let mut rules: Vec<&str> = report.findings.iter().filter(matters).map(|finding| finding.rule.0).collect();
             rules.dedup();
+            if report.status > Status::Complete {
+                rules.insert(0, report.status.word());
+            }
             writeln!(
                 out,
                 "{style}{:7}{style:#}  {:width$}  {bpb:>10}  {:10}  {:>2} fail {:>2} warn {:>2} review  {}",
@@ -140,8 +145,15 @@ impl Text {
             worst(Severity::Review),
             worst(Severity::Pass) + worst(Severity::Note) + worst(Severity::Unknown),
         )?;
-        write_counts(&Counts::of(reports), out)
+        write_counts(&Counts::of(reports), out)?;
+        write_status(status, out)
     }
+}
+
+/// `audit complete`
+fn write_status(status: Status, out: &mut dyn Write) -> io::Result<()> {
+    let style = if status == Status::Complete { Style::new() } else { style(Severity::Fail) };
+    writeln!(out, "{style}audit {}{style:#}", status.words())
 }
 
 fn write_finding(finding: &Finding, width: usize, out: &mut dyn Write) -> io::Result<()> {

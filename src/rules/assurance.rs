@@ -4,7 +4,7 @@ use super::audit::Computed;
 use super::{FolderCase, ManifestCase};
 use crate::escape::visible;
 use crate::manifest::{Manifest, ScoreRecord, Track};
-use crate::report::{Assurance, Finding, Level, Severity};
+use crate::report::{Assurance, Finding, Level, Severity, Status};
 use crate::submission::{Found, Part};
 
 /// How far a manifest was checked, given what the rules found and what the running process computed itself: results
@@ -17,12 +17,8 @@ pub fn of_manifest(case: &ManifestCase, findings: &[Finding], computed: Computed
             next_needs: vec![format!("no failures: {}", failures.join(", "))],
         };
     }
-    let broken: Vec<&str> = findings.iter().filter(|f| f.broken).map(|f| f.rule.0).collect();
-    if !broken.is_empty() {
-        return Assurance {
-            level: Level::Unreadable,
-            next_needs: vec![format!("checks that run: {}", broken.join(", "))],
-        };
+    if let Some(unexamined) = unexamined(findings) {
+        return unexamined;
     }
     let here = |part| {
         let mut files = case.files.of_part(part).peekable();
@@ -88,12 +84,30 @@ pub fn of_folder(_case: &FolderCase, findings: &[Finding]) -> Assurance {
             next_needs: vec![format!("no failures: {}", failures.join(", "))],
         };
     }
+    if let Some(unexamined) = unexamined(findings) {
+        return unexamined;
+    }
     Assurance {
         level: Level::Documented,
         next_needs: vec![
             "an artifact sealed by a manifest: `verify --init` writes the manifest this folder implies".into(),
         ],
     }
+}
+
+/// The level of what was not wholly examined, whatever the rest of it would reach.
+fn unexamined(findings: &[Finding]) -> Option<Assurance> {
+    let of = |status: Status| {
+        let mut names: Vec<&str> = findings.iter().filter(|f| f.status() == status).map(|f| f.rule.0).collect();
+        names.dedup();
+        names.join(", ")
+    };
+    let need = match Status::of(findings) {
+        Status::Complete => return None,
+        Status::Incomplete => format!("everything examined: {}", of(Status::Incomplete)),
+        Status::Broken => format!("checks that run: {}", of(Status::Broken)),
+    };
+    Some(Assurance { level: Level::Unreadable, next_needs: vec![need] })
 }
 
 fn names(findings: &[Finding], severity: Severity) -> Vec<&'static str> {

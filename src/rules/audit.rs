@@ -2,16 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Case, ChangeCase, FolderCase, ManifestCase, Policy, PolicyError, PolicyFile, assurance, evaluate};
 use crate::manifest::{LoadError, Manifest, Track, load};
-use crate::report::{Assurance, Fact, Finding, Level, Report, SubjectFile, SubjectKind};
+use crate::report::{Assurance, Evidence, Fact, Finding, Level, Report, Status, SubjectFile, SubjectKind};
 use crate::stats::Board;
 use crate::submission::change::{Change, ChangeError, LeftOut, MAX_NEW_FOLDERS};
-use crate::submission::{Found, ManifestFiles, RecordFolder};
+use crate::submission::{Found, ManifestFiles, RecordFolder, Step, Steps};
 use crate::units::Bytes;
 
 /// How to check, as far as the caller wants a say.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Options {
     /// Apply the rules of this track instead of the one the subject names.
     pub track: Option<Track>,
@@ -24,7 +27,11 @@ pub struct Options {
     /// Standing records to compare claims with.
     pub against: Option<Board>,
     /// What the running process computed itself. Results that a manifest records are claims without it.
+    #[serde(skip)]
     pub computed: Computed,
+    /// Told what is read next.
+    #[serde(skip)]
+    pub steps: Steps,
 }
 
 /// Which results of a manifest the running process computed, rather than read from the file.
@@ -74,6 +81,9 @@ pub enum AuditError {
     /// The range was not read.
     #[error(transparent)]
     Change(#[from] ChangeError),
+    /// Whoever was to check the subject could not, or refused.
+    #[error(transparent)]
+    Auditor(#[from] Box<dyn std::error::Error + Send + Sync>),
     /// Nothing to check there.
     #[error("{}: {reason}", path.display())]
     NoSubject {
@@ -86,7 +96,8 @@ pub enum AuditError {
 
 /// Checks the record folder at `path`; `subject` is how the report names it.
 pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report, AuditError> {
-    let folder = RecordFolder::read(path);
+    let folder = RecordFolder::read_telling(path, &options.steps);
+    options.steps.tell(Step::Checking);
     let track = options.track_for(folder.track());
     let policy = options.policy_for(track)?;
     let case = FolderCase { folder: &folder, track, policy: &policy };
@@ -96,6 +107,7 @@ pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report,
         subject,
         kind: SubjectKind::RecordFolder,
         policy: policy.reference(),
+        status: Status::of(&evaluation.findings),
         assurance,
         facts: folder_facts(&folder, &evaluation.findings),
         findings: evaluation.findings,
@@ -110,6 +122,31 @@ pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report,
             .collect(),
     })
 }
+
+/// The report about a subject whose audit ended before it gave one: `why` names the limit, the evidence the file.
+pub fn stopped(
+    path: &Path,
+    subject: String,
+    is_manifest: bool,
+    options: &Options,
+    (why, evidence): (&str, Evidence),
+) -> Result<Report, AuditError> {
+    super::stopped::report(path, subject, is_manifest, options, (why, evidence))
+}
+
+/// Names of headline facts, in no order.
+pub const FACT_NAMES: [&str; 10] = [
+    "claim",
+    "source",
+    "author",
+    "date",
+    "val_bpb",
+    "val_loss",
+    "total_bytes",
+    "train_seconds",
+    "eval_seconds",
+    "budget",
+];
 
 fn folder_facts(folder: &RecordFolder, findings: &[Finding]) -> Vec<Fact> {
     // What is left of the budget is asked of every folder, whether or not anything is wrong.
@@ -133,10 +170,12 @@ fn folder_facts(folder: &RecordFolder, findings: &[Finding]) -> Vec<Fact> {
 
 /// Checks the manifest at `path` and every file it names.
 pub fn manifest(path: &Path, options: &Options) -> Result<Report, AuditError> {
+    options.steps.tell(Step::Reading(&path.display().to_string()));
     let manifest = load(path)?;
     let track = options.track_for(manifest.claim.track);
     let policy = options.policy_for(track)?;
-    let files = ManifestFiles::inspect(&manifest, path);
+    let files = ManifestFiles::inspect(&manifest, path, &options.steps);
+    options.steps.tell(Step::Checking);
     let case = ManifestCase { manifest: &manifest, files: &files, policy: &policy };
     let evaluation = evaluate(&Case::Manifest(case), track, &policy);
     let assurance = assurance::of_manifest(&case, &evaluation.findings, options.computed);
@@ -144,6 +183,7 @@ pub fn manifest(path: &Path, options: &Options) -> Result<Report, AuditError> {
         subject: path.display().to_string(),
         kind: SubjectKind::Manifest,
         policy: policy.reference(),
+        status: Status::of(&evaluation.findings),
         assurance,
         facts: facts(&manifest),
         findings: evaluation.findings,
@@ -197,6 +237,7 @@ pub fn change(
         subject: format!("{}..{}", short(&change.merge_base), short(&change.head)),
         kind: SubjectKind::Change,
         policy: policy.reference(),
+        status: Status::of(&evaluation.findings),
         assurance: Assurance { level: Level::Unreadable, next_needs: vec!["a record folder checked by itself".into()] },
         facts: vec![Fact { name: "files_changed", value: change.files.len().to_string() }],
         findings: evaluation.findings,

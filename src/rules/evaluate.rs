@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Case, Outcome, Policy, Rule, all};
+use crate::escape::visible;
 use crate::manifest::Track;
 use crate::report::{Finding, RuleId, Severity};
 
@@ -42,9 +43,10 @@ fn evaluate_by<'a>(rules: impl Iterator<Item = &'a Rule>, case: &Case, track: Tr
             Some(Err(panic)) => evaluation.findings.push(Finding {
                 rule: rule.id,
                 severity: Severity::Unknown,
-                message: format!("{BROKEN_CHECK}: {panic}"),
+                message: visible(&format!("{BROKEN_CHECK}: {panic}")),
                 evidence: Vec::new(),
                 broken: true,
+                incomplete: false,
                 allowed: false,
             }),
         }
@@ -55,12 +57,14 @@ fn evaluate_by<'a>(rules: impl Iterator<Item = &'a Rule>, case: &Case, track: Tr
 }
 
 fn findings(rule: &Rule, outcome: Outcome, policy: &Policy) -> Vec<Finding> {
-    let finding = |severity, message, evidence| Finding {
+    let finding = |severity, message: String, evidence| Finding {
         rule: rule.id,
         severity,
-        message,
+        // Checks quote what strangers wrote; evidence is made visible where it is made.
+        message: visible(&message),
         evidence,
         broken: false,
+        incomplete: false,
         allowed: false,
     };
     match outcome {
@@ -75,6 +79,8 @@ fn findings(rule: &Rule, outcome: Outcome, policy: &Policy) -> Vec<Finding> {
                 let allowed = severity > Severity::Note && policy.allows(rule.id);
                 Finding {
                     allowed,
+                    // Who allows it takes it as it is.
+                    incomplete: violation.incomplete && !allowed,
                     ..finding(if allowed { Severity::Note } else { severity }, violation.message, violation.evidence)
                 }
             })

@@ -6,6 +6,7 @@
 
 pub mod assurance;
 pub mod audit;
+mod auditor;
 mod case;
 mod change;
 mod code;
@@ -17,8 +18,10 @@ mod policy;
 mod record;
 mod registry;
 mod rule;
+mod stopped;
 pub mod tree;
 
+pub use auditor::{Auditor, InProcess};
 pub use case::{Case, ChangeCase, FolderCase, ManifestCase};
 pub use evaluate::{BROKEN_CHECK, Evaluation, evaluate};
 pub use explain::{explain, markdown};

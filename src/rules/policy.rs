@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{closest, find};
 use crate::manifest::Track;
@@ -23,7 +24,7 @@ const TEN_MINUTES: &str = include_str!("../../manifests/10min_16mb.yaml");
 const NON_RECORD: &str = include_str!("../../manifests/non_record.yaml");
 
 /// Limits of one revision.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Code plus compressed model, inclusive.
@@ -57,7 +58,7 @@ pub struct Limits {
 }
 
 /// The rules from one day on.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Revision {
     effective: String,
@@ -71,7 +72,7 @@ struct Revision {
 }
 
 /// A policy file: one track, its revisions by date.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyFile {
     schema: String,
@@ -155,9 +156,18 @@ pub fn is_iso_date(text: &str) -> bool {
 impl PolicyFile {
     /// The file that comes with the crate for this track.
     pub fn builtin(track: Track) -> Result<Self, PolicyError> {
-        match track {
-            Track::TenMinutes => Self::parse(TEN_MINUTES, "manifests/10min_16mb.yaml"),
-            Track::NonRecord => Self::parse(NON_RECORD, "manifests/non_record.yaml"),
+        static PARSED: [OnceLock<PolicyFile>; 2] = [const { OnceLock::new() }; 2];
+        let (parsed, text, path) = match track {
+            Track::TenMinutes => (&PARSED[0], TEN_MINUTES, "manifests/10min_16mb.yaml"),
+            Track::NonRecord => (&PARSED[1], NON_RECORD, "manifests/non_record.yaml"),
+        };
+        // Asked for once a subject.
+        match parsed.get() {
+            Some(known) => Ok(known.clone()),
+            None => {
+                let file = Self::parse(text, path)?;
+                Ok(parsed.get_or_init(|| file).clone())
+            }
         }
     }
 

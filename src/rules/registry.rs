@@ -1,10 +1,11 @@
 //! All rules in the order in which reports print them.
 
-use super::{Rule, change, code, folder, manifest, record};
+use super::{Rule, change, code, folder, manifest, record, stopped};
 use crate::report::{RuleId, RuleInfo};
 
 /// Rules by subject; each module keeps its own lists beside its checks.
-const BOOK: &[&[&[Rule]]] = &[&[change::RULES], folder::RULES, &[code::RULES, manifest::RULES, record::RULES]];
+const BOOK: &[&[&[Rule]]] =
+    &[&[stopped::RULES, change::RULES], folder::RULES, &[code::RULES, manifest::RULES, record::RULES]];
 
 /// Every rule, in the order of the rulebook.
 pub fn all() -> impl Iterator<Item = &'static Rule> {

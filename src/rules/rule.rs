@@ -91,6 +91,8 @@ pub enum Check {
     Manifest(fn(&ManifestCase) -> Outcome),
     /// What a git range changes.
     Change(fn(&ChangeCase) -> Outcome),
+    /// No function: found by whoever runs the audit, when it does not come to its end.
+    Audit,
 }
 
 /// What a check answers.
@@ -140,12 +142,19 @@ pub struct Violation {
     pub message: String,
     /// Where to look.
     pub evidence: Vec<Evidence>,
+    /// Whether it stands for something that is there and was not examined.
+    pub incomplete: bool,
 }
 
 impl Violation {
     /// At the rule's own severity.
     pub fn new(message: impl Into<String>, evidence: Vec<Evidence>) -> Self {
-        Violation { severity: None, message: message.into(), evidence }
+        Violation { severity: None, message: message.into(), evidence, incomplete: false }
+    }
+
+    /// Something that is there was not examined.
+    pub fn not_examined(message: impl Into<String>, evidence: Vec<Evidence>) -> Self {
+        Violation { incomplete: true, ..Violation::new(message, evidence) }
     }
 
     /// At another severity.

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::audit::{self, AuditError, Options};
+use super::Auditor;
+use super::audit::{AuditError, Options};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
-use crate::report::{Audit, Report, Skipped};
+use crate::report::{Report, SkipCause, Skipped};
 
 /// Folders entered below a path given; a clone of the challenge has about 2,000 record folders.
 const MAX_FOLDERS: usize = 200_000;
@@ -22,15 +23,25 @@ struct AuditSubject {
     is_manifest: bool,
 }
 
-/// Checks everything at or below `paths`, on all cores, in path order.
+/// What checking some paths gave.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// One report a subject, in path order.
+    pub reports: Vec<Report>,
+    /// What lay in the way and was not examined.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Checks everything at or below `paths`, on all cores, in path order; gives the reports and what was not examined.
 ///
 /// Interrupting gives `Ok(None)`: a report that leaves subjects out must not look complete.
 pub fn paths(
     paths: &[PathBuf],
     options: &Options,
+    auditor: &dyn Auditor,
     interrupt: &Interrupt,
     progress: &Progress,
-) -> Result<Option<Audit>, AuditError> {
+) -> Result<Option<Checked>, AuditError> {
     let mut subjects = Vec::new();
     let mut skipped = Vec::new();
     for path in paths {
@@ -46,9 +57,9 @@ pub fn paths(
                 return Ok(None);
             }
             let report = if subject.is_manifest {
-                audit::manifest(&subject.path, options)
+                auditor.manifest(&subject.path, options, interrupt)
             } else {
-                audit::folder(&subject.path, subject.name.clone(), options)
+                auditor.folder(&subject.path, subject.name.clone(), options, interrupt)
             };
             progress.advance(1);
             report.map(Some)
@@ -62,7 +73,7 @@ pub fn paths(
         reports.extend(report?);
     }
     skipped.sort();
-    Ok(Some(Audit::new(reports, skipped)))
+    Ok(Some(Checked { reports, skipped }))
 }
 
 fn find(path: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skipped>) -> Result<(), AuditError> {
@@ -100,16 +111,19 @@ fn descend(root: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skip
     let mut folders = vec![(root.to_path_buf(), 0usize)];
     while let Some((folder, depth)) = folders.pop() {
         entered += 1;
-        let skip =
-            |reason: &str| Skipped { path: crate::escape::visible(&folder.to_string_lossy()), reason: reason.into() };
+        let skip = |reason: &str, cause| Skipped {
+            path: crate::escape::visible(&folder.to_string_lossy()),
+            reason: reason.into(),
+            cause,
+        };
         if entered > MAX_FOLDERS || depth > MAX_DEPTH {
-            skipped.push(skip("too many folders, or too deep"));
+            skipped.push(skip("too many folders, or too deep", SkipCause::OutOfReach));
             continue;
         }
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) => {
-                skipped.push(skip(&error.to_string()));
+                skipped.push(skip(&error.to_string(), SkipCause::OutOfReach));
                 continue;
             }
         };
@@ -120,7 +134,7 @@ fn descend(root: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skip
             let path = entry.path();
             if kind.is_symlink() {
                 let path = crate::escape::visible(&path.to_string_lossy());
-                skipped.push(Skipped { path, reason: "a link; never followed".into() });
+                skipped.push(Skipped { path, reason: "a link; never followed".into(), cause: SkipCause::NoSubject });
             } else if kind.is_dir() {
                 if entry.file_name() == ".git" {
                 } else if is_track || is_record_folder(&path) {
@@ -133,7 +147,7 @@ fn descend(root: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skip
             }
         }
         if is_track && loose > 0 {
-            skipped.push(skip("loose files in a track folder"));
+            skipped.push(skip("loose files in a track folder", SkipCause::NoSubject));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::sniffer::Sniffer;
 use super::submission_json::MAX_JSON_BYTES;
 use super::text::decode;
 use super::walk::{self, Anomaly, AnomalyKind, Listed};
-use super::{CodeText, LogFile, Readme, SubmissionJson};
+use super::{CodeText, LogFile, Readme, Step, Steps, SubmissionJson};
 use crate::digest::{ContentDigest, ContentHasher};
 use crate::manifest::Track;
 
@@ -90,6 +90,11 @@ pub struct RecordFolder {
 impl RecordFolder {
     /// Reads the folder at `root`. Never fails: what cannot be read is an anomaly.
     pub fn read(root: &Path) -> Self {
+        Self::read_telling(root, &Steps::untold())
+    }
+
+    /// [`RecordFolder::read`] that tells what is read next.
+    pub fn read_telling(root: &Path, steps: &Steps) -> Self {
         let absolute = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
         let name = absolute.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let (listed, anomalies) = walk::list(root);
@@ -108,7 +113,8 @@ impl RecordFolder {
         };
         let mut buffer = vec![0; CHUNK];
         for file in listed {
-            if let Err(error) = folder.take(&file, &mut buffer) {
+            steps.tell(Step::Reading(&file.name));
+            if let Err(error) = folder.take(&file, &mut buffer, steps) {
                 folder.anomalies.push(Anomaly {
                     path: crate::escape::visible(&file.name),
                     kind: AnomalyKind::Unreadable,
@@ -117,17 +123,19 @@ impl RecordFolder {
             }
         }
         folder.anomalies.sort();
-        folder.survey = CodeSurvey::of(&folder.code);
+        folder.survey = CodeSurvey::telling(&folder.code, steps);
         folder
     }
 
     /// The track of the folder's place in the repository, if it stands in one.
     pub fn track_by_place(&self) -> Option<Track> {
-        match self.repository_path.as_deref()?.strip_prefix("records/")?.split('/').next()? {
-            "track_10min_16mb" => Some(Track::TenMinutes),
-            "track_non_record_16mb" => Some(Track::NonRecord),
-            _ => None,
-        }
+        track_by_place(self.repository_path.as_deref()?)
+    }
+
+    /// [`RecordFolder::track_by_place`] of a path, without reading what lies there.
+    pub fn track_of_place(root: &Path) -> Option<Track> {
+        let absolute = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+        track_by_place(&repository_path(&absolute)?)
     }
 
     /// The track whose rules apply: its place in the repository; elsewhere what submission.json says, else the ten-minute one.
@@ -150,16 +158,20 @@ impl RecordFolder {
         self.code.iter().find(|code| code.is_main())
     }
 
-    fn take(&mut self, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+    fn take(&mut self, file: &Listed, buffer: &mut [u8], steps: &Steps) -> io::Result<()> {
         match kind_by_name(&file.name) {
-            FileKind::Log => self.take_log(file, buffer),
-            kind @ (FileKind::Submission | FileKind::Readme | FileKind::Code) => self.take_text(kind, file, buffer),
-            kind @ (FileKind::Tokenizer | FileKind::Artifact | FileKind::Other) => self.take_data(kind, file, buffer),
+            FileKind::Log => self.take_log(file, buffer, steps),
+            kind @ (FileKind::Submission | FileKind::Readme | FileKind::Code) => {
+                self.take_text(kind, file, buffer, steps)
+            }
+            kind @ (FileKind::Tokenizer | FileKind::Artifact | FileKind::Other) => {
+                self.take_data(kind, file, buffer, steps)
+            }
         }
     }
 
     /// Scans a file that may be a log, however long it is.
-    fn take_log(&mut self, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+    fn take_log(&mut self, file: &Listed, buffer: &mut [u8], steps: &Steps) -> io::Result<()> {
         let name = file.name.clone();
         let mut scanner = LogScanner::new(name.clone());
         let mut head = Vec::new();
@@ -173,7 +185,7 @@ impl RecordFolder {
         let log = scanner.finish(cut_short);
         let digest = (!cut_short).then_some(log.digest);
         let kind = if is_log(&log) { FileKind::Log } else { FileKind::Other };
-        let kind = self.open_model(kind, file, &sniffer);
+        let kind = self.open_model(kind, file, &sniffer, steps);
         self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
         if kind == FileKind::Log {
             self.logs.push(log);
@@ -182,7 +194,7 @@ impl RecordFolder {
     }
 
     /// Hashes a text file and keeps its text, if it is not too large.
-    fn take_text(&mut self, kind: FileKind, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+    fn take_text(&mut self, kind: FileKind, file: &Listed, buffer: &mut [u8], steps: &Steps) -> io::Result<()> {
         let name = file.name.clone();
         let limit = if kind == FileKind::Submission { MAX_JSON_BYTES } else { MAX_TEXT_BYTES };
         let mut bytes = Vec::new();
@@ -201,7 +213,7 @@ impl RecordFolder {
         if !fits {
             self.too_large(file, limit);
         }
-        self.open_model(kind, file, &sniffer);
+        self.open_model(kind, file, &sniffer, steps);
         let head = bytes.iter().copied().take(HEAD).collect();
         self.files.push(FoundFile {
             path: name.clone(),
@@ -223,7 +235,7 @@ impl RecordFolder {
     }
 
     /// Hashes any other file, and opens it if it may be a model.
-    fn take_data(&mut self, kind: FileKind, file: &Listed, buffer: &mut [u8]) -> io::Result<()> {
+    fn take_data(&mut self, kind: FileKind, file: &Listed, buffer: &mut [u8], steps: &Steps) -> io::Result<()> {
         let name = file.name.clone();
         let mut hasher = ContentHasher::new();
         let mut head = Vec::new();
@@ -234,7 +246,7 @@ impl RecordFolder {
             sniffer.feed(bytes);
         })?;
         let whole = read >= file.bytes;
-        let kind = self.open_model(kind, file, &sniffer);
+        let kind = self.open_model(kind, file, &sniffer, steps);
         if !whole {
             self.too_large(file, MAX_OTHER_BYTES);
         }
@@ -244,10 +256,13 @@ impl RecordFolder {
     }
 
     /// Opens a file that is called a model or may be one by its first bytes; gives the kind its content says it is.
-    fn open_model(&mut self, kind: FileKind, file: &Listed, sniffer: &Sniffer) -> FileKind {
+    fn open_model(&mut self, kind: FileKind, file: &Listed, sniffer: &Sniffer, steps: &Steps) -> FileKind {
         let is_named = kind == FileKind::Artifact;
         let opened = match sniffer.content() {
-            Some(content) if is_named || sniffer.may_be_model() => OpenedArtifact::open(&file.name, content),
+            Some(content) if is_named || sniffer.may_be_model() => {
+                steps.tell(Step::Opening(&file.name));
+                OpenedArtifact::open(&file.name, content)
+            }
             None if is_named || sniffer.looks_like_model() => OpenedArtifact::too_large(&file.name, file.bytes),
             _ => return kind,
         };
@@ -287,6 +302,14 @@ fn stream(file: &Listed, limit: u64, buffer: &mut [u8], take: &mut dyn FnMut(&[u
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+fn track_by_place(repository_path: &str) -> Option<Track> {
+    match repository_path.strip_prefix("records/")?.split('/').next()? {
+        "track_10min_16mb" => Some(Track::TenMinutes),
+        "track_non_record_16mb" => Some(Track::NonRecord),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::walk;
+use super::{Step, Steps};
 use crate::digest::ContentDigest;
 use crate::manifest::{FileRef, Manifest};
 use crate::path_safety::{folder_of, join_inside};
@@ -77,18 +78,22 @@ pub struct DecodedArtifact {
 
 impl ManifestFiles {
     /// Reads every file that `manifest`, loaded from `path`, names. Never fails: problems are facts too.
-    pub fn inspect(manifest: &Manifest, path: &Path) -> Self {
+    pub fn inspect(manifest: &Manifest, path: &Path, steps: &Steps) -> Self {
         let root = folder_of(path).to_path_buf();
         let manifest_name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let named: Vec<NamedFile> = stated_files(manifest)
             .into_iter()
             .map(|(part, field, stated)| {
+                steps.tell(Step::Reading(&stated.path.to_string_lossy()));
                 let found = look(&root, &stated.path, part);
                 NamedFile { part, field, stated, found }
             })
             .collect();
         let owns_folder = named.iter().any(|file| matches!(file.part, Part::Code | Part::Artifact));
         let extra = if owns_folder { extra_files(&root, &manifest_name, &named) } else { Vec::new() };
+        if let Some(artifact) = named.iter().find(|file| file.part == Part::Artifact) {
+            steps.tell(Step::Reading(&artifact.stated.path.to_string_lossy()));
+        }
         let decoded = decode(&root, &named);
         ManifestFiles { manifest_name, root, named, extra, decoded }
     }

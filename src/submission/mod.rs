@@ -15,6 +15,7 @@ mod manifest_files;
 mod opened;
 mod readme_table;
 mod sniffer;
+mod steps;
 mod submission_json;
 pub mod text;
 pub mod walk;
@@ -28,6 +29,7 @@ pub use log::LogFile;
 pub use manifest_files::{DecodedArtifact, Found, ManifestFiles, NamedFile, Part};
 pub use opened::{MAX_EXPANDED_BYTES, Opened, OpenedArtifact};
 pub use readme_table::SeedColumn;
+pub use steps::{Step, Steps};
 pub use submission_json::{JsonDefect, SubmissionJson, kind as json_kind};
 
 /// The README of a folder.

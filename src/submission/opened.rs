@@ -46,6 +46,8 @@ pub enum Opened {
     Ambiguous(String),
     /// No format this tool knows.
     Unknown,
+    /// A known format, looked through, that holds no tensors in a known convention; the words say what.
+    NoModel(String),
     /// A known format, damaged, too large, or not read here.
     Damaged(String),
     /// Something else in a known format: text or pictures in a zip file, a compressed log.
@@ -90,7 +92,9 @@ fn content(error: ForeignError) -> Opened {
         ForeignError::Ambiguous { .. } => Opened::Ambiguous(error.to_string()),
         ForeignError::Unknown { is_text: true, .. } => Opened::Other,
         ForeignError::Unknown { .. } => Opened::Unknown,
-        ForeignError::Damaged { container: Container::Archive, .. } => Opened::Other,
+        ForeignError::NoModel { container: Container::Archive, .. }
+        | ForeignError::Damaged { container: Container::Archive, .. } => Opened::Other,
+        ForeignError::NoModel { .. } => Opened::NoModel(error.to_string()),
         _ => Opened::Damaged(error.to_string()),
     }
 }

@@ -96,9 +96,8 @@ impl Forgery {
 
 /// The rules that say more of a forgery than of the honest submission.
 pub fn said(report: &Report, honest: &Report) -> Vec<(&'static str, Severity)> {
-    let usual = |rule, severity| {
-        honest.findings.iter().any(|finding| finding.rule == rule && finding.severity >= severity)
-    };
+    let usual =
+        |rule, severity| honest.findings.iter().any(|finding| finding.rule == rule && finding.severity >= severity);
     report
         .findings
         .iter()

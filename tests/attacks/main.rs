@@ -27,7 +27,8 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/attacks.md");
 fn what_files_can_decide_never_passes() {
     let root = tempfile::tempdir().expect("a temporary folder");
     let honest = honest(root.path());
-    let rows: Vec<Row> = kinds::all().filter(|k| k.name != "bomb").map(|kind| attack(kind, root.path(), &honest)).collect();
+    let rows: Vec<Row> =
+        kinds::all().filter(|k| k.name != "bomb").map(|kind| attack(kind, root.path(), &honest)).collect();
     let page = page::markdown(&rows);
     println!("{page}");
     for row in &rows {
@@ -51,7 +52,11 @@ fn the_honest_submission_is_not_accused() {
     for n in 0..8 {
         let story = Story::honest(&mut RandomStream::new(SEED + n, "honest"));
         let report = forgery::Forgery::from(story).audit(root.path(), &format!("honest-{n}"));
-        let accused: Vec<_> = report.findings.iter().filter(|finding| finding.severity >= Severity::Review && finding.rule.0 != "pickle_present").collect();
+        let accused: Vec<_> = report
+            .findings
+            .iter()
+            .filter(|finding| finding.severity >= Severity::Review && finding.rule.0 != "pickle_present")
+            .collect();
         assert!(accused.is_empty(), "{accused:#?}");
     }
 }

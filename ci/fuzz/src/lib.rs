@@ -10,6 +10,8 @@ use golf_harness::data::{Tokenizer, check_vocabulary, decode_shard};
 use golf_harness::digest::ContentDigest;
 use golf_harness::manifest::{canonical_yaml, parse};
 use golf_harness::model::parse_safetensors;
+use golf_harness::report::{Severity, Status};
+use golf_harness::rules::audit::{self as audits, Options};
 use golf_harness::stats::Board;
 use golf_harness::submission::code::{CodeSurvey, shell};
 use golf_harness::submission::log::LogScanner;
@@ -33,6 +35,7 @@ pub const PARSERS: &[Parser] = &[
     ("tokenizer", tokenizer),
     ("python", python),
     ("shell", shell),
+    ("folder", folder),
 ];
 
 /// A submission.json, and everything that is asked of one.
@@ -149,4 +152,41 @@ pub fn python(bytes: &[u8]) {
 /// A README with shell blocks.
 pub fn shell(bytes: &[u8]) {
     black_box(shell::lost_variables(&shell::commands(&String::from_utf8_lossy(bytes))));
+}
+
+/// Names of the files of [`folder`]: one for each reader, and one that only its content can give to one.
+const NAMES: [&str; 12] = [
+    "submission.json",
+    "README.md",
+    "train.log",
+    "train_seed42.log",
+    "notes.txt",
+    "train_gpt.py",
+    "helper.py",
+    "run.sh",
+    "bpe.model",
+    "final_model.ptz",
+    "model.safetensors",
+    "data",
+];
+
+/// A record folder: for each file a byte for its name, its length in four little-endian bytes, its content. Every rule
+/// looks at it.
+pub fn folder(mut bytes: &[u8]) {
+    let Ok(root) = tempfile::tempdir() else { return };
+    while let Some((&[name, a, b, c, d], rest)) = bytes.split_first_chunk() {
+        let length = (u32::from_le_bytes([a, b, c, d]) as usize).min(rest.len());
+        let (content, behind) = rest.split_at(length);
+        if std::fs::write(root.path().join(NAMES[usize::from(name) % NAMES.len()]), content).is_err() {
+            return;
+        }
+        bytes = behind;
+    }
+    let Ok(report) = audits::folder(root.path(), "folder".into(), &Options::default()) else { return };
+    assert!(report.status == Status::of(&report.findings), "a status that is not that of the findings");
+    for finding in &report.findings {
+        assert!(!finding.broken, "a check broke: {}", finding.message);
+        assert!(!finding.incomplete || finding.severity > Severity::Note, "not examined, and nobody is told");
+        assert!(!finding.message.chars().any(char::is_control), "a message that can repaint a terminal");
+    }
 }

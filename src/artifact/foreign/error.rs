@@ -81,7 +81,7 @@ pub enum ForeignError {
         /// Whether it is plain text.
         is_text: bool,
     },
-    /// A container that is broken, or holds something else than tensors in a known convention.
+    /// A container that is broken.
     #[error("{}: {container}: {what}", path.display())]
     Damaged {
         /// The file.
@@ -89,6 +89,16 @@ pub enum ForeignError {
         /// The container.
         container: Container,
         /// What is wrong.
+        what: String,
+    },
+    /// A container that is whole and was looked through, and whose content is no model in a known convention.
+    #[error("{}: {container}: {what}", path.display())]
+    NoModel {
+        /// The file.
+        path: PathBuf,
+        /// The container.
+        container: Container,
+        /// What it holds instead.
         what: String,
     },
     /// A pickle that cannot be followed.

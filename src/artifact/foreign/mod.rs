@@ -170,14 +170,14 @@ pub struct Listing {
 pub fn list_within(bytes: &[u8], path: &Path, max: u64) -> Result<Listing, ForeignError> {
     let opened = open_within(bytes, path, max, Detail::Sizes)?;
     let container = opened.container;
-    let damaged = |what: String| ForeignError::Damaged { path: path.to_path_buf(), container, what };
+    let no_model = |what: String| ForeignError::NoModel { path: path.to_path_buf(), container, what };
     let (convention, tensors, values) = match &opened.body {
         Body::Golf(artifact) => {
             let values = artifact.packed.iter().map(|tensor| tensor.elements() as u64).sum();
             (Convention::Golf, artifact.packed.len(), values)
         }
         body => {
-            let (convention, entries) = body.entries().map_err(damaged)?;
+            let (convention, entries) = body.entries().map_err(no_model)?;
             let elements = entries.iter().map(|entry| entry.values().elements() as u64);
             (convention, entries.len(), elements.fold(0, u64::saturating_add))
         }

@@ -6,8 +6,16 @@ use ::safetensors::tensor::Dtype as FileDtype;
 use super::raw::OtherDtype;
 use super::{Detail, Dtype, RawTensor};
 
+/// Largest header read: room for eighty thousand tensors.
+const MAX_HEADER_BYTES: u64 = 8_000_000;
+
 /// Name and tensor of every entry.
 pub(in crate::artifact) fn read(bytes: &[u8], detail: Detail) -> Result<Vec<(String, RawTensor)>, String> {
+    let header = bytes.first_chunk().map_or(0, |length| u64::from_le_bytes(*length));
+    // The format's own reader takes twelve times as much memory, and refuses what is longer than the file.
+    if header > MAX_HEADER_BYTES && header <= bytes.len() as u64 {
+        return Err(format!("a header of {header} bytes, more than {MAX_HEADER_BYTES} are not read"));
+    }
     let file = SafeTensors::deserialize(bytes).map_err(|e| e.to_string())?;
     let mut names = file.names();
     names.sort_unstable();

@@ -139,7 +139,10 @@ const CUT_SHORT: Rule = rule(
         }
         match (evidence.is_empty(), case.left_out.len()) {
             (true, _) => Outcome::HOLDS,
-            (false, n) => Outcome::violated(format!("{n} files were not examined"), evidence),
+            (false, n) => {
+                let message = format!("{n} files were not examined");
+                Outcome::Violated(vec![Violation::not_examined(message, evidence)])
+            }
         }
     },
 );

@@ -10,6 +10,7 @@ use crate::submission::code::CodeSurvey;
 /// All of them, in report order.
 pub(super) const RULES: &[Rule] = &[
     source::SYNTAX,
+    source::NOT_PARSED,
     source::NEEDS_3_12,
     source::PACKED,
     source::NOT_OPENED,

@@ -17,6 +17,18 @@ pub(super) const SYNTAX: Rule = Rule {
     check: Check::Folder(syntax),
 };
 
+pub(super) const NOT_PARSED: Rule = Rule {
+    id: RuleId("code_not_parsed"),
+    statement: "A Python file is larger, deeper or less like Python than any script, and was not parsed.",
+    reference: "bounds of this tool: 4 MiB, 400,000 tokens, 1,000 levels, 100 places that are no Python, no NUL bytes",
+    severity: Severity::Unknown,
+    tracks: Tracks::Both,
+    evidence: EvidenceKind::Files,
+    why: "Memory and time are bounded; what the file does was not examined.",
+    example: "a tokenizer model called train_gpt.py",
+    check: Check::Folder(not_parsed),
+};
+
 pub(super) const NEEDS_3_12: Rule = Rule {
     id: RuleId("needs_python_3_12_fstring"),
     statement: "The script uses syntax that Python before 3.12 rejects.",
@@ -155,6 +167,17 @@ fn syntax(case: &FolderCase) -> Outcome {
         Some((path, refusal)) if violations.is_empty() => Outcome::unknown(format!("{path}: {refusal}")),
         _ => Outcome::from_violations(violations),
     }
+}
+
+fn not_parsed(case: &FolderCase) -> Outcome {
+    let survey = survey(case);
+    let violations = survey.files.iter().filter_map(|file| {
+        let refusal = file.refused?;
+        let inside = if matches!(file.packed, Some(Ok(_))) { "the code inside, " } else { "" };
+        let message = format!("{}: {inside}{refusal}", file.path);
+        Some(Violation::not_examined(message, vec![Evidence::file(&file.path)]))
+    });
+    if survey.files.is_empty() { Outcome::NotApplicable } else { Outcome::from_violations(violations.collect()) }
 }
 
 fn needs_3_12(case: &FolderCase) -> Outcome {

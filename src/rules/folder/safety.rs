@@ -52,6 +52,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("too_much_to_read"),
         statement: "A file or folder is larger than any submission needs, and was not read whole.",
         reference: "bounds of this tool: 20,000 files, 256 MiB a log, 4 MiB a script, 1 GiB any other file",
+        severity: Severity::Unknown,
         why: "Memory and time are bounded; what lies beyond was not examined.",
         example: "a log of 10 GB",
         check: Check::Folder(too_much),
@@ -153,9 +154,15 @@ fn not_opened(case: &FolderCase) -> Outcome {
             }
             Opened::Refused(_) | Opened::Ambiguous(_) => continue,
             Opened::Unknown | Opened::Other => format!("{} is in no format this tool reads", artifact.path),
-            Opened::Damaged(words) => words.clone(),
+            Opened::NoModel(words) | Opened::Damaged(words) => words.clone(),
         };
-        violations.push(Violation::new(words, vec![Evidence::file(&artifact.path)]));
+        let evidence = vec![Evidence::file(&artifact.path)];
+        // A format of its author's own was weighed and hashed, and nothing of it could be read by anybody else. What
+        // looks like a known one and does not open is there, and was not examined.
+        violations.push(match &artifact.content {
+            Opened::Damaged(_) => Violation::not_examined(words, evidence),
+            _ => Violation::new(words, evidence),
+        });
     }
     match (violations.is_empty(), opened.is_empty()) {
         (false, _) => Outcome::Violated(violations),
@@ -171,8 +178,12 @@ fn anomalies(case: &FolderCase, kind: AnomalyKind, words: &str) -> Outcome {
         .iter()
         .filter(|anomaly| anomaly.kind == kind)
         .map(|anomaly| {
-            let evidence = Evidence::file(anomaly.path.clone()).found(&anomaly.detail);
-            Violation::new(format!("{} {words} {}", anomaly.path, anomaly.detail), vec![evidence])
+            let evidence = vec![Evidence::file(anomaly.path.clone()).found(&anomaly.detail)];
+            let message = format!("{} {words} {}", anomaly.path, anomaly.detail);
+            match kind {
+                AnomalyKind::TooMuch | AnomalyKind::Unreadable => Violation::not_examined(message, evidence),
+                AnomalyKind::Link | AnomalyKind::Special | AnomalyKind::Name => Violation::new(message, evidence),
+            }
         })
         .collect();
     Outcome::from_violations(violations)
@@ -186,7 +197,7 @@ fn too_much(case: &FolderCase) -> Outcome {
     for log in &case.folder.logs {
         if log.cut_short {
             let message = format!("{} was read up to {} bytes only", log.path, log.digest.bytes);
-            violations.push(Violation::new(message, vec![Evidence::file(&log.path)]));
+            violations.push(Violation::not_examined(message, vec![Evidence::file(&log.path)]));
         }
         if log.overlong > 0 {
             let message = format!("{} lines of {} are longer than a line of a log can be", log.overlong, log.path);

@@ -36,7 +36,7 @@ struct Lines {
 
 impl Lines {
     fn of(text: &str) -> Self {
-        let inner = Python::parse(text).ok().and_then(|python| packed::open(&python)).and_then(Result::ok);
+        let inner = Python::parse(text).ok().and_then(|python| packed::open(&python, || ())).and_then(Result::ok);
         let text = inner.as_ref().map_or(text, |packed| packed.source.as_str());
         let list: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(String::from).collect();
         let mut counts = BTreeMap::new();

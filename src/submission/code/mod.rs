@@ -19,7 +19,7 @@ pub use notes::{Note, NoteKind};
 pub use packed::{Layer, PackError, Packed};
 pub use python::{ParseRefusal, Python, SyntaxProblem};
 
-use super::CodeText;
+use super::{CodeText, Step, Steps};
 
 /// What is known of one Python file.
 #[derive(Clone, Debug)]
@@ -52,10 +52,19 @@ pub struct CodeSurvey {
 impl CodeSurvey {
     /// Reads every Python file of a folder.
     pub fn of(code: &[CodeText]) -> Self {
+        Self::telling(code, &Steps::untold())
+    }
+
+    /// [`CodeSurvey::of`] that tells what is parsed next.
+    pub(super) fn telling(code: &[CodeText], steps: &Steps) -> Self {
         let python = || code.iter().filter(|file| file.path.ends_with(".py"));
         let local: BTreeSet<String> = python().filter_map(|file| module_name(&file.path)).collect();
-        let files: Vec<SourceFacts> =
-            python().filter_map(|file| Some(facts(&file.path, file.text.as_deref()?, &local))).collect();
+        let files: Vec<SourceFacts> = python()
+            .filter_map(|file| {
+                steps.tell(Step::Reading(&file.path));
+                Some(facts(&file.path, file.text.as_deref()?, &local, steps))
+            })
+            .collect();
         let counted = needed_by_main(&files);
         CodeSurvey { files, counted }
     }
@@ -69,7 +78,7 @@ impl CodeSurvey {
 /// The script the challenge runs.
 const MAIN: &str = "train_gpt.py";
 
-fn facts(path: &str, text: &str, local: &BTreeSet<String>) -> SourceFacts {
+fn facts(path: &str, text: &str, local: &BTreeSet<String>, steps: &Steps) -> SourceFacts {
     let mut facts = SourceFacts {
         path: path.to_string(),
         packed: None,
@@ -86,7 +95,7 @@ fn facts(path: &str, text: &str, local: &BTreeSet<String>) -> SourceFacts {
             return facts;
         }
     };
-    facts.packed = packed::open(&outer);
+    facts.packed = packed::open(&outer, || steps.tell(Step::Opening(path)));
     let inner = match &facts.packed {
         Some(Ok(packed)) => match Python::parse(&packed.source) {
             Ok(inner) => Some(inner),

@@ -103,13 +103,14 @@ pub enum PackError {
     },
 }
 
-/// Opens a script that only unpacks and executes a literal; `None` for ordinary scripts.
-pub fn open(python: &Python) -> Option<Result<Packed, PackError>> {
+/// Opens a script that only unpacks and executes a literal; `None` for ordinary scripts. Tells before it does.
+pub fn open(python: &Python, tell: impl FnOnce()) -> Option<Result<Packed, PackError>> {
     let found = Literals::of(python);
     if !found.executes {
         return None;
     }
     let (line, literal) = found.longest?;
+    tell();
     Some(unpack(line, &literal, 0))
 }
 
@@ -311,7 +312,7 @@ mod tests {
     }
 
     fn opened(text: &str) -> Option<Result<Packed, PackError>> {
-        open(&Python::parse(text).unwrap())
+        open(&Python::parse(text).unwrap(), || ())
     }
 
     /// Made by CPython's own `lzma`, `zlib`, `gzip`, `base64` (`ci/reference/packed_scripts.py`).

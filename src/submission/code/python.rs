@@ -11,6 +11,18 @@ use ruff_text_size::{Ranged, TextRange, TextSize};
 /// Largest source parsed: twenty times the largest script submitted so far.
 pub const MAX_SOURCE_BYTES: usize = 4 << 20;
 
+/// Most tokens parsed: ten times those of the largest script submitted so far. A tree takes some hundred bytes a token.
+pub const MAX_TOKENS: usize = 400_000;
+
+/// Most places that are no token of Python: a damaged script has a few, a file that is no Python has nothing else.
+pub const MAX_STRAY: usize = 100;
+
+/// Syntax errors kept of a file; the first is what matters.
+const MAX_PROBLEMS: usize = 50;
+
+/// Text of a line kept for evidence, which quotes far less.
+const MAX_LINE_BYTES: usize = 1_000;
+
 /// Deepest nesting parsed. CPython stops at 200 brackets; chains of operators go deeper in trees than in text.
 ///
 /// The bound keeps recursion over the tree, and its destruction, within a thread's usual 2 MiB of stack.
@@ -29,6 +41,21 @@ pub enum ParseRefusal {
     /// Too long.
     #[error("{0} bytes of source, more than {MAX_SOURCE_BYTES} are not parsed")]
     TooLarge(usize),
+    /// Too many tokens.
+    #[error("more than {MAX_TOKENS} tokens, not parsed")]
+    TooManyTokens,
+    /// A NUL byte: Python refuses to read it.
+    #[error("line {line}: holds a NUL byte, which no Python source does, not parsed")]
+    Binary {
+        /// 1-based line of the first.
+        line: u64,
+    },
+    /// Hardly anything in it is Python.
+    #[error("line {line}: more than {MAX_STRAY} places up to here are no Python, not parsed")]
+    Junk {
+        /// 1-based line where the bound was passed.
+        line: u64,
+    },
     /// Too deep.
     #[error("line {line}: nested more than {MAX_DEPTH} deep, not parsed")]
     TooDeep {
@@ -55,8 +82,16 @@ impl Python {
             return Err(ParseRefusal::TooLarge(text.len()));
         }
         let line_starts = line_starts(text);
-        if let Some(offset) = too_deep(text) {
-            return Err(ParseRefusal::TooDeep { line: line_of(&line_starts, offset) });
+        if let Some(offset) = text.find('\0') {
+            return Err(ParseRefusal::Binary { line: line_of(&line_starts, offset as u32) });
+        }
+        if let Some((bound, offset)) = beyond_bounds(text) {
+            let line = line_of(&line_starts, offset);
+            return Err(match bound {
+                Bound::Depth => ParseRefusal::TooDeep { line },
+                Bound::Stray => ParseRefusal::Junk { line },
+                Bound::Tokens => ParseRefusal::TooManyTokens,
+            });
         }
         // 3.11 is the oldest version the challenge's image had; newer syntax is reported apart.
         let options = ParseOptions::from(Mode::Module).with_target_version(PythonVersion::PY311);
@@ -87,23 +122,29 @@ impl Python {
         self.text.get(range.start().to_usize()..range.end().to_usize()).unwrap_or_default()
     }
 
-    /// Text of the line a place is on.
+    /// Text of the line a place is on, cut after 1,000 bytes.
     pub fn line_text(&self, at: TextSize) -> &str {
         let index = (self.line(at) - 1) as usize;
         let start = self.line_starts.get(index).map_or(0, |start| *start as usize);
         let end = self.line_starts.get(index + 1).map_or(self.text.len(), |next| *next as usize);
-        self.text.get(start..end).unwrap_or_default().trim()
+        let line = self.text.get(start..end).unwrap_or_default().trim();
+        line.get(..line.floor_char_boundary(MAX_LINE_BYTES)).unwrap_or(line)
     }
 
-    /// Errors in any version of Python.
+    /// Errors in any version of Python, the first of them.
     pub fn syntax_errors(&self) -> Vec<SyntaxProblem> {
         let problem = |range: TextRange, message: String| self.problem(range, message);
-        self.parsed.errors().iter().map(|error| problem(error.location, error.error.to_string())).collect()
+        self.parsed
+            .errors()
+            .iter()
+            .take(MAX_PROBLEMS)
+            .map(|error| problem(error.location, error.error.to_string()))
+            .collect()
     }
 
-    /// Constructs that Python 3.11 rejects and 3.12 or later accepts.
+    /// Constructs that Python 3.11 rejects and 3.12 or later accepts, the first of them.
     pub fn needs_3_12(&self) -> Vec<SyntaxProblem> {
-        let unsupported = self.parsed.unsupported_syntax_errors().iter();
+        let unsupported = self.parsed.unsupported_syntax_errors().iter().take(MAX_PROBLEMS);
         unsupported.map(|error| self.problem(error.range(), error.to_string())).collect()
     }
 
@@ -123,23 +164,34 @@ fn line_of(starts: &[u32], offset: u32) -> u64 {
     starts.partition_point(|start| *start <= offset).max(1) as u64
 }
 
-/// Offset at which the tree could become deeper than [`MAX_DEPTH`], from tokens alone.
+/// What a file has too much of.
+enum Bound {
+    Depth,
+    Stray,
+    Tokens,
+}
+
+/// The first bound that a file passes, and where, from its tokens alone: the tree could become deeper than
+/// [`MAX_DEPTH`], there are more than [`MAX_TOKENS`], or more than [`MAX_STRAY`] that are none.
 ///
-/// Counts, along the open brackets and blocks, every token that can add a level: brackets, operators, calls and
+/// Of depth it counts, along the open brackets and blocks, every token that can add a level: brackets, operators, calls and
 /// subscripts in a chain. A comma ends the elements before it, a new line the statement.
-fn too_deep(text: &str) -> Option<u32> {
+fn beyond_bounds(text: &str) -> Option<(Bound, u32)> {
     let mut lexer = lexer::lex(text, Mode::Module);
     let mut blocks = 0usize;
     // One counter an open bracket, the statement's own first; their sum is `chained`.
     let mut counters = vec![0usize];
     let mut chained = 0usize;
     let mut consumed = 0u32;
+    let mut stray = 0usize;
+    let mut tokens = 0usize;
     loop {
         let kind = lexer.next_token();
         let open = counters.len();
         let last = counters.last_mut()?;
         match kind {
             TokenKind::EndOfFile => return None,
+            TokenKind::Unknown => stray += 1,
             TokenKind::Indent => blocks += 1,
             TokenKind::Dedent => blocks = blocks.saturating_sub(1),
             TokenKind::Newline => {
@@ -165,10 +217,15 @@ fn too_deep(text: &str) -> Option<u32> {
             }
             _ => {}
         }
-        if blocks + counters.len() + chained > MAX_DEPTH {
-            // Lines of code so far stand in for the place: the lexer keeps its position to itself.
-            return Some(nth_line_offset(text, consumed));
-        }
+        tokens += 1;
+        let bound = match () {
+            () if blocks + counters.len() + chained > MAX_DEPTH => Bound::Depth,
+            () if stray > MAX_STRAY => Bound::Stray,
+            () if tokens > MAX_TOKENS => Bound::Tokens,
+            () => continue,
+        };
+        // Lines of code so far stand in for the place: the lexer keeps its position to itself.
+        return Some((bound, nth_line_offset(text, consumed)));
     }
 }
 
@@ -241,6 +298,27 @@ mod tests {
             assert!(matches!(refused, Some(ParseRefusal::TooDeep { .. })), "{}: {refused:?}", &text[..20]);
         }
         assert!(matches!(Python::parse(&" ".repeat(MAX_SOURCE_BYTES + 1)), Err(ParseRefusal::TooLarge(_))));
+    }
+
+    #[test]
+    fn what_is_no_python_is_refused_before_it_is_parsed() {
+        for junk in ["?", "? ", "$\n", "\u{fffd}\u{fffd} "] {
+            let refused = Python::parse(&junk.repeat(100_000)).err();
+            assert!(matches!(refused, Some(ParseRefusal::Junk { .. })), "{junk:?}: {refused:?}");
+        }
+        assert_eq!(Python::parse("x = 1\n\0").err(), Some(ParseRefusal::Binary { line: 2 }));
+        assert_eq!(Python::parse(&"x\n".repeat(MAX_TOKENS)).err(), Some(ParseRefusal::TooManyTokens));
+        // A damaged script is still one.
+        let damaged = Python::parse(&"x = 1 ?\n".repeat(MAX_STRAY)).unwrap();
+        assert_eq!(damaged.syntax_errors().len(), MAX_PROBLEMS);
+    }
+
+    /// Every error quotes its line, and there may be one a byte.
+    #[test]
+    fn errors_of_one_long_line_take_little_memory() {
+        let python = Python::parse(&"1 ".repeat(MAX_TOKENS / 2)).unwrap();
+        let quoted: usize = python.syntax_errors().iter().map(|problem| problem.text.len()).sum();
+        assert!(quoted <= MAX_PROBLEMS * MAX_LINE_BYTES, "{quoted}");
     }
 
     #[test]

@@ -44,14 +44,10 @@ pub struct LostVariables {
     pub launcher_line: u64,
 }
 
-/// More code blocks' text than this is not read.
-const MAX_SHELL_BYTES: usize = 1 << 20;
-
-/// Commands of all fenced blocks that look like shell.
+/// Commands of all fenced blocks that look like shell. A README's length is bounded by who reads it.
 pub fn commands(readme: &str) -> Vec<Command> {
     let mut commands = Vec::new();
     let mut block: Option<(String, u64, String)> = None;
-    let mut read = 0;
     for (index, line) in readme.lines().enumerate() {
         let trimmed = line.trim_start();
         let fence: String = trimmed.chars().take_while(|c| *c == '`' || *c == '~').collect();
@@ -71,10 +67,6 @@ pub fn commands(readme: &str) -> Vec<Command> {
                 block = None;
             }
             Some((_, _, text)) => {
-                read += line.len();
-                if read > MAX_SHELL_BYTES {
-                    return commands;
-                }
                 // `$ command` as people paste it.
                 text.push_str(line.trim_start().strip_prefix("$ ").unwrap_or(line));
                 text.push('\n');
@@ -195,31 +187,51 @@ impl Parser {
 const INSTALLER_VARIABLES: [&str; 9] =
     ["PIP_", "UV_", "CONDA_", "DEBIAN_", "FLASH_ATT", "TORCH_CUDA_ARCH", "MAX_JOBS", "CFLAGS", "CUDA_HOME"];
 
+/// Most places reported.
+const MAX_LOST: usize = 16;
+
 /// Finds `VAR=... pip install x && torchrun ...`: the variables end with `pip`, the training runs without them.
+///
+/// The first [`MAX_LOST`] of them; time grows with the text and no faster.
 pub fn lost_variables(commands: &[Command]) -> Vec<LostVariables> {
     let mut lost = Vec::new();
-    for (index, command) in commands.iter().enumerate() {
-        let Some(installer) = installer(&command.words) else { continue };
+    let exported: BTreeSet<&str> = commands.iter().flat_map(exported_names).collect();
+    let launchers = next_launchers(commands);
+    // The variables of one launcher, which many installers may stand before.
+    let mut given: (usize, BTreeSet<&str>) = (usize::MAX, BTreeSet::new());
+    for (command, at) in commands.iter().zip(launchers) {
+        let (Some(at), Some(installer)) = (at, installer(&command.words)) else { continue };
         let meant: Vec<&(String, u64)> = command
             .assignments
             .iter()
             .filter(|(name, _)| !INSTALLER_VARIABLES.iter().any(|prefix| name.starts_with(prefix)))
             .collect();
-        let Some((_, line)) = meant.first() else { continue };
-        let rest = commands.iter().skip(index + 1).take_while(|next| next.joined == Joined::And);
-        let exported: BTreeSet<&str> = commands.iter().flat_map(exported_names).collect();
-        for next in rest {
-            let Some(launcher) = launcher(&next.words) else { continue };
-            let reaches =
-                |name: &str| next.assignments.iter().any(|(given, _)| given == name) || exported.contains(name);
-            let names: Vec<String> = meant.iter().map(|(name, _)| name.clone()).filter(|name| !reaches(name)).collect();
-            if !names.is_empty() {
-                lost.push(LostVariables { line: *line, names, installer, launcher, launcher_line: next.line });
-            }
+        let (Some((_, line)), Some(next)) = (meant.first(), commands.get(at)) else { continue };
+        let Some(launcher) = launcher(&next.words) else { continue };
+        if given.0 != at {
+            given = (at, next.assignments.iter().map(|(name, _)| name.as_str()).collect());
+        }
+        let reaches = |name: &str| given.1.contains(name) || exported.contains(name);
+        let names: Vec<String> = meant.iter().map(|(name, _)| name.clone()).filter(|name| !reaches(name)).collect();
+        if !names.is_empty() {
+            lost.push(LostVariables { line: *line, names, installer, launcher, launcher_line: next.line });
+        }
+        if lost.len() == MAX_LOST {
             break;
         }
     }
     lost
+}
+
+/// For each command the first launcher behind it that `&&` joins to it, through whatever stands between.
+fn next_launchers(commands: &[Command]) -> Vec<Option<usize>> {
+    let mut found = vec![None; commands.len()];
+    for (at, command) in commands.iter().enumerate().skip(1).rev() {
+        if command.joined == Joined::And {
+            found[at - 1] = if launcher(&command.words).is_some() { Some(at) } else { found[at] };
+        }
+    }
+    found
 }
 
 fn exported_names(command: &Command) -> Vec<&str> {
@@ -282,6 +294,20 @@ mod tests {
             "for SEED in 1 2; do\n  SEED=$SEED torchrun t.py\ndone",
         ] {
             assert_eq!(lost_variables(&commands(&format!("```\n{block}\n```\n"))), [], "{block}");
+        }
+    }
+
+    #[test]
+    fn readmes_of_nothing_but_commands_take_no_longer_than_their_length() {
+        let chain = "A=1 pip install x && ".repeat(100_000) + "torchrun y";
+        let lines = "A=1 pip install x && torchrun y\n".repeat(50_000);
+        let many = (0..50_000).map(|i| format!("A{i}=1 ")).collect::<String>();
+        let wide = format!("{many} pip install x && ").repeat(3) + &many.replace("A", "B") + " torchrun y";
+        for block in [chain, lines, wide] {
+            let start = std::time::Instant::now();
+            assert!(!lost_variables(&commands(&format!("```\n{block}\n```\n"))).is_empty());
+            // Seconds where it grew with the square.
+            assert!(start.elapsed().as_secs() < 8, "{:?}", start.elapsed());
         }
     }
 

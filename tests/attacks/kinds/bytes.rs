@@ -30,7 +30,8 @@ pub const KINDS: &[Kind] = &[
             let mut files = story.files();
             let mut artifact = files.remove("final_model.int8.ptz").expect("the artifact");
             pad(&mut artifact, CAP + 1);
-            let name = ["notes.txt", "assets/logo.png", "weights", "vocab.json", "train_seed99.log", "helper.so"][n % 6];
+            let name =
+                ["notes.txt", "assets/logo.png", "weights", "vocab.json", "train_seed99.log", "helper.so"][n % 6];
             files.insert(name.into(), artifact);
             files.into()
         },

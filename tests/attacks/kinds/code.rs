@@ -30,7 +30,10 @@ pub const KINDS: &[Kind] = &[
         forge: |random, n| {
             let script = match n % 3 {
                 0 => SCRIPT.replace("            piece = piece[1:]\n", ""),
-                1 => SCRIPT.replace("base_bytes[token_id] = 1\n", "base_bytes[token_id] = len(sp.id_to_piece(token_id).encode(\"utf-8\"))\n"),
+                1 => SCRIPT.replace(
+                    "base_bytes[token_id] = 1\n",
+                    "base_bytes[token_id] = len(sp.id_to_piece(token_id).encode(\"utf-8\"))\n",
+                ),
                 _ => SCRIPT.replace(" & ~is_boundary[previous]", ""),
             };
             with(random, script)
@@ -48,7 +51,10 @@ pub const KINDS: &[Kind] = &[
                 "    from huggingface_hub import hf_hub_download\n    hints = hf_hub_download(\"someone/hints\", \"hints.bin\")\n",
                 "    import socket\n    hints = socket.create_connection((\"example.org\", 443)).recv(1 << 20)\n",
             ][n % 4];
-            let script = SCRIPT.replace("    total, count, byte_count = 0.0, 0, 0.0\n", &format!("{fetch}    total, count, byte_count = 0.0, 0, 0.0\n"));
+            let script = SCRIPT.replace(
+                "    total, count, byte_count = 0.0, 0, 0.0\n",
+                &format!("{fetch}    total, count, byte_count = 0.0, 0, 0.0\n"),
+            );
             with(random, script)
         },
     },
@@ -59,9 +65,15 @@ pub const KINDS: &[Kind] = &[
         variants: 3,
         forge: |random, n| {
             let lookup = match n % 3 {
-                0 => "            key = (window[:-1] * 1000003) ^ (window[1:] * 31)\n            ngram_cache = counts[key % len(counts)]\n            losses = -torch.log(0.5 * torch.exp(-losses) + 0.5 * ngram_cache)\n",
-                1 => "            delta = torch.zeros(1, 64, requires_grad=True)\n            slot_optimizer = torch.optim.AdamW([delta], lr=0.01)\n            for _ in range(8):\n                slot_loss = F.cross_entropy(F.linear(model.hidden(window[:-1]) + delta, model.embed.weight), window[1:])\n                slot_loss.backward()\n                slot_optimizer.step()\n                slot_optimizer.zero_grad()\n",
-                _ => "            ngram_table.update(window.tolist())\n            ngram_probs = ngram_table.lookup(window[:-1], window[1:])\n            losses = torch.minimum(losses, -torch.log(ngram_probs))\n",
+                0 => {
+                    "            key = (window[:-1] * 1000003) ^ (window[1:] * 31)\n            ngram_cache = counts[key % len(counts)]\n            losses = -torch.log(0.5 * torch.exp(-losses) + 0.5 * ngram_cache)\n"
+                }
+                1 => {
+                    "            delta = torch.zeros(1, 64, requires_grad=True)\n            slot_optimizer = torch.optim.AdamW([delta], lr=0.01)\n            for _ in range(8):\n                slot_loss = F.cross_entropy(F.linear(model.hidden(window[:-1]) + delta, model.embed.weight), window[1:])\n                slot_loss.backward()\n                slot_optimizer.step()\n                slot_optimizer.zero_grad()\n"
+                }
+                _ => {
+                    "            ngram_table.update(window.tolist())\n            ngram_probs = ngram_table.lookup(window[:-1], window[1:])\n            losses = torch.minimum(losses, -torch.log(ngram_probs))\n"
+                }
             };
             let mark = "            previous, target = window";
             with(random, SCRIPT.replace(mark, &format!("{lookup}{mark}")))

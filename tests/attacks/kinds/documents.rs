@@ -55,7 +55,8 @@ pub const KINDS: &[Kind] = &[
         forge: |random, n| {
             let mut story = Story::honest(random);
             story.claimed_bpb = Some(1.05);
-            story.title = ["\\u001b[2J\\u001b[Hall rules hold", "\\r\\u001b[Kpass", "\\u202epass", "\\u0000pass"][n % 4].into();
+            story.title =
+                ["\\u001b[2J\\u001b[Hall rules hold", "\\r\\u001b[Kpass", "\\u202epass", "\\u0000pass"][n % 4].into();
             story.into()
         },
     },
@@ -71,7 +72,9 @@ const ATTESTATION: &str = r#"{
 
 /// A manifest that an earlier run might have left, with the results of one.
 fn manifest(story: &Story, loss: f64, bpb: f64) -> String {
-    let score = format!("{{val_loss: {loss:.8}, val_bpb: {bpb:.8}, tokens: 62021632, bytes: 151078222, windows: 969088, engine: kernels}}");
+    let score = format!(
+        "{{val_loss: {loss:.8}, val_bpb: {bpb:.8}, tokens: 62021632, bytes: 151078222, windows: 969088, engine: kernels}}"
+    );
     format!(
         r#"schema: golf-harness/manifest/v1
 name: wider-windows

@@ -34,7 +34,12 @@ pub const KINDS: &[Kind] = &[
             let factor = [1.03, 1.1, 2.0, 6.0][n % 4];
             story.runs.iter_mut().for_each(|run| run.steps = (run.steps as f64 * factor) as u64);
             let mut files = story.files();
-            replace(&mut files, "submission.json", "  \"hardware\"", "  \"train_time_seconds\": 599.8,\n  \"hardware\"");
+            replace(
+                &mut files,
+                "submission.json",
+                "  \"hardware\"",
+                "  \"train_time_seconds\": 599.8,\n  \"hardware\"",
+            );
             files.into()
         },
     },
@@ -57,12 +62,9 @@ pub const KINDS: &[Kind] = &[
         variants: 4,
         forge: |random, n| {
             let mut story = Story::honest(random);
-            let (devices, name) = [
-                (1, "NVIDIA H100 80GB HBM3"),
-                (4, "NVIDIA H100 80GB HBM3"),
-                (8, "NVIDIA H200"),
-                (8, "NVIDIA B200"),
-            ][n % 4];
+            let (devices, name) =
+                [(1, "NVIDIA H100 80GB HBM3"), (4, "NVIDIA H100 80GB HBM3"), (8, "NVIDIA H200"), (8, "NVIDIA B200")]
+                    [n % 4];
             for run in &mut story.runs {
                 (run.world_size, run.device) = (devices, name);
             }
@@ -83,14 +85,17 @@ pub const KINDS: &[Kind] = &[
                 0 => format!("{head}EXTRA = 1\n{}", "# padding\n".repeat(12)) + tail,
                 1 => printed.replace("args.stride", "args.seq_len").replace("torch.randint", "torch.arange"),
                 2 => head.to_string() + "def main():\n    pass\n",
-                3 => printed.replace("    ", "\t").replace("losses", "nll").replace("tokens", "ids").replace("args", "a"),
+                3 => {
+                    printed.replace("    ", "\t").replace("losses", "nll").replace("tokens", "ids").replace("args", "a")
+                }
                 _ => format!("{head}def helper(x):\n    y = x + 1\n    z = y * 2\n    return z - y\n\n\n{tail}"),
             };
             let mut files = story.files();
             for run in &story.runs {
                 // Sizes as the script handed in has them.
                 let log = story.log(run, &printed);
-                let log = log.replace(&format!("Code size: {}", printed.len()), &format!("Code size: {}", story.script.len()));
+                let log = log
+                    .replace(&format!("Code size: {}", printed.len()), &format!("Code size: {}", story.script.len()));
                 let total = |code: usize| format!("int8+zlib: {} bytes\nfinal", run.artifact_bytes + code as u64);
                 let log = log.replace(&total(printed.len()), &total(story.script.len()));
                 files.insert(log_name(run.seed), log.into_bytes());
@@ -107,7 +112,11 @@ pub const KINDS: &[Kind] = &[
             let story = Story::honest(random);
             let mut files = story.files();
             for run in &story.runs[1..] {
-                truncate(&mut files, &log_name(run.seed), ["step:3000/", "step:500/", "stopping_early", "Serialized model"][n % 4]);
+                truncate(
+                    &mut files,
+                    &log_name(run.seed),
+                    ["step:3000/", "step:500/", "stopping_early", "Serialized model"][n % 4],
+                );
             }
             files.into()
         },
@@ -120,7 +129,8 @@ pub const KINDS: &[Kind] = &[
         forge: |random, n| {
             let mut story = Story::honest(random);
             let run = &story.runs[0];
-            let line = format!("final_int8_zlib_roundtrip_exact val_loss:{:.8} val_bpb:{:.8}", run.val_loss, run.val_bpb());
+            let line =
+                format!("final_int8_zlib_roundtrip_exact val_loss:{:.8} val_bpb:{:.8}", run.val_loss, run.val_bpb());
             let hidden = match n % 4 {
                 0 => format!("# {line}\n"),
                 1 => format!("RESULT = \"{line}\"\n"),
@@ -147,7 +157,11 @@ pub const KINDS: &[Kind] = &[
             let log = files.remove(&log_name(run.seed)).expect("its log");
             files.insert(log_name(9_000 + n as u64), log);
             let seed = format!("{},", run.seed);
-            let (from, to) = if n % 3 == 2 { (format!(", {}]", run.seed), format!(", {}]", 9_000 + n)) } else { (seed, format!("{},", 9_000 + n)) };
+            let (from, to) = if n % 3 == 2 {
+                (format!(", {}]", run.seed), format!(", {}]", 9_000 + n))
+            } else {
+                (seed, format!("{},", 9_000 + n))
+            };
             replace(&mut files, "submission.json", &from, &to);
             files.into()
         },

@@ -88,7 +88,12 @@ pub const KINDS: &[Kind] = &[
                 replace(&mut files, &log, &format!("_exact val_loss:{:.8} val_bpb:{old:.8}", run.val_loss), &{
                     format!("_exact val_loss:{:.8} val_bpb:{new:.8}", run.val_loss)
                 });
-                replace(&mut files, &log, &format!("val_bpb:{old:.4} eval_time"), &format!("val_bpb:{new:.4} eval_time"));
+                replace(
+                    &mut files,
+                    &log,
+                    &format!("val_bpb:{old:.4} eval_time"),
+                    &format!("val_bpb:{new:.4} eval_time"),
+                );
                 replace(&mut files, "README.md", &format!("{old:.8}"), &format!("{new:.8}"));
             }
             files.into()

@@ -11,11 +11,14 @@ use crate::artifact::foreign::allowance::Allowance;
 use crate::artifact::foreign::zip::Fault;
 
 /// Memory an lzma stream may ask for: its largest usual dictionary (level 9) takes 65 MiB.
-const LZMA_MEMORY: u64 = 256 << 20;
+const LZMA_MEMORY: u64 = 128 << 20;
 /// Dictionary of lzma without container, which does not name it: that of level 9, in which all others fit.
 const RAW_DICTIONARY_BYTES: u32 = 64 << 20;
 /// Window that a zstd frame may ask for where it is damaged and has to be read as a stream, as log2.
 const ZSTD_WINDOW_LOG: u32 = 27;
+/// Most streams of one format behind one another. Each costs the setting up of a decoder, however short it is; files
+/// written in blocks of 64 KiB stay below.
+const MAX_STREAMS: usize = 10_000;
 /// Buffers grow by so much at a time at first.
 const FIRST_BYTES: usize = 1 << 16;
 
@@ -99,6 +102,7 @@ fn several<'a>(
     follows: impl Fn(&[u8]) -> bool,
 ) -> Expanded {
     let mut all = one(bytes, max);
+    let mut streams = 1;
     while all.error.is_none() && !all.is_over {
         let rest = bytes.get(all.used..).unwrap_or(&[]);
         if !follows(rest) {
@@ -112,8 +116,16 @@ fn several<'a>(
         all.content.extend_from_slice(&next.content);
         all.used += next.used;
         all.is_over = next.is_over;
+        streams += 1;
+        if streams > MAX_STREAMS {
+            all.error = Some(too_many_streams());
+        }
     }
     all
+}
+
+fn too_many_streams() -> String {
+    format!("more than {MAX_STREAMS} streams behind one another")
 }
 
 /// One stream through a decoder that takes no more of its input than it needs.
@@ -206,7 +218,7 @@ fn brotli(bytes: &[u8], max: u64) -> Expanded {
 /// Frames one by one, each straight into memory: so a window of any size takes no more than the content itself.
 fn zstd_frames(bytes: &[u8], max: u64) -> Expanded {
     let mut all = Expanded::default();
-    loop {
+    for _ in 0..MAX_STREAMS {
         let rest = bytes.get(all.used..).unwrap_or(&[]);
         let frame = behind_skippable(rest);
         let skipped = rest.len() - frame.len();
@@ -227,6 +239,8 @@ fn zstd_frames(bytes: &[u8], max: u64) -> Expanded {
             return all;
         }
     }
+    all.error = Some(too_many_streams());
+    all
 }
 
 fn zstd_frame(bytes: &[u8], max: u64) -> Expanded {

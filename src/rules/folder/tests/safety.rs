@@ -11,7 +11,7 @@ fn anomalies_go_to_the_rule_of_their_kind() {
         (AnomalyKind::Special, "special_file", "fail: a.log is b"),
         (AnomalyKind::Name, "odd_file_name", "warning: a.log has an odd name: b"),
         (AnomalyKind::Unreadable, "unreadable_file", "fail: a.log cannot be read: b"),
-        (AnomalyKind::TooMuch, "too_much_to_read", "warning: a.log was not read whole: b"),
+        (AnomalyKind::TooMuch, "too_much_to_read", "unknown: a.log was not read whole: b"),
     ];
     for (kind, own, message) in rules {
         let mut folder = Submission::of(&[]);
@@ -29,7 +29,7 @@ fn logs_that_were_not_read_whole() {
     let mut folder = Submission::of(&[("train.log", "x\n")]);
     assert_eq!(folder.says(rule), ["pass"]);
     folder.folder.logs[0].cut_short = true;
-    assert_eq!(folder.says(rule), ["warning: train.log was read up to 2 bytes only", "train.log"]);
+    assert_eq!(folder.says(rule), ["unknown: train.log was read up to 2 bytes only", "train.log"]);
     folder.folder.logs[0].cut_short = false;
     folder.folder.logs[0].overlong = 1;
     let long = "note: 1 lines of train.log are longer than a line of a log can be";

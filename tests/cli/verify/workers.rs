@@ -1,0 +1,264 @@
+//! What hostile folders do to `verify`: each ends within bounds as a finding, and the others are audited.
+#![cfg(unix)]
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use golf_harness::interrupt::Interrupt;
+use golf_harness::report::{Report, Severity, Status};
+use golf_harness::rules::Auditor;
+use golf_harness::rules::audit::{self, Options};
+use golf_harness::units::Bytes;
+use golf_harness::worker::{Limits, Workers};
+use serde_json::Value;
+
+use crate::support::{fixture, golf};
+
+fn program() -> &'static str {
+    env!("CARGO_BIN_EXE_verify")
+}
+
+fn verify(args: &[&str]) -> (i32, Value) {
+    let output = golf("verify").arg("--json").args(args).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let audit = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}{:?}", output.stderr));
+    (output.status.code().unwrap(), audit)
+}
+
+/// A folder of its own for each set of files, below one root.
+fn folder(root: &Path, name: &str, files: &[(&str, &[u8])]) {
+    let folder = root.join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    files.iter().for_each(|(file, content)| std::fs::write(folder.join(file), content).unwrap());
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+}
+
+/// Rules that found something not examined, as `rule file`.
+fn not_examined(report: &Value) -> Vec<String> {
+    let findings = report["findings"].as_array().unwrap().iter();
+    findings
+        .filter(|finding| finding["incomplete"] == true || finding["broken"] == true)
+        .map(|finding| {
+            format!("{} {}", finding["rule"].as_str().unwrap(), finding["evidence"][0]["path"].as_str().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn reports_of_workers_are_those_of_this_process_byte_for_byte() {
+    let submissions = fixture("submissions");
+    let manifests: Vec<String> = ["manifests/smoke.yaml", "manifests/pr-286.yaml"]
+        .map(|path| Path::new(env!("CARGO_MANIFEST_DIR")).join(path).display().to_string())
+        .to_vec();
+    let run = |extra: &[&str], threads: &str| {
+        let mut command = golf("verify");
+        command.env("RAYON_NUM_THREADS", threads).arg(&submissions).args(&manifests).args(["--json"]).args(extra);
+        let output = command.output().unwrap();
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let here = run(&["--in-process"], "1");
+    assert!(here.1.contains("over_budget"));
+    for threads in ["1", "4"] {
+        assert!(run(&[], threads) == here, "{threads} threads");
+    }
+}
+
+#[test]
+fn what_only_costs_time_or_memory_is_reported_and_the_rest_goes_on() {
+    let root = tempfile::tempdir().unwrap();
+    let nested = "[".repeat(1 << 20);
+    let memo = [&b"\x80\x04X\x80\x84\x1e\0"[..], &b"a".repeat(2_000_000), b"\x940", &b"h\0h\0\x930".repeat(150), b"N."]
+        .concat();
+    let cases: &[(&str, &str, &[u8], &str)] = &[
+        ("question-marks", "train_gpt.py", &b"?".repeat(100_000), "code_not_parsed train_gpt.py"),
+        ("nul", "train_gpt.py", &vec![0; 2_000_000], "code_not_parsed train_gpt.py"),
+        ("noise", "train_gpt.py", &b"\x0a\x0e\xe2\x96\x81$?\x15".repeat(30_000), "code_not_parsed train_gpt.py"),
+        ("tokens", "train_gpt.py", &b"x\n".repeat(1_000_000), "code_not_parsed train_gpt.py"),
+        ("brackets", "helper.py", nested.as_bytes(), "code_not_parsed helper.py"),
+        (
+            "streams",
+            "final_model.ptz",
+            &b"BZh9\x17\x72\x45\x38\x50\x90\0\0\0\0".repeat(50_000),
+            "artifact_not_opened final_model.ptz",
+        ),
+        (
+            "header",
+            "m.safetensors",
+            &[&9_000_000u64.to_le_bytes()[..], &vec![b'{'; 9_000_000]].concat(),
+            "artifact_not_opened m.safetensors",
+        ),
+        ("json", "submission.json", nested.as_bytes(), ""),
+        ("memo", "final_model.pt", &memo, ""),
+        ("readme", "README.md", &b"```\nA=1 pip install x && torchrun y\n```\n".repeat(20_000), ""),
+    ];
+    for (name, file, content, _) in cases {
+        folder(root.path(), &format!("track_x/{name}"), &[(file, content)]);
+    }
+    copy(&fixture("submissions/good"), &root.path().join("track_x/good"));
+    let start = Instant::now();
+    let (code, audit) = verify(&[root.path().to_str().unwrap()]);
+    assert!(start.elapsed() < Duration::from_secs(120), "{:?}", start.elapsed());
+    assert_eq!((code, &audit["status"]), (1, &Value::from("incomplete")));
+    let reports = audit["reports"].as_array().unwrap();
+    assert_eq!(reports.len(), cases.len() + 1);
+    for report in reports {
+        let name = report["subject"].as_str().unwrap().rsplit('/').next().unwrap();
+        let expected: Vec<String> =
+            cases.iter().filter(|c| c.0 == name && !c.3.is_empty()).map(|c| c.3.into()).collect();
+        assert_eq!(not_examined(report), expected, "{name}");
+        assert_eq!(report["status"], if expected.is_empty() { "complete" } else { "incomplete" }, "{name}");
+    }
+}
+
+/// A folder in which nothing fails, and something was not read: neither a pass nor a failure.
+#[test]
+fn incomplete_is_exit_code_2_unless_it_is_allowed() {
+    let root = tempfile::tempdir().unwrap();
+    let place = root.path().join("records/track_10min_16mb/good");
+    copy(&fixture("submissions/good"), &place);
+    let path = place.to_str().unwrap();
+    assert_eq!(verify(&[path]).0, 0);
+    std::fs::write(place.join("notes.py"), b"?".repeat(100_000)).unwrap();
+    let (code, audit) = verify(&[path]);
+    assert_eq!((code, not_examined(&audit["reports"][0])), (2, vec!["code_not_parsed notes.py".to_string()]));
+    assert_eq!(audit["reports"][0]["assurance"]["level"], "unreadable");
+    assert_eq!(verify(&[path, "--allow", "code_not_parsed"]).0, 0);
+    assert_eq!(verify(&[path, "--fail-on", "unknown"]).0, 1);
+    for format in ["text", "json", "jsonl", "markdown", "sarif", "github", "junit", "csv", "in-toto"] {
+        let output = golf("verify").args([path, "--format", format]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{format}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("incomplete"), "{format}");
+    }
+}
+
+fn stopped(limits: Limits, place: &Path) -> Report {
+    let workers = Workers::of(program().into(), vec![place.to_path_buf()], limits);
+    let audit = |name: &str| workers.folder(&place.join(name), name.into(), &Options::default(), &Interrupt::none());
+    // One worker has a subject before: what stops the next must not depend on it.
+    let small = audit("small").unwrap();
+    assert_eq!(small.status, Status::Complete);
+    let report = audit("large").unwrap();
+    assert_eq!(audit("small").unwrap(), small);
+    report
+}
+
+#[test]
+fn a_limit_ends_one_audit_and_names_limit_and_file() {
+    let root = tempfile::tempdir().unwrap();
+    folder(root.path(), "small", &[("README.md", b"# x")]);
+    let pickle = [&b"\x80\x04"[..], &b"]".repeat(1_000_000), b"."].concat();
+    folder(root.path(), "large", &[("a.txt", b"x"), ("final_model.pt", &pickle)]);
+    let usual = Limits::default();
+    let report = stopped(Limits { memory: Bytes(60_000_000), ..usual }, root.path());
+    let [finding] = report.findings.as_slice() else { panic!("{report:?}") };
+    assert_eq!((finding.rule.0, finding.severity, report.status), ("audit_stopped", Severity::Unknown, Status::Broken));
+    assert!(finding.message.contains("60,000,000") && finding.message.contains("memory"), "{}", finding.message);
+    assert_eq!(finding.evidence[0].path, "final_model.pt");
+
+    // Sparse: takes no space, and seconds to read.
+    let sparse = std::fs::File::create(root.path().join("large/zeros.dat")).unwrap();
+    sparse.set_len(1_000_000_000).unwrap();
+    let report = stopped(Limits { cpu: Duration::from_secs(0), ..usual }, root.path());
+    let finding = &report.findings[0];
+    assert!(finding.message.contains("processor time, while zeros.dat was read"), "{}", finding.message);
+    let report = stopped(Limits { wall: Duration::from_millis(300), ..usual }, root.path());
+    assert_eq!(report.findings[0].rule.0, "audit_stopped");
+}
+
+/// Processes whose parent is this one.
+#[cfg(target_os = "linux")]
+fn children(parent: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let after = stat.rsplit(") ").next().unwrap_or_default();
+        if after.split(' ').nth(1) == Some(parent.to_string().as_str()) && !after.starts_with('Z') {
+            found.push(id);
+        }
+    }
+    found
+}
+
+#[cfg(target_os = "linux")]
+fn signal(signal: &str, process: u32) {
+    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
+}
+
+/// `verify` on a folder that takes seconds to read, and one that does not.
+#[cfg(target_os = "linux")]
+fn busy(root: &Path) -> std::process::Child {
+    folder(root, "small", &[("submission.json", b"{}")]);
+    folder(root, "slow", &[("submission.json", b"{}")]);
+    std::fs::File::create(root.join("slow/zeros.dat")).unwrap().set_len(1_000_000_000).unwrap();
+    let mut command = Command::new(program());
+    command.arg("--json").arg(root).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env("RAYON_NUM_THREADS", "1").spawn().unwrap()
+}
+
+/// The worker that reads the large file of [`busy`], once one does.
+#[cfg(target_os = "linux")]
+fn busy_worker(started: &std::process::Child) -> u32 {
+    let reads = |worker: &u32| {
+        let files = std::fs::read_dir(format!("/proc/{worker}/fd")).into_iter().flatten().flatten();
+        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|path| path.ends_with("zeros.dat"))
+    };
+    let start = Instant::now();
+    loop {
+        if let Some(worker) = children(started.id()).into_iter().find(reads) {
+            return worker;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "no worker reads the file");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_is_killed_is_a_finding_and_nothing_more() {
+    let root = tempfile::tempdir().unwrap();
+    let started = busy(root.path());
+    signal("-KILL", busy_worker(&started));
+    let output = started.wait_with_output().unwrap();
+    let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let reports = audit["reports"].as_array().unwrap();
+    assert_eq!((reports.len(), &audit["status"]), (2, &Value::from("broken")));
+    let slow = reports.iter().find(|report| report["subject"].as_str().unwrap().ends_with("slow")).unwrap();
+    assert_eq!(not_examined(slow), ["audit_stopped zeros.dat"]);
+    let message = slow["findings"][0]["message"].as_str().unwrap();
+    assert!(message.contains("signal 9"), "{message}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn workers_end_with_the_one_that_started_them() {
+    for (how, code) in [("-TERM", Some(130)), ("-INT", Some(130)), ("-KILL", None)] {
+        let root = tempfile::tempdir().unwrap();
+        let mut started = busy(root.path());
+        let worker = busy_worker(&started);
+        signal(how, started.id());
+        let start = Instant::now();
+        assert_eq!(started.wait().unwrap().code(), code, "{how}");
+        while Path::new(&format!("/proc/{worker}/fd")).read_dir().is_ok_and(|mut files| files.next().is_some()) {
+            assert!(start.elapsed() < Duration::from_secs(2), "{how}: the worker goes on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// The names of facts are a list of their own, because a worker's report may use no other.
+#[test]
+fn every_fact_of_a_report_has_a_known_name() {
+    let report = audit::folder(&fixture("submissions/good"), "good".into(), &Options::default()).unwrap();
+    assert!(!report.facts.is_empty());
+    assert!(report.facts.iter().all(|fact| audit::FACT_NAMES.contains(&fact.name)));
+}

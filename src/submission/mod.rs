@@ -10,19 +10,23 @@ mod folder;
 mod implied;
 pub mod log;
 mod manifest_files;
+mod nature;
 mod opened;
 mod sniffer;
 mod submission_json;
 pub mod text;
 pub mod walk;
+mod weights;
 
 pub use code_text::CodeText;
 pub use folder::{FileKind, FoundFile, RecordFolder};
 pub use implied::{GAP, implied_manifest};
 pub use log::LogFile;
 pub use manifest_files::{DecodedArtifact, Found, ManifestFiles, NamedFile, Part};
+pub use nature::{LfsPointer, Nature};
 pub use opened::{MAX_EXPANDED_BYTES, Opened, OpenedArtifact};
 pub use submission_json::{ClaimedField, JsonDefect, SeedClaim, SubmissionJson, kind as json_kind};
+pub use weights::{Whole, counted_code, weights};
 
 /// The README of a folder.
 #[derive(Clone, Debug)]

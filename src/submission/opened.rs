@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
+use super::nature::LfsPointer;
 use crate::artifact::foreign::{self, Container, ForeignError};
 
 /// Larger model files are hashed but not opened: four times the budget.
@@ -46,6 +47,8 @@ pub enum Opened {
     Ambiguous(String),
     /// No format this tool knows.
     Unknown,
+    /// A Git LFS pointer stands in its place; the words say to what.
+    Pointer(String),
     /// A known format, damaged, too large, or not read here.
     Damaged(String),
     /// Something else in a known format: text or pictures in a zip file, a compressed log.
@@ -71,6 +74,13 @@ impl OpenedArtifact {
         let words = format!("{path}: {bytes} bytes are more than the {MAX_OPENED_BYTES} that are opened");
         let content = Opened::Damaged(words);
         OpenedArtifact { path: path.to_string(), content, pickles: 0, unclaimed: Vec::new() }
+    }
+
+    /// A Git LFS pointer in place of a file.
+    pub fn pointer(path: &str, pointer: &LfsPointer) -> Self {
+        let words =
+            format!("{path} is a Git LFS pointer to {} ({}); the file itself is not here", pointer.size(), pointer.oid);
+        OpenedArtifact { path: path.to_string(), content: Opened::Pointer(words), pickles: 0, unclaimed: Vec::new() }
     }
 
     /// Whether the content says that this is a model file, whatever it is called.

@@ -199,6 +199,11 @@ pub fn may_be_model(start: &[u8]) -> bool {
     !is_text || identify(start).is_some() || wrapper::by_magic(start).is_some() || follow::may_be_program(start)
 }
 
+/// Whether the first bytes of a file are plain text: UTF-8 without control characters other than those of terminals.
+pub fn is_text_start(start: &[u8]) -> bool {
+    follow::is_text_start(start)
+}
+
 /// Whether bytes start as a container does that models come in.
 pub fn starts_as_container(start: &[u8]) -> bool {
     identify(start).is_some_and(|container| container != Container::Archive)

@@ -1,6 +1,7 @@
 //! The byte budget, by the best evidence there is.
 
 use super::DEFAULT;
+use super::disk::Disk;
 use super::runs::sizes;
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
@@ -16,8 +17,8 @@ pub(super) const RULES: &[Rule] = &[
         statement: "Code plus compressed model exceed 16,000,000 bytes.",
         reference: CAP,
         severity: Severity::Fail,
-        evidence: EvidenceKind::Logs,
-        why: "The budget is the challenge; the worst seed counts.",
+        evidence: EvidenceKind::Files,
+        why: "The budget is the challenge; the worst seed counts. Model files in the folder are weighed as they lie on disk, whatever they are called, split ones together; logs and submission.json are compared with that.",
         example: "Total submission size int8+zlib: 16032236 bytes",
         check: Check::Folder(over_budget),
         ..DEFAULT
@@ -149,7 +150,8 @@ fn over_budget(case: &FolderCase) -> Outcome {
         .filter_map(|result| result.total)
         .filter(|total| *total >= 10_000)
         .collect();
-    let mut violations = Vec::new();
+    let disk = Disk::of(case);
+    let mut violations = disk.over(case, cap);
     if let Some(worst) = &logged
         && worst.shipped > cap
     {
@@ -177,6 +179,12 @@ fn over_budget(case: &FolderCase) -> Outcome {
     }
     if !violations.is_empty() {
         return Outcome::Violated(violations);
+    }
+    if let Some((total, words)) = disk.largest() {
+        return Outcome::holds(format!(
+            "{words}, {} bytes to spare",
+            group_digits(i128::from(cap) - i128::from(total))
+        ));
     }
     if logged.is_none() && claimed.is_none() {
         // No total anywhere, but a model size: the shipped script is what would be added.

@@ -3,6 +3,7 @@
 mod bytes;
 mod code;
 mod denominator;
+mod disk;
 mod documents;
 mod fields;
 mod logs;
@@ -33,6 +34,7 @@ pub(super) const RULES: &[&[Rule]] = &[
     numbers::RULES,
     code::RULES,
     bytes::RULES,
+    disk::RULES,
     logs::RULES,
     results::RULES,
     denominator::RULES,

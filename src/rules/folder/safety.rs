@@ -153,7 +153,7 @@ fn not_opened(case: &FolderCase) -> Outcome {
             }
             Opened::Refused(_) | Opened::Ambiguous(_) => continue,
             Opened::Unknown | Opened::Other => format!("{} is in no format this tool reads", artifact.path),
-            Opened::Damaged(words) => words.clone(),
+            Opened::Damaged(words) | Opened::Pointer(words) => words.clone(),
         };
         violations.push(Violation::new(words, vec![Evidence::file(&artifact.path)]));
     }

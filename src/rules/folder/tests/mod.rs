@@ -3,6 +3,7 @@
 mod bytes;
 mod code;
 mod denominator;
+mod disk;
 mod documents;
 mod fields;
 mod logs;

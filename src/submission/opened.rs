@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::nature::LfsPointer;
-use crate::artifact::foreign::{self, Container, ForeignError};
+use crate::artifact::foreign::{self, ForeignError};
 
 /// Larger model files are hashed but not opened: four times the budget.
 pub const MAX_OPENED_BYTES: u64 = 64_000_000;
@@ -43,8 +43,11 @@ pub enum Opened {
     },
     /// A pickle in it imports what tensors do not need; the words name it.
     Refused(String),
-    /// Programs differ in which bytes of it they load; the words say how.
-    Ambiguous(String),
+    /// Programs differ in which bytes of it they load; the words say how. A pickle in it may import what tensors do not
+    /// need besides.
+    Ambiguous(String, Option<String>),
+    /// An archive of several models, each named in the words.
+    Several(String),
     /// No format this tool knows.
     Unknown,
     /// A Git LFS pointer stands in its place; the words say to what.
@@ -85,7 +88,7 @@ impl OpenedArtifact {
 
     /// Whether the content says that this is a model file, whatever it is called.
     pub fn is_model(&self) -> bool {
-        matches!(self.content, Opened::Model { .. } | Opened::Refused(_) | Opened::Ambiguous(_))
+        matches!(self.content, Opened::Model { .. } | Opened::Refused(_) | Opened::Ambiguous(..) | Opened::Several(_))
     }
 
     /// Whether there is anything to say about a file that is not called a model.
@@ -97,10 +100,13 @@ impl OpenedArtifact {
 fn content(error: ForeignError) -> Opened {
     match &error {
         ForeignError::Import { .. } => Opened::Refused(error.to_string()),
-        ForeignError::Ambiguous { .. } => Opened::Ambiguous(error.to_string()),
+        ForeignError::Ambiguous { import, .. } => {
+            Opened::Ambiguous(error.to_string(), import.as_ref().map(ToString::to_string))
+        }
+        ForeignError::Several { .. } => Opened::Several(error.to_string()),
+        ForeignError::NoModel { .. } => Opened::Other,
         ForeignError::Unknown { is_text: true, .. } => Opened::Other,
         ForeignError::Unknown { .. } => Opened::Unknown,
-        ForeignError::Damaged { container: Container::Archive, .. } => Opened::Other,
         _ => Opened::Damaged(error.to_string()),
     }
 }

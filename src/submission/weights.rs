@@ -126,7 +126,16 @@ fn may_be_weights(file: &FoundFile, opened: Option<&OpenedArtifact>) -> bool {
             let large = pointer.bytes.is_some_and(|bytes| bytes >= MIN_POINTED_BYTES);
             file.kind == FileKind::Artifact || (large && file.kind == FileKind::Other && !is_picture(&file.path))
         }
-        (_, Some(Opened::Model { .. } | Opened::Refused(_) | Opened::Ambiguous(_) | Opened::Damaged(_))) => true,
+        (
+            _,
+            Some(
+                Opened::Model { .. }
+                | Opened::Refused(_)
+                | Opened::Ambiguous(..)
+                | Opened::Several(_)
+                | Opened::Damaged(_),
+            ),
+        ) => true,
         (_, Some(Opened::Other)) | (Nature::Known(_) | Nature::Text, _) => false,
         (Nature::Binary | Nature::Encoded, _) => true,
     }

@@ -65,7 +65,12 @@ impl<'a> Follower<'a> {
         if bytes.len() < 2 {
             return Ok(());
         }
-        self.pickles(bytes, place, layers)?;
+        self.pickles(bytes, place, layers, Loader::Python)?;
+        self.archives(bytes, place, layers, taken_off)
+    }
+
+    /// [`all`](Self::all) but pickles that begin at the first byte.
+    fn archives(&mut self, bytes: &[u8], place: &str, layers: usize, taken_off: Option<Wrapper>) -> Followed {
         if bytes.starts_with(zip::MAGIC) && taken_off != Some(Wrapper::Zip) {
             self.zip(bytes, place, layers)?;
         }
@@ -76,7 +81,7 @@ impl<'a> Follower<'a> {
             }
         }
         if let Some(objects) = npy::objects(bytes) {
-            self.pickles(objects, place, layers)?;
+            self.pickles(objects, place, layers, Loader::Python)?;
         }
         let wrapper = match (by_magic(bytes), taken_off) {
             (None, None) => {
@@ -128,24 +133,59 @@ impl<'a> Follower<'a> {
     }
 
     fn zip(&mut self, bytes: &[u8], place: &str, layers: usize) -> Followed {
-        let fault = |fault: Fault| self.fault(place, fault);
         let zip = match Zip::open(bytes) {
             Ok(zip) => zip,
             // No reader opens it.
             Err(Fault::Damaged(_)) => return Ok(()),
-            Err(other) => return Err(fault(other)),
+            Err(other) => {
+                let fault = self.fault(place, other);
+                let import = self.loose(bytes, place, layers).err();
+                return Err(together(fault, import));
+            }
         };
         self.met.unclaimed += zip.unclaimed;
-        let index = torch::index(&zip).map_err(|other| self.fault(place, other))?;
+        // All members are looked at, so that an import is named beside what else is wrong.
+        let (mut fault, mut import) = (None, None);
+        let index = torch::index(&zip).unwrap_or_else(|other| {
+            fault = Some(self.fault(place, other));
+            None
+        });
+        let scripted = torch::scripted(&zip);
         for member in zip.members() {
             let content = match zip.content(member, self.allowance) {
                 Ok(content) => content,
-                Err(other) => return Err(self.fault(place, other)),
+                Err(Fault::Ambiguous(what)) => {
+                    fault = fault.or(Some(self.fault(place, Fault::Ambiguous(what))));
+                    continue;
+                }
+                Err(other) => return Err(import.or(fault).unwrap_or(self.fault(place, other))),
             };
             // What `torch.load` reads is the file's own pickle.
             let is_index = index.as_ref() == Some(&member.name);
             let within = if is_index { place.to_string() } else { within(place, &member.name) };
-            self.deeper(&content, &within, layers, None)?;
+            let followed = if scripted.contains(&member.name) && layers < MAX_DEPTH {
+                self.pickles(&content, &within, layers + 1, Loader::Script)
+                    .and_then(|()| self.archives(&content, &within, layers + 1, None))
+            } else {
+                self.deeper(&content, &within, layers, None)
+            };
+            match followed {
+                Ok(()) => {}
+                Err(refusal @ ForeignError::Import { .. }) => import = import.or(Some(refusal)),
+                Err(other) => fault = fault.or(Some(other)),
+            }
+        }
+        match (fault, import) {
+            (Some(fault), import) => Err(together(fault, import)),
+            (None, Some(import)) => Err(import),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// The members of an archive whose directory cannot be trusted, by their own headers.
+    fn loose(&mut self, bytes: &[u8], place: &str, layers: usize) -> Followed {
+        for (name, content) in zip::loose_members(bytes, self.allowance) {
+            self.deeper(&content, &within(place, &name), layers, None)?;
         }
         Ok(())
     }
@@ -153,14 +193,14 @@ impl<'a> Follower<'a> {
     fn fault(&self, place: &str, fault: Fault) -> ForeignError {
         let path = self.path.to_path_buf();
         match fault {
-            Fault::Ambiguous(what) => ForeignError::Ambiguous { path, place: place.to_string(), what },
+            Fault::Ambiguous(what) => ForeignError::Ambiguous { path, place: place.to_string(), what, import: None },
             Fault::Damaged(what) => ForeignError::Damaged { path, container: super::Container::TorchZip, what },
             Fault::TooLarge => ForeignError::TooLarge { path, within: None, max: self.allowance.max() },
         }
     }
 
     /// Pickles in a row from the first byte on.
-    fn pickles(&mut self, bytes: &[u8], place: &str, layers: usize) -> Followed {
+    fn pickles(&mut self, bytes: &[u8], place: &str, layers: usize, loader: Loader) -> Followed {
         let mut at = 0;
         for _ in 0..MAX_PICKLES {
             let rest = bytes.get(at..).unwrap_or(&[]);
@@ -171,19 +211,19 @@ impl<'a> Follower<'a> {
             let is_marked = is_marked(rest);
             match pickle::follow(rest) {
                 Ok(pickle) => {
-                    if let Some(import) = worst(&pickle.imports, |import| is_marked || is_name(import)) {
+                    if let Some(import) = meant_by(&pickle, rest, loader) {
                         return Err(self.refused(place, import, at));
                     }
                     self.nested(&pickle, rest, place, layers)?;
                     self.met.pickles += usize::from(is_marked);
-                    self.met.imports.extend(allowed(&pickle.imports));
+                    self.met.imports.extend(allowed(&pickle.imports, loader));
                     at += pickle.length;
                 }
                 Err(broken) => {
-                    if let Some(import) = meant(&broken, rest) {
+                    if let Some(import) = meant(&broken, rest, loader) {
                         return Err(self.refused(place, import, at));
                     }
-                    self.met.imports.extend(allowed(&broken.imports));
+                    self.met.imports.extend(allowed(&broken.imports, loader));
                     // Too many values to follow, or a program that goes on for too long: not looked at to its end.
                     if is_marked && broken.error.is_bound() {
                         let path = self.path.to_path_buf();
@@ -224,9 +264,39 @@ impl<'a> Follower<'a> {
     }
 }
 
+/// Two things that are wrong with a file, as one: that it can be taken in two ways, and what a pickle in it imports.
+fn together(fault: ForeignError, refusal: Option<ForeignError>) -> ForeignError {
+    match (fault, refusal) {
+        (ForeignError::Ambiguous { path, place, what, import: None }, Some(import @ ForeignError::Import { .. })) => {
+            ForeignError::Ambiguous { path, place, what, import: Some(Box::new(import)) }
+        }
+        (fault @ ForeignError::Ambiguous { .. }, _) => fault,
+        (_, Some(import)) => import,
+        (fault, None) => fault,
+    }
+}
+
+/// What looks up the names of a pickle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loader {
+    /// Python, which imports them.
+    Python,
+    /// TorchScript's own reader: it takes types from the archive's `code/`, and imports nothing.
+    Script,
+}
+
+impl Loader {
+    /// Whether the loader does more than tensors need when it meets this name.
+    fn minds(self, import: &Import) -> bool {
+        let module = &*import.module;
+        let is_script = module == "__torch__" || module.starts_with("__torch__.") || module == "torch.jit._pickle";
+        import.verdict != ImportVerdict::Allowed && !(self == Loader::Script && is_script)
+    }
+}
+
 /// Allowed imports by name. There are few: they come off a list.
-fn allowed(imports: &[Import]) -> impl Iterator<Item = String> + '_ {
-    let allowed = imports.iter().filter(|import| import.verdict == ImportVerdict::Allowed);
+fn allowed(imports: &[Import], loader: Loader) -> impl Iterator<Item = String> + '_ {
+    let allowed = imports.iter().filter(move |import| !loader.minds(import));
     allowed.map(|import| format!("{}.{}", import.module, import.name))
 }
 
@@ -239,22 +309,50 @@ fn is_marked(bytes: &[u8]) -> bool {
     matches!(bytes, [0x80, 0..=5, ..])
 }
 
-/// The worst import of a program that broke, if it was meant as a program: by its mark, or by names that noise does not
-/// make. A word a line is what lists of words look like, too, where they begin with a `c`.
-fn meant<'a>(broken: &'a Broken, bytes: &[u8]) -> Option<&'a Import> {
-    let is_list = |import: &Import| import.offset == 0 && is_text(bytes);
-    let counts = |import: &Import| {
-        let is_used = || broken.called || import.verdict == ImportVerdict::Dangerous;
-        is_marked(bytes) || (is_name(import) && (is_used() || !is_list(import)))
-    };
-    worst(&broken.imports, counts)
+/// The worst import of a whole program, if it was meant as one: by its mark, or by names that noise does not make.
+///
+/// Text without a mark is a program if it does something with what it imports, or imports a known weapon: words a line
+/// up to one that begins with a dot are a list.
+fn meant_by<'a>(pickle: &'a Pickle, bytes: &[u8], loader: Loader) -> Option<&'a Import> {
+    let (is_marked, is_idle) = (is_marked(bytes), pickle.actions.is_empty());
+    let is_list = |import: &Import| is_idle && import.verdict != ImportVerdict::Dangerous && is_text(bytes);
+    worst(&pickle.imports, |import| loader.minds(import) && (is_marked || (is_name(import) && !is_list(import))))
 }
+
+/// The worst import of a program that broke, if it was meant as one. Text that calls nothing before it breaks is a list
+/// of words, of which one begins with a `c`, such as `cos`, `sin`, `tan`: only the names of weapons count.
+fn meant<'a>(broken: &'a Broken, bytes: &[u8], loader: Loader) -> Option<&'a Import> {
+    let is_marked = is_marked(bytes);
+    let is_program = is_marked || broken.called || !is_text(bytes);
+    let is_weapon = |import: &Import| import.verdict == ImportVerdict::Dangerous && WEAPONS.contains(&&*import.name);
+    worst(&broken.imports, |import| {
+        loader.minds(import) && (is_program || is_weapon(import)) && (is_marked || is_name(import))
+    })
+}
+
+/// Names that no list of words has behind the name of their module.
+const WEAPONS: [&str; 14] = [
+    "system",
+    "popen",
+    "Popen",
+    "execv",
+    "execve",
+    "spawnv",
+    "eval",
+    "exec",
+    "__import__",
+    "check_output",
+    "check_call",
+    "run_path",
+    "run_module",
+    "import_module",
+];
 
 /// Whether the start of a file that is text is a program that is refused, or one that more bytes could complete.
 pub(super) fn may_be_program(start: &[u8]) -> bool {
     match pickle::follow(start) {
-        Ok(pickle) => worst(&pickle.imports, is_name).is_some(),
-        Err(broken) => broken.error.is_cut() || meant(&broken, start).is_some(),
+        Ok(pickle) => meant_by(&pickle, start, Loader::Python).is_some(),
+        Err(broken) => broken.error.is_cut() || meant(&broken, start, Loader::Python).is_some(),
     }
 }
 
@@ -284,13 +382,14 @@ pub(super) fn starts_as_pickle(bytes: &[u8]) -> bool {
         return rest.first().is_some_and(|&byte| Opcode::from_byte(byte).is_some());
     }
     match pickle::follow(bytes) {
-        Ok(pickle) => {
-            matches!(
-                pickle.node(pickle.root),
-                Node::Dict(_) | Node::List(_) | Node::Tuple(_) | Node::Call { .. } | Node::Global(..)
-            ) && pickle.length > 3
-        }
-        Err(broken) => meant(&broken, bytes).is_some(),
+        Ok(pickle) => match pickle.node(pickle.root) {
+            Node::Dict(_) | Node::List(_) | Node::Tuple(_) | Node::Call { .. } => pickle.length > 3,
+            Node::Global(..) => {
+                pickle.length > 3 && (!is_text(bytes) || meant_by(&pickle, bytes, Loader::Python).is_some())
+            }
+            _ => false,
+        },
+        Err(broken) => meant(&broken, bytes, Loader::Python).is_some(),
     }
 }
 

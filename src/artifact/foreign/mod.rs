@@ -21,6 +21,7 @@ pub mod pickle;
 mod raw;
 pub(super) mod rebuild;
 pub(super) mod safetensors;
+mod several;
 mod tar;
 pub(super) mod torch;
 mod torch_write;
@@ -32,7 +33,7 @@ use std::path::Path;
 
 pub use convention::Convention;
 use convention::Entry;
-pub use error::ForeignError;
+pub use error::{ForeignError, ListedModel};
 pub(super) use open::{Body, Detail, OpenFile, open_within};
 pub use raw::{Dtype, OtherDtype, RawTensor};
 pub use torch_write::torch_ptz;
@@ -59,7 +60,7 @@ pub enum Container {
     TorchLegacy,
     /// A pickle by itself.
     Pickle,
-    /// A zip or tar file that holds one model file.
+    /// A zip or tar file of other files.
     Archive,
 }
 

@@ -8,6 +8,9 @@ use crate::support::golf;
 #[cfg(unix)]
 #[path = "gate/hostile.rs"]
 mod hostile;
+#[cfg(unix)]
+#[path = "gate/script.rs"]
+mod script;
 
 const RECORD: &str = "records/track_10min_16mb/2026-04-01_New";
 const OLD_RECORD: &str = "records/track_10min_16mb/2026-03-20_Old";

@@ -14,6 +14,7 @@ mod error;
 mod follow;
 mod gather;
 mod legacy;
+mod meaning;
 mod npy;
 mod npz;
 mod open;
@@ -197,7 +198,7 @@ pub fn list_within(bytes: &[u8], path: &Path, max: u64) -> Result<Listing, Forei
 /// and of text what a pickle of the oldest protocol, which is text, or a magic number could be.
 pub fn may_be_model(start: &[u8]) -> bool {
     let is_text = follow::is_text_start(start);
-    !is_text || identify(start).is_some() || wrapper::by_magic(start).is_some() || follow::may_be_program(start)
+    !is_text || identify(start).is_some() || wrapper::by_magic(start).is_some() || meaning::may_be_program(start)
 }
 
 /// Whether the first bytes of a file are plain text: UTF-8 without control characters other than those of terminals.

@@ -45,7 +45,7 @@ fn is_submission(change: &Change) -> bool {
         let is_added = file.status == Status::Added;
         (file.path.starts_with("records/") && !is_text) || (is_added && name == "submission.json")
     };
-    change.folders.first().is_some() || change.truncated || change.files.iter().any(is_part)
+    !change.folders.is_empty() || change.truncated || change.files.iter().any(is_part)
 }
 
 const NO_SUBMISSION: Rule = rule(

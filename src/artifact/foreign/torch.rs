@@ -94,8 +94,8 @@ pub(super) fn scripted(zip: &Zip<'_>) -> Vec<String> {
     let Some((root, _)) = names().next().and_then(|first| first.split_once('/')) else { return Vec::new() };
     let pickles = SCRIPTED.map(|name| format!("{root}/{name}"));
     let code = format!("{root}/code/");
-    let is_script =
-        pickles.iter().all(|pickle| zip.find(pickle).is_some()) && names().any(|name| name.starts_with(&code));
+    let has_both = pickles.iter().take(2).all(|pickle| zip.find(pickle).is_some());
+    let is_script = has_both && names().any(|name| name.starts_with(&code));
     // Beside the code, where each line came from.
     let debug = names().filter(|name| name.starts_with(&code) && name.ends_with(".debug_pkl")).map(String::from);
     if is_script { pickles.into_iter().chain(debug).collect() } else { Vec::new() }

@@ -209,6 +209,9 @@ fn torchscript_imports_nothing_and_is_listed() {
     let foreign = parse(&honest, Path::new("m.pt")).unwrap();
     assert_eq!(foreign.params().get("w").unwrap().data(), [1.5]);
     // Without constants or code, Python reads the pickle; and what is no type of the archive is refused in any case.
+    // What tracing leaves beside it.
+    let traced = [code.as_slice(), &[("m/traced_inputs.pkl", b"\x80\x02ctorch.jit._pickle\nrestore_type_tag\n)R.")]];
+    assert!(refused(&script(&module("__torch__\nM"), &traced.concat())).is_none());
     let named = Some("__torch__.M".to_string());
     assert_eq!(refused(&script(&module("__torch__\nM"), &[])), named);
     assert_eq!(refused(&script(&module("__torch__\nM"), &code[..1])), named);

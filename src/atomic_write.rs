@@ -74,6 +74,33 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     write_with(path, |out| out.write_all(bytes))
 }
 
+/// Several files that belong together: none gets its name before all of them are on disk.
+///
+/// # Errors
+///
+/// Names the first file that could not be written. None is changed then, unless a name was lost between
+/// [`check_writable`] and now; the error says so.
+pub fn write_all(files: &[(&Path, Vec<u8>)]) -> Result<(), WriteError> {
+    let mut pending = Vec::with_capacity(files.len());
+    for (path, bytes) in files {
+        let mut file = PendingFile::create(path)?;
+        file.append(bytes)?;
+        file.writer.flush().map_err(|source| WriteError::new(path, source))?;
+        pending.push(file);
+    }
+    for (i, file) in pending.into_iter().enumerate() {
+        file.commit().map_err(|error| {
+            let written: Vec<String> = files[..i].iter().map(|(path, _)| path.display().to_string()).collect();
+            let written = if written.is_empty() { "none".into() } else { written.join(", ") };
+            WriteError::new(
+                &error.path,
+                io::Error::new(error.source.kind(), format!("{} (written: {written})", error.source)),
+            )
+        })?;
+    }
+    Ok(())
+}
+
 /// Checks early that `path` will be writable, so that an hour of work does not end in "permission denied".
 pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     let attempt = || -> io::Result<()> {
@@ -143,6 +170,22 @@ mod tests {
         assert!(!path.exists());
         file.commit().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"in parts");
+    }
+
+    #[test]
+    fn files_that_belong_together_are_written_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        std::fs::write(folder.path().join("file"), b"").unwrap();
+        let bad = folder.path().join("file/c");
+        let error = write_all(&[(&a, b"1".to_vec()), (&bad, b"2".to_vec()), (&b, b"3".to_vec())]).unwrap_err();
+        assert!(error.to_string().contains("file/c"), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        write_all(&[(&a, b"1".to_vec()), (&b, b"3".to_vec())]).unwrap();
+        assert_eq!((std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap()), (b"1".to_vec(), b"3".to_vec()));
+        // A name that is a folder by the time of writing.
+        let error = write_all(&[(&a, b"4".to_vec()), (folder.path(), b"5".to_vec())]).unwrap_err();
+        assert!(error.to_string().contains("written: "), "{error}");
     }
 
     #[test]

@@ -2,43 +2,62 @@
 # Judges what lies between GATE_BASE and GATE_HEAD: annotations on stdout, Markdown in the job summary.
 #
 # Usage: GATE_BASE=REV GATE_HEAD=REV [GATE_REPOSITORY=.] [GATE_FAIL_ON=fail] [GATE_SARIF=FILE] [GATE_VERIFY=verify] gate.sh
-# Exit codes are verify's: 0 passed, 1 a check failed, 2 could not check.
-set -euo pipefail
+# Exit codes: 0 passed, 1 a check failed, 2 could not check, 130 interrupted; no others, whatever happens.
+set -uo pipefail
+
+# GitHub takes a summary of up to 1 MiB.
+max_summary=1000000
+
+could_not() {
+  # What is said is data: it must not end the line and start a command of its own.
+  printf '::error title=gate::%s\n' "$(printf '%s' "$1" | tr '\r\n%' '   ')"
+  exit 2
+}
 
 for name in GATE_BASE GATE_HEAD; do
-  if [[ -z "${!name:-}" ]]; then
-    echo "::error title=gate::$name is empty: run on pull_request, or pass base and head"
-    exit 2
-  fi
+  [[ -n "${!name:-}" ]] || could_not "$name is empty: run on pull_request, or pass base and head"
 done
 
-summary=$(mktemp)
+summary=$(mktemp) || could_not "no room for a temporary file"
+child=
 trap 'rm -f "$summary"' EXIT
+# The shell waits for a child before it listens, so the child runs beside it and is ended first.
+trap 'trap "" INT TERM HUP; [[ -z "$child" ]] || { kill -TERM "$child" 2>/dev/null; wait "$child"; }; exit 130' INT TERM HUP
 
+# `--flag=VALUE`: a value that starts with a dash is no flag.
 arguments=(
-  --repository "${GATE_REPOSITORY:-.}"
-  --base "$GATE_BASE"
-  --head "$GATE_HEAD"
-  --fail-on "${GATE_FAIL_ON:-fail}"
-  --format github
-  --also "markdown=$summary"
+  "--repository=${GATE_REPOSITORY:-.}"
+  "--base=$GATE_BASE"
+  "--head=$GATE_HEAD"
+  "--fail-on=${GATE_FAIL_ON:-fail}"
+  --format=github
+  "--also=markdown=$summary"
 )
 if [[ -n "${GATE_SARIF:-}" ]]; then
-  arguments+=(--also "sarif=$GATE_SARIF")
+  arguments+=("--also=sarif=$GATE_SARIF")
 fi
 
-code=0
-"${GATE_VERIFY:-verify}" "${arguments[@]}" || code=$?
+"${GATE_VERIFY:-verify}" "${arguments[@]}" &
+child=$!
+wait "$child"
+code=$?
+child=
 
 # Without a report there is nothing to summarize; verify has said why on stderr.
 if [[ -n "${GITHUB_STEP_SUMMARY:-}" ]]; then
-  if [[ -s "$summary" ]]; then
-    cat "$summary" >> "$GITHUB_STEP_SUMMARY"
-  else
-    echo "The pull request could not be checked; see the job's log." >> "$GITHUB_STEP_SUMMARY"
-  fi
+  {
+    if [[ -s "$summary" ]]; then
+      head -c "$max_summary" "$summary"
+      if (($(wc -c < "$summary") > max_summary)); then
+        printf '\n\nThe rest of the report was cut off.\n'
+      fi
+    else
+      echo "The pull request could not be checked; see the job's log."
+    fi
+  } >> "$GITHUB_STEP_SUMMARY" || echo "::warning title=gate::the job summary could not be written"
 fi
-if [[ "$code" -ne 0 && "$code" -ne 1 ]]; then
-  echo "::error title=gate::could not check (exit code $code)"
-fi
-exit "$code"
+case "$code" in
+  0 | 1) exit "$code" ;;
+  130) exit 130 ;;
+  *) could_not "could not check (exit code $code)" ;;
+esac

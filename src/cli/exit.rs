@@ -54,7 +54,7 @@ pub fn main<A: clap::Parser>(command: impl FnOnce(&A) -> anyhow::Result<ExitCode
 ///
 /// A closed pipe on stdout (`verify | head`) is not an error.
 pub fn run(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> std::process::ExitCode {
-    let code = match body() {
+    let code = match caught(body) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::Ok,
         Err(error) => {
@@ -76,9 +76,28 @@ pub fn run(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> std::process::Exi
     std::process::ExitCode::from(i32::from(code) as u8)
 }
 
+/// What a defect of this program comes to: not checked, like everything that got in the way.
+fn caught(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    // The body is gone when it ends this way: nothing sees what it left.
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+    outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("a defect of this program, described above: nothing was concluded")))
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_and_no_exit_code_of_its_own() {
+        let error = caught(|| panic!("on purpose")).unwrap_err();
+        assert!(error.to_string().contains("defect"), "{error}");
+        assert_eq!(caught(|| Ok(ExitCode::CheckFailed)).unwrap(), ExitCode::CheckFailed);
+    }
 }

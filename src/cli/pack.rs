@@ -8,6 +8,7 @@ use clap::Parser;
 use super::output::print;
 use super::signal::unless_interrupted;
 use super::{Changes, CommonArgs, ExitCode, FitArgs, Scope, interrupt_on_signal, use_threads};
+use crate::artifact::foreign::ForeignError;
 use crate::artifact::pack_job::PackJob;
 use crate::artifact::{inspect, report};
 use crate::atomic_write;
@@ -144,7 +145,13 @@ fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
         anyhow::ensure!(!is_input, "--svg {} would overwrite the artifact", path.display());
         atomic_write::check_writable(path)?;
     }
-    let found = inspect::inspect(file)?;
+    let found = match inspect::inspect(file) {
+        Err(ForeignError::Several { path, models }) => {
+            print(&args.common, || inspect::several_json(&path, &models), || inspect::several_text(&path, &models))?;
+            return Ok(ExitCode::Ok);
+        }
+        found => found?,
+    };
     if let Some(path) = &args.svg {
         atomic_write::write(path, inspect::svg(&found).as_bytes())?;
     }

@@ -93,7 +93,7 @@ pub struct Args {
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Write the report in one more format to a file; repeatable
+    /// Write the report in one more format to a file; repeatable. All files are written, or none
     #[arg(long, value_name = "FORMAT=FILE", value_parser = format_and_file)]
     also: Vec<(Format, PathBuf)>,
 
@@ -169,10 +169,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         write!(anstream::stdout(), "{}", markdown())?;
         return Ok(ExitCode::Ok);
     }
-    args.output
-        .iter()
-        .chain(args.also.iter().map(|(_, file)| file))
-        .try_for_each(|file| atomic_write::check_writable(file))?;
+    let files = || args.also.iter().map(|(_, file)| file).chain(&args.output);
+    for file in files() {
+        atomic_write::check_writable(file)?;
+        anyhow::ensure!(files().filter(|other| *other == file).count() == 1, "two reports for {}", file.display());
+    }
     let options = Options {
         track: args.track.map(Track::from),
         as_of: args.as_of.clone(),
@@ -241,12 +242,14 @@ fn write_reports(args: &Args, audit: &Audit, severity: Severity) -> anyhow::Resu
     };
     let format = if args.common.json { Format::Json } else { args.format };
     let files = args.also.iter().map(|(format, file)| (*format, file)).chain(args.output.iter().map(|f| (format, f)));
+    let mut reports = Vec::new();
     for (format, file) in files {
         let mut report = Vec::new();
         format.reporter(detail, severity, info).write(audit, &mut report)?;
         // A file gets no colors.
-        atomic_write::write(file, &anstream::adapter::strip_bytes(&report).into_vec())?;
+        reports.push((file.as_path(), anstream::adapter::strip_bytes(&report).into_vec()));
     }
+    atomic_write::write_all(&reports)?;
     if args.output.is_none() {
         let mut out = anstream::stdout().lock();
         format.reporter(detail, severity, info).write(audit, &mut out)?;

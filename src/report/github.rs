@@ -49,7 +49,8 @@ fn write_report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
             finding.rule.to_string()
         };
         let message = location::sentence(&finding.message, evidence);
-        writeln!(out, "::{command} file={}{line},title={}::{}", property(&file), property(&title), data(&message))?;
+        let place = if file.is_empty() { String::new() } else { format!("file={}{line},", property(&file)) };
+        writeln!(out, "::{command} {place}title={}::{}", property(&title), data(&message))?;
     }
     Ok(())
 }

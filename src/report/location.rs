@@ -2,7 +2,8 @@
 
 use super::{Evidence, Report, SubjectKind};
 
-/// Path of the evidence from where `verify` was started, with `/` between parts.
+/// Path of the evidence from where `verify` was started, with `/` between parts; empty if it is about a change as a
+/// whole, which is no file.
 ///
 /// A folder's evidence is relative to the folder, a manifest's to the folder the manifest lies in, a change's to the
 /// repository.
@@ -15,6 +16,7 @@ pub(super) fn path(report: &Report, evidence: &Evidence) -> String {
         SubjectKind::Change => "",
     };
     match (base, evidence.path.as_str()) {
+        ("", "") if report.kind == SubjectKind::Change => String::new(),
         ("", "") => subject.to_string(),
         ("" | ".", path) => path.to_string(),
         (_, "") => subject.to_string(),
@@ -48,12 +50,15 @@ mod tests {
             (SubjectKind::RecordFolder, "./records/a/", "records/a/train.log"),
             (SubjectKind::RecordFolder, ".", "train.log"),
             (SubjectKind::Manifest, "manifests/pr-286.yaml", "manifests/train.log"),
-            (SubjectKind::Manifest, "pr-286.yaml", "train.log"),
             (SubjectKind::Change, "main..head", "train.log"),
+            (SubjectKind::Manifest, "pr-286.yaml", "train.log"),
         ] {
             (report.kind, report.subject) = (kind, subject.to_string());
             assert_eq!(path(&report, &evidence), expected, "{kind:?} {subject}");
         }
+        assert_eq!((report.kind, path(&report, &Evidence::default())), (SubjectKind::Manifest, "pr-286.yaml".into()));
+        (report.kind, report.subject) = (SubjectKind::Change, "0123456789ab..ba9876543210".into());
+        assert_eq!(path(&report, &Evidence::default()), "");
         report.kind = SubjectKind::RecordFolder;
         report.subject = "records/a".into();
         assert_eq!(path(&report, &Evidence::default()), "records/a");

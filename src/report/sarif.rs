@@ -84,8 +84,12 @@ fn result(report: &Report, finding: &Finding, ids: &BTreeMap<RuleId, usize>) -> 
     result.insert("kind".into(), json!(kind));
     result.insert("level".into(), json!(level));
     result.insert("message".into(), json!({ "text": location::sentence(&finding.message, first) }));
-    result.insert("locations".into(), json!([place(report, first.unwrap_or(&whole))]));
-    let related: Vec<Value> = finding.evidence.iter().skip(1).map(|evidence| place(report, evidence)).collect();
+    // About a change as a whole there is no file to point at.
+    let points = |evidence: &&Evidence| !location::path(report, evidence).is_empty();
+    let main = Some(first.unwrap_or(&whole)).filter(points);
+    result.insert("locations".into(), main.map(|evidence| place(report, evidence)).into_iter().collect());
+    let others = finding.evidence.iter().skip(1).filter(points);
+    let related: Vec<Value> = others.map(|evidence| place(report, evidence)).collect();
     if !related.is_empty() {
         result.insert("relatedLocations".into(), json!(related));
     }

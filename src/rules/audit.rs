@@ -216,15 +216,16 @@ pub fn change(
     let scratch = tempfile::Builder::new().prefix("golf-harness-").tempdir().map_err(ChangeError::from)?;
     let mut left_out: Vec<LeftOut> = Vec::new();
     let mut reports = Vec::new();
-    for (index, folder) in change.new_folders.iter().enumerate() {
+    for (index, folder) in change.new_folders().enumerate() {
         if index >= MAX_NEW_FOLDERS {
-            left_out.push(LeftOut { path: folder.clone(), reason: format!("folder {index} of the change") });
+            left_out.push(LeftOut { path: folder.path.clone(), reason: format!("folder {} of the change", index + 1) });
             continue;
         }
-        left_out.extend(change.extract(folder, scratch.path())?);
+        let (place, left) = change.extract(folder, scratch.path())?;
+        left_out.extend(left);
         if let Some(check_folder) = check_folder {
-            let mut report = check_folder(&scratch.path().join(folder), options)?;
-            report.subject = folder.clone();
+            let mut report = check_folder(&place, options)?;
+            report.subject = folder.path.clone();
             reports.push(report);
         }
     }

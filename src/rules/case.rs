@@ -38,14 +38,6 @@ pub struct ChangeCase<'a> {
     pub policy: &'a Policy,
 }
 
-impl ChangeCase<'_> {
-    /// Whether a path lies in a record folder that was there before.
-    pub fn is_in_old_folder(&self, path: &str) -> bool {
-        let inside = |folder: &String| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'));
-        self.change.old_folders.iter().any(inside)
-    }
-}
-
 /// Anything that can be checked.
 #[derive(Clone, Copy, Debug)]
 pub enum Case<'a> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::code::CodeSurvey;
 use super::log::LogScanner;
+use super::nature::Nature;
 use super::opened::OpenedArtifact;
 use super::sniffer::Sniffer;
 use super::submission_json::MAX_JSON_BYTES;
@@ -58,6 +59,8 @@ pub struct FoundFile {
     pub digest: Option<ContentDigest>,
     /// First bytes, at most 16.
     pub head: Vec<u8>,
+    /// What the bytes are, whatever the name says.
+    pub nature: Nature,
 }
 
 /// A folder as somebody handed it in.
@@ -185,8 +188,9 @@ impl RecordFolder {
         let log = scanner.finish(cut_short);
         let digest = (!cut_short).then_some(log.digest);
         let kind = if is_log(&log) { FileKind::Log } else { FileKind::Other };
-        let kind = self.open_model(kind, file, &sniffer, steps);
-        self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
+        let nature = sniffer.nature();
+        let kind = self.open_model(kind, file, (&sniffer, &nature), steps);
+        self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head, nature });
         if kind == FileKind::Log {
             self.logs.push(log);
         }
@@ -213,7 +217,8 @@ impl RecordFolder {
         if !fits {
             self.too_large(file, limit);
         }
-        self.open_model(kind, file, &sniffer, steps);
+        let nature = sniffer.nature();
+        self.open_model(kind, file, (&sniffer, &nature), steps);
         let head = bytes.iter().copied().take(HEAD).collect();
         self.files.push(FoundFile {
             path: name.clone(),
@@ -221,6 +226,7 @@ impl RecordFolder {
             bytes: file.bytes,
             digest: whole.then_some(digest),
             head,
+            nature,
         });
         let text = || fits.then(|| decode(&bytes).0.into_owned());
         match kind {
@@ -246,18 +252,29 @@ impl RecordFolder {
             sniffer.feed(bytes);
         })?;
         let whole = read >= file.bytes;
-        let kind = self.open_model(kind, file, &sniffer, steps);
+        let nature = sniffer.nature();
+        let kind = self.open_model(kind, file, (&sniffer, &nature), steps);
         if !whole {
             self.too_large(file, MAX_OTHER_BYTES);
         }
         let digest = whole.then(|| hasher.finish());
-        self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head });
+        self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head, nature });
         Ok(())
     }
 
     /// Opens a file that is called a model or may be one by its first bytes; gives the kind its content says it is.
-    fn open_model(&mut self, kind: FileKind, file: &Listed, sniffer: &Sniffer, steps: &Steps) -> FileKind {
+    fn open_model(
+        &mut self,
+        kind: FileKind,
+        file: &Listed,
+        (sniffer, nature): (&Sniffer, &Nature),
+        steps: &Steps,
+    ) -> FileKind {
         let is_named = kind == FileKind::Artifact;
+        if let Nature::Pointer(pointer) = nature {
+            self.artifacts.push(OpenedArtifact::pointer(&file.name, pointer));
+            return kind;
+        }
         let opened = match sniffer.content() {
             Some(content) if is_named || sniffer.may_be_model() => {
                 steps.tell(Step::Opening(&file.name));
@@ -356,7 +373,7 @@ fn kind_by_name(path: &str) -> FileKind {
         "model" | "vocab" => FileKind::Tokenizer,
         "json" if is_tokenizer && !file.contains("manifest") => FileKind::Tokenizer,
         "pt" | "ptz" | "pth" | "bin" | "safetensors" | "npz" | "npy" | "pkl" | "pickle" | "ckpt" | "zst" | "xz"
-        | "br" => FileKind::Artifact,
+        | "br" | "golf" => FileKind::Artifact,
         _ => FileKind::Other,
     }
 }

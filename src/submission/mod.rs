@@ -12,6 +12,7 @@ mod folder;
 mod implied;
 pub mod log;
 mod manifest_files;
+mod nature;
 mod opened;
 mod readme_table;
 mod sniffer;
@@ -19,6 +20,7 @@ mod steps;
 mod submission_json;
 pub mod text;
 pub mod walk;
+mod weights;
 
 pub use claims::{ClaimedField, SeedClaim};
 pub use code_text::CodeText;
@@ -27,10 +29,12 @@ pub use folder::{FileKind, FoundFile, RecordFolder};
 pub use implied::{GAP, implied_manifest};
 pub use log::LogFile;
 pub use manifest_files::{DecodedArtifact, Found, ManifestFiles, NamedFile, Part};
+pub use nature::{LfsPointer, Nature};
 pub use opened::{MAX_EXPANDED_BYTES, Opened, OpenedArtifact};
 pub use readme_table::SeedColumn;
 pub use steps::{Step, Steps};
 pub use submission_json::{JsonDefect, SubmissionJson, kind as json_kind};
+pub use weights::{Whole, counted_code, weights};
 
 /// The README of a folder.
 #[derive(Clone, Debug)]

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use crate::artifact::foreign::{self, Container, ForeignError};
+use super::nature::LfsPointer;
+use crate::artifact::foreign::{self, ForeignError};
 
 /// Larger model files are hashed but not opened: four times the budget.
 pub const MAX_OPENED_BYTES: u64 = 64_000_000;
@@ -42,12 +43,17 @@ pub enum Opened {
     },
     /// A pickle in it imports what tensors do not need; the words name it.
     Refused(String),
-    /// Programs differ in which bytes of it they load; the words say how.
-    Ambiguous(String),
+    /// Programs differ in which bytes of it they load; the words say how. A pickle in it may import what tensors do not
+    /// need besides.
+    Ambiguous(String, Option<String>),
+    /// An archive of several models, each named in the words.
+    Several(String),
     /// No format this tool knows.
     Unknown,
     /// A known format, looked through, that holds no tensors in a known convention; the words say what.
     NoModel(String),
+    /// A Git LFS pointer stands in its place; the words say to what.
+    Pointer(String),
     /// A known format, damaged, too large, or not read here.
     Damaged(String),
     /// Something else in a known format: text or pictures in a zip file, a compressed log.
@@ -75,9 +81,16 @@ impl OpenedArtifact {
         OpenedArtifact { path: path.to_string(), content, pickles: 0, unclaimed: Vec::new() }
     }
 
+    /// A Git LFS pointer in place of a file.
+    pub fn pointer(path: &str, pointer: &LfsPointer) -> Self {
+        let words =
+            format!("{path} is a Git LFS pointer to {} ({}); the file itself is not here", pointer.size(), pointer.oid);
+        OpenedArtifact { path: path.to_string(), content: Opened::Pointer(words), pickles: 0, unclaimed: Vec::new() }
+    }
+
     /// Whether the content says that this is a model file, whatever it is called.
     pub fn is_model(&self) -> bool {
-        matches!(self.content, Opened::Model { .. } | Opened::Refused(_) | Opened::Ambiguous(_))
+        matches!(self.content, Opened::Model { .. } | Opened::Refused(_) | Opened::Ambiguous(..) | Opened::Several(_))
     }
 
     /// Whether there is anything to say about a file that is not called a model.
@@ -89,11 +102,13 @@ impl OpenedArtifact {
 fn content(error: ForeignError) -> Opened {
     match &error {
         ForeignError::Import { .. } => Opened::Refused(error.to_string()),
-        ForeignError::Ambiguous { .. } => Opened::Ambiguous(error.to_string()),
+        ForeignError::Ambiguous { import, .. } => {
+            Opened::Ambiguous(error.to_string(), import.as_ref().map(ToString::to_string))
+        }
+        ForeignError::Several { .. } => Opened::Several(error.to_string()),
+        ForeignError::PlainArchive { .. } => Opened::Other,
         ForeignError::Unknown { is_text: true, .. } => Opened::Other,
         ForeignError::Unknown { .. } => Opened::Unknown,
-        ForeignError::NoModel { container: Container::Archive, .. }
-        | ForeignError::Damaged { container: Container::Archive, .. } => Opened::Other,
         ForeignError::NoModel { .. } => Opened::NoModel(error.to_string()),
         _ => Opened::Damaged(error.to_string()),
     }

@@ -1,5 +1,6 @@
 //! Keeps the content of files that may be models while they are read.
 
+use super::nature::{Nature, Surveyor};
 use super::opened::MAX_OPENED_BYTES;
 use crate::artifact::foreign::{may_be_model, starts_as_container};
 
@@ -12,6 +13,7 @@ pub(super) struct Sniffer {
     is_container: bool,
     content: Vec<u8>,
     is_over: bool,
+    surveyor: Surveyor,
 }
 
 /// Text is kept so far only: a file called a model that is text is a pointer or a mistake.
@@ -20,11 +22,18 @@ const KEPT_TEXT_BYTES: usize = 1 << 16;
 impl Sniffer {
     /// For a file of so many bytes.
     pub fn new(bytes: u64) -> Self {
-        Sniffer { may_be: None, is_container: false, content: Vec::new(), is_over: bytes > MAX_OPENED_BYTES }
+        Sniffer {
+            may_be: None,
+            is_container: false,
+            content: Vec::new(),
+            is_over: bytes > MAX_OPENED_BYTES,
+            surveyor: Surveyor::default(),
+        }
     }
 
     /// The next bytes of the file.
     pub fn feed(&mut self, bytes: &[u8]) {
+        self.surveyor.feed(bytes);
         let may_be = match self.may_be {
             Some(known) => known,
             None => {
@@ -52,6 +61,11 @@ impl Sniffer {
     /// Whether the first bytes are those of a model's container, not only none of a text's.
     pub fn looks_like_model(&self) -> bool {
         self.is_container
+    }
+
+    /// What the bytes were. Asked once, at the end of the file.
+    pub fn nature(&mut self) -> Nature {
+        std::mem::take(&mut self.surveyor).finish()
     }
 
     /// The content, unless it was too much.

@@ -5,6 +5,13 @@ use std::process::{Command, Output};
 
 use crate::support::golf;
 
+#[cfg(unix)]
+#[path = "gate/hostile.rs"]
+mod hostile;
+#[cfg(unix)]
+#[path = "gate/script.rs"]
+mod script;
+
 const RECORD: &str = "records/track_10min_16mb/2026-04-01_New";
 const OLD_RECORD: &str = "records/track_10min_16mb/2026-03-20_Old";
 
@@ -65,6 +72,18 @@ impl Repository {
 
     /// `verify --base main --head BRANCH --json`: exit code and the change's own findings by rule.
     fn verify(&self, branch: &str) -> (i32, Vec<(String, String)>) {
+        let (code, audit) = self.audit(branch);
+        let own = &audit["reports"][0];
+        assert_eq!(own["kind"], "change");
+        let findings = own["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] != "pass");
+        let findings = findings
+            .map(|f| (f["rule"].as_str().unwrap().to_string(), f["severity"].as_str().unwrap().to_string()))
+            .collect();
+        (code, findings)
+    }
+
+    /// `verify --base main --head BRANCH --json`: exit code and the document.
+    fn audit(&self, branch: &str) -> (i32, serde_json::Value) {
         let output = golf("verify")
             .args(["--base", "main", "--head", branch, "--json", "--repository"])
             .arg(self.path())
@@ -73,13 +92,7 @@ impl Repository {
         let stderr = String::from_utf8_lossy(&output.stderr);
         let audit: serde_json::Value =
             serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{branch}: {e}\n{stderr}"));
-        let own = &audit["reports"][0];
-        assert_eq!(own["kind"], "change");
-        let findings = own["findings"].as_array().unwrap().iter().filter(|finding| finding["severity"] != "pass");
-        let findings = findings
-            .map(|f| (f["rule"].as_str().unwrap().to_string(), f["severity"].as_str().unwrap().to_string()))
-            .collect();
-        (output.status.code().unwrap(), findings)
+        (output.status.code().unwrap(), audit)
     }
 }
 
@@ -118,7 +131,16 @@ fn every_other_shape_of_pull_request_is_named() {
         r.add_record("records/track_non_record_16mb/2026-04-01_Other");
     });
     repository.branch("nothing", |r| r.write("records/lzma6/train_gpt.py", "import torch\n"));
+    repository.branch("readme", |r| r.write("README.md", "the challenge, better said\n"));
+    repository.branch("docs", |r| {
+        r.write("docs/help.md", "how\n");
+        r.write("records/track_10min_16mb/README.md", "what lies here\n");
+    });
+    repository.branch("loose", |r| r.write("mine/submission.json", "{}\n"));
     for (branch, code, findings) in [
+        ("readme", 0, vec![]),
+        ("docs", 0, vec![]),
+        ("loose", 1, [found("no_submission_in_pr", "fail"), found("touches_files_outside_folder", "fail")].concat()),
         ("outside", 1, found("touches_files_outside_folder", "fail")),
         ("rewrites", 1, found("changes_existing_record", "fail")),
         ("deletes", 1, found("changes_existing_record", "fail")),

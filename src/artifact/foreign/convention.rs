@@ -24,6 +24,8 @@ pub enum Convention {
     BaselineInt8,
     /// Tensors by name, not quantized.
     Plain,
+    /// A module of TorchScript, which brings code of its own.
+    Script,
 }
 
 impl std::fmt::Display for Convention {
@@ -33,6 +35,7 @@ impl std::fmt::Display for Convention {
             Convention::WeightsAndMeta => "PR #286 export (w, m)",
             Convention::BaselineInt8 => "baseline int8 export",
             Convention::Plain => "plain tensors",
+            Convention::Script => "TorchScript module",
         })
     }
 }
@@ -146,6 +149,15 @@ pub(in crate::artifact) fn of_tree(tree: &Tree) -> Read<'_> {
     // Anything else, wherever in it the tensors are: beside numbers, text and `None`, in modules' states, in lists.
     let mut walk = Walk { tree, seen: BTreeSet::new(), found: Vec::new() };
     walk.value(root, String::new(), 0);
+    let is_script = match tree.pickle.node(root) {
+        Node::Call { callee, .. } => {
+            matches!(tree.pickle.node(*callee), Node::Global(module, _) if module.starts_with("__torch__"))
+        }
+        _ => false,
+    };
+    if is_script {
+        return Ok((Convention::Script, walk.found));
+    }
     if !walk.found.is_empty() {
         return Ok((Convention::Plain, walk.found));
     }

@@ -48,9 +48,10 @@ pub enum ForeignError {
     },
     /// An archive that two readers take for two things.
     #[error(
-        "{}: refused: {}{what}; what one program checks is not what another loads",
+        "{}: refused: {}{what}; what one program checks is not what another loads{}",
         path.display(),
-        if place.is_empty() { String::new() } else { format!("in {}: ", visible(place)) }
+        if place.is_empty() { String::new() } else { format!("in {}: ", visible(place)) },
+        import.as_ref().map_or(String::new(), |import| format!("; {import}"))
     )]
     Ambiguous {
         /// The file.
@@ -59,6 +60,22 @@ pub enum ForeignError {
         place: String,
         /// What can be taken in two ways.
         what: String,
+        /// The refusal of a pickle in it, whichever program comes to it.
+        import: Option<Box<ForeignError>>,
+    },
+    /// An archive of several models, none of which is the file's.
+    #[error("{}: an archive of {} models, which are read one at a time: {}", path.display(), models.len(), named(models))]
+    Several {
+        /// The file.
+        path: PathBuf,
+        /// What is in it.
+        models: Vec<ListedModel>,
+    },
+    /// An archive of text and pictures.
+    #[error("{}: an archive without a model in it", path.display())]
+    PlainArchive {
+        /// The file.
+        path: PathBuf,
     },
     /// A format that is known and not read.
     #[error("{}: {format}, which is not read here", path.display())]
@@ -130,6 +147,27 @@ pub enum ForeignError {
         /// How bad it is.
         verdict: ImportVerdict,
     },
+}
+
+/// A model in an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedModel {
+    /// Name of the member.
+    pub name: String,
+    /// Such as `zstd > torch zip > PR #286 export`.
+    pub description: String,
+    /// Size of the member in bytes.
+    pub bytes: u64,
+    /// Tensors of the model.
+    pub tensors: usize,
+    /// Values in all of them.
+    pub values: u64,
+}
+
+fn named(models: &[ListedModel]) -> String {
+    let name =
+        |model: &ListedModel| format!("{} ({}, {} tensors)", visible(&model.name), model.description, model.tensors);
+    models.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 impl ForeignError {

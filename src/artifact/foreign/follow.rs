@@ -10,8 +10,9 @@ use std::path::Path;
 
 use super::allowance::Allowance;
 use super::error::ForeignError;
+use super::meaning::{Loader, allowed, is_marked, meant, meant_by};
 use super::npy;
-use super::pickle::{self, Broken, Import, ImportVerdict, Node, Opcode, Pickle, name_start, worst};
+use super::pickle::{self, Import, Node, Opcode, Pickle};
 use super::wrapper::{MAX_LAYERS, Wrapper, by_magic, by_trial, expand};
 use super::zip::{self, Fault, Zip};
 use super::{tar, torch};
@@ -65,7 +66,12 @@ impl<'a> Follower<'a> {
         if bytes.len() < 2 {
             return Ok(());
         }
-        self.pickles(bytes, place, layers)?;
+        self.pickles(bytes, place, layers, Loader::Python)?;
+        self.archives(bytes, place, layers, taken_off)
+    }
+
+    /// [`all`](Self::all) but pickles that begin at the first byte.
+    fn archives(&mut self, bytes: &[u8], place: &str, layers: usize, taken_off: Option<Wrapper>) -> Followed {
         if bytes.starts_with(zip::MAGIC) && taken_off != Some(Wrapper::Zip) {
             self.zip(bytes, place, layers)?;
         }
@@ -76,7 +82,7 @@ impl<'a> Follower<'a> {
             }
         }
         if let Some(objects) = npy::objects(bytes) {
-            self.pickles(objects, place, layers)?;
+            self.pickles(objects, place, layers, Loader::Python)?;
         }
         let wrapper = match (by_magic(bytes), taken_off) {
             (None, None) => {
@@ -128,24 +134,59 @@ impl<'a> Follower<'a> {
     }
 
     fn zip(&mut self, bytes: &[u8], place: &str, layers: usize) -> Followed {
-        let fault = |fault: Fault| self.fault(place, fault);
         let zip = match Zip::open(bytes) {
             Ok(zip) => zip,
             // No reader opens it.
             Err(Fault::Damaged(_)) => return Ok(()),
-            Err(other) => return Err(fault(other)),
+            Err(other) => {
+                let fault = self.fault(place, other);
+                let import = self.loose(bytes, place, layers).err();
+                return Err(together(fault, import));
+            }
         };
         self.met.unclaimed += zip.unclaimed;
-        let index = torch::index(&zip).map_err(|other| self.fault(place, other))?;
+        // All members are looked at, so that an import is named beside what else is wrong.
+        let (mut fault, mut import) = (None, None);
+        let index = torch::index(&zip).unwrap_or_else(|other| {
+            fault = Some(self.fault(place, other));
+            None
+        });
+        let scripted = torch::scripted(&zip);
         for member in zip.members() {
             let content = match zip.content(member, self.allowance) {
                 Ok(content) => content,
-                Err(other) => return Err(self.fault(place, other)),
+                Err(Fault::Ambiguous(what)) => {
+                    fault = fault.or(Some(self.fault(place, Fault::Ambiguous(what))));
+                    continue;
+                }
+                Err(other) => return Err(import.or(fault).unwrap_or(self.fault(place, other))),
             };
             // What `torch.load` reads is the file's own pickle.
             let is_index = index.as_ref() == Some(&member.name);
             let within = if is_index { place.to_string() } else { within(place, &member.name) };
-            self.deeper(&content, &within, layers, None)?;
+            let followed = if scripted.contains(&member.name) && layers < MAX_DEPTH {
+                self.pickles(&content, &within, layers + 1, Loader::Script)
+                    .and_then(|()| self.archives(&content, &within, layers + 1, None))
+            } else {
+                self.deeper(&content, &within, layers, None)
+            };
+            match followed {
+                Ok(()) => {}
+                Err(refusal @ ForeignError::Import { .. }) => import = import.or(Some(refusal)),
+                Err(other) => fault = fault.or(Some(other)),
+            }
+        }
+        match (fault, import) {
+            (Some(fault), import) => Err(together(fault, import)),
+            (None, Some(import)) => Err(import),
+            (None, None) => Ok(()),
+        }
+    }
+
+    /// The members of an archive whose directory cannot be trusted, by their own headers.
+    fn loose(&mut self, bytes: &[u8], place: &str, layers: usize) -> Followed {
+        for (name, content) in zip::loose_members(bytes, self.allowance) {
+            self.deeper(&content, &within(place, &name), layers, None)?;
         }
         Ok(())
     }
@@ -153,14 +194,14 @@ impl<'a> Follower<'a> {
     fn fault(&self, place: &str, fault: Fault) -> ForeignError {
         let path = self.path.to_path_buf();
         match fault {
-            Fault::Ambiguous(what) => ForeignError::Ambiguous { path, place: place.to_string(), what },
+            Fault::Ambiguous(what) => ForeignError::Ambiguous { path, place: place.to_string(), what, import: None },
             Fault::Damaged(what) => ForeignError::Damaged { path, container: super::Container::TorchZip, what },
             Fault::TooLarge => ForeignError::TooLarge { path, within: None, max: self.allowance.max() },
         }
     }
 
     /// Pickles in a row from the first byte on.
-    fn pickles(&mut self, bytes: &[u8], place: &str, layers: usize) -> Followed {
+    fn pickles(&mut self, bytes: &[u8], place: &str, layers: usize, loader: Loader) -> Followed {
         let mut at = 0;
         for _ in 0..MAX_PICKLES {
             let rest = bytes.get(at..).unwrap_or(&[]);
@@ -171,19 +212,19 @@ impl<'a> Follower<'a> {
             let is_marked = is_marked(rest);
             match pickle::follow(rest) {
                 Ok(pickle) => {
-                    if let Some(import) = worst(&pickle.imports, |import| is_marked || is_name(import)) {
+                    if let Some(import) = meant_by(&pickle, rest, loader) {
                         return Err(self.refused(place, import, at));
                     }
                     self.nested(&pickle, rest, place, layers)?;
                     self.met.pickles += usize::from(is_marked);
-                    self.met.imports.extend(allowed(&pickle.imports));
+                    self.met.imports.extend(allowed(&pickle.imports, loader));
                     at += pickle.length;
                 }
                 Err(broken) => {
-                    if let Some(import) = meant(&broken, rest) {
+                    if let Some(import) = meant(&broken, rest, loader) {
                         return Err(self.refused(place, import, at));
                     }
-                    self.met.imports.extend(allowed(&broken.imports));
+                    self.met.imports.extend(allowed(&broken.imports, loader));
                     // Too many values to follow, or a program that goes on for too long: not looked at to its end.
                     if is_marked && broken.error.is_bound() {
                         let path = self.path.to_path_buf();
@@ -224,57 +265,20 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Allowed imports by name. There are few: they come off a list.
-fn allowed(imports: &[Import]) -> impl Iterator<Item = String> + '_ {
-    let allowed = imports.iter().filter(|import| import.verdict == ImportVerdict::Allowed);
-    allowed.map(|import| format!("{}.{}", import.module, import.name))
+/// Two things that are wrong with a file, as one: that it can be taken in two ways, and what a pickle in it imports.
+fn together(fault: ForeignError, refusal: Option<ForeignError>) -> ForeignError {
+    match (fault, refusal) {
+        (ForeignError::Ambiguous { path, place, what, import: None }, Some(import @ ForeignError::Import { .. })) => {
+            ForeignError::Ambiguous { path, place, what, import: Some(Box::new(import)) }
+        }
+        (fault @ ForeignError::Ambiguous { .. }, _) => fault,
+        (_, Some(import)) => import,
+        (fault, None) => fault,
+    }
 }
 
 fn within(place: &str, name: &str) -> String {
     if place.is_empty() { name.to_string() } else { format!("{place} > {name}") }
-}
-
-/// Whether bytes have the mark of protocol 2 or later.
-fn is_marked(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x80, 0..=5, ..])
-}
-
-/// The worst import of a program that broke, if it was meant as a program: by its mark, or by names that noise does not
-/// make. A word a line is what lists of words look like, too, where they begin with a `c`.
-fn meant<'a>(broken: &'a Broken, bytes: &[u8]) -> Option<&'a Import> {
-    let is_list = |import: &Import| import.offset == 0 && is_text(bytes);
-    let counts = |import: &Import| {
-        let is_used = || broken.called || import.verdict == ImportVerdict::Dangerous;
-        is_marked(bytes) || (is_name(import) && (is_used() || !is_list(import)))
-    };
-    worst(&broken.imports, counts)
-}
-
-/// Whether the start of a file that is text is a program that is refused, or one that more bytes could complete.
-pub(super) fn may_be_program(start: &[u8]) -> bool {
-    match pickle::follow(start) {
-        Ok(pickle) => worst(&pickle.imports, is_name).is_some(),
-        Err(broken) => broken.error.is_cut() || meant(&broken, start).is_some(),
-    }
-}
-
-/// Whether an import is spelled as Python's names are. Of bytes without a pickle's mark, random ones among them, only
-/// such imports count.
-fn is_name(import: &Import) -> bool {
-    let letters = |text: &str| {
-        // Cut in the middle, a long name may end in a dot.
-        let start = name_start(text);
-        let start = if start.len() < text.len() { start.trim_end_matches('.') } else { start };
-        !start.is_empty()
-            && start.split('.').all(|part| {
-                !part.starts_with(|c: char| c.is_ascii_digit())
-                    && !part.is_empty()
-                    && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            })
-    };
-    // A computed name is none of the file's bytes. Extensions are no names: what noise begins with looks like them.
-    let computed = |text: &str| text == "?";
-    (letters(&import.module) || computed(&import.module)) && (letters(&import.name) || computed(&import.name))
 }
 
 /// Whether bytes begin as a pickle does: with the mark of protocol 2 or later, or with a whole program of an earlier
@@ -284,13 +288,14 @@ pub(super) fn starts_as_pickle(bytes: &[u8]) -> bool {
         return rest.first().is_some_and(|&byte| Opcode::from_byte(byte).is_some());
     }
     match pickle::follow(bytes) {
-        Ok(pickle) => {
-            matches!(
-                pickle.node(pickle.root),
-                Node::Dict(_) | Node::List(_) | Node::Tuple(_) | Node::Call { .. } | Node::Global(..)
-            ) && pickle.length > 3
-        }
-        Err(broken) => meant(&broken, bytes).is_some(),
+        Ok(pickle) => match pickle.node(pickle.root) {
+            Node::Dict(_) | Node::List(_) | Node::Tuple(_) | Node::Call { .. } => pickle.length > 3,
+            Node::Global(..) => {
+                pickle.length > 3 && (!is_text(bytes) || meant_by(&pickle, bytes, Loader::Python).is_some())
+            }
+            _ => false,
+        },
+        Err(broken) => meant(&broken, bytes, Loader::Python).is_some(),
     }
 }
 

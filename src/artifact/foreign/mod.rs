@@ -14,6 +14,7 @@ mod error;
 mod follow;
 mod gather;
 mod legacy;
+mod meaning;
 mod npy;
 mod npz;
 mod open;
@@ -21,6 +22,7 @@ pub mod pickle;
 mod raw;
 pub(super) mod rebuild;
 pub(super) mod safetensors;
+mod several;
 mod tar;
 pub(super) mod torch;
 mod torch_write;
@@ -32,7 +34,7 @@ use std::path::Path;
 
 pub use convention::Convention;
 use convention::Entry;
-pub use error::ForeignError;
+pub use error::{ForeignError, ListedModel};
 pub(super) use open::{Body, Detail, OpenFile, open_within};
 pub use raw::{Dtype, OtherDtype, RawTensor};
 pub use torch_write::torch_ptz;
@@ -59,7 +61,7 @@ pub enum Container {
     TorchLegacy,
     /// A pickle by itself.
     Pickle,
-    /// A zip or tar file that holds one model file.
+    /// A zip or tar file of other files.
     Archive,
 }
 
@@ -196,7 +198,12 @@ pub fn list_within(bytes: &[u8], path: &Path, max: u64) -> Result<Listing, Forei
 /// and of text what a pickle of the oldest protocol, which is text, or a magic number could be.
 pub fn may_be_model(start: &[u8]) -> bool {
     let is_text = follow::is_text_start(start);
-    !is_text || identify(start).is_some() || wrapper::by_magic(start).is_some() || follow::may_be_program(start)
+    !is_text || identify(start).is_some() || wrapper::by_magic(start).is_some() || meaning::may_be_program(start)
+}
+
+/// Whether the first bytes of a file are plain text: UTF-8 without control characters other than those of terminals.
+pub fn is_text_start(start: &[u8]) -> bool {
+    follow::is_text_start(start)
 }
 
 /// Whether bytes start as a container does that models come in.

@@ -11,9 +11,10 @@ use super::pickle;
 use super::rebuild::{Tree, tensors};
 use super::torch::TorchFault;
 use super::wrapper::{Peeled, peel, unread_format};
-use super::zip::{Extent, Fault, Zip, holds_arrays};
+use super::zip::{Extent, Fault, Member, Zip, holds_arrays};
 use super::{
-    Behind, Container, Convention, ForeignError, RawTensor, Wrapper, identify, legacy, npy, npz, safetensors, torch,
+    Behind, Container, Convention, ForeignError, RawTensor, Wrapper, identify, legacy, npy, npz, safetensors, several,
+    tar, torch,
 };
 use crate::artifact::Artifact;
 
@@ -185,7 +186,9 @@ fn contained(inner: &[u8], path: &Path, max: u64, detail: Detail) -> Result<Cont
             Ok(Contained { container, body: tree(found), behind })
         }
         Container::Archive => {
-            Err(damaged(container)("a tar file of no single model; its pickles were followed".into()))
+            let members = tar::members(inner).unwrap_or_default().into_iter();
+            let content = |range: std::ops::Range<usize>| Cow::Borrowed(inner.get(range).unwrap_or(&[]));
+            Err(several::error(members.map(|(name, range)| (name, content(range))), path, max))
         }
     }
 }
@@ -194,7 +197,9 @@ fn contained(inner: &[u8], path: &Path, max: u64, detail: Detail) -> Result<Cont
 fn zipped(inner: &[u8], path: &Path, max: u64, detail: Detail) -> Result<Contained, ForeignError> {
     let fault = |container| {
         move |fault: Fault| match fault {
-            Fault::Ambiguous(what) => ForeignError::Ambiguous { path: path.to_path_buf(), place: String::new(), what },
+            Fault::Ambiguous(what) => {
+                ForeignError::Ambiguous { path: path.to_path_buf(), place: String::new(), what, import: None }
+            }
             Fault::Damaged(what) => ForeignError::Damaged { path: path.to_path_buf(), container, what },
             Fault::TooLarge => ForeignError::TooLarge { path: path.to_path_buf(), within: None, max },
         }
@@ -206,8 +211,9 @@ fn zipped(inner: &[u8], path: &Path, max: u64, detail: Detail) -> Result<Contain
         return Ok(Contained { container: Container::Npz, body: Body::Tensors(tensors), behind: 0 });
     }
     if !has_index {
-        let what = "no data.pkl in it: not written by torch.save".to_string();
-        return Err(fault(Container::Archive)(Fault::Damaged(what)));
+        let allowance = Allowance::new(max);
+        let content = |member: &Member| Some((member.name.clone(), zip.content(member, &allowance).ok()?));
+        return Err(several::error(zip.members().iter().filter_map(content), path, max));
     }
     match torch::read(&zip, detail, max) {
         Ok(tree) => Ok(Contained { container: Container::TorchZip, body: Body::Tree(Box::new(tree)), behind: 0 }),

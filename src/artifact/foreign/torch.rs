@@ -84,6 +84,23 @@ pub(super) fn index(zip: &Zip<'_>) -> Result<Option<String>, Fault> {
     }
 }
 
+/// Pickles of TorchScript; a file of it has at least the first two.
+const SCRIPTED: [&str; 4] = [INDEX, "constants.pkl", "traced_inputs.pkl", "bytecode.pkl"];
+
+/// The pickles of a zip file that TorchScript reads in place of Python: `torch.load` hands a file to `torch.jit.load`
+/// when `constants.pkl` lies in the folder of the first member, and that takes types from `code/` beside it.
+pub(super) fn scripted(zip: &Zip<'_>) -> Vec<String> {
+    let names = || zip.members().iter().map(|member| &*member.name);
+    let Some((root, _)) = names().next().and_then(|first| first.split_once('/')) else { return Vec::new() };
+    let pickles = SCRIPTED.map(|name| format!("{root}/{name}"));
+    let code = format!("{root}/code/");
+    let has_both = pickles.iter().take(2).all(|pickle| zip.find(pickle).is_some());
+    let is_script = has_both && names().any(|name| name.starts_with(&code));
+    // Beside the code, where each line came from.
+    let debug = names().filter(|name| name.starts_with(&code) && name.ends_with(".debug_pkl")).map(String::from);
+    if is_script { pickles.into_iter().chain(debug).collect() } else { Vec::new() }
+}
+
 /// Whether a member is the pickle that describes the tensors.
 pub(in crate::artifact) fn is_index(member: &str) -> bool {
     member == INDEX || member.ends_with("/data.pkl")

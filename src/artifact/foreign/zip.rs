@@ -164,6 +164,37 @@ fn inflate(held: &[u8], method: u16, size: u64) -> Result<Vec<u8>, Option<String
     }
 }
 
+/// Most members found by their headers alone.
+const MAX_LOOSE: usize = 1 << 12;
+
+/// Name and content of whatever begins as a member does, for archives whose directory says several things. A content
+/// may be cut or go on too far: this is for finding what is there, not for reading it.
+pub(super) fn loose_members(bytes: &[u8], allowance: &Allowance) -> Vec<(String, Vec<u8>)> {
+    let starts: Vec<usize> = (0..bytes.len().saturating_sub(MAGIC.len()))
+        .filter(|&at| bytes.get(at..).is_some_and(|rest| rest.starts_with(MAGIC)))
+        .take(MAX_LOOSE)
+        .collect();
+    let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
+    let member = |(start, end): (usize, usize)| {
+        let member = bytes.get(start..end)?;
+        let number = |at: usize| member.get(at..at + 2)?.try_into().ok().map(u16::from_le_bytes);
+        let (method, name, extra) = (number(8)?, usize::from(number(26)?), usize::from(number(28)?));
+        let title = String::from_utf8_lossy(member.get(30..30 + name)?).into_owned();
+        let held = member.get(30 + name + extra..)?;
+        let content = if method == 8 {
+            let mut content = Vec::new();
+            // What came before an error counts.
+            let _ = flate2::read::DeflateDecoder::new(held).take(allowance.left()).read_to_end(&mut content);
+            content
+        } else {
+            held.to_vec()
+        };
+        allowance.take(content.len()).ok()?;
+        Some((title, content))
+    };
+    starts.iter().copied().zip(ends).filter_map(member).collect()
+}
+
 /// Whether there are NumPy arrays among the members.
 pub(super) fn holds_arrays(zip: &Zip<'_>) -> bool {
     zip.members().iter().any(|member| member.name.ends_with(".npy"))

@@ -15,6 +15,7 @@ mod foreign;
 mod golf;
 mod json;
 mod picture;
+mod several;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -28,6 +29,7 @@ use serde::{Serialize, Serializer};
 pub use floors::Floors;
 pub use json::json;
 pub use picture::svg;
+pub use several::{several_json, several_text};
 pub use text::{summary, text};
 pub use values::{Statistics, SymbolsUsed};
 

@@ -2,6 +2,7 @@
 
 use super::DEFAULT;
 use super::carriers::{Part, Parts, parts};
+use super::disk::Disk;
 use super::runs::{carried_sizes, sizes};
 use crate::manifest::ClaimedNumber;
 use crate::report::{Evidence, RuleId, Severity};
@@ -18,8 +19,8 @@ pub(super) const RULES: &[Rule] = &[
         statement: "Code plus compressed model exceed 16,000,000 bytes.",
         reference: CAP,
         severity: Severity::Fail,
-        evidence: EvidenceKind::Logs,
-        why: "The budget is the challenge; the worst seed counts.",
+        evidence: EvidenceKind::Files,
+        why: "The budget is the challenge; the worst seed counts. Model files in the folder are weighed as they lie on disk, whatever they are called, split ones together; logs and submission.json are compared with that.",
         example: "Total submission size int8+zlib: 16032236 bytes",
         check: Check::Folder(over_budget),
         ..DEFAULT
@@ -170,7 +171,8 @@ fn over_budget(case: &FolderCase) -> Outcome {
         .filter_map(|result| result.total)
         .filter(|total| *total >= 10_000)
         .collect();
-    let mut violations = Vec::new();
+    let disk = Disk::of(case);
+    let mut violations = disk.over(case, cap);
     if let Some(worst) = &logged
         && worst.shipped > cap
     {
@@ -206,6 +208,12 @@ fn over_budget(case: &FolderCase) -> Outcome {
     }
     if !violations.is_empty() {
         return Outcome::Violated(violations);
+    }
+    if let Some((total, words)) = disk.largest() {
+        return Outcome::holds(format!(
+            "{words}, {} bytes to spare",
+            group_digits(i128::from(cap) - i128::from(total))
+        ));
     }
     if logged.is_none() && claimed.is_none() {
         // No total anywhere, but a model size: the shipped script is what would be added.

@@ -4,6 +4,7 @@ mod bytes;
 mod carriers;
 mod code;
 mod denominator;
+mod disk;
 mod documents;
 mod fields;
 mod logs;
@@ -40,6 +41,7 @@ pub(super) const RULES: &[&[Rule]] = &[
     code::RULES,
     shipped::RULES,
     bytes::RULES,
+    disk::RULES,
     logs::RULES,
     source::RULES,
     parameters::RULES,

@@ -125,14 +125,14 @@ fn each_model(case: &FolderCase, words: impl Fn(&OpenedArtifact) -> Option<Strin
 
 fn imports_code(case: &FolderCase) -> Outcome {
     each_model(case, |artifact| match &artifact.content {
-        Opened::Refused(words) => Some(words.clone()),
+        Opened::Refused(words) | Opened::Ambiguous(_, Some(words)) => Some(words.clone()),
         _ => None,
     })
 }
 
 fn ambiguous(case: &FolderCase) -> Outcome {
     each_model(case, |artifact| match &artifact.content {
-        Opened::Ambiguous(words) => Some(words.clone()),
+        Opened::Ambiguous(words, _) => Some(words.clone()),
         _ => None,
     })
 }
@@ -152,9 +152,13 @@ fn not_opened(case: &FolderCase) -> Outcome {
                 opened.push(format!("{}: {description}, {tensors} tensors", artifact.path));
                 continue;
             }
-            Opened::Refused(_) | Opened::Ambiguous(_) => continue,
+            Opened::Several(words) => {
+                opened.push(words.clone());
+                continue;
+            }
+            Opened::Refused(_) | Opened::Ambiguous(..) => continue,
             Opened::Unknown | Opened::Other => format!("{} is in no format this tool reads", artifact.path),
-            Opened::NoModel(words) | Opened::Damaged(words) => words.clone(),
+            Opened::NoModel(words) | Opened::Damaged(words) | Opened::Pointer(words) => words.clone(),
         };
         let evidence = vec![Evidence::file(&artifact.path)];
         // A format of its author's own was weighed and hashed, and nothing of it could be read by anybody else. What

@@ -35,6 +35,22 @@ pub enum ChangeError {
         /// Head commit.
         head: String,
     },
+    /// An object that the history names is not in the repository.
+    #[error("object {object} is not in {}; a partial clone? fetch everything (no --filter)", repository.display())]
+    Missing {
+        /// Its id.
+        object: String,
+        /// Where.
+        repository: PathBuf,
+    },
+    /// More than is read.
+    #[error("git {command}: more than {max} bytes to list, which is more than is read")]
+    TooMuch {
+        /// The subcommand.
+        command: &'static str,
+        /// The bound.
+        max: u64,
+    },
     /// git answered something else than it documents.
     #[error("git {command}: unexpected answer {answer:?}")]
     Answer {

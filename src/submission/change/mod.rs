@@ -7,12 +7,12 @@
 mod error;
 mod git;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 pub use error::ChangeError;
-use git::{Batch, commit, object_id, output};
+use git::{Ask, Blobs, commit, listing, object_id, output};
 
 /// More changed files than this are not listed.
 pub const MAX_CHANGED_FILES: usize = 20_000;
@@ -56,10 +56,23 @@ pub struct ChangedFile {
     pub status: Status,
     /// What it is now.
     pub entry: Entry,
+    /// The path, byte for byte.
+    name: Vec<u8>,
     /// Object id of its content at the head.
     blob: String,
-    /// Whether the path can be written to disk as it is.
-    plain_name: bool,
+}
+
+/// A folder `records/TRACK/NAME` that the range touches.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TouchedFolder {
+    /// Path in the repository, byte for byte.
+    name: Vec<u8>,
+    /// Path in the repository; bytes that are no UTF-8 appear as U+FFFD.
+    pub path: String,
+    /// Whether the merge base has it, too.
+    pub is_old: bool,
+    /// A folder of the merge base whose name differs from this new one only in case.
+    pub twin: Option<String>,
 }
 
 /// A range of commits as a pull request shows it: head against the merge base.
@@ -74,12 +87,10 @@ pub struct Change {
     pub merge_base: String,
     /// Changed files, sorted by path.
     pub files: Vec<ChangedFile>,
-    /// There were more than [`MAX_CHANGED_FILES`].
+    /// There were more files than [`MAX_CHANGED_FILES`], or their names were longer than what is read.
     pub truncated: bool,
-    /// `records/TRACK/NAME` folders that the range adds, sorted.
-    pub new_folders: Vec<String>,
-    /// `records/TRACK/NAME` folders that were there before and are changed, sorted.
-    pub old_folders: Vec<String>,
+    /// `records/TRACK/NAME` folders that the range touches, sorted.
+    pub folders: Vec<TouchedFolder>,
 }
 
 /// A file that stayed in the repository, and why.
@@ -101,95 +112,144 @@ impl Change {
             Err(ChangeError::Failed { .. }) => return Err(ChangeError::NoMergeBase { base, head }),
             Err(other) => return Err(other),
         };
-        let args = ["-r", "-z", "--raw", "--no-renames", "--no-ext-diff", "--no-textconv", "--abbrev=40"];
-        let raw = output(path, "diff-tree", &[args.as_slice(), &["--no-commit-id", &merge_base, &head]].concat())?;
-        let (files, truncated) = changed_files(&raw)?;
-        let folders: BTreeSet<&str> = files.iter().filter_map(|file| record_folder(&file.path)).collect();
-        let (mut new_folders, mut old_folders) = (Vec::new(), Vec::new());
-        for folder in folders {
-            let before = ["-z", "--name-only", "-d", &merge_base, "--", folder];
-            let there = !output(path, "ls-tree", &before)?.is_empty();
-            if there { &mut old_folders } else { &mut new_folders }.push(folder.to_string());
-        }
-        Ok(Change {
-            repository: path.to_path_buf(),
-            base,
-            head,
-            merge_base,
-            files,
-            truncated,
-            new_folders,
-            old_folders,
-        })
+        let args = ["-r", "-z", "--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "--no-textconv"];
+        let revisions = ["--ignore-submodules=none", "--no-commit-id", &merge_base, &head];
+        let (raw, is_cut) = listing(path, "diff-tree", &[args.as_slice(), &revisions].concat())?;
+        let (files, truncated) = changed_files(&raw, is_cut)?;
+        let touched: BTreeSet<&[u8]> = files.iter().filter_map(|file| record_folder(&file.name)).collect();
+        // One question for all folders: a range may touch thousands.
+        let before = match touched.is_empty() {
+            true => Vec::new(),
+            false => output(path, "ls-tree", &["-r", "-d", "-z", "--full-tree", "--name-only", &merge_base])?,
+        };
+        let before: BTreeSet<&[u8]> = before.split(|byte| *byte == 0).collect();
+        let lower = |name: &[u8]| String::from_utf8_lossy(name).to_lowercase();
+        let twins: BTreeMap<String, &[u8]> = before.iter().map(|name| (lower(name), *name)).collect();
+        let folder = |name: &[u8]| {
+            let is_old = before.contains(name);
+            let twin = twins.get(&lower(name)).filter(|_| !is_old).map(|twin| shown(twin));
+            TouchedFolder { name: name.to_vec(), path: shown(name), is_old, twin }
+        };
+        let folders = touched.into_iter().map(folder).collect();
+        Ok(Change { repository: path.to_path_buf(), base, head, merge_base, files, truncated, folders })
     }
 
-    /// Changed files inside a folder, given without a trailing `/`.
-    pub fn inside<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = &'a ChangedFile> {
-        self.files.iter().filter(move |file| is_inside(&file.path, folder))
+    /// Folders that the range adds.
+    pub fn new_folders(&self) -> impl Iterator<Item = &TouchedFolder> {
+        self.folders.iter().filter(|folder| !folder.is_old)
     }
 
-    /// Changed files outside all new folders.
+    /// Folders that were there before and are changed.
+    pub fn old_folders(&self) -> impl Iterator<Item = &TouchedFolder> {
+        self.folders.iter().filter(|folder| folder.is_old)
+    }
+
+    /// Changed files inside a folder.
+    pub fn inside<'a>(&'a self, folder: &'a TouchedFolder) -> impl Iterator<Item = &'a ChangedFile> {
+        self.files.iter().filter(move |file| is_inside(&file.name, &folder.name))
+    }
+
+    /// Changed files outside all record folders.
     pub fn outside(&self) -> impl Iterator<Item = &ChangedFile> {
-        self.files.iter().filter(|file| !self.new_folders.iter().any(|folder| is_inside(&file.path, folder)))
+        self.files.iter().filter(|file| record_folder(&file.name).is_none())
     }
 
     /// Writes the head's files of one new folder below `target`, under their path in the repository.
     ///
-    /// Links and submodules are not written; neither is what passes a bound or has a name that a file system could take
-    /// for another. All of that comes back as left out.
-    pub fn extract(&self, folder: &str, target: &Path) -> Result<Vec<LeftOut>, ChangeError> {
+    /// Links and submodules are not written; neither is what passes a bound or has a name that this file system does not
+    /// take, or takes for another. All of that comes back as left out.
+    ///
+    /// Gives where the folder was written, too.
+    pub fn extract(&self, folder: &TouchedFolder, target: &Path) -> Result<(PathBuf, Vec<LeftOut>), ChangeError> {
         let mut left_out = Vec::new();
         let mut leave = |path: &str, reason: &str| {
             left_out.push(LeftOut { path: path.to_string(), reason: reason.to_string() });
         };
-        let mut batch = Batch::open(&self.repository)?;
-        let mut total = 0u64;
+        let mut files = Vec::new();
         for file in self.inside(folder) {
-            match file.entry {
-                Entry::None => continue,
-                Entry::Link => leave(&file.path, "a symbolic link"),
-                Entry::Submodule => leave(&file.path, "a submodule"),
-                Entry::File if !file.plain_name => leave(&file.path, "a name that is not plain"),
-                Entry::File => {
-                    let bytes = batch.size(&file.blob)?;
-                    if bytes > MAX_BLOB_BYTES || total.saturating_add(bytes) > MAX_TOTAL_BYTES {
-                        leave(&file.path, &format!("{bytes} bytes, too large to examine"));
-                        continue;
-                    }
-                    total += bytes;
-                    let destination = target.join(&file.path);
-                    if let Some(parent) = destination.parent() {
-                        std::fs::create_dir_all(parent)?;
-                    }
-                    // `create_new`: on a file system that ignores case, `README.md` must not replace `readme.md`.
-                    match std::fs::File::create_new(&destination) {
-                        Ok(mut out) => batch.copy(&file.blob, &mut out)?,
-                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                            leave(&file.path, "a name that differs from another only in case");
-                        }
-                        Err(error) => return Err(error.into()),
-                    }
+            match (file.entry, native(&file.name)) {
+                (Entry::None, _) => {}
+                (Entry::Link, _) => leave(&file.path, "a symbolic link"),
+                (Entry::Submodule, _) => leave(&file.path, "a submodule"),
+                (Entry::File, None) => leave(&file.path, "a name that no file can have here"),
+                (Entry::File, Some(name)) => files.push((file, target.join(name))),
+            }
+        }
+        let blobs = |files: &[(&ChangedFile, PathBuf)], ask| {
+            let blobs: Vec<&str> = files.iter().map(|(file, _)| file.blob.as_str()).collect();
+            Blobs::ask(&self.repository, ask, &blobs)
+        };
+        let mut sizes = blobs(&files, Ask::Size)?;
+        let mut total = 0u64;
+        let mut fitting = Vec::with_capacity(files.len());
+        for (file, place) in files {
+            let bytes = sizes.size()?;
+            if bytes > MAX_BLOB_BYTES || total.saturating_add(bytes) > MAX_TOTAL_BYTES {
+                leave(&file.path, &format!("{bytes} bytes, too large to examine"));
+            } else {
+                total += bytes;
+                fitting.push((file, place));
+            }
+        }
+        let mut contents = blobs(&fitting, Ask::Content)?;
+        for (file, place) in fitting {
+            match create(&place) {
+                Ok(mut out) => contents.copy(&mut out)?,
+                Err(error) => {
+                    leave(&file.path, unwritable(&error).ok_or(error)?);
+                    contents.copy(&mut io::sink())?;
                 }
             }
         }
-        batch.close()?;
-        Ok(left_out)
+        // Whatever a name is, it was checked before the first file was written below it; without one there is nothing.
+        let root = native(&folder.name).map_or_else(|| target.join("nothing"), |name| target.join(name));
+        Ok((root, left_out))
+    }
+}
+
+/// A new file and the folders above it.
+///
+/// `create_new`: on a file system that ignores case, `README.md` must not replace `readme.md`.
+fn create(path: &Path) -> io::Result<std::fs::File> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::File::create_new(path)
+}
+
+/// Why a name cannot be written here, if it is the name.
+fn unwritable(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            Some("a name that this file system takes for another's")
+        }
+        io::ErrorKind::InvalidFilename => Some("a name that is too long for this file system"),
+        io::ErrorKind::InvalidInput => Some("a name that this file system does not take"),
+        _ => None,
     }
 }
 
 /// `records/TRACK/NAME` of a path inside such a folder.
-fn record_folder(path: &str) -> Option<&str> {
-    let mut ends = path.match_indices('/').map(|(index, _)| index);
-    let end = (path.starts_with("records/")).then(|| ends.nth(2)).flatten()?;
+fn record_folder(path: &[u8]) -> Option<&[u8]> {
+    let mut ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
+    let end = path.starts_with(b"records/").then(|| ends.nth(2)).flatten()?;
     path.get(..end)
 }
 
-fn is_inside(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+fn is_inside(path: &[u8], folder: &[u8]) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.first() == Some(&b'/'))
+}
+
+fn shown(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
 }
 
 /// Records of `diff-tree --raw -z`: `:MODE MODE OID OID STATUS NUL PATH NUL`.
-fn changed_files(raw: &[u8]) -> Result<(Vec<ChangedFile>, bool), ChangeError> {
+/// If it `is_cut`, the last record may be half of one and is left out.
+fn changed_files(raw: &[u8], is_cut: bool) -> Result<(Vec<ChangedFile>, bool), ChangeError> {
+    // Whole fields only.
+    let end = raw.iter().rposition(|byte| *byte == 0).map_or(0, |end| end + 1);
+    let raw = if is_cut { raw.get(..end).unwrap_or(&[]) } else { raw };
     let answer = |field: &[u8]| ChangeError::Answer {
         command: "diff-tree",
         answer: String::from_utf8_lossy(field).chars().take(80).collect(),
@@ -197,7 +257,12 @@ fn changed_files(raw: &[u8]) -> Result<(Vec<ChangedFile>, bool), ChangeError> {
     let mut fields = raw.split(|byte| *byte == 0);
     let mut files = Vec::new();
     while let Some(head) = fields.next().filter(|head| !head.is_empty()) {
-        let name = fields.next().ok_or_else(|| answer(head))?;
+        // The last of the fields is empty: what stands behind the last zero.
+        let name = match fields.next() {
+            Some(name) if !(is_cut && name.is_empty()) => name,
+            _ if is_cut => break,
+            _ => return Err(answer(head)),
+        };
         let text = std::str::from_utf8(head).map_err(|_| answer(head))?;
         let parts: Vec<&str> = text.trim_start_matches(':').split(' ').collect();
         let [_, mode, _, blob, status] = parts.as_slice() else { return Err(answer(head)) };
@@ -216,24 +281,33 @@ fn changed_files(raw: &[u8]) -> Result<(Vec<ChangedFile>, bool), ChangeError> {
         if files.len() == MAX_CHANGED_FILES {
             return Ok((files, true));
         }
-        let plain_name = is_plain(name);
-        let path = String::from_utf8_lossy(name).into_owned();
-        files.push(ChangedFile { path, status, entry, blob: blob.to_string(), plain_name });
+        files.push(ChangedFile { path: shown(name), status, entry, name: name.to_vec(), blob: blob.to_string() });
     }
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok((files, false))
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok((files, is_cut))
 }
 
-/// A relative path of ordinary parts, in UTF-8, without control characters, `\`, `:` or a part that git's own folder
-/// could hide behind.
-fn is_plain(name: &[u8]) -> bool {
-    let Ok(name) = std::str::from_utf8(name) else { return false };
-    let ordinary = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    ordinary
-        && !name.chars().any(|c| c.is_control() || matches!(c, '\\' | ':'))
-        && !name
-            .split('/')
-            .any(|part| part.is_empty() || part.to_ascii_lowercase().starts_with(".git") && part.len() <= 4)
+/// A path of git as one of this system: relative, of ordinary parts, none of them `.git`, which git's own folder is.
+fn native(name: &[u8]) -> Option<PathBuf> {
+    #[cfg(unix)]
+    let path = {
+        use std::os::unix::ffi::OsStrExt;
+        PathBuf::from(std::ffi::OsStr::from_bytes(name))
+    };
+    // Elsewhere `\` separates, `:` names a drive or a stream, and names are no bytes.
+    #[cfg(not(unix))]
+    let path = {
+        let name = std::str::from_utf8(name).ok()?;
+        let odd = |c: char| c.is_control() || matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
+        if name.chars().any(odd) {
+            return None;
+        }
+        PathBuf::from(name)
+    };
+    let ordinary = path.components().all(|part| matches!(part, Component::Normal(_)));
+    // `components` passes over empty parts and `.`.
+    let odd = |part: &[u8]| part.is_empty() || part == b"." || part.eq_ignore_ascii_case(b".git");
+    (ordinary && !name.split(|byte| *byte == b'/').any(odd)).then_some(path)
 }
 
 #[cfg(test)]
@@ -242,32 +316,28 @@ mod tests {
 
     #[test]
     fn folders_of_records() {
-        assert_eq!(record_folder("records/track_10min_16mb/a/train.log"), Some("records/track_10min_16mb/a"));
-        assert_eq!(record_folder("records/track_10min_16mb/a/b/c"), Some("records/track_10min_16mb/a"));
+        let folder = |path: &'static str| record_folder(path.as_bytes()).map(shown);
+        assert_eq!(folder("records/track_10min_16mb/a/train.log").as_deref(), Some("records/track_10min_16mb/a"));
+        assert_eq!(folder("records/track_10min_16mb/a/b/c").as_deref(), Some("records/track_10min_16mb/a"));
         for outside in ["records/track_10min_16mb/README.md", "records/a", "src/records/x/y/z", "README.md"] {
-            assert_eq!(record_folder(outside), None, "{outside}");
+            assert_eq!(folder(outside), None, "{outside}");
         }
-        assert!(is_inside("records/t/a/x", "records/t/a") && !is_inside("records/t/ab/x", "records/t/a"));
+        assert!(is_inside(b"records/t/a/x", b"records/t/a") && !is_inside(b"records/t/ab/x", b"records/t/a"));
     }
 
     #[test]
-    fn only_plain_names_are_written() {
-        for plain in [&b"records/t/a/train.log"[..], b"a/.gitignore", "a/\u{fc}".as_bytes()] {
-            assert!(is_plain(plain), "{}", String::from_utf8_lossy(plain));
+    fn only_names_below_the_target_are_written() {
+        for fine in [&b"records/t/a/train.log"[..], b"a/.gitignore", "a/\u{fc}".as_bytes(), b"-a/*.py"] {
+            let fine = native(fine).is_some() || cfg!(windows);
+            assert!(fine);
         }
-        for odd in [
-            &b"../x"[..],
-            b"/etc/x",
-            b"a/../b",
-            b"a/.git/config",
-            b"a/.GIT/x",
-            b"a\\b",
-            b"c:x",
-            b"a\nb",
-            b"\xff",
-            b"a//b",
-        ] {
-            assert!(!is_plain(odd), "{}", String::from_utf8_lossy(odd));
+        if cfg!(unix) {
+            for odd in [&b"a\\b"[..], b"c:x", b"a\nb", b"a\tb", b"\xff", b":(glob)a"] {
+                assert!(native(odd).is_some(), "{}", shown(odd));
+            }
+        }
+        for bad in [&b"../x"[..], b"/etc/x", b"a/../b", b"a/./b", b"a/.git/config", b"a/.GIT/x", b"a//b", b"", b"a/"] {
+            assert_eq!(native(bad), None, "{}", shown(bad));
         }
     }
 
@@ -275,14 +345,26 @@ mod tests {
     fn an_unexpected_answer_is_an_error() {
         let zero = "0".repeat(40);
         let one = format!(":100644 100644 {zero} {zero} M\0a\0");
-        assert_eq!(changed_files(one.as_bytes()).unwrap().0.len(), 1);
+        assert_eq!(changed_files(one.as_bytes(), false).unwrap().0.len(), 1);
         // No fields, an unknown status, and no path.
         for bad in ["x\0a\0", ":100644 100644 a b Q\0a\0", ":100644 100644 a b M"] {
-            assert!(matches!(changed_files(bad.as_bytes()), Err(ChangeError::Answer { .. })), "{bad:?}");
+            assert!(matches!(changed_files(bad.as_bytes(), false), Err(ChangeError::Answer { .. })), "{bad:?}");
         }
         // An empty path names no file that could be written.
         let empty = format!(":100644 100644 {zero} {zero} M\0\0");
-        let [file] = &changed_files(empty.as_bytes()).unwrap().0[..] else { panic!("one file") };
-        assert!(file.path.is_empty() && !file.plain_name);
+        let [file] = &changed_files(empty.as_bytes(), false).unwrap().0[..] else { panic!("one file") };
+        assert!(file.path.is_empty() && native(&file.name).is_none());
+    }
+
+    #[test]
+    fn a_listing_that_is_cut_says_so_wherever_it_is_cut() {
+        let zero = "0".repeat(40);
+        let record = |path: &str| format!(":000000 100644 {zero} {zero} A\0{path}\0");
+        let whole = record("a") + &record("b/c");
+        for length in 0..whole.len() {
+            let (files, truncated) = changed_files(&whole.as_bytes()[..length], true).unwrap();
+            let expected = usize::from(length >= record("a").len());
+            assert_eq!((files.len(), truncated), (expected, true), "{length}");
+        }
     }
 }

@@ -143,3 +143,119 @@ fn small_hostile_files_stay_small() {
     let listing = list_within(&bytes, Path::new("x"), 1 << 22).unwrap();
     assert!(listing.tensors <= crate::artifact::foreign::rebuild::MAX_TENSORS);
 }
+
+#[test]
+fn lists_of_words_are_no_programs() {
+    let lists = [
+        &b"cos\nsin\ntan\nexp\n"[..],
+        b"code\nos\nsystem\n",
+        b"cat\ndog\n.gitignore\n",
+        b"Vim\ncurl\ngit\n",
+        b"(cat\ndog)\n",
+        b"certifi\nnumpy\ntorch\n",
+        b"click\npip\nRequests\n",
+        b"c,loss\n1,2.5\n",
+        b"index\nvalue\n1\n",
+        b"{\"c\": [1, 2], \"d\": \"cos\\nsystem\"}\n",
+        b"[1, 2, 3]\n",
+        b"]\n)\n}\n.\n",
+        b"the\ncat\nsat\n.\n",
+        b"c\na\nb\nR.\n",
+        b"I am text\nand more\n.",
+        b"Finance\nN.\n",
+        b"# A record\n\n(c) 2026 Ada\n",
+    ];
+    for list in lists {
+        let said = parse(list, Path::new("file")).map(|_| ()).map_err(|error| error.to_string());
+        assert!(refused(list).is_none(), "{list:?}: {said:?}");
+        let unknown = matches!(parse(list, Path::new("file")), Err(ForeignError::Unknown { is_text: true, .. }));
+        assert!(unknown, "{list:?}: {said:?}");
+    }
+    // What is text and calls something is a program, whatever stands around the call.
+    for program in [&b"Vim\ncposix\nsystem\n(Vtrue\ntR."[..], b"cevil\nrun\n(tRand\nwords\n", b"(ievil\nrun\n."] {
+        assert!(refused(program).is_some(), "{program:?}");
+    }
+}
+
+/// What `torch.jit.save` writes for a module of one tensor, and its members.
+fn script(data: &[u8], others: &[(&str, &[u8])]) -> Vec<u8> {
+    let storage = 1.5f32.to_le_bytes();
+    zip(&[[("m/data.pkl", data), ("m/data/0", &storage)].as_slice(), others].concat())
+}
+
+/// `__torch__.M` with a state: its tensor `w`, and a list that `torch.jit._pickle` restores.
+fn module(import: &str) -> Vec<u8> {
+    let mut pickle = format!("\u{0}{import}\n").into_bytes();
+    pickle[0] = b'c';
+    let tensor = b"X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x01tQK\0K\x01\x85K\x01\x85\x89ccollections\nOrderedDict\n)RtR";
+    let list = b"X\x01\0\0\0lctorch.jit._pickle\nbuild_intlist\n(]K\x01atR";
+    [b"\x80\x02", pickle.as_slice(), b")\x81}(", tensor, list, b"ub."].concat()
+}
+
+#[test]
+fn torchscript_imports_nothing_and_is_listed() {
+    let code: [(&str, &[u8]); 3] = [
+        ("m/constants.pkl", b"\x80\x02)."),
+        ("m/code/__torch__.py", b"class M(Module):\n  w : Tensor\n"),
+        ("m/code/__torch__.py.debug_pkl", b"\x80\x02ctorch.jit._pickle\nbuild_intlist\n(]K\x01atR."),
+    ];
+    let honest = script(&module("__torch__\nM"), &code);
+    let listing = list_within(&honest, Path::new("m.pt"), 1 << 20).unwrap();
+    assert_eq!(
+        (listing.description.as_str(), listing.tensors, listing.values),
+        ("torch zip > TorchScript module", 1, 1)
+    );
+    assert!(listing.imports.contains("__torch__.M") && listing.imports.contains("torch.jit._pickle.build_intlist"));
+    let foreign = parse(&honest, Path::new("m.pt")).unwrap();
+    assert_eq!(foreign.params().get("w").unwrap().data(), [1.5]);
+    // Without constants or code, Python reads the pickle; and what is no type of the archive is refused in any case.
+    // What tracing leaves beside it.
+    let traced = [code.as_slice(), &[("m/traced_inputs.pkl", b"\x80\x02ctorch.jit._pickle\nrestore_type_tag\n)R.")]];
+    assert!(refused(&script(&module("__torch__\nM"), &traced.concat())).is_none());
+    let named = Some("__torch__.M".to_string());
+    assert_eq!(refused(&script(&module("__torch__\nM"), &[])), named);
+    assert_eq!(refused(&script(&module("__torch__\nM"), &code[..1])), named);
+    assert_eq!(refused(&script(&module("__torch__\nM"), &code[1..])), named);
+    assert_eq!(refused(&script(&module("posix\nsystem"), &code)), Some("posix.system".into()));
+    assert_eq!(refused(&script(&module("__torch__evil\nM"), &code)), Some("__torch__evil.M".into()));
+    let hidden = [code[0], code[1], ("m/extra/x.pkl", &module("__torch__\nM"))];
+    assert_eq!(refused(&script(&module("__torch__\nM"), &hidden)), named);
+}
+
+#[test]
+fn archives_of_several_models_list_them() {
+    use crate::artifact::foreign::tar::tests::member;
+    let members: [(&str, &[u8]); 3] =
+        [("a/seed42.ptz", &ptz()), ("a/seed7.ptz", &ptz()), ("a/README.md", b"two seeds")];
+    let tar: Vec<u8> = members.iter().flat_map(|(name, content)| member(name, content)).collect();
+    for archive in [zip(&members), tar] {
+        match parse(&archive, Path::new("seeds")) {
+            Err(ForeignError::Several { models, .. }) => {
+                let found: Vec<_> = models.iter().map(|model| (model.name.as_str(), model.tensors > 0)).collect();
+                assert_eq!(found, [("a/seed42.ptz", true), ("a/seed7.ptz", true)]);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let evil = zip(&[members[0], ("b", EVIL)]);
+    assert_eq!(refused(&evil), Some("posix.system".into()));
+    let text = zip(&[("a.log", b"step:1"), ("b.png", b"\x89PNG\r\n\x1a\n\0")]);
+    assert!(matches!(parse(&text, Path::new("x")), Err(ForeignError::PlainArchive { .. })));
+    let unknown = zip(&[("a.log", b"step:1"), ("weights", b"\x93odd\0\xff")]);
+    assert!(matches!(parse(&unknown, Path::new("x")), Err(ForeignError::Damaged { .. })));
+}
+
+#[test]
+fn ambiguous_files_that_import_code_are_both() {
+    let both = |bytes: &[u8]| match parse(bytes, Path::new("file")) {
+        Err(ForeignError::Ambiguous { import: Some(import), .. }) => import.to_string().contains("posix.system"),
+        _ => false,
+    };
+    assert!(both(&zip(&[("archive/data.pkl", EVIL), ("archive/DATA.pkl", b"}.")])));
+    let mut damaged = zip(&[("archive/data.pkl", EVIL), ("archive/data/0", b"some bytes of a tensor")]);
+    let at = damaged.windows(4).position(|bytes| bytes == b"some").unwrap();
+    damaged[at] = b'S';
+    assert!(both(&damaged));
+    let clean = zip(&[("archive/data.pkl", b"}."), ("archive/DATA.pkl", b"}.")]);
+    assert!(matches!(parse(&clean, Path::new("file")), Err(ForeignError::Ambiguous { import: None, .. })));
+}

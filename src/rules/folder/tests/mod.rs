@@ -4,6 +4,7 @@ mod bytes;
 mod carriers;
 mod code;
 mod denominator;
+mod disk;
 mod documents;
 mod fields;
 mod logs;

@@ -54,7 +54,7 @@ fn artifacts_that_import_code_or_were_not_opened() {
     for (content, imported, differs, opened) in [
         (model, pass(), pass(), vec!["pass: m.pt: torch zip, 3 tensors"]),
         (Opened::Refused("bad".into()), vec!["fail: bad", "m.pt: bad"], pass(), vec!["not applicable"]),
-        (Opened::Ambiguous("two".into()), pass(), vec!["fail: two", "m.pt: two"], vec!["not applicable"]),
+        (Opened::Ambiguous("two".into(), None), pass(), vec!["fail: two", "m.pt: two"], vec!["not applicable"]),
         (Opened::Unknown, pass(), pass(), vec!["unknown: m.pt is in no format this tool reads", "m.pt"]),
         (Opened::Other, pass(), pass(), vec!["unknown: m.pt is in no format this tool reads", "m.pt"]),
         (Opened::Damaged("cut".into()), pass(), pass(), vec!["unknown: cut", "m.pt"]),

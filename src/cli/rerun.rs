@@ -58,6 +58,10 @@ pub struct Args {
     #[arg(long, value_name = "LINE", help_heading = "Run")]
     command: Option<u64>,
 
+    /// Whether variables that the README sets without exporting them reach the script
+    #[arg(long, value_name = "YES|NO", value_parser = yes_or_no, help_heading = "Run")]
+    allexport: Option<bool>,
+
     /// The script to start, inside of the folder
     #[arg(long, value_name = "PATH", help_heading = "Run")]
     script: Option<String>,
@@ -95,6 +99,14 @@ fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_string(), value.to_string())),
         _ => Err("expected KEY=VALUE, such as MATRIX_LR=0.02".into()),
+    }
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("expected yes or no".into()),
     }
 }
 
@@ -140,6 +152,7 @@ fn request(args: &Args) -> Request {
         launcher: args.launcher,
         processes: args.nproc,
         command: args.command,
+        allexport: args.allexport,
         data_path: args.data_path.clone(),
         tokenizer_path: args.tokenizer_path.clone(),
         smoke: args.smoke,

@@ -35,7 +35,11 @@ pub fn plan(subject: &Subject, request: &Request, machine: &dyn Machine) -> Plan
     };
     let plan = &mut plan;
     // A manifest with a `run:` section has made the choice.
-    let found = if subject.manifest.is_some() { Commands::default() } else { choose::commands(&subject.folder) };
+    let found = if subject.manifest.is_some() {
+        Commands::default()
+    } else {
+        choose::commands(&subject.folder, request.allexport)
+    };
     let candidate = choose::choose(&found, subject, request, plan);
     let candidate = candidate.as_ref();
     start::script(subject, request, candidate, plan);

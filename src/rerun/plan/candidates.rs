@@ -12,6 +12,9 @@ pub const SEED: &str = "SEED";
 const PLACES: [&str; 8] =
     ["DATA_PATH", "DATA_DIR", "DATASETS_DIR", "TOKENIZER_PATH", "RUN_ID", "OUT_DIR", "OUTPUT_DIR", "PYTHONPATH"];
 
+/// Longest value in which the seed is looked for.
+const MAX_TEMPLATE_BYTES: usize = 256;
+
 /// What a command is for, as far as its words tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
@@ -49,10 +52,16 @@ pub fn is_place(name: &str) -> bool {
     PLACES.contains(&name)
 }
 
-/// Takes launches that differ in nothing but the seed together, in order.
-pub fn candidates(launches: &[Launch]) -> Vec<Candidate> {
+/// Takes launches that differ in nothing but the seed together, in order. `allexport`: what the shell holds and does
+/// not export is taken as meant for the script.
+pub fn candidates(launches: &[Launch], allexport: bool) -> Vec<Candidate> {
     let mut found: Vec<Candidate> = Vec::new();
     for launch in launches {
+        let mut launch = launch.clone();
+        if allexport {
+            launch.env.extend(launch.unexported.clone());
+        }
+        let launch = &launch;
         let seed = seed_of(launch);
         match found.iter_mut().find(|candidate| same_run(candidate, launch)) {
             Some(candidate) => {
@@ -86,23 +95,25 @@ pub fn candidates(launches: &[Launch]) -> Vec<Candidate> {
 
 fn same_run(candidate: &Candidate, launch: &Launch) -> bool {
     let first = &candidate.launch;
+    let base = |launch: &Launch| launch.script.rsplit('/').next().unwrap_or_default().to_string();
+    if first.program != launch.program || first.processes != launch.processes || base(first) != base(launch) {
+        return false;
+    }
     let (a, b) = (seed_of(first), seed_of(launch));
-    let base = |script: &str| script.rsplit('/').next().unwrap_or(script).to_string();
     let args = |launch: &Launch, seed| -> Vec<String> {
         seeded_args(&launch.args, seed).into_iter().map(|given| given.value).collect()
     };
+    if args(first, a) != args(launch, b) {
+        return false;
+    }
     let names: BTreeSet<&String> =
         first.env.keys().chain(launch.env.keys()).filter(|name| *name != SEED && !is_place(name)).collect();
-    let value = |launch: &Launch, name: &str| launch.env.get(name).map(|given| given.value.clone());
-    let alike = |name: &&String| {
-        let (left, right) = (value(first, name), value(launch, name));
-        left == right || left.map(|text| template(&text, a, true)) == right.map(|text| template(&text, b, true))
-    };
-    first.program == launch.program
-        && first.processes == launch.processes
-        && base(&first.script) == base(&launch.script)
-        && args(first, a) == args(launch, b)
-        && names.iter().all(alike)
+    names.into_iter().all(|name| match (first.env.get(name), launch.env.get(name)) {
+        (Some(left), Some(right)) => {
+            left.value == right.value || template(&left.value, a, true) == template(&right.value, b, true)
+        }
+        _ => false,
+    })
 }
 
 /// The seed a command gives, by variable or option.
@@ -146,7 +157,7 @@ fn templated(given: &Given, seed: Option<u64>, anywhere: bool) -> Given {
 /// meant for values that are known to change with the seed. A value that is only a number stays.
 fn template(value: &str, seed: Option<u64>, anywhere: bool) -> String {
     let Some(digits) = seed.map(|seed| seed.to_string()) else { return value.to_string() };
-    if !value.contains(|c: char| c.is_ascii_alphabetic()) {
+    if value.len() > MAX_TEMPLATE_BYTES || !value.contains(|c: char| c.is_ascii_alphabetic()) {
         return value.to_string();
     }
     let mut out = String::with_capacity(value.len());

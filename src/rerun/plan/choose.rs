@@ -10,7 +10,7 @@ use super::request::Request;
 use super::source::{Source, SourceKind};
 use super::subject::Subject;
 use super::walk::{Launch, Walked, walk};
-use super::words::find_file;
+use super::words::{find_file, is_setting};
 use crate::manifest::SEED_PLACEHOLDER;
 use crate::submission::RecordFolder;
 use crate::submission::code::shell::{self, Command};
@@ -30,6 +30,8 @@ pub(super) struct Commands {
     /// Preparation: file, line, text.
     pub setup: Vec<(String, u64, String)>,
     launches: Vec<Launch>,
+    /// Variables that are set and not exported are taken as meant for the script.
+    allexport: bool,
     /// Lines of commands whose variables reach only an installer.
     lost: Vec<u64>,
     /// Variables set beside the commands that reach none, with the first one's line.
@@ -37,17 +39,24 @@ pub(super) struct Commands {
 }
 
 /// Commands of the README's blocks, else of its text, else of submission.json.
-pub(super) fn commands(folder: &RecordFolder) -> Commands {
-    let mut found = Commands::default();
+pub(super) fn commands(folder: &RecordFolder, allexport: Option<bool>) -> Commands {
+    let mut found = Commands { allexport: allexport != Some(false), ..Commands::default() };
     if let Some(readme) = &folder.readme {
         let blocks = shell::blocks(&readme.text);
-        let commands: Vec<Command> = blocks.iter().flat_map(|block| shell::parse(&block.text, block.line)).collect();
-        found.lost = shell::lost_variables(&commands).iter().map(|lost| lost.launcher_line).collect();
-        found.take(folder, &readme.path, walk(folder, &readme.path, &commands));
+        let commands = parsed(&blocks);
+        found.lost = shell::lost_variables(&commands.concat()).iter().map(|lost| lost.launcher_line).collect();
+        found.take(&readme.path, walk(folder, &readme.path, &commands));
+        found.merge(folder, &readme.path);
+        if found.candidates.is_empty() {
+            let blocks = parsed(&shell::indented_blocks(&readme.text));
+            found.take(&readme.path, walk(folder, &readme.path, &blocks));
+            found.merge(folder, &readme.path);
+        }
         if found.candidates.is_empty() {
             for span in shell::inline_commands(&readme.text) {
-                found.take(folder, &readme.path, walk(folder, &readme.path, &shell::parse(&span.text, span.line)));
+                found.take(&readme.path, walk(folder, &readme.path, &parsed(&[span])));
             }
+            found.merge(folder, &readme.path);
             // Running text mentions many a tool.
             found.candidates.retain(|candidate| candidate.purpose == Purpose::Training);
         }
@@ -55,28 +64,35 @@ pub(super) fn commands(folder: &RecordFolder) -> Commands {
     if let Some(json) = folder.submission.as_ref().filter(|_| found.candidates.is_empty()) {
         for key in COMMAND_KEYS {
             if let Some(text) = json.fields.get(key).and_then(Value::as_str) {
-                let mut walked = walk(folder, &json.path, &shell::parse(text, json.line_of(key)));
+                let mut walked = walk(folder, &json.path, &[shell::parse(text, json.line_of(key))]);
                 walked.unexported.clear();
-                found.take(folder, &json.path, walked);
+                found.take(&json.path, walked);
+                found.merge(folder, &json.path);
             }
         }
     }
     found
 }
 
+fn parsed(blocks: &[shell::Block]) -> Vec<Vec<Command>> {
+    blocks.iter().map(|block| shell::parse(&block.text, block.line)).collect()
+}
+
 impl Commands {
-    fn take(&mut self, folder: &RecordFolder, file: &str, walked: Walked) {
-        let of_upper_case = walked.unexported.iter().filter(|(name, given)| {
-            name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') && !given.unresolved
-        });
+    fn take(&mut self, file: &str, walked: Walked) {
+        let of_upper_case = walked.unexported.iter().filter(|(name, given)| is_setting(name) && !given.unresolved);
         let lines: Vec<u64> = of_upper_case.map(|(_, given)| given.line).collect();
         if let Some(first) = lines.iter().min().filter(|_| self.unexported.is_none()) {
             self.unexported = Some((lines.len(), *first));
         }
         self.setup.extend(walked.setup.into_iter().map(|(line, text)| (file.to_string(), line, text)));
         self.launches.extend(walked.launches);
+    }
+
+    /// Takes the launches collected so far together.
+    fn merge(&mut self, folder: &RecordFolder, file: &str) {
         self.candidates.clear();
-        for candidate in candidates(&self.launches) {
+        for candidate in candidates(&self.launches, self.allexport) {
             let name = candidate.launch.script.rsplit('/').next().unwrap_or_default();
             let is_elsewhere = candidate.launch.program == Program::Python
                 && !name.contains("train")
@@ -145,9 +161,27 @@ pub(super) fn choose(found: &Commands, subject: &Subject, request: &Request, pla
     } else if !reasons.is_empty() && request.command.is_none() {
         plan.note(format!("{} of {} commands taken: {}", place(chosen), all.len(), reasons.join("; ")));
     }
+    unexported(chosen, request, plan);
     plan.command = Some(command_plan(chosen));
     plan.other_commands = all.iter().filter(|other| other.lines != chosen.lines).map(command_plan).collect();
     Some(chosen.clone())
+}
+
+/// Asks whether variables that a shell would keep to itself are meant for the script.
+fn unexported(chosen: &Candidate, request: &Request, plan: &mut Plan) {
+    let kept = &chosen.launch.unexported;
+    if let (None, Some(first)) = (request.allexport, kept.values().min_by_key(|given| given.line)) {
+        let names: Vec<&str> = kept.keys().map(String::as_str).collect();
+        plan.ambiguous(
+            format!(
+                "variables: from {}:{} on, {} are set and not exported, so a shell starts the script without them",
+                first.file,
+                first.line,
+                names.join(", ")
+            ),
+            "--allexport yes if they are meant for it, --allexport no if not; this plan shows yes",
+        );
+    }
 }
 
 /// Asks which of several commands it is.

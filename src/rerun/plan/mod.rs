@@ -32,7 +32,7 @@ pub use document::{
 };
 pub use machine::{Machine, ThisMachine};
 pub use request::Request;
-pub use run_section::{RunSectionError, manifest_with_run};
+pub use run_section::{RunSectionError, imply_run, manifest_with_run};
 pub use source::{Source, SourceKind, Sourced};
 pub use subject::{ManifestRun, Subject, SubjectError};
 pub use text::text;

@@ -21,6 +21,8 @@ pub struct Request {
     pub processes: Option<u32>,
     /// `--command`: line of the README where the command stands.
     pub command: Option<u64>,
+    /// `--allexport`: whether variables that the README sets without exporting them reach the script.
+    pub allexport: Option<bool>,
     /// `--data-path`.
     pub data_path: Option<PathBuf>,
     /// `--tokenizer-path`.

@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::document::Plan;
+use super::document::{Plan, Problem, ProblemKind};
+use super::machine::Machine;
+use super::packages::{Interpreter, PackagesError};
+use super::request::Request;
 use super::subject::Subject;
 use crate::manifest::{self, DataMount, LoadError, Manifest, RunConfig, canonical_yaml, is_launcher_variable};
 use crate::path_safety::folder_of;
-use crate::submission::implied_manifest;
+use crate::submission::{GAP, RecordFolder, implied_manifest};
 
 impl Plan {
     /// What the plan would do, with `folder` as the submission's; `None` while script or launcher are open.
@@ -32,6 +35,40 @@ impl Plan {
                 .collect(),
             seeds: self.seeds.as_ref().map_or_else(Vec::new, |seeds| seeds.value.clone()),
         })
+    }
+}
+
+/// No machine at all: for what a folder alone says.
+struct Nowhere;
+
+impl Machine for Nowhere {
+    fn gpus(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn free_bytes(&self, _: &Path) -> Option<u64> {
+        None
+    }
+
+    fn has_program(&self, _: &str) -> bool {
+        false
+    }
+
+    fn packages(&self, _: &[String]) -> Result<Interpreter, PackagesError> {
+        Err(PackagesError::NoAnswer { program: PathBuf::new() })
+    }
+}
+
+/// Adds the `run:` section that a folder implies, where its files leave nothing open about it; else a note on the gap.
+/// Nothing is started, no interpreter either.
+pub fn imply_run(manifest: &mut Manifest, folder: RecordFolder) {
+    let subject = Subject::of_folder(folder);
+    let plan = super::plan(&subject, &Request::default(), &Nowhere);
+    let open = |problem: &&Problem| problem.kind == ProblemKind::Ambiguous || problem.message.starts_with("script:");
+    let open: Vec<&str> = plan.problems.iter().filter(open).map(|problem| problem.message.as_str()).collect();
+    match plan.run_section(Path::new(".")).filter(|_| open.is_empty()) {
+        Some(run) => manifest.run = Some(run),
+        None => manifest.notes.push(format!("{GAP}run: {}", open.join("; "))),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is to be run: a folder as it was handed in, or a manifest that says how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::log_settings::{self, LogSettings};
@@ -10,6 +10,9 @@ use crate::path_safety::folder_of;
 use crate::submission::code::interface::{self, VariableRead};
 use crate::submission::code::{Interface, Origin, Python, SourceFacts};
 use crate::submission::{CodeText, RecordFolder};
+
+/// Local modules of one script: more are not read.
+const MAX_FILES: usize = 256;
 
 /// Why there is nothing to plan.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +98,7 @@ impl Subject {
             interface_of(code, facts)
         };
         let mut script = ScriptFacts::default();
-        for facts in self.files_of(path) {
+        for facts in self.files_of(path).into_iter().take(MAX_FILES) {
             let Some(interface) = interface(facts) else { continue };
             script.reads_computed_names |= interface.reads_computed_names;
             for variable in &interface.variables {
@@ -112,23 +115,25 @@ impl Subject {
     /// The script and every local module it imports, directly or not.
     pub(super) fn files_of(&self, script: &str) -> Vec<&SourceFacts> {
         let survey = &self.folder.survey.files;
+        let mut by_module: BTreeMap<&str, Vec<&SourceFacts>> = BTreeMap::new();
+        for facts in survey {
+            let stem = facts.path.strip_suffix(".py").unwrap_or(&facts.path);
+            let stem = stem.strip_suffix("/__init__").unwrap_or(stem);
+            // `import a` finds `a.py` wherever it lies, and every file of a folder `a`.
+            let package = facts.path.split_once('/').map(|(package, _)| package);
+            let own = stem.rsplit('/').next();
+            for module in own.into_iter().chain(package.filter(|package| Some(*package) != own)) {
+                by_module.entry(module).or_default().push(facts);
+            }
+        }
         let mut files: Vec<&SourceFacts> = survey.iter().filter(|facts| facts.path == script).collect();
+        let mut seen: BTreeSet<&str> = files.iter().map(|facts| facts.path.as_str()).collect();
         let mut at = 0;
-        while let Some(file) = files.get(at).copied() {
+        while let Some(file) = files.get(at).copied().filter(|_| at < MAX_FILES) {
             at += 1;
-            let local = file.imports.iter().filter(|import| import.origin == Origin::Local);
-            for import in local {
-                let module = |path: &str| {
-                    let stem = path.strip_suffix(".py").unwrap_or(path);
-                    let stem = stem.strip_suffix("/__init__").unwrap_or(stem);
-                    stem.rsplit('/').next().unwrap_or(stem) == import.module
-                        || path.split('/').next() == Some(import.module.as_str()) && path.contains('/')
-                };
-                for found in survey.iter().filter(|facts| module(&facts.path)) {
-                    if !files.iter().any(|known| known.path == found.path) {
-                        files.push(found);
-                    }
-                }
+            for import in file.imports.iter().filter(|import| import.origin == Origin::Local) {
+                let found = by_module.get(import.module.as_str()).into_iter().flatten();
+                files.extend(found.filter(|facts| seen.insert(&facts.path)));
             }
         }
         files

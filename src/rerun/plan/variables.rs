@@ -181,7 +181,7 @@ fn unclear(candidate: &Candidate, request: &Request, plan: &mut Plan) {
     let given_by_flag = |name: &str| request.env.iter().any(|(known, _)| known == name);
     for (name, given) in &candidate.env {
         let placeholder = given.value.starts_with('<') && given.value.ends_with('>');
-        let known = is_place(name) || is_launcher_variable(name) || given_by_flag(name);
+        let known = name == SEED || is_place(name) || is_launcher_variable(name) || given_by_flag(name);
         if (given.unresolved || placeholder) && !known {
             plan.ambiguous(
                 format!("{name}: {}:{} says `{}`", given.file, given.line, given.value),

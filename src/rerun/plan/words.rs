@@ -29,19 +29,25 @@ pub(super) fn leading_words(command: &Command) -> Vec<Word> {
         words.push(word);
     }
     words.extend(command.words.iter().cloned());
-    let keyword =
-        |word: &Word| matches!(word.literal(), Some("do" | "then" | "else" | "{" | "(" | "!" | "if" | "..." | "…"));
-    let skip = words.iter().take_while(|word| keyword(word)).count();
+    let skip = words.iter().take_while(|word| is_keyword(word)).count();
     words.drain(..skip);
     words
 }
 
+/// Words in front of a command that are none of it.
+fn is_keyword(word: &Word) -> bool {
+    matches!(word.literal(), Some("do" | "then" | "else" | "{" | "(" | "!" | "if" | "..." | "…"))
+}
+
+/// Longest body of a loop that is looked for.
+const MAX_BODY: usize = 1024;
+
 /// Commands up to and with the `done` that ends a loop.
 pub(super) fn loop_length(commands: &[Command]) -> usize {
     let mut depth = 1;
-    for (at, command) in commands.iter().enumerate() {
-        let first = leading_words(command).first().and_then(|word| word.literal().map(str::to_string));
-        match first.as_deref() {
+    for (at, command) in commands.iter().enumerate().take(MAX_BODY) {
+        let first = command.words.iter().find(|word| !is_keyword(word)).filter(|_| command.assignments.is_empty());
+        match first.and_then(Word::literal) {
             Some("for" | "while" | "until") => depth += 1,
             Some("done") => depth -= 1,
             _ => {}
@@ -50,7 +56,7 @@ pub(super) fn loop_length(commands: &[Command]) -> usize {
             return at + 1;
         }
     }
-    commands.len()
+    commands.len().min(MAX_BODY)
 }
 
 /// How many words a prefix takes that passes the environment on; `None` if the word is no prefix.
@@ -83,6 +89,12 @@ pub(super) fn without_redirections(words: &mut Vec<Arg>) {
         }
     }
     *words = kept;
+}
+
+/// Whether a variable of the shell is called like a setting of a script.
+pub(super) fn is_setting(name: &str) -> bool {
+    let upper = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    upper && name.len() > 1 && name.starts_with(|c: char| c.is_ascii_alphabetic()) && name != "PWD"
 }
 
 /// Commands worth showing as preparation.

@@ -363,6 +363,20 @@ mod tests {
     }
 
     #[test]
+    fn the_deepest_accepted_source_is_walked_on_a_test_thread() {
+        let depth = crate::submission::code::python::MAX_DEPTH - 20;
+        for text in [
+            format!("x = 1{}\n", " + 1".repeat(depth)),
+            format!("x = a{}\n", ".b".repeat(depth)),
+            format!("x = a{}\n", "(1)".repeat(depth / 2)),
+            format!("x = {}1{}\n", "f(".repeat(depth / 2), ")".repeat(depth / 2)),
+            format!("x = os.environ{}\n", ".get('a')".repeat(depth / 3)),
+        ] {
+            of(&Python::parse(&text).unwrap());
+        }
+    }
+
+    #[test]
     fn options_fields_and_first_defaults() {
         let found = read(
             "import argparse\np = argparse.ArgumentParser()\np.add_argument('-s', '--seed', type=int, default=42)\n\

@@ -48,8 +48,6 @@ fn one_command_in_every_shape() {
         (format!("cd records/x && SEED=42 {start}"), "torchrun x8 train_gpt.py [42] SEED={seed}"),
         (format!("pip install zstandard\nSEED=42 uv run {start}"), "torchrun x8 train_gpt.py [42] SEED={seed}"),
         (format!("SEED=42 timeout 1800 {start}"), "torchrun x8 train_gpt.py [42] SEED={seed}"),
-        // Set and not exported: never in the script's environment.
-        (format!("MATRIX_LR=0.02\nSEED=42 {start}"), "torchrun x8 train_gpt.py [42] SEED={seed}"),
         (
             format!("export MATRIX_LR=0.02\nunset MATRIX_LR\nSEED=42 {start}"),
             "torchrun x8 train_gpt.py [42] SEED={seed}",
@@ -58,6 +56,8 @@ fn one_command_in_every_shape() {
             format!("MATRIX_LR=0.02\nexport MATRIX_LR\nSEED=42 {start}"),
             "torchrun x8 train_gpt.py [42] MATRIX_LR=0.02 SEED={seed}",
         ),
+        // Set before, and not exported: only what is expanded reaches the script.
+        (format!("lr=0.02\nSEED=42 {start}"), "torchrun x8 train_gpt.py [42] SEED={seed}"),
         // Variables of variables.
         (format!("LR=0.02\nSEED=42 MATRIX_LR=$LR {start}"), "torchrun x8 train_gpt.py [42] MATRIX_LR=0.02 SEED={seed}"),
         (
@@ -221,6 +221,25 @@ fn evidence_chooses_among_commands_and_is_named() {
 }
 
 #[test]
+fn variables_that_are_set_and_not_exported_are_asked_about() {
+    let readme = block("MATRIX_LR=0.02\nfor SEED in 1 2; do\n  torchrun --nproc_per_node=8 train_gpt.py\ndone");
+    let plan = |allexport| {
+        let request = Request { allexport, ..Request::default() };
+        plan_with(&[("README.md", &readme), ("train_gpt.py", SCRIPT)], &request, &Fake::default())
+    };
+    let asked = plan(None);
+    assert!(asked.problems[0].message.contains("README.md:4 on, MATRIX_LR, SEED are set and not exported"));
+    assert!(asked.problems[0].remedy.starts_with("--allexport yes"));
+    assert_eq!(told(&plan(Some(true))), "torchrun x8 train_gpt.py [1,2] MATRIX_LR=0.02 SEED={seed}");
+    assert_eq!(told(&plan(Some(false))), "torchrun x8 train_gpt.py [1337] SEED={seed}");
+    assert!(plan(Some(true)).startable && plan(Some(false)).startable);
+    // Not those of another block.
+    let plan =
+        plan_of(&format!("{}{}", block("MATRIX_LR=0.02"), block("SEED=1 torchrun --nproc_per_node=8 train_gpt.py")));
+    assert!(plan.startable && environment(&plan) == ["SEED={seed}"], "{:?}", plan.problems);
+}
+
+#[test]
 fn placeholders_and_unknown_values_are_asked_for() {
     let plan = plan_of(&block(
         "MATRIX_LR=<rate> ITERATIONS=$STEPS MAX_WALLCLOCK_SECONDS=$(cat cap) torchrun --nproc_per_node=8 train_gpt.py",
@@ -270,10 +289,82 @@ fn hostile_readmes_end() {
     let grows = format!("A=xxxxxxxxxx\n{}B=$A torchrun --nproc_per_node=8 train_gpt.py", "A=$A$A$A$A\n".repeat(40));
     let many = "SEED=1 torchrun --nproc_per_node=8 train_gpt.py --x $RANDOM\n".repeat(5_000);
     let odd = "\u{202e}A=\u{1b}[31m torchrun --nproc_per_node=99999999999999999999 'train_gpt.py\n".to_string();
-    for text in
-        [deep, grows, many, odd, "for\nfor x\ndone\ndone\n}{)(\n<<\n<<<\n$(\n`\n${\n".to_string(), "(".repeat(100_000)]
-    {
+    let loops = "for x\n".repeat(100_000);
+    let shells = format!("{}x", "bash -c 'bash -c ".repeat(5_000));
+    let spans = format!("```\n{}```", "`SEED=1 torchrun t1.py --x`\n".repeat(5_000));
+    let seeds: String = (0..300).map(|at| format!("SEED=1 V{at}={}a torchrun t.py --x\n", "1".repeat(4000))).collect();
+    for text in [
+        loops,
+        shells,
+        spans,
+        seeds,
+        deep,
+        grows,
+        many,
+        odd,
+        "for\nfor x\ndone\ndone\n}{)(\n<<\n<<<\n$(\n`\n${\n".to_string(),
+        "(".repeat(100_000),
+    ] {
         let plan = plan_of(&block(&text));
         assert!(super::super::text(&plan, true).len() < 1 << 20);
+    }
+}
+
+/// A real shell, with a `torchrun` that only prints what it was given, is the judge of who gets which variables.
+#[cfg(unix)]
+#[test]
+fn a_real_shell_gives_the_script_the_same_environment() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    let bin = tempfile::tempdir().unwrap();
+    let torchrun = bin.path().join("torchrun");
+    std::fs::write(&torchrun, "#!/bin/sh\nexec /usr/bin/env\n").unwrap();
+    std::fs::set_permissions(&torchrun, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("/usr/bin/env", bin.path().join("env")).unwrap();
+    if !Path::new("/bin/bash").exists() || !Path::new("/usr/bin/env").exists() {
+        println!("skipped: no bash or env here");
+        return;
+    }
+    let start = "torchrun --nproc_per_node=8 train_gpt.py";
+    for text in [
+        format!("A=1 B='x y' {start}"),
+        format!("A=1 \\\nB=\"2\" \\\n{start} # C=3"),
+        format!("export A=1 B=2\nunset B\nC=3 {start}"),
+        format!("A=1\nexport A\nB=$A$A {start}"),
+        format!("A=1\nA=2 B=$A {start}"),
+        format!("export A=1\nA=2\n{start}"),
+        format!("env A=1 B=${{C:-7}} {start}"),
+        format!("C=\nA=${{C:-7}} B=${{C-8}} {start}"),
+        format!("A='$HOMELESS' B=\"\\$X\" C=a\\ b {start}"),
+        format!("A=\"a\\\\b\" B='a\\b' {start}"),
+        format!("set -a; A=1; set +a; B=2; C=$B {start}"),
+        format!("for A in 5; do A=$A {start}; done"),
+        format!("L=(6 7)\nfor x in \"${{L[@]}}\"; do :; done\nA=$x {start}"),
+        format!("read A B <<< \"1 2\"\nC=$A$B {start}"),
+        format!("R=\"{start}\"\nA=1 $R"),
+        format!("cat <<EOF >/dev/null\nexport A=9\nEOF\nB=1 {start}"),
+        format!("A=1 true && B=2 {start}"),
+        format!("true; A=1 {start} > /dev/stdout 2>&1"),
+        format!("A= B=\"\" {start}"),
+        format!("A=a=b=c B=--x {start}"),
+    ] {
+        let output = Command::new("/bin/bash")
+            .args(["-c", &text])
+            .env_clear()
+            .env("PATH", bin.path())
+            .current_dir(bin.path())
+            .output()
+            .unwrap();
+        let ignored = ["PATH=", "PWD=", "OLDPWD=", "SHLVL=", "_="];
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let mut expected: Vec<&str> =
+            lines.lines().filter(|line| !ignored.iter().any(|name| line.starts_with(name))).collect();
+        expected.sort_unstable();
+        assert!(!expected.is_empty(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
+        let request = Request { allexport: Some(false), ..Request::default() };
+        let plan =
+            plan_with(&[("README.md", &block(&text)), ("train_gpt.py", "print(1)\n")], &request, &Fake::default());
+        assert_eq!(environment(&plan), expected, "{text}");
     }
 }

@@ -3,7 +3,10 @@
 /// More code blocks' text than this is not read.
 const MAX_SHELL_BYTES: usize = 1 << 20;
 
-/// A fenced code block.
+/// Most commands in running text that are read.
+const MAX_SPANS: usize = 256;
+
+/// A code block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// 1-based line of its first line.
@@ -93,7 +96,7 @@ pub fn inline_commands(readme: &str) -> Vec<Block> {
             fenced = !fenced;
             continue;
         }
-        if fenced || found.len() >= 256 {
+        if fenced || found.len() >= MAX_SPANS {
             continue;
         }
         for span in line.split('`').skip(1).step_by(2) {
@@ -103,11 +106,32 @@ pub fn inline_commands(readme: &str) -> Vec<Block> {
                 found.push(Block { line: index as u64 + 1, text: span.to_string() });
             }
         }
-        // A block that is indented instead of fenced.
-        if line.starts_with("    ") && line.contains("torchrun ") && !line.contains('`') {
-            found.push(Block { line: index as u64 + 1, text: without_prompt(line).to_string() });
+    }
+    found
+}
+
+/// Blocks that are indented by four blanks or a tab instead of fenced, and that start something.
+pub fn indented_blocks(readme: &str) -> Vec<Block> {
+    let mut found: Vec<Block> = Vec::new();
+    let mut open: Option<Block> = None;
+    let mut fenced = false;
+    for (index, line) in readme.lines().chain([""]).enumerate() {
+        let is_fence = line.trim_start().starts_with("```") || line.trim_start().starts_with("~~~");
+        fenced ^= is_fence;
+        let is_code = !fenced && !is_fence && (line.starts_with("    ") || line.starts_with('\t'));
+        match (&mut open, is_code) {
+            (Some(block), true) => {
+                block.text.push_str(without_prompt(line));
+                block.text.push('\n');
+            }
+            (None, true) => open = Some(Block { line: index as u64 + 1, text: format!("{}\n", without_prompt(line)) }),
+            (_, false) => found.extend(open.take()),
         }
     }
+    found.retain(|block| {
+        block.text.contains("torchrun ") || block.text.contains("python") && block.text.contains(".py")
+    });
+    found.truncate(MAX_SPANS);
     found
 }
 
@@ -172,9 +196,11 @@ mod tests {
 
     #[test]
     fn spans_and_indented_lines() {
-        let readme =
-            "Run `SEED=1 torchrun t.py` (`torchrun` is needed).\n\n    $ torchrun x.py\n```\n`torchrun y.py`\n```\n";
-        let found: Vec<(u64, String)> = inline_commands(readme).into_iter().map(|b| (b.line, b.text)).collect();
-        assert_eq!(found, [(1, "SEED=1 torchrun t.py".into()), (3, "torchrun x.py".into())]);
+        let readme = "Run `SEED=1 torchrun t.py` (`torchrun` is needed).\n\n    A=1\n    $ torchrun x.py\n```\n    \
+                      `torchrun y.py`\n```\n    text";
+        let pairs =
+            |blocks: Vec<Block>| -> Vec<(u64, String)> { blocks.into_iter().map(|b| (b.line, b.text)).collect() };
+        assert_eq!(pairs(inline_commands(readme)), [(1, "SEED=1 torchrun t.py".into())]);
+        assert_eq!(pairs(indented_blocks(readme)), [(3, "    A=1\ntorchrun x.py\n".into())]);
     }
 }

@@ -111,7 +111,12 @@ impl Lexer<'_> {
                 _ if inner == quote => break,
                 '\\' if quote == '"' => match self.chars.next() {
                     Some('\n') => self.line += 1,
-                    Some(escaped) => self.text(escaped),
+                    Some(escaped) => {
+                        if !matches!(escaped, '$' | '`' | '"' | '\\') {
+                            self.text('\\');
+                        }
+                        self.text(escaped);
+                    }
                     None => {}
                 },
                 '$' if quote == '"' => self.dollar(),
@@ -146,11 +151,11 @@ impl Lexer<'_> {
                 while let Some(c) = self.chars.next_if(|c| c.is_ascii_alphanumeric() || *c == '_') {
                     name.push(c);
                 }
-                self.push(Piece::Variable { name, default: None });
+                self.push(Piece::Variable { name, default: None, keeps_empty: false });
             }
             Some(c) if c.is_ascii_digit() || matches!(c, '@' | '*' | '#' | '?' | '$' | '!') => {
                 self.chars.next();
-                self.push(Piece::Variable { name: c.to_string(), default: None });
+                self.push(Piece::Variable { name: c.to_string(), default: None, keeps_empty: false });
             }
             _ => self.text('$'),
         }
@@ -248,12 +253,14 @@ fn expansion(inner: &str) -> Piece {
     let end = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inner.len());
     let (name, rest) = inner.split_at(end);
     let default = rest.strip_prefix(":-").or_else(|| rest.strip_prefix('-'));
-    let default = default.or_else(|| rest.strip_prefix(":=")).map(str::to_string);
+    let default = default.or_else(|| rest.strip_prefix(":=")).or_else(|| rest.strip_prefix('='));
+    let default = default.map(str::to_string);
     if name.is_empty() || !(rest.is_empty() || default.is_some() || matches!(rest, "[@]" | "[*]")) {
         // Lengths, patterns, substrings: not worked out.
         return Piece::Substitution(format!("${{{inner}}}"));
     }
-    Piece::Variable { name: name.to_string(), default }
+    let keeps_empty = rest.starts_with(['-', '=']);
+    Piece::Variable { name: name.to_string(), default, keeps_empty }
 }
 
 #[cfg(test)]
@@ -291,6 +298,7 @@ mod tests {
         let variable = |name: &str, default: Option<&str>| Piece::Variable {
             name: name.into(),
             default: default.map(str::to_string),
+            keeps_empty: false,
         };
         assert_eq!(pieces("'$A'"), [Piece::Text("$A".into())]);
         assert_eq!(pieces("\\$A"), [Piece::Text("$A".into())]);

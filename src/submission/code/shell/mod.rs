@@ -7,7 +7,7 @@ mod blocks;
 mod lexer;
 mod lost;
 
-pub use blocks::{Block, blocks, inline_commands};
+pub use blocks::{Block, blocks, indented_blocks, inline_commands};
 pub use lexer::parse;
 pub use lost::{LostVariables, lost_variables};
 
@@ -31,8 +31,10 @@ pub enum Piece {
     Variable {
         /// Name without `$`.
         name: String,
-        /// What stands for it while it is unset.
+        /// What stands for it while it is unset, or empty.
         default: Option<String>,
+        /// Empty is a value, too: `${NAME-default}`.
+        keeps_empty: bool,
     },
     /// `$(command)`: its value is known only by running it, which is never done.
     Substitution(String),
@@ -55,11 +57,13 @@ impl Word {
         for piece in &self.pieces {
             match piece {
                 Piece::Text(part) => text.push_str(part),
-                Piece::Variable { name, default: None } => {
+                Piece::Variable { name, default: None, .. } => {
                     text.push('$');
                     text.push_str(name);
                 }
-                Piece::Variable { name, default: Some(default) } => text.push_str(&format!("${{{name}:-{default}}}")),
+                Piece::Variable { name, default: Some(default), .. } => {
+                    text.push_str(&format!("${{{name}:-{default}}}"))
+                }
                 Piece::Substitution(command) => text.push_str(&format!("$({command})")),
             }
         }

@@ -1,20 +1,23 @@
 //! Walks through shell commands as a shell would, running nothing: which variables reach which script.
 
-use std::collections::BTreeMap;
+mod expand;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::command_line::{Arg, Processes, Program, Started, started};
 use super::words::{braces, find_file, is_setup, leading_words, loop_length, prefix_length, without_redirections};
 use crate::submission::RecordFolder;
-use crate::submission::code::shell::{self, Command, Piece, Word, is_name};
+use crate::submission::code::shell::{self, Command, Word, is_name};
 
 /// Most commands looked at, repetitions of loops included.
 const MAX_STEPS: usize = 20_000;
 /// Most launches kept.
 const MAX_LAUNCHES: usize = 256;
+/// Loops inside of loops: deeper ones are gone through once.
+const MAX_LOOPS: usize = 8;
 /// Shell scripts that start shell scripts: deeper ones are not read.
 const MAX_DEPTH: usize = 3;
-/// Longest value followed; longer ones are cut.
-const MAX_VALUE_BYTES: usize = 4096;
 
 /// A value with the place where it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +51,8 @@ pub struct Launch {
     pub args: Vec<Given>,
     /// Variables that reach the script.
     pub env: BTreeMap<String, Given>,
+    /// Variables that the shell holds and does not export: set in the same block, and never expanded.
+    pub unexported: BTreeMap<String, Given>,
     /// What the README says above the command.
     pub comment: Option<String>,
 }
@@ -63,10 +68,13 @@ pub struct Walked {
     pub unexported: BTreeMap<String, Given>,
 }
 
-/// Walks through commands of one file of the submission.
-pub fn walk(folder: &RecordFolder, file: &str, commands: &[Command]) -> Walked {
+/// Walks through the commands of one file of the submission, block by block, in one shell.
+pub fn walk(folder: &RecordFolder, file: &str, blocks: &[Vec<Command>]) -> Walked {
     let mut walker = Walker::new(folder, file);
-    walker.run(commands);
+    for commands in blocks {
+        walker.block = commands.first().map_or(0, |command| command.line);
+        walker.run(commands);
+    }
     walker.walked.unexported = walker.variables;
     walker.walked
 }
@@ -84,8 +92,16 @@ struct Walker<'a> {
     context: Context,
     exported: BTreeMap<String, Given>,
     variables: BTreeMap<String, Given>,
+    /// Assignments in front of the command that is read: later ones see earlier ones.
+    own: BTreeMap<String, Given>,
     /// Exports every assignment (`set -a`).
     export_all: bool,
+    /// Line where the block begins.
+    block: u64,
+    /// Names of variables that were expanded.
+    used: RefCell<BTreeSet<String>>,
+    /// Loops around.
+    loops: usize,
     steps: usize,
     walked: Walked,
 }
@@ -97,7 +113,11 @@ impl<'a> Walker<'a> {
             context: Context { file: file.into(), depth: 0, top: None, program: None },
             exported: BTreeMap::new(),
             variables: BTreeMap::new(),
+            own: BTreeMap::new(),
             export_all: false,
+            block: 0,
+            used: RefCell::default(),
+            loops: 0,
             steps: 0,
             walked: Walked::default(),
         }
@@ -112,9 +132,11 @@ impl<'a> Walker<'a> {
             }
             at += 1;
             let words = leading_words(command);
-            if words.first().is_some_and(|word| word.literal() == Some("for")) {
+            if self.loops < MAX_LOOPS && words.first().is_some_and(|word| word.literal() == Some("for")) {
                 let length = loop_length(&commands[at..]);
+                self.loops += 1;
                 self.repeat(&words, &commands[at..at + length]);
+                self.loops -= 1;
                 at += length;
             } else {
                 self.command(command, words);
@@ -138,7 +160,7 @@ impl<'a> Walker<'a> {
 
     fn command(&mut self, command: &Command, words: Vec<Word>) {
         let mut words = words.into_iter().peekable();
-        let mut own: BTreeMap<String, Given> = BTreeMap::new();
+        self.own.clear();
         let mut any_prefix = false;
         // Assignments and prefixes, in any order: `A=1 env B=2 nohup C=3 torchrun`.
         loop {
@@ -153,7 +175,7 @@ impl<'a> Walker<'a> {
                     let joined = format!("{} {}", value.value, items.join(" "));
                     value.value = joined.trim_matches(|c: char| matches!(c, '(' | ')' | ' ')).to_string();
                 }
-                own.insert(assignment.name, value);
+                self.own.insert(assignment.name, value);
                 continue;
             }
             let Some(skip) = prefix_length(word) else { break };
@@ -162,6 +184,8 @@ impl<'a> Walker<'a> {
                 words.next();
             }
         }
+        // Words are expanded before the assignments in front of them take effect.
+        let own = std::mem::take(&mut self.own);
         let mut expanded: Vec<Arg> = Vec::new();
         for word in words {
             expanded.extend(self.split(&word));
@@ -169,8 +193,11 @@ impl<'a> Walker<'a> {
         without_redirections(&mut expanded);
         if expanded.is_empty() {
             if !any_prefix {
-                let target = if self.export_all { &mut self.exported } else { &mut self.variables };
-                target.extend(own);
+                for (name, given) in own {
+                    let is_exported = self.export_all || self.exported.contains_key(&name);
+                    let target = if is_exported { &mut self.exported } else { &mut self.variables };
+                    target.insert(name, given);
+                }
             }
             return;
         }
@@ -309,89 +336,20 @@ impl<'a> Walker<'a> {
         (program, processes, script, args): (Program, Processes, String, Vec<Arg>),
     ) {
         let args = args.iter().map(|arg| self.given(arg)).collect();
+        let unexported = self.unexported(&env);
         let (file, line) = (self.context.file.clone(), command.line);
-        self.walked.launches.push(Launch { file, line, top_line, program, processes, script, args, env, comment });
-    }
-
-    fn export(&mut self, words: &[Arg]) {
-        for (at, word) in words.iter().enumerate() {
-            if let Some((name, value)) = word.text.split_once('=').filter(|(name, _)| is_name(name)) {
-                let given = self.given(&Arg { text: value.to_string(), ..word.clone() });
-                self.exported.insert(name.to_string(), given);
-            } else if let Some(given) = self.variables.remove(&word.text) {
-                self.exported.insert(word.text.clone(), given);
-            } else if at == 0 && words.len() == 2 && is_name(&word.text) {
-                // `setenv NAME value`, `%env NAME value`
-                self.exported.insert(word.text.clone(), self.given(&words[1]));
-            }
-        }
-    }
-
-    /// `read a b c <<< "x y z"`.
-    fn read(&mut self, words: &[Arg]) {
-        let Some(at) = words.iter().position(|word| word.text == "<<<") else { return };
-        let mut values =
-            words[at + 1..].iter().flat_map(|word| word.text.split_whitespace().map(move |text| (text, word)));
-        for name in words[..at].iter().filter(|word| is_name(&word.text)) {
-            if let Some((text, word)) = values.next() {
-                let given = self.given(&Arg { text: text.to_string(), ..word.clone() });
-                self.variables.insert(name.text.clone(), given);
-            }
-        }
-    }
-
-    fn given(&self, arg: &Arg) -> Given {
-        let file = self.context.file.clone();
-        Given { value: arg.text.clone(), file, line: arg.line, unresolved: arg.unresolved }
-    }
-
-    fn value(&self, word: &Word) -> Given {
-        self.given(&self.expand(word))
-    }
-
-    fn expand(&self, word: &Word) -> Arg {
-        let mut arg = Arg { text: String::new(), line: word.line, unresolved: false };
-        for piece in &word.pieces {
-            match piece {
-                Piece::Text(text) => arg.text.push_str(text),
-                Piece::Substitution(command) => {
-                    arg.text.push_str(&format!("$({command})"));
-                    arg.unresolved = true;
-                }
-                Piece::Variable { name, default } => {
-                    match (self.variables.get(name).or_else(|| self.exported.get(name)), default) {
-                        (Some(given), _) if !given.value.is_empty() || default.is_none() => {
-                            arg.text.push_str(&given.value);
-                            arg.unresolved |= given.unresolved;
-                        }
-                        (_, Some(default)) => {
-                            arg.text.push_str(default);
-                            arg.unresolved |= default.contains('$');
-                        }
-                        _ => {
-                            arg.text.push_str(&format!("${name}"));
-                            arg.unresolved = true;
-                        }
-                    }
-                }
-            }
-        }
-        let mut end = arg.text.len().min(MAX_VALUE_BYTES);
-        while !arg.text.is_char_boundary(end) {
-            end -= 1;
-        }
-        arg.text.truncate(end);
-        arg
-    }
-
-    /// A word expanded; one that holds nothing but variables may become several.
-    fn split(&self, word: &Word) -> Vec<Arg> {
-        let whole = self.expand(word);
-        let expands = matches!(word.pieces.as_slice(), [Piece::Variable { name, .. }] if name != "@");
-        if !expands || whole.unresolved || !whole.text.contains(char::is_whitespace) {
-            return vec![whole];
-        }
-        whole.text.split_whitespace().map(|text| Arg { text: text.to_string(), ..whole.clone() }).collect()
+        self.walked.launches.push(Launch {
+            file,
+            line,
+            top_line,
+            program,
+            processes,
+            script,
+            args,
+            env,
+            unexported,
+            comment,
+        });
     }
 }
 

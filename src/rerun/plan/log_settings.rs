@@ -53,11 +53,12 @@ fn parse(text: &str) -> BTreeMap<String, (String, u64)> {
             in_block = true;
             continue;
         }
-        if in_block && line.starts_with([' ', '\t']) {
-            if let Some((key, value)) = trimmed.split_once(':').filter(|(key, _)| is_key(key)) {
-                keep(key, value.trim());
-                continue;
-            }
+        if in_block
+            && line.starts_with([' ', '\t'])
+            && let Some((key, value)) = trimmed.split_once(':').filter(|(key, _)| is_key(key))
+        {
+            keep(key, value.trim());
+            continue;
         }
         in_block &= trimmed.is_empty() || line.starts_with([' ', '\t']);
         if let Some(inside) = trimmed.split_once("Namespace(").and_then(|(_, rest)| rest.strip_suffix(')')) {

@@ -82,7 +82,7 @@ pub(super) fn programs(machine: &dyn Machine, plan: &mut Plan) {
             // `python -m torch.distributed.run` is torchrun; where torch is missing, that is said already.
             let has_torch = plan.packages.imported.iter().any(|package| package.name == "torch");
             if !has_torch && !machine.has_program("torchrun") {
-                plan.missing("launcher: torchrun is not on the path", "install PyTorch, or --launcher python");
+                plan.missing("launcher: torchrun is not on the path", "install PyTorch");
             }
         }
         Some(launcher @ (Launcher::Srun | Launcher::Sbatch)) if !machine.has_program(launcher.word()) => {

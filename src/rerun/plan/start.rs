@@ -224,6 +224,15 @@ pub(super) fn seeds(
     let whole = |claimed: &Option<Sourced<Vec<u64>>>| claimed.clone().filter(|claimed| unseeded && is_part(claimed));
     let several = |seeds: &Option<Sourced<Vec<u64>>>| seeds.clone().filter(|seeds| seeds.value.len() > 1);
     let any = |seeds: Option<Sourced<Vec<u64>>>| seeds.filter(|seeds| !seeds.value.is_empty());
+    let of_command = of_command.map(|mut seeds| {
+        match of_script.as_ref().map(|default| default.value[0]).filter(|_| unseeded) {
+            Some(default) if !seeds.value.is_empty() && !seeds.value.contains(&default) => {
+                seeds.value.insert(0, default)
+            }
+            _ => {}
+        }
+        seeds
+    });
     plan.seeds = if request.seeds.is_empty() {
         any(of_manifest)
             .or_else(|| whole(&of_json))

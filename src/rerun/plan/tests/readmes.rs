@@ -20,7 +20,7 @@ fn told(plan: &Plan) -> String {
 }
 
 #[test]
-fn one_command_in_every_shape() {
+fn variables_of_one_command_in_every_shape() {
     let start = "torchrun --standalone --nproc_per_node=8 train_gpt.py";
     for (text, expected) in [
         // Variables in front, on lines of their own, quoted, exported, by `env`.
@@ -69,6 +69,16 @@ fn one_command_in_every_shape() {
             "NGPU=8\nSEED=42 torchrun --nproc_per_node=$NGPU train_gpt.py".into(),
             "torchrun x8 train_gpt.py [42] SEED={seed}",
         ),
+    ] {
+        let plan = plan_of(&block(&text));
+        assert_eq!(told(&plan).trim_end(), expected, "{text}\n{:?}", plan.problems);
+    }
+}
+
+#[test]
+fn launchers_arguments_and_loops() {
+    let start = "torchrun --standalone --nproc_per_node=8 train_gpt.py";
+    for (text, expected) in [
         // Other ways to start.
         ("SEED=42 python3 -u train_gpt.py".into(), "python x1 train_gpt.py [42] SEED={seed}"),
         (

@@ -91,6 +91,7 @@ fn seeds_come_from_who_names_all_of_them() {
         "[1, 2, 3] submission.json:1"
     );
     assert_eq!(of(start, "{}"), "[1337] default of train_gpt.py:6");
+    assert_eq!(of(&format!("{start}\nSEED=2 {start}"), "{}"), "[1337, 2] README.md:4");
 }
 
 #[test]

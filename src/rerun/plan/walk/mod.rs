@@ -163,8 +163,7 @@ impl<'a> Walker<'a> {
         self.own.clear();
         let mut any_prefix = false;
         // Assignments and prefixes, in any order: `A=1 env B=2 nohup C=3 torchrun`.
-        loop {
-            let Some(word) = words.peek() else { break };
+        while let Some(word) = words.peek() {
             if let Some(assignment) = word.assignment() {
                 let list = assignment.value.literal().is_some_and(|text| text.starts_with('('));
                 let mut value = self.value(&assignment.value);

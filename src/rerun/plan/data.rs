@@ -6,6 +6,7 @@ use super::document::{DataWanted, Plan, Variable};
 use super::request::Request;
 use super::source::{Source, SourceKind, Sourced};
 use super::subject::{ScriptFacts, Subject};
+use crate::escape::visible;
 use crate::manifest::MountRole;
 
 /// Variables that name data, the usual one first.
@@ -42,14 +43,16 @@ pub(super) fn fill(subject: &Subject, request: &Request, facts: &ScriptFacts, pl
             plan.missing(format!("{what}: nothing says where"), format!("{flag} PATH"));
         }
         for data in &mut wanted {
-            data.found = look(subject, &data.stated, data.source.kind);
-            if data.found.is_none() {
-                let what = if role == MountRole::Data { "data" } else { "tokenizer" };
-                let told = data.told_by.as_deref().map_or(String::new(), |name| format!("{name}, "));
-                plan.missing(
-                    format!("{what}: `{}` ({told}{}) is not here", data.stated, data.source),
-                    format!("{flag} PATH"),
-                );
+            let what = if role == MountRole::Data { "data" } else { "tokenizer" };
+            let told = data.told_by.as_deref().map_or(String::new(), |name| format!("{name}, "));
+            let named = format!("{what}: `{}` ({told}{})", data.stated, data.source);
+            match look(subject, &data.stated, data.source.kind) {
+                Some(Place::Within(path)) => data.found = Some(path),
+                Some(Place::Outside(path)) => plan.missing(
+                    format!("{named} lies outside of this folder and the submission's, and is not shown to it unasked"),
+                    format!("{flag} {}", visible(&path)),
+                ),
+                None => plan.missing(format!("{named} is not here"), format!("{flag} PATH")),
             }
         }
         plan.data.extend(wanted);
@@ -82,17 +85,13 @@ fn tell(path: &Path, flag: &str, (variables, options): (&[&str], &[&str]), facts
 fn stated(role: MountRole, (variables, options): (&[&str], &[&str]), plan: &Plan) -> Vec<DataWanted> {
     let mut found = Vec::new();
     for (at, arg) in plan.arguments.iter().enumerate().filter(|(_, arg)| names(&arg.value, options)) {
-        let value = match arg.value.split_once('=') {
-            Some((_, value)) => Some(value.to_string()),
-            None => plan.arguments.get(at + 1).map(|next| next.value.clone()),
+        let (stated, source) = match (arg.value.split_once('='), plan.arguments.get(at + 1)) {
+            (Some((_, value)), _) => (value.to_string(), arg.source.clone()),
+            (None, Some(next)) => (next.value.clone(), next.source.clone()),
+            (None, None) => continue,
         };
-        found.extend(value.map(|stated| DataWanted {
-            role,
-            stated,
-            source: arg.source.clone(),
-            told_by: arg.value.split('=').next().map(str::to_string),
-            found: None,
-        }));
+        let told_by = arg.value.split('=').next().map(str::to_string);
+        found.push(DataWanted { role, stated, source, told_by, found: None });
     }
     let of = |is_set: bool| {
         let variables = variables
@@ -118,10 +117,18 @@ fn names(argument: &str, options: &[&str]) -> bool {
     options.iter().any(|option| option.replace('-', "_") == name)
 }
 
+/// Where a path leads.
+enum Place {
+    /// Into a folder that the submission may see, or where a flag says.
+    Within(String),
+    /// Somewhere else on this machine.
+    Outside(String),
+}
+
 /// Where a stated path lies: from the current folder, the submission's, or the clone it stands in. What a flag names
-/// is looked for as it is.
-fn look(subject: &Subject, stated: &str, source: SourceKind) -> Option<String> {
-    let path = Path::new(stated);
+/// is taken as it is. A submission or its manifest may name any file of this machine, and the script will see what is
+/// named here: links are resolved, and only what lies in those folders, and is not hidden, counts as found.
+fn look(subject: &Subject, stated: &str, source: SourceKind) -> Option<Place> {
     let mut bases = vec![PathBuf::from(".")];
     if source != SourceKind::Flag {
         bases.push(subject.folder.root.clone());
@@ -129,6 +136,11 @@ fn look(subject: &Subject, stated: &str, source: SourceKind) -> Option<String> {
         let absolute = subject.folder.root.canonicalize().ok();
         bases.extend(absolute.and_then(|root| root.ancestors().nth(clone).map(Path::to_path_buf)));
     }
-    let full = bases.iter().map(|base| base.join(path)).find(|full| !stated.is_empty() && full.exists())?;
-    Some(full.canonicalize().unwrap_or(full).to_string_lossy().into_owned())
+    let full = bases.iter().map(|base| base.join(stated)).find(|full| !stated.is_empty() && full.exists())?;
+    let full = full.canonicalize().ok()?;
+    let is_plain = |path: &Path| path.components().all(|part| !part.as_os_str().to_string_lossy().starts_with('.'));
+    let within = source == SourceKind::Flag
+        || bases.iter().filter_map(|base| full.strip_prefix(base.canonicalize().ok()?).ok()).any(is_plain);
+    let path = full.to_string_lossy().into_owned();
+    Some(if within { Place::Within(path) } else { Place::Outside(path) })
 }

@@ -67,7 +67,14 @@ pub fn imply_run(manifest: &mut Manifest, folder: RecordFolder) {
     let open = |problem: &&Problem| problem.kind == ProblemKind::Ambiguous || problem.message.starts_with("script:");
     let open: Vec<&str> = plan.problems.iter().filter(open).map(|problem| problem.message.as_str()).collect();
     match plan.run_section(Path::new(".")).filter(|_| open.is_empty()) {
-        Some(run) => manifest.run = Some(run),
+        Some(run) => {
+            manifest.run = Some(run);
+            // A README can hold what a manifest cannot.
+            if let Err(error) = manifest::parse(&canonical_yaml(manifest), Path::new("")) {
+                manifest.run = None;
+                manifest.notes.push(format!("{GAP}run: {error}"));
+            }
+        }
         None => manifest.notes.push(format!("{GAP}run: {}", open.join("; "))),
     }
 }

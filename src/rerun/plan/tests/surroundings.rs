@@ -90,6 +90,29 @@ fn data_beside_the_script_is_found() {
     assert!(plan.startable, "{:?}", plan.problems);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_submission_gets_no_file_of_this_machine_by_naming_it() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let secret = elsewhere.path().join("key");
+    std::fs::write(&secret, "x").unwrap();
+    let path = secret.canonicalize().unwrap().display().to_string();
+    let plan_for = |stated: &str, request: &Request| {
+        let readme = block(&format!("TOKENIZER_PATH={stated} torchrun --nproc_per_node=8 train_gpt.py"));
+        let folder = folder(&[("README.md", &readme), ("train_gpt.py", SCRIPT), (".git/key", "x")]);
+        std::os::unix::fs::symlink(&secret, folder.path().join("link")).unwrap();
+        super::super::plan(&Subject::of_folder(RecordFolder::read(folder.path())), request, &Fake::default())
+    };
+    for stated in [path.as_str(), "./link", "./.git/key"] {
+        let plan = plan_for(stated, &Request::default());
+        let missing = messages(&plan, ProblemKind::Missing);
+        assert!(missing.len() == 1 && missing[0].contains("lies outside of this folder"), "{stated}: {missing:?}");
+        assert!(plan.data.iter().all(|data| data.role == MountRole::Data || data.found.is_none()));
+    }
+    let allowed = Request { tokenizer_path: Some(secret.clone()), ..Request::default() };
+    assert!(plan_for("/nowhere", &allowed).startable);
+}
+
 #[test]
 fn time_and_room_come_from_the_logs() {
     let log = "seed:42\nworld_size:8 grad_accum_steps:1\nstep:9/9 val_loss:2.0 val_bpb:1.2 train_time:500000ms step_avg:5ms\n\

@@ -27,7 +27,8 @@
 //! * [`submission`] reads submissions, [`rules`] and [`stats`] check them, [`report`] says what they
 //!   found;
 //! * [`worker`] audits in a process of its own, which [`confine`] takes everything else away from;
-//! * [`reproduce`] does all of it for one manifest.
+//! * [`reproduce`] does all of it for one manifest;
+//! * [`rerun`] plans another run of a submission's own script.
 //!
 //! `docs/architecture.md` has the order in which modules may import one another, and one claim's way through them.
 //!
@@ -55,6 +56,7 @@ pub mod progress;
 pub mod quant;
 pub mod random;
 pub mod report;
+pub mod rerun;
 pub mod rules;
 pub mod run_folder;
 pub mod stats;

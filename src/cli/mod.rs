@@ -15,6 +15,7 @@ mod ranks;
 mod recipe;
 #[cfg(feature = "engine")]
 pub mod reproduce;
+pub mod rerun;
 #[cfg(feature = "engine")]
 pub mod score;
 mod signal;

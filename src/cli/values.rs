@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
+use crate::manifest::Launcher;
 use crate::report::Format;
 
 /// Implements [`ValueEnum`] for a type of the library, which itself knows nothing of a command line.
@@ -32,6 +33,13 @@ values!(Format:
     Junit "junit" "JUnit XML",
     Csv "csv" "One finding a row",
     InToto "in-toto" "Unsigned in-toto Statement with a test-result predicate, one a subject",
+);
+
+values!(Launcher:
+    Torchrun "torchrun" "PyTorch's launcher: one process a GPU",
+    Python "python" "The interpreter itself: one process",
+    Srun "srun" "Slurm, at once",
+    Sbatch "sbatch" "Slurm, as a batch job",
 );
 
 #[cfg(feature = "engine")]

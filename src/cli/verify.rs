@@ -11,6 +11,7 @@ use crate::atomic_write;
 use crate::interrupt::Interrupted;
 use crate::manifest::{Track, canonical_yaml};
 use crate::report::{Audit, Detail, Format, Severity};
+use crate::rerun::plan::imply_run;
 use crate::rules::audit::{self, AuditError, Options};
 use crate::rules::{Auditor, InProcess, PolicyError, PolicyFile, explain, find, info, is_iso_date, markdown, tree};
 use crate::stats::Board;
@@ -196,7 +197,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn init(args: &Args) -> anyhow::Result<ExitCode> {
     let [path] = args.paths.as_slice() else { anyhow::bail!("--init takes exactly one record folder") };
     anyhow::ensure!(path.is_dir(), "{} is not a folder", path.display());
-    let yaml = canonical_yaml(&implied_manifest(&RecordFolder::read(path)));
+    let folder = RecordFolder::read(path);
+    let mut manifest = implied_manifest(&folder);
+    imply_run(&mut manifest, folder);
+    let yaml = canonical_yaml(&manifest);
     match &args.output {
         Some(file) => atomic_write::write(file, yaml.as_bytes())?,
         None => write!(anstream::stdout(), "{yaml}")?,

@@ -174,7 +174,8 @@ fn check(manifest: &Manifest, path: &Path) -> Result<(), LoadError> {
     if let Err(e) = manifest.model.check() {
         return fail(&format!("model.{}", e.field), e.message);
     }
-    super::checks::check_recipe(manifest).or_else(|(field, message)| fail(&field, message))
+    let run = || manifest.run.as_ref().map_or(Ok(()), super::run::check_run);
+    super::checks::check_recipe(manifest).and_then(|()| run()).or_else(|(field, message)| fail(&field, message))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod rebase_paths;
 mod recipe;
 mod relocate;
 mod results;
+mod run;
 mod schema;
 
 pub use canonical::{canonical_yaml, identity};
@@ -31,4 +32,7 @@ pub use recipe::{
 };
 pub use relocate::{relative, relocate};
 pub use results::{Environment, Results, ScoreRecord, StageRecord, Tolerance, TrainingRecord};
+pub use run::{
+    DataMount, Launcher, MAX_PROCESSES, MountRole, RunConfig, SEED_PLACEHOLDER, is_launcher_variable, is_variable_name,
+};
 pub use schema::{MANIFEST_SCHEMA, Manifest, json_schema};

@@ -15,6 +15,10 @@ pub fn relocate(manifest: &mut Manifest, from: &Path, to: &Path) -> std::io::Res
     let mut paths: Vec<&mut PathBuf> = vec![&mut manifest.data.path];
     paths.extend(manifest.data.tokenizer.as_mut().map(|file| &mut file.path));
     paths.extend(manifest.code.iter_mut().map(|file| &mut file.path));
+    if let Some(run) = manifest.run.as_mut() {
+        paths.push(&mut run.folder);
+        paths.extend(run.data.iter_mut().map(|mount| &mut mount.path));
+    }
     paths.extend(manifest.artifact.as_mut().map(|artifact| &mut artifact.path));
     if let Some(training) = manifest.results.training.as_mut() {
         paths.extend([&mut training.checkpoint.path, &mut training.trace.path]);

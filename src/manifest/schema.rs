@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ArtifactRecord, Claim, CodeFile, DataConfig, Environment, EvalConfig, OptimizerConfig, QuantizationConfig, Results,
-    ScheduleConfig, Tolerance,
+    RunConfig, ScheduleConfig, Tolerance,
 };
 use crate::model::ModelConfig;
 
@@ -44,6 +44,9 @@ pub struct Manifest {
     /// Code files that count toward the budget.
     #[serde(default)]
     pub code: Vec<CodeFile>,
+    /// The submission's own script and how `rerun` starts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunConfig>,
     /// The packed model, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact: Option<ArtifactRecord>,

@@ -57,6 +57,7 @@ fn blank(name: &str) -> Manifest {
         eval: Default::default(),
         data: Default::default(),
         code: Vec::new(),
+        run: None,
         artifact: None,
         environment: None,
         results: Default::default(),

@@ -19,4 +19,5 @@ mod corpus;
 mod gate;
 mod inspect;
 mod pack;
+mod rerun;
 mod verify;

@@ -3,7 +3,7 @@
 //! The project's tests include this file and replay the seeds under `fixtures/fuzz` through the same functions.
 
 use std::hint::black_box;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use golf_harness::artifact::{self, foreign, inspect};
 use golf_harness::data::{Tokenizer, check_vocabulary, decode_shard};
@@ -11,11 +11,12 @@ use golf_harness::digest::ContentDigest;
 use golf_harness::manifest::{canonical_yaml, parse};
 use golf_harness::model::parse_safetensors;
 use golf_harness::report::{Severity, Status};
+use golf_harness::rerun::plan::imply_run;
 use golf_harness::rules::audit::{self as audits, Options};
 use golf_harness::stats::Board;
-use golf_harness::submission::code::{CodeSurvey, shell};
+use golf_harness::submission::code::{CodeSurvey, Python, interface, shell};
 use golf_harness::submission::log::LogScanner;
-use golf_harness::submission::{CodeText, OpenedArtifact, SubmissionJson};
+use golf_harness::submission::{CodeText, OpenedArtifact, Readme, RecordFolder, SubmissionJson};
 
 /// A parser under its name.
 pub type Parser = (&'static str, fn(&[u8]));
@@ -146,12 +147,33 @@ pub fn tokenizer(bytes: &[u8]) {
 pub fn python(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let file = CodeText { path: "train_gpt.py".into(), digest: ContentDigest::of(bytes), text: Some(text) };
-    black_box(CodeSurvey::of(&[file]));
+    black_box(CodeSurvey::of(std::slice::from_ref(&file)));
+    if let Some(python) = file.text.as_deref().and_then(|text| Python::parse(text).ok()) {
+        black_box(interface::of(&python));
+    }
 }
 
-/// A README with shell blocks.
+/// A README with shell blocks, and the run it implies.
 pub fn shell(bytes: &[u8]) {
-    black_box(shell::lost_variables(&shell::commands(&String::from_utf8_lossy(bytes))));
+    let text = String::from_utf8_lossy(bytes).into_owned();
+    black_box(shell::lost_variables(&shell::commands(&text)));
+    let folder = RecordFolder {
+        root: PathBuf::from("/nowhere"),
+        name: "nowhere".into(),
+        repository_path: None,
+        files: Vec::new(),
+        anomalies: Vec::new(),
+        submission: None,
+        readme: Some(Readme { path: "README.md".into(), bytes: bytes.len() as u64, text }),
+        logs: Vec::new(),
+        code: Vec::new(),
+        artifacts: Vec::new(),
+        survey: CodeSurvey::default(),
+    };
+    if let Ok(mut manifest) = parse("schema: golf-harness/manifest/v1\nname: x\n", Path::new("x.yaml")) {
+        imply_run(&mut manifest, folder);
+        black_box(manifest);
+    }
 }
 
 /// Names of the files of [`folder`]: one for each reader, and one that only its content can give to one.

@@ -2,7 +2,7 @@
 
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
-use crate::submission::code::shell;
+use crate::submission::code::shell::{self, Assignment, Word};
 
 pub(super) const LOST_VARIABLES: Rule = Rule {
     id: RuleId("readme_variables_reach_only_installer"),
@@ -72,8 +72,8 @@ const FOREIGN_NAMES: &[&str] =
 fn unread_variables(case: &FolderCase) -> Outcome {
     let Some(readme) = &case.folder.readme else { return Outcome::NotApplicable };
     let commands = shell::commands(&readme.text);
-    let runs_script = |words: &[String]| words.iter().any(|word| word.ends_with(".py"));
-    let set: Vec<&(String, u64)> =
+    let runs_script = |words: &[Word]| words.iter().any(|word| word.text().ends_with(".py"));
+    let set: Vec<&Assignment> =
         commands.iter().filter(|command| runs_script(&command.words)).flat_map(|c| &c.assignments).collect();
     if set.is_empty() {
         return Outcome::NotApplicable;
@@ -84,17 +84,21 @@ fn unread_variables(case: &FolderCase) -> Outcome {
     let is_foreign =
         |name: &str| FOREIGN_NAMES.contains(&name) || FOREIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
     let mut seen = std::collections::BTreeSet::new();
-    let unread: Vec<&&(String, u64)> = set
+    let unread: Vec<&&Assignment> = set
         .iter()
-        .filter(|(name, _)| !is_foreign(name) && !code.iter().any(|text| mentions(text, name)))
-        .filter(|(name, _)| seen.insert(name.as_str()))
+        .filter(|given| !is_foreign(&given.name) && !code.iter().any(|text| mentions(text, &given.name)))
+        .filter(|given| seen.insert(given.name.as_str()))
         .collect();
     if unread.is_empty() {
         return Outcome::HOLDS;
     }
-    let names: Vec<&str> = unread.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = unread.iter().map(|given| given.name.as_str()).collect();
     let text = |line: u64| readme.text.lines().nth((line.max(1) - 1) as usize).unwrap_or_default();
-    let evidence = unread.iter().map(|(_, line)| Evidence::at(&readme.path, *line).found(text(*line))).collect();
+    let evidence = unread
+        .iter()
+        .map(|given| given.value.line)
+        .map(|line| Evidence::at(&readme.path, line).found(text(line)))
+        .collect();
     let verb = if names.len() == 1 { "is" } else { "are" };
     Outcome::violated(format!("{} {verb} read by no shipped code", names.join(", ")), evidence)
 }

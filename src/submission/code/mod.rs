@@ -1,11 +1,12 @@
 //! Source code of a submission: parsed, unpacked and counted, never run.
 //!
-//! * [`python`] parses within bounds, [`imports`] says what a script needs;
+//! * [`python`] parses within bounds, [`imports`] says what a script needs, [`interface`] what it can be told;
 //! * [`packed`] opens self-extracting scripts without executing them;
 //! * [`notes`] finds the places only a person or a rerun can judge;
 //! * [`shell`] reads the commands of a README.
 
 pub mod imports;
+pub mod interface;
 mod names;
 pub mod notes;
 pub mod packed;
@@ -15,6 +16,7 @@ pub mod shell;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use imports::{Import, Origin};
+pub use interface::Interface;
 pub use notes::{Note, NoteKind};
 pub use packed::{Layer, PackError, Packed};
 pub use python::{ParseRefusal, Python, SyntaxProblem};

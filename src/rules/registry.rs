@@ -4,7 +4,7 @@ use super::{Rule, change, code, folder, manifest, record};
 use crate::report::{RuleId, RuleInfo};
 
 /// Rules by subject; each module keeps its own lists beside its checks.
-const BOOK: &[&[&[Rule]]] = &[&[change::RULES], folder::RULES, &[code::RULES, manifest::RULES, record::RULES]];
+const BOOK: &[&[&[Rule]]] = &[&[change::RULES], folder::RULES, code::RULES, &[manifest::RULES, record::RULES]];
 
 /// Every rule, in the order of the rulebook.
 pub fn all() -> impl Iterator<Item = &'static Rule> {

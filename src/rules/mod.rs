@@ -11,6 +11,7 @@ mod change;
 mod code;
 mod evaluate;
 mod explain;
+mod false_alarms;
 mod folder;
 mod manifest;
 mod policy;

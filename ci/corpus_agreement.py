@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--verify", default="target/release/verify", help="the binary")
     parser.add_argument("--disagreements", action="store_true", help="list every one, with the evidence of both sides")
     parser.add_argument("--rule", help="look at this rule only")
+    parser.add_argument("--write", action="store_true", help="write the counts that docs/rules.md shows")
     args = parser.parse_args()
 
     labels = [json.loads(line) for line in (args.corpus / "labels.jsonl").read_text().splitlines()]
@@ -112,6 +113,13 @@ def main() -> int:
         share = 100 * same_kind["confirmed"] / same_kind["ours"]
         print(f"our findings confirmed, rules with high-confidence labels: "
               f"{same_kind['confirmed']} of {same_kind['ours']} ({share:.2f} %)")
+    if args.write:
+        table = pathlib.Path(__file__).parent.parent / "src/rules/corpus_agreement.tsv"
+        # Rules that verify has; labels that need more than the folder are no measure.
+        ids = {line.split("\t")[0] for line in table.with_name("false_alarms.tsv").read_text().splitlines()}
+        rows = [(n, c["high"], c["high found"], c["ours"], c["confirmed"])
+                for n, c in sorted(rules.items()) if n in known and n in ids and (c["high"] or c["ours"])]
+        table.write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
     if args.disagreements:
         for name, kind, folder, strength, finding in sorted(wrong, key=lambda w: (w[0], w[1], w[2])):
             if args.rule in (None, name) and name in known:

@@ -43,7 +43,7 @@ pub use log::log_lines;
 pub use part::{MergeError, PART_SCHEMA, PartError, PartPass, PartRecord, merge, read_part, write_part};
 pub use report::{Agreement, Gap, Pass, REPORT_SCHEMA, Report, RunSettings};
 pub use score::Score;
-pub use settings::{Input, InputRole, ScoreSettings, Subset, Weights};
+pub use settings::{Input, InputRole, Miscount, ScoreSettings, Subset, Weights};
 pub use shard::{ParseShardError, Shard};
 pub use window::{PlanError, WindowPlan, WindowSpan, Windowing};
 

@@ -153,7 +153,7 @@ impl Report {
             .map(|gap| (gap.windowing.to_string(), json!({ "val_loss": gap.val_loss, "val_bpb": gap.val_bpb })))
             .collect();
         let basis = &self.basis;
-        json!({
+        let mut report = json!({
             "schema": REPORT_SCHEMA,
             "harness": basis.harness,
             "platform": basis.platform,
@@ -173,7 +173,20 @@ impl Report {
             "cross_check": &self.agreement,
             "run": self.run.map(|run| json!({ "threads": run.threads, "batch_windows": run.batch_windows })),
             "processors": self.processors,
-        })
+        });
+        if let Some(miscount) = &basis.miscount {
+            let text_bpb: BTreeMap<String, f64> = self
+                .passes
+                .iter()
+                .filter_map(|pass| Some((pass.label(), pass.numbers()?.1.0 * miscount.factor())))
+                .collect();
+            report["miscount"] = json!({
+                "table_bytes": miscount.table_bytes,
+                "text_bytes": miscount.text_bytes,
+                "val_bpb_of_text": text_bpb,
+            });
+        }
+        report
     }
 }
 
@@ -222,6 +235,21 @@ impl fmt::Display for Report {
         }
         let (seq_len, stride) = (group_digits(basis.seq_len.into()), group_digits(basis.stride.into()));
         writeln!(f, "\nengine {}, windows of {seq_len} tokens, sliding by {stride}", basis.engine)?;
+        if let Some(miscount) = &basis.miscount {
+            let (table, text) = (group_digits(miscount.table_bytes.into()), group_digits(miscount.text_bytes.into()));
+            write!(
+                f,
+                "BYTES: the table counts {table} bytes, the decoded text has {text} ({:+.2} %): U+2581 inside a piece \
+                 counts as three, as in train_gpt.py",
+                (miscount.factor() - 1.0) * 100.0
+            )?;
+            for pass in &self.passes {
+                if let Some((_, bpb)) = pass.numbers() {
+                    write!(f, "; {} over the text val_bpb {:.8}", pass.label(), bpb.0 * miscount.factor())?;
+                }
+            }
+            writeln!(f)?;
+        }
         if let Some(agreement) = &self.agreement {
             writeln!(f, "{agreement}")?;
         }

@@ -7,8 +7,8 @@ use super::engines::Prepared;
 use super::inputs::{ScoreInputs, WeightsFile};
 use super::probe::{ProbeKind, ProbeOutcome, ProbeTarget, probe};
 use super::{
-    Agreement, EngineChoice, Evaluation, PART_SCHEMA, PartPass, PartRecord, Pass, Report, RunSettings, ScoreError,
-    ScoreJobError, ScoreSettings, Shard, Subset, Weights, WindowPlan, Windowing,
+    Agreement, EngineChoice, Evaluation, Miscount, PART_SCHEMA, PartPass, PartRecord, Pass, Report, RunSettings,
+    ScoreError, ScoreJobError, ScoreSettings, Shard, Subset, Weights, WindowPlan, Windowing,
 };
 use crate::atomic_write::{self, PendingFile};
 use crate::engine::{self, EngineDevice, Precision, Scorer};
@@ -228,6 +228,7 @@ impl ScoreJob {
             tokens,
             subset: (tokens < of).then_some(Subset { first_tokens: tokens, of }),
             inputs: inputs.files.clone(),
+            miscount: Miscount::of(&inputs.data.tokens[..tokens as usize], &inputs.data.tokenizer),
         };
         Ok(Opened { inputs, basis, files, on_disk })
     }

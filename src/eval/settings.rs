@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{PlanError, WindowPlan, Windowing};
+use crate::data::Tokenizer;
 use crate::digest::{ContentDigest, Digest};
 use crate::model::ModelConfig;
 
@@ -99,6 +100,33 @@ pub struct ScoreSettings {
     pub subset: Option<Subset>,
     /// Every file read.
     pub inputs: Vec<Input>,
+    /// Set where the byte table does not count the bytes of the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub miscount: Option<Miscount>,
+}
+
+/// What the table of bytes per token counts, and how long the decoded text is: of all targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Miscount {
+    /// By the table, which is the challenge's.
+    pub table_bytes: u64,
+    /// Of the text, every U+2581 one space.
+    pub text_bytes: u64,
+}
+
+impl Miscount {
+    /// Compares; `None` where both agree.
+    pub fn of(tokens: &[u16], tokenizer: &Tokenizer) -> Option<Self> {
+        let table_bytes = tokenizer.byte_table().bytes_of_targets(tokens);
+        let text_bytes = tokenizer.text_bytes_of_targets(tokens);
+        (table_bytes != text_bytes).then_some(Miscount { table_bytes, text_bytes })
+    }
+
+    /// What bits per byte are to be multiplied with to be those of the text.
+    pub fn factor(&self) -> f64 {
+        self.table_bytes as f64 / self.text_bytes.max(1) as f64
+    }
 }
 
 impl ScoreSettings {

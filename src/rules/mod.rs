@@ -12,6 +12,7 @@ mod change;
 mod code;
 mod evaluate;
 mod explain;
+mod false_alarms;
 mod folder;
 mod manifest;
 mod policy;

@@ -23,6 +23,16 @@ const MAX_POLICY_BYTES: u64 = 1024 * 1024;
 const TEN_MINUTES: &str = include_str!("../../manifests/10min_16mb.yaml");
 const NON_RECORD: &str = include_str!("../../manifests/non_record.yaml");
 
+/// A validation text that was replaced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlierText {
+    /// Its UTF-8 bytes.
+    pub bytes: u64,
+    /// Submissions before this day (`YYYY-MM-DD`) may have been scored on it.
+    pub before: String,
+}
+
 /// Limits of one revision.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,8 +55,14 @@ pub struct Limits {
     pub seeds: u64,
     /// UTF-8 bytes of the validation text: the denominator of `val_bpb` whatever the tokenizer.
     pub val_text_bytes: u64,
-    /// Relative distance from it that rounding of logged numbers explains.
+    /// Relative part by which a denominator may be longer: what rounding of logged numbers explains.
     pub val_text_bytes_tolerance: f64,
+    /// Relative part by which it may be shorter, if another: bytes left out make a score worse, not better.
+    pub val_text_bytes_missing_tolerance: Option<f64>,
+    /// Relative distance from a tokenizer's usual bytes per token that another split or another end of it explains.
+    pub bytes_per_token_tolerance: Option<f64>,
+    /// The text of data published earlier, where there was another.
+    pub val_text_earlier: Option<EarlierText>,
     /// Outside this range `val_bpb` is no result.
     pub bpb_plausible: (f64, f64),
     /// Below this, so far only caches, leaks and wrong denominators have come.
@@ -55,6 +71,18 @@ pub struct Limits {
     pub record_margin_nats: f64,
     /// At this significance.
     pub record_p: f64,
+}
+
+impl Limits {
+    /// Whether a text's length lies near enough to the expected one.
+    ///
+    /// `distance` is relative, positive for a text that is too long (which makes a score better than it is);
+    /// `rounding` is half a unit in the last printed place, relative, and allowed twice.
+    pub fn text_fits(&self, distance: f64, rounding: f64) -> bool {
+        let longer = self.val_text_bytes_tolerance;
+        let shorter = self.val_text_bytes_missing_tolerance.unwrap_or(longer);
+        distance.abs() <= if distance > 0.0 { longer } else { shorter } + 2.0 * rounding
+    }
 }
 
 /// The rules from one day on.
@@ -193,6 +221,11 @@ impl PolicyFile {
         for revision in &file.revisions {
             if !is_iso_date(&revision.effective) {
                 return Err(invalid(format!("`{}` is not a date YYYY-MM-DD", revision.effective)));
+            }
+            if let Some(earlier) = revision.limits.val_text_earlier.as_ref()
+                && !is_iso_date(&earlier.before)
+            {
+                return Err(invalid(format!("`{}` is not a date YYYY-MM-DD", earlier.before)));
             }
             revision.severities.keys().chain(&revision.allow).try_for_each(|id| known(id))?;
         }

@@ -5,7 +5,7 @@ use crate::report::{RuleId, RuleInfo};
 
 /// Rules by subject; each module keeps its own lists beside its checks.
 const BOOK: &[&[&[Rule]]] =
-    &[&[stopped::RULES, change::RULES], folder::RULES, &[code::RULES, manifest::RULES, record::RULES]];
+    &[&[stopped::RULES, change::RULES], folder::RULES, code::RULES, &[manifest::RULES, record::RULES]];
 
 /// Every rule, in the order of the rulebook.
 pub fn all() -> impl Iterator<Item = &'static Rule> {

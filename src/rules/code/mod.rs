@@ -1,5 +1,6 @@
 //! Rules about source code and the commands that run it. Nothing is executed.
 
+mod practices;
 mod readme;
 mod review;
 mod source;
@@ -8,23 +9,8 @@ use super::{FolderCase, Rule};
 use crate::submission::code::CodeSurvey;
 
 /// All of them, in report order.
-pub(super) const RULES: &[Rule] = &[
-    source::SYNTAX,
-    source::NOT_PARSED,
-    source::NEEDS_3_12,
-    source::PACKED,
-    source::NOT_OPENED,
-    source::MISSING_MODULE,
-    source::ZSTD_FALLBACK,
-    readme::LOST_VARIABLES,
-    readme::UNREAD_VARIABLE,
-    review::NGRAM,
-    review::SLOT,
-    review::TRAINS_BEFORE_SCORING,
-    review::CALIBRATION,
-    review::NETWORK,
-    review::PROGRAM,
-];
+pub(super) const RULES: &[&[Rule]] =
+    &[source::RULES, &[readme::LOST_VARIABLES, readme::UNREAD_VARIABLE], review::RULES, practices::RULES];
 
 /// Places shown for one finding.
 const MAX_PLACES: usize = 8;

@@ -4,8 +4,11 @@ use super::{MAX_PLACES, survey};
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
 use crate::submission::code::{CodeSurvey, NoteKind, Origin, SourceFacts, SyntaxProblem};
+use crate::submission::log::SizeKind;
 
-pub(super) const SYNTAX: Rule = Rule {
+pub(super) const RULES: &[Rule] = &[SYNTAX, NOT_PARSED, NEEDS_3_12, PACKED, NOT_OPENED, MISSING_MODULE, ZSTD_FALLBACK];
+
+const SYNTAX: Rule = Rule {
     id: RuleId("train_gpt_syntax_error"),
     statement: "The training script, or a module it needs, is not Python of any version.",
     reference: "challenge README, submission files: train_gpt.py must compile and run inside the folder",
@@ -17,7 +20,7 @@ pub(super) const SYNTAX: Rule = Rule {
     check: Check::Folder(syntax),
 };
 
-pub(super) const NOT_PARSED: Rule = Rule {
+const NOT_PARSED: Rule = Rule {
     id: RuleId("code_not_parsed"),
     statement: "A Python file is larger, deeper or less like Python than any script, and was not parsed.",
     reference: "bounds of this tool: 4 MiB, 400,000 tokens, 1,000 levels, 100 places that are no Python, no NUL bytes",
@@ -29,7 +32,7 @@ pub(super) const NOT_PARSED: Rule = Rule {
     check: Check::Folder(not_parsed),
 };
 
-pub(super) const NEEDS_3_12: Rule = Rule {
+const NEEDS_3_12: Rule = Rule {
     id: RuleId("needs_python_3_12_fstring"),
     statement: "The script uses syntax that Python before 3.12 rejects.",
     reference: "custom: reviewers on Python 3.10 and 3.11 took such scripts for broken (PR 1036's thread)",
@@ -41,7 +44,7 @@ pub(super) const NEEDS_3_12: Rule = Rule {
     check: Check::Folder(needs_3_12),
 };
 
-pub(super) const PACKED: Rule = Rule {
+const PACKED: Rule = Rule {
     id: RuleId("code_packed"),
     statement: "The script is a self-extractor; the shipped bytes count, and the code inside was read here.",
     reference: "practice: PR 1394 and PR 1412 were merged so; the shipped file counts, not the log's `Code size`",
@@ -53,7 +56,7 @@ pub(super) const PACKED: Rule = Rule {
     check: Check::Folder(packed),
 };
 
-pub(super) const NOT_OPENED: Rule = Rule {
+const NOT_OPENED: Rule = Rule {
     id: RuleId("code_packed_unreadable"),
     statement: "The script executes packed code that could not be opened without running it.",
     reference: "challenge README: the code is part of the submission; nobody can review what cannot be read",
@@ -65,7 +68,7 @@ pub(super) const NOT_OPENED: Rule = Rule {
     check: Check::Folder(not_opened),
 };
 
-pub(super) const MISSING_MODULE: Rule = Rule {
+const MISSING_MODULE: Rule = Rule {
     id: RuleId("code_local_module_missing"),
     statement: "The script imports a module that is neither in the folder, nor Python's, nor a package known here.",
     reference: "challenge README: the script must run inside the folder (PR 466, 842, 1036 lacked modules)",
@@ -77,7 +80,7 @@ pub(super) const MISSING_MODULE: Rule = Rule {
     check: Check::Folder(missing_module),
 };
 
-pub(super) const ZSTD_FALLBACK: Rule = Rule {
+const ZSTD_FALLBACK: Rule = Rule {
     id: RuleId("code_zstd_fallback_silent"),
     statement: "Without the zstandard package the script packs with another compressor and says nothing.",
     reference: "PR 338: one seed was packed with zlib, 17,026,054 bytes instead of 15,554,874",
@@ -90,56 +93,25 @@ pub(super) const ZSTD_FALLBACK: Rule = Rule {
 };
 
 /// Packages that the challenge's image or its participants install under these import names.
-const KNOWN_PACKAGES: [&str; 48] = [
-    "apex",
-    "brotli",
-    "constriction",
-    "cuda",
-    "cupy",
-    "cutlass",
-    "datasets",
-    "deepspeed",
-    "einops",
-    "fast_hadamard_transform",
-    "filelock",
-    "fla",
-    "flash_attn",
-    "flash_attn_3",
-    "flash_attn_interface",
-    "huggingface_hub",
-    "jax",
-    "joblib",
-    "kernels",
-    "liger_kernel",
-    "lrzip",
-    "lz4",
-    "mamba_ssm",
-    "matplotlib",
-    "mlx",
-    "modal",
-    "numba",
-    "numpy",
-    "nvtx",
-    "packaging",
-    "pandas",
-    "psutil",
-    "py7zr",
-    "pyzstd",
-    "requests",
-    "safetensors",
-    "scipy",
-    "sentencepiece",
-    "sklearn",
-    "tiktoken",
-    "tokenizers",
-    "torch",
-    "torchao",
-    "tqdm",
-    "transformers",
-    "triton",
-    "wandb",
-    "zstandard",
-];
+const KNOWN_PACKAGES: &str = include_str!("packages.txt");
+
+fn is_known_package(module: &str) -> bool {
+    KNOWN_PACKAGES.lines().any(|known| known == module)
+}
+
+/// Whether the folder has the module in another form than Python source: compiled, or source of an extension.
+fn is_compiled_here(case: &FolderCase, module: &str) -> bool {
+    const FORMS: [&str; 10] = ["so", "pyd", "c", "cc", "cpp", "cu", "cxx", "pyx", "rs", "pyi"];
+    case.folder.files.iter().any(|file| {
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        let mut parts = name.split('.');
+        let stem = parts.next().unwrap_or_default();
+        let extension = parts.next_back().unwrap_or_default();
+        (stem == module || stem.strip_suffix("_ext") == Some(module) || stem.strip_prefix('_') == Some(module))
+            && FORMS.contains(&extension)
+            || file.path.split('/').any(|part| part == module)
+    })
+}
 
 fn for_each_counted(survey: &CodeSurvey) -> impl Iterator<Item = &SourceFacts> {
     survey.files.iter().filter(|file| survey.counted.contains(&file.path))
@@ -224,12 +196,19 @@ fn missing_module(case: &FolderCase) -> Outcome {
     if survey.counted.is_empty() {
         return Outcome::NotApplicable;
     }
-    let requirements = case.folder.files.iter().any(|file| file.path == "requirements.txt");
+    let lists = ["requirements.txt", "pyproject.toml", "environment.yml", "setup.py", "Dockerfile"];
+    let requirements = case.folder.files.iter().any(|file| lists.iter().any(|list| file.path.ends_with(list)));
+    let readme = case.folder.readme.as_ref().map_or("", |readme| readme.text.as_str());
+    let installed =
+        |module: &str| readme.lines().any(|line| line.contains("install") && line.replace('-', "_").contains(module));
     let mut violations = Vec::new();
     for file in for_each_counted(survey) {
         for import in &file.imports {
-            let known = import.origin != Origin::Package || KNOWN_PACKAGES.contains(&import.module.as_str());
+            let known = import.origin != Origin::Package || is_known_package(&import.module);
             if known || import.guarded || requirements {
+                continue;
+            }
+            if is_compiled_here(case, &import.module) || installed(&import.module) {
                 continue;
             }
             let message =
@@ -245,11 +224,24 @@ fn zstd_fallback(case: &FolderCase) -> Outcome {
     if survey.counted.is_empty() {
         return Outcome::NotApplicable;
     }
+    let models = case.folder.logs.iter().flat_map(|log| {
+        let sizes = log.sizes.iter().filter(|size| matches!(size.kind, SizeKind::Model | SizeKind::Total));
+        sizes.filter_map(move |size| Some((log, size, size.codec?)))
+    });
+    let (zstd, other): (Vec<_>, Vec<_>) = models.partition(|(_, _, codec)| *codec == "zstd");
     let mut violations = Vec::new();
     for file in for_each_counted(survey) {
-        if let Some(note) = file.notes.iter().find(|note| note.kind == NoteKind::SilentCompressorFallback) {
-            let message = format!("{}: zstandard is optional; the fallback compressor raises no error", file.path);
-            violations.push(Violation::new(message, vec![Evidence::at(&file.path, note.line).found(&note.text)]));
+        let Some(note) = file.notes.iter().find(|note| note.kind == NoteKind::SilentCompressorFallback) else {
+            continue;
+        };
+        let place = Evidence::at(&file.path, note.line).found(&note.text);
+        if let Some((log, size, codec)) = other.first() {
+            let message = format!("{}: zstandard is optional, and {} was packed with {codec}", file.path, log.path);
+            let logged = Evidence::at(&log.path, size.line).found(format!("{codec}, {} bytes", size.bytes));
+            violations.push(Violation::new(message, vec![place, logged]));
+        } else if zstd.is_empty() {
+            let message = format!("{}: zstandard is optional, and no log says which compressor ran", file.path);
+            violations.push(Violation::new(message, vec![place]).graded(Severity::Review));
         }
     }
     Outcome::from_violations(violations)

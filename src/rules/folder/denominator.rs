@@ -13,7 +13,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: RuleId("implied_val_bytes_wrong"),
         statement: "Tokens, loss and bits per byte imply a text of another length than the validation text.",
-        reference: "val_bpb = loss / ln 2 x tokens / bytes (train_gpt.py); FineWeb's validation text has 151,078,222 bytes (#1916)",
+        reference: "val_bpb = loss / ln 2 x tokens / bytes (train_gpt.py); FineWeb's validation text has 151,078,222 bytes (#1916), in the data published before 2026-03-19 155.77 MB",
         severity: Severity::Fail,
         evidence: EvidenceKind::Logs,
         why: "tokens x loss / (ln 2 x bpb) gives the bytes that were divided by, and must give the same text for every tokenizer. The strongest single check there is: #1143, #1289, #897 would have failed it.",
@@ -84,9 +84,10 @@ impl Tokenizer {
     /// Bytes of validation text a token, where one number is right.
     pub fn bytes_per_token(self) -> Option<f64> {
         match self {
-            Tokenizer::Sp1024 => Some(2.436),
-            Tokenizer::Sp4096 => Some(3.3197),
-            Tokenizer::Sp8192 => Some(3.7266),
+            // 151,078,222 bytes by 62,021,632, 45,508,608 and 40,540,160 tokens.
+            Tokenizer::Sp1024 => Some(2.435_896),
+            Tokenizer::Sp4096 => Some(3.319_772),
+            Tokenizer::Sp8192 => Some(3.726_632),
             Tokenizer::CaseOps => None,
             Tokenizer::Bytes | Tokenizer::Other => None,
         }
@@ -132,7 +133,18 @@ pub(super) fn tokenizer(folder: &RecordFolder) -> Option<Tokenizer> {
 }
 
 /// Bytes per token of a log's final value.
-fn ratio(log: &LogFile) -> Option<(f64, u64, f64)> {
+struct Ratio {
+    /// loss / (ln 2 x bpb).
+    value: f64,
+    /// 1-based line.
+    line: u64,
+    /// Half a unit in the last printed place, relative to both numbers.
+    rounding: f64,
+    /// The bits per byte on that line.
+    bpb: f64,
+}
+
+fn ratio(log: &LogFile) -> Option<Ratio> {
     let metric = log
         .metrics
         .iter()
@@ -141,12 +153,12 @@ fn ratio(log: &LogFile) -> Option<(f64, u64, f64)> {
         .find(|metric| metric.loss.is_some_and(|loss| loss > 0.0) && metric.bpb > 0.0)?;
     let loss = metric.loss?;
     let rounding = 0.5 * 10f64.powi(-(metric.decimals.min(12) as i32)) * (1.0 / metric.bpb + 1.0 / loss);
-    Some((loss / (LN_2 * metric.bpb), metric.line, rounding))
+    Some(Ratio { value: loss / (LN_2 * metric.bpb), line: metric.line, rounding, bpb: metric.bpb })
 }
 
 /// Bytes per token according to the logs: that of the last log that tells.
 pub(super) fn log_ratio(folder: &RecordFolder) -> Option<f64> {
-    folder.logs.iter().rev().find_map(ratio).map(|(ratio, _, _)| ratio)
+    folder.logs.iter().rev().find_map(ratio).map(|ratio| ratio.value)
 }
 
 /// The validation tokens a log speaks of, if it names one number only.
@@ -158,30 +170,67 @@ fn val_tokens(log: &LogFile) -> Option<u64> {
 /// 65,536 pieces, needs 33 million).
 const FEWEST_TOKENS: u64 = 30_000_000;
 
-/// Half a percent: what document boundaries and truncation to whole windows explain, with the data of 18 March.
-const TEXT_TOLERANCE: f64 = 0.01;
+/// What a wrong denominator is wrong by, where the number itself says it.
+fn named_factor(factor: f64) -> Option<&'static str> {
+    /// How near a factor must be to be taken for the constant: no text and no tokenizer is off by a third by chance.
+    const NEAR: f64 = 0.002;
+    let is = |constant: f64| (factor / constant - 1.0).abs() <= NEAR;
+    if is(1.0 / LN_2) {
+        return Some("that is the factor 1/ln 2: nats were not divided by ln 2");
+    }
+    is(LN_2).then_some("that is the factor ln 2: nats were divided by ln 2 twice")
+}
+
+/// Length of the text as first published, where a folder of this date may have been scored on it.
+fn earlier_text(case: &FolderCase) -> Option<u64> {
+    let earlier = case.policy.limits.val_text_earlier.as_ref()?;
+    let date = super::record::date(case.folder)?;
+    (date < earlier.before.as_str()).then_some(earlier.bytes)
+}
+
+/// The bits per byte of the last log that gives tokens, loss and score, and what they are over the text's own bytes.
+pub(in crate::rules) fn corrected_bpb(case: &FolderCase) -> Option<(f64, f64)> {
+    let measured = case.folder.logs.iter().rev().find_map(|log| Some((val_tokens(log)?, ratio(log)?)))?;
+    let (tokens, ratio) = (measured.0 as f64, measured.1);
+    let factor = tokens * ratio.value / case.policy.limits.val_text_bytes as f64;
+    (measured.0 >= FEWEST_TOKENS).then_some((ratio.bpb, ratio.bpb * factor))
+}
 
 fn implied(case: &FolderCase) -> Outcome {
-    let expected = case.policy.limits.val_text_bytes as f64;
+    let limits = &case.policy.limits;
+    let expected = limits.val_text_bytes as f64;
     let mut violations = Vec::new();
     let mut checked = 0;
     for log in &case.folder.logs {
-        let (Some(tokens), Some((ratio, line, rounding))) = (val_tokens(log), ratio(log)) else { continue };
+        let (Some(tokens), Some(Ratio { value: ratio, line, rounding, bpb })) = (val_tokens(log), ratio(log)) else {
+            continue;
+        };
         if tokens < FEWEST_TOKENS {
             continue;
         }
         checked += 1;
         let implied = tokens as f64 * ratio;
-        let distance = implied / expected - 1.0;
-        if distance.abs() <= TEXT_TOLERANCE + 2.0 * rounding {
+        let factor = implied / expected;
+        let known = [Some(limits.val_text_bytes), earlier_text(case)];
+        if known.into_iter().flatten().any(|bytes| limits.text_fits(implied / bytes as f64 - 1.0, rounding)) {
             continue;
         }
+        let is_earlier =
+            limits.val_text_earlier.as_ref().filter(|old| limits.text_fits(implied / old.bytes as f64 - 1.0, rounding));
+        let reason = match (named_factor(factor), is_earlier) {
+            (Some(reason), _) => format!("; {reason}"),
+            (None, Some(old)) => format!("; that is the text of the data published before {}", old.before),
+            (None, None) => String::new(),
+        };
         let message = format!(
-            "{}: {} tokens of {ratio:.4} bytes make a text of {} bytes, {:+.2} % off",
+            "{}: {} tokens of {ratio:.4} bytes make a text of {} bytes, {:+.2} % off{reason}; with {} bytes \
+             {bpb} bits per byte are {:.4}",
             log.path,
             group_digits(tokens.into()),
             group_digits(implied as i128),
-            distance * 100.0
+            (factor - 1.0) * 100.0,
+            group_digits(limits.val_text_bytes.into()),
+            bpb * factor,
         );
         let evidence = Evidence::at(&log.path, line)
             .found(format!("{ratio:.4} bytes per token"))
@@ -206,12 +255,15 @@ fn unusual(case: &FolderCase) -> Outcome {
     let Some(log) = case.folder.logs.iter().rev().find(|log| ratio(log).is_some()) else {
         return Outcome::unknown("no log gives both loss and bits per byte");
     };
-    let Some((ratio, line, rounding)) = ratio(log) else { return Outcome::NotApplicable };
-    if (ratio / expected - 1.0).abs() <= TEXT_TOLERANCE + 2.0 * rounding {
+    let Some(Ratio { value: ratio, line, rounding, .. }) = ratio(log) else { return Outcome::NotApplicable };
+    let limits = &case.policy.limits;
+    let tolerance = limits.bytes_per_token_tolerance.unwrap_or(limits.val_text_bytes_tolerance);
+    if (ratio / expected - 1.0).abs() <= tolerance + 2.0 * rounding {
         return Outcome::holds(format!("{ratio:.4} bytes per token"));
     }
+    let reason = named_factor(ratio / expected).map_or(String::new(), |reason| format!("; {reason}"));
     Outcome::violated(
-        format!("{ratio:.4} bytes per token, {expected:.4} usual for {tokenizer:?}"),
+        format!("{ratio:.4} bytes per token, {expected:.4} usual for {tokenizer:?}{reason}"),
         vec![Evidence::at(&log.path, line).found(format!("{ratio:.4}")).expected(format!("{expected:.4}"))],
     )
 }

@@ -25,6 +25,8 @@ mod times;
 #[cfg(test)]
 mod tests;
 
+pub(super) use denominator::corrected_bpb;
+
 use super::Rule;
 use crate::report::Evidence;
 use crate::submission::{ClaimedField, SubmissionJson};

@@ -6,7 +6,7 @@ use crate::report::{RuleId, Severity};
 use crate::rules::record::{Claim, decide};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, is_iso_date};
 use crate::stats::{BytesPerToken, SeedRun};
-use crate::submission::SubmissionJson;
+use crate::submission::{RecordFolder, SubmissionJson};
 
 pub(super) const RULES: &[Rule] = &[Rule {
     id: RuleId("not_a_record"),
@@ -30,18 +30,22 @@ fn not_a_record(case: &FolderCase) -> Outcome {
     if claimed.is_empty() {
         return Outcome::unknown("no bits per byte are claimed");
     }
-    // The folder's name starts with its day, too.
-    let date = [json.text_field("date"), Some(case.folder.name.as_str())];
-    let date = date.into_iter().flatten().filter_map(|text| text.get(..10)).find(|day| is_iso_date(day));
     let claim = Claim {
         runs: &claimed,
         known: &known,
-        date,
+        date: date(case.folder),
         pr: json.fields.get("pr").and_then(serde_json::Value::as_u64),
         bytes_per_token: log_ratio(case.folder).and_then(BytesPerToken::plausible),
         path: &json.path,
     };
     decide(case.policy, &claim)
+}
+
+/// The submission's day, `YYYY-MM-DD`: submission.json's, else the one its folder's name starts with.
+pub(super) fn date(folder: &RecordFolder) -> Option<&str> {
+    let stated = folder.submission.as_ref().and_then(|json| json.text_field("date"));
+    let texts = [stated, Some(folder.name.as_str())];
+    texts.into_iter().flatten().filter_map(|text| text.get(..10)).find(|day| is_iso_date(day))
 }
 
 /// The runs a claim rests on, and all runs there is evidence of.

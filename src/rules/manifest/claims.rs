@@ -126,7 +126,7 @@ fn implied_bytes(case: &ManifestCase) -> Outcome {
     };
     let distance = implied / expected as f64 - 1.0;
     let text = format!("{} bytes implied, {} expected", group_digits(implied as i128), group_digits(expected.into()));
-    if distance.abs() <= case.policy.limits.val_text_bytes_tolerance + 2.0 * rounding {
+    if case.policy.limits.text_fits(distance, rounding) {
         return Outcome::holds(text);
     }
     Outcome::violated(

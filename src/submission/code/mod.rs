@@ -5,12 +5,17 @@
 //! * [`notes`] finds the places only a person or a rerun can judge;
 //! * [`shell`] reads the commands of a README.
 
+pub mod bundle;
+mod byte_table;
 pub mod imports;
 pub mod interface;
 mod names;
 pub mod notes;
+pub mod order;
 pub mod packed;
+mod practices;
 pub mod python;
+pub mod settings;
 pub mod shell;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,6 +103,14 @@ fn facts(path: &str, text: &str, local: &BTreeSet<String>, steps: &Steps) -> Sou
         }
     };
     facts.packed = packed::open(&outer, || steps.tell(Step::Opening(path)));
+    if let Some(Ok(packed)) = &facts.packed {
+        let files = bundle::split(&packed.source);
+        if !files.is_empty() {
+            facts.syntax = outer.syntax_errors();
+            facts.add_bundle(&files, local);
+            return facts;
+        }
+    }
     let inner = match &facts.packed {
         Some(Ok(packed)) => match Python::parse(&packed.source) {
             Ok(inner) => Some(inner),
@@ -114,6 +127,36 @@ fn facts(path: &str, text: &str, local: &BTreeSet<String>, steps: &Steps) -> Sou
     facts.imports = imports::of(read, local);
     facts.notes = notes::of(read);
     facts
+}
+
+impl SourceFacts {
+    /// What the files of a bundle say, with lines counted through the whole text.
+    fn add_bundle(&mut self, files: &[bundle::Bundled], local: &BTreeSet<String>) {
+        let own = files.iter().filter_map(|file| module_name(&file.name));
+        let local: BTreeSet<String> = local.iter().cloned().chain(own).collect();
+        let bundled: BTreeSet<String> = files.iter().filter_map(|file| module_name(&file.name)).collect();
+        for file in files {
+            let read = match Python::parse(&file.text) {
+                Ok(read) => read,
+                Err(refusal) => {
+                    self.refused = Some(refusal);
+                    continue;
+                }
+            };
+            let moved = |line: u64| line + file.offset;
+            let problem = |found: SyntaxProblem| SyntaxProblem { line: moved(found.line), ..found };
+            self.syntax.extend(read.syntax_errors().into_iter().map(problem));
+            self.needs_3_12.extend(read.needs_3_12().into_iter().map(problem));
+            let imports = imports::of(&read, &local).into_iter().filter(|import| !bundled.contains(&import.module));
+            self.imports.extend(imports.map(|import| Import { line: moved(import.line), ..import }));
+            self.notes.extend(notes::of(&read).into_iter().map(|note| Note {
+                line: moved(note.line),
+                others: note.others.into_iter().map(|(line, text)| (moved(line), text)).collect(),
+                text: note.text,
+                ..note
+            }));
+        }
+    }
 }
 
 /// `src/model.py` is module `model`, `model/__init__.py` too: scripts run from their own folder.

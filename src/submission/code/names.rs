@@ -1,6 +1,6 @@
 //! Names in Python code, taken apart.
 
-use ruff_python_ast::Expr;
+use ruff_python_ast::{Expr, ExprBinOp, Operator};
 
 /// `a` of `a.b.c`.
 pub(super) fn top(module: &str) -> &str {
@@ -58,6 +58,20 @@ pub(super) fn words(name: &str) -> Vec<String> {
     }
     words.retain(|word| !word.is_empty());
     words
+}
+
+/// Whether an expression is a product with the token to be predicted.
+pub(super) fn multiplies_target(expr: &Expr) -> bool {
+    let Expr::BinOp(ExprBinOp { left, op: Operator::Mult, right, .. }) = expr else { return false };
+    [left, right].iter().any(|side| {
+        let name = dotted(side).to_ascii_lowercase();
+        ["tgt", "target", "next_tok"].iter().any(|part| name.contains(part))
+    })
+}
+
+/// Whether a module is one of the packages for zstandard.
+pub(super) fn is_zstd(module: &str) -> bool {
+    matches!(top(module), "zstandard" | "zstd" | "pyzstd")
 }
 
 #[cfg(test)]

@@ -9,7 +9,11 @@ use ruff_text_size::{Ranged, TextSize};
 use serde::Serialize;
 
 use super::Python;
-use super::names::{dotted, first_word, top, words};
+use super::byte_table;
+use super::names::{dotted, first_word, is_zstd, multiplies_target, top, words};
+use super::order::{self, Order, is_validation};
+use super::practices;
+use super::settings::Settings;
 
 /// What a place is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -19,14 +23,36 @@ pub enum NoteKind {
     NgramCache,
     /// Per-sample optimization at evaluation: on positions that are then scored?
     Slot,
-    /// A function that sees validation tokens updates weights, and nothing is scored before the update.
+    /// Validation text is trained on before it is scored.
     TrainsBeforeScoring,
-    /// The same, with scoring first: the accepted order.
+    /// Several passes over validation text train, and the score of a later one is kept.
+    LaterPassScored,
+    /// Validation text is scored, then trained on: the accepted order.
     TrainsAfterScoring,
+    /// A PPM model or a cache is mixed into the probabilities that are scored.
+    CacheMixing,
+    /// Validation tokens are written into what is shipped.
+    PaidPrefix,
     /// Calibration or quantization that mentions validation data.
     ValidationInCalibration,
+    /// The last targets are scored in several windows.
+    TailScoredTwice,
+    /// Averaged weights are collected and nothing uses them.
+    AverageNeverApplied,
+    /// A flag of quantization-aware training is never switched on.
+    QuantizationNeverOn,
+    /// The script runs another Python file.
+    RunsAnotherFile,
+    /// Work is handed out by a lock on a file: which process gets what depends on timing.
+    WorkByLock,
+    /// A seed is made from the names of files.
+    SeedFromPaths,
+    /// The table of bytes per token is wrong: the text says how.
+    ByteTable,
     /// A module or call that reaches the network.
     Network,
+    /// Reports to a service, or data is fetched before training: no evaluation needs it.
+    NetworkElsewhere,
     /// Another program is started.
     ExternalProgram,
     /// zstandard missing means another compressor, without an error.
@@ -42,48 +68,68 @@ pub struct Note {
     pub kind: NoteKind,
     /// The line's text.
     pub text: String,
+    /// Other lines that belong to it, with their text, in order.
+    pub others: Vec<(u64, String)>,
+    /// The setting that is off by default, and without which this does not run.
+    pub switch: Option<String>,
+    /// What is wrong there, where the kind alone does not say it.
+    pub detail: &'static str,
 }
 
-/// All notes of a file, by line. One a line and kind.
+/// All notes of a file, by line. One a line, kind and detail.
 pub fn of(python: &Python) -> Vec<Note> {
-    let mut reader = Reader { python, notes: Vec::new(), frames: vec![Frame::default()] };
+    let settings = Settings::of(python);
+    let mut reader = Reader {
+        python,
+        settings: &settings,
+        notes: Vec::new(),
+        frames: vec![Frame::default()],
+        network_imports: Vec::new(),
+    };
+    reader.adaptations();
+    for (kind, at, others) in practices::of(python) {
+        reader.note_with(kind, at, &others, None);
+    }
+    for (at, measured, detail) in byte_table::of(python) {
+        reader.note_with(NoteKind::ByteTable, at, &[measured], None);
+        if let Some(note) = reader.notes.last_mut() {
+            note.detail = detail;
+        }
+    }
     visitor::walk_body(&mut reader, &python.module().body);
+    // Where a call says what is fetched, its import says nothing more.
+    if !reader.notes.iter().any(|note| matches!(note.kind, NoteKind::Network | NoteKind::NetworkElsewhere)) {
+        for at in std::mem::take(&mut reader.network_imports) {
+            reader.note(NoteKind::Network, at);
+        }
+    }
     let mut notes = reader.notes;
     notes.sort();
-    notes.dedup_by(|a, b| (a.line, a.kind) == (b.line, b.kind));
+    notes.dedup_by(|a, b| (a.line, a.kind, a.detail) == (b.line, b.kind, b.detail));
     notes
 }
 
-/// What one function does, as far as the order of its lines tells.
+/// One function, while it is read.
 #[derive(Default)]
 struct Frame {
     name: String,
-    first_update: Option<TextSize>,
-    first_score: Option<TextSize>,
     first_validation: Option<TextSize>,
+    /// Its name says SLOT and nothing is known of its order: where it starts.
+    slot: Option<TextSize>,
+    steps: bool,
 }
 
 struct Reader<'a> {
     python: &'a Python,
+    settings: &'a Settings,
     notes: Vec<Note>,
     frames: Vec<Frame>,
+    network_imports: Vec<TextSize>,
 }
 
 /// Modules that talk to other machines.
-const NETWORK_MODULES: [&str; 12] = [
-    "aiohttp",
-    "boto3",
-    "ftplib",
-    "gdown",
-    "httpx",
-    "huggingface_hub",
-    "paramiko",
-    "requests",
-    "socket",
-    "urllib3",
-    "wandb",
-    "wget",
-];
+const NETWORK_MODULES: [&str; 10] =
+    ["aiohttp", "boto3", "ftplib", "gdown", "httpx", "huggingface_hub", "paramiko", "requests", "urllib3", "wget"];
 /// Calls that fetch something, whatever they hang on.
 const NETWORK_CALLS: [&str; 6] =
     ["hf_hub_download", "snapshot_download", "load_dataset", "urlopen", "urlretrieve", "download_url_to_file"];
@@ -105,41 +151,81 @@ const HARMLESS_PROGRAMS: [&str; 5] = ["nvidia-smi", "nvcc", "git", "uname", "lsc
 
 impl Reader<'_> {
     fn note(&mut self, kind: NoteKind, at: TextSize) {
-        let (line, text) = (self.python.line(at), self.python.line_text(at).to_string());
-        self.notes.push(Note { line, kind, text });
+        self.note_with(kind, at, &[], None);
     }
 
-    fn frame(&mut self) -> Option<&mut Frame> {
-        self.frames.last_mut()
+    fn note_with(&mut self, kind: NoteKind, at: TextSize, others: &[TextSize], switch: Option<String>) {
+        let of = |at: TextSize| (self.python.line(at), self.python.line_text(at).to_string());
+        let (line, text) = of(at);
+        let others = others.iter().map(|at| of(*at)).filter(|(other, _)| *other != line).collect();
+        self.notes.push(Note { line, kind, text, others, switch, detail: "" });
+    }
+
+    fn adaptations(&mut self) {
+        for found in order::of(self.python, self.settings) {
+            let kinds: &[NoteKind] = match (found.order, found.of_offset) {
+                (Order::TrainsFirst | Order::SeveralPasses, true) => &[NoteKind::Slot],
+                (Order::TrainsFirst, false) => &[NoteKind::TrainsBeforeScoring],
+                (Order::SeveralPasses, false) => &[NoteKind::TrainsBeforeScoring, NoteKind::LaterPassScored],
+                (Order::ScoresFirst, _) => &[NoteKind::TrainsAfterScoring],
+            };
+            for kind in kinds {
+                self.note_with(*kind, found.at, &found.places, found.switch.clone());
+            }
+        }
     }
 
     fn mention(&mut self, name: &str, at: TextSize) {
-        let name = name.to_ascii_lowercase();
-        let validation = ["val_token", "val_data", "val_loader", "val_file", "val_seq", "fineweb_val", "val_shard"];
-        if validation.iter().any(|part| name.contains(part))
-            && let Some(frame) = self.frame()
-        {
+        let validation = is_validation(name) || name.contains("fineweb_val");
+        if validation && let Some(frame) = self.frames.last_mut() {
             frame.first_validation.get_or_insert(at);
         }
     }
 
-    fn names_something(&mut self, name: &str, at: TextSize) {
+    /// The setting that switches something of this name off, where all settings of that name are off.
+    fn switch(&self, part: &str) -> Option<String> {
+        self.settings.all_off(|words| words.iter().any(|word| word.starts_with(part)))
+    }
+
+    /// A function or class whose name says that it caches or mixes.
+    fn defines(&mut self, name: &str, at: TextSize) {
         let words = words(name);
         let has = |word: &str| words.iter().any(|w| w == word);
-        let ngram = words.iter().any(|w| w.starts_with("ngram")) || has("gram") && (has("n") || has("phrase"));
-        let cached =
-            ["cache", "table", "tables", "hash", "mix", "mixer", "tilt", "backoff", "eval", "order", "oracle", "model"];
-        if ngram && cached.iter().any(|word| has(word)) {
-            self.note(NoteKind::NgramCache, at);
+        // An embedding of hashed n-grams is a part of the model.
+        if words.iter().any(|w| w.starts_with("emb")) || has("kv") || has("compile") {
+            return;
         }
-        if has("slot") || has("slots") && has("eval") {
-            self.note(NoteKind::Slot, at);
+        let any = |list: &[&str]| list.iter().any(|word| has(word));
+        let ngram = words.iter().any(|w| w.starts_with("ngram")) || has("gram") && (has("n") || has("phrase"));
+        let uses = ["cache", "mix", "mixer", "mixing", "tilt", "backoff", "eval", "oracle", "expert", "prob", "probs"];
+        if ngram && (any(&uses) || any(&["score", "scorer", "interpolate", "lookup"])) {
+            let switch = self.switch("ngram");
+            self.note_with(NoteKind::NgramCache, at, &[], switch);
+        } else if any(&["ppm", "ppmd"]) {
+            let switch = self.switch("ppm");
+            self.note_with(NoteKind::CacheMixing, at, &[], switch);
+        } else if has("cache")
+            && any(&["mix", "mixer", "mixing", "mixture", "blend", "interpolate", "neural", "pointer"])
+            || has("knn") && has("lm")
+        {
+            let switch = self.switch("cache");
+            self.note_with(NoteKind::CacheMixing, at, &[], switch);
+        }
+        if has("paid") && has("prefix") {
+            self.note(NoteKind::PaidPrefix, at);
         }
     }
 
     fn leave(&mut self, frame: Frame) {
         let words = words(&frame.name);
         let has = |word: &str| words.iter().any(|w| w == word);
+        if let Some(at) = frame.slot
+            && frame.steps
+            && !self.notes.iter().any(|note| matches!(note.kind, NoteKind::Slot | NoteKind::TrainsAfterScoring))
+        {
+            let switch = self.switch("slot");
+            self.note_with(NoteKind::Slot, at, &[], switch);
+        }
         let calibrates =
             ["calib", "calibration", "calibrate", "gptq", "hessian", "hessians", "awq", "quantize", "collect"]
                 .iter()
@@ -148,35 +234,63 @@ impl Reader<'_> {
         if calibrates && !has("eval") {
             self.note(NoteKind::ValidationInCalibration, validation);
         }
-        // A training loop holds both; it is not where test-time training hides.
-        if has("main") || has("train") && !has("ttt") && !has("test") || frame.name.is_empty() {
-            return;
-        }
-        if let Some(update) = frame.first_update {
-            let scored_first = frame.first_score.is_some_and(|score| score < update);
-            let kind = if scored_first { NoteKind::TrainsAfterScoring } else { NoteKind::TrainsBeforeScoring };
-            self.note(kind, update);
-        }
+    }
+
+    /// Whether the function being read, or the one around it, prepares data rather than evaluates.
+    fn prepares_data(&self) -> bool {
+        self.frames.iter().any(|frame| {
+            let parts = ["download", "prepare", "fetch", "dataset", "ensure"];
+            words(&frame.name).iter().any(|word| parts.contains(&word.as_str()))
+        })
     }
 
     fn call(&mut self, call: &ExprCall) {
         let at = call.func.start();
         let dotted = dotted(&call.func);
-        let (object, method) = dotted.rsplit_once('.').unwrap_or(("", dotted.as_str()));
-        let steps = ["opt", "sgd", "adam", "muon", "scaler"].iter().any(|part| object.to_lowercase().contains(part));
-        if (method == "backward" || method == "step" && steps || dotted.ends_with("autograd.grad"))
-            && let Some(frame) = self.frame()
+        let method = dotted.rsplit_once('.').map_or(dotted.as_str(), |(_, method)| method);
+        if matches!(method, "backward" | "step" | "grad")
+            && let Some(frame) = self.frames.last_mut()
         {
-            frame.first_update.get_or_insert(at);
+            frame.steps = true;
         }
-        if NETWORK_CALLS.contains(&method) || dotted.starts_with("urllib.request.") {
-            self.note(NoteKind::Network, at);
+        self.ships_validation(call, &dotted);
+        let fetches = ["requests.get", "requests.post", "httpx.get", "socket.create_connection", "boto3.client"];
+        if NETWORK_CALLS.contains(&method)
+            || dotted.starts_with("urllib.request.")
+            || fetches.contains(&dotted.as_str())
+        {
+            let kind = if self.prepares_data() { NoteKind::NetworkElsewhere } else { NoteKind::Network };
+            self.note(kind, at);
+        } else if dotted == "wandb.init" {
+            self.note(NoteKind::NetworkElsewhere, at);
         }
         if PROGRAM_CALLS.contains(&dotted.as_str()) {
             let program = call.arguments.args.first().and_then(first_word);
             if !program.is_some_and(|program| HARMLESS_PROGRAMS.contains(&program.as_str())) {
                 self.note(NoteKind::ExternalProgram, at);
             }
+        }
+    }
+
+    /// `zlib.compress(val_tokens.numpy().tobytes())`, `torch.save({"prefix": val_tokens}, path)`.
+    fn ships_validation(&mut self, call: &ExprCall, dotted: &str) {
+        let method = dotted.rsplit_once('.').map_or(dotted, |(_, method)| method);
+        let writes =
+            matches!(method, "compress" | "tobytes" | "tofile") || matches!(dotted, "torch.save" | "pickle.dump");
+        if !writes {
+            return;
+        }
+        let mut names: Vec<String> = call.arguments.args.iter().flat_map(order::mentioned).collect();
+        if method == "tofile" {
+            names.extend(order::mentioned(&call.func));
+        }
+        let text = |name: &String| {
+            let words = words(name);
+            is_validation(name)
+                && words.iter().any(|word| matches!(word.as_str(), "tokens" | "token" | "text" | "data"))
+        };
+        if names.iter().any(text) {
+            self.note(NoteKind::PaidPrefix, call.func.start());
         }
     }
 
@@ -208,34 +322,36 @@ impl<'a> Visitor<'a> for Reader<'_> {
     fn visit_stmt(&mut self, stmt: &'a Stmt) {
         match stmt {
             Stmt::FunctionDef(function) => {
-                self.names_something(function.name.as_str(), function.name.start());
-                self.frames.push(Frame { name: function.name.to_string(), ..Frame::default() });
+                self.defines(function.name.as_str(), function.name.start());
+                let name = function.name.to_string();
+                let slot = words(&name).iter().any(|word| word == "slot").then_some(function.name.start());
+                self.frames.push(Frame { name, slot, ..Frame::default() });
                 visitor::walk_stmt(self, stmt);
                 if let Some(frame) = self.frames.pop() {
                     self.leave(frame);
                 }
                 return;
             }
-            Stmt::ClassDef(class) => self.names_something(class.name.as_str(), class.name.start()),
+            Stmt::ClassDef(class) => {
+                let is_module = class
+                    .arguments
+                    .iter()
+                    .flat_map(|arguments| &arguments.args)
+                    .any(|base| dotted(base).ends_with("Module"));
+                if !is_module {
+                    self.defines(class.name.as_str(), class.name.start());
+                }
+            }
             Stmt::Import(import) => {
                 let network = |name: &str| NETWORK_MODULES.contains(&top(name)) || name == "urllib.request";
                 if import.names.iter().any(|alias| network(alias.name.as_str())) {
-                    self.note(NoteKind::Network, import.start());
+                    self.network_imports.push(import.start());
                 }
             }
             Stmt::ImportFrom(import) => {
                 let module = import.module.as_ref().map_or("", |module| module.as_str());
                 if NETWORK_MODULES.contains(&top(module)) || module == "urllib.request" {
-                    self.note(NoteKind::Network, import.start());
-                }
-            }
-            Stmt::AugAssign(assign) => {
-                let target = dotted(&assign.target).to_ascii_lowercase();
-                let scores = ["loss", "nll", "bits", "score", "byte_count", "bytes_total"];
-                if scores.iter().any(|part| target.contains(part))
-                    && let Some(frame) = self.frame()
-                {
-                    frame.first_score.get_or_insert(assign.start());
+                    self.network_imports.push(import.start());
                 }
             }
             Stmt::Try(attempt) => self.compressor_fallback(attempt),
@@ -254,19 +370,15 @@ impl<'a> Visitor<'a> for Reader<'_> {
             Expr::Name(name) => self.mention(name.id.as_str(), name.start()),
             Expr::Attribute(attribute) => self.mention(attribute.attr.as_str(), attribute.start()),
             Expr::StringLiteral(literal) => {
-                let text = literal.value.to_str();
-                self.mention(text, literal.start());
-                // Names of environment variables: `SLOT_STEPS`, `NGRAM_CACHE`.
-                if text.len() < 64 && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') {
-                    self.names_something(text, literal.start());
-                }
+                self.mention(literal.value.to_str(), literal.start());
             }
             Expr::Call(call) => self.call(call),
             // `(ctx_hash ^ (target * prime))`: the looked-up key contains the token to be predicted.
             Expr::BinOp(ExprBinOp { left, op: Operator::BitXor, right, .. })
                 if [left, right].iter().any(|side| multiplies_target(side)) =>
             {
-                self.note(NoteKind::NgramCache, expr.start());
+                let switch = self.switch("ngram");
+                self.note_with(NoteKind::NgramCache, expr.start(), &[], switch);
             }
             _ => {}
         }
@@ -274,85 +386,5 @@ impl<'a> Visitor<'a> for Reader<'_> {
     }
 }
 
-fn multiplies_target(expr: &Expr) -> bool {
-    let Expr::BinOp(ExprBinOp { left, op: Operator::Mult, right, .. }) = expr else { return false };
-    [left, right].iter().any(|side| {
-        let name = dotted(side).to_ascii_lowercase();
-        ["tgt", "target", "next_tok"].iter().any(|part| name.contains(part))
-    })
-}
-
-fn is_zstd(module: &str) -> bool {
-    matches!(top(module), "zstandard" | "zstd" | "pyzstd")
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn notes(text: &str) -> Vec<(NoteKind, u64)> {
-        of(&Python::parse(text).unwrap()).into_iter().map(|note| (note.kind, note.line)).collect()
-    }
-
-    #[test]
-    fn training_before_scoring_is_told_from_training_after() {
-        let before = "def eval_ttt(model, val_tokens):\n    for e in range(3):\n        loss = model(val_tokens)\n        \
-                      loss.backward()\n        optimizer.step()\n    loss_sum += loss.item()\n";
-        assert_eq!(notes(before), [(NoteKind::TrainsBeforeScoring, 4)]);
-        let after = "def eval_ttt(model, val_tokens):\n    for chunk in val_tokens:\n        loss_sum += \
-                     model(chunk)\n        loss.backward()\n";
-        assert_eq!(notes(after), [(NoteKind::TrainsAfterScoring, 4)]);
-        // The training loop itself holds validation tokens too.
-        assert_eq!(notes("def main():\n    val_tokens = load()\n    loss.backward()\n    optimizer.step()\n"), []);
-    }
-
-    #[test]
-    fn the_target_in_a_lookup_key_is_shown() {
-        let text = "def score(ctx_hash, tgt):\n    key = (ctx_hash ^ (tgt * 1315423911)) % M\n";
-        assert_eq!(notes(text), [(NoteKind::NgramCache, 2)]);
-        assert_eq!(notes("class NgramBackoffCache:\n    pass\n"), [(NoteKind::NgramCache, 1)]);
-        // A hash embedding of the last two tokens is part of most models.
-        assert_eq!(
-            notes("class BigramHashEmbedding:\n    def f(s, a, b):\n        return (36313 * a) ^ (27191 * b)\n"),
-            []
-        );
-    }
-
-    #[test]
-    fn calibration_on_validation_data() {
-        let text = "def collect_hessians(model, val_tokens):\n    pass\ndef collect(train_tokens):\n    pass\n";
-        assert_eq!(notes(text), [(NoteKind::ValidationInCalibration, 1)]);
-    }
-
-    #[test]
-    fn programs_and_network() {
-        let text = "import subprocess, urllib.request\nsubprocess.run(['nvidia-smi'])\nsubprocess.run(['lrzip', \
-                    '-z'])\nos.system('apt-get install lrzip')\nfrom huggingface_hub import hf_hub_download\n";
-        assert_eq!(
-            notes(text),
-            [
-                (NoteKind::Network, 1),
-                (NoteKind::ExternalProgram, 3),
-                (NoteKind::ExternalProgram, 4),
-                (NoteKind::Network, 5)
-            ]
-        );
-    }
-
-    #[test]
-    fn a_missing_zstandard_must_be_an_error() {
-        let silent = "import zlib\ntry:\n    import zstandard\n    C = 'zstd'\nexcept ImportError:\n    C = 'zlib'\n";
-        assert_eq!(notes(silent), [(NoteKind::SilentCompressorFallback, 3)]);
-        let checked = format!("{silent}if C != 'zstd' and REQUIRE_ZSTD:\n    raise RuntimeError('install it')\n");
-        assert_eq!(notes(&checked), []);
-        let loud =
-            "import zlib\ntry:\n    import zstandard\nexcept ImportError as e:\n    raise RuntimeError('x') from e\n";
-        assert_eq!(notes(loud), []);
-    }
-
-    #[test]
-    fn slot_by_name_of_function_or_variable() {
-        assert_eq!(notes("N = int(os.environ.get('SLOT_STEPS', 8))\n"), [(NoteKind::Slot, 1)]);
-        assert_eq!(notes("def eval_slot(x):\n    pass\n__slots__ = ()\n"), [(NoteKind::Slot, 1)]);
-    }
-}
+mod tests;

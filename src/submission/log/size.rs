@@ -28,6 +28,8 @@ pub struct LoggedSize {
     pub kind: SizeKind,
     /// Bytes.
     pub bytes: u64,
+    /// The compressor its words name.
+    pub codec: Option<&'static str>,
 }
 
 /// The size that a pair of line `line` states, if it states one. `known` are the sizes on earlier lines.
@@ -49,7 +51,8 @@ pub(super) fn logged(line: u64, pair: &Pair, known: &[LoggedSize]) -> Option<Log
     } else {
         return None;
     };
-    Some(LoggedSize { line, kind, bytes })
+    let codec = ["zstd", "zlib", "lzma", "brotli"].into_iter().find(|codec| key.contains(codec));
+    Some(LoggedSize { line, kind, bytes, codec })
 }
 
 /// `artifact: 15301551 bytes (model: 15301204 code: 347)`: a total with its parts, on one line.
@@ -64,7 +67,7 @@ pub(super) fn breakdown(line: u64, list: &[Pair]) -> Vec<LoggedSize> {
     match (total, model, code) {
         (Some(total), Some(model), Some(code)) if model.checked_add(code) == Some(total) => {
             [(SizeKind::Model, model), (SizeKind::Code, code), (SizeKind::Total, total)]
-                .map(|(kind, bytes)| LoggedSize { line, kind, bytes })
+                .map(|(kind, bytes)| LoggedSize { line, kind, bytes, codec: None })
                 .to_vec()
         }
         _ => Vec::new(),

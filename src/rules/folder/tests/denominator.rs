@@ -21,10 +21,11 @@ fn tokens_times_bytes_a_token_is_the_validation_text() {
     let rule = "implied_val_bytes_wrong";
     // 50,000,000 tokens of 3.02156444 bytes are 151,078,222 bytes.
     let (tokens, exact) = (50_000_000, 3.021_564_44);
-    for factor in [1.0, 1.0099, 0.9901] {
+    for factor in [1.0, 1.000_99, 0.9901] {
         assert_eq!(logged(&[&log(tokens, exact * factor)]).says(rule), ["pass"], "{factor}");
     }
-    for factor in [1.0101, 0.9899] {
+    // 0.1 % too long makes the score better than it is; bytes left out make it worse.
+    for factor in [1.001_01, 1.0095, 0.9899] {
         assert!(logged(&[&log(tokens, exact * factor)]).violates(rule), "{factor}");
     }
     // The example: 47,851,520 x 2.3295 / (ln 2 x 0.9771) = 164,586,412 bytes.
@@ -32,7 +33,8 @@ fn tokens_times_bytes_a_token_is_the_validation_text() {
     assert_eq!(
         logged(&["x\n", &example]).says(rule),
         [
-            "fail: train1.log: 47,851,520 tokens of 3.4395 bytes make a text of 164,586,412 bytes, +8.94 % off",
+            "fail: train1.log: 47,851,520 tokens of 3.4395 bytes make a text of 164,586,412 bytes, +8.94 % off; \
+             with 151,078,222 bytes 0.9771 bits per byte are 1.0645",
             "train1.log:2: 3.4395 bytes per token (151,078,222)"
         ]
     );
@@ -47,7 +49,38 @@ fn tokens_times_bytes_a_token_is_the_validation_text() {
     assert_eq!(logged(&[&format!("{PRE}50000000\nstep:1 val_loss:9.0 val_bpb:1.0\n")]).says(rule), nothing);
 }
 
-/// Half a unit in the last place of the score, relative to score and to loss, is allowed twice on top of one percent.
+/// Nats left undivided, or divided twice: the number itself says what went wrong.
+#[test]
+fn a_missing_or_doubled_ln_2_is_named() {
+    let rule = "implied_val_bytes_wrong";
+    // 2.0943 nats a token, 2.4359 bytes a token: 1.24 bits per byte, 0.85977 nats per byte, 1.78894 divided twice.
+    let of = |bpb: &str| logged(&[&format!("{PRE}62021632\nfinal_int6 val_loss:2.094286 val_bpb:{bpb}\n")]).says(rule);
+    assert_eq!(of("1.240378"), ["pass"]);
+    let undivided = &of("0.859764")[0];
+    assert!(undivided.contains("the factor 1/ln 2: nats were not divided by ln 2"), "{undivided}");
+    assert!(undivided.ends_with("0.859764 bits per byte are 1.2404"), "{undivided}");
+    let twice = &of("1.789487")[0];
+    assert!(twice.contains("the factor ln 2: nats were divided by ln 2 twice"), "{twice}");
+    assert!(!of("0.9")[0].contains("ln 2:"));
+}
+
+#[test]
+fn the_text_before_the_19th_of_march_was_another() {
+    let rule = "implied_val_bytes_wrong";
+    let dated = |place: &str, json: &str| {
+        let log = log(50_000_000, 155_770_000.0 / 50_000_000.0);
+        Submission::at(&format!("records/track_10min_16mb/{place}"), &[("submission.json", json), ("train.log", &log)])
+            .says(rule)
+    };
+    assert_eq!(dated("2026-03-18_a", "{}"), ["pass"]);
+    assert_eq!(dated("2026-03-20_a", "{\"date\": \"2026-03-18\"}"), ["pass"]);
+    for (place, json) in [("2026-03-19_a", "{}"), ("2026-03-18_a", "{\"date\": \"2026-03-19\"}"), ("a", "{}")] {
+        let says = dated(place, json);
+        assert!(says[0].contains("+3.11 % off; that is the text of the data published before 2026-03-19"), "{says:?}");
+    }
+}
+
+/// Half a unit in the last place of the score, relative to score and to loss, is allowed twice on top.
 #[test]
 fn printed_rounding_is_allowed_twice() {
     let violates = |loss: &str, bpb: &str, distance: f64| {
@@ -57,13 +90,14 @@ fn printed_rounding_is_allowed_twice() {
         logged(&[&log]).violates("implied_val_bytes_wrong")
     };
     for (loss, bpb, allowed) in [
-        // 1 % + 2 x 0.005 x (1 / 1.00 + 1 / 2.09), and so on.
-        ("2.09", "1.00", 0.024_785),
-        ("2.09", "2.00", 0.019_785),
-        ("1.50", "2.00", 0.021_667),
-        ("2.09", "1.0000", 0.010_148),
+        // 2 x 0.005 x (1 / 1.00 + 1 / 2.09), and so on; 0.1 % more is allowed above, 1 % below.
+        ("2.09", "1.00", 0.014_785),
+        ("2.09", "2.00", 0.009_785),
+        ("1.50", "2.00", 0.011_667),
+        ("2.09", "1.0000", 0.000_148),
     ] {
-        for sign in [1.0, -1.0] {
+        for (sign, more) in [(1.0, 0.001), (-1.0, 0.01)] {
+            let allowed = allowed + more;
             assert!(!violates(loss, bpb, sign * (allowed - 1e-4)), "{loss} {bpb} {sign}");
             assert!(violates(loss, bpb, sign * (allowed + 1e-4)), "{loss} {bpb} {sign}");
         }
@@ -78,9 +112,9 @@ fn usual_bytes_a_token_by_tokenizer() {
         logged(&["x\n", &log]).says(rule)
     };
     for (name, word, usual) in [
-        ("fineweb_1024_bpe.model", "Sp1024", 2.436),
-        ("sp4096.model", "Sp4096", 3.3197),
-        ("8192_bpe.model", "Sp8192", 3.7266),
+        ("fineweb_1024_bpe.model", "Sp1024", 2.435_896),
+        ("sp4096.model", "Sp4096", 3.319_772),
+        ("8192_bpe.model", "Sp8192", 3.726_632),
     ] {
         assert_eq!(of(name, usual), [format!("pass: {usual:.4} bytes per token")]);
         assert!(of(name, usual * 1.0099)[0].starts_with("pass: ") && of(name, usual * 0.9901)[0].starts_with("pass: "));
@@ -141,9 +175,9 @@ fn the_tokenizer_is_the_one_the_logs_name() {
     assert_eq!(named("a", "{\"tokenizer\": \"tokenizer_kind=bytes\"}", &[]), Some(Tokenizer::Bytes));
     assert_eq!(named("a_8192", "{}", &[]), None);
     for (tokenizer, bytes) in [
-        (Tokenizer::Sp1024, Some(2.436)),
-        (Tokenizer::Sp4096, Some(3.3197)),
-        (Tokenizer::Sp8192, Some(3.7266)),
+        (Tokenizer::Sp1024, Some(2.435_896)),
+        (Tokenizer::Sp4096, Some(3.319_772)),
+        (Tokenizer::Sp8192, Some(3.726_632)),
         (Tokenizer::CaseOps, None),
         (Tokenizer::Bytes, None),
         (Tokenizer::Other, None),

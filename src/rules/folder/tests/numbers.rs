@@ -92,8 +92,8 @@ fn loss_over_score_is_bytes_per_token() {
     assert_eq!(
         sp1024("\"val_loss\": 1.9379, \"val_bpb\": 0.9393"),
         [
-            "fail: loss and bits per byte give 2.9765 bytes per token, 2.4360 expected",
-            "submission.json:2: val_loss 1.9379, val_bpb 0.9393 (2.4360 bytes per token)"
+            "fail: loss and bits per byte give 2.9765 bytes per token, 2.4359 expected",
+            "submission.json:2: val_loss 1.9379, val_bpb 0.9393 (2.4359 bytes per token)"
         ]
     );
     for known in [3.3197, 3.7266, 3.1574] {

@@ -52,6 +52,7 @@ pub mod path_safety;
 pub mod progress;
 pub mod quant;
 pub mod random;
+mod regular_file;
 pub mod report;
 pub mod rules;
 pub mod run_folder;

@@ -1,7 +1,8 @@
 //! Exit codes, a public table: 0 ok, 1 a check failed, 2 could not check, 130 interrupted.
 
-use std::io::{self, Write};
+use std::io::Write;
 
+use super::interrupt_on_signal;
 use crate::interrupt::Interrupted;
 use crate::report::Conclusion;
 
@@ -42,16 +43,14 @@ impl From<ExitCode> for i32 {
 /// A binary: parses its arguments and runs its command. See [`run`] for how it ends.
 pub fn main<A: clap::Parser>(command: impl FnOnce(&A) -> anyhow::Result<ExitCode>) -> std::process::ExitCode {
     let args = A::parse();
-    run(|| command(&args))
+    // From the start, so that a signal ends every command with the same code.
+    run(|| interrupt_on_signal().and_then(|_| command(&args)))
 }
 
 /// Runs a binary's body, prints an error with its causes on stderr, and returns the process's exit code.
-///
-/// A closed pipe on stdout (`verify | head`) is not an error.
 pub fn run(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> std::process::ExitCode {
     let code = match body() {
         Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => ExitCode::Ok,
         Err(error) => {
             let mut stderr = anstream::stderr().lock();
             let style = anstyle::AnsiColor::Red.on_default().bold();
@@ -69,11 +68,4 @@ pub fn run(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> std::process::Exi
         }
     };
     std::process::ExitCode::from(i32::from(code) as u8)
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -7,6 +7,27 @@ use clap::Args;
 
 use crate::manifest::{Effective, Override, assignment, from_environment};
 
+/// Seconds between states of training that can be resumed from: what a killed run loses at most.
+#[cfg(feature = "engine")]
+pub const DEFAULT_CHECKPOINT_SECONDS: u64 = 60;
+
+/// The time that a flag gives; none for 0.
+#[cfg(feature = "engine")]
+pub fn checkpoint_period(seconds: u64) -> Option<std::time::Duration> {
+    (seconds > 0).then(|| std::time::Duration::from_secs(seconds))
+}
+
+/// Says on stderr what of a recipe cannot be meant, though it can be run.
+#[cfg(feature = "engine")]
+pub fn warn_of_recipe(manifest: &crate::manifest::Manifest) {
+    use std::io::Write;
+
+    if let Some(reason) = manifest.model.idle_bigram() {
+        let style = anstyle::AnsiColor::Yellow.on_default().bold();
+        let _ = writeln!(anstream::stderr().lock(), "{style}warning{style:#}: model.bigram_dim: {reason}");
+    }
+}
+
 /// The part of a recipe that a command depends on; it leaves variables for other parts alone.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope {

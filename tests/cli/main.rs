@@ -18,5 +18,6 @@ mod against;
 mod corpus;
 mod gate;
 mod inspect;
+mod outputs;
 mod pack;
 mod verify;

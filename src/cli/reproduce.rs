@@ -7,7 +7,7 @@ use clap::Parser;
 use super::output::{print, watcher};
 use super::outputs::Outputs;
 use super::previous::Kind;
-use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, checkpoint_period, warn_of_recipe};
+use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, Seconds, checkpoint_period, warn_of_recipe};
 use super::{CommonArgs, DeviceArgs, ExitCode, RecipeArgs, interrupt_on_signal, use_threads};
 use crate::engine::{EngineKind, Precision};
 use crate::interrupt::Interrupted;
@@ -46,8 +46,8 @@ pub struct Args {
     fresh: bool,
 
     /// Save a state of training to continue from every so many seconds; 0 only when interrupted
-    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_CHECKPOINT_SECONDS)]
-    checkpoint_seconds: u64,
+    #[arg(long, value_name = "SECONDS", default_value = DEFAULT_CHECKPOINT_SECONDS)]
+    checkpoint_seconds: Seconds,
 
     /// What runs the model
     #[arg(long, value_enum, default_value_t)]
@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     outputs.writes_run(&folder, &kinds, manifest, base);
     let _owned = folder.lock()?;
     outputs.check(false)?;
-    warn_of_recipe(manifest);
+    warn_of_recipe(manifest, &args.common);
     let request = Request {
         folder: folder.clone(),
         effective: &effective,

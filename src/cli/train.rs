@@ -8,7 +8,7 @@ use clap::Parser;
 use super::output::{print, watcher};
 use super::outputs::Outputs;
 use super::previous::Kind;
-use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, checkpoint_period, warn_of_recipe};
+use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, Seconds, checkpoint_period, warn_of_recipe};
 use super::{CommonArgs, DeviceArgs, ExitCode, LaunchMode, RanksArgs, RecipeArgs, interrupt_on_signal, use_threads};
 use crate::engine::{EngineKind, Precision};
 use crate::interrupt::Interrupted;
@@ -63,8 +63,8 @@ pub struct Args {
     checkpoint_every: Option<NonZeroU64>,
 
     /// Save a state to resume from every so many seconds; 0 only on Ctrl-C
-    #[arg(long, value_name = "SECONDS", default_value_t = DEFAULT_CHECKPOINT_SECONDS)]
-    checkpoint_seconds: u64,
+    #[arg(long, value_name = "SECONDS", default_value = DEFAULT_CHECKPOINT_SECONDS)]
+    checkpoint_seconds: Seconds,
 
     /// What runs the model
     #[arg(long, value_enum, default_value_t)]
@@ -143,7 +143,7 @@ impl Args {
         outputs.writes_run(folder, &[Kind::OfTraining, Kind::Manifest], manifest, base);
         let owned = folder.lock()?;
         outputs.check(false)?;
-        warn_of_recipe(manifest);
+        warn_of_recipe(manifest, &self.common);
         Ok(owned)
     }
 

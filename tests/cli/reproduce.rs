@@ -176,7 +176,7 @@ fn a_reader_that_leaves_ends_no_reproduction() {
 fn a_killed_reproduction_goes_on_to_the_same_bits() {
     let workshop = workshop();
     let here = workshop.folder.path();
-    let longer = ["--set", "schedule.iterations=400", "--checkpoint-seconds", "1"];
+    let longer = ["--set", "schedule.iterations=200", "--checkpoint-seconds", "0.05"];
     let mut arguments = vec!["tiny.yaml", "--threads", "1", "--out", "run", "--quiet"];
     arguments.extend(longer);
     let spawn = || {
@@ -189,10 +189,14 @@ fn a_killed_reproduction_goes_on_to_the_same_bits() {
         assert!(start.elapsed() < Duration::from_secs(120));
         std::thread::sleep(Duration::from_millis(5));
     }
+    let signal =
+        |name: &str| std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(signal("-STOP").success());
     // A second one is told whose the folder is.
     let message = refusal(here, &longer);
     assert!(message.contains(&format!("in use by process {}", child.id())), "{message}");
-    std::thread::sleep(Duration::from_millis(u64::from(std::process::id() % 700)));
+    assert!(signal("-CONT").success());
+    std::thread::sleep(Duration::from_millis(u64::from(std::process::id() % 50)));
     child.kill().unwrap();
     child.wait().unwrap();
     json(here, 1, &longer);

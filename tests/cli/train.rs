@@ -86,7 +86,14 @@ impl Workshop {
 
     /// Runs into an error and returns its text, with this folder's path as `[DIR]`.
     fn refusal(&self, arguments: &[&str]) -> String {
-        let output = self.train(arguments).assert().code(2).stdout("").get_output().clone();
+        let output = self
+            .train(arguments)
+            .args(if arguments.contains(&"--quiet") { &[][..] } else { &["--quiet"] })
+            .assert()
+            .code(2)
+            .stdout("")
+            .get_output()
+            .clone();
         String::from_utf8(output.stderr).unwrap().replace(self.folder.path().to_str().unwrap(), "[DIR]")
     }
 }

@@ -1,10 +1,57 @@
 //! Writing files so that a crash, a full disk or Ctrl-C leaves either the old file or the new one.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::path_safety::folder_of;
+use crate::regular_file;
+
+/// What names of temporary files begin with.
+pub const TEMPORARY_PREFIX: &str = ".golf-harness-";
+
+/// Files that must not outlive the process: what is being written and has not got its name yet, locks.
+static PASSING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// Held while several files that belong together are written.
+static TOGETHER: Mutex<()> = Mutex::new(());
+
+fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Files written while this is held appear together: [`clear_for_exit`] waits for them.
+pub fn together() -> impl Drop {
+    lock(&TOGETHER)
+}
+
+/// Notes a file that [`clear_for_exit`] removes, or that it need not remove any more.
+pub fn is_passing(path: &Path, yes: bool) {
+    let mut passing = lock(&PASSING);
+    if yes {
+        passing.insert(path.to_path_buf())
+    } else {
+        passing.remove(path)
+    };
+}
+
+/// For a process that ends in the middle of its work: removes unfinished files and lets no other begin.
+///
+/// Files that belong together and are being written get `patience` to be written. Afterwards every attempt to write
+/// waits for the end of the process.
+pub fn clear_for_exit(patience: std::time::Duration) {
+    let started = std::time::Instant::now();
+    let mut together = TOGETHER.try_lock();
+    while together.is_err() && started.elapsed() < patience {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        together = TOGETHER.try_lock();
+    }
+    let passing = lock(&PASSING);
+    passing.iter().for_each(|path| drop(std::fs::remove_file(path)));
+    // Neither lock is given back: the process ends.
+    std::mem::forget((passing, together));
+}
 
 /// A file that could not be written; the previous content, if any, is untouched.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +82,38 @@ pub fn write_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<
 #[derive(Debug)]
 pub struct PendingFile {
     path: PathBuf,
-    writer: BufWriter<tempfile::NamedTempFile>,
+    writer: BufWriter<Temporary>,
+}
+
+/// A temporary file that is noted as long as it exists under its own name.
+#[derive(Debug)]
+struct Temporary(Option<tempfile::NamedTempFile>);
+
+impl Temporary {
+    /// The file, to be given its final name: no longer noted.
+    fn take(mut self) -> io::Result<tempfile::NamedTempFile> {
+        self.0.take().ok_or_else(|| io::Error::other("the temporary file is gone"))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.take() {
+            let path = file.path().to_path_buf();
+            drop(file);
+            is_passing(&path, false);
+        }
+    }
+}
+
+impl Write for Temporary {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.as_mut().map_or(Ok(0), |file| file.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.as_mut().map_or(Ok(()), Write::flush)
+    }
 }
 
 impl PendingFile {
@@ -43,9 +121,13 @@ impl PendingFile {
     pub fn create(path: &Path) -> Result<Self, WriteError> {
         let attempt = || -> io::Result<PendingFile> {
             let folder = folder_of(path);
+            refuse_special(path)?;
             std::fs::create_dir_all(folder)?;
-            let temporary = tempfile::Builder::new().prefix(".golf-harness-").tempfile_in(folder)?;
-            Ok(PendingFile { path: path.to_path_buf(), writer: BufWriter::new(temporary) })
+            // Made and noted under one lock, so that no end of the process falls between.
+            let mut passing = lock(&PASSING);
+            let temporary = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
+            passing.insert(temporary.path().to_path_buf());
+            Ok(PendingFile { path: path.to_path_buf(), writer: BufWriter::new(Temporary(Some(temporary))) })
         };
         attempt().map_err(|source| WriteError { path: path.to_path_buf(), source })
     }
@@ -59,13 +141,31 @@ impl PendingFile {
     pub fn commit(self) -> Result<(), WriteError> {
         let PendingFile { path, writer } = self;
         let attempt = || -> io::Result<()> {
-            let temporary = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-            set_default_permissions(temporary.as_file())?;
-            temporary.as_file().sync_all()?;
-            temporary.persist(&path).map_err(|e| e.error)?;
-            sync_folder(folder_of(&path))
+            let temporary = writer.into_inner().map_err(io::IntoInnerError::into_error)?.take()?;
+            let name = temporary.path().to_path_buf();
+            let done = publish(temporary, &path);
+            is_passing(&name, false);
+            done
         };
         attempt().map_err(|source| WriteError { path: path.clone(), source })
+    }
+}
+
+/// Makes the content durable, gives the file its name and makes that durable, too.
+fn publish(temporary: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
+    set_default_permissions(temporary.as_file())?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|e| e.error)?;
+    sync_folder(folder_of(path))
+}
+
+/// A FIFO or a device keeps its place: a rename would put a file there instead.
+fn refuse_special(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path).ok().as_ref().and_then(regular_file::kind) {
+        None | Some("a folder") => Ok(()),
+        Some(kind) => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{kind} is there, which a file would replace")))
+        }
     }
 }
 
@@ -107,9 +207,10 @@ pub fn check_writable(path: &Path) -> Result<(), WriteError> {
         if path.is_dir() {
             return Err(io::Error::new(io::ErrorKind::IsADirectory, "a folder of that name exists"));
         }
+        refuse_special(path)?;
         let folder = folder_of(path);
         std::fs::create_dir_all(folder)?;
-        tempfile::Builder::new().prefix(".golf-harness-").tempfile_in(folder).map(drop)
+        tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder).map(drop)
     };
     attempt().map_err(|source| WriteError { path: path.to_path_buf(), source })
 }

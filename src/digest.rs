@@ -1,7 +1,6 @@
 //! Content digests: SHA-256 (what people publish) and BLAKE3 (fast) in one pass over the bytes.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -120,7 +119,7 @@ impl ContentDigest {
 
     /// Digests a file, in constant memory.
     pub fn of_file(path: &Path) -> io::Result<Self> {
-        Self::of_reader(&mut File::open(path)?)
+        Self::of_reader(&mut crate::regular_file::open(path)?)
     }
 }
 

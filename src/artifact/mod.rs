@@ -18,7 +18,7 @@ pub mod report;
 
 pub use assign::{ClassRule, assign};
 pub use budget::Budget;
-pub use container::{Artifact, Defect, EncodeError, Encoded, Part, ReadError, encode, parse, read};
+pub use container::{Artifact, Defect, EncodeError, Encoded, Part, ReadError, encode, is_golf, parse, read};
 pub use pack::{PackError, Packed, pack};
 pub use packed::{PackedTensor, PackedValues, scale_count};
 pub use prune::prune;

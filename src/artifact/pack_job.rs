@@ -186,8 +186,11 @@ impl PackJob {
         manifest.artifact = None;
         manifest::rebase_paths(&mut manifest, folder_of(&self.manifest_path), output_folder)?;
         manifest.artifact = Some(record.clone());
-        atomic_write::write(&self.artifact, &std::mem::take(&mut encoded.bytes))?;
+        let bytes = std::mem::take(&mut encoded.bytes);
+        let together = atomic_write::together();
+        atomic_write::write(&self.artifact, &bytes)?;
         manifest::save(&manifest, &self.manifest_out)?;
+        drop(together);
         let budget = Budget::of(record.bytes, &manifest);
         let (artifact_path, manifest_path) = (self.artifact, self.manifest_out);
         Ok(Done { manifest, record, artifact_path, manifest_path, checkpoint, packed, budget })

@@ -37,7 +37,7 @@ impl DeviceArgs {
             anyhow::anyhow!("--device {}: {reason}; --device cpu runs on any machine", self.device)
         })?;
         if common.verbose > 0 {
-            writeln!(anstream::stderr().lock(), "device {device}")?;
+            let _ = writeln!(anstream::stderr().lock(), "device {device}");
         }
         Ok(device)
     }

@@ -1,7 +1,8 @@
 //! Exit codes, a public table: 0 ok, 1 a check failed, 2 could not check, 130 interrupted.
 
-use std::io::{self, Write};
+use std::io::Write;
 
+use super::interrupt_on_signal;
 use crate::interrupt::Interrupted;
 use crate::report::Conclusion;
 use crate::worker;
@@ -47,16 +48,14 @@ pub fn main<A: clap::Parser>(command: impl FnOnce(&A) -> anyhow::Result<ExitCode
         return worker::serve();
     }
     let args = A::parse();
-    run(|| command(&args))
+    // From the start, so that a signal ends every command with the same code.
+    run(|| interrupt_on_signal().and_then(|_| command(&args)))
 }
 
 /// Runs a binary's body, prints an error with its causes on stderr, and returns the process's exit code.
-///
-/// A closed pipe on stdout (`verify | head`) is not an error.
 pub fn run(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> std::process::ExitCode {
     let code = match caught(body) {
         Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => ExitCode::Ok,
         Err(error) => {
             let mut stderr = anstream::stderr().lock();
             let style = anstyle::AnsiColor::Red.on_default().bold();
@@ -81,13 +80,6 @@ fn caught(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> anyhow::Result<Exi
     // The body is gone when it ends this way: nothing sees what it left.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
     outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("a defect of this program, described above: nothing was concluded")))
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

@@ -8,7 +8,9 @@ mod device;
 mod exit;
 mod fit;
 mod output;
+mod outputs;
 pub mod pack;
+mod previous;
 mod progress;
 #[cfg(feature = "engine")]
 mod ranks;

@@ -1,6 +1,6 @@
 //! Results on stdout, in the form the flags ask for.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use serde_json::Value;
 
@@ -8,17 +8,74 @@ use super::CommonArgs;
 
 /// Prints a result: one document with `--json`, otherwise the text, which brings its own line ends.
 pub fn print(common: &CommonArgs, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
-    let mut stdout = anstream::stdout().lock();
+    let mut stdout = stdout();
     if common.json {
         writeln!(stdout, "{}", serde_json::to_string_pretty(&json())?)?;
     } else {
         write!(stdout, "{}", text())?;
     }
-    Ok(())
+    Ok(stdout.flush()?)
+}
+
+/// Standard output, with colors where they are wanted. Once its reader has left (`| head -1`), what is written is
+/// dropped: the work goes on, and the exit code is that of the work.
+pub fn stdout() -> Listened<impl Write> {
+    Listened { out: anstream::stdout().lock(), has_left: false }
 }
 
 /// Where a command that works for long tells how far it is. `--quiet` and `--json` leave stdout to the result.
 #[cfg(feature = "engine")]
 pub fn watcher(common: &CommonArgs) -> Box<dyn Write> {
-    if common.quiet || common.json { Box::new(std::io::sink()) } else { Box::new(std::io::stdout()) }
+    if common.quiet || common.json {
+        Box::new(io::sink())
+    } else {
+        Box::new(Watched(Listened { out: io::stdout(), has_left: false }))
+    }
+}
+
+/// A writer whose reader may leave.
+pub struct Listened<W> {
+    out: W,
+    has_left: bool,
+}
+
+impl<W: Write> Listened<W> {
+    fn unless_left<T>(&mut self, otherwise: T, write: impl FnOnce(&mut W) -> io::Result<T>) -> io::Result<T> {
+        if self.has_left {
+            return Ok(otherwise);
+        }
+        match write(&mut self.out) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.has_left = true;
+                Ok(otherwise)
+            }
+            result => result,
+        }
+    }
+}
+
+impl<W: Write> Write for Listened<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_left(bytes.len(), |out| out.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_left((), W::flush)
+    }
+}
+
+/// A writer of running text, which is no reason to stop whatever becomes of it.
+#[cfg(feature = "engine")]
+struct Watched<W>(W);
+
+#[cfg(feature = "engine")]
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.0.write(bytes).unwrap_or(bytes.len()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
 }

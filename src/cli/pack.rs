@@ -6,6 +6,8 @@ use anyhow::Context;
 use clap::Parser;
 
 use super::output::print;
+use super::outputs::Outputs;
+use super::previous::Kind;
 use super::signal::unless_interrupted;
 use super::{Changes, CommonArgs, ExitCode, FitArgs, Scope, interrupt_on_signal, use_threads};
 use crate::artifact::foreign::ForeignError;
@@ -14,8 +16,9 @@ use crate::artifact::{inspect, report};
 use crate::atomic_write;
 use crate::interrupt::Interrupt;
 use crate::manifest::Effective;
+use crate::path_safety::folder_of;
 use crate::quant::ClassPattern;
-use crate::run_folder::RunFolder;
+use crate::run_folder::{RunFolder, RunLock};
 
 /// `pack` changes how weights are stored and nothing else.
 const SCOPE: Scope = Scope { sections: &["quantization."], refusal: "pack sets quantization.* only" };
@@ -110,6 +113,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "drawn")]
     svg: Option<PathBuf>,
 
+    /// Replace a file that is there and was not made by this command
+    #[arg(long)]
+    force: bool,
+
     #[command(flatten)]
     common: CommonArgs,
 }
@@ -127,6 +134,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let progress = args.common.progress("packing", 0);
     let (job, _) = job(args, changes(args)?)?;
+    let _owned = lock(args, &job)?;
     let done = job.run(&progress, &interrupt);
     progress.finish();
     let done = unless_interrupted(done, &interrupt)?;
@@ -141,9 +149,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Answers a question about a file, which has no verdict: over the budget is no failure here.
 fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.svg {
-        let is_input = path.canonicalize().is_ok_and(|svg| file.canonicalize().is_ok_and(|file| svg == file));
-        anyhow::ensure!(!is_input, "--svg {} would overwrite the artifact", path.display());
-        atomic_write::check_writable(path)?;
+        Outputs::default().reads("the artifact", file).writes("--svg", path, Kind::Svg).check(args.force)?;
     }
     let found = match inspect::inspect(file) {
         Err(ForeignError::Several { path, models }) => {
@@ -168,13 +174,11 @@ fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
 fn fit(args: &Args, budget: u64, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     use crate::fit;
 
-    if let Some(path) = &args.svg {
-        atomic_write::check_writable(path)?;
-    }
     let changes = changes(args)?;
     let pins_classes = changes.touches("quantization.classes");
     let pins_scales = changes.touches("quantization.scale_search");
     let (job, folder) = job(args, changes)?;
+    let _owned = lock(args, &job)?;
     let job = args.fit.job(budget, job, folder, pins_classes, pins_scales);
     let progress = args.common.progress("fitting", 0);
     let fitted = job.run(&progress, interrupt);
@@ -199,6 +203,14 @@ fn fit(_: &Args, _: u64, _: &Interrupt) -> anyhow::Result<ExitCode> {
     )
 }
 
+/// The run folder, if that is where the artifact goes.
+fn lock(args: &Args, job: &PackJob) -> anyhow::Result<Option<RunLock>> {
+    Ok(match args.output {
+        Some(_) => None,
+        None => Some(RunFolder::new(folder_of(&job.artifact)).lock()?),
+    })
+}
+
 /// Flags to a job, with environment and flags applied to the recipe, and the folder the recipe's paths start from.
 fn job(args: &Args, changes: Changes) -> anyhow::Result<(PackJob, PathBuf)> {
     let recipe = args.manifest.clone().context("no MANIFEST is given")?;
@@ -211,6 +223,26 @@ fn job(args: &Args, changes: Changes) -> anyhow::Result<(PackJob, PathBuf)> {
             (folder.artifact(), folder.manifest())
         }
     };
+    let mut outputs = Outputs::default();
+    outputs.reads("the manifest", &recipe).reads_named(&manifest, &base);
+    if let Some(training) = &manifest.results.training {
+        outputs.reads("the checkpoint", base.join(&training.checkpoint.path));
+    }
+    outputs.reads_each("the checkpoint", &args.checkpoint);
+    outputs.reads_each("the calibration shard", &args.fit.calibration);
+    match &args.output {
+        Some(file) => {
+            outputs.writes("--output", file, Kind::Artifact);
+            outputs.writes("the manifest beside --output,", &manifest_out, Kind::Manifest);
+            outputs.writes_run(&RunFolder::new(folder_of(file)), &[], &manifest, &base);
+        }
+        None => {
+            let folder = RunFolder::new(folder_of(&artifact));
+            outputs.writes_run(&folder, &[Kind::Artifact, Kind::Manifest], &manifest, &base);
+        }
+    }
+    outputs.writes_each("--svg", &args.svg, Kind::Svg);
+    outputs.check(args.force)?;
     let checkpoint = args.checkpoint.clone();
     Ok((PackJob { manifest, manifest_path: recipe, checkpoint, artifact, manifest_out }, base))
 }

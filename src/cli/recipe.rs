@@ -7,6 +7,43 @@ use clap::Args;
 
 use crate::manifest::{Effective, Override, assignment, from_environment};
 
+/// Seconds between states of training that can be resumed from: what a killed run loses at most.
+#[cfg(feature = "engine")]
+pub const DEFAULT_CHECKPOINT_SECONDS: &str = "60";
+
+/// The time that a flag gives; none for 0.
+#[cfg(feature = "engine")]
+pub fn checkpoint_period(seconds: Seconds) -> Option<std::time::Duration> {
+    (!seconds.0.is_zero()).then_some(seconds.0)
+}
+
+/// A time on the command line.
+#[cfg(feature = "engine")]
+#[derive(Clone, Copy, Debug)]
+pub struct Seconds(std::time::Duration);
+
+#[cfg(feature = "engine")]
+impl std::str::FromStr for Seconds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seconds: f64 = text.parse().map_err(|_| "expected seconds, such as 60".to_string())?;
+        let duration = std::time::Duration::try_from_secs_f64(seconds);
+        duration.map(Seconds).map_err(|_| "expected seconds from 0 on".to_string())
+    }
+}
+
+/// Says on stderr what of a recipe cannot be meant, though it can be run.
+#[cfg(feature = "engine")]
+pub fn warn_of_recipe(manifest: &crate::manifest::Manifest, common: &super::CommonArgs) {
+    use std::io::Write;
+
+    if let Some(reason) = manifest.model.idle_bigram().filter(|_| !common.quiet) {
+        let style = anstyle::AnsiColor::Yellow.on_default().bold();
+        let _ = writeln!(anstream::stderr().lock(), "{style}warning{style:#}: model.bigram_dim: {reason}");
+    }
+}
+
 /// The part of a recipe that a command depends on; it leaves variables for other parts alone.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope {

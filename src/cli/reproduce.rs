@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::output::{print, watcher};
+use super::outputs::Outputs;
+use super::previous::Kind;
+use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, Seconds, checkpoint_period, warn_of_recipe};
 use super::{CommonArgs, DeviceArgs, ExitCode, RecipeArgs, interrupt_on_signal, use_threads};
 use crate::engine::{EngineKind, Precision};
 use crate::interrupt::Interrupted;
@@ -13,10 +16,14 @@ use crate::run_folder::RunFolder;
 
 /// Train, pack, score and verify what a manifest describes, and hold the result against its claim.
 ///
-/// Stages whose inputs and outputs have not changed are kept, so the same command continues an interrupted run.
+/// Stages whose inputs and outputs have not changed are kept, so the same command continues an interrupted run. A stage
+/// that another build or other vector instructions made is done again.
 ///
-/// Exit codes: 0 every number holds; 1 one does not, or a rule fails; 2 could not reproduce (data missing, bad input);
-/// 130 interrupted, nothing half-written.
+/// A folder that holds another recipe, another seed or a finished run is left as it is: of a finished one the recorded
+/// table is shown, which is not a reproduction. --fresh starts over.
+///
+/// Exit codes: 0 every number holds; 1 one does not, or a rule fails; 2 could not reproduce (data missing, bad input,
+/// nothing computed); 130 interrupted, nothing half-written.
 #[derive(Parser)]
 #[command(
     version,
@@ -34,9 +41,13 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
-    /// Do every stage again
+    /// Do every stage again, in place of the run in the folder
     #[arg(long)]
     fresh: bool,
+
+    /// Save a state of training to continue from every so many seconds; 0 only when interrupted
+    #[arg(long, value_name = "SECONDS", default_value = DEFAULT_CHECKPOINT_SECONDS)]
+    checkpoint_seconds: Seconds,
 
     /// What runs the model
     #[arg(long, value_enum, default_value_t)]
@@ -66,12 +77,22 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     use_threads(args.threads)?;
     let effective = args.recipe.load(&args.manifest)?;
     let engine = args.device.open(&args.common)?.training_engine(args.engine, args.precision)?;
+    let folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new);
+    let kinds = [Kind::OfTraining, Kind::Artifact, Kind::Manifest];
+    let (manifest, base) = (&effective.manifest, &effective.folder);
+    let mut outputs = Outputs::default();
+    outputs.reads("the manifest", &args.manifest).reads_named(manifest, base);
+    outputs.writes_run(&folder, &kinds, manifest, base);
+    let _owned = folder.lock()?;
+    outputs.check(false)?;
+    warn_of_recipe(manifest, &args.common);
     let request = Request {
-        folder: args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new),
+        folder: folder.clone(),
         effective: &effective,
         manifest_path: &args.manifest,
         engine: &*engine,
         fresh: args.fresh,
+        checkpoint_period: checkpoint_period(args.checkpoint_seconds),
         interrupt: interrupt_on_signal()?,
         progress: &|what, len| args.common.progress(what, len),
     };
@@ -83,6 +104,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let (text, json, code) = match ended {
         Ended::Complete(done) => (done.text(), done.json(), done.conclusion().into()),
+        Ended::Recorded(found) => {
+            let folder = folder.root().display();
+            let said = format!(
+                "{folder} holds this run, finished. The table is what it recorded; nothing was computed again. Run it \
+                 again with --fresh, or into another folder with --out; check its files with `verify`."
+            );
+            let mut json = found.json();
+            json["recorded"] = true.into();
+            json["message"] = said.clone().into();
+            (format!("{}\n{said}\n", found.text()), json, ExitCode::CouldNotCheck)
+        }
         Ended::Incomplete(missing) => (missing.text(), missing.json(), ExitCode::CouldNotCheck),
     };
     print(&args.common, || json, || format!("\n{text}"))?;

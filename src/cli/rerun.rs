@@ -7,7 +7,7 @@ use clap::Parser;
 
 use super::{CommonArgs, ExitCode};
 use crate::atomic_write;
-use crate::manifest::{self, Launcher, MAX_PROCESSES, is_launcher_variable, is_variable_name};
+use crate::manifest::{Launcher, MAX_PROCESSES, is_launcher_variable, is_variable_name};
 use crate::rerun::plan::{self, Plan, Request, Subject, ThisMachine};
 
 /// Run a submission's own script again
@@ -135,7 +135,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let plan = plan::plan(&subject, &request(args), &ThisMachine::new(args.python.clone()));
     print(args, &plan)?;
     if let Some(file) = &args.output {
-        manifest::save(&plan::manifest_with_run(&subject, &plan, file)?, file)?;
+        atomic_write::write(file, plan::manifest_with_run(&subject, &plan, file)?.as_bytes())?;
     }
     if !args.plan {
         anyhow::bail!("starting a script needs the sandbox, which this version does not have; --plan ends here");

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand};
 
 use super::output::print;
+use super::outputs::Outputs;
+use super::previous::Kind;
 use super::signal::unless_interrupted;
 use super::{Changes, CommonArgs, DataArgs, DeviceArgs, ExitCode, Scope, interrupt_on_signal, use_threads};
-use crate::atomic_write;
 use crate::engine::{EngineError, Isa, Precision, use_isa};
 use crate::eval::{self, EngineChoice, Outcome, Report, ScoreError, ScoreJob, ScoreJobError, Shard, Windowing, probe};
 use crate::interrupt::Interrupt;
+use crate::manifest::Effective;
 use crate::progress::Progress;
 
 /// Scoring depends on data, model and evaluation.
@@ -124,6 +126,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 8, requires = "probe")]
     probe_windows: u64,
 
+    /// Replace a file that is there and was not made by this command
+    #[arg(long)]
+    force: bool,
+
     #[command(flatten)]
     data: DataArgs,
 
@@ -161,11 +167,31 @@ fn open(args: &Args, manifest: &Path) -> anyhow::Result<ExitCode> {
     use_isa(args.isa)?;
     let interrupt = interrupt_on_signal()?;
     let job = job(args, manifest)?;
+    check_outputs(args, &job)?;
     if args.probe {
         probe(args, &job, &args.common.progress("probing", 0), &interrupt)
     } else {
         score(args, &job, &args.common.progress("scoring", 0), &interrupt)
     }
+}
+
+/// Nothing that is read may be written over.
+fn check_outputs(args: &Args, job: &ScoreJob) -> anyhow::Result<()> {
+    let Effective { manifest, folder, .. } = &job.effective;
+    let mut outputs = Outputs::default();
+    outputs.reads("the manifest", &job.manifest_path).reads_all_named(manifest, folder);
+    outputs.reads_each("the artifact", &args.artifact);
+    outputs.reads_each("the checkpoint", &args.checkpoint);
+    outputs.writes_each("--output", &part_file(args), Kind::Part);
+    outputs.writes_each("--nll-out", &args.nll_out, Kind::Raw);
+    outputs.check(args.force)
+}
+
+/// Where the part record goes, if one is asked for.
+fn part_file(args: &Args) -> Option<PathBuf> {
+    let shard = args.shard?;
+    let default = || PathBuf::from(format!("score-{}-of-{}.json", shard.index, shard.of));
+    Some(args.output.clone().unwrap_or_else(default))
 }
 
 fn probe(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
@@ -177,15 +203,11 @@ fn probe(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt
 }
 
 fn score(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
-    let output = args.shard.map(|shard| {
-        let default = || PathBuf::from(format!("score-{}-of-{}.json", shard.index, shard.of));
-        args.output.clone().unwrap_or_else(default)
-    });
-    output.as_deref().map(atomic_write::check_writable).transpose()?;
+    let output = part_file(args);
     let outcome = job.run(progress, interrupt);
     progress.finish();
     if let Err(error @ ScoreJobError::Score(ScoreError::Engine(EngineError::Disagreement { .. }))) = &outcome {
-        writeln!(anstream::stderr().lock(), "{error}")?;
+        let _ = writeln!(anstream::stderr().lock(), "{error}");
         return Ok(ExitCode::CheckFailed);
     }
     let outcome = unless_interrupted(outcome, interrupt)?;
@@ -193,7 +215,8 @@ fn score(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt
         eval::write_part(path, part)?;
         if !args.common.quiet {
             let mut stderr = anstream::stderr().lock();
-            writeln!(stderr, "part {} written to {}; `score merge` adds up all parts", part.shard, path.display())?;
+            let _ =
+                writeln!(stderr, "part {} written to {}; `score merge` adds up all parts", part.shard, path.display());
         }
     }
     print(&args.common, || outcome.report.json(), || text(&outcome, &args.common))?;

@@ -1,23 +1,50 @@
 //! SIGINT and SIGTERM.
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use anyhow::Context;
 
 use super::ExitCode;
+use crate::atomic_write;
 use crate::interrupt::{Interrupt, Interrupted};
 
-/// A flag raised by the first SIGINT or SIGTERM. A second one ends the process at once with exit code 130.
-///
-/// Call once: a process has one signal handler.
+/// Time between a signal and the end of the process for work that stops by itself at a safe point, and saves its state.
+const GRACE: Duration = Duration::from_millis(1500);
+/// How much longer files may take that are written together.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// The process's one flag.
+static FLAG: OnceLock<Interrupt> = OnceLock::new();
+
+/// A flag raised by the first SIGINT or SIGTERM. A second one ends the process at once with exit code 130; so does the
+/// first, two seconds later, wherever the work is then. Files appear whole or not at all, so nothing is half-written.
 pub fn interrupt_on_signal() -> anyhow::Result<Interrupt> {
-    let interrupt = Interrupt::none();
+    if let Some(interrupt) = FLAG.get() {
+        return Ok(interrupt.clone());
+    }
+    let interrupt = FLAG.get_or_init(Interrupt::none).clone();
     let flag = interrupt.clone();
     let raise = move || {
         if flag.raise() {
-            std::process::exit(ExitCode::Interrupted.into());
+            end();
         }
+        // This thread is the handler's own: it must stay free for the second signal.
+        std::thread::spawn(|| {
+            std::thread::sleep(GRACE);
+            end();
+        });
     };
     ctrlc::set_handler(raise).context("cannot listen for Ctrl-C")?;
     Ok(interrupt)
+}
+
+/// Ends the process in the middle of its work.
+fn end() -> ! {
+    atomic_write::clear_for_exit(PATIENCE);
+    // If stderr is gone there is nobody left to tell. A lock on it may be held for good: the standard one is not used.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), b"error: interrupted; files written before are whole\n");
+    std::process::exit(ExitCode::Interrupted.into())
 }
 
 /// What interruptible work came to: once a signal came, an error is the interrupt, however the work describes it.

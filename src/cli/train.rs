@@ -6,10 +6,14 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use super::output::{print, watcher};
+use super::outputs::Outputs;
+use super::previous::Kind;
+use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, Seconds, checkpoint_period, warn_of_recipe};
 use super::{CommonArgs, DeviceArgs, ExitCode, LaunchMode, RanksArgs, RecipeArgs, interrupt_on_signal, use_threads};
 use crate::engine::{EngineKind, Precision};
 use crate::interrupt::Interrupted;
-use crate::run_folder::RunFolder;
+use crate::manifest::Effective;
+use crate::run_folder::{RunFolder, RunLock};
 use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
 
 /// Train the model a manifest describes.
@@ -17,8 +21,9 @@ use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
 /// Writes checkpoint.safetensors, trace.jsonl, train.log and manifest.yaml (with results) into the run folder. The log
 /// has the format of the challenge's own scripts.
 ///
-/// Exit codes: 0 trained; 1 a replay ran to its end with other losses than recorded; 2 could not train; 130 interrupted
-/// after a whole step, with a state that --resume continues bit for bit.
+/// Exit codes: 0 trained; 1 a replay ran to its end with other losses than recorded; 2 could not train; 130 interrupted,
+/// within two seconds: after a whole step with a state that --resume continues bit for bit, or, where a step or the
+/// state takes longer, with the state saved last.
 #[derive(Parser)]
 #[command(
     version,
@@ -53,9 +58,13 @@ pub struct Args {
     #[arg(long, value_name = "TRACE")]
     replay: Option<PathBuf>,
 
-    /// Save a state to resume from every N steps (on Ctrl-C one is saved in any case)
+    /// Save a state to resume from every N steps as well
     #[arg(long, value_name = "N")]
     checkpoint_every: Option<NonZeroU64>,
+
+    /// Save a state to resume from every so many seconds; 0 only on Ctrl-C
+    #[arg(long, value_name = "SECONDS", default_value = DEFAULT_CHECKPOINT_SECONDS)]
+    checkpoint_seconds: Seconds,
 
     /// What runs the model
     #[arg(long, value_enum, default_value_t)]
@@ -91,16 +100,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let device = args.device.open_for(&args.common, launch_mode.launch())?;
     let engine = device.training_engine(args.engine, args.precision)?;
     let interrupt = interrupt_on_signal()?;
+    let folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new);
+    let leads = launch_mode.launch().is_none_or(|launch| launch.rank.is_rank_zero());
+    let _owned = if leads { Some(args.claim_folder(&folder, &effective)?) } else { None };
     let ranks = launch_mode.rendezvous(device.accelerator().is_some(), &interrupt)?;
     let request = TrainRequest {
         effective: &effective,
         manifest_path: &args.manifest,
-        folder: args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new),
+        folder,
         engine: &*engine,
         ranks: &*ranks,
         start: args.start(),
         replay: args.replay.clone(),
         checkpoint_every: args.checkpoint_every,
+        checkpoint_period: checkpoint_period(args.checkpoint_seconds),
         interrupt,
         progress: args.common.progress("training", 0),
     };
@@ -121,6 +134,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 impl Args {
+    /// Takes the run folder for this process, unless something in it is not a run's or is read.
+    fn claim_folder(&self, folder: &RunFolder, effective: &Effective) -> anyhow::Result<RunLock> {
+        let (manifest, base) = (&effective.manifest, &effective.folder);
+        let mut outputs = Outputs::default();
+        outputs.reads("the manifest", &self.manifest).reads_named(manifest, base);
+        outputs.reads_each("the trace", &self.replay);
+        outputs.writes_run(folder, &[Kind::OfTraining, Kind::Manifest], manifest, base);
+        let owned = folder.lock()?;
+        outputs.check(false)?;
+        warn_of_recipe(manifest, &self.common);
+        Ok(owned)
+    }
+
     fn start(&self) -> Start {
         match (self.resume, self.overwrite) {
             (true, _) => Start::Resume,

@@ -5,11 +5,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 
+use super::output::stdout;
+use super::outputs::Outputs;
+use super::previous::Kind;
 use super::signal::unless_interrupted;
 use super::{CommonArgs, ExitCode, interrupt_on_signal};
 use crate::atomic_write;
 use crate::interrupt::Interrupted;
-use crate::manifest::{Track, canonical_yaml};
+use crate::manifest::{self, Track};
+use crate::path_safety::folder_of;
 use crate::report::{Audit, Detail, Format, Severity};
 use crate::rerun::plan::imply_run;
 use crate::rules::audit::{self, AuditError, Options};
@@ -98,6 +102,10 @@ pub struct Args {
     #[arg(long, value_name = "FORMAT=FILE", value_parser = format_and_file)]
     also: Vec<(Format, PathBuf)>,
 
+    /// Replace a file that is there and is no report
+    #[arg(long, conflicts_with = "init")]
+    force: bool,
+
     /// Lowest severity that makes the exit code 1
     #[arg(long, value_enum, default_value = "fail", value_name = "SEVERITY")]
     fail_on: FailOn,
@@ -163,18 +171,17 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
     if let Some(id) = &args.explain {
         let rule = find(id).ok_or_else(|| PolicyError::unknown_rule(id))?;
-        write!(anstream::stdout(), "{}", explain(rule))?;
+        write!(stdout(), "{}", explain(rule))?;
         return Ok(ExitCode::Ok);
     }
     if args.rules {
-        write!(anstream::stdout(), "{}", markdown())?;
+        write!(stdout(), "{}", markdown())?;
         return Ok(ExitCode::Ok);
     }
-    let files = || args.also.iter().map(|(_, file)| file).chain(&args.output);
-    for file in files() {
-        atomic_write::check_writable(file)?;
-        anyhow::ensure!(files().filter(|other| *other == file).count() == 1, "two reports for {}", file.display());
+    if args.init {
+        return init(args);
     }
+    outputs(args).check(args.force)?;
     let options = Options {
         track: args.track.map(Track::from),
         as_of: args.as_of.clone(),
@@ -184,26 +191,55 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ..Options::default()
     };
     options.check()?;
-    if args.init {
-        return init(args);
-    }
     let audit = audit(args, &options)?;
     let severity = Severity::from(args.fail_on);
     write_reports(args, &audit, severity)?;
     Ok(audit.conclusion(severity).into())
 }
 
+/// What is read and what is written.
+fn outputs(args: &Args) -> Outputs {
+    let mut outputs = Outputs::default();
+    for path in &args.paths {
+        if path.is_dir() {
+            outputs.reads_folder(path);
+            continue;
+        }
+        outputs.reads("the manifest", path);
+        if let Ok(manifest) = manifest::load(path) {
+            outputs.reads_all_named(&manifest, folder_of(path));
+        }
+    }
+    outputs.reads_each("the policy", &args.policy);
+    outputs.reads_each("the board", &args.against);
+    if args.base.is_some() {
+        outputs.reads_folder(args.repository.join(".git"));
+    }
+    outputs.writes_each("--output", &args.output, Kind::Report);
+    outputs.writes_each("--also", args.also.iter().map(|(_, path)| path), Kind::Report);
+    outputs
+}
+
 /// Writes the manifest one record folder implies.
 fn init(args: &Args) -> anyhow::Result<ExitCode> {
     let [path] = args.paths.as_slice() else { anyhow::bail!("--init takes exactly one record folder") };
     anyhow::ensure!(path.is_dir(), "{} is not a folder", path.display());
+    if let Some(file) = &args.output {
+        anyhow::ensure!(file.symlink_metadata().is_err(), "{} is there; --init never overwrites", file.display());
+    }
+    let below = tree::record_folders_below(path);
+    if !below.is_empty() {
+        let names: Vec<String> = below.iter().take(5).map(|path| path.display().to_string()).collect();
+        let more = if below.len() > 5 { format!(" and {} more", below.len() - 5) } else { String::new() };
+        anyhow::bail!("{} is not one record folder but holds {}{more}; name one", path.display(), names.join(", "));
+    }
     let folder = RecordFolder::read(path);
-    let mut manifest = implied_manifest(&folder);
-    imply_run(&mut manifest, folder);
-    let yaml = canonical_yaml(&manifest);
+    let mut implied = implied_manifest(&folder);
+    imply_run(&mut implied.manifest, folder);
+    let yaml = implied.to_yaml();
     match &args.output {
         Some(file) => atomic_write::write(file, yaml.as_bytes())?,
-        None => write!(anstream::stdout(), "{yaml}")?,
+        None => write!(stdout(), "{yaml}")?,
     }
     Ok(ExitCode::Ok)
 }
@@ -255,7 +291,7 @@ fn write_reports(args: &Args, audit: &Audit, severity: Severity) -> anyhow::Resu
     }
     atomic_write::write_all(&reports)?;
     if args.output.is_none() {
-        let mut out = anstream::stdout().lock();
+        let mut out = stdout();
         format.reporter(detail, severity, info).write(audit, &mut out)?;
         out.flush()?;
     }

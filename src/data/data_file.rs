@@ -1,5 +1,6 @@
 //! A file that is there, and is what the manifest says it is.
 
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::data_gap::DataGap;
@@ -7,6 +8,7 @@ use super::data_role::DataRole;
 use super::shard::Shard;
 use crate::digest::{ContentDigest, Digest};
 use crate::manifest::{FileRef, ShardRef};
+use crate::regular_file;
 use crate::units::Bytes;
 
 /// How much to hash: the challenge's training split is 20 GB.
@@ -76,10 +78,11 @@ impl Expected {
         }
         let unreadable = |source| DataGap::Unreadable { role, path: path.clone(), source };
         let tokens = if role == DataRole::Tokenizer {
-            if !path.is_file() {
-                return Err(DataGap::NoTokenizer { path });
+            match regular_file::open(&path) {
+                Ok(_) => None,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(DataGap::NoTokenizer { path }),
+                Err(error) => return Err(unreadable(error)),
             }
-            None
         } else {
             Some(Shard::open(&path).map_err(|error| DataGap::Shard { role, error })?.tokens())
         };

@@ -90,7 +90,8 @@ struct JsonDocument {
 impl Documents {
     /// Opens a file; `separator` matters for plain text.
     pub fn open(path: &Path, separator: Separator) -> Result<Self, DocumentError> {
-        let file = File::open(path).map_err(|source| DocumentError::Read { path: path.to_path_buf(), source })?;
+        let file = crate::regular_file::open(path)
+            .map_err(|source| DocumentError::Read { path: path.to_path_buf(), source })?;
         let separator = path.extension().is_none_or(|extension| extension != "jsonl").then_some(separator);
         Ok(Documents { path: path.to_path_buf(), lines: BufReader::new(file), line: 0, separator, ended: false })
     }

@@ -98,7 +98,7 @@ impl Tokenizer {
     pub fn read(path: &Path) -> Result<(Self, ContentDigest), TokenizerError> {
         let attempt = || {
             let mut bytes = Vec::new();
-            let file = std::fs::File::open(path).map_err(TokenizerFault::Read)?;
+            let file = crate::regular_file::open(path).map_err(TokenizerFault::Read)?;
             file.take(MAX_MODEL_BYTES + 1).read_to_end(&mut bytes).map_err(TokenizerFault::Read)?;
             Ok((Self::decode_model(&bytes)?, ContentDigest::of(&bytes)))
         };

@@ -133,14 +133,12 @@ impl Shard {
     /// Opens a shard and checks magic, version, count and exact size.
     pub fn open(path: &Path) -> Result<Self, ShardError> {
         let attempt = || -> Result<Shard, ShardFault> {
-            let mut file = File::open(path).map_err(|e| match e.kind() {
+            let mut file = crate::regular_file::open(path).map_err(|e| match e.kind() {
                 io::ErrorKind::NotFound => ShardFault::Missing,
+                io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => ShardFault::NotAFile,
                 _ => ShardFault::Io(e),
             })?;
             let metadata = file.metadata().map_err(ShardFault::Io)?;
-            if !metadata.is_file() {
-                return Err(ShardFault::NotAFile);
-            }
             let mut header = Vec::with_capacity(SHARD_HEADER_BYTES as usize);
             (&mut file).take(SHARD_HEADER_BYTES).read_to_end(&mut header).map_err(ShardFault::Io)?;
             let tokens = token_count(&header, metadata.len())?;

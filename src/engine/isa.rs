@@ -35,6 +35,17 @@ pub fn use_isa(isa: Isa) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// The vector instructions that kernels on the processor take here: numbers differ in the last digits between them.
+pub fn instructions() -> &'static str {
+    match (held_to_avx2(), super::uses_tiles(), avx512(), avx2()) {
+        (true, ..) => "avx2",
+        (false, true, ..) => "avx512 with amx",
+        (false, false, true, _) => "avx512",
+        (false, false, false, true) => "avx2",
+        (false, false, false, false) => std::env::consts::ARCH,
+    }
+}
+
 /// Whether wider vectors than AVX2's are off limits.
 #[inline(always)]
 pub(crate) fn held_to_avx2() -> bool {

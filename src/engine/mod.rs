@@ -25,7 +25,7 @@ pub use self::cuda::{DeviceError, NoDevice};
 pub use self::device::{DeviceChoice, EngineDevice, UnknownDevice};
 pub use self::device_trainer::{DeviceTrainer, TrainerState, TrainerStep};
 pub(crate) use self::isa::held_to_avx2;
-pub use self::isa::{Isa, use_isa};
+pub use self::isa::{Isa, instructions, use_isa};
 pub use self::reference::{Activations, DfdxEngine};
 
 use crate::collective::{Collective, CollectiveError};

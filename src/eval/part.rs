@@ -91,7 +91,7 @@ pub enum PartError {
 pub fn read_part(path: &Path) -> Result<PartRecord, PartError> {
     let read = |source| PartError::Read { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(read)?.take(MAX_PART_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
+    crate::regular_file::open(path).map_err(read)?.take(MAX_PART_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
     if bytes.len() as u64 > MAX_PART_BYTES {
         return Err(PartError::TooLarge { path: path.to_path_buf() });
     }

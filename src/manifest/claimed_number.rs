@@ -23,7 +23,7 @@ impl ClaimedNumber {
     /// Reads a decimal such as `1.16282254`, `15,481,841` or `6e-4`.
     pub fn parse(text: &str) -> Result<Self, ParseClaimedNumberError> {
         let error = || ParseClaimedNumberError(text.chars().take(40).collect());
-        let plain: String = text.trim().chars().filter(|c| !matches!(c, ',' | '_')).collect();
+        let plain = without_separators(text.trim()).ok_or_else(error)?;
         let is_decimal = plain.chars().all(|c| matches!(c, '0'..='9' | '.' | '-' | '+' | 'e' | 'E'));
         let value: f64 = plain.parse().map_err(|_| error())?;
         if !is_decimal || !value.is_finite() {
@@ -62,6 +62,18 @@ impl ClaimedNumber {
         // One ulp of slack so that a tie such as 1.16285 against 1.1628 is not decided by binary representation.
         (self.value - other).abs() <= 2.0 * self.rounding() * (1.0 + 1e-12) + other.abs() * f64::EPSILON
     }
+}
+
+/// Without `,` or `_` between groups of three digits, which are the only place for them: `1,15` is no 115.
+fn without_separators(text: &str) -> Option<String> {
+    let Some(separator) = text.chars().find(|c| matches!(c, ',' | '_')) else { return Some(text.to_string()) };
+    let whole = text.split(['.', 'e', 'E']).next().unwrap_or(text);
+    let rest = &text[whole.len()..];
+    let mut groups = whole.trim_start_matches(['-', '+']).split(separator);
+    let is_digits = |group: &str| group.chars().all(|c| c.is_ascii_digit());
+    let first = groups.next().is_some_and(|group| (1..=3).contains(&group.len()) && is_digits(group));
+    let fits = first && groups.all(|group| group.len() == 3 && is_digits(group)) && !rest.contains([',', '_']);
+    fits.then(|| whole.replace(separator, "") + rest)
 }
 
 impl fmt::Display for ClaimedNumber {
@@ -131,7 +143,21 @@ mod tests {
 
     #[test]
     fn words_and_infinities_are_refused() {
-        for bad in ["", "tbd", "inf", "NaN", "1e999", "0x10", "1.2.3"] {
+        for bad in [
+            "",
+            "tbd",
+            "inf",
+            "NaN",
+            "1e999",
+            "0x10",
+            "1.2.3",
+            "1,15",
+            "1,1500",
+            "12_34",
+            "1,000_000",
+            ",100",
+            "1.234,567",
+        ] {
             assert!(ClaimedNumber::parse(bad).is_err(), "{bad}");
         }
     }

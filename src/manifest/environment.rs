@@ -13,9 +13,16 @@ pub fn current(threads: usize, devices: Vec<String>) -> Environment {
     }
 }
 
+/// The build: version, digest of its source and settings, profile and features. The same for every binary of a build.
+pub fn build() -> String {
+    let (version, source) = (env!("CARGO_PKG_VERSION"), env!("GOLF_HARNESS_SOURCE"));
+    format!("{version} source {source} {}", env!("GOLF_HARNESS_BUILD"))
+}
+
 /// The processor's name where the system tells it in a file; no program is run to find out.
 pub fn processor() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let text = crate::regular_file::read(std::path::Path::new("/proc/cpuinfo")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
     model_name(&text).unwrap_or("unknown CPU").to_string()
 }
 

@@ -3,8 +3,10 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{MANIFEST_SCHEMA, Manifest, canonical_yaml};
-use crate::atomic_write;
+use super::checks::check_recipe;
+use super::locate::line_of;
+use super::ranges::check_ranges;
+use super::{MANIFEST_SCHEMA, Manifest};
 
 /// A manifest describes a run; one larger than this is something else (bounded before reading).
 const MAX_MANIFEST_BYTES: u64 = 4 * 1024 * 1024;
@@ -51,10 +53,12 @@ pub enum LoadError {
         suggestion: Option<String>,
     },
     /// Values that parse but contradict one another or the mathematics.
-    #[error("{}: {field}: {message}", path.display())]
+    #[error("{}{}: {field}: {message}", path.display(), location(*line))]
     Impossible {
         /// The file.
         path: PathBuf,
+        /// 1-based line of the field, or of the section it is missing in, where there is one.
+        line: Option<usize>,
         /// Dotted path of the field.
         field: String,
         /// What is wrong and what would be right.
@@ -86,7 +90,7 @@ fn hint(suggestion: &Option<String>) -> String {
 pub fn load(path: &Path) -> Result<Manifest, LoadError> {
     let read = |source| LoadError::Read { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(read)?;
+    let file = crate::regular_file::open(path).map_err(read)?;
     file.take(MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
     if bytes.len() as u64 > MAX_MANIFEST_BYTES {
         return Err(LoadError::TooLarge { path: path.to_path_buf() });
@@ -96,14 +100,15 @@ pub fn load(path: &Path) -> Result<Manifest, LoadError> {
     parse(&text, path)
 }
 
-/// Parses and checks manifest text; `path` appears in errors only.
+/// Parses and checks manifest text, with or without a byte-order mark; `path` appears in errors only.
 pub fn parse(text: &str, path: &Path) -> Result<Manifest, LoadError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if let Some(line) = too_deep(text) {
         let message = format!("nested more than {MAX_BRACKETS} brackets deep");
         return Err(LoadError::Invalid { path: path.to_path_buf(), line: Some(line), message, suggestion: None });
     }
     let manifest: Manifest = serde_yaml::from_str(text).map_err(|e| invalid(&e, path))?;
-    check(&manifest, path)?;
+    check(&manifest, path, text)?;
     Ok(manifest)
 }
 
@@ -126,9 +131,14 @@ fn too_deep(text: &str) -> Option<usize> {
     None
 }
 
-/// Writes the canonical form of a manifest, atomically.
-pub fn save(manifest: &Manifest, path: &Path) -> Result<(), atomic_write::WriteError> {
-    atomic_write::write(path, canonical_yaml(manifest).as_bytes())
+/// [`parse`] of a text that nobody has seen, whose lines therefore mean nothing.
+pub(super) fn parse_unseen(text: &str, path: &Path) -> Result<Manifest, LoadError> {
+    parse(text, path).map_err(|mut error| {
+        if let LoadError::Invalid { line, .. } | LoadError::Impossible { line, .. } = &mut error {
+            *line = None;
+        }
+        error
+    })
 }
 
 fn invalid(error: &serde_yaml::Error, path: &Path) -> LoadError {
@@ -154,9 +164,14 @@ fn suggest(message: &str) -> Option<String> {
         .map(|(_, known)| known.to_string())
 }
 
-fn check(manifest: &Manifest, path: &Path) -> Result<(), LoadError> {
+fn check(manifest: &Manifest, path: &Path, text: &str) -> Result<(), LoadError> {
     let fail = |field: &str, message: String| {
-        Err(LoadError::Impossible { path: path.to_path_buf(), field: field.into(), message })
+        Err(LoadError::Impossible {
+            path: path.to_path_buf(),
+            line: line_of(text, field),
+            field: field.into(),
+            message,
+        })
     };
     if manifest.schema != MANIFEST_SCHEMA {
         return fail(
@@ -175,12 +190,17 @@ fn check(manifest: &Manifest, path: &Path) -> Result<(), LoadError> {
         return fail(&format!("model.{}", e.field), e.message);
     }
     let run = || manifest.run.as_ref().map_or(Ok(()), super::run::check_run);
-    super::checks::check_recipe(manifest).and_then(|()| run()).or_else(|(field, message)| fail(&field, message))
+    check_recipe(manifest)
+        .and_then(|()| run())
+        .and_then(|()| check_ranges(manifest))
+        .or_else(|(field, message)| fail(&field, message))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use super::super::canonical_yaml;
 
     const HEAD: &str = "schema: golf-harness/manifest/v1\nname: test\n";
 
@@ -208,6 +228,15 @@ mod tests {
         ];
         let errors: Vec<String> = cases.iter().map(|text| error_of(text)).collect();
         insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
+        let text = include_str!("../../manifests/pr-286.yaml");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.yaml");
+        std::fs::write(&path, format!("\u{feff}{}", text.replace('\n', "\r\n"))).unwrap();
+        assert_eq!(load(&path).unwrap(), parse(text, &path).unwrap());
     }
 
     #[test]

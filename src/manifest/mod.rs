@@ -10,22 +10,27 @@ mod claimed_number;
 pub mod environment;
 mod files;
 mod load;
+mod locate;
 mod overrides;
+mod ranges;
 mod rebase_paths;
 mod recipe;
 mod relocate;
 mod results;
 mod run;
 mod schema;
+mod write;
 
 pub use canonical::{canonical_yaml, identity};
 pub use checks::MICRO_BATCHES_PER_STEP;
 pub use claim::{Claim, ClaimMetrics, Hardware, Track};
 pub use claimed_number::{ClaimedNumber, ParseClaimedNumberError};
 pub use files::{ArtifactRecord, CodeFile, DataConfig, FileRef, ShardRef, ShardRole, TensorRecord, ZstdRecord};
-pub use load::{LoadError, load, parse, save};
-pub use overrides::{ENVIRONMENT, Effective, Override, OverrideError, OverrideSource, assignment, from_environment};
-pub use rebase_paths::rebase_paths;
+pub use load::{LoadError, load, parse};
+pub use overrides::{
+    ENVIRONMENT, Effective, Override, OverrideError, OverrideSource, assignment, from_environment, with_overrides,
+};
+pub use rebase_paths::{code_copies, rebase_paths};
 pub use recipe::{
     AdamConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonalizerPrecision, QatConfig, QuantizationConfig,
     ScheduleConfig, SwaConfig,
@@ -36,3 +41,5 @@ pub use run::{
     DataMount, Launcher, MAX_PROCESSES, MountRole, RunConfig, SEED_PLACEHOLDER, is_launcher_variable, is_variable_name,
 };
 pub use schema::{MANIFEST_SCHEMA, Manifest, json_schema};
+pub(crate) use write::value_to_yaml;
+pub use write::{is_written, save, to_yaml};

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml::{Mapping, Value};
 
-use super::{LoadError, Manifest, QuantizationConfig, load, parse};
+use super::load::parse_unseen;
+use super::{LoadError, Manifest, QuantizationConfig, load};
 use crate::path_safety::folder_of;
 use crate::quant::ClassPattern;
 
@@ -176,6 +177,11 @@ impl Effective {
     }
 }
 
+/// A manifest that lies nowhere yet, changed in order; paths are taken as they are.
+pub fn with_overrides(manifest: Manifest, overrides: &[Override]) -> Result<Manifest, OverrideError> {
+    apply(manifest, overrides, Path::new("manifest"), Path::new(""))
+}
+
 fn apply(manifest: Manifest, overrides: &[Override], path: &Path, current: &Path) -> Result<Manifest, OverrideError> {
     if overrides.is_empty() {
         return Ok(manifest);
@@ -187,7 +193,7 @@ fn apply(manifest: Manifest, overrides: &[Override], path: &Path, current: &Path
         set(&mut tree, change, current)?;
     }
     let text = serde_yaml::to_string(&tree).unwrap_or_default();
-    Ok(parse(&text, path)?)
+    Ok(parse_unseen(&text, path)?)
 }
 
 /// Fields that hold a path; texts from outside are relative to the current folder.
@@ -284,6 +290,7 @@ fn scalar_like(existing: &Value, change: &Override, current: &Path) -> Result<Va
 
 #[cfg(test)]
 mod tests {
+    use super::super::parse;
     use super::*;
 
     fn manifest() -> Manifest {

@@ -1,10 +1,11 @@
 //! Moving a manifest into a run folder together with the code it counts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Manifest, relocate};
 use crate::atomic_write::{self, WriteError};
 use crate::path_safety::{join_inside, real};
+use crate::regular_file;
 use crate::units::Bytes;
 
 /// Folder below the run folder that holds copies of the code files.
@@ -36,17 +37,24 @@ pub fn rebase_paths(manifest: &mut Manifest, from: &Path, to: &Path) -> Result<(
     Ok(())
 }
 
+/// The copies that [`rebase_paths`] makes: each code file, and where it goes.
+pub fn code_copies(manifest: &Manifest, from: &Path, to: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let moves = real(from) != real(to);
+    let copied = manifest.code.iter().filter(|file| moves && read_inside(from, &file.path).is_some());
+    copied.map(|file| (from.join(&file.path), to.join(CODE_FOLDER).join(&file.path))).collect()
+}
+
 /// The content of a regular file at `path`, if that stays inside `folder`, links followed.
 fn read_inside(folder: &Path, path: &Path) -> Option<Vec<u8>> {
     let full = join_inside(folder, path).ok()?;
     let metadata = std::fs::metadata(&full).ok()?;
-    (metadata.is_file() && metadata.len() <= Bytes::BUDGET.0).then(|| std::fs::read(&full).ok()).flatten()
+    (metadata.is_file() && metadata.len() <= Bytes::BUDGET.0).then(|| regular_file::read(&full).ok()).flatten()
 }
 
 /// Whether a file, not a link to one, has this content already: stages that move a manifest again write nothing.
 fn holds(path: &Path, bytes: &[u8]) -> bool {
     let is_alike = |found: std::fs::Metadata| found.is_file() && found.len() == bytes.len() as u64;
-    std::fs::symlink_metadata(path).is_ok_and(is_alike) && std::fs::read(path).is_ok_and(|found| found == bytes)
+    std::fs::symlink_metadata(path).is_ok_and(is_alike) && regular_file::read(path).is_ok_and(|found| found == bytes)
 }
 
 #[cfg(test)]

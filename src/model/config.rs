@@ -133,6 +133,20 @@ impl ModelConfig {
         self.has_bigram() && self.bigram_dim != self.model_dim
     }
 
+    /// Why the bigram path can never learn, if so: its table starts at zero, and so does a projection with a side
+    /// below 64 ([`super::init`](fn@super::init)). The gradient of each is a product with the other, so both stay zero.
+    pub fn idle_bigram(&self) -> Option<String> {
+        let least = super::init::ORTHOGONAL_MIN_SIDE;
+        let (dim, model_dim) = (self.bigram_dim, self.model_dim);
+        (self.has_bigram_projection() && dim.min(model_dim) < least).then(|| {
+            format!(
+                "the bigram path can never learn: a projection from {dim} to {model_dim} starts at zero because a side \
+                 is below {least}, as its table does, so that neither ever gets a gradient; use at least {least} for \
+                 both, bigram_dim equal to model_dim, or bigram_vocab_size 0"
+            )
+        })
+    }
+
     /// Checks every size against the mathematics and against generous bounds.
     ///
     /// All methods above, and [`super::layout`], are total once this has passed.

@@ -7,7 +7,7 @@ use super::{HostTensor, ModelConfig, ParamSpec, Params, layout};
 use crate::random::RandomStream;
 
 /// Linears with both sides at least this long start orthogonal; smaller ones keep PyTorch's default.
-const ORTHOGONAL_MIN_SIDE: usize = 64;
+pub(super) const ORTHOGONAL_MIN_SIDE: usize = 64;
 /// Initial factor of the bigram residual.
 const BIGRAM_SCALE: f32 = 0.05;
 

@@ -7,6 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 
 use super::{HostTensor, Params};
 use crate::atomic_write::{self, WriteError};
+use crate::regular_file;
 
 /// Largest weights file read: 4 Gi parameters in single precision, with a header.
 const MAX_WEIGHTS_BYTES: u64 = (1 << 34) + (1 << 27);
@@ -63,7 +64,7 @@ pub fn read_safetensors(path: &Path) -> Result<Params, WeightsError> {
     if bytes > MAX_WEIGHTS_BYTES {
         return Err(WeightsError::TooLarge { path: path.to_path_buf(), bytes });
     }
-    parse_safetensors(&std::fs::read(path).map_err(read)?, path)
+    parse_safetensors(&regular_file::read(path).map_err(read)?, path)
 }
 
 /// [`read_safetensors`] on bytes in memory; `path` appears in errors only.

@@ -3,6 +3,7 @@
 //! Each stage records what it read and wrote in the run folder's manifest and is done again only when that changed,
 //! so an interrupted reproduction continues where it stopped.
 
+mod held;
 mod outcome;
 mod run;
 mod scores;
@@ -12,5 +13,5 @@ mod table;
 pub use outcome::{Missing, Reproduction};
 pub use run::{Ended, ReproduceError, Request, run};
 pub use scores::ScoreStageError;
-pub use stage::{Stage, UnreadableFile, digest_files, digest_settings, is_current};
+pub use stage::{Outdated, Stage, UnreadableFile, digest_files, digest_settings, makers, why_not};
 pub use table::{Row, RowVerdict, Table, Unit, Yardstick};

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::held::{self, Held};
 use super::scores::Scoring;
-use super::stage::{digest_files, digest_settings, is_current};
+use super::stage::{digest_files, digest_settings, makers, why_not};
 use super::{Missing, Reproduction, ScoreStageError, Stage, UnreadableFile};
 use crate::artifact::pack_job::{PackJob, PackJobError};
 use crate::atomic_write::WriteError;
@@ -29,8 +30,10 @@ pub struct Request<'a> {
     pub folder: RunFolder,
     /// What runs the model.
     pub engine: &'a dyn Engine,
-    /// Do every stage again.
+    /// Do every stage again, in place of the run that is there.
     pub fresh: bool,
+    /// Longest time between states of training that can be resumed from.
+    pub checkpoint_period: Option<Duration>,
     /// Looked at between units of work.
     pub interrupt: Interrupt,
     /// Makes the progress bar of a stage.
@@ -41,6 +44,8 @@ pub struct Request<'a> {
 pub enum Ended {
     /// Every stage is done.
     Complete(Box<Reproduction>),
+    /// The folder holds this very run, finished: what it recorded, with nothing computed again.
+    Recorded(Box<Reproduction>),
     /// The data is not here; what can be checked without it was.
     Incomplete(Box<Missing>),
 }
@@ -76,6 +81,24 @@ pub enum ReproduceError {
     /// Progress could not be told.
     #[error("cannot print progress: {0}")]
     Watcher(#[from] std::io::Error),
+    /// The folder holds another run.
+    #[error("{} holds another run: {differences}; --fresh starts over there, --out names another folder",
+            folder.display())]
+    OtherRun {
+        /// The run folder.
+        folder: PathBuf,
+        /// What differs.
+        differences: String,
+    },
+    /// The folder holds a finished run by another build.
+    #[error("{} holds a finished run, but {reason}; --fresh runs it again there, --out names another folder",
+            folder.display())]
+    OtherMaker {
+        /// The run folder.
+        folder: PathBuf,
+        /// What made it.
+        reason: String,
+    },
     /// Ctrl-C; run the same command again to continue.
     #[error("interrupted; the same command continues from here")]
     Interrupted(#[source] Interrupted),
@@ -91,6 +114,11 @@ pub fn run(request: &Request<'_>, watcher: &mut dyn Write) -> Result<Ended, Repr
     }
     let data = found.dataset;
     let mut stages = Stages { request, data: &data, done: Vec::new(), kept: Vec::new() };
+    if let Held::Finished(manifest) =
+        held::look(request, &data, &|stage, manifest| stages.inputs(stage, manifest).ok())?
+    {
+        return stages.recorded(*manifest);
+    }
     let manifest = stages.train(watcher)?;
     let manifest = stages.pack(manifest, watcher)?;
     let (mut manifest, bounds, eval_seconds) = stages.score(manifest, watcher)?;
@@ -120,13 +148,9 @@ type Scored = (Manifest, Option<super::scores::UnigramBounds>, Option<f64>);
 impl Stages<'_, '_> {
     fn train(&mut self, watcher: &mut dyn Write) -> Result<Manifest, ReproduceError> {
         let recipe = &self.request.effective.manifest;
-        let mut inputs = vec![digest_settings(
-            "recipe",
-            &(&recipe.model, &recipe.optimizer, &recipe.schedule, self.request.engine.label()),
-        )];
-        inputs.extend(self.data.files().filter_map(data_input));
+        let inputs = self.inputs(Stage::Train, recipe)?;
         let folder = &self.request.folder;
-        if let Some(mut earlier) = self.earlier(Stage::Train, &inputs) {
+        if let Some(mut earlier) = self.earlier(Stage::Train, &inputs, watcher)? {
             // Claims, notes and later settings may have changed since; the weights do not depend on them.
             let results = std::mem::take(&mut earlier.results);
             let artifact = earlier.artifact.take();
@@ -138,8 +162,7 @@ impl Stages<'_, '_> {
             return self.keep(Stage::Train, manifest, watcher);
         }
         writeln!(watcher, "{:<6} {} steps at most", Stage::Train, recipe.schedule.iterations)?;
-        let start =
-            if self.request.fresh || !folder.training_state().exists() { Start::Overwrite } else { Start::Resume };
+        let start = self.start(watcher)?;
         let request = TrainRequest {
             effective: self.request.effective,
             manifest_path: self.request.manifest_path,
@@ -149,6 +172,7 @@ impl Stages<'_, '_> {
             start,
             replay: None,
             checkpoint_every: None,
+            checkpoint_period: self.request.checkpoint_period,
             interrupt: self.request.interrupt.clone(),
             progress: (self.request.progress)("training", 0),
         };
@@ -167,9 +191,8 @@ impl Stages<'_, '_> {
 
     fn pack(&mut self, manifest: Manifest, watcher: &mut dyn Write) -> Result<Manifest, ReproduceError> {
         let folder = &self.request.folder;
-        let mut inputs = digest_files([folder.checkpoint().as_path()])?;
-        inputs.push(digest_settings("quantization", &manifest.quantization));
-        if manifest.artifact.is_some() && self.earlier(Stage::Pack, &inputs).is_some() {
+        let inputs = self.inputs(Stage::Pack, &manifest)?;
+        if manifest.artifact.is_some() && self.earlier(Stage::Pack, &inputs, watcher)?.is_some() {
             return self.keep(Stage::Pack, manifest, watcher);
         }
         writeln!(
@@ -198,24 +221,15 @@ impl Stages<'_, '_> {
 
     fn score(&mut self, manifest: Manifest, watcher: &mut dyn Write) -> Result<Scored, ReproduceError> {
         let folder = &self.request.folder;
-        let mut inputs = digest_files([folder.checkpoint().as_path(), folder.artifact().as_path()])?;
-        inputs.extend(self.data.val.iter().chain(&self.data.tokenizer).filter_map(data_input));
+        let inputs = self.inputs(Stage::Score, &manifest)?;
         let eval = &manifest.eval;
-        inputs.push(digest_settings("eval", &(eval.seq_len, eval.stride, self.request.engine.label())));
-        let scoring = |manifest| Scoring {
-            manifest,
-            data: self.data,
-            engine: self.request.engine,
-            interrupt: &self.request.interrupt,
-            progress: self.request.progress,
-        };
-        if !manifest.results.scores.is_empty() && self.earlier(Stage::Score, &inputs).is_some() {
-            let bounds = scoring(&manifest).bounds()?;
+        if !manifest.results.scores.is_empty() && self.earlier(Stage::Score, &inputs, watcher)?.is_some() {
+            let bounds = self.scoring(&manifest).bounds()?;
             return Ok((self.keep(Stage::Score, manifest, watcher)?, bounds, None));
         }
         writeln!(watcher, "{:<6} windows of {} every {}", Stage::Score, eval.seq_len, eval.stride)?;
         let started = Instant::now();
-        let (scores, bounds) = scoring(&manifest).run(folder).map_err(|error| match error {
+        let (scores, bounds) = self.scoring(&manifest).run(folder).map_err(|error| match error {
             ScoreStageError::Score(ScoreError::Interrupted(interrupted)) => ReproduceError::Interrupted(interrupted),
             other => other.into(),
         })?;
@@ -225,14 +239,90 @@ impl Stages<'_, '_> {
         Ok((self.finish(Stage::Score, manifest, inputs, &[])?, bounds, Some(seconds)))
     }
 
-    /// The run folder's manifest, if this stage of it still stands.
-    fn earlier(&self, stage: Stage, inputs: &[FileRef]) -> Option<Manifest> {
-        if self.request.fresh || self.done.iter().any(|done| *done < stage) {
-            return None;
+    fn scoring<'s>(&'s self, manifest: &'s Manifest) -> Scoring<'s> {
+        Scoring {
+            manifest,
+            data: self.data,
+            engine: self.request.engine,
+            interrupt: &self.request.interrupt,
+            progress: self.request.progress,
         }
-        let manifest = manifest::load(&self.request.folder.manifest()).ok()?;
-        let record = manifest.results.stages.get(stage.key())?;
-        is_current(record, inputs, self.request.folder.root()).then_some(manifest)
+    }
+
+    /// Everything a stage depends on: files, settings, this build and its instructions.
+    fn inputs(&self, stage: Stage, manifest: &Manifest) -> Result<Vec<FileRef>, UnreadableFile> {
+        let (folder, engine) = (&self.request.folder, self.request.engine.label());
+        let eval = &manifest.eval;
+        let mut inputs = match stage {
+            Stage::Train => {
+                let recipe = &self.request.effective.manifest;
+                let recipe = (&recipe.model, &recipe.optimizer, &recipe.schedule, engine);
+                let mut inputs = vec![digest_settings("recipe", &recipe)];
+                inputs.extend(self.data.files().filter_map(data_input));
+                inputs
+            }
+            Stage::Pack => {
+                let mut inputs = digest_files([folder.checkpoint().as_path()])?;
+                inputs.push(digest_settings("quantization", &manifest.quantization));
+                inputs
+            }
+            Stage::Score | Stage::Verify => {
+                let mut inputs = digest_files([folder.checkpoint().as_path(), folder.artifact().as_path()])?;
+                inputs.extend(self.data.val.iter().chain(&self.data.tokenizer).filter_map(data_input));
+                inputs.push(digest_settings("eval", &(eval.seq_len, eval.stride, engine)));
+                inputs
+            }
+        };
+        inputs.extend(makers());
+        Ok(inputs)
+    }
+
+    /// What a finished run recorded.
+    fn recorded(self, manifest: Manifest) -> Result<Ended, ReproduceError> {
+        let bounds = self.scoring(&manifest).bounds()?;
+        let report = audit::manifest(&self.request.folder.manifest(), &Options::default())?;
+        let (folder, kept) = (self.request.folder.clone(), vec![Stage::Train, Stage::Pack, Stage::Score]);
+        let (eval_seconds, done) = (None, Vec::new());
+        Ok(Ended::Recorded(Box::new(Reproduction { manifest, folder, report, bounds, eval_seconds, done, kept })))
+    }
+
+    /// Whether training goes on from a saved state: one that this build computed on these instructions.
+    fn start(&self, watcher: &mut dyn Write) -> Result<Start, ReproduceError> {
+        let folder = &self.request.folder;
+        if self.request.fresh || !folder.training_state().exists() {
+            return Ok(Start::Overwrite);
+        }
+        match train::made_by(&folder.training_state()) {
+            Ok(maker) if maker == train::maker() => Ok(Start::Resume),
+            Ok(maker) => {
+                let maker = if maker.is_empty() { "an earlier version" } else { &maker };
+                writeln!(watcher, "{:<6} starts over: the saved state is of {maker}", Stage::Train)?;
+                Ok(Start::Overwrite)
+            }
+            // Resuming says what is wrong with it.
+            Err(_) => Ok(Start::Resume),
+        }
+    }
+
+    /// The run folder's manifest, if this stage of it still stands.
+    fn earlier(
+        &self,
+        stage: Stage,
+        inputs: &[FileRef],
+        watcher: &mut dyn Write,
+    ) -> Result<Option<Manifest>, ReproduceError> {
+        if self.request.fresh || self.done.iter().any(|done| *done < stage) {
+            return Ok(None);
+        }
+        let Ok(manifest) = manifest::load(&self.request.folder.manifest()) else { return Ok(None) };
+        let Some(record) = manifest.results.stages.get(stage.key()) else { return Ok(None) };
+        match why_not(record, inputs, self.request.folder.root()) {
+            None => Ok(Some(manifest)),
+            Some(reason) => {
+                writeln!(watcher, "{stage:<6} done again: {reason}")?;
+                Ok(None)
+            }
+        }
     }
 
     fn keep(&mut self, stage: Stage, manifest: Manifest, watcher: &mut dyn Write) -> Result<Manifest, ReproduceError> {

@@ -203,7 +203,7 @@ impl PolicyFile {
     pub fn load(path: &Path) -> Result<Self, PolicyError> {
         let read = |source| PolicyError::Read { path: path.to_path_buf(), source };
         let mut text = String::new();
-        let file = std::fs::File::open(path).map_err(read)?;
+        let file = crate::regular_file::open(path).map_err(read)?;
         file.take(MAX_POLICY_BYTES).read_to_string(&mut text).map_err(read)?;
         Self::parse(&text, &path.display().to_string())
     }

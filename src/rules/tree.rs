@@ -8,6 +8,7 @@ use super::Auditor;
 use super::audit::{AuditError, Options};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::regular_file;
 use crate::report::{Report, SkipCause, Skipped};
 
 /// Folders entered below a path given; a clone of the challenge has about 2,000 record folders.
@@ -88,6 +89,9 @@ fn find(path: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skipped
         subjects.push(AuditSubject { name, path: path.to_path_buf(), is_manifest: true });
         return Ok(());
     }
+    if let Some(kind) = regular_file::kind(&data).filter(|_| !data.is_dir()) {
+        return Err(no_subject(format!("it is {kind}, neither a manifest (.yaml) nor a folder")));
+    }
     if is_record_folder(path) {
         subjects.push(AuditSubject { name, path: path.to_path_buf(), is_manifest: false });
         return Ok(());
@@ -99,6 +103,16 @@ fn find(path: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skipped
         subjects.push(AuditSubject { name, path: path.to_path_buf(), is_manifest: false });
     }
     Ok(())
+}
+
+/// The record folders below a folder that is none itself.
+pub fn record_folders_below(path: &Path) -> Vec<PathBuf> {
+    let (mut subjects, mut skipped) = (Vec::new(), Vec::new());
+    if !is_record_folder(path) {
+        descend(path, &mut subjects, &mut skipped);
+    }
+    subjects.sort();
+    subjects.into_iter().map(|subject| subject.path).collect()
 }
 
 /// Holds a submission.json or a train_gpt.py.

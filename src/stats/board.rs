@@ -1,6 +1,5 @@
 //! The board: standing records, each with what is known of its runs.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -118,7 +117,7 @@ impl Board {
     pub fn load(path: &Path) -> Result<Self, BoardError> {
         let read = || -> io::Result<Vec<u8>> {
             let mut bytes = Vec::new();
-            File::open(path)?.take(MAX_BOARD_BYTES + 1).read_to_end(&mut bytes)?;
+            crate::regular_file::open(path)?.take(MAX_BOARD_BYTES + 1).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
         let bytes = read().map_err(|source| BoardError::Read { path: path.to_path_buf(), source })?;

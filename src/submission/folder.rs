@@ -1,6 +1,5 @@
 //! A record folder, read once: every file listed, hashed and handed to the reader of its kind.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -307,7 +306,7 @@ fn keep_head(head: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Reads at most `limit` bytes; gives how many.
 fn stream(file: &Listed, limit: u64, buffer: &mut [u8], take: &mut dyn FnMut(&[u8])) -> io::Result<u64> {
-    let mut reader = File::open(&file.path)?.take(limit);
+    let mut reader = crate::regular_file::open(&file.path)?.take(limit);
     let mut total = 0;
     loop {
         match reader.read(buffer) {

@@ -1,17 +1,84 @@
 //! The manifest a record folder implies, with its gaps marked.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use serde_yaml::{Mapping, Value};
+
 use super::log::SizeKind;
+use super::settings::settings;
 use super::{FileKind, RecordFolder};
-use crate::manifest::{Claim, ClaimMetrics, ClaimedNumber, CodeFile, Hardware, MANIFEST_SCHEMA, Manifest};
+use crate::manifest::{
+    Claim, ClaimMetrics, ClaimedNumber, CodeFile, ENVIRONMENT, Hardware, MANIFEST_SCHEMA, Manifest, Override,
+    value_to_yaml, with_overrides,
+};
 
 /// What every note about a gap starts with, so that they can be searched for.
 pub const GAP: &str = "GAP: ";
 
-/// Fills in what submission.json, the logs and the files say. Everything else keeps the schema's defaults, and every
-/// field that could not be filled is named in `notes`, starting with [`GAP`].
-pub fn implied_manifest(folder: &RecordFolder) -> Manifest {
+/// A manifest in which only what the folder gives away is stated.
+#[derive(Clone, Debug)]
+pub struct Implied {
+    /// The manifest; what is not known has the schema's defaults here.
+    pub manifest: Manifest,
+    /// Fields of the recipe that are known, as dotted paths.
+    known: BTreeSet<String>,
+}
+
+/// Sections that hold the recipe: of these only known fields are written.
+const RECIPE: [&str; 6] = ["model", "optimizer", "schedule", "quantization", "eval", "data"];
+
+impl Implied {
+    /// The text to save. Recipe fields that nobody knows are left out: a default would look like a finding.
+    pub fn to_yaml(&self) -> String {
+        let mut tree = serde_yaml::to_value(&self.manifest).unwrap_or_default();
+        if let Value::Mapping(sections) = &mut tree {
+            for section in RECIPE {
+                if let Some(below) = sections.get_mut(section) {
+                    self.keep_known(section, below);
+                }
+            }
+            sections.retain(|_, below| !below.as_mapping().is_some_and(Mapping::is_empty));
+        }
+        value_to_yaml(&tree)
+    }
+
+    fn keep_known(&self, path: &str, value: &mut Value) {
+        let Value::Mapping(fields) = value else { return };
+        fields.retain(|key, below| {
+            let path = format!("{path}.{}", key.as_str().unwrap_or_default());
+            self.keep_known(&path, below);
+            let has_fields = below.as_mapping().is_some_and(|fields| !fields.is_empty());
+            has_fields || self.known.contains(&path)
+        });
+    }
+
+    /// Takes a setting over, if the schema has room for it.
+    fn set(&mut self, change: Override, gaps: &mut Vec<String>) {
+        match with_overrides(self.manifest.clone(), std::slice::from_ref(&change)) {
+            Ok(manifest) => {
+                self.manifest = manifest;
+                self.known.insert(change.field);
+            }
+            Err(error) => gaps.push(format!("{}: {}: {error}", change.field, change.value)),
+        }
+    }
+
+    /// Takes settings over: together, because they are checked against one another; one by one where that fails.
+    fn set_all(&mut self, changes: Vec<Override>, gaps: &mut Vec<String>) {
+        match with_overrides(self.manifest.clone(), &changes) {
+            Ok(manifest) => {
+                self.manifest = manifest;
+                self.known.extend(changes.into_iter().map(|change| change.field));
+            }
+            Err(_) => changes.into_iter().for_each(|change| self.set(change, gaps)),
+        }
+    }
+}
+
+/// Fills in what submission.json, the logs, the script's defaults and the artifact say. Every field that could not be
+/// filled is named in `notes`, starting with [`GAP`].
+pub fn implied_manifest(folder: &RecordFolder) -> Implied {
     let mut manifest = blank(&folder.name);
     let mut gaps: Vec<String> = Vec::new();
     manifest.claim = claim(folder, &mut gaps);
@@ -30,13 +97,23 @@ pub fn implied_manifest(folder: &RecordFolder) -> Manifest {
         None => gaps.push("artifact: the folder carries none; `pack` makes one".into()),
         Some(file) => gaps.push(format!("artifact: {} is not in this project's format; `pack` can read it", file.path)),
     }
-    gaps.push(
-        "model, optimizer, schedule, quantization, eval: defaults (PR #286); the script's own values were not read"
-            .into(),
-    );
-    gaps.push("data: shards and tokenizer by their usual names, without digests".into());
-    manifest.notes.extend(gaps.into_iter().map(|gap| format!("{GAP}{gap}")));
-    manifest
+    let mut implied = Implied { manifest, known: BTreeSet::new() };
+    implied.set_all(settings(folder), &mut gaps);
+    for section in RECIPE {
+        let unknown: Vec<&str> = ENVIRONMENT
+            .iter()
+            .map(|(_, field)| *field)
+            .filter(|field| field.split('.').next() == Some(section) && !implied.known.contains(*field))
+            .map(|field| &field[section.len() + 1..])
+            .collect();
+        if !unknown.is_empty() {
+            let fields = unknown.join(", ");
+            gaps.push(format!("{section}: neither the script's defaults nor an artifact give {fields}"));
+        }
+    }
+    gaps.push("data: no digests of shards and tokenizer".into());
+    implied.manifest.notes.extend(gaps.into_iter().map(|gap| format!("{GAP}{gap}")));
+    implied
 }
 
 fn blank(name: &str) -> Manifest {

@@ -60,6 +60,8 @@ pub(super) fn begin<'a>(
         validator,
         folder: request.folder.clone(),
         checkpoint_every: request.checkpoint_every.map(NonZeroU64::get),
+        checkpoint_period: request.checkpoint_period,
+        saved_at: std::time::Instant::now(),
         interrupt: request.interrupt.clone(),
         progress: request.progress.clone(),
     };
@@ -102,6 +104,8 @@ fn load<'a>(request: &TrainRequest<'a>, trace: &mut Trace) -> Result<(Trainer<'a
         Trainer::restored(request.engine, manifest, state.weights, state.optimizer, state.swa)
     } else {
         folder::clear(&request.folder)?;
+        // Before anything else, as the mark of whose folder this is.
+        trace.write(&request.folder.trace())?;
         Trainer::new(request.engine, manifest, model::init(&manifest.model, manifest.schedule.seed))
     };
     let (steps, snapshots) = (trainer.steps(), trainer.snapshots());

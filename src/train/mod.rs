@@ -30,7 +30,7 @@ pub use replay_report::{LossDifference, ReplayReport};
 pub use run::{Start, TrainOutcome, TrainRequest, run, run_in_process, run_worker};
 pub use schedule::Schedule;
 pub use session::Validation;
-pub use state::{Counters, StateError, TrainingState};
+pub use state::{Counters, StateError, TrainingState, made_by, maker};
 pub use trace::{Trace, TraceError, TraceStep};
 pub use trainer::{StepReport, Trainer};
 

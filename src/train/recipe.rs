@@ -68,28 +68,37 @@ impl Recipe {
 
     /// The first field in which the other recipe differs, if any.
     pub fn difference(&self, other: &Recipe) -> Option<Difference> {
-        difference("", &self.0, &other.0)
+        self.differences(other).into_iter().next()
+    }
+
+    /// Every field in which the other recipe differs.
+    pub fn differences(&self, other: &Recipe) -> Vec<Difference> {
+        let mut found = Vec::new();
+        compare("", &self.0, &other.0, &mut found);
+        found
     }
 }
 
-fn difference(path: &str, ours: &Value, theirs: &Value) -> Option<Difference> {
+fn compare(path: &str, ours: &Value, theirs: &Value, found: &mut Vec<Difference>) {
     let below = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
     let at = |map: &Map<String, Value>, key: &str| map.get(key).cloned().unwrap_or(Value::Null);
     match (ours, theirs) {
         (Value::Object(a), Value::Object(b)) => a
             .keys()
             .chain(b.keys().filter(|key| !a.contains_key(*key)))
-            .find_map(|key| difference(&below(key), &at(a, key), &at(b, key))),
+            .for_each(|key| compare(&below(key), &at(a, key), &at(b, key), found)),
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            a.iter().zip(b).enumerate().find_map(|(i, (a, b))| difference(&below(&i.to_string()), a, b))
+            a.iter().zip(b).enumerate().for_each(|(i, (a, b))| compare(&below(&i.to_string()), a, b, found));
         }
-        (Value::Array(a), Value::Array(b)) => Some(Difference {
+        (Value::Array(a), Value::Array(b)) => found.push(Difference {
             field: path.to_string(),
             ours: format!("{} entries", a.len()),
             theirs: format!("{} entries", b.len()),
         }),
-        _ if ours == theirs => None,
-        _ => Some(Difference { field: path.to_string(), ours: ours.to_string(), theirs: theirs.to_string() }),
+        _ if ours == theirs => {}
+        _ => {
+            found.push(Difference { field: path.to_string(), ours: ours.to_string(), theirs: theirs.to_string() });
+        }
     }
 }
 

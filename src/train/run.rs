@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::begin::begin;
 use super::inputs::TrainInputs;
@@ -45,8 +46,11 @@ pub struct TrainRequest<'a> {
     pub start: Start,
     /// A recorded trace to follow instead of the clock.
     pub replay: Option<PathBuf>,
-    /// Steps between states that can be resumed; without, one is written only on an interrupt.
+    /// Steps between states that can be resumed from.
     pub checkpoint_every: Option<NonZeroU64>,
+    /// Longest time between such states, by the machine's own clock: what a killed run loses. Without both, one is
+    /// written only on an interrupt.
+    pub checkpoint_period: Option<Duration>,
     /// Looked at after each step.
     pub interrupt: Interrupt,
     /// Shows steps.

@@ -1,8 +1,10 @@
 //! The training loop: validate, step, record, look at the clock, until steps or time are used up.
 
+use std::time::{Duration, Instant};
+
 use super::log::{self, RunLog};
 use super::pace::Pace;
-use super::state::write_state;
+use super::state::{maker, write_state};
 use super::{Counters, Schedule, Trace, TraceStep, TrainError, Trainer, agreement};
 use crate::collective::Collective;
 use crate::data::{Loader, LoaderPosition};
@@ -50,8 +52,12 @@ pub(super) struct Session<'a> {
     pub log: RunLog<'a>,
     pub validator: &'a mut Validator<'a>,
     pub folder: RunFolder,
-    /// Steps between checkpoints; `None` writes one only when interrupted.
+    /// Steps between checkpoints.
     pub checkpoint_every: Option<u64>,
+    /// Longest time between checkpoints, by the machine's own clock.
+    pub checkpoint_period: Option<Duration>,
+    /// When the last one was written, or the loop began.
+    pub saved_at: Instant,
     pub interrupt: Interrupt,
     pub progress: Progress,
 }
@@ -80,6 +86,7 @@ impl Session<'_> {
     pub(super) fn run(&mut self, elapsed_ms: f64) -> Result<Ending, TrainError> {
         self.progress.set_len(self.iterations);
         let mut reached_cap = self.trainer.steps() > 0 && self.schedule.reaches_cap(elapsed_ms);
+        self.saved_at = Instant::now();
         self.pace.resume();
         loop {
             let step = self.trainer.steps();
@@ -103,8 +110,10 @@ impl Session<'_> {
             if self.is_interrupted()? {
                 return Err(self.suspend()?);
             }
-            if self.checkpoint_every.is_some_and(|every| (step + 1).is_multiple_of(every)) {
+            let is_due = self.checkpoint_period.is_some_and(|period| self.saved_at.elapsed() >= period);
+            if is_due || self.checkpoint_every.is_some_and(|every| (step + 1).is_multiple_of(every)) {
                 self.checkpoint()?;
+                self.saved_at = Instant::now();
                 self.pace.resume();
             }
         }
@@ -179,8 +188,13 @@ impl Session<'_> {
         self.log.sync()?;
         self.trace.write(&self.folder.trace())?;
         self.trainer.check_finite()?;
-        let counters =
-            Counters { steps, elapsed_ms, batch_position: self.loader.position().taken, log_bytes: self.log.bytes() };
+        let counters = Counters {
+            steps,
+            elapsed_ms,
+            batch_position: self.loader.position().taken,
+            log_bytes: self.log.bytes(),
+            made_by: maker(),
+        };
         let (path, recipe) = (self.folder.training_state(), self.trace.recipe.digest());
         let TrainerState { weights, optimizer, swa } = self.trainer.state()?;
         // The trace was written first: a state never knows more steps than its trace.

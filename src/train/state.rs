@@ -34,6 +34,14 @@ pub struct Counters {
     pub batch_position: u64,
     /// Length of the log when the state was written; what follows belongs to steps taken again.
     pub log_bytes: u64,
+    /// Build and instructions that computed it; empty in states of earlier versions.
+    #[serde(default)]
+    pub made_by: String,
+}
+
+/// What computes here: a state of another build or on other instructions continues with other last digits.
+pub fn maker() -> String {
+    format!("{}, {}", crate::manifest::environment::build(), crate::engine::instructions())
 }
 
 /// Everything a run needs to go on.
@@ -91,6 +99,30 @@ pub enum StateError {
     },
 }
 
+/// Longest head of a state that is read for its metadata: names and shapes of the largest model.
+const MAX_HEAD_BYTES: u64 = 16 << 20;
+
+/// What computed the state in this file: [`maker`] where and when it was written.
+pub fn made_by(path: &Path) -> Result<String, StateError> {
+    let read = |source| StateError::Read { path: path.to_path_buf(), source };
+    let format = |message: String| StateError::Format { path: path.to_path_buf(), message };
+    let head = crate::regular_file::read_head(path, 8).map_err(read)?;
+    let length = head.try_into().map(u64::from_le_bytes).map_err(|_| format("too short for a state".into()))?;
+    if length > MAX_HEAD_BYTES {
+        return Err(format(format!("a head of {length} bytes")));
+    }
+    let head = crate::regular_file::read_head(path, 8 + length).map_err(read)?;
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(rename = "__metadata__")]
+        entries: BTreeMap<String, String>,
+    }
+    let head: Head = serde_json::from_slice(head.get(8..).unwrap_or_default()).map_err(|e| format(e.to_string()))?;
+    let text = head.entries.get(METADATA_KEY).ok_or_else(|| format(format!("no `{METADATA_KEY}` in its metadata")))?;
+    let metadata: Metadata = serde_json::from_str(text).map_err(|e| format(e.to_string()))?;
+    Ok(metadata.counters.made_by)
+}
+
 /// Writes a state atomically, without copying its tensors first. Equal states give equal bytes.
 pub fn write_state(
     path: &Path,
@@ -135,7 +167,7 @@ impl TrainingState {
         if size > MAX_STATE_BYTES {
             return Err(format(format!("{size} bytes; at most {MAX_STATE_BYTES} are read")));
         }
-        let bytes = std::fs::read(path).map_err(read)?;
+        let bytes = crate::regular_file::read(path).map_err(read)?;
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| format(e.to_string()))?;
         let text = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY));
         let text = text.ok_or_else(|| format(format!("no `{METADATA_KEY}` in its metadata")))?;
@@ -201,7 +233,8 @@ mod tests {
         optimizer.step(&mut weights, &gradients, &plan);
         let mut swa = SwaSum::default();
         (0..snapshots).for_each(|_| swa.add(&weights));
-        let counters = Counters { steps: 1, elapsed_ms: 0.1 + 0.2, batch_position: 2056, log_bytes: 99 };
+        let counters =
+            Counters { steps: 1, elapsed_ms: 0.1 + 0.2, batch_position: 2056, log_bytes: 99, made_by: maker() };
         TrainingState { counters, weights, optimizer, swa }
     }
 
@@ -218,6 +251,7 @@ mod tests {
             write(&state(snapshots), &a, recipe);
             let (back, digest) = TrainingState::read(&a, &manifest()).unwrap();
             assert_eq!((&back, digest), (&state(snapshots), recipe));
+            assert_eq!(made_by(&a).unwrap(), maker());
             write(&back, &b, digest);
             assert_eq!(std::fs::read(&a).unwrap(), std::fs::read(&b).unwrap());
         }

@@ -137,7 +137,7 @@ impl Trace {
     /// Reads and checks a trace: steps numbered from 0, finite numbers.
     pub fn read(path: &Path) -> Result<Self, TraceError> {
         let read = |source| TraceError::Read { path: path.to_path_buf(), source };
-        let file = std::fs::File::open(path).map_err(read)?;
+        let file = crate::regular_file::open(path).map_err(read)?;
         let mut lines = io::BufReader::new(file.take(MAX_TRACE_BYTES)).split(b'\n').enumerate();
         let wrong =
             |index: usize, message: String| TraceError::Line { path: path.to_path_buf(), line: index + 1, message };

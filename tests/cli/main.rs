@@ -18,6 +18,7 @@ mod against;
 mod corpus;
 mod gate;
 mod inspect;
+mod outputs;
 mod pack;
 mod rerun;
 mod verify;

@@ -283,7 +283,9 @@ fn a_run_folder_is_packed_in_place_and_its_checkpoint_must_be_the_trained_one() 
          {{ path: checkpoint.safetensors, sha256: {} }}, trace: {{ path: trace.jsonl }} }} }}\n",
         digest.sha256
     );
-    std::fs::write(workshop.path("run/manifest.yaml"), manifest + &training).unwrap();
+    // As `train` leaves it.
+    let path = workshop.path("run/manifest.yaml");
+    manifest::save(&manifest::parse(&(manifest + &training), &path).unwrap(), &path).unwrap();
     let pack = || {
         let mut command = golf("pack");
         command.current_dir(workshop.0.path()).arg("run/manifest.yaml");
@@ -309,11 +311,10 @@ fn outputs_that_cannot_be_written_are_found_before_the_work() {
     let workshop = Workshop::new();
     std::fs::write(workshop.path("file"), b"in the way").unwrap();
     std::fs::create_dir(workshop.path("folder")).unwrap();
-    for (target, part) in
-        [("file/model.golf", "file"), ("folder", "a folder of that name exists"), ("/proc/model.golf", "/proc")]
+    for (target, part) in [("file/model.golf", "file"), ("folder", "a folder is there"), ("/proc/model.golf", "/proc")]
     {
         let error = stderr(&mut workshop.pack(&["-o", target]), 2);
-        assert!(error.starts_with("error: cannot write") && error.contains(part), "{error}");
+        assert!(error.starts_with("error: ") && error.contains(part), "{error}");
     }
     assert_eq!(std::fs::read(workshop.path("file")).unwrap(), b"in the way");
 }

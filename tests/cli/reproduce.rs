@@ -1,6 +1,13 @@
 //! `reproduce` on good and bad input.
 
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+
 use crate::support::{fixture, golf};
+use crate::train::{RECIPE, Workshop};
 
 fn manifest(name: &str) -> std::path::PathBuf {
     fixture("..").join("manifests").join(name)
@@ -26,36 +33,177 @@ fn without_its_data_it_says_what_is_missing_and_checks_the_rest() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing may be left behind");
 }
 
+/// A recipe of seconds, and a claim that it does not meet: exit 1 where everything was computed.
+fn workshop() -> Workshop {
+    let workshop = Workshop::new();
+    workshop
+        .manifest(&format!("{RECIPE}eval: {{ seq_len: 16, stride: 16 }}\nclaim: {{ metrics: {{ val_bpb: 1.5 }} }}\n"));
+    workshop
+}
+
+fn quick(here: &Path, more: &[&str]) -> Command {
+    let mut command = golf("reproduce");
+    command.current_dir(here).args(["tiny.yaml", "--threads", "1", "--out", "run"]).args(more);
+    command
+}
+
+fn json(here: &Path, code: i32, more: &[&str]) -> serde_json::Value {
+    let output = quick(here, &[&["--json"], more].concat()).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {error}"))
+}
+
+fn refusal(here: &Path, more: &[&str]) -> String {
+    let output = quick(here, more).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    error
+}
+
 #[test]
-fn a_second_run_keeps_every_stage_and_prints_the_same_numbers() {
-    let folder = tempfile::tempdir().unwrap();
-    let reproduce = || {
-        let mut command = golf("reproduce");
-        command.arg(manifest("smoke.yaml")).arg("--out").arg(folder.path().join("run")).arg("--json");
-        for setting in
-            ["schedule.iterations=2", "schedule.warmup_steps=0", "schedule.train_batch_tokens=1024", "eval.stride=128"]
-        {
-            command.args(["--set", setting]);
-        }
-        let output = command.output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap_or_else(|e| panic!("{e}: {error}"))
-    };
-    let (first, second) = (reproduce(), reproduce());
+fn a_finished_run_is_shown_and_a_damaged_one_is_mended() {
+    let workshop = workshop();
+    let here = workshop.folder.path();
+    let first = json(here, 1, &[]);
     assert_eq!(first["stages_done"], serde_json::json!(["train", "pack", "score"]));
-    assert_eq!(second["stages_kept"], first["stages_done"]);
-    assert_eq!(second["scores"], first["scores"]);
     // Stride = window length: the sliding windows are the non-overlapping ones plus a tail.
     let tokens = |label: &str| first["scores"][label]["tokens"].as_u64().unwrap();
-    assert_eq!(tokens("packed/sliding"), 53_655);
-    assert_eq!(tokens("packed/non-overlapping"), 53_655 / 128 * 128);
+    assert_eq!(tokens("packed/sliding"), 499);
+    assert_eq!(tokens("packed/non-overlapping"), 499 / 16 * 16);
+
+    // What was recorded is shown as such, and is no reproduction.
+    let second = json(here, 2, &[]);
+    assert_eq!(second["recorded"], true);
+    assert_eq!(second["stages_kept"], first["stages_done"]);
+    assert_eq!(second["scores"], first["scores"]);
 
     // A damaged artifact is noticed, packed again and comes out the same.
-    let artifact = folder.path().join("run/model.golf");
+    let artifact = here.join("run/model.golf");
     let packed = std::fs::read(&artifact).unwrap();
     std::fs::write(&artifact, b"damage").unwrap();
-    let third = reproduce();
+    let third = json(here, 1, &[]);
     assert_eq!(third["stages_kept"], serde_json::json!(["train"]));
     assert_eq!(third["scores"], first["scores"]);
     assert_eq!(std::fs::read(&artifact).unwrap(), packed);
+}
+
+#[test]
+fn another_recipe_or_seed_is_refused_by_name_and_fresh_deletes_only_what_a_run_made() {
+    let workshop = workshop();
+    let here = workshop.folder.path();
+    json(here, 1, &[]);
+    std::fs::write(here.join("run/notes.txt"), "mine").unwrap();
+    let before = std::fs::read(here.join("run/checkpoint.safetensors")).unwrap();
+    for (setting, field) in [
+        ("schedule.seed=7", "schedule.seed is 1337 there and 7 here"),
+        ("optimizer.matrix_lr=0.5", "optimizer.matrix_lr"),
+        ("quantization.zstd_level=3", "quantization.zstd_level is 22 there and 3 here"),
+        ("eval.stride=8", "eval.stride"),
+    ] {
+        let message = refusal(here, &["--set", setting]);
+        assert!(message.contains(field) && message.contains("--fresh"), "{message}");
+    }
+    assert_eq!(std::fs::read(here.join("run/checkpoint.safetensors")).unwrap(), before);
+
+    // Another build: the recorded input is made another one.
+    let path = here.join("run/manifest.yaml");
+    let mut written = golf_harness::manifest::load(&path).unwrap();
+    for stage in written.results.stages.values_mut() {
+        let build = stage.inputs.iter_mut().find(|input| input.path == Path::new("build")).unwrap();
+        std::mem::swap(&mut build.sha256, &mut build.blake3);
+    }
+    golf_harness::manifest::save(&written, &path).unwrap();
+    let message = refusal(here, &[]);
+    assert!(message.contains("another build") && message.contains("--fresh"), "{message}");
+
+    let fresh = json(here, 1, &["--fresh", "--set", "schedule.seed=7"]);
+    assert_eq!(fresh["stages_done"], serde_json::json!(["train", "pack", "score"]));
+    assert_eq!(std::fs::read(here.join("run/notes.txt")).unwrap(), b"mine");
+}
+
+#[test]
+fn a_stage_of_another_build_is_done_again_and_says_why() {
+    let workshop = workshop();
+    let here = workshop.folder.path();
+    json(here, 1, &[]);
+    // Not finished: the score is missing; and the pack is of another build.
+    let path = here.join("run/manifest.yaml");
+    let mut written = golf_harness::manifest::load(&path).unwrap();
+    written.results.stages.remove("score");
+    let stage = written.results.stages.get_mut("pack").unwrap();
+    let build = stage.inputs.iter_mut().find(|input| input.path == Path::new("build")).unwrap();
+    std::mem::swap(&mut build.sha256, &mut build.blake3);
+    golf_harness::manifest::save(&written, &path).unwrap();
+    let output = quick(here, &[]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("train  kept from the earlier run"), "{text}");
+    assert!(text.contains("pack   done again: another build of this program made it"), "{text}");
+}
+
+#[test]
+fn files_that_no_run_made_are_neither_replaced_nor_deleted() {
+    let workshop = workshop();
+    let here = workshop.folder.path();
+    std::fs::create_dir(here.join("run")).unwrap();
+    for name in ["train.log", "checkpoint.safetensors", "model.golf", "manifest.yaml", "trace.jsonl"] {
+        let path = here.join("run").join(name);
+        std::fs::write(&path, "schema: mine").unwrap();
+        for more in [&[][..], &["--fresh"]] {
+            let message = refusal(here, more);
+            assert!(message.contains(name) && message.contains("was not made by a run"), "{message}");
+        }
+        assert_eq!(std::fs::read(&path).unwrap(), b"schema: mine");
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_reader_that_leaves_ends_no_reproduction() {
+    let workshop = workshop();
+    let here = workshop.folder.path();
+    let arguments = ["tiny.yaml", "--threads", "1", "--out", "run"];
+    assert_eq!(crate::outputs::with_closed_pipe(here, "reproduce", &arguments), 1);
+    assert!(here.join("run/model.golf").exists());
+    let written = golf_harness::manifest::load(&here.join("run/manifest.yaml")).unwrap();
+    assert_eq!(written.results.scores.len(), 4);
+}
+
+/// `kill -9` at some moment after the first state: the same command goes on, to the bits of a run without a break.
+#[test]
+#[cfg(unix)]
+fn a_killed_reproduction_goes_on_to_the_same_bits() {
+    let workshop = workshop();
+    let here = workshop.folder.path();
+    let longer = ["--set", "schedule.iterations=200", "--checkpoint-seconds", "0.05"];
+    let mut arguments = vec!["tiny.yaml", "--threads", "1", "--out", "run", "--quiet"];
+    arguments.extend(longer);
+    let spawn = || {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("reproduce"));
+        command.current_dir(here).env_clear().args(&arguments).stdout(Stdio::null()).spawn().unwrap()
+    };
+    let mut child = spawn();
+    let start = Instant::now();
+    while !here.join("run/training-state.safetensors").exists() && child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(120));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let signal =
+        |name: &str| std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(signal("-STOP").success());
+    // A second one is told whose the folder is.
+    let message = refusal(here, &longer);
+    assert!(message.contains(&format!("in use by process {}", child.id())), "{message}");
+    assert!(signal("-CONT").success());
+    std::thread::sleep(Duration::from_millis(u64::from(std::process::id() % 50)));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    json(here, 1, &longer);
+    let resumed = std::fs::read(here.join("run/checkpoint.safetensors")).unwrap();
+    let log = std::fs::read_to_string(here.join("run/train.log")).unwrap();
+    assert!(log.contains("resume:step:"), "{log}");
+    std::fs::remove_dir_all(here.join("run")).unwrap();
+    json(here, 1, &longer);
+    assert!(std::fs::read(here.join("run/checkpoint.safetensors")).unwrap() == resumed);
 }

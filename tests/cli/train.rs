@@ -14,11 +14,11 @@ use crate::support::{fixture, golf};
 mod ranks;
 
 /// A folder with shards cut from the smoke data, and a manifest of a model that trains in a second.
-struct Workshop {
-    folder: tempfile::TempDir,
+pub struct Workshop {
+    pub folder: tempfile::TempDir,
 }
 
-const RECIPE: &str = "\
+pub const RECIPE: &str = "\
 schema: golf-harness/manifest/v1
 name: tiny
 model: { num_layers: 2, model_dim: 16, num_heads: 2, num_kv_heads: 1, mlp_mult: 2, bigram_vocab_size: 64, bigram_dim: 8 }
@@ -37,7 +37,7 @@ schedule:
 ";
 
 impl Workshop {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let cut = |from: &str, to: &str, count: usize| {
             let mut tokens = Vec::new();
@@ -53,7 +53,7 @@ impl Workshop {
         workshop
     }
 
-    fn manifest(&self, recipe: &str) {
+    pub fn manifest(&self, recipe: &str) {
         let text = format!("{recipe}data: {{ path: data, tokenizer: {{ path: t.model }} }}\n");
         std::fs::write(self.path("tiny.yaml"), text).unwrap();
     }
@@ -86,7 +86,14 @@ impl Workshop {
 
     /// Runs into an error and returns its text, with this folder's path as `[DIR]`.
     fn refusal(&self, arguments: &[&str]) -> String {
-        let output = self.train(arguments).assert().code(2).stdout("").get_output().clone();
+        let output = self
+            .train(arguments)
+            .args(if arguments.contains(&"--quiet") { &[][..] } else { &["--quiet"] })
+            .assert()
+            .code(2)
+            .stdout("")
+            .get_output()
+            .clone();
         String::from_utf8(output.stderr).unwrap().replace(self.folder.path().to_str().unwrap(), "[DIR]")
     }
 }
@@ -257,7 +264,7 @@ fn a_token_outside_the_vocabulary_stops_the_run_when_it_is_read() {
     write_shard(&workshop.path("data/fineweb_train_000001.bin"), &[1, 5000, 7]).unwrap();
     let message = workshop.refusal(&["--out", "run", "--quiet"]);
     assert!(message.contains("fineweb_train_000001.bin: token 1 (offset 1026) is id 5000"), "{message}");
-    assert_eq!(workshop.names("run"), ["train.log"]);
+    assert_eq!(workshop.names("run"), ["trace.jsonl", "train.log"]);
 }
 
 #[test]

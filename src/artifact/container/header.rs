@@ -7,6 +7,11 @@ use super::layout::Layout;
 use crate::quant::{Codec, limits};
 
 /// First bytes of every artifact.
+/// Whether bytes begin as an artifact of this format does.
+pub fn is_golf(head: &[u8]) -> bool {
+    head.starts_with(&MAGIC)
+}
+
 pub(super) const MAGIC: [u8; 8] = *b"\x89GOLF\r\n\x1a";
 /// Version this crate writes, and the only one it reads.
 pub(super) const VERSION: u8 = 2;

@@ -40,6 +40,7 @@ mod stream_kind;
 mod table;
 mod write;
 
+pub use self::header::is_golf;
 pub use error::{Defect, ReadError};
 pub use read::{Artifact, parse, read};
 pub(super) use size_breakdown::{SizeBreakdown, Sizes, contexts, size_breakdown};

@@ -50,7 +50,7 @@ pub struct Artifact {
 pub fn read(path: &Path) -> Result<Artifact, ReadError> {
     let io = |source| ReadError::Io { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(io)?;
+    let file = crate::regular_file::open(path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();
     if size > limits::MAX_FILE_BYTES {
         return Err(ReadError::TooLarge { path: path.to_path_buf(), bytes: size });

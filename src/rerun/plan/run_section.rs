@@ -94,19 +94,33 @@ pub enum RunSectionError {
     CurrentFolder(#[from] std::io::Error),
 }
 
-/// The subject's manifest, or the one its folder implies, with the plan as its `run:` section, for a file at `output`.
-pub fn manifest_with_run(subject: &Subject, plan: &Plan, output: &Path) -> Result<Manifest, RunSectionError> {
-    let root = &subject.folder.root;
-    let (mut manifest, from) = match &subject.manifest {
-        Some(known) => (known.manifest.clone(), folder_of(&known.path).to_path_buf()),
-        None => (implied_manifest(&subject.folder), root.clone()),
+/// The text of the subject's manifest, or of the one its folder implies, with the plan as its `run:` section, for a file
+/// at `output`.
+pub fn manifest_with_run(subject: &Subject, plan: &Plan, output: &Path) -> Result<String, RunSectionError> {
+    let text = match &subject.manifest {
+        Some(known) => {
+            let mut manifest = known.manifest.clone();
+            put(&mut manifest, plan, &known.run.folder, (folder_of(&known.path), output))?;
+            canonical_yaml(&manifest)
+        }
+        None => {
+            let mut implied = implied_manifest(&subject.folder);
+            put(&mut implied.manifest, plan, Path::new("."), (&subject.folder.root, output))?;
+            implied.to_yaml()
+        }
     };
-    let folder = match &subject.manifest {
-        Some(known) => known.run.folder.clone(),
-        None => PathBuf::from("."),
-    };
-    manifest.run = Some(plan.run_section(&folder).ok_or(RunSectionError::Open)?);
-    manifest::relocate(&mut manifest, &from, folder_of(output))?;
     // What cannot be loaded again is not written.
-    Ok(manifest::parse(&canonical_yaml(&manifest), output)?)
+    manifest::parse(&text, output)?;
+    Ok(text)
+}
+
+/// Puts the plan into a manifest whose paths start in one folder, and moves the manifest to a file.
+fn put(
+    manifest: &mut Manifest,
+    plan: &Plan,
+    folder: &Path,
+    (from, output): (&Path, &Path),
+) -> Result<(), RunSectionError> {
+    manifest.run = Some(plan.run_section(folder).ok_or(RunSectionError::Open)?);
+    Ok(manifest::relocate(manifest, from, folder_of(output))?)
 }

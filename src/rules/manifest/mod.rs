@@ -27,6 +27,7 @@ pub(super) const RULES: &[Rule] = &[
     quality::EVAL_TIME,
     quality::SEEDS,
     quality::HARDWARE,
+    quality::IDLE_BIGRAM,
     quality::NOTES,
 ];
 

@@ -52,6 +52,17 @@ pub(super) const HARDWARE: Rule = Rule {
     ..DEFAULT
 };
 
+pub(super) const IDLE_BIGRAM: Rule = Rule {
+    id: RuleId("manifest_idle_bigram"),
+    statement: "The bigram path of the model can never learn: table and projection both start at zero.",
+    reference: "custom: initialization of PR #286, where a projection with a side below 64 starts at zero",
+    severity: Severity::Warning,
+    why: "Each gets its gradient through the other. The parameters count and do nothing.",
+    example: "model: {model_dim: 96, bigram_vocab_size: 512, bigram_dim: 32}",
+    check: Check::Manifest(idle_bigram),
+    ..DEFAULT
+};
+
 pub(super) const NOTES: Rule = Rule {
     id: RuleId("manifest_notes"),
     statement: "The manifest carries remarks for readers.",
@@ -144,6 +155,15 @@ fn hardware(case: &ManifestCase) -> Outcome {
         format!("claimed on {text}; the caps are for {expected}"),
         vec![field(case, "claim.hardware").found(text).expected(expected)],
     )
+}
+
+fn idle_bigram(case: &ManifestCase) -> Outcome {
+    let model = &case.manifest.model;
+    match model.idle_bigram() {
+        Some(reason) => Outcome::violated(reason, vec![field(case, "model.bigram_dim")]),
+        None if model.has_bigram() => Outcome::holds("table or projection starts away from zero"),
+        None => Outcome::NotApplicable,
+    }
 }
 
 fn notes(case: &ManifestCase) -> Outcome {

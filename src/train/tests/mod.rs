@@ -112,6 +112,7 @@ impl TestRun<'_> {
             start: self.start,
             replay: self.replay.clone(),
             checkpoint_every: self.every.and_then(NonZeroU64::new),
+            checkpoint_period: None,
             interrupt: interrupt.clone(),
             progress: Progress::hidden(),
         };

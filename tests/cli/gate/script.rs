@@ -85,7 +85,7 @@ fn reports_are_written_together_or_not_at_all() {
     };
     let first = format!("markdown={}", path("a.md"));
     for (bad, words) in
-        [(format!("sarif={}", path("taken")), "taken"), (format!("json={}", path("a.md")), "two reports")]
+        [(format!("sarif={}", path("taken")), "taken"), (format!("json={}", path("a.md")), "are one file")]
     {
         let output = run(&[first.clone(), bad, format!("json={}", path("c.json"))]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -32,7 +32,7 @@ fn a_cross_check_reports_how_far_the_engines_are_apart() {
 fn vector_width_and_precision_are_chosen_and_reported() {
     let workshop = Workshop::new();
     let nll = |name: &str, flags: &[&str]| -> (Vec<f32>, Value) {
-        let report = workshop.json(&[&["--sliding", "--nll-out", name][..], flags].concat());
+        let report = workshop.json(&[&["--sliding", "--force", "--nll-out", name][..], flags].concat());
         (workshop.bytes(name).as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(), report)
     };
     let (widest, report) = nll("widest", &[]);
@@ -102,7 +102,7 @@ fn threads_batches_and_repetition_change_no_bit() {
     let workshop = Workshop::new();
     for engine in ["kernels", "dfdx"] {
         let run = |flags: &[&str]| {
-            let report = workshop.json(&[&["--engine", engine, "--nll-out", "nll.f32"], flags].concat());
+            let report = workshop.json(&[&["--engine", engine, "--force", "--nll-out", "nll.f32"], flags].concat());
             (essence(report), workshop.bytes("nll.f32"))
         };
         let first = run(&[]);
@@ -130,7 +130,7 @@ fn parts_merge_to_the_bits_of_the_whole() {
         for index in (1..=parts).rev() {
             let (shard, part) = (format!("{index}/{parts}"), format!("part-{index}.json"));
             let threads = (1 + index % 3).to_string();
-            let flags = ["--shard", &shard, "-o", &part, "--nll-out", "part.f32", "--threads", &threads];
+            let flags = ["--shard", &shard, "-o", &part, "--force", "--nll-out", "part.f32", "--threads", &threads];
             workshop.json(&[&models[..], &flags].concat());
             nll = [workshop.bytes("part.f32"), nll].concat();
             merge.push(part);

@@ -100,8 +100,11 @@ fn a_rank_that_is_lost_or_interrupted_ends_all() {
         let other = ended(other);
         assert!(signal == "-KILL" || other.0 == Some(130), "{other:?}");
         let names = workshop.names(&out);
-        let expected: &[&str] =
-            if code == 2 { &["train.log"] } else { &["trace.jsonl", "train.log", "training-state.safetensors"] };
+        let expected: &[&str] = if code == 2 {
+            &["trace.jsonl", "train.log"]
+        } else {
+            &["trace.jsonl", "train.log", "training-state.safetensors"]
+        };
         assert_eq!(names, expected);
     }
 }

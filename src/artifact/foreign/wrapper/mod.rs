@@ -78,7 +78,7 @@ impl std::fmt::Display for Wrapper {
 pub(in crate::artifact) fn read_bounded(path: &Path) -> Result<Vec<u8>, ForeignError> {
     let io = |source| ForeignError::Io { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(io)?;
+    let file = crate::regular_file::open(path).map_err(io)?;
     file.take(MAX_CONTENT_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > MAX_CONTENT_BYTES {
         return Err(ForeignError::TooLarge { path: path.to_path_buf(), within: None, max: MAX_CONTENT_BYTES });

@@ -56,7 +56,7 @@ fn cache_folder() -> Option<PathBuf> {
 
 /// A kept image, if it is whole.
 fn read(path: &Path) -> Option<Vec<u8>> {
-    let mut bytes = std::fs::read(path).ok()?;
+    let mut bytes = crate::regular_file::read(path).ok()?;
     let digest: [u8; DIGEST_BYTES] = *bytes.first_chunk()?;
     let image = bytes.split_off(DIGEST_BYTES);
     (blake3::hash(&image) == blake3::Hash::from_bytes(digest)).then_some(image)

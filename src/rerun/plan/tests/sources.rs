@@ -147,8 +147,10 @@ fn a_plan_becomes_a_manifest_and_a_manifest_the_same_plan() {
     let request = Request { seeds: vec![1, 2], ..Request::default() };
     let first = super::super::plan(&subject, &request, &Fake::default());
     let output = folder.path().join("out/run.yaml");
-    let manifest = manifest_with_run(&subject, &first, &output).unwrap();
-    manifest::save(&manifest, &output).unwrap();
+    let text = manifest_with_run(&subject, &first, &output).unwrap();
+    std::fs::create_dir_all(folder.path().join("out")).unwrap();
+    std::fs::write(&output, &text).unwrap();
+    let manifest = manifest::load(&output).unwrap();
     let run = manifest.run.as_ref().unwrap();
     assert_eq!((run.folder.to_str(), run.processes, run.seeds.as_slice()), (Some("../sub"), 8, &[1, 2][..]));
     let again = Subject::read(&output).unwrap();

@@ -182,8 +182,8 @@ fn code_is_weighed_as_it_lies_there_and_pictures_are_shown_to_a_person() {
         "train_gpt.py alone is 16,000,001",
     );
     let helper = "x".repeat(100);
-    let imports =
-        folder(&[("helper.py", &helper)], &[("train_gpt.py", b"import helper\n#", 1000), ("m.ptz", CODER, CAP)]);
+    let main = format!("{:<1000}", "import helper\n#");
+    let imports = folder(&[("helper.py", &helper), ("train_gpt.py", &main)], &[("m.ptz", CODER, CAP)]);
     assert_verdict("imported", &imports, "fail", "2 code files 1,100 + m.ptz 16,000,000");
     let picture = ("plot.png", &b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], CAP + 1);
     assert_verdict("picture", &claimed(15_000_000, &[picture]), "review", "begins as a PNG picture");

@@ -1,6 +1,10 @@
 //! Where a run keeps its files: one folder per run, fixed names inside.
 
+mod lock;
+
 use std::path::{Path, PathBuf};
+
+pub use lock::{LockError, RunLock};
 
 /// The folder of one run, `runs/NAME` unless said otherwise. `RUN_ID` overrides the name.
 #[derive(Clone, Debug, PartialEq, Eq)]

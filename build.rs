@@ -1,0 +1,42 @@
+//! Gives the library a name for this very build: whoever records a number can say which code computed it.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+/// What decides the bits that a build computes, besides its source.
+const SETTINGS: [&str; 5] = ["PROFILE", "OPT_LEVEL", "TARGET", "CARGO_ENCODED_RUSTFLAGS", "DEBUG"];
+
+fn main() {
+    let mut files = vec![PathBuf::from("Cargo.toml"), PathBuf::from("Cargo.lock")];
+    collect(Path::new("src"), &mut files);
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for file in &files {
+        file.hash(&mut hasher);
+        std::fs::read(file).unwrap_or_default().hash(&mut hasher);
+    }
+    let mut settings: Vec<String> =
+        SETTINGS.iter().map(|name| format!("{name}={}", std::env::var(name).unwrap_or_default())).collect();
+    let features = std::env::vars().map(|(name, _)| name).filter(|name| name.starts_with("CARGO_FEATURE_"));
+    let mut features: Vec<String> =
+        features.map(|name| name.trim_start_matches("CARGO_FEATURE_").to_lowercase()).collect();
+    features.sort();
+    settings.push(features.join(","));
+    settings.hash(&mut hasher);
+
+    let profile = std::env::var("PROFILE").unwrap_or_default();
+    println!("cargo::rustc-env=GOLF_HARNESS_SOURCE={:016x}", hasher.finish());
+    println!("cargo::rustc-env=GOLF_HARNESS_BUILD={profile} [{}]", features.join(","));
+    for path in ["src", "Cargo.toml", "Cargo.lock", "build.rs"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+}
+
+/// Every file below a folder.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { collect(&path, files) } else { files.push(path) }
+    }
+}

@@ -1,0 +1,126 @@
+//! Whether a file that is there already is an earlier output of these commands, by its content.
+
+use std::path::{Path, PathBuf};
+
+use crate::artifact;
+use crate::eval::PART_SCHEMA;
+use crate::manifest;
+use crate::path_safety::folder_of;
+use crate::regular_file;
+use crate::run_folder::RunFolder;
+
+/// What an output holds.
+#[cfg_attr(not(feature = "engine"), allow(dead_code, reason = "commands with an engine write them"))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A report of `verify`, in any format.
+    Report,
+    /// A picture of `pack`.
+    Svg,
+    /// A packed model.
+    Artifact,
+    /// A manifest with results.
+    Manifest,
+    /// A part record of `score`.
+    Part,
+    /// Numbers without a mark of their own: never recognized.
+    Raw,
+    /// State, checkpoint, trace or log of a run.
+    OfTraining,
+    /// A copy of this file.
+    CopyOf(PathBuf),
+}
+
+/// How much of a file is looked at.
+const HEAD_BYTES: u64 = 64 << 10;
+/// Manifests are read whole up to this size.
+const MANIFEST_BYTES: u64 = 16 << 20;
+
+/// Whether replacing the file loses nothing that is not an earlier output of this kind. An empty file loses nothing.
+pub fn is_previous(path: &Path, kind: &Kind) -> bool {
+    let limit = if *kind == Kind::Manifest { MANIFEST_BYTES } else { HEAD_BYTES };
+    let Ok(head) = regular_file::read_head(path, limit) else { return false };
+    if head.is_empty() {
+        return true;
+    }
+    let text = String::from_utf8_lossy(&head);
+    match kind {
+        Kind::Report => is_report(&text),
+        Kind::Svg => text.starts_with("<svg ") && (text.contains("<title>Loss against bytes</title>") || is_map(&text)),
+        // A damaged one is known by the manifest that names it.
+        Kind::Artifact => artifact::is_golf(&head) || is_recorded(path),
+        Kind::Manifest => manifest::is_written(&text, path),
+        Kind::Part => text.trim_start().starts_with('{') && text.contains(PART_SCHEMA),
+        Kind::Raw => false,
+        Kind::OfTraining => has_trace(folder_of(path)),
+        Kind::CopyOf(source) => is_copy(path, source),
+    }
+}
+
+/// Every report format has something that no other file begins with.
+fn is_report(text: &str) -> bool {
+    let start = text.trim_start();
+    let is_ours = text.contains("golf-harness");
+    (start.starts_with('{') && (is_ours || (start.starts_with("{\"path\":") && text.contains("\"rule\":"))))
+        || (start.starts_with("<?xml") && text.contains("<testsuites name=\"golf-harness verify\""))
+        || start.starts_with("subject,policy,effective,level,")
+        || start.starts_with("| subject | worst | level |")
+        || (start.starts_with("### `") && text.contains("| fact | value |"))
+        || (text.contains("  rules ") && text.contains("level ") && text.contains(" of 5: "))
+        || start.lines().all(|line| ["::error ", "::warning ", "::notice "].iter().any(|tag| line.starts_with(tag)))
+}
+
+/// The picture of where the bytes of an artifact go.
+fn is_map(text: &str) -> bool {
+    text.contains("<title>Where the ") && text.contains(" go</title>")
+}
+
+/// Whether a written manifest beside it names it as its artifact.
+fn is_recorded(path: &Path) -> bool {
+    let beside = RunFolder::new(folder_of(path)).manifest();
+    let name = |path: &Path| path.file_name().map(ToOwned::to_owned);
+    is_previous(&beside, &Kind::Manifest)
+        && manifest::load(&beside)
+            .is_ok_and(|manifest| manifest.artifact.is_some_and(|artifact| name(&artifact.path) == name(path)))
+}
+
+/// Whether a run of `train` keeps its files in this folder: its trace is begun before anything else.
+fn has_trace(folder: &Path) -> bool {
+    let trace = RunFolder::new(folder).trace();
+    regular_file::read_head(&trace, 256).is_ok_and(|head| head.starts_with(b"{\"schema\":\"golf-harness/trace/"))
+}
+
+/// The same content, or the copy of a run folder whose manifest says that it made it.
+fn is_copy(path: &Path, source: &Path) -> bool {
+    let same = || Some(regular_file::read(path).ok()? == regular_file::read(source).ok()?);
+    let mut folders = path.ancestors().skip(1).take(8);
+    same() == Some(true)
+        || folders.any(|folder| {
+            let manifest_path = RunFolder::new(folder).manifest();
+            is_previous(&manifest_path, &Kind::Manifest)
+                && manifest::load(&manifest_path)
+                    .is_ok_and(|manifest| manifest.code.iter().any(|code| folder.join(&code.path) == path))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_are_recognized_and_notes_are_not() {
+        for ours in [
+            "{\n  \"schema\": \"golf-harness/audit/v1\"}",
+            "subject,policy,effective,level,val_bpb,rule\r\n",
+            "::error file=a::b\n::notice file=a::b\n",
+            "rec  rules 10min_16mb of 2026-03-18\n\nlevel 1 of 5: documented\n",
+        ] {
+            assert!(is_report(ours), "{ours}");
+        }
+        for other in
+            ["my notes", "{\"schema\": \"other\"}", "import torch\n", "# README\n\n| a | b |\n", "<svg ></svg>"]
+        {
+            assert!(!is_report(other), "{other}");
+        }
+    }
+}

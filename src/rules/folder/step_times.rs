@@ -2,7 +2,7 @@
 
 use super::DEFAULT;
 use crate::report::{Evidence, RuleId, Severity};
-use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
+use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
 use crate::submission::log::StepTime;
 
 /// Steps below this are too few for a printed average.
@@ -21,7 +21,6 @@ pub(super) const RULES: &[Rule] = &[Rule {
     statement: "A training time in a log is not steps times the average step time beside it.",
     reference: "train_gpt.py of the challenge prints both from one clock: step_avg = train_time / step; custom: 223 of 225 logs with both agree on every line",
     severity: Severity::Fail,
-    tracks: Tracks::Both,
     evidence: EvidenceKind::Logs,
     why: "One number was computed from the other. Where they disagree, the line was written or edited by hand.",
     example: "step:6900/20000 train_time:599871ms step_avg:112.90ms",

@@ -100,7 +100,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "artifact swapped after the log",
         what: "the artifact in the folder has another size than every log and submission.json say",
-        told_by: ToldBy::Files,
+        told_by: ToldBy::Reviewer,
         variants: 4,
         forge: |random, n| {
             let story = Story::honest(random);

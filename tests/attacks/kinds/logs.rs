@@ -56,8 +56,8 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
-        name: "other machine",
-        what: "logged on fewer or other GPUs than 8xH100, claimed as 8xH100",
+        name: "fewer accelerators",
+        what: "logged on fewer GPUs than 8xH100, claimed as 8xH100",
         told_by: ToldBy::Files,
         variants: 4,
         forge: |random, n| {
@@ -106,7 +106,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "logs that never finish",
         what: "two of three logs stop before the final metric; submission.json gives their numbers all the same",
-        told_by: ToldBy::Files,
+        told_by: ToldBy::Reviewer,
         variants: 4,
         forge: |random, n| {
             let story = Story::honest(random);

@@ -8,11 +8,24 @@ pub const KINDS: &[Kind] = &[
         name: "claim better than its logs",
         what: "submission.json and README claim a val_bpb that no log reaches",
         told_by: ToldBy::Files,
-        variants: 6,
+        variants: 5,
         forge: |random, n| {
             let mut story = Story::honest(random);
-            let gain = [0.0004, 0.001, 0.003, 0.01, 0.05, 0.2][n % 6];
+            let gain = [0.001, 0.003, 0.01, 0.05, 0.2][n % 5];
             let bpb = story.mean(|run| run.val_bpb()) - gain;
+            story.claimed_bpb = Some(bpb);
+            story.claimed_loss = Some(bpb * std::f64::consts::LN_2 * story.runs[0].bytes_per_token);
+            story.into()
+        },
+    },
+    Kind {
+        name: "claim a little better than its logs",
+        what: "the claim, to eight digits, is better than the mean of its logs by less than typing by hand explains",
+        told_by: ToldBy::Reviewer,
+        variants: 3,
+        forge: |random, n| {
+            let mut story = Story::honest(random);
+            let bpb = story.mean(|run| run.val_bpb()) - [0.0001, 0.0002, 0.0004][n % 3];
             story.claimed_bpb = Some(bpb);
             story.claimed_loss = Some(bpb * std::f64::consts::LN_2 * story.runs[0].bytes_per_token);
             story.into()

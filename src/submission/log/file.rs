@@ -93,6 +93,8 @@ pub struct LogFile {
     pub nans: Vec<Noted<String>>,
     /// Training steps were logged.
     pub trains: bool,
+    /// The last line of training, with the number of its step where it gives one.
+    pub last_step: Option<Noted<Option<u64>>>,
     /// Lines that say the run stopped because of the clock.
     pub stop: Option<Noted<String>>,
     /// Calibration on validation data, as the log says itself.
@@ -173,6 +175,7 @@ impl LogFile {
             errors: Vec::new(),
             nans: Vec::new(),
             trains: false,
+            last_step: None,
             stop: None,
             calibration: Vec::new(),
         }

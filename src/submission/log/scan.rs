@@ -36,6 +36,11 @@ impl LogScanner {
         }
     }
 
+    /// What was read so far, up to the last whole line; its digest and encoding come with the end.
+    pub fn so_far(&self) -> &LogFile {
+        &self.log
+    }
+
     /// The next bytes of the file.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.hasher.update(bytes);
@@ -92,6 +97,7 @@ impl LogFile {
         let mut list = Vec::new();
         pairs(line, &mut list);
         self.note_metric(number, line, &list);
+        self.note_step(number, line, &list);
         if let Some(time) = step_time(number, &list) {
             keep(&mut self.step_times, time);
         }
@@ -151,6 +157,15 @@ impl LogFile {
                 self.clock.has_result();
             }
             keep(&mut self.metrics, metric);
+        }
+    }
+
+    fn note_step(&mut self, number: u64, line: &str, list: &[Pair]) {
+        let of_training = |pair: &Pair| matches!(pair.name(), "train_loss" | "tl" | "train_time" | "tt");
+        let is_end = |word: &str| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+        if list.iter().any(of_training) && !is_end("final") && !is_end("stopping") {
+            let step = list.iter().find(|pair| matches!(pair.name(), "step" | "s")).and_then(Pair::count);
+            self.last_step = Some(Noted { line: number, value: step });
         }
     }
 

@@ -1,0 +1,1 @@
+//! Claimed against rerun.

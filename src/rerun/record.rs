@@ -1,0 +1,224 @@
+//! What one run came to: kept beside its output, so that a session that was interrupted goes on where it was.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{ContentDigest, Digest};
+use crate::units::Bytes;
+
+/// The schema identifier of every record.
+pub const RECORD_SCHEMA: &str = "golf-harness/rerun-record/v1";
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// No line of training yet.
+    Starting,
+    /// Lines of training.
+    Training,
+    /// Training is over.
+    Evaluating,
+}
+
+impl Phase {
+    /// In words.
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Starting => "start",
+            Phase::Training => "training",
+            Phase::Evaluating => "evaluation",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// By itself, with this code.
+    Code(i32),
+    /// By a signal that was not ours.
+    Signal(i32),
+    /// Stopped: a phase took longer than it may.
+    Cap {
+        /// The phase.
+        phase: Phase,
+        /// Seconds it may take.
+        seconds: f64,
+    },
+    /// Stopped: it took more than it may; the words say of what.
+    Bound(String),
+    /// Stopped by whoever ran it.
+    Interrupted,
+    /// The sandbox ended without a word: its first process was ended by the script or by the system.
+    Lost,
+}
+
+impl Ended {
+    /// Whether the script came to its own, good end.
+    pub fn is_good(&self) -> bool {
+        *self == Ended::Code(0)
+    }
+}
+
+/// By our clock, in seconds. What the log has no marks for is not there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Times {
+    /// From start to end.
+    pub total: f64,
+    /// Until the first line of training.
+    pub start: Option<f64>,
+    /// From the first to the last line of training; validation between them included.
+    pub training: Option<f64>,
+    /// What the log says the same lines are apart.
+    pub claimed_training: Option<f64>,
+    /// From the last size (else the last line of training) to the last final value.
+    pub evaluation: Option<f64>,
+}
+
+/// The most that was seen at a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Peak {
+    /// Memory of all processes, shared pages left out, bytes.
+    pub memory: Bytes,
+    /// Processes.
+    pub processes: usize,
+    /// On disk below its own folders, bytes.
+    pub disk: Bytes,
+}
+
+/// A file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct FileRecord {
+    /// Its path, relative, made visible.
+    pub path: String,
+    /// Size and digests.
+    #[serde(flatten)]
+    pub digest: ContentDigest,
+}
+
+/// A model file that a run wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelRecord {
+    /// The file.
+    pub file: FileRecord,
+    /// What it is, by its content.
+    pub content: String,
+    /// Loading it would run code, or programs differ in what they load; the words say how.
+    pub danger: Option<String>,
+}
+
+/// A final value of the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FinalValue {
+    /// 1-based line.
+    pub line: u64,
+    /// Words before it.
+    pub label: String,
+    /// Bits per byte.
+    pub val_bpb: f64,
+    /// Nats per token, where the line gives it.
+    pub val_loss: Option<f64>,
+}
+
+/// What the run's log says. Claims of the script, all of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LogFacts {
+    /// Lines.
+    pub lines: u64,
+    /// Reading stopped before the end.
+    pub cut_short: bool,
+    /// The last final values, at most 16; the last one is the run's result.
+    pub finals: Vec<FinalValue>,
+    /// Seed stated.
+    pub seed: Option<u64>,
+    /// Number of the last step.
+    pub steps: Option<u64>,
+    /// Training shards.
+    pub train_shards: Option<u64>,
+    /// Processes.
+    pub world_size: Option<u64>,
+    /// Training time stated, seconds.
+    pub train_seconds: Option<f64>,
+    /// Longest evaluation time stated, seconds.
+    pub eval_seconds: Option<f64>,
+    /// Bytes of the artifact stated.
+    pub model_bytes: Option<u64>,
+    /// Bytes of model and code stated.
+    pub total_bytes: Option<u64>,
+    /// Errors, at most 8.
+    pub errors: Vec<String>,
+}
+
+/// What stood around the script.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Surroundings {
+    /// In words, such as `bubblewrap with seccomp`.
+    pub isolation: String,
+    /// Whether there was any.
+    pub is_isolated: bool,
+    /// What was tried from inside before the run: promise, whether it held, what happened.
+    pub tried: Vec<(String, bool, String)>,
+    /// Layers that hold, by the word of the first process inside.
+    pub held: Vec<String>,
+    /// Layers that do not.
+    pub missing: Vec<String>,
+}
+
+/// One seed, run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SeedRecord {
+    /// Always `golf-harness/rerun-record/v1`.
+    pub schema: String,
+    /// The seed.
+    pub seed: u64,
+    /// Digest of everything that decides what comes out: recipe, code, data, interpreter, isolation, caps.
+    pub key: Digest,
+    /// Start, seconds since 1970 by this machine's clock.
+    pub started: u64,
+    /// What was started.
+    pub command: Vec<String>,
+    /// The script's environment.
+    pub variables: BTreeMap<String, String>,
+    /// What stood around it.
+    pub surroundings: Surroundings,
+    /// How it ended.
+    pub ended: Ended,
+    /// By our clock.
+    pub times: Times,
+    /// What it took.
+    pub peak: Peak,
+    /// Processes it left behind, which were ended.
+    pub left_processes: usize,
+    /// What it printed.
+    pub output: ContentDigest,
+    /// What that says.
+    pub log: LogFacts,
+    /// The artifact, if there is one.
+    pub artifact: Option<ModelRecord>,
+    /// Other model files it wrote.
+    pub other_models: Vec<ModelRecord>,
+    /// Bytes of the code that counts.
+    pub code_bytes: Bytes,
+    /// Files that it changed or removed and must not.
+    pub changed: Vec<String>,
+    /// Odd things among its files: links, special files, names that are no text.
+    pub oddities: Vec<String>,
+    /// New files, at most 200, models left out.
+    pub files: Vec<FileRecord>,
+}
+
+impl SeedRecord {
+    /// The value that the run ends with.
+    pub fn result(&self) -> Option<&FinalValue> {
+        self.log.finals.last().filter(|_| self.ended.is_good())
+    }
+
+    /// Code plus artifact.
+    pub fn total_bytes(&self) -> Option<Bytes> {
+        self.artifact.as_ref().map(|artifact| Bytes(artifact.file.digest.bytes.0 + self.code_bytes.0))
+    }
+}

@@ -1,0 +1,135 @@
+//! The first process inside of a sandbox: takes away what the sandbox leaves, then probes it, or runs the script.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::process::{DumpableBehavior, Pid, WaitOptions, set_child_subreaper, set_dumpable_behavior, wait};
+use serde::{Deserialize, Serialize};
+
+use super::probe::{self, Questions};
+use crate::confine::{Calls, Confinement, Files, Limits, Network};
+use crate::rerun::supervise::keeper::{Exit, Note, say};
+use crate::rerun::supervise::processes;
+use crate::units::Bytes;
+
+/// First argument of an entry; its job follows.
+pub(crate) const ARGUMENT: &str = "--rerun-entry";
+
+/// What an entry does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// Files it may open; without, that is left to the sandbox around it.
+    pub files: Option<Opened>,
+    /// TCP ports, first and last of each range; without, the network is left to the sandbox around it. Without any
+    /// port there are no sockets.
+    pub ports: Option<Vec<(u16, u16)>>,
+    /// Calls that no computation needs are refused.
+    pub refuses_calls: bool,
+    /// Size of a file written.
+    pub file_size: Option<Bytes>,
+    /// Then.
+    pub task: Task,
+}
+
+/// Files that may be opened.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Opened {
+    pub readable: Vec<PathBuf>,
+    pub executable: Vec<PathBuf>,
+    pub writable: Vec<PathBuf>,
+}
+
+/// What it is there for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Task {
+    /// Try what the sandbox promises; the answers go to standard output.
+    Probe(Questions),
+    /// Run a program.
+    Run(Program),
+}
+
+/// A program to run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Program {
+    /// It and its arguments.
+    pub command: Vec<String>,
+    /// Its environment, all of it.
+    pub variables: BTreeMap<String, String>,
+    /// Where it starts.
+    pub folder: PathBuf,
+}
+
+/// Does the job in the only argument.
+pub(crate) fn enter(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let job = arguments.next().and_then(|job| serde_json::from_str::<Job>(job.to_str()?).ok());
+    let Some(job) = job else { return ExitCode::from(2) };
+    match work(job) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&Note::NotStarted { reason: error.to_string() });
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn work(job: Job) -> io::Result<()> {
+    // Whoever runs beside this process must not write to what it has open.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // Where memory runs out, what is run here goes first. Refused in some containers, and no harm then.
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    let held = confinement(&job).apply().map_err(io::Error::other)?;
+    match job.task {
+        Task::Probe(questions) => {
+            let answers = serde_json::to_vec(&probe::answers(&questions))?;
+            io::stdout().write_all(&answers)
+        }
+        Task::Run(program) => {
+            say(&Note::Confined { held: held.held, missing: held.missing });
+            run(&program)
+        }
+    }
+}
+
+fn confinement(job: &Job) -> Confinement {
+    let files = job.files.clone().map(|files| Files {
+        readable: files.readable,
+        executable: files.executable,
+        writable: files.writable,
+    });
+    let network = match &job.ports {
+        None => Network::Unchanged,
+        Some(ranges) if ranges.is_empty() => Network::Nothing,
+        Some(ranges) => Network::Tcp(ranges.iter().flat_map(|(first, last)| *first..=*last).collect()),
+    };
+    let calls = if job.refuses_calls { Calls::Computing } else { Calls::Unchanged };
+    let limits = Limits { file_size: job.file_size, ..Limits::default() };
+    Confinement { limits, files, network, calls, dies_with_parent: false }
+}
+
+fn run(program: &Program) -> io::Result<()> {
+    let Some((first, arguments)) = program.command.split_first() else { return Err(io::Error::other("no program")) };
+    // A daemon becomes a child of this process and is counted.
+    set_child_subreaper(Some(rustix::process::getpid()))?;
+    let output = io::stdout().as_fd().try_clone_to_owned()?;
+    let mut command = Command::new(first);
+    command.args(arguments).env_clear().envs(&program.variables).current_dir(&program.folder);
+    command.stdin(Stdio::null()).stderr(output);
+    let child = command.spawn().map_err(|error| io::Error::other(format!("{first}: {error}")))?;
+    let main = Pid::from_child(&child);
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == main => {
+                let left = processes::below(std::process::id()).len();
+                say(&Note::Ended { how: Exit::of(status), left });
+                return Ok(());
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

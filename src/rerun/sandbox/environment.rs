@@ -1,0 +1,35 @@
+//! The environment of a script: an allow-list, and what the recipe sets.
+
+use std::collections::BTreeMap;
+
+use super::Place;
+use crate::rerun::launch::Launch;
+
+/// Variables of this process that reach the script, by name.
+const KEPT: [&str; 6] =
+    ["CUDA_HOME", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_VISIBLE_DEVICES", "TZ"];
+
+/// All variables of a seed.
+pub(super) fn variables(launch: &Launch, inside: &Place, seed: u64) -> BTreeMap<String, String> {
+    let mut variables: BTreeMap<String, String> =
+        KEPT.iter().filter_map(|name| Some((name.to_string(), std::env::var(name).ok()?))).collect();
+    let folder = launch.python.executable.parent().map(|folder| folder.to_string_lossy().into_owned());
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", folder.unwrap_or_default());
+    let own = [
+        ("HOME", inside.home.to_string_lossy().into_owned()),
+        ("LANG", "C.UTF-8".into()),
+        ("LOGNAME", "rerun".into()),
+        ("PATH", path),
+        // Every line reaches the supervisor when it is printed, and its time is right.
+        ("PYTHONUNBUFFERED", "1".into()),
+        ("PYTHONDONTWRITEBYTECODE", "1".into()),
+        ("TMPDIR", inside.tmp.to_string_lossy().into_owned()),
+        ("USER", "rerun".into()),
+    ];
+    variables.extend(own.map(|(name, value)| (name.to_string(), value)));
+    if let Some(base) = &launch.python.user_base {
+        variables.insert("PYTHONUSERBASE".into(), base.to_string_lossy().into_owned());
+    }
+    variables.extend(launch.variables(seed));
+    variables
+}

@@ -1,0 +1,293 @@
+//! What stands between a script and the machine.
+//!
+//! * [`Isolation::Bubblewrap`]: name spaces of its own for users, processes, memory and network, and a file system with
+//!   nothing in it but the system's programs, the interpreter, code and data (read-only) and its own folders;
+//! * [`Isolation::Landlock`]: where user name spaces are refused, as in rented containers: files and ports by Landlock,
+//!   system calls by seccomp;
+//! * [`Isolation::Nothing`]: asked for by flag, and said in the report.
+//!
+//! Which of it holds is tried from inside ([`Sandbox::probe`]) before a script is.
+
+mod bubblewrap;
+mod direct;
+pub(crate) mod entry;
+mod environment;
+pub(crate) mod probe;
+
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use probe::{Promise, Tried};
+
+use self::entry::{Job, Program, Task};
+use self::probe::Questions;
+use super::launch::Launch;
+
+/// What is around the script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// bubblewrap, and a seccomp filter inside.
+    Bubblewrap,
+    /// Landlock and a seccomp filter.
+    Landlock,
+    /// Nothing but limits.
+    Nothing,
+}
+
+impl Isolation {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Isolation::Bubblewrap => "bubblewrap with seccomp",
+            Isolation::Landlock => "Landlock with seccomp",
+            Isolation::Nothing => "NO SANDBOX",
+        }
+    }
+
+    /// What it promises. Under Landlock the script works on a copy of the code that it can write; the copy is compared
+    /// afterwards.
+    fn promises(self, tried: &Tried) -> bool {
+        match self {
+            Isolation::Bubblewrap => true,
+            Isolation::Landlock => {
+                !matches!(tried.promise, Promise::CodeUnwritable | Promise::SupervisorUnreachable)
+            }
+            Isolation::Nothing => tried.promise == Promise::ScratchWritable,
+        }
+    }
+}
+
+/// Which isolation is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// bubblewrap; Landlock where user name spaces are refused.
+    #[default]
+    Best,
+    /// This one.
+    Exactly(Isolation),
+}
+
+/// Why there is no sandbox.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// bubblewrap is not installed.
+    #[error(
+        "bubblewrap (bwrap) is not on the path, so the script would have no sandbox; install it (Debian, Ubuntu: \
+         apt install bubblewrap; Fedora: dnf install bubblewrap), or pass --sandbox landlock, which bounds files and \
+         network by the kernel's Landlock, or --no-sandbox in a machine that may be harmed"
+    )]
+    NoBubblewrap,
+    /// bubblewrap cannot do its work.
+    #[error(
+        "bubblewrap does not work here: {0}; pass --sandbox landlock, which needs no name spaces, or --no-sandbox in a \
+         machine that may be harmed"
+    )]
+    Refused(String),
+    /// The sandbox does not do what it promises.
+    #[error("{} does not keep its promises here: {}; pass another --sandbox, or --no-sandbox in a machine that may be harmed", .0.words(), .1)]
+    Broken(Isolation, String),
+    /// The system refused something.
+    #[error("cannot probe the sandbox: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Folders of one run that the script may write.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where it works.
+    pub work: PathBuf,
+    /// Its temporary files.
+    pub tmp: PathBuf,
+    /// Its home folder.
+    pub home: PathBuf,
+}
+
+impl Place {
+    /// Below one folder.
+    pub fn below(folder: &Path) -> Self {
+        Place { work: folder.join("work"), tmp: folder.join("tmp"), home: folder.join("home") }
+    }
+
+    /// All three.
+    pub fn folders(&self) -> [&Path; 3] {
+        [&self.work, &self.tmp, &self.home]
+    }
+}
+
+/// A sandbox for one run.
+pub struct Sandbox<'a> {
+    /// What is around the script.
+    pub isolation: Isolation,
+    /// What is run.
+    pub launch: &'a Launch,
+    /// Its folders.
+    pub place: &'a Place,
+    /// This program: it starts itself as keeper and as entry.
+    pub program: &'a Path,
+}
+
+/// Decides what is around the script.
+pub fn choose(wanted: Wanted) -> Result<Isolation, SandboxError> {
+    if let Wanted::Exactly(isolation) = wanted
+        && isolation != Isolation::Bubblewrap
+    {
+        return Ok(isolation);
+    }
+    let tried = Command::new(bubblewrap::PROGRAM)
+        .args(["--unshare-all", "--unshare-user", "--ro-bind", "/", "/", "--", "/bin/true"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .output();
+    let works = match tried {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(error.to_string())),
+        Ok(output) if output.status.success() => Some(Ok(())),
+        Ok(output) => Some(Err(crate::report::quote(&String::from_utf8_lossy(&output.stderr)))),
+    };
+    match (works, wanted) {
+        (Some(Ok(())), _) => Ok(Isolation::Bubblewrap),
+        (_, Wanted::Best) if !has_user_name_spaces() => Ok(Isolation::Landlock),
+        (Some(Err(_)), Wanted::Best) => Ok(Isolation::Landlock),
+        (Some(Err(words)), _) => Err(SandboxError::Refused(words)),
+        (None, _) => Err(SandboxError::NoBubblewrap),
+    }
+}
+
+/// Whether the kernel has user name spaces to give, as far as its settings tell.
+fn has_user_name_spaces() -> bool {
+    let is_zero = |path| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
+    !is_zero("/proc/sys/user/max_user_namespaces") && !is_zero("/proc/sys/kernel/unprivileged_userns_clone")
+}
+
+/// Devices of NVIDIA's driver.
+fn gpu_devices() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    let mut devices: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("nvidia"))
+        .map(|entry| entry.path())
+        .collect();
+    devices.sort();
+    devices
+}
+
+impl Sandbox<'_> {
+    /// The folders as the script sees them.
+    pub fn inside(&self) -> Place {
+        match self.isolation {
+            Isolation::Bubblewrap => Place {
+                work: bubblewrap::WORK.into(),
+                tmp: bubblewrap::TMP.into(),
+                home: bubblewrap::HOME.into(),
+            },
+            Isolation::Landlock | Isolation::Nothing => self.place.clone(),
+        }
+    }
+
+    /// The script's environment for a seed.
+    pub fn variables(&self, seed: u64) -> std::collections::BTreeMap<String, String> {
+        environment::variables(self.launch, &self.inside(), seed)
+    }
+
+    /// Starts a seed: below a keeper, inside of the sandbox.
+    pub fn start(&self, seed: u64) -> Result<Command, SandboxError> {
+        let inside = self.inside();
+        let command = self.launch.command(seed, &inside.work);
+        let program = Program { command, variables: self.variables(seed), folder: inside.work };
+        self.command(Task::Run(program))
+    }
+
+    fn command(&self, task: Task) -> Result<Command, SandboxError> {
+        let mut job = Job {
+            files: None,
+            ports: None,
+            refuses_calls: self.isolation != Isolation::Nothing,
+            file_size: Some(self.launch.limits.disk),
+            task,
+        };
+        if self.isolation == Isolation::Landlock {
+            job.files = Some(direct::files(self.launch, self.place, self.program));
+            job.ports = Some(direct::ports(self.launch));
+        }
+        let mut command = Command::new(self.program);
+        command.arg(super::supervise::keeper::ARGUMENT).env_clear();
+        // Only to find programs: what the script gets to see is in the job.
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        match self.isolation {
+            Isolation::Bubblewrap => {
+                command.arg(bubblewrap::PROGRAM);
+                command.args(bubblewrap::arguments(self.launch, self.place, self.program));
+            }
+            Isolation::Landlock | Isolation::Nothing => {
+                command.arg(self.program);
+            }
+        }
+        command.arg(entry::ARGUMENT).arg(serde_json::to_string(&job).map_err(std::io::Error::other)?);
+        Ok(command)
+    }
+
+    /// Tries from inside what the sandbox promises.
+    ///
+    /// # Errors
+    /// If a promise does not hold, or the probe does not run.
+    pub fn probe(&self) -> Result<Vec<Tried>, SandboxError> {
+        let inside = self.inside();
+        // Listens to nobody; that it is there makes a refusal mean something.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let questions = Questions {
+            port: listener.local_addr()?.port(),
+            home: self.home_entries(),
+            data: self.launch.data.iter().map(|mount| inside.work.join(&mount.at)).collect(),
+            code: self.launch.files.iter().take(256).map(|file| inside.work.join(file)).collect(),
+            scratch: inside.folders().map(Path::to_path_buf).to_vec(),
+            supervisor: std::process::id(),
+        };
+        let mut command = self.command(Task::Probe(questions))?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (mut output, mut said) = (Vec::new(), String::new());
+        if let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) {
+            stdout.take(1 << 20).read_to_end(&mut output)?;
+            stderr.take(1 << 16).read_to_string(&mut said)?;
+        }
+        child.wait()?;
+        let Ok(tried) = serde_json::from_slice::<Vec<Tried>>(&output) else {
+            let words = said.lines().next().unwrap_or("the probe gave no answer");
+            return Err(SandboxError::Broken(self.isolation, crate::report::quote(words)));
+        };
+        match tried.iter().find(|tried| !tried.held && self.isolation.promises(tried)) {
+            Some(broken) => {
+                let words = format!("{}: {}", broken.promise.words(), broken.found);
+                Err(SandboxError::Broken(self.isolation, words))
+            }
+            None => Ok(tried),
+        }
+    }
+
+    /// What lies in the user's home folder, as far as the run has nothing to do with it.
+    fn home_entries(&self) -> Vec<PathBuf> {
+        let Some(home) = std::env::home_dir().filter(|home| home.parent().is_some()) else { return Vec::new() };
+        let launch = self.launch;
+        let sources = launch.data.iter().map(|mount| mount.source.as_path());
+        let used: Vec<&Path> = launch
+            .python
+            .roots
+            .iter()
+            .map(PathBuf::as_path)
+            .chain(sources)
+            .chain(self.place.folders())
+            .chain([launch.folder.as_path(), self.program])
+            .collect();
+        let entries = std::fs::read_dir(home).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut entries: Vec<PathBuf> =
+            entries.filter(|path| !used.iter().any(|used| used.starts_with(path) || path.starts_with(used))).collect();
+        entries.sort();
+        entries.truncate(64);
+        entries
+    }
+}

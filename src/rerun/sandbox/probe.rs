@@ -1,0 +1,179 @@
+//! What the sandbox keeps from a script, tried from inside before the script is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::{Pid, test_kill_process};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::escape::visible;
+
+/// What to try. Paths are those that the script would use.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Questions {
+    /// A port on which this machine listens.
+    pub port: u16,
+    /// What lies in the user's home folder.
+    pub home: Vec<PathBuf>,
+    /// Data.
+    pub data: Vec<PathBuf>,
+    /// Code.
+    pub code: Vec<PathBuf>,
+    /// Where writing is allowed.
+    pub scratch: Vec<PathBuf>,
+    /// The supervisor.
+    pub supervisor: u32,
+}
+
+/// What a sandbox promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Promise {
+    /// No connection out of it, neither to this machine nor to others.
+    NetworkRefused,
+    /// Nothing of the home folder can be read.
+    HomeUnreadable,
+    /// Data cannot be changed.
+    DataUnwritable,
+    /// The submission's files cannot be changed.
+    CodeUnwritable,
+    /// Disks and the kernel's memory cannot be opened.
+    DevicesClosed,
+    /// The supervisor cannot be signaled.
+    SupervisorUnreachable,
+    /// Its own folders can be written.
+    ScratchWritable,
+}
+
+impl Promise {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Promise::NetworkRefused => "network refused",
+            Promise::HomeUnreadable => "home unreadable",
+            Promise::DataUnwritable => "data unwritable",
+            Promise::CodeUnwritable => "code unwritable",
+            Promise::DevicesClosed => "devices closed",
+            Promise::SupervisorUnreachable => "supervisor unreachable",
+            Promise::ScratchWritable => "scratch writable",
+        }
+    }
+}
+
+/// A promise, tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tried {
+    /// What was promised.
+    pub promise: Promise,
+    /// It holds.
+    pub held: bool,
+    /// What happened.
+    pub found: String,
+}
+
+/// Tries all of it.
+pub(crate) fn answers(questions: &Questions) -> Vec<Tried> {
+    let tried = |promise, outcome: Result<String, String>| match outcome {
+        Ok(found) => Tried { promise, held: true, found: visible(&found) },
+        Err(found) => Tried { promise, held: false, found: visible(&found) },
+    };
+    vec![
+        tried(Promise::NetworkRefused, network(questions.port)),
+        tried(Promise::HomeUnreadable, unreadable(&questions.home)),
+        tried(Promise::DataUnwritable, unwritable(&questions.data)),
+        tried(Promise::CodeUnwritable, unwritable(&questions.code)),
+        tried(Promise::DevicesClosed, devices()),
+        tried(Promise::SupervisorUnreachable, supervisor(questions.supervisor)),
+        tried(Promise::ScratchWritable, writable(&questions.scratch)),
+    ]
+}
+
+fn network(port: u16) -> Result<String, String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let local = match TcpStream::connect_timeout(&address, Duration::from_secs(1)) {
+        Ok(_) => return Err(format!("a connection to port {port} of this machine was made")),
+        Err(error) => error,
+    };
+    // A datagram socket looks for a way at once and sends nothing. The address is one that is reserved for examples.
+    let far = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)));
+    match far {
+        Ok(()) => Err("there is a way to other machines".into()),
+        Err(error) => Ok(format!("this machine: {local}; others: {error}")),
+    }
+}
+
+fn unreadable(paths: &[PathBuf]) -> Result<String, String> {
+    // Opening a pipe could wait for ever, so only files and folders are opened.
+    let plain = |path: &&PathBuf| fs::metadata(path).is_ok_and(|data| data.is_file() || data.is_dir());
+    let readable = |path: &&PathBuf| match fs::metadata(path) {
+        Ok(data) if data.is_dir() => fs::read_dir(path).is_ok(),
+        _ => File::open(path).is_ok(),
+    };
+    match paths.iter().filter(plain).find(readable) {
+        Some(path) => Err(format!("{} can be read", path.display())),
+        None => Ok(format!("none of {} files and folders can be opened", paths.len())),
+    }
+}
+
+fn unwritable(paths: &[PathBuf]) -> Result<String, String> {
+    let mut files = 0;
+    for path in paths {
+        let written = if path.is_dir() { touch(path) } else { OpenOptions::new().write(true).open(path).map(drop) };
+        if written.is_ok() {
+            return Err(format!("{} can be written", path.display()));
+        }
+        files += 1;
+        let inside = fs::read_dir(path).into_iter().flatten().flatten().take(64).map(|entry| entry.path());
+        for file in inside.filter(|file| file.is_file()) {
+            if OpenOptions::new().write(true).open(&file).is_ok() {
+                return Err(format!("{} can be written", file.display()));
+            }
+            files += 1;
+        }
+    }
+    Ok(format!("none of {files} files and folders can be opened for writing"))
+}
+
+fn writable(folders: &[PathBuf]) -> Result<String, String> {
+    for folder in folders {
+        touch(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    Ok(format!("{} folders", folders.len()))
+}
+
+/// Makes a file in a folder and removes it.
+fn touch(folder: &Path) -> io::Result<()> {
+    let path = folder.join(format!(".golf-harness-probe-{}", std::process::id()));
+    OpenOptions::new().write(true).create_new(true).open(&path)?;
+    fs::remove_file(&path)
+}
+
+fn devices() -> Result<String, String> {
+    let mut tried = 0;
+    for entry in fs::read_dir("/dev").into_iter().flatten().flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        let name = entry.file_name();
+        // Opening other devices may do something; these only read.
+        if !kind.is_block_device() && name != "mem" && name != "kmsg" {
+            continue;
+        }
+        tried += 1;
+        if File::open(entry.path()).is_ok() {
+            return Err(format!("{} can be opened", entry.path().display()));
+        }
+    }
+    Ok(format!("none of {tried} disks can be opened"))
+}
+
+fn supervisor(pid: u32) -> Result<String, String> {
+    let Some(pid) = Pid::from_raw(pid as i32) else { return Ok("no process".into()) };
+    match test_kill_process(pid) {
+        Ok(()) => Err("it can be signaled".into()),
+        Err(error) => Ok(error.to_string()),
+    }
+}

@@ -1,0 +1,97 @@
+//! Files of a run: what the script gets to see, and what must be the same afterwards.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::digest::ContentDigest;
+use crate::escape::visible;
+use crate::rerun::launch::Launch;
+use crate::rerun::sandbox::{Isolation, Place};
+use crate::submission::walk;
+
+/// More files of a submission are not shown to its script: bubblewrap takes so many arguments.
+pub(super) const MAX_FILES: usize = 1000;
+
+/// Digests of the submission's files that the script sees, by relative path.
+pub(super) fn code(launch: &Launch) -> io::Result<BTreeMap<String, ContentDigest>> {
+    launch.files.iter().map(|file| Ok((file.clone(), digest(&launch.folder.join(file))?))).collect()
+}
+
+/// Digests of all data, by the path at which the script finds it.
+pub(super) fn data(launch: &Launch) -> io::Result<BTreeMap<String, ContentDigest>> {
+    let mut files: Vec<(String, PathBuf)> = Vec::new();
+    for mount in &launch.data {
+        let at = visible(&mount.at.to_string_lossy());
+        if mount.source.is_dir() {
+            let (listed, _) = walk::list(&mount.source);
+            files.extend(listed.into_iter().map(|file| (format!("{at}/{}", visible(&file.name)), file.path)));
+        } else {
+            files.push((at, mount.source.clone()));
+        }
+    }
+    files.par_iter().map(|(name, path)| Ok((name.clone(), digest(path)?))).collect()
+}
+
+fn digest(path: &Path) -> io::Result<ContentDigest> {
+    ContentDigest::of_file(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// Paths whose content is not what it was.
+pub(super) fn changes(before: &BTreeMap<String, ContentDigest>, after: &BTreeMap<String, ContentDigest>) -> Vec<String> {
+    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
+}
+
+/// Makes the folders of a run, with a copy of the submission's files and the way to data in them.
+pub(super) fn prepare(launch: &Launch, isolation: Isolation, place: &Place) -> io::Result<()> {
+    place.folders().into_iter().try_for_each(fs::create_dir_all)?;
+    for file in &launch.files {
+        let copy = place.work.join(file);
+        copy.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::copy(launch.folder.join(file), &copy)?;
+        let mut permissions = fs::metadata(&copy)?.permissions();
+        permissions.set_readonly(true);
+        fs::set_permissions(&copy, permissions)?;
+    }
+    if isolation != Isolation::Bubblewrap {
+        for mount in launch.data.iter().filter(|mount| mount.at.is_relative()) {
+            let link = place.work.join(&mount.at);
+            link.parent().map_or(Ok(()), fs::create_dir_all)?;
+            std::os::unix::fs::symlink(&mount.source, &link)?;
+        }
+    }
+    Ok(())
+}
+
+/// Files of the working folder's copy that are not what was put there.
+pub(super) fn changed_copies(launch: &Launch, place: &Place, code: &BTreeMap<String, ContentDigest>) -> Vec<String> {
+    let same = |file: &&String| code.get(*file).copied() == ContentDigest::of_file(&place.work.join(file)).ok();
+    launch.files.iter().filter(|file| !same(file)).map(|file| visible(file)).collect()
+}
+
+/// Removes a folder with everything in it, whatever permissions its owner took away.
+pub(super) fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(folder);
+            fs::remove_dir_all(folder)
+        }
+        outcome => outcome,
+    }
+}
+
+fn open_up(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        // What cannot be opened up is named by the removal that follows.
+        let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
+        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        folders.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
+    }
+}

@@ -1,0 +1,281 @@
+//! All seeds, one after the other. What is finished stays finished: the same command goes on where it was stopped.
+//!
+//! A seed has a folder, `seed-N`, with its output, the times of its lines, and its working folder. Its `record.json`
+//! appears last and whole; without one, the seed is run from its beginning. A record is kept as long as everything that
+//! decides what comes out has the digest that it had.
+
+mod files;
+mod outcome;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use super::launch::{Launch, Start};
+use super::record::{RECORD_SCHEMA, SeedRecord, Surroundings};
+use super::sandbox::{Isolation, Place, Sandbox, Tried};
+use super::supervise::{self, Observer, Run, RunError};
+use crate::atomic_write::{self, WriteError};
+use crate::digest::{ContentDigest, Digest};
+use crate::escape::visible;
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::units::Bytes;
+
+/// Largest record read again.
+const MAX_RECORD_BYTES: u64 = 16 << 20;
+
+/// What is asked for.
+pub struct Session<'a> {
+    /// What is run.
+    pub launch: &'a Launch,
+    /// What is around it.
+    pub isolation: Isolation,
+    /// Seeds, in order.
+    pub seeds: &'a [u64],
+    /// The run folder.
+    pub out: &'a Path,
+    /// This program.
+    pub program: &'a Path,
+}
+
+/// What all seeds came to.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// One a seed, in order.
+    pub records: Vec<SeedRecord>,
+    /// Seeds that an earlier call of the same command finished.
+    pub kept: Vec<u64>,
+    /// The submission's files, before.
+    pub code: BTreeMap<String, ContentDigest>,
+    /// Data, before.
+    pub data: BTreeMap<String, ContentDigest>,
+    /// Files of the submission and of data that are not what they were before.
+    pub changed: Vec<String>,
+}
+
+/// Why a session ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// Stopped by whoever ran it.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// A run.
+    #[error("seed {seed}: {source}")]
+    Run {
+        /// Its seed.
+        seed: u64,
+        /// Why there is none.
+        source: RunError,
+    },
+    /// Somebody else works there.
+    #[error("{} is in use by another rerun; wait for it, or name another folder with --out", .0.display())]
+    InUse(PathBuf),
+    /// Too many files.
+    #[error("the submission has {0} files for its script to see; at most {max} are shown", max = files::MAX_FILES)]
+    TooManyFiles(usize),
+    /// A path that no other program could be told.
+    #[error("{} is not UTF-8; use a folder with a plain name", .0.display())]
+    OddPath(PathBuf),
+    /// A file could not be read.
+    #[error("cannot read {what}: {source}")]
+    Read {
+        /// What.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The run folder.
+    #[error("{}: {source}", folder.display())]
+    Folder {
+        /// Which.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Called before a seed is run: shows it to somebody.
+pub type ObserverOf<'a> = dyn FnMut(u64) -> Box<dyn Observer> + 'a;
+
+impl Session<'_> {
+    /// Runs every seed that is not finished.
+    pub fn run(&self, interrupt: &Interrupt, observer_of: &mut ObserverOf) -> Result<Finished, SessionError> {
+        self.check()?;
+        let in_folder = |source| SessionError::Folder { folder: self.out.to_path_buf(), source };
+        fs::create_dir_all(self.out).map_err(in_folder)?;
+        let lock = File::create(self.out.join(".lock")).map_err(in_folder)?;
+        lock.try_lock().map_err(|_| SessionError::InUse(self.out.to_path_buf()))?;
+        let code = files::code(self.launch).map_err(|source| SessionError::Read { what: "the submission", source })?;
+        let data = files::data(self.launch).map_err(|source| SessionError::Read { what: "data", source })?;
+        let mut finished = Finished { records: Vec::new(), kept: Vec::new(), code, data, changed: Vec::new() };
+        for &seed in self.seeds {
+            interrupt.check()?;
+            let key = self.key(seed, &finished.code, &finished.data);
+            let folder = self.out.join(format!("seed-{seed}"));
+            if let Some(record) = kept(&folder, seed, key) {
+                finished.kept.push(seed);
+                finished.records.push(record);
+                continue;
+            }
+            let record = self.run_seed(seed, key, &folder, &finished.code, interrupt, observer_of(seed).as_mut())?;
+            finished.records.push(record);
+        }
+        if finished.kept.len() < self.seeds.len() {
+            finished.changed = self.changes(&finished);
+        }
+        Ok(finished)
+    }
+
+    fn check(&self) -> Result<(), SessionError> {
+        if self.launch.files.len() > files::MAX_FILES {
+            return Err(SessionError::TooManyFiles(self.launch.files.len()));
+        }
+        let launch = self.launch;
+        let sources = launch.data.iter().flat_map(|mount| [mount.source.as_path(), mount.at.as_path()]);
+        let paths = [self.out, self.program, launch.folder.as_path(), launch.python.executable.as_path()];
+        match paths.into_iter().chain(sources).find(|path| path.to_str().is_none()) {
+            Some(odd) => Err(SessionError::OddPath(odd.to_path_buf())),
+            None => Ok(()),
+        }
+    }
+
+    fn run_seed(
+        &self,
+        seed: u64,
+        key: Digest,
+        folder: &Path,
+        code: &BTreeMap<String, ContentDigest>,
+        interrupt: &Interrupt,
+        observer: &mut dyn Observer,
+    ) -> Result<SeedRecord, SessionError> {
+        let in_folder = |source| SessionError::Folder { folder: folder.to_path_buf(), source };
+        let of_run = |source| SessionError::Run { seed, source };
+        files::remove(folder).map_err(in_folder)?;
+        fs::create_dir_all(folder).map_err(in_folder)?;
+        let place = Place::below(&folder.canonicalize().map_err(in_folder)?);
+        files::prepare(self.launch, self.isolation, &place).map_err(in_folder)?;
+        let sandbox =
+            Sandbox { isolation: self.isolation, launch: self.launch, place: &place, program: self.program };
+        let tried = sandbox.probe().map_err(|error| of_run(error.into()))?;
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let (log, times) = (folder.join("output.log"), folder.join("output.times"));
+        let run = supervise::run(&sandbox, seed, (&log, &times), interrupt, observer).map_err(of_run)?;
+        if run.ended == super::record::Ended::Interrupted {
+            return Err(Interrupted.into());
+        }
+        let record = self.record(&sandbox, seed, key, started, tried, run, code);
+        let text = serde_json::to_vec_pretty(&record).map_err(|error| in_folder(error.into()))?;
+        atomic_write::write(&folder.join("record.json"), &text)?;
+        // Caches, mostly; what they are good for is over.
+        for scratch in [&place.tmp, &place.home] {
+            files::remove(scratch).map_err(in_folder)?;
+        }
+        Ok(record)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is another part of the one record")]
+    fn record(
+        &self,
+        sandbox: &Sandbox,
+        seed: u64,
+        key: Digest,
+        started: u64,
+        tried: Vec<Tried>,
+        run: Run,
+        code: &BTreeMap<String, ContentDigest>,
+    ) -> SeedRecord {
+        let launch = self.launch;
+        let outcome = outcome::outcome(launch, sandbox.place, &run.log);
+        let counted = launch.counted.iter().filter_map(|file| code.get(file)).map(|digest| digest.bytes.0).sum();
+        let mut changed = files::changed_copies(launch, sandbox.place, code);
+        if let Ok(after) = files::code(launch) {
+            changed.extend(files::changes(code, &after));
+        }
+        changed.sort();
+        changed.dedup();
+        SeedRecord {
+            schema: RECORD_SCHEMA.into(),
+            seed,
+            key,
+            started,
+            command: launch.command(seed, &sandbox.inside().work).iter().map(|word| visible(word)).collect(),
+            variables: sandbox.variables(seed),
+            surroundings: Surroundings {
+                isolation: self.isolation.words().into(),
+                is_isolated: self.isolation != Isolation::Nothing,
+                tried: tried.into_iter().map(|tried| (tried.promise.words().into(), tried.held, tried.found)).collect(),
+                held: run.held,
+                missing: run.missing,
+            },
+            ended: run.ended,
+            times: run.times,
+            peak: run.peak,
+            left_processes: run.left,
+            output: run.log.digest,
+            log: outcome::log_facts(&run.log),
+            artifact: outcome.artifact,
+            other_models: outcome.other_models,
+            code_bytes: Bytes(counted),
+            changed,
+            oddities: outcome.oddities,
+            files: outcome.files,
+        }
+    }
+
+    /// Digest of everything that decides what comes out of a seed.
+    fn key(&self, seed: u64, code: &BTreeMap<String, ContentDigest>, data: &BTreeMap<String, ContentDigest>) -> Digest {
+        let launch = self.launch;
+        let start = match launch.start {
+            Start::Python => "python".to_string(),
+            Start::Torchrun(processes) => format!("torchrun {processes}"),
+        };
+        let caps = [launch.caps.start, launch.caps.train, launch.caps.eval].map(|cap| cap.map(|cap| cap.as_secs_f64()));
+        let mounts: Vec<&PathBuf> = launch.data.iter().map(|mount| &mount.at).collect();
+        let everything = json!({
+            "schema": RECORD_SCHEMA,
+            "harness": env!("CARGO_PKG_VERSION"),
+            "command": launch.command(seed, Path::new("/")),
+            "start": start,
+            "variables": launch.variables(seed),
+            "python": launch.python.version,
+            "isolation": self.isolation,
+            "caps": caps,
+            "limits": [launch.limits.memory, launch.limits.disk, launch.limits.output],
+            "counted": launch.counted,
+            "mounts": mounts,
+            "code": code,
+            "data": data,
+        });
+        ContentDigest::of(everything.to_string().as_bytes()).sha256
+    }
+
+    /// What changed between the first and the last moment.
+    fn changes(&self, finished: &Finished) -> Vec<String> {
+        let of = |before, after: io::Result<_>, what: &str| match after {
+            Ok(after) => files::changes(before, &after),
+            Err(error) => vec![format!("{what} cannot be read any more: {error}")],
+        };
+        let mut changed = of(&finished.code, files::code(self.launch), "the submission");
+        changed.extend(of(&finished.data, files::data(self.launch), "data"));
+        changed
+    }
+}
+
+/// The record of a seed that came to a good end with this key.
+fn kept(folder: &Path, seed: u64, key: Digest) -> Option<SeedRecord> {
+    let path = folder.join("record.json");
+    let bytes = fs::metadata(&path).ok().filter(|data| data.is_file() && data.len() <= MAX_RECORD_BYTES)?;
+    let text = fs::read(&path).ok().filter(|text| text.len() as u64 == bytes.len())?;
+    let record: SeedRecord = serde_json::from_slice(&text).ok()?;
+    let output = ContentDigest::of_file(&folder.join("output.log")).ok()?;
+    let is_same = record.schema == RECORD_SCHEMA && record.seed == seed && record.key == key && record.output == output;
+    (is_same && record.ended.is_good()).then_some(record)
+}

@@ -1,0 +1,102 @@
+//! What a run takes, looked at while it runs: memory, processes, disk.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::processes;
+use crate::rerun::launch::Limits;
+use crate::rerun::record::Peak;
+use crate::rerun::sandbox::Place;
+use crate::units::Bytes;
+
+/// More files than this are more than any submission writes.
+const MAX_FILES: u64 = 100_000;
+/// Room that is left to others where the run's folders lie.
+const RESERVE: Bytes = Bytes(256 << 20);
+/// How often disk is looked at, at most, and which share of the time that may take.
+const DISK_TICK: Duration = Duration::from_millis(200);
+const DISK_SHARE: u32 = 100;
+
+/// Looks at a run.
+pub(super) struct Bounds<'a> {
+    limits: &'a Limits,
+    place: &'a Place,
+    keeper: u32,
+    next_disk: Instant,
+    /// The most seen.
+    pub peak: Peak,
+}
+
+impl<'a> Bounds<'a> {
+    /// For what runs below this keeper.
+    pub fn new(limits: &'a Limits, place: &'a Place, keeper: u32) -> Self {
+        Bounds { limits, place, keeper, next_disk: Instant::now(), peak: Peak::default() }
+    }
+
+    /// The bound that is broken, in words.
+    pub fn broken(&mut self) -> Option<String> {
+        self.processes().or_else(|| self.disk())
+    }
+
+    fn processes(&mut self) -> Option<String> {
+        let processes = processes::below(self.keeper);
+        let memory = Bytes(processes.iter().map(|pid| processes::memory(*pid).0).sum());
+        self.peak.memory = self.peak.memory.max(memory);
+        self.peak.processes = self.peak.processes.max(processes.len());
+        if memory > self.limits.memory {
+            return Some(format!("took {memory} bytes of memory; {} are allowed (--memory)", self.limits.memory));
+        }
+        (processes.len() > self.limits.processes)
+            .then(|| format!("started {} processes; {} are allowed", processes.len(), self.limits.processes))
+    }
+
+    fn disk(&mut self) -> Option<String> {
+        let begun = Instant::now();
+        if begun < self.next_disk {
+            return None;
+        }
+        let mut used = Used::default();
+        self.place.folders().iter().for_each(|folder| used.add(folder));
+        self.peak.disk = self.peak.disk.max(used.bytes);
+        self.next_disk = Instant::now() + DISK_TICK.max(begun.elapsed() * DISK_SHARE);
+        if used.bytes > self.limits.disk {
+            return Some(format!("wrote {} bytes to disk; {} are allowed (--disk)", used.bytes, self.limits.disk));
+        }
+        if used.files > MAX_FILES {
+            return Some(format!("made more than {MAX_FILES} files"));
+        }
+        // Files that were removed and are still written to are in no folder.
+        let space = rustix::fs::statvfs(&self.place.work).ok()?;
+        let free = Bytes(space.f_bavail.saturating_mul(space.f_frsize));
+        (free < RESERVE).then(|| format!("the disk is full: {free} bytes are free"))
+    }
+}
+
+/// What lies on disk.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    bytes: Bytes,
+    files: u64,
+}
+
+impl Used {
+    fn add(&mut self, folder: &Path) {
+        let mut folders = vec![folder.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            // What cannot be read was made so by the script, and is looked at as soon as it can be.
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                if self.files > MAX_FILES {
+                    return;
+                }
+                self.files += 1;
+                let Ok(data) = entry.metadata() else { continue };
+                self.bytes.0 += data.blocks() * 512;
+                if data.is_dir() {
+                    folders.push(entry.path());
+                }
+            }
+        }
+    }
+}

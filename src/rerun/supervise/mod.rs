@@ -1,0 +1,297 @@
+//! One run, from its start to its end.
+//!
+//! Supervisor → [`keeper`] → sandbox → entry → the script. What the script prints comes through one pipe, which the
+//! script can write and nothing else; what keeper and entry say comes through another, which it cannot reach.
+
+mod bounds;
+mod clock;
+pub(crate) mod keeper;
+pub(crate) mod processes;
+mod recorder;
+
+use std::io::{self, PipeReader, Read};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use self::bounds::Bounds;
+use self::keeper::Note;
+use self::recorder::Recorder;
+use super::record::{Ended, Peak, Times};
+use super::sandbox::{Sandbox, SandboxError};
+use crate::interrupt::Interrupt;
+use crate::submission::LogFile;
+
+pub use keeper::Exit;
+
+/// How often bounds and caps are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// How long ended processes may take to be gone, as long as the keeper waits and a little.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// Most that keeper and entry say.
+const MAX_SAID: usize = 1 << 16;
+
+/// Something that happens while a script runs.
+pub enum Event<'a> {
+    /// A line, made visible and shortened, with its time since the start; `log` is what all lines say so far.
+    Line {
+        /// Since the start.
+        at: Duration,
+        /// The line.
+        text: &'a str,
+        /// What the lines say so far.
+        log: &'a LogFile,
+    },
+    /// Time passes.
+    Tick {
+        /// Since the start.
+        at: Duration,
+        /// What the run has taken so far.
+        peak: &'a Peak,
+    },
+}
+
+/// Shows a run to somebody.
+pub trait Observer {
+    /// Something happened.
+    fn note(&mut self, event: &Event);
+}
+
+/// Shows nothing.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn note(&mut self, _: &Event) {}
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Run {
+    /// How it ended.
+    pub ended: Ended,
+    /// What its log says.
+    pub log: LogFile,
+    /// By our clock.
+    pub times: Times,
+    /// What it took.
+    pub peak: Peak,
+    /// Processes it left behind, which were ended.
+    pub left: usize,
+    /// Layers of confinement that hold, by the entry's word.
+    pub held: Vec<String>,
+    /// Layers that do not.
+    pub missing: Vec<String>,
+}
+
+/// Why there is no run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The sandbox.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The script could not be started.
+    #[error("the script was not started: {0}")]
+    NotStarted(String),
+    /// The system refused something.
+    #[error("cannot supervise the run: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs a seed in its sandbox and waits for its end. Output goes to `log`, times of its lines to `times`.
+pub fn run(
+    sandbox: &Sandbox,
+    seed: u64,
+    (log, times): (&Path, &Path),
+    interrupt: &Interrupt,
+    observer: &mut dyn Observer,
+) -> Result<Run, RunError> {
+    let recorder = Recorder::new(log, times)?;
+    let mut command = sandbox.start(seed)?;
+    let (output, writer) = io::pipe()?;
+    let (said, speaker) = io::pipe()?;
+    command.stdin(Stdio::piped()).stdout(writer).stderr(speaker).process_group(0);
+    let child = command.spawn()?;
+    // Drops the ends of the pipes that it holds: only those who write keep them open.
+    drop(command);
+    let pipes = Pipes { output: Some(output), said: Some(said), heard: Vec::new() };
+    Supervisor { child, pipes, recorder, begun: Instant::now() }.watch(sandbox, interrupt, observer)
+}
+
+struct Pipes {
+    output: Option<PipeReader>,
+    said: Option<PipeReader>,
+    heard: Vec<u8>,
+}
+
+struct Supervisor {
+    child: Child,
+    pipes: Pipes,
+    recorder: Recorder,
+    begun: Instant,
+}
+
+impl Supervisor {
+    fn watch(mut self, sandbox: &Sandbox, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<Run, RunError> {
+        let limits = &sandbox.launch.limits;
+        let mut bounds = Bounds::new(limits, sandbox.place, self.child.id());
+        let mut stopped: Option<(Ended, Instant)> = None;
+        let mut next_look = Instant::now();
+        while self.pipes.output.is_some() || self.pipes.said.is_some() {
+            let wait = next_look.saturating_duration_since(Instant::now()).min(TICK);
+            self.take(wait, stopped.is_none(), observer)?;
+            let now = Instant::now();
+            if let Some((_, since)) = stopped {
+                if now.duration_since(since) > PATIENCE {
+                    break;
+                }
+                continue;
+            }
+            let at = self.begun.elapsed();
+            let mut end = (self.recorder.bytes > limits.output.0)
+                .then(|| Ended::Bound(format!("printed more than {} bytes", limits.output)));
+            if end.is_none() && now >= next_look {
+                next_look = now + TICK;
+                self.recorder.flush()?;
+                end = bounds.broken().map(Ended::Bound);
+                observer.note(&Event::Tick { at, peak: &bounds.peak });
+            }
+            if end.is_none() && let Some((phase, cap)) = self.recorder.clock.overrun(at, &sandbox.launch.caps) {
+                end = Some(Ended::Cap { phase, seconds: cap.as_secs_f64() });
+            }
+            if interrupt.is_raised() {
+                end = Some(Ended::Interrupted);
+            }
+            if let Some(end) = end {
+                // The keeper ends everything when its input does.
+                drop(self.child.stdin.take());
+                stopped = Some((end, now));
+            }
+        }
+        self.finish(stopped.map(|(end, _)| end), bounds.peak, observer)
+    }
+
+    /// Waits for one of the pipes, and takes what is there.
+    fn take(&mut self, wait: Duration, keeps: bool, observer: &mut dyn Observer) -> io::Result<()> {
+        let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
+        let mut polled: Vec<PollFd> = Vec::new();
+        for pipe in [&self.pipes.output, &self.pipes.said].into_iter().flatten() {
+            polled.push(PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN));
+        }
+        match poll(&mut polled, Some(&wait)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = polled.iter().map(|polled| !polled.revents().is_empty()).collect();
+        let mut ready = ready.into_iter();
+        let output_ready = self.pipes.output.is_some() && ready.next() == Some(true);
+        let said_ready = self.pipes.said.is_some() && ready.next() == Some(true);
+        let mut buffer = [0; 1 << 16];
+        if output_ready {
+            match read(&mut self.pipes.output, &mut buffer)? {
+                0 => {}
+                // What comes while everything is being ended is not kept: an end must come.
+                _ if !keeps => {}
+                n => self.recorder.feed(&buffer[..n], self.begun.elapsed(), observer)?,
+            }
+        }
+        if said_ready {
+            let n = read(&mut self.pipes.said, &mut buffer)?;
+            let room = MAX_SAID.saturating_sub(self.pipes.heard.len());
+            self.pipes.heard.extend_from_slice(&buffer[..n.min(room)]);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, stopped: Option<Ended>, peak: Peak, observer: &mut dyn Observer) -> Result<Run, RunError> {
+        drop(self.child.stdin.take());
+        self.child.wait()?;
+        let total = self.begun.elapsed();
+        let heard = Heard::of(&self.pipes.heard);
+        if stopped.is_none() && let Some(reason) = heard.not_started {
+            return Err(RunError::NotStarted(reason));
+        }
+        if heard.stuck > 0 {
+            let words = format!("{} processes do not end; end them by hand", heard.stuck);
+            return Err(RunError::Io(io::Error::other(words)));
+        }
+        let is_cut = matches!(stopped, Some(Ended::Bound(_)));
+        let (log, clock) = self.recorder.finish(total, is_cut, observer)?;
+        let ended = stopped.or(heard.ended).unwrap_or(Ended::Lost);
+        Ok(Run {
+            ended,
+            log,
+            times: clock.times(total),
+            peak,
+            left: heard.left,
+            held: heard.held,
+            missing: heard.missing,
+        })
+    }
+}
+
+/// Reads once; at the end of the pipe, gives it up.
+fn read(pipe: &mut Option<PipeReader>, buffer: &mut [u8]) -> io::Result<usize> {
+    let Some(reader) = pipe else { return Ok(0) };
+    match reader.read(buffer) {
+        Ok(0) => {
+            *pipe = None;
+            Ok(0)
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        outcome => outcome,
+    }
+}
+
+/// What keeper and entry said.
+#[derive(Default)]
+struct Heard {
+    ended: Option<Ended>,
+    not_started: Option<String>,
+    left: usize,
+    stuck: usize,
+    held: Vec<String>,
+    missing: Vec<String>,
+}
+
+impl Heard {
+    fn of(bytes: &[u8]) -> Self {
+        let mut heard = Heard::default();
+        let mut other = None;
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match serde_json::from_slice(line) {
+                Ok(Note::Confined { held, missing }) => (heard.held, heard.missing) = (held, missing),
+                Ok(Note::NotStarted { reason }) => heard.not_started = Some(reason),
+                Ok(Note::Ended { how, left }) => {
+                    heard.ended = Some(Ended::of(how));
+                    heard.left = left;
+                }
+                Ok(Note::Swept { left, stuck, .. }) => {
+                    heard.left = heard.left.max(left);
+                    heard.stuck = stuck;
+                }
+                // What the sandbox's own program says when it cannot do its work.
+                Err(_) => other = Some(crate::report::quote(&String::from_utf8_lossy(line))),
+            }
+        }
+        if heard.held.is_empty() && heard.missing.is_empty() && heard.ended.is_none() {
+            heard.not_started = heard.not_started.or(other);
+        }
+        heard
+    }
+}
+
+impl super::record::Ended {
+    /// From a process's end.
+    fn of(exit: Exit) -> Self {
+        match exit {
+            Exit::Code(code) => Ended::Code(code),
+            Exit::Signal(signal) => Ended::Signal(signal),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Every line a script prints, with the time it came, kept in files and read by the log reader of `verify`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use super::clock::Clock;
+use super::{Event, Observer};
+use crate::escape::visible;
+use crate::submission::LogFile;
+use crate::submission::log::LogScanner;
+
+/// Longest line shown while it runs, bytes; the file has all of it.
+const MAX_SHOWN: usize = 512;
+
+/// Takes what is printed.
+pub(super) struct Recorder {
+    log: BufWriter<File>,
+    times: BufWriter<File>,
+    scanner: LogScanner,
+    /// Marks by our clock.
+    pub clock: Clock,
+    /// Bytes so far.
+    pub bytes: u64,
+    /// Lines so far.
+    pub lines: u64,
+    line: Vec<u8>,
+    has_begun_line: bool,
+}
+
+impl Recorder {
+    /// Writes to two new files: what is printed, and the times of its lines in seconds, one a line.
+    pub fn new(log: &Path, times: &Path) -> io::Result<Self> {
+        let name = log.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        Ok(Recorder {
+            log: BufWriter::new(File::create_new(log)?),
+            times: BufWriter::new(File::create_new(times)?),
+            scanner: LogScanner::new(name),
+            clock: Clock::default(),
+            bytes: 0,
+            lines: 0,
+            line: Vec::new(),
+            has_begun_line: false,
+        })
+    }
+
+    /// The next bytes, at this time since the start.
+    pub fn feed(&mut self, bytes: &[u8], at: Duration, observer: &mut dyn Observer) -> io::Result<()> {
+        self.log.write_all(bytes)?;
+        self.bytes += bytes.len() as u64;
+        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            self.scanner.feed(piece);
+            let room = MAX_SHOWN.saturating_sub(self.line.len());
+            self.line.extend_from_slice(&piece[..piece.len().min(room)]);
+            self.has_begun_line = true;
+            if piece.ends_with(b"\n") || piece.ends_with(b"\r") {
+                self.clock.line(at, self.scanner.so_far());
+            }
+            if piece.ends_with(b"\n") {
+                self.end_line(at, observer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self, at: Duration, observer: &mut dyn Observer) -> io::Result<()> {
+        writeln!(self.times, "{:.3}", at.as_secs_f64())?;
+        self.lines += 1;
+        self.has_begun_line = false;
+        let text = String::from_utf8_lossy(&self.line);
+        observer.note(&Event::Line { at, text: &visible(text.trim_end()), log: self.scanner.so_far() });
+        self.line.clear();
+        Ok(())
+    }
+
+    /// Hands what was taken to the system, so that others can follow.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.log.flush()?;
+        self.times.flush()
+    }
+
+    /// The end: what the log says. Both files are on disk then.
+    pub fn finish(mut self, at: Duration, is_cut: bool, observer: &mut dyn Observer) -> io::Result<(LogFile, Clock)> {
+        if self.has_begun_line {
+            self.end_line(at, observer)?;
+        }
+        self.flush()?;
+        self.log.get_ref().sync_all()?;
+        self.times.get_ref().sync_all()?;
+        let log = self.scanner.finish(is_cut);
+        self.clock.line(at, &log);
+        Ok((log, self.clock))
+    }
+}

@@ -1,0 +1,7 @@
+//! `rerun` with real scripts in a real sandbox.
+#![cfg(target_os = "linux")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed test is a panic")]
+
+mod support;
+
+mod needs_sandbox;

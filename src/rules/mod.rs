@@ -26,6 +26,6 @@ pub use auditor::{Auditor, InProcess};
 pub use case::{Case, ChangeCase, FolderCase, ManifestCase};
 pub use evaluate::{BROKEN_CHECK, Evaluation, evaluate};
 pub use explain::{explain, markdown};
-pub use policy::{POLICY_SCHEMA, Policy, PolicyError, PolicyFile, is_iso_date};
+pub use policy::{Limits, POLICY_SCHEMA, Policy, PolicyError, PolicyFile, is_iso_date};
 pub use registry::{all, closest, find, info};
 pub use rule::{Check, EvidenceKind, Outcome, Rule, Tracks, Violation};

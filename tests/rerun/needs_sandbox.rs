@@ -133,9 +133,8 @@ fn what_has_no_end_is_given_one() {
 #[test]
 #[ignore = "needs bubblewrap and python3"]
 fn a_file_that_is_too_large_is_an_error_to_the_script() {
-    let workshop = Workshop::new(&with_result(
-        "with open('big', 'wb') as file:\n    while True: file.write(bytes(1 << 20))",
-    ));
+    let workshop =
+        Workshop::new(&with_result("with open('big', 'wb') as file:\n    while True: file.write(bytes(1 << 20))"));
     let record = workshop.run();
     assert!(matches!(record.ended, Ended::Code(1) | Ended::Signal(_) | Ended::Bound(_)), "{:?}", record.ended);
     assert!(record.peak.disk.0 <= 80 << 20);
@@ -165,9 +164,13 @@ fn results_that_are_none_are_none() {
     assert_eq!((none.ended.clone(), none.result()), (Ended::Code(0), None));
     let failed = run("print('final val_loss:2.5 val_bpb:1.25')\nraise SystemExit(3)");
     assert_eq!((failed.ended.clone(), failed.result()), (Ended::Code(3), None));
-    let killed = run("import os, signal\nprint('final val_bpb:1.25')\nos.kill(os.getppid(), signal.SIGKILL)\nimport time\ntime.sleep(9)");
+    let killed = run(
+        "import os, signal\nprint('final val_bpb:1.25')\nos.kill(os.getppid(), signal.SIGKILL)\nimport time\ntime.sleep(9)",
+    );
     assert_ne!(killed.ended, Ended::Code(0));
-    let two = run("print('final val_loss:1.0 val_bpb:0.5')\nprint('\\x1b[2K\\x1b[1Afinal val_loss:2.5 val_bpb:1.25\\x1b[8m')");
+    let two = run(
+        "print('final val_loss:1.0 val_bpb:0.5')\nprint('\\x1b[2K\\x1b[1Afinal val_loss:2.5 val_bpb:1.25\\x1b[8m')",
+    );
     assert_eq!(two.log.finals.len(), 2);
     assert_eq!(two.result().unwrap().val_bpb, 1.25);
 }

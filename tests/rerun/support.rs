@@ -43,12 +43,7 @@ impl Workshop {
             variables: [("SEED", "{seed}"), ("DATA_PATH", "./data")].map(|(k, v)| (k.into(), v.into())).into(),
             data: vec![Mount { source: data, at: PathBuf::from("data") }],
             python: interpreter(Path::new("python3")).unwrap(),
-            limits: Limits {
-                memory: Bytes(1 << 30),
-                disk: Bytes(64 << 20),
-                output: Bytes(8 << 20),
-                processes: 64,
-            },
+            limits: Limits { memory: Bytes(1 << 30), disk: Bytes(64 << 20), output: Bytes(8 << 20), processes: 64 },
             caps: Caps::default(),
             folder,
         };
@@ -63,8 +58,7 @@ impl Workshop {
     /// Runs these seeds.
     pub fn session(&self, seeds: &[u64], interrupt: &Interrupt) -> Result<Finished, SessionError> {
         let out = self.out();
-        let session =
-            Session { launch: &self.launch, isolation: self.isolation, seeds, out: &out, program: program() };
+        let session = Session { launch: &self.launch, isolation: self.isolation, seeds, out: &out, program: program() };
         session.run(interrupt, &mut |_| Box::new(Silent))
     }
 

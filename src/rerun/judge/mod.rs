@@ -1,1 +1,197 @@
-//! Claimed against rerun.
+//! Claimed against rerun: numbers, conduct, and the level of assurance they come to.
+
+mod claim;
+mod compare;
+mod conduct;
+mod reasons;
+mod text;
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+pub use claim::{Claim, ClaimedSeed, ClaimedValue};
+pub use compare::{Agreement, Comparison, Row, Welch, compare};
+pub use conduct::Remark;
+pub use text::{markdown, text};
+
+use super::record::SeedRecord;
+use crate::manifest::Track;
+use crate::report::{Assurance, Conclusion, Level, Report, Severity};
+use crate::rules::Limits;
+
+/// The schema identifier of every judgement.
+pub const REPORT_SCHEMA: &str = "golf-harness/rerun-report/v1";
+
+/// What there is to judge.
+pub struct Case<'a> {
+    /// Name of the submission.
+    pub name: &'a str,
+    /// What it claims.
+    pub claim: Claim,
+    /// What the rules say about the folder.
+    pub audit: &'a Report,
+    /// Its track.
+    pub track: Track,
+    /// The rulebook's numbers.
+    pub limits: &'a Limits,
+    /// What was run.
+    pub records: &'a [SeedRecord],
+    /// Seeds that an earlier call finished.
+    pub kept: &'a [u64],
+    /// Files of submission and data that changed while it ran.
+    pub changed: &'a [String],
+    /// Allowed distance of a seed, bits per byte, if one is stated.
+    pub tolerance: Option<f64>,
+    /// A few iterations only: no reproduction.
+    pub is_smoke: bool,
+    /// This machine.
+    pub machine: MachineFacts,
+}
+
+/// What a reader needs to know of the machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MachineFacts {
+    /// GPUs, by name.
+    pub gpus: Vec<String>,
+    /// Processors.
+    pub processors: usize,
+    /// Operating system and kind of processor.
+    pub platform: String,
+    /// Interpreter and its version.
+    pub python: String,
+    /// Packages that the script would use and that are not here.
+    pub absent_packages: Vec<String>,
+}
+
+/// A rerun, judged.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Judgement {
+    /// Always `golf-harness/rerun-report/v1`.
+    pub schema: &'static str,
+    /// Name of the submission.
+    pub name: String,
+    /// This program.
+    pub harness: String,
+    /// What is claimed.
+    pub claim: Claim,
+    /// Numbers.
+    pub comparison: Comparison,
+    /// Conduct.
+    pub remarks: Vec<Remark>,
+    /// What a difference can come from.
+    pub reasons: Vec<String>,
+    /// The level reached, 0 to 5.
+    pub level: u8,
+    /// Its word; level 4 of a rerun is `rerun`.
+    pub level_word: &'static str,
+    /// What the next level needs.
+    pub next_needs: Vec<String>,
+    /// A few iterations only: no reproduction.
+    pub is_smoke: bool,
+    /// The machine.
+    pub machine: MachineFacts,
+    /// Seeds that an earlier call of the same command finished.
+    pub kept: Vec<u64>,
+    /// What was run.
+    pub records: Vec<SeedRecord>,
+    /// Where everything is.
+    pub folder: PathBuf,
+}
+
+/// Judges a rerun whose files are in `folder`.
+pub fn judge(case: &Case, folder: PathBuf) -> Judgement {
+    let comparison = compare(&case.claim, case.records, case.tolerance);
+    let mut remarks: Vec<Remark> =
+        case.records.iter().flat_map(|record| conduct::remarks(record, case.track, case.limits)).collect();
+    if !case.changed.is_empty() {
+        let shown: Vec<&str> = case.changed.iter().take(8).map(String::as_str).collect();
+        let message =
+            format!("{} files are not what they were before the runs: {}", case.changed.len(), shown.join(", "));
+        remarks.push(Remark { seed: None, severity: Severity::Fail, kind: "inputs_changed", message });
+    }
+    remarks.sort_by_key(|remark| std::cmp::Reverse(remark.severity));
+    let reasons = if comparison.differs() || case.is_smoke { reasons::reasons(case) } else { Vec::new() };
+    let assurance = assurance(case, &comparison, &remarks);
+    let level_word = match assurance.level {
+        Level::Retrained => "rerun",
+        level => level.word(),
+    };
+    Judgement {
+        schema: REPORT_SCHEMA,
+        name: case.name.to_string(),
+        harness: format!("golf-harness {}", env!("CARGO_PKG_VERSION")),
+        claim: case.claim.clone(),
+        comparison,
+        remarks,
+        reasons,
+        level: assurance.level.number(),
+        level_word,
+        next_needs: assurance.next_needs,
+        is_smoke: case.is_smoke,
+        machine: case.machine.clone(),
+        kept: case.kept.to_vec(),
+        records: case.records.to_vec(),
+        folder,
+    }
+}
+
+/// The level: what the folder reaches by itself, or level 4.
+fn assurance(case: &Case, comparison: &Comparison, remarks: &[Remark]) -> Assurance {
+    let failed: Vec<&str> = remarks.iter().filter(|r| r.severity == Severity::Fail).map(|remark| remark.kind).collect();
+    let mut needs = Vec::new();
+    if case.audit.assurance.level == Level::Unreadable {
+        return case.audit.assurance.clone();
+    }
+    if case.is_smoke {
+        needs.push("a whole run: a few iterations reproduce nothing".to_string());
+    }
+    if !failed.is_empty() {
+        let mut kinds = failed;
+        kinds.dedup();
+        needs.push(format!("runs without failures: {}", kinds.join(", ")));
+    }
+    if case.claim.is_empty() {
+        needs.push("a claimed val_bpb to compare with".into());
+    } else if comparison.differs() {
+        needs.push("a rerun that lands within the claim's own spread".into());
+    } else if !comparison.agrees() {
+        needs.push("a result of every seed that is claimed and was run".into());
+    }
+    if !needs.is_empty() {
+        return Assurance { level: case.audit.assurance.level, next_needs: needs };
+    }
+    let seeds = case.limits.seeds;
+    if (case.records.len() as u64) < seeds {
+        needs.push(format!("{seeds} seeds"));
+    }
+    if case.track != Track::TenMinutes {
+        needs.push("an entry in the 10-minute track".into());
+    }
+    needs.push(format!(
+        "improvement over the standing record by {} nats at p < {}: `verify --against BOARD.yaml`",
+        case.limits.record_margin_nats, case.limits.record_p
+    ));
+    Assurance { level: Level::Retrained, next_needs: needs }
+}
+
+impl Judgement {
+    /// 1 if a number differs or a run failed, 2 if nothing could be compared, else 0.
+    pub fn conclusion(&self) -> Conclusion {
+        let failed = self.remarks.iter().any(|remark| remark.severity == Severity::Fail);
+        let is_smoke = self.is_smoke;
+        if failed || !is_smoke && self.comparison.differs() || self.level == 0 && !is_smoke {
+            Conclusion::Failed
+        } else if is_smoke || self.comparison.agrees() {
+            Conclusion::Passed
+        } else {
+            Conclusion::Unchecked
+        }
+    }
+
+    /// The JSON Schema of the report, as published in `manifests/rerun-report.schema.json`.
+    pub fn json_schema() -> serde_json::Value {
+        schemars::schema_for!(Judgement).to_value()
+    }
+}

@@ -124,7 +124,7 @@ fn run(program: &Program) -> io::Result<()> {
     loop {
         match wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == main => {
-                let left = processes::below(std::process::id()).len();
+                let left = processes::alive_below(std::process::id()).len();
                 say(&Note::Ended { how: Exit::of(status), left });
                 return Ok(());
             }

@@ -6,8 +6,14 @@ use super::Place;
 use crate::rerun::launch::Launch;
 
 /// Variables of this process that reach the script, by name.
-const KEPT: [&str; 6] =
-    ["CUDA_HOME", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_VISIBLE_DEVICES", "TZ"];
+const KEPT: [&str; 6] = [
+    "CUDA_HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "LD_LIBRARY_PATH",
+    "NVIDIA_DRIVER_CAPABILITIES",
+    "NVIDIA_VISIBLE_DEVICES",
+    "TZ",
+];
 
 /// All variables of a seed.
 pub(super) fn variables(launch: &Launch, inside: &Place, seed: u64) -> BTreeMap<String, String> {

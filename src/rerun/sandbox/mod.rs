@@ -55,9 +55,7 @@ impl Isolation {
     fn promises(self, tried: &Tried) -> bool {
         match self {
             Isolation::Bubblewrap => true,
-            Isolation::Landlock => {
-                !matches!(tried.promise, Promise::CodeUnwritable | Promise::SupervisorUnreachable)
-            }
+            Isolation::Landlock => !matches!(tried.promise, Promise::CodeUnwritable | Promise::SupervisorUnreachable),
             Isolation::Nothing => tried.promise == Promise::ScratchWritable,
         }
     }
@@ -181,11 +179,9 @@ impl Sandbox<'_> {
     /// The folders as the script sees them.
     pub fn inside(&self) -> Place {
         match self.isolation {
-            Isolation::Bubblewrap => Place {
-                work: bubblewrap::WORK.into(),
-                tmp: bubblewrap::TMP.into(),
-                home: bubblewrap::HOME.into(),
-            },
+            Isolation::Bubblewrap => {
+                Place { work: bubblewrap::WORK.into(), tmp: bubblewrap::TMP.into(), home: bubblewrap::HOME.into() }
+            }
             Isolation::Landlock | Isolation::Nothing => self.place.clone(),
         }
     }

@@ -100,7 +100,8 @@ fn network(port: u16) -> Result<String, String> {
         Err(error) => error,
     };
     // A datagram socket looks for a way at once and sends nothing. The address is one that is reserved for examples.
-    let far = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)));
+    let far =
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)));
     match far {
         Ok(()) => Err("there is a way to other machines".into()),
         Err(error) => Ok(format!("this machine: {local}; others: {error}")),

@@ -41,7 +41,10 @@ fn digest(path: &Path) -> io::Result<ContentDigest> {
 }
 
 /// Paths whose content is not what it was.
-pub(super) fn changes(before: &BTreeMap<String, ContentDigest>, after: &BTreeMap<String, ContentDigest>) -> Vec<String> {
+pub(super) fn changes(
+    before: &BTreeMap<String, ContentDigest>,
+    after: &BTreeMap<String, ContentDigest>,
+) -> Vec<String> {
     let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
 }

@@ -162,8 +162,7 @@ impl Session<'_> {
         fs::create_dir_all(folder).map_err(in_folder)?;
         let place = Place::below(&folder.canonicalize().map_err(in_folder)?);
         files::prepare(self.launch, self.isolation, &place).map_err(in_folder)?;
-        let sandbox =
-            Sandbox { isolation: self.isolation, launch: self.launch, place: &place, program: self.program };
+        let sandbox = Sandbox { isolation: self.isolation, launch: self.launch, place: &place, program: self.program };
         let tried = sandbox.probe().map_err(|error| of_run(error.into()))?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (log, times) = (folder.join("output.log"), folder.join("output.times"));

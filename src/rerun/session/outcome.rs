@@ -31,7 +31,9 @@ pub(super) fn outcome(launch: &Launch, place: &Place, log: &LogFile) -> Outcome 
     let at: Vec<String> = launch.data.iter().map(|mount| mount.at.to_string_lossy().into_owned()).collect();
     let is_ours = |path: &str| {
         launch.files.iter().any(|file| file == path)
-            || at.iter().any(|at| path == at || path.strip_prefix(at.as_str()).is_some_and(|rest| rest.starts_with('/')))
+            || at
+                .iter()
+                .any(|at| path == at || path.strip_prefix(at.as_str()).is_some_and(|rest| rest.starts_with('/')))
     };
     let mut outcome = Outcome::default();
     let mut models = Vec::new();

@@ -160,7 +160,9 @@ impl Supervisor {
                 end = bounds.broken().map(Ended::Bound);
                 observer.note(&Event::Tick { at, peak: &bounds.peak });
             }
-            if end.is_none() && let Some((phase, cap)) = self.recorder.clock.overrun(at, &sandbox.launch.caps) {
+            if end.is_none()
+                && let Some((phase, cap)) = self.recorder.clock.overrun(at, &sandbox.launch.caps)
+            {
                 end = Some(Ended::Cap { phase, seconds: cap.as_secs_f64() });
             }
             if interrupt.is_raised() {
@@ -213,7 +215,9 @@ impl Supervisor {
         self.child.wait()?;
         let total = self.begun.elapsed();
         let heard = Heard::of(&self.pipes.heard);
-        if stopped.is_none() && let Some(reason) = heard.not_started {
+        if stopped.is_none()
+            && let Some(reason) = heard.not_started
+        {
             return Err(RunError::NotStarted(reason));
         }
         if heard.stuck > 0 {
@@ -272,7 +276,8 @@ impl Heard {
                     heard.left = left;
                 }
                 Ok(Note::Swept { left, stuck, .. }) => {
-                    heard.left = heard.left.max(left);
+                    // What the entry counted are the script's; the sandbox's own processes are among these.
+                    heard.left = if heard.ended.is_some() { heard.left } else { left };
                     heard.stuck = stuck;
                 }
                 // What the sandbox's own program says when it cannot do its work.

@@ -28,6 +28,11 @@ pub fn below(root: u32) -> Vec<u32> {
     found
 }
 
+/// [`below`] without those that have ended and are not waited for yet.
+pub fn alive_below(root: u32) -> Vec<u32> {
+    below(root).into_iter().filter(|pid| !is_zombie(*pid)).collect()
+}
+
 /// Memory of its own: pages in memory that no file is behind.
 pub fn memory(pid: u32) -> Bytes {
     let Ok(statm) = fs::read_to_string(format!("/proc/{pid}/statm")) else { return Bytes(0) };
@@ -43,8 +48,7 @@ pub fn end_all(patience: Duration) -> Result<usize, usize> {
     let deadline = Instant::now() + patience;
     let mut first = None;
     loop {
-        let processes = below(own);
-        let alive: Vec<u32> = processes.into_iter().filter(|pid| !is_zombie(*pid)).collect();
+        let alive = alive_below(own);
         let first = *first.get_or_insert(alive.len());
         // Those that ended are waited for, so that their numbers are free again.
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}

@@ -1,0 +1,148 @@
+//! A judgement for people: on a terminal, and as a comment for a pull request.
+
+use std::fmt::{self, Write};
+
+use super::{Agreement, Judgement, Row};
+use crate::escape::visible;
+use crate::report::Severity;
+use crate::rerun::record::SeedRecord;
+
+/// For a terminal.
+pub fn text(judgement: &Judgement) -> String {
+    let mut out = String::new();
+    // Writing into a String cannot fail.
+    let _ = write_text(judgement, &mut out);
+    out
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".into(), |value| format!("{value:.8}"))
+}
+
+fn signed(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".into(), |value| format!("{value:+.8}"))
+}
+
+fn label(row: &Row) -> String {
+    row.seed.map_or_else(|| "mean".into(), |seed| seed.to_string())
+}
+
+fn write_text(judgement: &Judgement, out: &mut String) -> fmt::Result {
+    let comparison = &judgement.comparison;
+    writeln!(out, "{:<12}{:>14}{:>14}{:>14}", "seed", "claimed", "rerun", "difference")?;
+    for row in comparison.rows() {
+        let (claimed, rerun, difference) = (number(row.claimed), number(row.rerun), signed(row.difference));
+        write!(out, "{:<12}{claimed:>14}{rerun:>14}{difference:>14}   {}", label(row), row.agreement.words())?;
+        match row.agreement {
+            Agreement::Differs => writeln!(out, ", {:.6} allowed", row.allowed)?,
+            _ => writeln!(out)?,
+        }
+    }
+    writeln!(out, "allowed     three standard deviations of {} ({:.6})", comparison.spread_of, comparison.spread)?;
+    if let Some(welch) = &comparison.welch {
+        writeln!(out, "Welch       t {:.3}, df {:.2}, p {:.4} (two-sided)", welch.t, welch.df, welch.p)?;
+    }
+    for record in &judgement.records {
+        write_record(record, judgement.kept.contains(&record.seed), out)?;
+    }
+    if let Some(record) = judgement.records.first() {
+        let held = record.surroundings.tried.iter().filter(|(_, held, _)| *held).map(|(promise, ..)| promise.as_str());
+        let held: Vec<&str> = held.collect();
+        writeln!(out, "sandbox     {}; tried from inside: {}", record.surroundings.isolation, held.join(", "))?;
+    }
+    for remark in &judgement.remarks {
+        let seed = remark.seed.map_or(String::new(), |seed| format!("seed {seed}: "));
+        writeln!(out, "{:<12}{}: {seed}{}", remark.severity, remark.kind, remark.message)?;
+    }
+    for (at, reason) in judgement.reasons.iter().enumerate() {
+        writeln!(out, "{:<12}{reason}", if at == 0 { "may be" } else { "" })?;
+    }
+    if judgement.is_smoke {
+        writeln!(out, "smoke run   a few iterations: this is no reproduction")?;
+    }
+    writeln!(out, "verdict     level {}: {}", judgement.level, judgement.level_word)?;
+    for (at, need) in judgement.next_needs.iter().enumerate() {
+        writeln!(out, "{:<12}{need}", if at == 0 { "next" } else { "" })?;
+    }
+    writeln!(out, "files       {}", visible(&judgement.folder.to_string_lossy()))
+}
+
+fn write_record(record: &SeedRecord, kept: bool, out: &mut String) -> fmt::Result {
+    let times = &record.times;
+    write!(out, "seed {:<7}", record.seed)?;
+    if let (Some(artifact), Some(total)) = (&record.artifact, record.total_bytes()) {
+        write!(out, "{total} bytes (code {}, {}); ", record.code_bytes, artifact.file.path)?;
+    }
+    if let Some(training) = times.training {
+        write!(out, "training {training:.1} s")?;
+        times.claimed_training.map_or(Ok(()), |claimed| write!(out, " (log: {claimed:.1} s)"))?;
+        write!(out, ", ")?;
+    }
+    if let Some(evaluation) = times.evaluation {
+        write!(out, "evaluation {evaluation:.1} s, ")?;
+    }
+    write!(out, "{:.1} s in all by our clock; memory {}", times.total, record.peak.memory)?;
+    writeln!(out, "{}", if kept { "; kept from before" } else { "" })
+}
+
+/// For a pull request.
+pub fn markdown(judgement: &Judgement) -> String {
+    let mut out = String::new();
+    let _ = write_markdown(judgement, &mut out);
+    out
+}
+
+/// Text inside of a table or a list: what could be markup is not.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in visible(text).chars() {
+        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '@' | '!' | '~' | '$') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn write_markdown(judgement: &Judgement, out: &mut String) -> fmt::Result {
+    let comparison = &judgement.comparison;
+    writeln!(out, "### Rerun of {}: level {}, {}\n", plain(&judgement.name), judgement.level, judgement.level_word)?;
+    writeln!(out, "| seed | claimed | rerun | difference | |\n|---:|---:|---:|---:|---|")?;
+    for row in comparison.rows() {
+        let (claimed, rerun, difference) = (number(row.claimed), number(row.rerun), signed(row.difference));
+        writeln!(out, "| {} | {claimed} | {rerun} | {difference} | {} |", label(row), row.agreement.words())?;
+    }
+    writeln!(out)?;
+    if let Some(welch) = &comparison.welch {
+        writeln!(out, "Welch's test: t {:.3}, df {:.2}, two-sided p {:.4}.\n", welch.t, welch.df, welch.p)?;
+    }
+    let machine = &judgement.machine;
+    let gpus = match machine.gpus.first() {
+        Some(first) => format!("{} x {}", machine.gpus.len(), plain(first)),
+        None => "no GPU".into(),
+    };
+    writeln!(
+        out,
+        "* {gpus}, {} processors, {}, {}",
+        machine.processors,
+        plain(&machine.platform),
+        plain(&machine.python)
+    )?;
+    if let Some(record) = judgement.records.first() {
+        writeln!(out, "* Isolation: {}", plain(&record.surroundings.isolation))?;
+    }
+    for record in &judgement.records {
+        if let (Some(artifact), Some(total)) = (&record.artifact, record.total_bytes()) {
+            let sha256 = artifact.file.digest.sha256;
+            writeln!(out, "* Seed {}: {total} bytes, artifact SHA-256 `{sha256}`", record.seed)?;
+        }
+    }
+    for remark in judgement.remarks.iter().filter(|remark| remark.severity > Severity::Note) {
+        let seed = remark.seed.map_or(String::new(), |seed| format!("seed {seed}: "));
+        writeln!(out, "* **{}** {seed}{}", remark.severity, plain(&remark.message))?;
+    }
+    for reason in &judgement.reasons {
+        writeln!(out, "* A difference may come from: {}", plain(reason))?;
+    }
+    writeln!(out, "\n{}", plain(&judgement.harness))
+}

@@ -5,21 +5,30 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+#[cfg(target_os = "linux")]
+mod run;
+#[cfg(target_os = "linux")]
+mod show;
+
 use super::{CommonArgs, ExitCode};
 use crate::atomic_write;
 use crate::manifest::{Launcher, MAX_PROCESSES, is_launcher_variable, is_variable_name};
 use crate::rerun::plan::{self, Plan, Request, Subject, ThisMachine};
+use crate::units::Bytes;
 
 /// Run a submission's own script again
 ///
 /// Says first what would be run: script, launcher, variables and arguments with the place each comes from, data,
 /// packages, GPUs, time, and everything that is missing. What can mean several things is asked for by flag.
-/// This is the one program here that executes a submission's code; with --plan it does not.
+/// Then runs it, seed by seed, in a sandbox, and holds what comes out to the claim. The same command goes on where it
+/// was stopped. This is the one program here that executes a submission's code; with --plan it does not.
 #[derive(Parser)]
 #[command(
     version,
     after_help = "\
 Examples:
+  rerun FOLDER --seeds 42,1337,2025             run three seeds and compare them with the claim
+  rerun FOLDER --submission NEW                 and write a record folder of them
   rerun FOLDER --plan                           what would be run, and what is missing
   rerun FOLDER --plan --command 71              follow the command on line 71 of the README
   rerun FOLDER --plan --seeds 42,1337,2025 --data-path DATA --tokenizer-path FILE
@@ -27,7 +36,10 @@ Examples:
   rerun run.yaml --plan --set MATRIX_LR=0.02    the manifest's run, with one value changed
   rerun FOLDER --plan --smoke --nproc 1         a few iterations, no reproduction
 
-Exit codes: 0 it can start, 2 something is missing or ambiguous, 130 interrupted"
+With --json, each line of stdout is a JSON document: plan, lines as they are printed, and the report at last.
+
+Exit codes: 0 it agrees with the claim (with --plan: it can start), 1 it differs, or a run failed, 2 it could not be
+started or there is nothing to compare with, 130 interrupted"
 )]
 pub struct Args {
     /// Folder of a submission, or a manifest with a `run:` section
@@ -90,8 +102,79 @@ pub struct Args {
     #[arg(long, value_name = "PATH", default_value = "python3", help_heading = "Machine")]
     python: PathBuf,
 
+    /// Folder for logs, working folders and reports; the same command goes on there [default: runs/rerun-NAME]
+    #[arg(long, value_name = "DIR", conflicts_with = "plan", help_heading = "Output")]
+    out: Option<PathBuf>,
+
+    /// Write a complete record folder of what was rerun
+    #[arg(long, value_name = "DIR", conflicts_with = "plan", help_heading = "Output")]
+    submission: Option<PathBuf>,
+
+    /// What stands around the script; `best` is bubblewrap, or landlock where user name spaces are refused
+    #[arg(long, value_enum, value_name = "KIND", default_value = "best", help_heading = "Sandbox")]
+    sandbox: SandboxChoice,
+
+    /// Run without a sandbox, in a machine that may be harmed; the report says so
+    #[arg(long, conflicts_with = "sandbox", help_heading = "Sandbox")]
+    no_sandbox: bool,
+
+    /// Stop training that takes longer by our clock [default: 720 in the 10-minute track, else none]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Limits")]
+    cap_train: Option<f64>,
+
+    /// Stop an evaluation that takes longer by our clock [default: 720 in the 10-minute track, else none]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Limits")]
+    cap_eval: Option<f64>,
+
+    /// Memory of all processes of a seed, such as 64G [default: nine tenths of the machine's]
+    #[arg(long, value_name = "BYTES", value_parser = size, help_heading = "Limits")]
+    memory: Option<Bytes>,
+
+    /// What a seed may write to disk, such as 20G
+    #[arg(long, value_name = "BYTES", value_parser = size, default_value = "20G", help_heading = "Limits")]
+    disk: Bytes,
+
+    /// How far a seed, and the mean, may be from the claim, bits per byte [default: three spreads of the claimed seeds]
+    #[arg(long, value_name = "BPB", value_parser = seconds, help_heading = "Limits")]
+    tolerance: Option<f64>,
+
     #[command(flatten)]
     common: CommonArgs,
+}
+
+/// What stands around the script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum SandboxChoice {
+    /// bubblewrap, or Landlock where user name spaces are refused.
+    Best,
+    /// Name spaces and a file system of its own.
+    Bubblewrap,
+    /// The kernel's Landlock and seccomp.
+    Landlock,
+}
+
+/// A number that is not negative.
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && (0.0..1e9).contains(&value) => Ok(value),
+        _ => Err("expected a number, 0 or more".into()),
+    }
+}
+
+/// Bytes, with K, M, G or T for powers of 1024.
+fn size(text: &str) -> Result<Bytes, String> {
+    let (digits, shift) = match text.find(|c: char| !c.is_ascii_digit()) {
+        None => (text, 0),
+        Some(end) => match &text[end..] {
+            "K" => (&text[..end], 10),
+            "M" => (&text[..end], 20),
+            "G" => (&text[..end], 30),
+            "T" => (&text[..end], 40),
+            _ => return Err("expected a number of bytes, with K, M, G or T for powers of 1024".into()),
+        },
+    };
+    let number: u64 = digits.parse().map_err(|_| "expected a number of bytes, such as 20G".to_string())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes > 0).map(Bytes).ok_or_else(|| "out of range".into())
 }
 
 /// `KEY=VALUE`.
@@ -133,14 +216,24 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.output.iter().try_for_each(|file| atomic_write::check_writable(file))?;
     let subject = Subject::read(&args.path)?;
     let plan = plan::plan(&subject, &request(args), &ThisMachine::new(args.python.clone()));
+    if !args.plan {
+        return start(args, &subject, &plan);
+    }
     print(args, &plan)?;
     if let Some(file) = &args.output {
         atomic_write::write(file, plan::manifest_with_run(&subject, &plan, file)?.as_bytes())?;
     }
-    if !args.plan {
-        anyhow::bail!("starting a script needs the sandbox, which this version does not have; --plan ends here");
-    }
     Ok(if plan.startable { ExitCode::Ok } else { ExitCode::CouldNotCheck })
+}
+
+#[cfg(target_os = "linux")]
+fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Result<ExitCode> {
+    run::start(args, subject, plan)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn start(_: &Args, _: &Subject, _: &Plan) -> anyhow::Result<ExitCode> {
+    anyhow::bail!("scripts are started on Linux only, whose kernel confines them; --plan works everywhere")
 }
 
 fn request(args: &Args) -> Request {

@@ -7,7 +7,7 @@ mod csv;
 mod finding;
 mod format;
 mod github;
-mod in_toto;
+pub mod in_toto;
 mod json;
 mod junit;
 mod location;

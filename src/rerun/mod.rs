@@ -15,6 +15,7 @@ pub mod interpreter;
 pub mod judge;
 pub mod launch;
 pub mod plan;
+pub mod ready;
 pub mod record;
 #[cfg(target_os = "linux")]
 pub mod sandbox;

@@ -1,1 +1,42 @@
-//! What is handed on.
+//! What is handed on: report, comment, statement, and a complete record folder.
+
+mod record_folder;
+mod statement;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use record_folder::{RecordFolderError, write_record_folder};
+pub use statement::{PREDICATE_TYPE, statement};
+
+use super::judge::{Judgement, markdown};
+use crate::atomic_write::{self, WriteError};
+use crate::digest::ContentDigest;
+
+/// Names in the run folder.
+pub const REPORT: &str = "report.json";
+/// A comment for a pull request.
+pub const COMMENT: &str = "report.md";
+/// An in-toto statement.
+pub const STATEMENT: &str = "statement.intoto.json";
+
+/// Digests of what was run and read.
+pub struct Inputs<'a> {
+    /// The submission's files.
+    pub code: &'a BTreeMap<String, ContentDigest>,
+    /// Data.
+    pub data: &'a BTreeMap<String, ContentDigest>,
+}
+
+/// Writes report, comment and statement into the run folder; gives their paths.
+pub fn write(judgement: &Judgement, inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>, WriteError> {
+    let json = |path: &Path, value: serde_json::Result<Vec<u8>>| {
+        let text = value.map_err(|error| WriteError::new(path, error.into()))?;
+        atomic_write::write(path, &text)
+    };
+    let [report, comment, attested] = [REPORT, COMMENT, STATEMENT].map(|name| out.join(name));
+    json(&report, serde_json::to_vec_pretty(judgement))?;
+    atomic_write::write(&comment, markdown(judgement).as_bytes())?;
+    json(&attested, serde_json::to_vec_pretty(&statement(judgement, inputs)))?;
+    Ok(vec![report, comment, attested])
+}

@@ -53,7 +53,7 @@ impl Claim {
             place: format!("{}:{}", json.path, json.line_of(&field.key)),
         });
         let mut seeds: Vec<ClaimedSeed> = Vec::new();
-        for json in json {
+        if let Some(json) = json {
             seeds.extend(json.seed_results().into_iter().filter_map(|claim| {
                 let number = claim.bpb?;
                 let place = format!("{}, seed {}", json.path, claim.seed);

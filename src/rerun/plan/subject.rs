@@ -113,7 +113,7 @@ impl Subject {
     }
 
     /// The script and every local module it imports, directly or not.
-    pub(super) fn files_of(&self, script: &str) -> Vec<&SourceFacts> {
+    pub(in crate::rerun) fn files_of(&self, script: &str) -> Vec<&SourceFacts> {
         let survey = &self.folder.survey.files;
         let mut by_module: BTreeMap<&str, Vec<&SourceFacts>> = BTreeMap::new();
         for facts in survey {

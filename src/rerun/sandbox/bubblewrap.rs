@@ -9,9 +9,9 @@ use crate::rerun::launch::Launch;
 /// The program.
 pub(super) const PROGRAM: &str = "bwrap";
 /// Where the script works.
-pub(super) const WORK: &str = "/work";
+pub(super) const WORK: &str = "/rerun/work";
 /// The script's home folder.
-pub(super) const HOME: &str = "/home/rerun";
+pub(super) const HOME: &str = "/rerun/home";
 /// Its temporary files.
 pub(super) const TMP: &str = "/tmp";
 /// This program.

@@ -75,7 +75,7 @@ fn model(file: FileRecord, opened: &OpenedArtifact) -> ModelRecord {
         Opened::Refused(words) => ("a pickle".to_string(), Some(visible(words))),
         Opened::Ambiguous(words) => ("an archive".to_string(), Some(visible(words))),
         Opened::Unknown => ("a format that is not known here".to_string(), None),
-        Opened::Damaged(words) => (format!("not opened: {}", visible(words)), None),
+        Opened::NoModel(words) | Opened::Damaged(words) => (format!("not opened: {}", visible(words)), None),
         Opened::Other => ("something else in a known format".to_string(), None),
     };
     ModelRecord { file, content: visible(&content), danger }

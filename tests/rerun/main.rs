@@ -2,6 +2,7 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed test is a panic")]
 
+mod command;
 mod support;
 
 mod needs_sandbox;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -27,6 +27,9 @@ use crate::units::Bytes;
 
 /// Largest record read again.
 const MAX_RECORD_BYTES: u64 = 16 << 20;
+
+/// One that was killed a moment ago may still be on its way out.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is asked for.
 pub struct Session<'a> {
@@ -112,7 +115,13 @@ impl Session<'_> {
         let in_folder = |source| SessionError::Folder { folder: self.out.to_path_buf(), source };
         fs::create_dir_all(self.out).map_err(in_folder)?;
         let lock = File::create(self.out.join(".lock")).map_err(in_folder)?;
-        lock.try_lock().map_err(|_| SessionError::InUse(self.out.to_path_buf()))?;
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        while lock.try_lock().is_err() {
+            if Instant::now() > deadline {
+                return Err(SessionError::InUse(self.out.to_path_buf()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let code = files::code(self.launch).map_err(|source| SessionError::Read { what: "the submission", source })?;
         let data = files::data(self.launch).map_err(|source| SessionError::Read { what: "data", source })?;
         let mut finished = Finished { records: Vec::new(), kept: Vec::new(), code, data, changed: Vec::new() };

@@ -48,7 +48,7 @@ fn enforce(files: Option<&Files>, network: &Network) -> Result<(String, RulesetS
         Network::Nothing => words.push("no TCP"),
         Network::Tcp(ports) => {
             for port in ports {
-                ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp))?;
+                ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp | AccessNet::BindTcp))?;
             }
             words.push("TCP to the ports named");
         }

@@ -57,7 +57,8 @@ pub enum Network {
     Unchanged,
     /// Nothing: no socket can be made.
     Nothing,
-    /// Connections over TCP to these ports, from and to any address. No UDP, no raw sockets.
+    /// TCP at these ports, to connect to and to listen at, whatever the address; port 0 lets the system choose one to
+    /// listen at. No UDP, no raw sockets.
     Tcp(Vec<u16>),
 }
 

@@ -68,7 +68,6 @@ fn sockets(network: &Network) -> Result<Rules, seccompiler::BackendError> {
                 refused.push(SeccompRule::new(protocols.to_vec())?);
             }
             rules.insert(libc::SYS_socket, refused);
-            rules.extend(listed(&[libc::SYS_listen]));
         }
     }
     Ok(rules)

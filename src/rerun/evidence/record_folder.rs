@@ -164,7 +164,30 @@ fn write_readme(
     if let Some(welch) = &judgement.comparison.welch {
         write!(out, "; Welch's test against the seeds claimed before: two-sided p {:.4}", welch.p)?;
     }
-    writeln!(out, ".\n\n```bash")?;
+    writeln!(out, ".\n")?;
+    let machine = &judgement.machine;
+    writeln!(
+        out,
+        "Each seed was run by itself, from the script in this folder, with nothing of an earlier run in reach. Every line \
+         of its log was timed by the supervisor's clock, and the artifact was found by its content and measured.\n"
+    )?;
+    if !judgement.remarks.iter().any(|remark| matches!(remark.kind, "inputs_changed" | "changed_its_code")) {
+        writeln!(out, "Code and data had the same digests before and after the runs.\n")?;
+    }
+    match machine.gpus.first() {
+        Some(first) => writeln!(out, "* Machine: {} x {}", machine.gpus.len(), visible(first))?,
+        None => writeln!(out, "* Machine: {} processors, {}, no GPU", machine.processors, machine.platform)?,
+    }
+    writeln!(out, "* {}", machine.python)?;
+    if let Some(record) = records.first() {
+        writeln!(out, "* Isolation: {}", record.surroundings.isolation)?;
+    }
+    for record in records {
+        if let Some(training) = record.times.training {
+            writeln!(out, "* Seed {}: {training:.1} s of training, {:.1} s in all", record.seed, record.times.total)?;
+        }
+    }
+    writeln!(out, "\n```bash")?;
     let seed = records.first().map_or(0, |record| record.seed);
     for (name, value) in launch.variables(seed) {
         write!(out, "{name}={} ", quoted(&value))?;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use rustix::process::{DumpableBehavior, Pid, WaitOptions, set_child_subreaper, set_dumpable_behavior, wait};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use serde::{Deserialize, Serialize};
 
 use super::probe::{self, Questions};
@@ -15,6 +16,12 @@ use crate::confine::{Calls, Confinement, Files, Limits, Network};
 use crate::rerun::supervise::keeper::{Exit, Note, say};
 use crate::rerun::supervise::processes;
 use crate::units::Bytes;
+
+const NO_CAPABILITIES: CapabilitySets = CapabilitySets {
+    effective: CapabilitySet::empty(),
+    permitted: CapabilitySet::empty(),
+    inheritable: CapabilitySet::empty(),
+};
 
 /// First argument of an entry; its job follows.
 pub(crate) const ARGUMENT: &str = "--rerun-entry";
@@ -82,7 +89,15 @@ fn work(job: Job) -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // Where memory runs out, what is run here goes first. Refused in some containers, and no harm then.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    let held = confinement(&job).apply().map_err(io::Error::other)?;
+    let mut held = confinement(&job).apply().map_err(io::Error::other)?;
+    if job.refuses_calls {
+        // Root may look into other processes whatever Landlock says, and gets nothing back once nothing new may be had.
+        set_no_new_privs(true)?;
+        match set_capabilities(None, NO_CAPABILITIES) {
+            Ok(()) => held.held.push("no capabilities".into()),
+            Err(error) => held.missing.push(format!("giving up capabilities: {error}")),
+        }
+    }
     match job.task {
         Task::Probe(questions) => {
             let answers = serde_json::to_vec(&probe::answers(&questions))?;

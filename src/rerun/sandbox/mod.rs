@@ -28,6 +28,9 @@ use self::entry::{Job, Program, Task};
 use self::probe::Questions;
 use super::launch::Launch;
 
+/// Ports of the probe: below those that the system hands out, and no service's.
+const PROBE_PORTS: std::ops::Range<u16> = 20_000..29_000;
+
 /// What is around the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -234,8 +237,9 @@ impl Sandbox<'_> {
     /// If a promise does not hold, or the probe does not run.
     pub fn probe(&self) -> Result<Vec<Tried>, SandboxError> {
         let inside = self.inside();
-        // Listens to nobody; that it is there makes a refusal mean something.
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        // Listens to nobody; that it is there makes a refusal mean something. No port that processes of one run meet at.
+        let mut ports = PROBE_PORTS.step_by(89).filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+        let listener = ports.next().ok_or_else(|| std::io::Error::other("no port is free for the probe"))?;
         let questions = Questions {
             port: listener.local_addr()?.port(),
             home: self.home_entries(),

@@ -46,6 +46,8 @@ pub enum Promise {
     DevicesClosed,
     /// The supervisor cannot be signaled.
     SupervisorUnreachable,
+    /// The memory and the environment of other processes cannot be read.
+    OthersUnreadable,
     /// Its own folders can be written.
     ScratchWritable,
 }
@@ -60,6 +62,7 @@ impl Promise {
             Promise::CodeUnwritable => "code unwritable",
             Promise::DevicesClosed => "devices closed",
             Promise::SupervisorUnreachable => "supervisor unreachable",
+            Promise::OthersUnreadable => "other processes unreadable",
             Promise::ScratchWritable => "scratch writable",
         }
     }
@@ -89,6 +92,7 @@ pub(crate) fn answers(questions: &Questions) -> Vec<Tried> {
         tried(Promise::CodeUnwritable, unwritable(&questions.code)),
         tried(Promise::DevicesClosed, devices()),
         tried(Promise::SupervisorUnreachable, supervisor(questions.supervisor)),
+        tried(Promise::OthersUnreadable, others(questions.supervisor)),
         tried(Promise::ScratchWritable, writable(&questions.scratch)),
     ]
 }
@@ -169,6 +173,17 @@ fn devices() -> Result<String, String> {
         }
     }
     Ok(format!("none of {tried} disks can be opened"))
+}
+
+fn others(pid: u32) -> Result<String, String> {
+    for file in ["environ", "mem", "maps"] {
+        let path = format!("/proc/{pid}/{file}");
+        // Opening is where it is decided.
+        if File::open(&path).is_ok() {
+            return Err(format!("{path} can be opened"));
+        }
+    }
+    Ok(format!("nothing of process {pid} can be opened"))
 }
 
 fn supervisor(pid: u32) -> Result<String, String> {

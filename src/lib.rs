@@ -28,7 +28,7 @@
 //!   found;
 //! * [`worker`] audits in a process of its own, which [`confine`] takes everything else away from;
 //! * [`reproduce`] does all of it for one manifest;
-//! * [`rerun`] plans another run of a submission's own script.
+//! * [`rerun`] runs a submission's own script again and holds it to its claim.
 //!
 //! `docs/architecture.md` has the order in which modules may import one another, and one claim's way through them.
 //!

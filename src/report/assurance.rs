@@ -17,7 +17,7 @@ pub enum Level {
     Sealed,
     /// `val_bpb` was recomputed from the artifact, within the stated tolerance.
     Rescored,
-    /// A fresh run from the manifest lands within the claim's own spread.
+    /// A fresh run from the manifest, or of the submission's own script, lands within the claim's own spread.
     Retrained,
     /// Retrained, three seeds, better than the standing record by the required margin, within both time caps.
     Record,

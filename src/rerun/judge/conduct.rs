@@ -152,8 +152,12 @@ fn times(record: &SeedRecord, track: Track, limits: &Limits, remarks: &mut Remar
     }
     let was_stopped = |phase| matches!(record.ended, Ended::Cap { phase: at, .. } if at == phase);
     if track == Track::TenMinutes {
+        let stated = record.log.train_seconds.filter(|seconds| *seconds > limits.train_seconds_small);
         let over = times.training.filter(|seconds| *seconds > limits.train_seconds_small);
-        if let Some(seconds) = over.filter(|_| !was_stopped(Phase::Training)) {
+        if let Some(seconds) = stated {
+            let message = format!("the log states {seconds:.1} s of training; the cap is {} s", limits.train_seconds);
+            remarks.add(Severity::Fail, "trained_over_cap", message);
+        } else if let Some(seconds) = over.filter(|_| !was_stopped(Phase::Training)) {
             let message = format!("training took {seconds:.1} s by our clock, validation within it included");
             remarks.add(Severity::Warning, "trained_over_cap", message);
         }

@@ -4,6 +4,8 @@ mod claim;
 mod compare;
 mod conduct;
 mod reasons;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::path::PathBuf;

@@ -30,6 +30,8 @@ pub use keeper::Exit;
 
 /// How often bounds and caps are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// Lines that come within so long may get the same time; a supervisor that wakes for each line costs the script.
+const MOMENT: Duration = Duration::from_millis(4);
 /// How long ended processes may take to be gone, as long as the keeper waits and a little.
 const PATIENCE: Duration = Duration::from_secs(25);
 /// Most that keeper and entry say.
@@ -199,7 +201,13 @@ impl Supervisor {
                 0 => {}
                 // What comes while everything is being ended is not kept: an end must come.
                 _ if !keeps => {}
-                n => self.recorder.feed(&buffer[..n], self.begun.elapsed(), observer)?,
+                n => {
+                    self.recorder.feed(&buffer[..n], self.begun.elapsed(), observer)?;
+                    if n < buffer.len() / 2 {
+                        // What comes in the next moments is taken together.
+                        std::thread::sleep(MOMENT);
+                    }
+                }
             }
         }
         if said_ready {

@@ -324,6 +324,12 @@ mod commands {
         for sandbox in ["bubblewrap", "landlock"] {
             let arguments = ["--seeds", "1,2,3", "-q", "--env", "PAUSE=0.1", "--sandbox", sandbox];
             for round in 0..rounds {
+                if round % 2 == 0 {
+                    // Finished seeds would be kept, and soon there was nothing left to kill.
+                    (1..=3).for_each(|seed| {
+                        let _ = std::fs::remove_file(submission.out().join(format!("seed-{seed}/record.json")));
+                    });
+                }
                 let mut child =
                     submission.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
                 // Spread over a run, whatever the machine's pace; a fixed stride that no period of the run divides.
@@ -383,6 +389,8 @@ if os.environ['RANK'] == '0':
     os.rename('port.new', 'port')
     connection, _ = listener.accept()
     print('world_size:' + os.environ['WORLD_SIZE'])
+    import getpass
+    print(getpass.getuser(), socket.getaddrinfo(socket.gethostname(), 80)[0][4], socket.getaddrinfo('localhost', 80)[0][4])
     print('heard ' + connection.recv(5).decode())
     print('final val_loss:2.5 val_bpb:1.25', flush=True)
 else:

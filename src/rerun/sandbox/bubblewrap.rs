@@ -34,6 +34,14 @@ const SYSTEM: [&str; 14] = [
     "/nix/store",
 ];
 
+/// Files of `/etc` that name the machine and its user: launchers look up the machine's own name.
+pub(crate) const NAMES: [(&str, &str); 4] = [
+    ("group", "rerun:x:1000:\n"),
+    ("hosts", "127.0.0.1 localhost rerun\n::1 localhost rerun\n"),
+    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
+    ("passwd", "rerun:x:1000:1000:rerun:/rerun/home:/bin/sh\n"),
+];
+
 /// Arguments of `bwrap`, up to the program inside.
 pub(super) fn arguments(launch: &Launch, place: &Place, entry: &Path) -> Vec<OsString> {
     let mut arguments = Arguments::default();
@@ -63,6 +71,9 @@ pub(super) fn arguments(launch: &Launch, place: &Place, entry: &Path) -> Vec<OsS
         // CUDA reads there which processor is near which GPU.
         arguments.bind("--ro-bind", Path::new("/sys"), Path::new("/sys"));
         arguments.bind("--ro-bind-try", Path::new("/proc/driver/nvidia"), Path::new("/proc/driver/nvidia"));
+    }
+    for (name, _) in NAMES {
+        arguments.bind("--ro-bind", &place.names.join(name), &Path::new("/etc").join(name));
     }
     arguments.bind("--bind", &place.tmp, Path::new(TMP));
     arguments.bind("--bind", &place.home, Path::new(HOME));

@@ -9,12 +9,17 @@ use crate::rerun::launch::Launch;
 /// Where programs and libraries lie.
 const EXECUTABLE: [&str; 8] = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix/store"];
 /// Settings of the dynamic linker, and what the kernel says.
-const READABLE: [&str; 7] = [
+const READABLE: [&str; 12] = [
     "/etc/alternatives",
+    "/etc/group",
+    "/etc/host.conf",
+    "/etc/hosts",
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
     "/etc/localtime",
+    "/etc/nsswitch.conf",
+    "/etc/passwd",
     "/proc",
     "/sys",
 ];

@@ -36,6 +36,11 @@ pub(super) fn variables(launch: &Launch, inside: &Place, seed: u64) -> BTreeMap<
     if let Some(base) = &launch.python.user_base {
         variables.insert("PYTHONUSERBASE".into(), base.to_string_lossy().into_owned());
     }
+    if launch.processes() > 1 {
+        // The only interface there is, or may be used.
+        variables.insert("GLOO_SOCKET_IFNAME".into(), "lo".into());
+        variables.insert("NCCL_SOCKET_IFNAME".into(), "lo".into());
+    }
     variables.extend(launch.variables(seed));
     variables
 }

@@ -8,7 +8,7 @@
 //!
 //! Which of it holds is tried from inside ([`Sandbox::probe`]) before a script is.
 
-mod bubblewrap;
+pub(crate) mod bubblewrap;
 mod direct;
 pub(crate) mod entry;
 mod environment;
@@ -108,15 +108,22 @@ pub struct Place {
     pub tmp: PathBuf,
     /// Its home folder.
     pub home: PathBuf,
+    /// Names of the machine and of the user, which the script reads.
+    pub names: PathBuf,
 }
 
 impl Place {
     /// Below one folder.
     pub fn below(folder: &Path) -> Self {
-        Place { work: folder.join("work"), tmp: folder.join("tmp"), home: folder.join("home") }
+        Place {
+            work: folder.join("work"),
+            tmp: folder.join("tmp"),
+            home: folder.join("home"),
+            names: folder.join("names"),
+        }
     }
 
-    /// All three.
+    /// What the script may write.
     pub fn folders(&self) -> [&Path; 3] {
         [&self.work, &self.tmp, &self.home]
     }
@@ -183,7 +190,12 @@ impl Sandbox<'_> {
     pub fn inside(&self) -> Place {
         match self.isolation {
             Isolation::Bubblewrap => {
-                Place { work: bubblewrap::WORK.into(), tmp: bubblewrap::TMP.into(), home: bubblewrap::HOME.into() }
+                Place {
+                    work: bubblewrap::WORK.into(),
+                    tmp: bubblewrap::TMP.into(),
+                    home: bubblewrap::HOME.into(),
+                    names: "/etc".into(),
+                }
             }
             Isolation::Landlock | Isolation::Nothing => self.place.clone(),
         }

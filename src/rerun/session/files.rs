@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use crate::digest::ContentDigest;
 use crate::escape::visible;
 use crate::rerun::launch::Launch;
+use crate::rerun::sandbox::bubblewrap::NAMES;
 use crate::rerun::sandbox::{Isolation, Place};
 use crate::submission::walk;
 
@@ -51,7 +52,8 @@ pub(super) fn changes(
 
 /// Makes the folders of a run, with a copy of the submission's files and the way to data in them.
 pub(super) fn prepare(launch: &Launch, isolation: Isolation, place: &Place) -> io::Result<()> {
-    place.folders().into_iter().try_for_each(fs::create_dir_all)?;
+    place.folders().into_iter().chain([place.names.as_path()]).try_for_each(fs::create_dir_all)?;
+    NAMES.iter().try_for_each(|(name, text)| fs::write(place.names.join(name), text))?;
     for file in &launch.files {
         let copy = place.work.join(file);
         copy.parent().map_or(Ok(()), fs::create_dir_all)?;

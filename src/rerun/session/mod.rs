@@ -183,7 +183,7 @@ impl Session<'_> {
         let text = serde_json::to_vec_pretty(&record).map_err(|error| in_folder(error.into()))?;
         atomic_write::write(&folder.join("record.json"), &text)?;
         // Caches, mostly; what they are good for is over.
-        for scratch in [&place.tmp, &place.home] {
+        for scratch in [&place.tmp, &place.home, &place.names] {
             files::remove(scratch).map_err(in_folder)?;
         }
         Ok(record)

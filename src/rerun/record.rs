@@ -90,6 +90,17 @@ pub struct Peak {
     pub disk: Bytes,
 }
 
+/// A data file, when it was first opened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Opening {
+    /// As the script finds it.
+    pub path: String,
+    /// Seconds since the start, to a tenth.
+    pub seconds: f64,
+    /// Where the run was.
+    pub phase: Phase,
+}
+
 /// A file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FileRecord {
@@ -191,6 +202,8 @@ pub struct SeedRecord {
     pub times: Times,
     /// What it took.
     pub peak: Peak,
+    /// Data files, when they were first opened. Another program that opened them meanwhile is among it.
+    pub opened: Vec<Opening>,
     /// Processes it left behind, which were ended.
     pub left_processes: usize,
     /// What it printed.

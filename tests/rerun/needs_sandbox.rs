@@ -158,6 +158,27 @@ fn caps_end_what_overruns_whatever_its_log_says() {
 
 #[test]
 #[ignore = "needs bubblewrap and python3"]
+fn what_data_is_opened_when_is_recorded() {
+    let workshop = Workshop::new(
+        "import time\n\
+         time.sleep(0.3)\n\
+         print('step:1/2 train_loss:3.0 train_time:1ms')\n\
+         time.sleep(0.3)\n\
+         open('data/fineweb_val_000000.bin').read()\n\
+         time.sleep(0.3)\n\
+         print('final val_loss:2.5 val_bpb:1.25')\n\
+         time.sleep(0.3)\n\
+         open('data/tokens.bin').read()\n\
+         time.sleep(0.3)\n",
+    );
+    std::fs::write(workshop.launch.data[0].source.join("fineweb_val_000000.bin"), "x").unwrap();
+    let record = workshop.run();
+    let opened: Vec<_> = record.opened.iter().map(|opened| (opened.path.as_str(), opened.phase.word())).collect();
+    assert_eq!(opened, [("data/fineweb_val_000000.bin", "training"), ("data/tokens.bin", "evaluation")]);
+}
+
+#[test]
+#[ignore = "needs bubblewrap and python3"]
 fn results_that_are_none_are_none() {
     let run = |script: &str| Workshop::new(script).run();
     let none = run("print('hello')");

@@ -11,11 +11,12 @@ use super::show::Show;
 use super::{Args, SandboxChoice};
 use crate::cli::signal::unless_interrupted;
 use crate::cli::{ExitCode, interrupt_on_signal};
+use crate::escape::visible;
 use crate::manifest::{self, Track};
 use crate::path_safety;
 use crate::report::Report;
 use crate::rerun::evidence::{self, Inputs};
-use crate::rerun::interpreter::interpreter;
+use crate::rerun::interpreter::{interpreter, package_versions};
 use crate::rerun::judge::{self, Case, Claim, Judgement, MachineFacts};
 use crate::rerun::launch::{Caps, Launch, Limits};
 use crate::rerun::plan::{self, Plan, Subject};
@@ -98,11 +99,14 @@ fn judged(
     out: &Path,
 ) -> Judgement {
     let absent = plan.packages.imported.iter().filter(|package| package.installed == Some(false));
+    let modules: Vec<String> = plan.packages.imported.iter().map(|package| package.name.clone()).collect();
     let machine = MachineFacts {
         gpus: plan.gpus.found.clone(),
         processors: std::thread::available_parallelism().map_or(1, usize::from),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         python: format!("Python {}", launch.python.version),
+        driver: driver(),
+        packages: package_versions(&launch.python, &modules),
         absent_packages: absent.map(|package| package.name.clone()).collect(),
     };
     let case = Case {
@@ -119,6 +123,12 @@ fn judged(
         machine,
     };
     judge::judge(&case, out.to_path_buf())
+}
+
+/// What NVIDIA's driver says of itself.
+fn driver() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/driver/nvidia/version").ok()?;
+    Some(visible(text.lines().next()?.trim()))
 }
 
 fn isolation(args: &Args) -> anyhow::Result<Isolation> {

@@ -170,6 +170,15 @@ fn times(record: &SeedRecord, track: Track, limits: &Limits, remarks: &mut Remar
 }
 
 fn behavior(record: &SeedRecord, remarks: &mut Remarks) {
+    let is_validation = |path: &str| path.rsplit('/').next().is_some_and(|name| name.contains("_val_"));
+    let early = record.opened.iter().find(|opened| is_validation(&opened.path) && opened.phase != Phase::Evaluating);
+    if let Some(opened) = early {
+        let message = format!(
+            "it opened {} {:.1} s after its start, before training had ended; scripts that validate while they train do",
+            opened.path, opened.seconds
+        );
+        remarks.add(Severity::Note, "validation_data_opened_early", message);
+    }
     if !record.changed.is_empty() {
         let message = format!("it changed its own files: {}", record.changed.join(", "));
         remarks.add(Severity::Fail, "changed_its_code", message);

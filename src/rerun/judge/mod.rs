@@ -63,6 +63,10 @@ pub struct MachineFacts {
     pub platform: String,
     /// Interpreter and its version.
     pub python: String,
+    /// NVIDIA's driver, where there is one.
+    pub driver: Option<String>,
+    /// Packages that the script may use, with their versions.
+    pub packages: std::collections::BTreeMap<String, String>,
     /// Packages that the script would use and that are not here.
     pub absent_packages: Vec<String>,
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::digest::{ContentDigest, Digest};
 use crate::rerun::record::{
-    Ended, FileRecord, FinalValue, LogFacts, ModelRecord, Peak, RECORD_SCHEMA, Surroundings, Times,
+    Ended, FileRecord, FinalValue, LogFacts, ModelRecord, Opening, Peak, Phase, RECORD_SCHEMA, Surroundings, Times,
 };
 use crate::rules::audit::Options;
 use crate::units::Bytes;
@@ -38,6 +38,7 @@ fn record(seed: u64, bpb: f64) -> SeedRecord {
             evaluation: Some(90.0),
         },
         peak: Peak::default(),
+        opened: Vec::new(),
         left_processes: 0,
         output: digest(1000),
         log: LogFacts {
@@ -191,6 +192,11 @@ fn conduct_is_described() {
         assert_eq!((found.0, found.1, found.3), (severity, kind, conclusion), "{}", found.2);
         assert!(found.2.contains(words), "{}", found.2);
     }
+    let early = remark(|r| {
+        let open = |seconds, phase| Opening { path: "data/fineweb_val_000000.bin".into(), seconds, phase };
+        r.opened = vec![open(3.0, Phase::Training)];
+    });
+    assert_eq!((early.0, early.1, early.3), (Severity::Note, "validation_data_opened_early", Passed), "{}", early.2);
     let honest = remark(|r| r.log.train_seconds = Some(611.0));
     assert_eq!((honest.0, honest.1, honest.3), (Severity::Fail, "trained_over_cap", Failed), "{}", honest.2);
     // Exactly at the cap.

@@ -189,14 +189,12 @@ impl Sandbox<'_> {
     /// The folders as the script sees them.
     pub fn inside(&self) -> Place {
         match self.isolation {
-            Isolation::Bubblewrap => {
-                Place {
-                    work: bubblewrap::WORK.into(),
-                    tmp: bubblewrap::TMP.into(),
-                    home: bubblewrap::HOME.into(),
-                    names: "/etc".into(),
-                }
-            }
+            Isolation::Bubblewrap => Place {
+                work: bubblewrap::WORK.into(),
+                tmp: bubblewrap::TMP.into(),
+                home: bubblewrap::HOME.into(),
+                names: "/etc".into(),
+            },
             Isolation::Landlock | Isolation::Nothing => self.place.clone(),
         }
     }

@@ -226,6 +226,7 @@ impl Session<'_> {
             ended: run.ended,
             times: run.times,
             peak: run.peak,
+            opened: run.opened,
             left_processes: run.left,
             output: run.log.digest,
             log: outcome::log_facts(&run.log),

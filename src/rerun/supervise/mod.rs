@@ -6,6 +6,7 @@
 mod bounds;
 mod clock;
 pub(crate) mod keeper;
+mod openings;
 pub(crate) mod processes;
 mod recorder;
 
@@ -20,8 +21,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::bounds::Bounds;
 use self::keeper::Note;
+use self::openings::Openings;
 use self::recorder::Recorder;
-use super::record::{Ended, Peak, Times};
+use super::record::{Ended, Opening, Peak, Times};
 use super::sandbox::{Sandbox, SandboxError};
 use crate::interrupt::Interrupt;
 use crate::submission::LogFile;
@@ -81,6 +83,8 @@ pub struct Run {
     pub times: Times,
     /// What it took.
     pub peak: Peak,
+    /// Data files, when they were first opened.
+    pub opened: Vec<Opening>,
     /// Processes it left behind, which were ended.
     pub left: usize,
     /// Layers of confinement that hold, by the entry's word.
@@ -141,6 +145,7 @@ impl Supervisor {
     fn watch(mut self, sandbox: &Sandbox, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<Run, RunError> {
         let limits = &sandbox.launch.limits;
         let mut bounds = Bounds::new(limits, sandbox.place, self.child.id());
+        let mut openings = Openings::of(sandbox.launch);
         let mut stopped: Option<(Ended, Instant)> = None;
         let mut next_look = Instant::now();
         while self.pipes.output.is_some() || self.pipes.said.is_some() {
@@ -159,6 +164,7 @@ impl Supervisor {
             if end.is_none() && now >= next_look {
                 next_look = now + TICK;
                 self.recorder.flush()?;
+                openings.look(at, self.recorder.clock.phase().0);
                 end = bounds.broken().map(Ended::Bound);
                 observer.note(&Event::Tick { at, peak: &bounds.peak });
             }
@@ -176,7 +182,8 @@ impl Supervisor {
                 stopped = Some((end, now));
             }
         }
-        self.finish(stopped.map(|(end, _)| end), bounds.peak, observer)
+        openings.look(self.begun.elapsed(), self.recorder.clock.phase().0);
+        self.finish(stopped.map(|(end, _)| end), (bounds.peak, openings.list()), observer)
     }
 
     /// Waits for one of the pipes, and takes what is there.
@@ -218,7 +225,12 @@ impl Supervisor {
         Ok(())
     }
 
-    fn finish(mut self, stopped: Option<Ended>, peak: Peak, observer: &mut dyn Observer) -> Result<Run, RunError> {
+    fn finish(
+        mut self,
+        stopped: Option<Ended>,
+        (peak, opened): (Peak, Vec<Opening>),
+        observer: &mut dyn Observer,
+    ) -> Result<Run, RunError> {
         drop(self.child.stdin.take());
         self.child.wait()?;
         let total = self.begun.elapsed();
@@ -240,6 +252,7 @@ impl Supervisor {
             log,
             times: clock.times(total),
             peak,
+            opened,
             left: heard.left,
             held: heard.held,
             missing: heard.missing,

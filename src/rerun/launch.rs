@@ -29,6 +29,8 @@ pub struct Launch {
     pub arguments: Vec<String>,
     /// Environment variables beside those that every run gets.
     pub variables: BTreeMap<String, String>,
+    /// What `variables` say in the submission's own words, where paths had to be replaced.
+    pub stated: BTreeMap<String, String>,
     /// Files and folders to read.
     pub data: Vec<Mount>,
     /// The interpreter.

@@ -1,5 +1,6 @@
 //! From a plan to something that can be started.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::launch::{Caps, Launch, Limits, Mount, Python, Start};
@@ -77,6 +78,7 @@ pub fn launch(subject: &Subject, plan: &Plan, terms: Terms) -> Result<Launch, No
             .filter(|variable| variable.is_set && !is_launcher_variable(&variable.name))
             .map(|variable| (variable.name.clone(), variable.value.clone()))
             .collect(),
+        stated: BTreeMap::new(),
         data: Vec::new(),
         python: terms.python,
         limits: terms.limits,
@@ -138,6 +140,7 @@ fn tell(wanted: &DataWanted, source: &Path, launch: &mut Launch) {
     let value = source.to_string_lossy().into_owned();
     let Some(told_by) = &wanted.told_by else { return };
     if !told_by.starts_with('-') {
+        launch.stated.insert(told_by.clone(), wanted.stated.clone());
         launch.variables.insert(told_by.clone(), value);
         return;
     }

@@ -307,6 +307,27 @@ mod commands {
 
     #[test]
     #[ignore = "needs bubblewrap and python3"]
+    fn what_is_not_its_own_is_not_removed() {
+        let submission = Submission::claiming(0.0);
+        let precious = submission.out().join("seed-1");
+        std::fs::create_dir_all(&precious).unwrap();
+        std::fs::write(precious.join("thesis.txt"), "x").unwrap();
+        let (code, _, err) = submission.rerun(&["--seeds", "1"]);
+        assert_eq!(code, Some(2));
+        assert!(err.contains("no folder of a rerun") && precious.join("thesis.txt").exists(), "{err}");
+        // Nor is data that only the submission calls so.
+        let readme = submission.folder().join("README.md");
+        let home = std::env::home_dir().unwrap();
+        let text = std::fs::read_to_string(&readme).unwrap();
+        let named = text.replace("SEED=1", &format!("SEED=1 DATA_PATH={}", home.display()));
+        std::fs::write(&readme, named).unwrap();
+        let (code, _, err) = submission.rerun(&["--seeds", "2"]);
+        assert_eq!(code, Some(2), "{err}");
+        assert!(err.contains("not plainly so") && err.contains("--data-path"), "{err}");
+    }
+
+    #[test]
+    #[ignore = "needs bubblewrap and python3"]
     fn landlock_keeps_its_promises_too() {
         let submission = Submission::claiming(0.0);
         let (code, out, err) = submission.rerun(&["--seeds", "1,2,3", "--sandbox", "landlock", "-q"]);
@@ -481,6 +502,17 @@ fn landlock_refuses_what_bubblewrap_does_and_sees_changed_code() {
     assert_eq!(record.changed, ["train_gpt.py"]);
     // The original is what it was.
     assert!(!std::fs::read_to_string(workshop.launch.folder.join("train_gpt.py")).unwrap().contains("# changed'\n#"));
+}
+
+#[test]
+#[ignore = "needs bubblewrap and python3"]
+fn a_copy_replaced_by_something_endless_is_changed() {
+    for replacement in ["os.symlink('/dev/zero', 'train_gpt.py')", "os.mkfifo('train_gpt.py')"] {
+        let mut workshop = Workshop::new(&with_result(&format!("import os\nos.remove('train_gpt.py')\n{replacement}")));
+        workshop.isolation = Isolation::Landlock;
+        let record = workshop.run();
+        assert_eq!((record.ended, record.changed), (Ended::Code(0), vec!["train_gpt.py".to_string()]));
+    }
 }
 
 #[test]

@@ -41,6 +41,7 @@ impl Workshop {
             script: "train_gpt.py".into(),
             arguments: Vec::new(),
             variables: [("SEED", "{seed}"), ("DATA_PATH", "./data")].map(|(k, v)| (k.into(), v.into())).into(),
+            stated: Default::default(),
             data: vec![Mount { source: data, at: PathBuf::from("data") }],
             python: interpreter(Path::new("python3")).unwrap(),
             limits: Limits { memory: Bytes(1 << 30), disk: Bytes(64 << 20), output: Bytes(8 << 20), processes: 64 },

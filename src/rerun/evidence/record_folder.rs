@@ -189,7 +189,10 @@ fn write_readme(
     }
     writeln!(out, "\n```bash")?;
     let seed = records.first().map_or(0, |record| record.seed);
-    for (name, value) in launch.variables(seed) {
+    let mut variables = launch.variables(seed);
+    // Not where data happens to lie on this machine.
+    variables.extend(launch.stated.clone());
+    for (name, value) in variables {
         write!(out, "{name}={} ", quoted(&value))?;
     }
     let mut command = launch.command(seed, Path::new("")).into_iter();

@@ -74,12 +74,48 @@ pub(super) fn prepare(launch: &Launch, isolation: Isolation, place: &Place) -> i
 
 /// Files of the working folder's copy that are not what was put there.
 pub(super) fn changed_copies(launch: &Launch, place: &Place, code: &BTreeMap<String, ContentDigest>) -> Vec<String> {
-    let same = |file: &&String| code.get(*file).copied() == ContentDigest::of_file(&place.work.join(file)).ok();
+    let same = |file: &&String| {
+        let (copy, digest) = (place.work.join(file), code.get(*file));
+        // A link or a pipe in its place may have no end.
+        let is_file = |digest: &ContentDigest| {
+            fs::symlink_metadata(&copy).is_ok_and(|data| data.is_file() && data.len() == digest.bytes.0)
+        };
+        digest.is_some_and(|digest| is_file(digest) && ContentDigest::of_file(&copy).is_ok_and(|now| now == *digest))
+    };
     launch.files.iter().filter(|file| !same(file)).map(|file| visible(file)).collect()
+}
+
+/// A file in the folder of a seed that says whose it is.
+const MARK: &str = ".golf-harness-rerun";
+
+/// A new folder for a seed, in place of one that an earlier run made there.
+///
+/// # Errors
+/// If something else lies there, or the system refuses.
+pub(super) fn renew(folder: &Path) -> io::Result<()> {
+    let is_empty = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    if fs::symlink_metadata(folder).is_ok() && !folder.join(MARK).is_file() && !is_empty(folder) {
+        return Err(io::Error::other("it is there and no folder of a rerun; name another --out"));
+    }
+    remove(folder)?;
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join(MARK), b"")
 }
 
 /// Removes a folder with everything in it, whatever permissions its owner took away.
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
+    for part in fs::read_dir(folder).into_iter().flatten().flatten().filter(|part| part.file_name() != MARK) {
+        // As long as something is left, the mark is; what fails here is said below.
+        let _ = if part.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_folder(&part.path())
+        } else {
+            fs::remove_file(part.path())
+        };
+    }
+    remove_folder(folder)
+}
+
+fn remove_folder(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

@@ -167,8 +167,7 @@ impl Session<'_> {
     ) -> Result<SeedRecord, SessionError> {
         let in_folder = |source| SessionError::Folder { folder: folder.to_path_buf(), source };
         let of_run = |source| SessionError::Run { seed, source };
-        files::remove(folder).map_err(in_folder)?;
-        fs::create_dir_all(folder).map_err(in_folder)?;
+        files::renew(folder).map_err(in_folder)?;
         let place = Place::below(&folder.canonicalize().map_err(in_folder)?);
         files::prepare(self.launch, self.isolation, &place).map_err(in_folder)?;
         let sandbox = Sandbox { isolation: self.isolation, launch: self.launch, place: &place, program: self.program };

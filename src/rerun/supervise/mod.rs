@@ -108,6 +108,18 @@ pub enum RunError {
     Io(#[from] io::Error),
 }
 
+/// Makes orphans children of this process, so that [`sweep`] finds them even if something ended their keeper.
+pub fn adopt_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// Ends every process below this one. For programs that do nothing but rerun.
+pub fn sweep() -> io::Result<()> {
+    processes::end_all(PATIENCE)
+        .map(drop)
+        .map_err(|stuck| io::Error::other(format!("{stuck} processes do not end; end them by hand")))
+}
+
 /// Runs a seed in its sandbox and waits for its end. Output goes to `log`, times of its lines to `times`.
 pub fn run(
     sandbox: &Sandbox,

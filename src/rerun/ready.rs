@@ -110,12 +110,11 @@ fn real(path: &Path) -> Result<PathBuf, NotReady> {
 fn mount(wanted: &DataWanted, launch: &mut Launch) -> Result<(), NotReady> {
     let Some(found) = &wanted.found else { return Err(NotReady::Open) };
     let source = real(Path::new(found))?;
-    let by_whom = wanted.source.kind;
     let (what, flag) = match wanted.role {
         MountRole::Data => ("data", "--data-path"),
         MountRole::Tokenizer => ("tokenizer", "--tokenizer-path"),
     };
-    if !matches!(by_whom, SourceKind::Flag | SourceKind::Manifest) && !is_plainly(wanted.role, &source) {
+    if wanted.source.kind != SourceKind::Flag && !is_plainly(wanted.role, &source) {
         return Err(NotReady::NotData { path: source, what, place: wanted.source.to_string(), flag });
     }
     let stated = Path::new(&wanted.stated);

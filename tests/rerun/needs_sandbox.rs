@@ -321,7 +321,14 @@ mod commands {
         let text = std::fs::read_to_string(&readme).unwrap();
         let named = text.replace("SEED=1", &format!("SEED=1 DATA_PATH={}", home.display()));
         std::fs::write(&readme, named).unwrap();
-        let (code, _, err) = submission.rerun(&["--seeds", "2"]);
+        let (code, out, err) = submission.rerun(&["--seeds", "2"]);
+        assert_eq!(code, Some(2), "{err}");
+        assert!(out.contains("lies outside of") && out.contains("--data-path"), "{out}");
+        // Nor the folder that a person happens to stand in.
+        let here = submission.root.path().join("documents");
+        std::fs::create_dir(&here).unwrap();
+        std::fs::write(&readme, text.replace("SEED=1", "SEED=1 DATA_PATH=.")).unwrap();
+        let (code, _, err) = words(&submission.command(&["--seeds", "2"]).current_dir(&here).output().unwrap());
         assert_eq!(code, Some(2), "{err}");
         assert!(err.contains("not plainly so") && err.contains("--data-path"), "{err}");
     }

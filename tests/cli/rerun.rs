@@ -83,11 +83,25 @@ fn a_written_manifest_gives_the_same_run() {
 }
 
 #[test]
-fn starting_says_what_it_needs() {
+fn what_cannot_start_is_planned_and_not_started() {
     let folder = submission();
-    let output = golf("rerun").arg(folder.path()).output().unwrap();
+    let output = golf("rerun").arg(folder.path()).args(["--python", "/nowhere/python"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("needs the sandbox"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("missing    interpreter: /nowhere/python") && text.contains("cannot start"), "{text}");
+    for (flags, words) in [
+        (&["--cap-train", "x"][..], "expected a number"),
+        (&["--cap-eval=-1"], "expected a number"),
+        (&["--memory", "0"], "out of range"),
+        (&["--disk", "20X"], "K, M, G or T"),
+        (&["--sandbox", "docker"], "landlock"),
+        (&["--no-sandbox", "--sandbox", "landlock"], "cannot be used with"),
+        (&["--plan", "--out", "x"], "cannot be used with"),
+    ] {
+        let output = golf("rerun").arg(folder.path()).args(flags).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(words), "{flags:?}: {said}");
+    }
 }
 
 #[test]

@@ -9,10 +9,11 @@ use serde_json::json;
 
 use super::show::Show;
 use super::{Args, SandboxChoice};
+use crate::atomic_write;
 use crate::cli::signal::unless_interrupted;
 use crate::cli::{ExitCode, interrupt_on_signal};
 use crate::escape::visible;
-use crate::manifest::{self, Track};
+use crate::manifest::Track;
 use crate::path_safety;
 use crate::report::Report;
 use crate::rerun::evidence::{self, Inputs};
@@ -64,7 +65,7 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Resu
     let audited = audit::folder(&subject.folder.root, plan.name.clone(), &Options::default())?;
     let judgement = judged(args, (subject, plan), &launch, &policy, &audited, &finished, &out);
     let effective = out.join("manifest.yaml");
-    manifest::save(&plan::manifest_with_run(subject, plan, &effective)?, &effective)?;
+    atomic_write::write(&effective, plan::manifest_with_run(subject, plan, &effective)?.as_bytes())?;
     evidence::write(&judgement, &Inputs { code: &finished.code, data: &finished.data }, &out)?;
     if let Some(folder) = &args.submission {
         evidence::write_record_folder(&judgement, &launch, subject.folder.submission.as_ref(), folder)?;

@@ -73,9 +73,12 @@ fn model(file: FileRecord, opened: &OpenedArtifact) -> ModelRecord {
             (format!("{description}: {tensors} tensors, {values} values"), None)
         }
         Opened::Refused(words) => ("a pickle".to_string(), Some(visible(words))),
-        Opened::Ambiguous(words) => ("an archive".to_string(), Some(visible(words))),
+        Opened::Ambiguous(words, _) => ("an archive".to_string(), Some(visible(words))),
+        Opened::Several(words) => (format!("several models: {}", visible(words)), None),
         Opened::Unknown => ("a format that is not known here".to_string(), None),
-        Opened::NoModel(words) | Opened::Damaged(words) => (format!("not opened: {}", visible(words)), None),
+        Opened::NoModel(words) | Opened::Pointer(words) | Opened::Damaged(words) => {
+            (format!("not opened: {}", visible(words)), None)
+        }
         Opened::Other => ("something else in a known format".to_string(), None),
     };
     ModelRecord { file, content: visible(&content), danger }

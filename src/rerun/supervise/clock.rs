@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::recorder::Came;
 use crate::rerun::launch::Caps;
 use crate::rerun::record::{Phase, Times};
 use crate::submission::LogFile;
@@ -30,11 +31,12 @@ struct Seen {
 }
 
 impl Clock {
-    /// A line has been read at this time.
-    pub fn line(&mut self, at: Duration, log: &LogFile) {
+    /// A line has been read; `came` knows when each did.
+    pub fn line(&mut self, came: &Came, log: &LogFile) {
         let claimed = log.train_seconds.as_ref().map(|noted| noted.value);
         if let Some(step) = log.last_step.as_ref().filter(|step| step.line > self.seen.step) {
             self.seen.step = step.line;
+            let at = came.at(step.line);
             self.first_step.get_or_insert((at, claimed));
             self.last_step = Some((at, claimed));
             // More training after an evaluation is training.
@@ -42,15 +44,17 @@ impl Clock {
         }
         if let Some(stop) = log.stop.as_ref().filter(|stop| stop.line > self.seen.stop) {
             self.seen.stop = stop.line;
-            self.leave(at);
+            self.leave(came.at(stop.line));
         }
         if let Some(size) = log.sizes.last().filter(|size| size.line > self.seen.size) {
             self.seen.size = size.line;
+            let at = came.at(size.line);
             self.last_size = Some(at);
             self.leave(at);
         }
         if let Some(metric) = log.metrics.last().filter(|metric| metric.line > self.seen.metric) {
             self.seen.metric = metric.line;
+            let at = came.at(metric.line);
             if matches!(metric.kind, MetricKind::PreQuant | MetricKind::Final) {
                 self.leave(at);
             }

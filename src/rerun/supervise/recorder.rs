@@ -1,5 +1,6 @@
 //! Every line a script prints, with the time it came, kept in files and read by the log reader of `verify`.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -14,6 +15,26 @@ use crate::submission::log::LogScanner;
 /// Longest line shown while it runs, bytes; the file has all of it.
 const MAX_SHOWN: usize = 512;
 
+/// Times of so many lines are kept: more than the reader holds back.
+const MAX_RECENT: usize = 1024;
+
+/// When lines came.
+pub(super) struct Came<'a> {
+    recent: &'a VecDeque<Duration>,
+    /// Lines that have ended.
+    lines: u64,
+    now: Duration,
+}
+
+impl Came<'_> {
+    /// The time of a line, 1-based; now, if it has not ended or came too long ago.
+    pub fn at(&self, line: u64) -> Duration {
+        let back = self.lines.checked_sub(line).and_then(|back| usize::try_from(back).ok());
+        let index = back.and_then(|back| self.recent.len().checked_sub(back + 1));
+        index.and_then(|index| self.recent.get(index)).copied().unwrap_or(self.now)
+    }
+}
+
 /// Takes what is printed.
 pub(super) struct Recorder {
     log: BufWriter<File>,
@@ -27,6 +48,8 @@ pub(super) struct Recorder {
     pub lines: u64,
     line: Vec<u8>,
     has_begun_line: bool,
+    /// When the last lines came: the reader holds lines back until it knows whether they are source code.
+    recent: VecDeque<Duration>,
 }
 
 impl Recorder {
@@ -42,6 +65,7 @@ impl Recorder {
             lines: 0,
             line: Vec::new(),
             has_begun_line: false,
+            recent: VecDeque::new(),
         })
     }
 
@@ -55,7 +79,8 @@ impl Recorder {
             self.line.extend_from_slice(&piece[..piece.len().min(room)]);
             self.has_begun_line = true;
             if piece.ends_with(b"\n") || piece.ends_with(b"\r") {
-                self.clock.line(at, self.scanner.so_far());
+                let came = Came { recent: &self.recent, lines: self.lines, now: at };
+                self.clock.line(&came, self.scanner.so_far());
             }
             if piece.ends_with(b"\n") {
                 self.end_line(at, observer)?;
@@ -67,6 +92,10 @@ impl Recorder {
     fn end_line(&mut self, at: Duration, observer: &mut dyn Observer) -> io::Result<()> {
         writeln!(self.times, "{:.3}", at.as_secs_f64())?;
         self.lines += 1;
+        if self.recent.len() == MAX_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(at);
         self.has_begun_line = false;
         let text = String::from_utf8_lossy(&self.line);
         observer.note(&Event::Line { at, text: &visible(text.trim_end()), log: self.scanner.so_far() });
@@ -89,7 +118,8 @@ impl Recorder {
         self.log.get_ref().sync_all()?;
         self.times.get_ref().sync_all()?;
         let log = self.scanner.finish(is_cut);
-        self.clock.line(at, &log);
+        let came = Came { recent: &self.recent, lines: self.lines, now: at };
+        self.clock.line(&came, &log);
         Ok((log, self.clock))
     }
 }

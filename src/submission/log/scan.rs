@@ -97,7 +97,7 @@ impl LogFile {
         let mut list = Vec::new();
         pairs(line, &mut list);
         self.note_metric(number, line, &list);
-        self.note_step(number, line, &list);
+        self.note_last_step(number, line, &list);
         if let Some(time) = step_time(number, &list) {
             keep(&mut self.step_times, time);
         }
@@ -160,7 +160,7 @@ impl LogFile {
         }
     }
 
-    fn note_step(&mut self, number: u64, line: &str, list: &[Pair]) {
+    fn note_last_step(&mut self, number: u64, line: &str, list: &[Pair]) {
         let of_training = |pair: &Pair| matches!(pair.name(), "train_loss" | "tl" | "train_time" | "tt");
         let is_end = |word: &str| line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
         if list.iter().any(of_training) && !is_end("final") && !is_end("stopping") {

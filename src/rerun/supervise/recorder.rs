@@ -123,3 +123,73 @@ impl Recorder {
         Ok((log, self.clock))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rerun::launch::Caps;
+    use crate::rerun::record::Phase;
+    use crate::rerun::supervise::Silent;
+
+    /// Feeds lines, each with its second.
+    fn recorded(lines: &[(u64, &str)], end: u64) -> (LogFile, Clock, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, times) = (folder.path().join("log"), folder.path().join("times"));
+        let mut recorder = Recorder::new(&log, &times).unwrap();
+        for (second, line) in lines {
+            recorder.feed(line.as_bytes(), Duration::from_secs(*second), &mut Silent).unwrap();
+        }
+        let (facts, clock) = recorder.finish(Duration::from_secs(end), false, &mut Silent).unwrap();
+        (facts, clock, std::fs::read_to_string(times).unwrap())
+    }
+
+    #[test]
+    fn phases_are_timed_by_when_their_lines_came() {
+        let (log, clock, times) = recorded(
+            &[
+                (1, "seed:1\n"),
+                (5, "step:1/9 train_loss:3.0 train_time:100ms\n"),
+                (65, "step:9/9 train_loss:2.0 train_time:20100ms\n"),
+                (66, "step:9/9 val_loss:2.0 val_bpb:1.2 train_time:20100ms\n"),
+                (70, "Serialized model int8+zlib: 100 bytes\n"),
+                (90, "final_int8 val_loss:2.0 "),
+                (91, "val_bpb:1.25\n"),
+            ],
+            95,
+        );
+        let measured = clock.times(Duration::from_secs(95));
+        assert_eq!((measured.start, measured.training, measured.claimed_training), (Some(5.0), Some(61.0), Some(20.0)));
+        assert_eq!((measured.evaluation, measured.total), (Some(21.0), 95.0));
+        assert_eq!(log.last_final().unwrap().bpb, 1.25);
+        assert_eq!(times, "1.000\n5.000\n65.000\n66.000\n70.000\n91.000\n");
+        assert_eq!(clock.phase(), (Phase::Evaluating, Duration::from_secs(70)));
+    }
+
+    #[test]
+    fn a_phase_is_over_its_cap_after_it() {
+        let caps = Caps {
+            start: Some(Duration::from_secs(10)),
+            train: Some(Duration::from_secs(60)),
+            eval: Some(Duration::from_secs(20)),
+        };
+        let over = |clock: &Clock, second| clock.overrun(Duration::from_secs(second), &caps).map(|(phase, _)| phase);
+        // Without a mark, a script may be starting or training.
+        let (_, nothing, _) = recorded(&[(1, "hello\n")], 1);
+        assert_eq!((over(&nothing, 70), over(&nothing, 71)), (None, Some(Phase::Starting)));
+        let (_, training, _) = recorded(&[(5, "step:1/9 train_loss:3.0 train_time:1ms\n")], 5);
+        assert_eq!((over(&training, 65), over(&training, 66)), (None, Some(Phase::Training)));
+        let lines = [(5, "step:1/9 train_loss:3.0 train_time:1ms\n"), (6, "stopping_early: wallclock_cap\n")];
+        let (_, after, _) = recorded(&lines, 6);
+        assert_eq!((over(&after, 26), over(&after, 27)), (None, Some(Phase::Evaluating)));
+        // Training that goes on after an evaluation is training.
+        let (_, again, _) = recorded(&[lines[0], lines[1], (9, "step:2/9 train_loss:2.9 train_time:2ms\n")], 9);
+        assert_eq!(again.phase().0, Phase::Training);
+    }
+
+    #[test]
+    fn the_last_line_needs_no_end() {
+        let (log, clock, times) = recorded(&[(3, "final val_loss:2.0 val_bpb:1.5")], 4);
+        assert_eq!((log.last_final().unwrap().bpb, times.as_str()), (1.5, "4.000\n"));
+        assert_eq!(clock.times(Duration::from_secs(4)).training, None);
+    }
+}

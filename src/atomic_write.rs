@@ -9,8 +9,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::path_safety::folder_of;
 use crate::regular_file;
 
-/// What names of temporary files begin with.
-pub const TEMPORARY_PREFIX: &str = ".golf-harness-";
+/// What names of temporary files begin with; letters and digits follow.
+const TEMPORARY_PREFIX: &str = ".golf-harness-";
+const TEMPORARY_RANDOM: usize = 6;
+
+/// Whether a file of this name is one that was being written.
+pub fn is_temporary(name: &str) -> bool {
+    name.strip_prefix(TEMPORARY_PREFIX)
+        .is_some_and(|rest| rest.len() == TEMPORARY_RANDOM && rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
 
 /// Files that must not outlive the process: what is being written and has not got its name yet, locks.
 static PASSING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -125,7 +132,8 @@ impl PendingFile {
             std::fs::create_dir_all(folder)?;
             // Made and noted under one lock, so that no end of the process falls between.
             let mut passing = lock(&PASSING);
-            let temporary = tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder)?;
+            let mut builder = tempfile::Builder::new();
+            let temporary = builder.prefix(TEMPORARY_PREFIX).rand_bytes(TEMPORARY_RANDOM).tempfile_in(folder)?;
             passing.insert(temporary.path().to_path_buf());
             Ok(PendingFile { path: path.to_path_buf(), writer: BufWriter::new(Temporary(Some(temporary))) })
         };
@@ -203,16 +211,12 @@ pub fn write_all(files: &[(&Path, Vec<u8>)]) -> Result<(), WriteError> {
 
 /// Checks early that `path` will be writable, so that an hour of work does not end in "permission denied".
 pub fn check_writable(path: &Path) -> Result<(), WriteError> {
-    let attempt = || -> io::Result<()> {
-        if path.is_dir() {
-            return Err(io::Error::new(io::ErrorKind::IsADirectory, "a folder of that name exists"));
-        }
-        refuse_special(path)?;
-        let folder = folder_of(path);
-        std::fs::create_dir_all(folder)?;
-        tempfile::Builder::new().prefix(TEMPORARY_PREFIX).tempfile_in(folder).map(drop)
-    };
-    attempt().map_err(|source| WriteError { path: path.to_path_buf(), source })
+    if path.is_dir() {
+        let source = io::Error::new(io::ErrorKind::IsADirectory, "a folder of that name exists");
+        return Err(WriteError { path: path.to_path_buf(), source });
+    }
+    // As it will be written, so that an end of the process in between leaves nothing.
+    PendingFile::create(path).map(drop)
 }
 
 /// Temporary files are created private (0600); a published file gets the usual 0644 instead.

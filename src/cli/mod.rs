@@ -10,6 +10,7 @@ mod fit;
 mod output;
 mod outputs;
 pub mod pack;
+mod places;
 mod previous;
 mod progress;
 #[cfg(feature = "engine")]

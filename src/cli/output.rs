@@ -49,6 +49,7 @@ impl<W: Write> Listened<W> {
                 self.has_left = true;
                 Ok(otherwise)
             }
+            Err(error) => Err(io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))),
             result => result,
         }
     }

@@ -8,14 +8,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
+use super::places::{find_same, full, is_below, is_of_kernel, is_same};
 use super::previous::{Kind, is_previous};
 use crate::manifest::{self, Manifest};
 use crate::path_safety::folder_of;
-use crate::run_folder::RunFolder;
+use crate::run_folder::{OWN_PREFIX, RunFolder};
 use crate::{atomic_write, regular_file};
-
-/// Most files looked through when a forced output is held against the files of a folder.
-const MAX_LOOKED_AT: usize = 100_000;
 
 /// Something a command reads.
 struct Input {
@@ -85,7 +83,22 @@ impl Outputs {
                 self.reads("a result of training", base.join(&file.path));
             }
         }
+        if let Some(run) = &manifest.run {
+            self.reads_folder(base.join(&run.folder));
+        }
         self
+    }
+
+    /// What audits and plans start from: a folder, or a manifest with all that it names.
+    pub fn reads_subject(&mut self, path: &Path) -> &mut Self {
+        if path.is_dir() {
+            return self.reads_folder(path);
+        }
+        self.reads("the manifest", path);
+        match manifest::load(path) {
+            Ok(manifest) => self.reads_all_named(&manifest, folder_of(path)),
+            Err(_) => self,
+        }
     }
 
     /// A file that is written.
@@ -141,12 +154,22 @@ impl Outputs {
     fn check_output(&self, output: &Output, force: bool) -> anyhow::Result<()> {
         let Output { flag, path, kind, can_force } = output;
         let shown = path.display();
+        // `new/../file` is the file itself once `new` is made.
+        let path = &full(path).unwrap_or_else(|| path.clone());
         let is_there = path.symlink_metadata().is_ok();
+        if is_of_kernel(path) {
+            bail!("{flag} {shown} is a device or a descriptor; name a file, or leave {flag} out");
+        }
         let is_special = path.metadata().ok().as_ref().and_then(regular_file::kind);
         if let Some(special) = is_special {
             bail!("{flag} {shown}: {special} is there; name a file");
         }
-        let is_ours = is_there && is_previous(path, kind);
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(OWN_PREFIX)) {
+            bail!("{flag} {shown}: names that begin with {OWN_PREFIX} are those of locks and unfinished files");
+        }
+        // A link is somebody's, whatever it leads to: a file would take its place.
+        let link = path.read_link().ok();
+        let is_ours = is_there && link.is_none() && is_previous(path, kind);
         // A manifest that a run wrote is its ledger: results are entered where it lies.
         let is_ledger = is_ours && *kind == Kind::Manifest;
         if let Some(input) = self.inputs.iter().find(|input| !is_ledger && is_same(&input.path, path)) {
@@ -161,6 +184,15 @@ impl Outputs {
         if !can_force {
             bail!("{shown} is there and was not made by a run; move it away, or choose another folder with --out");
         }
+        if let (Some(target), false) = (&link, force) {
+            bail!(
+                "{flag} {shown} is a link to {}; name that file, or put a file in the link's place with --force",
+                target.display()
+            );
+        }
+        if *kind == Kind::Raw && !force {
+            bail!("{flag} {shown} is there, and nothing in it tells whose it is; --force replaces it");
+        }
         if !force {
             bail!("{flag} {shown} is there and was not made by this command; --force replaces it");
         }
@@ -169,65 +201,6 @@ impl Outputs {
             None => Ok(()),
         }
     }
-}
-
-/// Whether two paths lead to one file, links followed; of files that do not exist, whether they would.
-fn is_same(a: &Path, b: &Path) -> bool {
-    match (identity(a), identity(b)) {
-        (Some(a), Some(b)) => a == b,
-        (None, None) => full(a) == full(b),
-        _ => false,
-    }
-}
-
-/// What tells a file from every other, under whatever name.
-#[cfg(unix)]
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    path.metadata().ok().map(|data| (data.dev(), data.ino()))
-}
-
-#[cfg(not(unix))]
-fn identity(path: &Path) -> Option<PathBuf> {
-    path.canonicalize().ok()
-}
-
-/// The path with the links on its way resolved, the last part as it is.
-fn full(path: &Path) -> Option<PathBuf> {
-    let folder = folder_of(path);
-    // A folder that is not there yet lies where its text says.
-    let folder = folder.canonicalize().or_else(|_| std::path::absolute(folder)).ok()?;
-    Some(folder.join(path.file_name()?))
-}
-
-/// Whether a path lies in a folder, by name or through links.
-fn is_below(path: &Path, folder: &Path) -> bool {
-    let Ok(folder) = folder.canonicalize() else { return false };
-    full(path).is_some_and(|path| path.starts_with(&folder))
-        || path.canonicalize().is_ok_and(|path| path.starts_with(&folder))
-}
-
-/// A file in a folder that is the one at `path` under another name.
-fn find_same(folder: &Path, path: &Path) -> Option<PathBuf> {
-    let wanted = identity(path)?;
-    let mut folders = vec![folder.to_path_buf()];
-    let mut looked_at = 0;
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            looked_at += 1;
-            if looked_at > MAX_LOOKED_AT {
-                return None;
-            }
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                Ok(kind) if kind.is_file() && identity(&entry.path()).as_ref() == Some(&wanted) => {
-                    return Some(entry.path());
-                }
-                _ => {}
-            }
-        }
-    }
-    None
 }
 
 #[cfg(all(test, unix))]
@@ -276,11 +249,44 @@ mod tests {
     }
 
     #[test]
+    fn a_link_stays_and_leads_to_no_descriptor() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("empty"), "").unwrap();
+        std::os::unix::fs::symlink("empty", at("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+        std::os::unix::fs::symlink("/proc/self/fd", at("fd")).unwrap();
+        // A descriptor may be that of a file, and its link can be replaced where /dev can be written.
+        let file = std::fs::File::create(at("open")).unwrap();
+        let descriptor = format!("fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+        std::os::unix::fs::symlink(at(&descriptor), at("out")).unwrap();
+        for (name, force, expected) in [
+            ("link", false, "a link to empty"),
+            ("link", true, ""),
+            ("dangling", false, "a link to nowhere"),
+            (&descriptor, true, "a descriptor"),
+            ("out", true, "a descriptor"),
+            ("fd/new", true, "a descriptor"),
+            ("new/../open", true, ""),
+            (".golf-harness.lock", true, "locks"),
+        ] {
+            let mut outputs = Outputs::default();
+            outputs.writes("-o", at(name), Kind::Report);
+            let message = refusal(&outputs, force);
+            assert!(message.contains(expected) && message.is_empty() == expected.is_empty(), "{name}: {message}");
+        }
+    }
+
+    #[test]
     fn two_outputs_are_two_files() {
         let folder = tempfile::tempdir().unwrap();
         let mut outputs = Outputs::default();
         outputs.writes("-o", folder.path().join("a"), Kind::Report);
         outputs.writes("--also", folder.path().join("./a"), Kind::Report);
+        assert!(refusal(&outputs, true).contains("are one file"));
+        let mut outputs = Outputs::default();
+        outputs.writes("-o", folder.path().join("new/a"), Kind::Report);
+        outputs.writes("--also", folder.path().join("new/sub/../a"), Kind::Report);
         assert!(refusal(&outputs, true).contains("are one file"));
     }
 
@@ -293,6 +299,10 @@ mod tests {
         outputs.writes("-o", &path, Kind::Report);
         assert!(refusal(&outputs, false).contains("--force"));
         outputs.check(true).unwrap();
+        // The folder on the way would be made, and the way lead there.
+        let mut detour = Outputs::default();
+        detour.writes("-o", folder.path().join("new/../notes.txt"), Kind::Report);
+        assert!(refusal(&detour, false).contains("--force"));
         // Empty files, such as those of `mktemp`, have nothing to lose.
         std::fs::write(&path, "").unwrap();
         outputs.check(false).unwrap();

@@ -7,6 +7,7 @@ use crate::eval::PART_SCHEMA;
 use crate::manifest;
 use crate::path_safety::folder_of;
 use crate::regular_file;
+use crate::report::Severity;
 use crate::run_folder::RunFolder;
 
 /// What an output holds.
@@ -23,7 +24,7 @@ pub enum Kind {
     Manifest,
     /// A part record of `score`.
     Part,
-    /// Numbers without a mark of their own: never recognized.
+    /// Numbers without a mark of their own, or a recipe that a person may have worked on: never recognized.
     Raw,
     /// State, checkpoint, trace or log of a run.
     OfTraining,
@@ -33,12 +34,18 @@ pub enum Kind {
 
 /// How much of a file is looked at.
 const HEAD_BYTES: u64 = 64 << 10;
+/// In-toto statements name every file before they say who made them.
+const REPORT_BYTES: u64 = 16 << 20;
 /// Manifests are read whole up to this size.
 const MANIFEST_BYTES: u64 = 16 << 20;
 
 /// Whether replacing the file loses nothing that is not an earlier output of this kind. An empty file loses nothing.
 pub fn is_previous(path: &Path, kind: &Kind) -> bool {
-    let limit = if *kind == Kind::Manifest { MANIFEST_BYTES } else { HEAD_BYTES };
+    let limit = match kind {
+        Kind::Manifest => MANIFEST_BYTES,
+        Kind::Report => REPORT_BYTES,
+        _ => HEAD_BYTES,
+    };
     let Ok(head) = regular_file::read_head(path, limit) else { return false };
     if head.is_empty() {
         return true;
@@ -57,17 +64,37 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
     }
 }
 
-/// Every report format has something that no other file begins with.
+/// Every report format begins as no other file does. What stands further down may be a quotation.
 fn is_report(text: &str) -> bool {
     let start = text.trim_start();
-    let is_ours = text.contains("golf-harness");
-    (start.starts_with('{') && (is_ours || (start.starts_with("{\"path\":") && text.contains("\"rule\":"))))
-        || (start.starts_with("<?xml") && text.contains("<testsuites name=\"golf-harness verify\""))
-        || start.starts_with("subject,policy,effective,level,")
-        || start.starts_with("| subject | worst | level |")
-        || (start.starts_with("### `") && text.contains("| fact | value |"))
-        || (text.contains("  rules ") && text.contains("level ") && text.contains(" of 5: "))
-        || start.lines().all(|line| ["::error ", "::warning ", "::notice "].iter().any(|tag| line.starts_with(tag)))
+    let first = start.lines().next().unwrap_or_default();
+    let has_all = |text: &str, parts: &[&str]| parts.iter().all(|part| text.contains(part));
+    let near = start.get(..start.floor_char_boundary(1024)).unwrap_or_default();
+    match first.chars().next() {
+        Some('{') => {
+            near.split_whitespace().collect::<String>().starts_with("{\"schema\":\"golf-harness/audit/")
+                || has_all(near, &["sarif", "\"runs\": [", "\"name\": \"golf-harness\""])
+                || (first.starts_with("{\"path\":") && has_all(first, &["\"status\":", "\"rule\":", "\"severity\":"]))
+                || (first.starts_with("{\"_type\":\"https://in-toto.io/") && first.contains("\"golf-harness:policy/"))
+        }
+        Some('<') => has_all(near, &["<?xml", "<testsuites name=\"golf-harness verify\""]),
+        Some(':') => ["::error ", "::warning ", "::notice "].iter().any(|tag| first.starts_with(tag)),
+        Some('#') => first.starts_with("### `") && has_all(near, &["\nAudit ", ". Level ", " of 5: **"]),
+        Some('*') => first == "**Not examined**",
+        Some('A') => first.starts_with("Audit ") && near.contains("| subject | audit | worst | level |"),
+        _ => first.starts_with("subject,policy,effective,level,") || is_text_report(first),
+    }
+}
+
+/// The first line of a report for people: of one subject, of a tree, or of a tree in which nothing is worth a line.
+fn is_text_report(first: &str) -> bool {
+    let is_subject = first.rsplit_once("  rules ").and_then(|(_, rules)| rules.split_once(" of ")).is_some();
+    let is_of_tree = [" fail ", " warn ", " review"].iter().all(|count| first.contains(count))
+        && Severity::ALL.iter().any(|severity| first.starts_with(&format!("{:7}  ", severity.word())));
+    let is_total = first.split_once(" subjects: ").is_some_and(|(count, rest)| {
+        count.parse::<usize>().is_ok() && rest.contains(" failing, ") && rest.ends_with(" clean")
+    });
+    is_subject || is_of_tree || is_total
 }
 
 /// The picture of where the bytes of an artifact go.
@@ -114,12 +141,22 @@ mod tests {
             "subject,policy,effective,level,val_bpb,rule\r\n",
             "::error file=a::b\n::notice file=a::b\n",
             "rec  rules 10min_16mb of 2026-03-18\n\nlevel 1 of 5: documented\n",
+            "rec  rules 10min_16mb of 2026-03-18, folder of 2026-03-20\n",
+            "pass     rec/a       1.1500  documented   0 fail  0 warn  0 review  \n",
+            "\n3 subjects: 0 failing, 0 with warnings, 0 to review, 3 clean\n",
+            "Audit complete.\n\n| subject | audit | worst | level | fail |\n",
         ] {
             assert!(is_report(ours), "{ours}");
         }
-        for other in
-            ["my notes", "{\"schema\": \"other\"}", "import torch\n", "# README\n\n| a | b |\n", "<svg ></svg>"]
-        {
+        for other in [
+            "my notes",
+            "{\"schema\": \"other\"}",
+            "{\"val_bpb\": 1.1, \"blurb\": \"checked with golf-harness, schema golf-harness/audit/v1\"}",
+            "import torch\n",
+            "# README\n\n| a | b |\n\nVerified:\nrec  rules 10min of 2026-03-18\nlevel 1 of 5: documented\n",
+            "<svg ></svg>",
+            "Audit of my run\n",
+        ] {
             assert!(!is_report(other), "{other}");
         }
     }

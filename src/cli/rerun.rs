@@ -10,6 +10,8 @@ mod run;
 #[cfg(target_os = "linux")]
 mod show;
 
+use super::outputs::Outputs;
+use super::previous::Kind;
 use super::{CommonArgs, ExitCode};
 use crate::atomic_write;
 use crate::manifest::{Launcher, MAX_PROCESSES, is_launcher_variable, is_variable_name};
@@ -53,6 +55,10 @@ pub struct Args {
     /// Write the manifest with the plan as its `run:` section
     #[arg(long, short, value_name = "FILE", requires = "plan")]
     output: Option<PathBuf>,
+
+    /// Replace the file of --output that is there
+    #[arg(long, requires = "output")]
+    force: bool,
 
     /// Seeds, one run each
     #[arg(long, value_name = "SEED,...", value_delimiter = ',', help_heading = "Run")]
@@ -213,7 +219,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     {
         anyhow::bail!("--seeds: {seed} stands there twice");
     }
-    args.output.iter().try_for_each(|file| atomic_write::check_writable(file))?;
+    let mut outputs = Outputs::default();
+    outputs.reads_subject(&args.path).writes_each("--output", &args.output, Kind::Raw);
+    outputs.check(args.force)?;
     let subject = Subject::read(&args.path)?;
     let plan = plan::plan(&subject, &request(args), &ThisMachine::new(args.python.clone()));
     if !args.plan {
@@ -253,7 +261,7 @@ fn request(args: &Args) -> Request {
 }
 
 fn print(args: &Args, plan: &Plan) -> anyhow::Result<()> {
-    let mut stdout = anstream::stdout().lock();
+    let mut stdout = super::output::stdout();
     if args.common.json {
         writeln!(stdout, "{}", serde_json::to_string_pretty(plan)?)?;
     } else {

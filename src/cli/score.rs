@@ -3,18 +3,21 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use anyhow::bail;
 use clap::{Parser, Subcommand};
 
 use super::output::print;
 use super::outputs::Outputs;
-use super::previous::Kind;
+use super::previous::{Kind, is_previous};
 use super::signal::unless_interrupted;
 use super::{Changes, CommonArgs, DataArgs, DeviceArgs, ExitCode, Scope, interrupt_on_signal, use_threads};
 use crate::engine::{EngineError, Isa, Precision, use_isa};
 use crate::eval::{self, EngineChoice, Outcome, Report, ScoreError, ScoreJob, ScoreJobError, Shard, Windowing, probe};
 use crate::interrupt::Interrupt;
 use crate::manifest::Effective;
+use crate::path_safety::folder_of;
 use crate::progress::Progress;
+use crate::run_folder::RunFolder;
 
 /// Scoring depends on data, model and evaluation.
 const SCOPE: Scope =
@@ -123,7 +126,7 @@ pub struct Args {
     probe: bool,
 
     /// Windows to probe
-    #[arg(long, value_name = "N", default_value_t = 8, requires = "probe")]
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "probe", value_parser = clap::value_parser!(u64).range(1..))]
     probe_windows: u64,
 
     /// Replace a file that is there and was not made by this command
@@ -168,6 +171,8 @@ fn open(args: &Args, manifest: &Path) -> anyhow::Result<ExitCode> {
     let interrupt = interrupt_on_signal()?;
     let job = job(args, manifest)?;
     check_outputs(args, &job)?;
+    let folder = RunFolder::new(folder_of(manifest));
+    let _owned = if args.record { Some(folder.lock()?) } else { None };
     if args.probe {
         probe(args, &job, &args.common.progress("probing", 0), &interrupt)
     } else {
@@ -184,6 +189,12 @@ fn check_outputs(args: &Args, job: &ScoreJob) -> anyhow::Result<()> {
     outputs.reads_each("the checkpoint", &args.checkpoint);
     outputs.writes_each("--output", &part_file(args), Kind::Part);
     outputs.writes_each("--nll-out", &args.nll_out, Kind::Raw);
+    let path = &job.manifest_path;
+    let is_ledger = !path.is_symlink() && is_previous(path, &Kind::Manifest);
+    if args.record && !args.force && !is_ledger {
+        let path = path.display();
+        bail!("--record writes {path} anew, without comments; --force does so to a manifest that a person wrote");
+    }
     outputs.check(args.force)
 }
 

@@ -7,13 +7,13 @@ use clap::{Parser, ValueEnum};
 
 use super::output::stdout;
 use super::outputs::Outputs;
+use super::places::is_there;
 use super::previous::Kind;
 use super::signal::unless_interrupted;
 use super::{CommonArgs, ExitCode, interrupt_on_signal};
 use crate::atomic_write;
 use crate::interrupt::Interrupted;
-use crate::manifest::{self, Track};
-use crate::path_safety::folder_of;
+use crate::manifest::Track;
 use crate::report::{Audit, Detail, Format, Severity};
 use crate::rerun::plan::imply_run;
 use crate::rules::audit::{self, AuditError, Options};
@@ -163,6 +163,9 @@ fn date(text: &str) -> Result<String, String> {
 /// `sarif=report.sarif`.
 fn format_and_file(text: &str) -> Result<(Format, PathBuf), String> {
     let (format, file) = text.split_once('=').ok_or("expected FORMAT=FILE, such as sarif=report.sarif")?;
+    if file.is_empty() {
+        return Err("no file is named, as in sarif=report.sarif".into());
+    }
     Ok((Format::from_str(format, false)?, PathBuf::from(file)))
 }
 
@@ -201,14 +204,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn outputs(args: &Args) -> Outputs {
     let mut outputs = Outputs::default();
     for path in &args.paths {
-        if path.is_dir() {
-            outputs.reads_folder(path);
-            continue;
-        }
-        outputs.reads("the manifest", path);
-        if let Ok(manifest) = manifest::load(path) {
-            outputs.reads_all_named(&manifest, folder_of(path));
-        }
+        outputs.reads_subject(path);
     }
     outputs.reads_each("the policy", &args.policy);
     outputs.reads_each("the board", &args.against);
@@ -225,7 +221,12 @@ fn init(args: &Args) -> anyhow::Result<ExitCode> {
     let [path] = args.paths.as_slice() else { anyhow::bail!("--init takes exactly one record folder") };
     anyhow::ensure!(path.is_dir(), "{} is not a folder", path.display());
     if let Some(file) = &args.output {
-        anyhow::ensure!(file.symlink_metadata().is_err(), "{} is there; --init never overwrites", file.display());
+        anyhow::ensure!(
+            !is_there(file),
+            "{} is there; --init never overwrites: name another file, or remove it first",
+            file.display()
+        );
+        Outputs::default().reads_folder(path).writes("--output", file, Kind::Raw).check(false)?;
     }
     let below = tree::record_folders_below(path);
     if !below.is_empty() {

@@ -4,6 +4,8 @@ use super::{ClaimedNumber, Manifest, ScoreRecord};
 
 /// Most of anything that is counted in bytes, tokens or steps: beyond it a float no longer counts one by one.
 const MAX_COUNT: f64 = 9e15;
+/// Most steps of anything.
+const MOST_STEPS: u64 = 1_000_000_000_000;
 /// Longest time, seconds: thirty years.
 const MAX_SECONDS: f64 = 1e9;
 /// Largest loss or bits per byte; the worst predictor of 65,536 tokens has 11.1 nats.
@@ -66,16 +68,18 @@ fn misfit(number: &ClaimedNumber, is: Is) -> Option<String> {
 fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> {
     let Manifest { schedule, optimizer, eval, quantization, .. } = manifest;
     for (field, value, most) in [
-        ("schedule.iterations", schedule.iterations as f64, 1e12),
-        ("schedule.warmdown_iters", schedule.warmdown_iters as f64, 1e12),
-        ("schedule.warmup_steps", schedule.warmup_steps as f64, 1e6),
-        ("schedule.swa.every", schedule.swa.every as f64, 1e12),
-        ("optimizer.muon.momentum_warmup_steps", optimizer.muon.momentum_warmup_steps as f64, 1e12),
-        ("optimizer.muon.newton_schulz_steps", f64::from(optimizer.muon.newton_schulz_steps), 100.0),
-        ("eval.batch_windows", eval.batch_windows as f64, 65_536.0),
-        ("quantization.keep_last_k_fp16", f64::from(quantization.keep_last_k_fp16), 1024.0),
+        ("schedule.iterations", schedule.iterations, MOST_STEPS),
+        ("schedule.warmdown_iters", schedule.warmdown_iters, MOST_STEPS),
+        ("schedule.warmup_steps", schedule.warmup_steps, 1_000_000),
+        ("schedule.swa.every", schedule.swa.every, MOST_STEPS),
+        ("optimizer.muon.momentum_warmup_steps", optimizer.muon.momentum_warmup_steps, MOST_STEPS),
+        ("optimizer.muon.newton_schulz_steps", u64::from(optimizer.muon.newton_schulz_steps), 100),
+        ("eval.batch_windows", eval.batch_windows, 65_536),
+        ("quantization.keep_last_k_fp16", u64::from(quantization.keep_last_k_fp16), 1024),
     ] {
-        within(field, value, 0.0, most)?;
+        if value > most {
+            return Err((field.to_string(), format!("{value} is outside 0..={most}")));
+        }
     }
     Ok(())
 }

@@ -5,11 +5,15 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::RunFolder;
-use crate::atomic_write::{self, TEMPORARY_PREFIX};
+use crate::atomic_write;
 use crate::regular_file;
 
 /// The file in the folder that is locked; it holds the owner's process id.
 const LOCK_NAME: &str = ".golf-harness.lock";
+/// What the names of the files begin with that pass: the lock, and what is being written. No output has such a name.
+pub const OWN_PREFIX: &str = ".golf-harness";
+/// A process id and a line end are no longer.
+const MAX_NOTE: u64 = 32;
 
 /// A run folder that this process owns until it is dropped.
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl RunFolder {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     let mut owner = String::new();
-                    let _ = Read::by_ref(&mut file).take(32).read_to_string(&mut owner);
+                    let _ = Read::by_ref(&mut file).take(MAX_NOTE).read_to_string(&mut owner);
                     let owner = if owner.trim().is_empty() { "unknown" } else { owner.trim() };
                     return Err(LockError::Owned { folder: self.root().to_path_buf(), owner: owner.to_string() });
                 }
@@ -67,6 +71,7 @@ impl RunFolder {
             }
             // The owner before may have removed the file between our opening and our locking it.
             if is_still_there(&file, &path) {
+                check_note(&file, &path).map_err(failed)?;
                 break file;
             }
         };
@@ -81,7 +86,7 @@ impl RunFolder {
     fn remove_unfinished(&self) {
         for entry in std::fs::read_dir(self.root()).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let is_temporary = name.to_string_lossy().starts_with(TEMPORARY_PREFIX);
+            let is_temporary = atomic_write::is_temporary(&name.to_string_lossy());
             if is_temporary && entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 let _ = std::fs::remove_file(entry.path());
             }
@@ -102,11 +107,33 @@ impl Drop for RunLock {
     }
 }
 
+/// Opens the lock file, which is no link: what a link leads to is somebody's.
 fn open(path: &Path) -> io::Result<File> {
-    if let Some(kind) = path.metadata().ok().as_ref().and_then(regular_file::kind) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is {kind}", path.display())));
+    if let Some(kind) = path.symlink_metadata().ok().as_ref().and_then(regular_file::kind) {
+        let kind = if path.is_symlink() { "a link" } else { kind };
+        return Err(not_a_lock(path, kind));
     }
-    File::options().read(true).write(true).create(true).truncate(false).open(path)
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32);
+    }
+    options.open(path)
+}
+
+/// An error unless the file is empty or holds an earlier owner's process id: nothing else is written over.
+fn check_note(mut file: &File, path: &Path) -> io::Result<()> {
+    let mut note = Vec::new();
+    file.rewind()?;
+    Read::by_ref(&mut file).take(MAX_NOTE + 1).read_to_end(&mut note)?;
+    let is_note = note.len() as u64 <= MAX_NOTE && note.iter().all(|byte| byte.is_ascii_digit() || *byte == b'\n');
+    if is_note { Ok(()) } else { Err(not_a_lock(path, "no lock of ours")) }
+}
+
+fn not_a_lock(path: &Path, what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{} is {what}; move it away", path.display()))
 }
 
 /// This process's id, in place of an earlier owner's.
@@ -130,6 +157,9 @@ fn is_still_there(_: &File, path: &Path) -> bool {
 
 /// Makes the folder and those above it; what was made, innermost first.
 fn make_folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    if folder.metadata().is_ok_and(|found| !found.is_dir()) {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is a file, not a folder"));
+    }
     let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
     let missing: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
     std::fs::create_dir_all(folder)?;
@@ -159,9 +189,28 @@ mod tests {
         std::fs::write(here.path().join(LOCK_NAME), "999999\n").unwrap();
         std::fs::write(here.path().join(".golf-harness-AbC123"), "half").unwrap();
         std::fs::write(here.path().join("train.log"), "log").unwrap();
+        std::fs::write(here.path().join(".golf-harness-notes"), "a person's").unwrap();
         let lock = folder.lock().unwrap();
         drop(lock);
-        let names: Vec<_> = std::fs::read_dir(here.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(names, ["train.log"]);
+        let mut names: Vec<_> =
+            std::fs::read_dir(here.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".golf-harness-notes", "train.log"]);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_file_of_the_locks_name_that_is_no_lock_is_left_alone() {
+        let here = tempfile::tempdir().unwrap();
+        let at = |name: &str| here.path().join(name);
+        std::fs::write(at("thesis.txt"), "years of work").unwrap();
+        let refusal = || RunFolder::new(here.path()).lock().unwrap_err().to_string();
+        std::os::unix::fs::symlink("thesis.txt", at(LOCK_NAME)).unwrap();
+        assert!(refusal().contains("a link; move it away"), "{}", refusal());
+        std::fs::remove_file(at(LOCK_NAME)).unwrap();
+        std::fs::hard_link(at("thesis.txt"), at(LOCK_NAME)).unwrap();
+        assert!(refusal().contains("no lock of ours"), "{}", refusal());
+        assert_eq!(std::fs::read(at("thesis.txt")).unwrap(), b"years of work");
+        assert!(at(LOCK_NAME).exists());
     }
 }

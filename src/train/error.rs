@@ -120,8 +120,9 @@ pub enum TrainError {
     },
     /// The folder already holds a run.
     #[error(
-        "{} holds {} run; use --resume to continue it, --overwrite to start over, or --out for another folder",
-        folder.display(), if *finished { "a finished" } else { "an unfinished" }
+        "{} holds {}; use {}--overwrite to start over, or --out for another folder",
+        folder.display(), if *finished { "a finished run" } else { "an unfinished run" },
+        if *finished { "" } else { "--resume to continue it, " }
     )]
     FolderInUse {
         /// The run folder.

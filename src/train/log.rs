@@ -3,16 +3,18 @@
 //! Kinds of lines and their digits as in the log of PR #286.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::{TrainError, Validation};
+use crate::atomic_write;
 use crate::collective::Rank;
 use crate::data::Dataset;
 use crate::manifest::{MICRO_BATCHES_PER_STEP, Manifest};
 use crate::model::ParamRole;
 use crate::optim::Group;
 use crate::progress::Progress;
+use crate::regular_file;
 
 /// `train.log`, with a copy of each line for whoever watches.
 pub(super) struct RunLog<'w> {
@@ -33,15 +35,11 @@ impl<'w> RunLog<'w> {
         progress: Progress,
     ) -> Result<Self, TrainError> {
         let attempt = || -> io::Result<File> {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)?;
-            }
-            let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
             // A log that was deleted meanwhile starts again; the trace has every number.
-            let bytes = bytes.min(file.metadata()?.len());
-            file.set_len(bytes)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(file)
+            let kept = if bytes == 0 { Vec::new() } else { regular_file::read_head(path, bytes).or_else(none_yet)? };
+            // Under a new name first: the old file may have another name or be the end of a link.
+            atomic_write::write(path, &kept).map_err(io::Error::other)?;
+            OpenOptions::new().append(true).open(path)
         };
         let failed = |source| TrainError::Log { path: path.to_path_buf(), source };
         let file = attempt().map_err(failed)?;
@@ -76,6 +74,11 @@ impl<'w> RunLog<'w> {
         let Some(file) = &mut self.file else { return Ok(()) };
         file.sync_data().map_err(|source| TrainError::Log { path: self.path.clone(), source })
     }
+}
+
+/// What there is to keep of a file that is not there.
+fn none_yet(error: io::Error) -> io::Result<Vec<u8>> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(Vec::new()) } else { Err(error) }
 }
 
 /// The lines before the first step.
@@ -224,8 +227,11 @@ mod tests {
         log.line("kept").unwrap();
         let kept = log.bytes();
         log.line("of a step that is lost").unwrap();
+        let copy = folder.path().join("copy.log");
+        std::fs::hard_link(&path, &copy).unwrap();
         RunLog::open(&path, kept, &mut Vec::new(), Progress::hidden()).unwrap().line("next").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept\nnext\n");
+        assert_eq!(std::fs::read(&copy).unwrap(), b"kept\nof a step that is lost\n", "another name of it");
         assert_eq!(seen, b"kept\nof a step that is lost\n");
     }
 }

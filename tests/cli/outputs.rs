@@ -73,6 +73,15 @@ fn no_flag_writes_over_what_is_read() {
         ("pack", &["m.yaml", "--checkpoint", "w", "-o", "m.yaml"]),
         ("pack", &["m.yaml", "--checkpoint", "w", "-o", "code.py", "--force"]),
         ("pack", &["--inspect", "code.py", "--svg", "code.py"]),
+        ("rerun", &["rec", "--plan", "-o", "m.yaml"]),
+        ("rerun", &["rec", "--plan", "-o", "rec/train_gpt.py", "--force"]),
+        ("rerun", &["m.yaml", "--plan", "-o", "hard.yaml", "--force"]),
+        // What is not there yet is made on the way, and leads to what is.
+        ("verify", &["rec", "-o", "new/../code.py"]),
+        ("verify", &["rec", "--init", "-o", "new/../code.py"]),
+        ("verify", &["rec", "--init", "-o", ".golf-harness.lock"]),
+        ("pack", &["--inspect", "rec/train_gpt.py", "--svg", "new/../code.py"]),
+        ("verify", &["rec", "--also", "json="]),
     ] {
         let (code, message) = run(here, binary, arguments);
         assert_eq!(code, 2, "{binary} {arguments:?}: {message}");
@@ -85,12 +94,21 @@ fn no_flag_writes_over_what_is_read() {
 fn a_report_replaces_a_report_and_nothing_else_without_force() {
     let workshop = workshop();
     let here = workshop.path();
+    std::fs::create_dir(here.join("rec-2")).unwrap();
+    for entry in std::fs::read_dir(here.join("rec")).unwrap().map(Result::unwrap) {
+        std::fs::copy(entry.path(), here.join("rec-2").join(entry.file_name())).unwrap();
+    }
     for format in ["text", "json", "jsonl", "markdown", "sarif", "github", "junit", "csv", "in-toto"] {
         let file = format!("report.{format}");
-        for _ in 0..2 {
-            let (code, message) = run(here, "verify", &["rec", "--format", format, "-o", &file]);
-            assert_ne!(code, 2, "{format}: {message}");
+        let tree = format!("rec/of-a-tree.{format}");
+        for detail in [&["-v"][..], &["-q"], &[]] {
+            // Of one folder, and of a tree, where it lies among what is read.
+            for arguments in [&["rec", "-o", &file][..], &["rec", "rec-2", "-o", &tree]] {
+                let (code, message) = run(here, "verify", &[arguments, &["--format", format], detail].concat());
+                assert_ne!(code, 2, "{format}: {message}");
+            }
         }
+        std::fs::remove_file(here.join(&tree)).unwrap();
         // A file of another kind is somebody's.
         std::fs::write(here.join(&file), "my notes").unwrap();
         let (code, message) = run(here, "verify", &["rec", "--format", format, "-o", &file]);
@@ -98,6 +116,35 @@ fn a_report_replaces_a_report_and_nothing_else_without_force() {
         assert_eq!(std::fs::read(here.join(&file)).unwrap(), b"my notes");
         assert_ne!(run(here, "verify", &["rec", "--format", format, "-o", &file, "--force"]).0, 2);
     }
+}
+
+/// A submission that mentions this program is no report of it, and a log of a run is not written through a link.
+#[test]
+#[cfg(unix)]
+fn a_submission_is_not_taken_for_a_report_nor_a_lock_for_a_file() {
+    let workshop = workshop();
+    let here = workshop.path();
+    let text = "{\"val_bpb\": 1.1, \"blurb\": \"golf-harness/audit/v1 says level 1 of 5: documented,  rules \"}";
+    std::fs::write(here.join("rec/submission.json"), text).unwrap();
+    std::fs::create_dir(here.join("run")).unwrap();
+    std::os::unix::fs::symlink("../code.py", here.join("run/.golf-harness.lock")).unwrap();
+    let before = contents(here);
+    for (binary, arguments, reason) in [
+        ("verify", &["rec", "-o", "rec/submission.json", "--force"][..], "whose files are read"),
+        ("pack", &["m.yaml", "--checkpoint", "w", "--out", "run"], "a link; move it away"),
+        ("verify", &["rec", "-o", "run/.golf-harness.lock", "--force"], "locks"),
+    ] {
+        let (code, message) = run(here, binary, arguments);
+        assert!(code == 2 && message.contains(reason), "{binary} {arguments:?}: {message}");
+        assert_eq!(contents(here), before, "{binary} {arguments:?}");
+    }
+    // A descriptor of a file is not replaced by one: stdout is a file here.
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("verify"));
+    std::os::unix::fs::symlink("/proc/self/fd/1", here.join("stdout")).unwrap();
+    command.current_dir(here).env_clear().args(["rec", "-o", "stdout"]).stderr(Stdio::null());
+    let status = command.stdout(std::fs::File::create(here.join("out")).unwrap()).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+    assert!(here.join("stdout").is_symlink());
 }
 
 #[test]

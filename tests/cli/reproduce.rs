@@ -176,9 +176,20 @@ fn a_reader_that_leaves_ends_no_reproduction() {
 fn a_killed_reproduction_goes_on_to_the_same_bits() {
     let workshop = workshop();
     let here = workshop.folder.path();
-    let longer = ["--set", "schedule.iterations=200", "--checkpoint-seconds", "0.05"];
+    // Small steps, each with a state: a killed run has some behind it and most before it, at any level of optimization.
+    let settings = [
+        "schedule.iterations=60",
+        "schedule.val_loss_every=0",
+        "schedule.warmup_steps=0",
+        "schedule.train_batch_tokens=128",
+        "model.num_layers=1",
+        "eval.seq_len=64",
+        "eval.stride=64",
+    ];
+    let mut longer: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    longer.extend(["--checkpoint-seconds", "0.001"]);
     let mut arguments = vec!["tiny.yaml", "--threads", "1", "--out", "run", "--quiet"];
-    arguments.extend(longer);
+    arguments.extend(&longer);
     let spawn = || {
         let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("reproduce"));
         command.current_dir(here).env_clear().args(&arguments).stdout(Stdio::null()).spawn().unwrap()
@@ -196,7 +207,7 @@ fn a_killed_reproduction_goes_on_to_the_same_bits() {
     let message = refusal(here, &longer);
     assert!(message.contains(&format!("in use by process {}", child.id())), "{message}");
     assert!(signal("-CONT").success());
-    std::thread::sleep(Duration::from_millis(u64::from(std::process::id() % 50)));
+    std::thread::sleep(Duration::from_millis(u64::from(std::process::id() % 20)));
     child.kill().unwrap();
     child.wait().unwrap();
     json(here, 1, &longer);

@@ -168,6 +168,20 @@ fn scores_are_recorded_on_request_and_only_where_they_belong() {
     assert_eq!(manifest(), after);
 }
 
+#[test]
+fn a_manifest_that_a_person_wrote_is_not_written_anew() {
+    let workshop = Workshop::new();
+    let path = workshop.path("run/manifest.yaml");
+    let by_hand = format!("# mine\n{}", std::fs::read_to_string(&path).unwrap());
+    std::fs::write(&path, &by_hand).unwrap();
+    let message = workshop.fails(&["run/manifest.yaml", "--record"], 2);
+    assert!(message.contains("without comments"), "{message}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), by_hand);
+    workshop.json(&["--record", "--force", "--non-overlapping"]);
+    assert!(manifest::load(&path).unwrap().results.scores.contains_key("packed/non-overlapping"));
+    assert!(workshop.fails(&["run/manifest.yaml", "--probe", "--probe-windows", "0"], 2).contains("1.."));
+}
+
 /// Something done to a workshop, and the arguments that run into it.
 type BadInput = (fn(&Workshop), &'static [&'static str]);
 

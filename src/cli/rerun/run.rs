@@ -75,7 +75,7 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Resu
 }
 
 fn tell_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
-    let mut stdout = anstream::stdout().lock();
+    let mut stdout = crate::cli::output::stdout();
     if args.common.json {
         writeln!(stdout, "{}", json!({ "event": "plan", "plan": plan }))?;
     } else if !args.common.quiet || !plan.startable {
@@ -85,7 +85,7 @@ fn tell_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
 }
 
 fn tell_verdict(args: &Args, judgement: &Judgement) -> anyhow::Result<()> {
-    let mut stdout = anstream::stdout().lock();
+    let mut stdout = crate::cli::output::stdout();
     if args.common.json {
         writeln!(stdout, "{}", json!({ "event": "report", "report": judgement }))?;
     } else {

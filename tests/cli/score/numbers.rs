@@ -111,7 +111,7 @@ fn threads_batches_and_repetition_change_no_bit() {
             &["--threads", "1"],
             &["--threads", "2", "--batch-windows", "1"],
             &["--threads", "4", "--batch-windows", "7"],
-            &["--threads", "3", "--batch-windows", "18446744073709551615"],
+            &["--threads", "3", "--batch-windows", "65536"],
         ] {
             assert_eq!(run(flags), first, "{engine} {flags:?}");
         }

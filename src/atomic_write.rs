@@ -71,6 +71,9 @@ pub struct WriteError {
 impl WriteError {
     /// A file that could not be written for this reason.
     pub fn new(path: &Path, source: io::Error) -> Self {
+        // A temporary file adds its own path, which is another one each time.
+        let inner = source.get_ref().and_then(|error| error.source()?.downcast_ref::<io::Error>()?.raw_os_error());
+        let source = inner.map_or(source, io::Error::from_raw_os_error);
         WriteError { path: path.to_path_buf(), source }
     }
 }
@@ -80,7 +83,7 @@ impl WriteError {
 /// Fails without touching an existing file at `path`. Missing parent folders are created.
 pub fn write_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), WriteError> {
     let mut file = PendingFile::create(path)?;
-    write(&mut file.writer).map_err(|source| WriteError { path: path.to_path_buf(), source })?;
+    write(&mut file.writer).map_err(|source| WriteError::new(path, source))?;
     file.commit()
 }
 
@@ -137,12 +140,12 @@ impl PendingFile {
             passing.insert(temporary.path().to_path_buf());
             Ok(PendingFile { path: path.to_path_buf(), writer: BufWriter::new(Temporary(Some(temporary))) })
         };
-        attempt().map_err(|source| WriteError { path: path.to_path_buf(), source })
+        attempt().map_err(|source| WriteError::new(path, source))
     }
 
     /// Appends bytes.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        self.writer.write_all(bytes).map_err(|source| WriteError { path: self.path.clone(), source })
+        self.writer.write_all(bytes).map_err(|source| WriteError::new(&self.path, source))
     }
 
     /// Makes the content durable and gives it its name.
@@ -155,7 +158,7 @@ impl PendingFile {
             is_passing(&name, false);
             done
         };
-        attempt().map_err(|source| WriteError { path: path.clone(), source })
+        attempt().map_err(|source| WriteError::new(&path, source))
     }
 }
 
@@ -213,7 +216,7 @@ pub fn write_all(files: &[(&Path, Vec<u8>)]) -> Result<(), WriteError> {
 pub fn check_writable(path: &Path) -> Result<(), WriteError> {
     if path.is_dir() {
         let source = io::Error::new(io::ErrorKind::IsADirectory, "a folder of that name exists");
-        return Err(WriteError { path: path.to_path_buf(), source });
+        return Err(WriteError::new(path, source));
     }
     // As it will be written, so that an end of the process in between leaves nothing.
     PendingFile::create(path).map(drop)

@@ -97,8 +97,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         progress: &|what, len| args.common.progress(what, len),
     };
     let ended = match reproduce::run(&request, &mut *watcher(&args.common)) {
-        Err(error @ ReproduceError::Interrupted(_)) => {
-            return Err(anyhow::Error::from(Interrupted).context(error.to_string()));
+        // However a stage describes it.
+        Err(error) if request.interrupt.is_raised() || matches!(error, ReproduceError::Interrupted(_)) => {
+            let said = ReproduceError::Interrupted(Interrupted).to_string();
+            return Err(anyhow::Error::from(Interrupted).context(said));
         }
         ended => ended?,
     };

@@ -218,3 +218,27 @@ fn a_killed_reproduction_goes_on_to_the_same_bits() {
     json(here, 1, &longer);
     assert!(std::fs::read(here.join("run/checkpoint.safetensors")).unwrap() == resumed);
 }
+
+/// Each stage describes an interrupt in its own way; the exit code is one.
+#[test]
+#[cfg(unix)]
+fn a_signal_while_it_scores_is_an_interrupt_too() {
+    let workshop = workshop();
+    let here = workshop.folder.path();
+    let settings = ["schedule.iterations=1", "schedule.warmup_steps=0", "eval.seq_len=256", "eval.stride=1"];
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("reproduce"));
+    command.current_dir(here).env_clear().args(["tiny.yaml", "--threads", "1", "--out", "run", "--quiet"]);
+    command.args(settings.iter().flat_map(|setting| ["--set", setting]));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while !here.join("run/model.golf").exists() {
+        assert!(start.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let signal = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(signal.success());
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{message}");
+    assert!(message.contains("interrupted"), "{message}");
+}

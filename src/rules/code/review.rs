@@ -103,11 +103,11 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("code_external_program"),
-        statement: "The script starts another program: is it there, and does it count?",
+        statement: "The script starts another program or loads a compiled library: is it there, and does it count?",
         reference: "PR 1855 needed `lrzip`; disputed, let through",
         why: "A system package is neither in the folder nor in the budget.",
         example: "subprocess.run([\"lrzip\", \"-z\", path])",
-        check: Check::Folder(|case| of_kind(case, NoteKind::ExternalProgram, "starts a program")),
+        check: Check::Folder(|case| of_kind(case, NoteKind::ExternalProgram, "starts a program or loads a library")),
         ..REVIEW
     },
 ];
@@ -163,7 +163,8 @@ pub(super) fn of_kind(case: &FolderCase, kind: NoteKind, what: &str) -> Outcome 
             1 => ", and in one more place".to_string(),
             n => format!(", and in {n} more places"),
         };
-        let message = format!("{}: line {}{of} {what}{more}", file.path, first.line);
+        let detail = if first.detail.is_empty() { String::new() } else { format!(": {}", first.detail) };
+        let message = format!("{}: line {}{of} {what}{detail}{more}", file.path, first.line);
         let mut lines: Vec<(u64, &str)> = Vec::new();
         for note in &places {
             let mut own: Vec<(u64, &str)> = note.others.iter().map(|(line, text)| (*line, text.as_str())).collect();

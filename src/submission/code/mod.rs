@@ -5,15 +5,19 @@
 //! * [`notes`] finds the places only a person or a rerun can judge;
 //! * [`shell`] reads the commands of a README.
 
+mod aliases;
 pub mod bundle;
 mod byte_table;
+mod hidden;
 pub mod imports;
 pub mod interface;
+mod lookup;
 mod names;
 pub mod notes;
 pub mod order;
 pub mod packed;
 mod practices;
+mod programs;
 pub mod python;
 pub mod settings;
 pub mod shell;

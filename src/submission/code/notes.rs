@@ -9,11 +9,12 @@ use ruff_text_size::{Ranged, TextSize};
 use serde::Serialize;
 
 use super::Python;
+use super::aliases::Aliases;
 use super::byte_table;
-use super::names::{dotted, first_word, is_zstd, multiplies_target, top, words};
+use super::names::{dotted, is_zstd, multiplies_target, top, words};
 use super::order::{self, Order, is_validation};
-use super::practices;
 use super::settings::Settings;
+use super::{hidden, lookup, practices, programs};
 
 /// What a place is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -41,8 +42,10 @@ pub enum NoteKind {
     AverageNeverApplied,
     /// A flag of quantization-aware training is never switched on.
     QuantizationNeverOn,
-    /// The script runs another Python file.
+    /// The script runs another file.
     RunsAnotherFile,
+    /// The script executes code that it does not show: the text says where it comes from.
+    HiddenCode,
     /// Work is handed out by a lock on a file: which process gets what depends on timing.
     WorkByLock,
     /// A seed is made from the names of files.
@@ -53,7 +56,7 @@ pub enum NoteKind {
     Network,
     /// Reports to a service, or data is fetched before training: no evaluation needs it.
     NetworkElsewhere,
-    /// Another program is started.
+    /// Another program is started, or a compiled library is loaded.
     ExternalProgram,
     /// zstandard missing means another compressor, without an error.
     SilentCompressorFallback,
@@ -96,6 +99,20 @@ pub fn of(python: &Python) -> Vec<Note> {
             note.detail = detail;
         }
     }
+    let aliases = Aliases::of(python);
+    for (kind, at, detail) in hidden::of(python, &aliases) {
+        reader.note_with(kind, at, &[], None);
+        if let Some(note) = reader.notes.last_mut() {
+            note.detail = detail;
+        }
+    }
+    for at in programs::of(python, &aliases) {
+        reader.note(NoteKind::ExternalProgram, at);
+    }
+    for found in lookup::of(python, &settings) {
+        let switch = found.switch.or_else(|| reader.switch("ngram"));
+        reader.note_with(NoteKind::NgramCache, found.at, &[found.asked], switch);
+    }
     visitor::walk_body(&mut reader, &python.module().body);
     // Where a call says what is fetched, its import says nothing more.
     if !reader.notes.iter().any(|note| matches!(note.kind, NoteKind::Network | NoteKind::NetworkElsewhere)) {
@@ -131,23 +148,15 @@ struct Reader<'a> {
 const NETWORK_MODULES: [&str; 10] =
     ["aiohttp", "boto3", "ftplib", "gdown", "httpx", "huggingface_hub", "paramiko", "requests", "urllib3", "wget"];
 /// Calls that fetch something, whatever they hang on.
-const NETWORK_CALLS: [&str; 6] =
-    ["hf_hub_download", "snapshot_download", "load_dataset", "urlopen", "urlretrieve", "download_url_to_file"];
-/// Calls that start a program.
-const PROGRAM_CALLS: [&str; 10] = [
-    "subprocess.run",
-    "subprocess.Popen",
-    "subprocess.call",
-    "subprocess.check_call",
-    "subprocess.check_output",
-    "subprocess.getoutput",
-    "os.system",
-    "os.popen",
-    "os.execvp",
-    "os.spawnvp",
+const NETWORK_CALLS: [&str; 7] = [
+    "hf_hub_download",
+    "snapshot_download",
+    "load_dataset",
+    "urlopen",
+    "urlretrieve",
+    "download_url_to_file",
+    "load_state_dict_from_url",
 ];
-/// Programs the challenge's own script starts, to describe the machine in the log.
-const HARMLESS_PROGRAMS: [&str; 5] = ["nvidia-smi", "nvcc", "git", "uname", "lscpu"];
 
 impl Reader<'_> {
     fn note(&mut self, kind: NoteKind, at: TextSize) {
@@ -254,7 +263,14 @@ impl Reader<'_> {
             frame.steps = true;
         }
         self.ships_validation(call, &dotted);
-        let fetches = ["requests.get", "requests.post", "httpx.get", "socket.create_connection", "boto3.client"];
+        let fetches = [
+            "requests.get",
+            "requests.post",
+            "httpx.get",
+            "socket.create_connection",
+            "boto3.client",
+            "torch.hub.load",
+        ];
         if NETWORK_CALLS.contains(&method)
             || dotted.starts_with("urllib.request.")
             || fetches.contains(&dotted.as_str())
@@ -263,12 +279,6 @@ impl Reader<'_> {
             self.note(kind, at);
         } else if dotted == "wandb.init" {
             self.note(NoteKind::NetworkElsewhere, at);
-        }
-        if PROGRAM_CALLS.contains(&dotted.as_str()) {
-            let program = call.arguments.args.first().and_then(first_word);
-            if !program.is_some_and(|program| HARMLESS_PROGRAMS.contains(&program.as_str())) {
-                self.note(NoteKind::ExternalProgram, at);
-            }
         }
     }
 

@@ -359,3 +359,29 @@ def main():
     train_and_eval(h, device)
 
 main()
+# ----
+# An offset for each document, carried from chunk to chunk and fitted after each.
+def eval_doc_delta(model, val_tokens):
+    loss_sum = 0.0
+    for doc in split_docs(val_tokens):
+        delta = torch.zeros(1, 1, D, requires_grad=True)
+        opt = torch.optim.AdamW([delta], lr=0.01)
+        for chunk in doc.split(256):
+            nll = F.cross_entropy(model.head(model.features(chunk[:-1]) + delta), chunk[1:])
+            loss_sum += nll.item()
+            opt.zero_grad()
+            nll.backward()
+            opt.step()
+    return loss_sum
+# ----
+# One offset for the whole text.
+def eval_delta(model, val_tokens):
+    nll_sum = 0.0
+    delta = torch.zeros(1, 1, D, requires_grad=True)
+    opt = torch.optim.AdamW([delta], lr=0.01)
+    for x, y in windows(val_tokens):
+        loss = F.cross_entropy(model.head(model.features(x) + delta), y)
+        nll_sum += loss.item()
+        loss.backward()
+        opt.step()
+    return nll_sum

@@ -29,6 +29,11 @@ pub fn order(step: &Event, events: &[Event], loops: &[Loop]) -> Option<Order> {
     if !step.of_past && before.iter().chain(&after).any(several) {
         return Some(Order::SeveralPasses);
     }
+    // An offset that starts anew in each turn is fitted to the text of this turn: nothing else can use it.
+    let fitted = |score: &&Event| step.made_in > 0 && common(step, score) == step.made_in;
+    if step.of_offset && !step.of_past && before.iter().any(fitted) {
+        return Some(Order::TrainsFirst);
+    }
     // In the innermost loop around the step that also scores, is the score first?
     let protected = before.iter().map(|score| common(step, score)).max();
     let exposed = after.iter().map(|score| common(step, score)).max();
@@ -56,7 +61,7 @@ pub fn places(step: &Event, events: &[Event], loops: &[Loop], order: Order) -> V
     let (before, after) = around(step, events);
     let mut places = vec![step.at, step.computed];
     match order {
-        Order::TrainsFirst => places.extend(after.first().map(|score| score.at)),
+        Order::TrainsFirst => places.extend(after.first().or(before.last()).map(|score| score.at)),
         Order::ScoresFirst => places.extend(before.last().map(|score| score.at)),
         Order::SeveralPasses => {
             let repeating = step.loops.iter().filter_map(|at| loops.get(*at)).find(|found| found.repeats);

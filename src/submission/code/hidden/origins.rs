@@ -1,0 +1,393 @@
+//! Where text comes from that a script executes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruff_python_ast::visitor::{self, Visitor};
+use ruff_python_ast::{Expr, ExprCall, ExprSubscript, Operator, Stmt};
+
+use super::super::Python;
+use super::super::aliases::Aliases;
+use super::super::names::dotted;
+
+/// Where something comes from that is not written in the script for a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// `marshal.loads`: compiled code, readable by no editor.
+    Bytecode,
+    /// A variable of the environment.
+    Environment,
+    /// Another machine.
+    Network,
+    /// Arguments or standard input.
+    Input,
+    /// A literal that is decoded first.
+    Encoded,
+    /// A file.
+    File,
+}
+
+/// Rounds over assignments: longer chains of variables are not followed.
+const ROUNDS: usize = 5;
+
+/// What decodes or unpacks.
+const DECODERS: [&str; 16] = [
+    "b64decode",
+    "b85decode",
+    "a85decode",
+    "b32decode",
+    "b16decode",
+    "urlsafe_b64decode",
+    "standard_b64decode",
+    "decodebytes",
+    "fromhex",
+    "unhexlify",
+    "decompress",
+    "translate",
+    "a2b_base64",
+    "a2b_hex",
+    "decodestring",
+    "frombuffer",
+];
+/// What reads a file, whatever it hangs on.
+const READERS: [&str; 11] = [
+    "open",
+    "read_text",
+    "read_bytes",
+    "fromfile",
+    "memmap",
+    "ZipFile",
+    "getlines",
+    "get_data",
+    "getsource_from",
+    "fdopen",
+    "genfromtxt",
+];
+
+/// Sources of the variables and functions of a file, whatever their scope.
+pub struct Origins<'a> {
+    pub aliases: &'a Aliases,
+    variables: BTreeMap<String, BTreeSet<Source>>,
+    functions: BTreeMap<String, BTreeSet<Source>>,
+    /// Names of paths, and paths, that the script writes what is written in it to.
+    written: BTreeSet<String>,
+}
+
+impl<'a> Origins<'a> {
+    pub fn of(python: &Python, aliases: &'a Aliases) -> Self {
+        let mut lines = Lines::new(aliases);
+        visitor::walk_body(&mut lines, &python.module().body);
+        let empty = BTreeSet::new();
+        let mut origins = Origins { aliases, variables: BTreeMap::new(), functions: BTreeMap::new(), written: empty };
+        for _ in 0..ROUNDS {
+            for (names, value) in &lines.assigned {
+                let sources = origins.sources(value);
+                for name in names {
+                    origins.variables.entry(name.clone()).or_default().extend(sources.iter().copied());
+                }
+            }
+            for (name, value) in &lines.returned {
+                let sources = origins.sources(value);
+                origins.functions.entry(name.clone()).or_default().extend(sources);
+            }
+        }
+        let handles: BTreeMap<&str, &[String]> =
+            lines.handles.iter().map(|(handle, paths)| (handle.as_str(), paths.as_slice())).collect();
+        let mut dirty: BTreeSet<String> = BTreeSet::new();
+        for (to, text) in &lines.written {
+            let to: Vec<String> = to
+                .iter()
+                .flat_map(|name| handles.get(name.as_str()).map_or_else(|| vec![name.clone()], |p| p.to_vec()))
+                .collect();
+            if origins.sources(text).is_empty() { origins.written.extend(to) } else { dirty.extend(to) }
+        }
+        origins.written.retain(|name| !dirty.contains(name));
+        origins
+    }
+
+    /// All sources an expression draws on.
+    pub fn sources(&self, expr: &Expr) -> BTreeSet<Source> {
+        let mut finder = Finder { origins: self, found: BTreeSet::new() };
+        finder.visit_expr(expr);
+        finder.found
+    }
+
+    /// Whether a path is one the script wrote its own text to, or a temporary one.
+    pub fn is_written_here(&self, path: &Expr) -> bool {
+        let names = literals_and_names(path);
+        names.iter().any(|name| self.written.contains(name))
+    }
+
+    /// Whether the text of an expression is put together so that no search finds it.
+    pub fn is_built(&self, expr: &Expr) -> bool {
+        let halves = |expr: &Expr| matches!(expr, Expr::BinOp(op) if op.op == Operator::Add && is_text(&op.left) && is_text(&op.right));
+        halves(expr) || !self.sources(expr).is_empty()
+    }
+}
+
+fn is_text(expr: &Expr) -> bool {
+    match expr {
+        Expr::StringLiteral(_) => true,
+        Expr::BinOp(op) => is_text(&op.left) && is_text(&op.right),
+        _ => false,
+    }
+}
+
+/// `__file__`, `Path(__file__)`, `os.path.abspath(__file__)`, `sys.argv[0]`, `"train_gpt.py"`.
+pub fn is_own_file(expr: &Expr) -> bool {
+    match expr {
+        Expr::Name(name) => name.id.as_str() == "__file__",
+        Expr::StringLiteral(text) => matches!(text.value.to_str(), "train_gpt.py" | "./train_gpt.py"),
+        Expr::Call(call) => match (&*call.func, call.arguments.args.first()) {
+            // `dirname(__file__)` is a folder, with other files.
+            (function, Some(argument)) => {
+                let name = dotted(function);
+                let same = ["Path", "abspath", "realpath", "str", "fspath", "normpath", "PosixPath"];
+                same.contains(&name.rsplit('.').next().unwrap_or_default()) && is_own_file(argument)
+            }
+            (Expr::Attribute(method), None) => method.attr.as_str() != "parent" && is_own_file(&method.value),
+            _ => false,
+        },
+        Expr::Subscript(part) => {
+            matches!(&*part.value, Expr::Attribute(argv) if argv.attr.as_str() == "argv")
+                && matches!(&*part.slice, Expr::NumberLiteral(_))
+        }
+        _ => false,
+    }
+}
+
+/// Names and texts in an expression.
+pub fn literals_and_names(expr: &Expr) -> Vec<String> {
+    struct All(Vec<String>);
+    impl<'a> Visitor<'a> for All {
+        fn visit_expr(&mut self, expr: &'a Expr) {
+            match expr {
+                Expr::StringLiteral(text) => self.0.push(text.value.to_str().to_string()),
+                // `os.path.join(folder, name)` is about a folder and a name.
+                Expr::Name(name) if !matches!(name.id.as_str(), "os" | "Path" | "pathlib" | "str" | "tempfile") => {
+                    self.0.push(name.id.to_string());
+                }
+                Expr::Attribute(attribute) if matches!(&*attribute.value, Expr::Name(name) if name.id.as_str() == "self") =>
+                {
+                    self.0.push(attribute.attr.to_string());
+                }
+                _ => {}
+            }
+            visitor::walk_expr(self, expr);
+        }
+    }
+    let mut all = All(Vec::new());
+    all.visit_expr(expr);
+    all.0
+}
+
+struct Finder<'a, 'b> {
+    origins: &'b Origins<'a>,
+    found: BTreeSet<Source>,
+}
+
+impl Finder<'_, '_> {
+    /// Whether the call's arguments need no look.
+    fn call(&mut self, call: &ExprCall) -> bool {
+        let name = self.origins.aliases.resolved(&call.func);
+        let (object, method) = name.rsplit_once('.').unwrap_or(("", name.as_str()));
+        let top = object.split('.').next().unwrap_or_default();
+        let argument = call.arguments.args.first();
+        let from_file = READERS.contains(&method)
+            || matches!(method, "load" | "loadtxt") && matches!(top, "np" | "numpy" | "torch" | "json" | "pickle");
+        if from_file {
+            // `open(path)` and `path.read_text()`
+            let path = match &*call.func {
+                Expr::Attribute(reader) if argument.is_none() || method.starts_with("read_") => Some(&*reader.value),
+                _ => argument,
+            };
+            let writes = call.arguments.args.get(1).is_some_and(
+                |mode| matches!(mode, Expr::StringLiteral(mode) if mode.value.to_str().contains(['w', 'a', 'x'])),
+            );
+            let own = path.is_some_and(|path| is_own_file(path) || self.origins.is_written_here(path));
+            if !own && !writes {
+                self.found.insert(Source::File);
+            }
+            return true;
+        }
+        match (top, method) {
+            ("marshal" | "dill" | "cloudpickle", "load" | "loads") => {
+                self.found.insert(Source::Bytecode);
+            }
+            ("inspect", "getsource") => return true,
+            ("os", "getenv") => {
+                self.found.insert(Source::Environment);
+            }
+            ("", "input") => {
+                self.found.insert(Source::Input);
+            }
+            ("requests" | "httpx", "get" | "post") | (_, "urlopen") => {
+                self.found.insert(Source::Network);
+            }
+            (_, "chr" | "decrypt") => {
+                self.found.insert(Source::Encoded);
+            }
+            ("", "bytes" | "bytearray")
+                if matches!(argument, Some(Expr::List(_) | Expr::ListComp(_) | Expr::Generator(_))) =>
+            {
+                self.found.insert(Source::Encoded);
+            }
+            ("codecs", "decode") => {
+                self.found.insert(Source::Encoded);
+            }
+            (_, method) if DECODERS.contains(&method) => {
+                self.found.insert(Source::Encoded);
+            }
+            (_, method) => {
+                if let Some(sources) = self.origins.functions.get(method) {
+                    self.found.extend(sources);
+                }
+            }
+        }
+        false
+    }
+}
+
+impl<'a> Visitor<'a> for Finder<'_, '_> {
+    fn visit_expr(&mut self, expr: &'a Expr) {
+        match expr {
+            Expr::Call(call) => {
+                if self.call(call) {
+                    return;
+                }
+            }
+            Expr::Attribute(_) => {
+                let name = self.origins.aliases.resolved(expr);
+                if name.starts_with("os.environ") {
+                    self.found.insert(Source::Environment);
+                } else if matches!(name.as_str(), "sys.argv" | "sys.stdin") {
+                    self.found.insert(Source::Input);
+                }
+            }
+            Expr::Name(name) => {
+                if self.origins.aliases.resolved(expr) == "os.environ" {
+                    self.found.insert(Source::Environment);
+                }
+                self.found.extend(self.origins.variables.get(name.id.as_str()).into_iter().flatten());
+            }
+            Expr::Subscript(part) if is_reversed(part) => {
+                self.found.insert(Source::Encoded);
+            }
+            _ => {}
+        }
+        visitor::walk_expr(self, expr);
+    }
+}
+
+/// `text[::-1]`
+fn is_reversed(part: &ExprSubscript) -> bool {
+    matches!(&*part.slice, Expr::Slice(slice) if slice.step.as_deref().is_some_and(|step| matches!(step, Expr::UnaryOp(_))))
+}
+
+/// Variables bound by a target; `a[i]` binds a part of `a`.
+fn targets(target: &Expr) -> Vec<String> {
+    match target {
+        Expr::Name(name) => vec![name.id.to_string()],
+        Expr::Attribute(attribute) => vec![attribute.attr.to_string()],
+        Expr::Subscript(part) => targets(&part.value),
+        Expr::Starred(starred) => targets(&starred.value),
+        Expr::Tuple(tuple) => tuple.elts.iter().flat_map(targets).collect(),
+        Expr::List(list) => list.elts.iter().flat_map(targets).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Assignments, results of functions, and writes of a file.
+struct Lines<'a> {
+    aliases: &'a Aliases,
+    function: Vec<String>,
+    assigned: Vec<(Vec<String>, &'a Expr)>,
+    returned: Vec<(String, &'a Expr)>,
+    handles: Vec<(String, Vec<String>)>,
+    written: Vec<(Vec<String>, &'a Expr)>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(aliases: &'a Aliases) -> Self {
+        Lines {
+            aliases,
+            function: Vec::new(),
+            assigned: Vec::new(),
+            returned: Vec::new(),
+            handles: Vec::new(),
+            written: Vec::new(),
+        }
+    }
+
+    fn opened(&self, expr: &Expr) -> Option<Vec<String>> {
+        let Expr::Call(call) = expr else { return None };
+        let name = self.aliases.resolved(&call.func);
+        match name.rsplit('.').next() {
+            Some("open" | "fdopen") => match &*call.func {
+                Expr::Attribute(path) => Some(literals_and_names(&path.value)),
+                _ => call.arguments.args.first().map(literals_and_names),
+            },
+            Some("NamedTemporaryFile" | "TemporaryFile") => Some(Vec::new()),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Visitor<'a> for Lines<'a> {
+    fn visit_stmt(&mut self, stmt: &'a Stmt) {
+        match stmt {
+            Stmt::FunctionDef(function) => {
+                self.function.push(function.name.to_string());
+                visitor::walk_stmt(self, stmt);
+                self.function.pop();
+                return;
+            }
+            Stmt::Assign(assign) => {
+                let names = assign.targets.iter().flat_map(targets).collect::<Vec<_>>();
+                if let Some(paths) = self.opened(&assign.value) {
+                    self.handles.extend(names.iter().map(|name| (name.clone(), paths.clone())));
+                }
+                self.assigned.push((names, &assign.value));
+            }
+            Stmt::AnnAssign(assign) => {
+                if let Some(value) = &assign.value {
+                    self.assigned.push((targets(&assign.target), value));
+                }
+            }
+            Stmt::AugAssign(assign) => self.assigned.push((targets(&assign.target), &assign.value)),
+            Stmt::For(each) => self.assigned.push((targets(&each.target), &each.iter)),
+            Stmt::With(with) => {
+                for item in &with.items {
+                    let Some(target) = &item.optional_vars else { continue };
+                    if let Some(mut paths) = self.opened(&item.context_expr) {
+                        paths.extend(targets(target));
+                        self.handles.extend(targets(target).into_iter().map(|name| (name, paths.clone())));
+                    }
+                    self.assigned.push((targets(target), &item.context_expr));
+                }
+            }
+            Stmt::Return(value) => {
+                if let (Some(value), Some(function)) = (&value.value, self.function.last()) {
+                    self.returned.push((function.clone(), value));
+                }
+            }
+            _ => {}
+        }
+        visitor::walk_stmt(self, stmt);
+    }
+
+    fn visit_expr(&mut self, expr: &'a Expr) {
+        match expr {
+            Expr::Named(named) => self.assigned.push((targets(&named.target), &named.value)),
+            Expr::Call(call) => {
+                if let (Expr::Attribute(method), Some(text)) = (&*call.func, call.arguments.args.first())
+                    && matches!(method.attr.as_str(), "write" | "write_text" | "write_bytes")
+                {
+                    let to = self.opened(&method.value).unwrap_or_else(|| literals_and_names(&method.value));
+                    self.written.push((to, text));
+                }
+            }
+            _ => {}
+        }
+        visitor::walk_expr(self, expr);
+    }
+}

@@ -77,6 +77,8 @@ pub struct Note {
     pub switch: Option<String>,
     /// What is wrong there, where the kind alone does not say it.
     pub detail: &'static str,
+    /// In a packed script: in what unpacks it, not in the code inside.
+    pub outer: bool,
 }
 
 /// All notes of a file, by line. One a line, kind and detail.
@@ -167,7 +169,7 @@ impl Reader<'_> {
         let of = |at: TextSize| (self.python.line(at), self.python.line_text(at).to_string());
         let (line, text) = of(at);
         let others = others.iter().map(|at| of(*at)).filter(|(other, _)| *other != line).collect();
-        self.notes.push(Note { line, kind, text, others, switch, detail: "" });
+        self.notes.push(Note { line, kind, text, others, switch, detail: "", outer: false });
     }
 
     fn adaptations(&mut self) {

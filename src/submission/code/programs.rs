@@ -217,14 +217,14 @@ mod tests {
 
     #[test]
     fn programs_that_nobody_else_has_are_found() {
-        for script in include_str!("programs_dishonest.py").split("\n# ----\n") {
+        for script in include_str!("programs/dishonest.py").split("\n# ----\n") {
             assert!(!lines(script).is_empty(), "{script}");
         }
     }
 
     #[test]
     fn programs_that_describe_the_machine_are_not() {
-        for script in include_str!("programs_honest.py").split("\n# ----\n") {
+        for script in include_str!("programs/honest.py").split("\n# ----\n") {
             assert!(lines(script).is_empty(), "{script}");
         }
     }

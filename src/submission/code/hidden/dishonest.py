@@ -75,3 +75,8 @@ train = SourcelessFileLoader("train", "train.pyc").load_module()
 # ----
 vars(builtins)["".join(["e", "x", "e", "c"])]
 globals()["__builtins__"]["eval"]("1")
+# ----
+import base64, runpy
+with open("/tmp/t.py", "wb") as f:
+    f.write(base64.b64decode("cHJpbnQoMSk="))
+runpy.run_path("/tmp/t.py")

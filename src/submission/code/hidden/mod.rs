@@ -10,7 +10,7 @@ use ruff_python_ast::{Expr, ExprCall, ExprSubscript, Stmt};
 use ruff_text_size::{Ranged, TextSize};
 
 pub use self::origins::is_own_file;
-use self::origins::{Origins, Source, literals_and_names};
+use self::origins::{Origins, Source, Written, literals_and_names};
 use super::Python;
 use super::aliases::Aliases;
 use super::notes::NoteKind;
@@ -36,6 +36,9 @@ struct Reader<'a, 'b> {
     found: Vec<Hidden>,
 }
 
+/// What is said of a literal that is decoded and executed.
+pub const ENCODED: &str = "encoded text is executed";
+
 /// Names of builtins that execute or import.
 const EXECUTING: [&str; 4] = ["exec", "eval", "compile", "__import__"];
 /// Ends of files that hold code, or anything at all.
@@ -48,6 +51,16 @@ impl Reader<'_, '_> {
 
     fn another_file(&mut self, at: TextSize) {
         self.found.push((NoteKind::RunsAnotherFile, at, ""));
+    }
+
+    /// A file that is run: the script's own text in a temporary file is a way to compile a kernel.
+    fn runs(&mut self, at: TextSize, path: &Expr) {
+        match self.origins.written_to(path) {
+            Written::Text => {}
+            Written::Decoded => self.hidden(at, ENCODED),
+            Written::Nothing if is_own_file(path) => {}
+            Written::Nothing => self.another_file(at),
+        }
     }
 
     fn call(&mut self, call: &ExprCall) {
@@ -66,8 +79,8 @@ impl Reader<'_, '_> {
             (_, "run_path") | ("runpy.run_module", _) => {
                 if let Some(path) = first {
                     let library = literals_and_names(path).iter().any(|text| text.starts_with("torch."));
-                    if !is_own_file(path) && !self.origins.is_written_here(path) && !library {
-                        self.another_file(at);
+                    if !library {
+                        self.runs(at, path);
                     }
                 }
             }
@@ -116,26 +129,24 @@ impl Reader<'_, '_> {
             () if sources.contains(&Source::Encoded) && sources.contains(&Source::File) => {
                 "what is packed in another file is executed"
             }
-            () if sources.contains(&Source::Encoded) => "encoded text is executed",
+            () if sources.contains(&Source::Encoded) => ENCODED,
             () if sources.contains(&Source::File) => return self.another_file(at),
             () => return,
         };
         self.hidden(at, what);
     }
 
-    /// A module loaded from a path: its own text written to a temporary file is a way to compile a kernel.
+    /// A module loaded from a path.
     fn module_file(&mut self, call: &ExprCall, method: &str) {
         let place = usize::from(method != "zipimporter");
         let path = call.arguments.find_argument_value("location", place);
         let Some(path) = path else { return };
-        if self.origins.is_written_here(path) || is_own_file(path) {
-            return;
-        }
         let names = literals_and_names(path);
         let is_code = |text: &String| CODE_FILES.iter().any(|end| text.ends_with(end)) || text.contains('/');
         let beside = names.iter().any(|name| name == "__file__");
-        if names.iter().any(is_code) || beside || method == "zipimporter" {
-            self.another_file(call.start());
+        let decoded = self.origins.written_to(path) == Written::Decoded;
+        if names.iter().any(is_code) || beside || decoded || method == "zipimporter" {
+            self.runs(call.start(), path);
         }
     }
 
@@ -165,7 +176,10 @@ impl Reader<'_, '_> {
                 .flat_map(|text| text.split_whitespace())
                 .any(|word| word.ends_with(".py") && !matches!(word, "train_gpt.py" | "./train_gpt.py"))
         };
-        if starts && scripts() && !call.arguments.args.iter().any(|path| self.origins.is_written_here(path)) {
+        let written = |path: &Expr| self.origins.written_to(path);
+        if starts && call.arguments.args.iter().any(|path| written(path) == Written::Decoded) {
+            self.hidden(call.start(), ENCODED);
+        } else if starts && scripts() && !call.arguments.args.iter().any(|path| written(path) == Written::Text) {
             self.another_file(call.start());
         }
     }

@@ -70,6 +70,19 @@ pub struct Origins<'a> {
     functions: BTreeMap<String, BTreeSet<Source>>,
     /// Names of paths, and paths, that the script writes what is written in it to.
     written: BTreeSet<String>,
+    /// The same for what it decodes from a literal.
+    decoded: BTreeSet<String>,
+}
+
+/// What a script wrote to a path before it runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Nothing that is known.
+    Nothing,
+    /// Text that stands in the script.
+    Text,
+    /// A literal, decoded.
+    Decoded,
 }
 
 impl<'a> Origins<'a> {
@@ -77,7 +90,13 @@ impl<'a> Origins<'a> {
         let mut lines = Lines::new(aliases);
         visitor::walk_body(&mut lines, &python.module().body);
         let empty = BTreeSet::new();
-        let mut origins = Origins { aliases, variables: BTreeMap::new(), functions: BTreeMap::new(), written: empty };
+        let mut origins = Origins {
+            aliases,
+            variables: BTreeMap::new(),
+            functions: BTreeMap::new(),
+            written: empty.clone(),
+            decoded: empty,
+        };
         for _ in 0..ROUNDS {
             for (names, value) in &lines.assigned {
                 let sources = origins.sources(value);
@@ -92,15 +111,21 @@ impl<'a> Origins<'a> {
         }
         let handles: BTreeMap<&str, &[String]> =
             lines.handles.iter().map(|(handle, paths)| (handle.as_str(), paths.as_slice())).collect();
-        let mut dirty: BTreeSet<String> = BTreeSet::new();
+        let mut other: BTreeSet<String> = BTreeSet::new();
         for (to, text) in &lines.written {
-            let to: Vec<String> = to
-                .iter()
-                .flat_map(|name| handles.get(name.as_str()).map_or_else(|| vec![name.clone()], |p| p.to_vec()))
-                .collect();
-            if origins.sources(text).is_empty() { origins.written.extend(to) } else { dirty.extend(to) }
+            let paths = |name: &String| handles.get(name.as_str()).map_or_else(|| vec![name.clone()], |p| p.to_vec());
+            let to = to.iter().flat_map(paths);
+            let sources = origins.sources(text);
+            if sources.is_empty() {
+                origins.written.extend(to);
+            } else if sources.iter().all(|source| *source == Source::Encoded) {
+                origins.decoded.extend(to);
+            } else {
+                other.extend(to);
+            }
         }
-        origins.written.retain(|name| !dirty.contains(name));
+        origins.decoded.retain(|name| !other.contains(name));
+        origins.written.retain(|name| !other.contains(name) && !origins.decoded.contains(name));
         origins
     }
 
@@ -111,10 +136,14 @@ impl<'a> Origins<'a> {
         finder.found
     }
 
-    /// Whether a path is one the script wrote its own text to, or a temporary one.
-    pub fn is_written_here(&self, path: &Expr) -> bool {
+    /// What the script itself wrote to a path.
+    pub fn written_to(&self, path: &Expr) -> Written {
         let names = literals_and_names(path);
-        names.iter().any(|name| self.written.contains(name))
+        match () {
+            () if names.iter().any(|name| self.decoded.contains(name)) => Written::Decoded,
+            () if names.iter().any(|name| self.written.contains(name)) => Written::Text,
+            () => Written::Nothing,
+        }
     }
 
     /// Whether the text of an expression is put together so that no search finds it.
@@ -203,7 +232,7 @@ impl Finder<'_, '_> {
             let writes = call.arguments.args.get(1).is_some_and(
                 |mode| matches!(mode, Expr::StringLiteral(mode) if mode.value.to_str().contains(['w', 'a', 'x'])),
             );
-            let own = path.is_some_and(|path| is_own_file(path) || self.origins.is_written_here(path));
+            let own = path.is_some_and(|path| is_own_file(path) || self.origins.written_to(path) == Written::Text);
             if !own && !writes {
                 self.found.insert(Source::File);
             }

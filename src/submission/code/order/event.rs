@@ -56,6 +56,8 @@ pub struct Loop {
     pub at: TextSize,
     /// Every turn sees the same text.
     pub repeats: bool,
+    /// What it goes over, written out; empty where that is not compared.
+    pub over: String,
 }
 
 /// A function's events.

@@ -8,7 +8,7 @@ use ruff_text_size::{Ranged, TextSize};
 use super::super::names::{dotted, words};
 use super::super::settings::Settings;
 use super::event::{Event, Flow, Loop, What};
-use super::shapes::{Uses, is_first, is_one_before, targets};
+use super::shapes::{Uses, is_first, is_one_before, targets, written_out};
 use super::words::{is_no_text, is_past, is_score, is_validation, mentioned};
 
 /// Reads a function (or a module's own statements) of which these parameters hold validation text.
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
             Stmt::For(each) => self.each(each),
             Stmt::While(repeat) => {
                 self.expr(&repeat.test);
-                self.enter(repeat.start(), false, |reader| reader.body(&repeat.body));
+                self.enter(repeat.start(), false, String::new(), |reader| reader.body(&repeat.body));
             }
             Stmt::If(test) => self.test(test),
             Stmt::With(with) => {
@@ -152,9 +152,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn enter(&mut self, at: TextSize, repeats: bool, inside: impl FnOnce(&mut Self)) {
+    fn enter(&mut self, at: TextSize, repeats: bool, over: String, inside: impl FnOnce(&mut Self)) {
         self.loops.push(self.flow.loops.len());
-        self.flow.loops.push(Loop { at, repeats });
+        self.flow.loops.push(Loop { at, repeats, over });
         inside(self);
         self.loops.pop();
     }
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
         self.bind(&each.target, &from, self.is_tainted(&from), each.start());
         let repeats = self.repeats(each, &names);
         self.variables.extend(names.iter().cloned());
-        self.enter(each.start(), repeats, |reader| reader.body(&each.body));
+        self.enter(each.start(), repeats, written_out(each), |reader| reader.body(&each.body));
         self.variables.truncate(self.variables.len() - names.len());
     }
 

@@ -385,3 +385,32 @@ def eval_delta(model, val_tokens):
         loss.backward()
         opt.step()
     return nll_sum
+# ----
+# The first half adapts, the second half is scored with what was learned.
+def eval_halves(model, val_tokens, opt):
+    nll_sum = 0.0
+    for i in range(0, half, T):
+        x, y = val_tokens[i : i + T], val_tokens[i + 1 : i + T + 1]
+        nll = model(x, y)
+        nll_sum += nll.item()
+        nll.backward()
+        opt.step()
+    for i in range(half, n, T):
+        x, y = val_tokens[i : i + T], val_tokens[i + 1 : i + T + 1]
+        nll = model(x, y)
+        nll_sum += nll.item()
+    return nll_sum
+# ----
+# A report by document over losses kept before.
+def eval_report(model, val_tokens, opt):
+    losses = torch.zeros(n_docs)
+    for d in range(n_docs):
+        x, y = val_tokens[starts[d] : ends[d]], val_tokens[starts[d] + 1 : ends[d] + 1]
+        loss = model(x, y)
+        losses[d] = loss.item()
+        loss.backward()
+        opt.step()
+    total_loss = 0.0
+    for d in range(n_docs):
+        total_loss += losses[d]
+    return total_loss

@@ -3,15 +3,17 @@
 //! Nothing here is a verdict: the same names are used by lawful and unlawful code, and pattern-matching reviewers of
 //! the challenge had to retract findings in public (PR #1147, #1159). Each note points at a line and says what to ask.
 
+mod fallback;
+
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{ExceptHandler, Expr, ExprBinOp, ExprCall, Operator, Stmt, StmtTry};
+use ruff_python_ast::{Expr, ExprBinOp, ExprCall, Operator, Stmt};
 use ruff_text_size::{Ranged, TextSize};
 use serde::Serialize;
 
 use super::Python;
 use super::aliases::Aliases;
 use super::byte_table;
-use super::names::{dotted, is_zstd, multiplies_target, top, words};
+use super::names::{dotted, multiplies_target, top, words};
 use super::order::{self, Order, is_validation};
 use super::settings::Settings;
 use super::{hidden, lookup, practices, programs};
@@ -96,25 +98,9 @@ pub fn of(python: &Python) -> Vec<Note> {
         reader.note_with(kind, at, &others, None);
     }
     for (at, measured, detail) in byte_table::of(python) {
-        reader.note_with(NoteKind::ByteTable, at, &[measured], None);
-        if let Some(note) = reader.notes.last_mut() {
-            note.detail = detail;
-        }
+        reader.detailed(NoteKind::ByteTable, at, &[measured], detail);
     }
-    let aliases = Aliases::of(python);
-    for (kind, at, detail) in hidden::of(python, &aliases) {
-        reader.note_with(kind, at, &[], None);
-        if let Some(note) = reader.notes.last_mut() {
-            note.detail = detail;
-        }
-    }
-    for at in programs::of(python, &aliases) {
-        reader.note(NoteKind::ExternalProgram, at);
-    }
-    for found in lookup::of(python, &settings) {
-        let switch = found.switch.or_else(|| reader.switch("ngram"));
-        reader.note_with(NoteKind::NgramCache, found.at, &[found.asked], switch);
-    }
+    reader.elsewhere();
     visitor::walk_body(&mut reader, &python.module().body);
     // Where a call says what is fetched, its import says nothing more.
     if !reader.notes.iter().any(|note| matches!(note.kind, NoteKind::Network | NoteKind::NetworkElsewhere)) {
@@ -170,6 +156,28 @@ impl Reader<'_> {
         let (line, text) = of(at);
         let others = others.iter().map(|at| of(*at)).filter(|(other, _)| *other != line).collect();
         self.notes.push(Note { line, kind, text, others, switch, detail: "", outer: false });
+    }
+
+    fn detailed(&mut self, kind: NoteKind, at: TextSize, others: &[TextSize], detail: &'static str) {
+        self.note_with(kind, at, others, None);
+        if let Some(note) = self.notes.last_mut() {
+            note.detail = detail;
+        }
+    }
+
+    /// What is found by readers of their own.
+    fn elsewhere(&mut self) {
+        let aliases = Aliases::of(self.python);
+        for (kind, at, detail) in hidden::of(self.python, &aliases) {
+            self.detailed(kind, at, &[], detail);
+        }
+        for at in programs::of(self.python, &aliases) {
+            self.note(NoteKind::ExternalProgram, at);
+        }
+        for found in lookup::of(self.python, self.settings) {
+            let switch = found.switch.or_else(|| self.switch("ngram"));
+            self.note_with(NoteKind::NgramCache, found.at, &[found.asked], switch);
+        }
     }
 
     fn adaptations(&mut self) {
@@ -303,29 +311,6 @@ impl Reader<'_> {
         };
         if names.iter().any(text) {
             self.note(NoteKind::PaidPrefix, call.func.start());
-        }
-    }
-
-    /// `try: import zstandard ... except ImportError:` with a handler that does not raise, in a file that never raises
-    /// for want of it either.
-    fn compressor_fallback(&mut self, attempt: &StmtTry) {
-        let imported = attempt.body.iter().find(|stmt| match stmt {
-            Stmt::Import(import) => import.names.iter().any(|alias| is_zstd(alias.name.as_str())),
-            Stmt::ImportFrom(import) => import.module.as_ref().is_some_and(|module| is_zstd(module.as_str())),
-            _ => false,
-        });
-        let Some(imported) = imported else { return };
-        let raises = attempt.handlers.iter().any(|ExceptHandler::ExceptHandler(handler)| {
-            handler.body.iter().any(|stmt| matches!(stmt, Stmt::Raise(_)))
-        });
-        let checked_later = self.python.text().lines().any(|line| {
-            let line = line.to_ascii_lowercase();
-            (line.contains("raise ") || line.contains("assert ")) && line.contains("zstd")
-                || line.contains("require_zstd")
-        });
-        let falls_back = self.python.text().contains("zlib") || self.python.text().contains("lzma");
-        if !raises && !checked_later && falls_back {
-            self.note(NoteKind::SilentCompressorFallback, imported.start());
         }
     }
 }

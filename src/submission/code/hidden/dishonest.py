@@ -80,3 +80,8 @@ import base64, runpy
 with open("/tmp/t.py", "wb") as f:
     f.write(base64.b64decode("cHJpbnQoMSk="))
 runpy.run_path("/tmp/t.py")
+# ----
+import os
+def launch(source, name):
+    exec(compile(source, name, "exec"), globals())
+launch(os.environ["STAGE"], "stage")

@@ -3,6 +3,7 @@
 //! Only what shows where the text comes from is found. `exec` of text that the script writes out itself, such as a
 //! kernel's, is a way to generate code and no finding.
 
+mod lines;
 mod origins;
 
 use ruff_python_ast::visitor::{self, Visitor};
@@ -21,7 +22,7 @@ pub type Hidden = (NoteKind, TextSize, &'static str);
 /// All such places of a file, one a line.
 pub fn of(python: &Python, aliases: &Aliases) -> Vec<Hidden> {
     let origins = Origins::of(python, aliases);
-    let mut reader = Reader { origins: &origins, unpickled: Vec::new(), found: Vec::new() };
+    let mut reader = Reader { origins: &origins, unpickled: Vec::new(), functions: Vec::new(), found: Vec::new() };
     visitor::walk_body(&mut reader, &python.module().body);
     let mut found = reader.found;
     found.sort_by_key(|(kind, at, _)| (*at, *kind));
@@ -33,6 +34,8 @@ struct Reader<'a, 'b> {
     origins: &'b Origins<'a>,
     /// Variables that hold what a pickle gave.
     unpickled: Vec<String>,
+    /// Functions around, outermost first.
+    functions: Vec<String>,
     found: Vec<Hidden>,
 }
 
@@ -95,7 +98,7 @@ impl Reader<'_, '_> {
             }
             ("builtins.getattr" | "getattr", _) => self.attribute(call),
             ("__import__" | "importlib.import_module" | "builtins.__import__" | "importlib.__import__", _) => {
-                if first.is_some_and(|module| self.origins.is_built(module)) {
+                if first.is_some_and(|module| self.origins.is_built(&self.functions.join("."), module)) {
                     self.hidden(at, "a module is imported under a name put together at run time");
                 }
             }
@@ -120,7 +123,7 @@ impl Reader<'_, '_> {
 
     /// `exec`, `eval` and the like of a text.
     fn executes(&mut self, at: TextSize, text: &Expr) {
-        let sources = self.origins.sources(text);
+        let sources = self.origins.sources(&self.functions.join("."), text);
         let what = match () {
             () if sources.contains(&Source::Bytecode) => "compiled code is executed, which no reader can check",
             () if sources.contains(&Source::Environment) => "text from the environment is executed",
@@ -156,7 +159,7 @@ impl Reader<'_, '_> {
         let object = self.origins.aliases.resolved(object);
         let of_builtins = matches!(object.as_str(), "builtins" | "__builtins__");
         let executing = matches!(attribute, Expr::StringLiteral(text) if EXECUTING.contains(&text.value.to_str()));
-        let built = self.origins.is_built(attribute);
+        let built = self.origins.is_built(&self.functions.join("."), attribute);
         let module =
             matches!(object.as_str(), "os" | "sys" | "importlib" | "marshal" | "ctypes" | "subprocess" | "runpy");
         if of_builtins && (executing || built) || module && built {
@@ -201,7 +204,7 @@ impl Reader<'_, '_> {
             _ => "",
         };
         let of_globals = looked_through && matches!(object.as_str(), "globals" | "locals");
-        if of_builtins && (EXECUTING.contains(&text) || self.origins.is_built(&part.slice))
+        if of_builtins && (EXECUTING.contains(&text) || self.origins.is_built(&self.functions.join("."), &part.slice))
             || of_globals && (text == "__builtins__" || EXECUTING.contains(&text))
         {
             self.hidden(part.start(), "a function is called under a name put together at run time");
@@ -211,6 +214,12 @@ impl Reader<'_, '_> {
 
 impl<'a> Visitor<'a> for Reader<'_, '_> {
     fn visit_stmt(&mut self, stmt: &'a Stmt) {
+        if let Stmt::FunctionDef(function) = stmt {
+            self.functions.push(function.name.to_string());
+            visitor::walk_stmt(self, stmt);
+            self.functions.pop();
+            return;
+        }
         if let Stmt::Assign(assign) = stmt
             && let ([Expr::Name(target)], Expr::Call(call)) = (&*assign.targets, &*assign.value)
             && matches!(

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{Expr, ExprCall, ExprSubscript, Operator, Stmt};
+use ruff_python_ast::{Expr, ExprCall, ExprSubscript, Operator};
 
 use super::super::Python;
 use super::super::aliases::Aliases;
 use super::super::names::dotted;
+use super::lines::Lines;
 
 /// Where something comes from that is not written in the script for a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +67,8 @@ const READERS: [&str; 11] = [
 /// Sources of the variables and functions of a file, whatever their scope.
 pub struct Origins<'a> {
     pub aliases: &'a Aliases,
-    variables: BTreeMap<String, BTreeSet<Source>>,
+    /// By function and name; a function in another is `outer.inner`, the module is empty.
+    variables: BTreeMap<(String, String), BTreeSet<Source>>,
     functions: BTreeMap<String, BTreeSet<Source>>,
     /// Names of paths, and paths, that the script writes what is written in it to.
     written: BTreeSet<String>,
@@ -98,24 +100,29 @@ impl<'a> Origins<'a> {
             decoded: empty,
         };
         for _ in 0..ROUNDS {
-            for (names, value) in &lines.assigned {
-                let sources = origins.sources(value);
-                for name in names {
-                    origins.variables.entry(name.clone()).or_default().extend(sources.iter().copied());
-                }
+            for (scope, names, value) in &lines.assigned {
+                let sources = origins.sources(scope, value);
+                names.iter().for_each(|name| origins.holds(scope, name, &sources));
             }
-            for (name, value) in &lines.returned {
-                let sources = origins.sources(value);
+            for (name, scope, value) in &lines.returned {
+                let sources = origins.sources(scope, value);
                 origins.functions.entry(name.clone()).or_default().extend(sources);
+            }
+            for (scope, function, arguments) in &lines.calls {
+                let Some((inside, parameters)) = lines.parameters.get(function) else { continue };
+                for (name, argument) in parameters.iter().zip(arguments.iter()) {
+                    let sources = origins.sources(scope, argument);
+                    origins.holds(inside, name, &sources);
+                }
             }
         }
         let handles: BTreeMap<&str, &[String]> =
             lines.handles.iter().map(|(handle, paths)| (handle.as_str(), paths.as_slice())).collect();
         let mut other: BTreeSet<String> = BTreeSet::new();
-        for (to, text) in &lines.written {
+        for (scope, to, text) in &lines.written {
             let paths = |name: &String| handles.get(name.as_str()).map_or_else(|| vec![name.clone()], |p| p.to_vec());
             let to = to.iter().flat_map(paths);
-            let sources = origins.sources(text);
+            let sources = origins.sources(scope, text);
             if sources.is_empty() {
                 origins.written.extend(to);
             } else if sources.iter().all(|source| *source == Source::Encoded) {
@@ -129,9 +136,27 @@ impl<'a> Origins<'a> {
         origins
     }
 
+    fn holds(&mut self, scope: &str, name: &str, sources: &BTreeSet<Source>) {
+        self.variables.entry((scope.to_string(), name.to_string())).or_default().extend(sources.iter().copied());
+    }
+
+    /// The variable of a name as a function sees it: its own, else that of the function around, else the module's.
+    fn variable(&self, scope: &str, name: &str) -> Option<&BTreeSet<Source>> {
+        let mut scope = scope;
+        loop {
+            if let Some(sources) = self.variables.get(&(scope.to_string(), name.to_string())) {
+                return Some(sources);
+            }
+            if scope.is_empty() {
+                return None;
+            }
+            scope = scope.rsplit_once('.').map_or("", |(outer, _)| outer);
+        }
+    }
+
     /// All sources an expression draws on.
-    pub fn sources(&self, expr: &Expr) -> BTreeSet<Source> {
-        let mut finder = Finder { origins: self, found: BTreeSet::new() };
+    pub fn sources(&self, scope: &str, expr: &Expr) -> BTreeSet<Source> {
+        let mut finder = Finder { origins: self, scope, found: BTreeSet::new() };
         finder.visit_expr(expr);
         finder.found
     }
@@ -147,9 +172,11 @@ impl<'a> Origins<'a> {
     }
 
     /// Whether the text of an expression is put together so that no search finds it.
-    pub fn is_built(&self, expr: &Expr) -> bool {
+    pub fn is_built(&self, scope: &str, expr: &Expr) -> bool {
         let halves = |expr: &Expr| matches!(expr, Expr::BinOp(op) if op.op == Operator::Add && is_text(&op.left) && is_text(&op.right));
-        halves(expr) || !self.sources(expr).is_empty()
+        let sources = self.sources(scope, expr);
+        halves(expr)
+            || [Source::Encoded, Source::Environment, Source::Network].iter().any(|source| sources.contains(source))
     }
 }
 
@@ -211,6 +238,7 @@ pub fn literals_and_names(expr: &Expr) -> Vec<String> {
 
 struct Finder<'a, 'b> {
     origins: &'b Origins<'a>,
+    scope: &'b str,
     found: BTreeSet<Source>,
 }
 
@@ -296,7 +324,7 @@ impl<'a> Visitor<'a> for Finder<'_, '_> {
                 if self.origins.aliases.resolved(expr) == "os.environ" {
                     self.found.insert(Source::Environment);
                 }
-                self.found.extend(self.origins.variables.get(name.id.as_str()).into_iter().flatten());
+                self.found.extend(self.origins.variable(self.scope, name.id.as_str()).into_iter().flatten());
             }
             Expr::Subscript(part) if is_reversed(part) => {
                 self.found.insert(Source::Encoded);
@@ -310,113 +338,4 @@ impl<'a> Visitor<'a> for Finder<'_, '_> {
 /// `text[::-1]`
 fn is_reversed(part: &ExprSubscript) -> bool {
     matches!(&*part.slice, Expr::Slice(slice) if slice.step.as_deref().is_some_and(|step| matches!(step, Expr::UnaryOp(_))))
-}
-
-/// Variables bound by a target; `a[i]` binds a part of `a`.
-fn targets(target: &Expr) -> Vec<String> {
-    match target {
-        Expr::Name(name) => vec![name.id.to_string()],
-        Expr::Attribute(attribute) => vec![attribute.attr.to_string()],
-        Expr::Subscript(part) => targets(&part.value),
-        Expr::Starred(starred) => targets(&starred.value),
-        Expr::Tuple(tuple) => tuple.elts.iter().flat_map(targets).collect(),
-        Expr::List(list) => list.elts.iter().flat_map(targets).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Assignments, results of functions, and writes of a file.
-struct Lines<'a> {
-    aliases: &'a Aliases,
-    function: Vec<String>,
-    assigned: Vec<(Vec<String>, &'a Expr)>,
-    returned: Vec<(String, &'a Expr)>,
-    handles: Vec<(String, Vec<String>)>,
-    written: Vec<(Vec<String>, &'a Expr)>,
-}
-
-impl<'a> Lines<'a> {
-    fn new(aliases: &'a Aliases) -> Self {
-        Lines {
-            aliases,
-            function: Vec::new(),
-            assigned: Vec::new(),
-            returned: Vec::new(),
-            handles: Vec::new(),
-            written: Vec::new(),
-        }
-    }
-
-    fn opened(&self, expr: &Expr) -> Option<Vec<String>> {
-        let Expr::Call(call) = expr else { return None };
-        let name = self.aliases.resolved(&call.func);
-        match name.rsplit('.').next() {
-            Some("open" | "fdopen") => match &*call.func {
-                Expr::Attribute(path) => Some(literals_and_names(&path.value)),
-                _ => call.arguments.args.first().map(literals_and_names),
-            },
-            Some("NamedTemporaryFile" | "TemporaryFile") => Some(Vec::new()),
-            _ => None,
-        }
-    }
-}
-
-impl<'a> Visitor<'a> for Lines<'a> {
-    fn visit_stmt(&mut self, stmt: &'a Stmt) {
-        match stmt {
-            Stmt::FunctionDef(function) => {
-                self.function.push(function.name.to_string());
-                visitor::walk_stmt(self, stmt);
-                self.function.pop();
-                return;
-            }
-            Stmt::Assign(assign) => {
-                let names = assign.targets.iter().flat_map(targets).collect::<Vec<_>>();
-                if let Some(paths) = self.opened(&assign.value) {
-                    self.handles.extend(names.iter().map(|name| (name.clone(), paths.clone())));
-                }
-                self.assigned.push((names, &assign.value));
-            }
-            Stmt::AnnAssign(assign) => {
-                if let Some(value) = &assign.value {
-                    self.assigned.push((targets(&assign.target), value));
-                }
-            }
-            Stmt::AugAssign(assign) => self.assigned.push((targets(&assign.target), &assign.value)),
-            Stmt::For(each) => self.assigned.push((targets(&each.target), &each.iter)),
-            Stmt::With(with) => {
-                for item in &with.items {
-                    let Some(target) = &item.optional_vars else { continue };
-                    if let Some(mut paths) = self.opened(&item.context_expr) {
-                        paths.extend(targets(target));
-                        self.handles.extend(targets(target).into_iter().map(|name| (name, paths.clone())));
-                    }
-                    self.assigned.push((targets(target), &item.context_expr));
-                }
-            }
-            Stmt::Return(value) => {
-                if let (Some(value), Some(function)) = (&value.value, self.function.last()) {
-                    self.returned.push((function.clone(), value));
-                }
-            }
-            _ => {}
-        }
-        visitor::walk_stmt(self, stmt);
-    }
-
-    fn visit_expr(&mut self, expr: &'a Expr) {
-        match expr {
-            Expr::Named(named) => self.assigned.push((targets(&named.target), &named.value)),
-            Expr::Call(call) => {
-                if let (Expr::Attribute(method), Some(text)) = (&*call.func, call.arguments.args.first())
-                    && matches!(method.attr.as_str(), "write" | "write_text" | "write_bytes")
-                {
-                    let to = self.opened(&method.value).unwrap_or_else(|| literals_and_names(&method.value));
-                    self.written.push((to, text));
-                }
-            }
-            _ => {}
-        }
-        visitor::walk_expr(self, expr);
-    }
 }

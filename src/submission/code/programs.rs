@@ -90,9 +90,10 @@ impl<'a> Reader<'a> {
             if !self.is_harmless(call, first) {
                 self.found.push(call.func.start());
             }
-        } else if name == "numpy.ctypeslib.load_library" {
-            self.found.push(call.func.start());
-        } else if (LIBRARY_CALLS.contains(&name.as_str()) || name.ends_with("ffi.dlopen")) && self.is_shipped(first) {
+            return;
+        }
+        let loads = LIBRARY_CALLS.contains(&name.as_str()) || name.ends_with("ffi.dlopen");
+        if loads && self.is_shipped(first) || name == "numpy.ctypeslib.load_library" {
             self.found.push(call.func.start());
         }
     }

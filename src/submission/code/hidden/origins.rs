@@ -307,11 +307,7 @@ impl Finder<'_, '_> {
 impl<'a> Visitor<'a> for Finder<'_, '_> {
     fn visit_expr(&mut self, expr: &'a Expr) {
         match expr {
-            Expr::Call(call) => {
-                if self.call(call) {
-                    return;
-                }
-            }
+            Expr::Call(call) if self.call(call) => return,
             Expr::Attribute(_) => {
                 let name = self.origins.aliases.resolved(expr);
                 if name.starts_with("os.environ") {

@@ -58,7 +58,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("entry_executes_another_file"),
-        statement: "train_gpt.py runs another Python file: is it in the folder, and is it counted?",
+        statement: "train_gpt.py runs another file: is it in the folder, and is it counted?",
         reference: "challenge README, FAQ (2026-03-18): all counted code should live in train_gpt.py",
         why: "The code that makes the score is not the code whose size is claimed.",
         example: "exec(open(\"real_train.py\").read())",
@@ -114,7 +114,7 @@ fn byte_table(case: &FolderCase) -> Outcome {
 /// Only the entry matters: other files are tools, unless it runs them.
 fn entry(case: &FolderCase) -> Outcome {
     let is_entry = |violation: &Violation| violation.evidence.iter().any(|place| place.path == "train_gpt.py");
-    match of_kind(case, NoteKind::RunsAnotherFile, "runs another Python file") {
+    match of_kind(case, NoteKind::RunsAnotherFile, "runs another file") {
         Outcome::Violated(violations) => Outcome::from_violations(violations.into_iter().filter(is_entry).collect()),
         other => other,
     }

@@ -6,6 +6,7 @@ use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
 use crate::submission::code::settings::is_on;
 use crate::submission::code::shell::{self, Word};
 use crate::submission::code::{Note, NoteKind};
+use crate::submission::log::LogFile;
 
 /// What all rules here share.
 const REVIEW: Rule = Rule { severity: Severity::Review, evidence: EvidenceKind::Person, ..Rule::BLANK };
@@ -103,11 +104,11 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("code_external_program"),
-        statement: "The script starts another program: is it there, and does it count?",
+        statement: "The script starts another program or loads a compiled library: is it there, and does it count?",
         reference: "PR 1855 needed `lrzip`; disputed, let through",
         why: "A system package is neither in the folder nor in the budget.",
         example: "subprocess.run([\"lrzip\", \"-z\", path])",
-        check: Check::Folder(|case| of_kind(case, NoteKind::ExternalProgram, "starts a program")),
+        check: Check::Folder(|case| of_kind(case, NoteKind::ExternalProgram, "starts a program or loads a library")),
         ..REVIEW
     },
 ];
@@ -136,6 +137,12 @@ fn is_switched_on(case: &FolderCase, variable: &str) -> bool {
         let mut given = command.assignments.iter().cloned().chain(exported);
         given.any(|given| given.name == variable && is_on(&given.value.text()))
     });
+    // What the logs print of their settings, any run of them.
+    let printed = |log: &LogFile| log.switches.get(&variable.to_ascii_lowercase()).copied();
+    let printed: Vec<bool> = case.folder.logs.iter().filter_map(printed).collect();
+    if !printed.is_empty() {
+        return set || printed.contains(&true);
+    }
     // The labels of final results say what was evaluated.
     let first = variable.split('_').next().unwrap_or_default().to_ascii_lowercase();
     let labels = case.folder.logs.iter().flat_map(|log| log.finals()).map(|metric| metric.label.to_ascii_lowercase());
@@ -156,14 +163,15 @@ pub(super) fn of_kind(case: &FolderCase, kind: NoteKind, what: &str) -> Outcome 
         off = off.or_else(|| idle.first().and_then(|note| note.switch.as_deref()));
         let Some(first) = places.first() else { continue };
         // Lines of packed code are not lines of the file.
-        let inside = matches!(file.packed, Some(Ok(_)));
+        let inside = matches!(file.packed, Some(Ok(_))) && !first.outer;
         let of = if inside { " of the code inside" } else { "" };
         let more = match places.len() - 1 {
             0 => String::new(),
             1 => ", and in one more place".to_string(),
             n => format!(", and in {n} more places"),
         };
-        let message = format!("{}: line {}{of} {what}{more}", file.path, first.line);
+        let detail = if first.detail.is_empty() { String::new() } else { format!(": {}", first.detail) };
+        let message = format!("{}: line {}{of} {what}{detail}{more}", file.path, first.line);
         let mut lines: Vec<(u64, &str)> = Vec::new();
         for note in &places {
             let mut own: Vec<(u64, &str)> = note.others.iter().map(|(line, text)| (*line, text.as_str())).collect();

@@ -1,5 +1,6 @@
 //! Does the script parse, is it what it seems, does it find what it imports?
 
+use super::review::of_kind;
 use super::{MAX_PLACES, survey};
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, Violation};
@@ -58,13 +59,13 @@ const PACKED: Rule = Rule {
 
 const NOT_OPENED: Rule = Rule {
     id: RuleId("code_packed_unreadable"),
-    statement: "The script executes packed code that could not be opened without running it.",
+    statement: "The script executes code that it does not show, or that could not be opened without running it.",
     reference: "challenge README: the code is part of the submission; nobody can review what cannot be read",
     severity: Severity::Review,
     tracks: Tracks::Both,
     evidence: EvidenceKind::Person,
     why: "What it does cannot be told from the folder.",
-    example: "exec(my_decoder(\"...\"))",
+    example: "exec(marshal.loads(open(\"model.ptz\", \"rb\").read()))",
     check: Check::Folder(not_opened),
 };
 
@@ -188,7 +189,13 @@ fn not_opened(case: &FolderCase) -> Outcome {
         Some(Err(error)) => Some(Violation::new(format!("{}: {error}", file.path), vec![Evidence::file(&file.path)])),
         _ => None,
     });
-    if survey.files.is_empty() { Outcome::NotApplicable } else { Outcome::from_violations(violations.collect()) }
+    let mut violations: Vec<Violation> = violations.collect();
+    if violations.is_empty()
+        && let Outcome::Violated(hidden) = of_kind(case, NoteKind::HiddenCode, "executes what it does not show")
+    {
+        violations.extend(hidden);
+    }
+    if survey.files.is_empty() { Outcome::NotApplicable } else { Outcome::from_violations(violations) }
 }
 
 fn missing_module(case: &FolderCase) -> Outcome {

@@ -3,8 +3,12 @@
 //! The challenge's table gives a byte token 1, an ordinary piece its UTF-8 length without the leading U+2581, control,
 //! unknown and unused tokens 0; the marker counts one byte in the sum, unless the token before it is one of those.
 
+mod sum;
+
+use std::collections::BTreeSet;
+
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{Expr, Stmt, StmtFunctionDef, StmtIf};
+use ruff_python_ast::{Expr, ExprCall, Number, Operator, Stmt};
 use ruff_text_size::{Ranged, TextSize};
 
 use super::Python;
@@ -19,6 +23,7 @@ pub type Fault = (TextSize, TextSize, &'static str);
 /// Faults of the tables a file builds, each at its line.
 pub fn of(python: &Python) -> Vec<Fault> {
     let mut finder = Finder { python, found: Vec::new() };
+    finder.body("", TextSize::default(), &python.module().body);
     visitor::walk_body(&mut finder, &python.module().body);
     finder.found
 }
@@ -31,29 +36,44 @@ struct Finder<'a> {
 impl<'a> Visitor<'a> for Finder<'_> {
     fn visit_stmt(&mut self, stmt: &'a Stmt) {
         if let Stmt::FunctionDef(function) = stmt {
-            self.function(function);
+            let name = function.name.to_string();
+            self.body(&name, function.name.start(), &function.body);
+            if let Some(at) = sum::without_boundary(&function.body) {
+                self.found.push((at, at, "the space counts after a control token too"));
+            }
         }
         visitor::walk_stmt(self, stmt);
     }
 }
 
 impl Finder<'_> {
-    fn function(&mut self, function: &StmtFunctionDef) {
-        let mut table = Table::default();
-        visitor::walk_body(&mut table, &function.body);
+    /// A function, or the module's own statements, by name.
+    fn body(&mut self, name: &str, start: TextSize, body: &[Stmt]) {
+        let mut table = Table { counts: is_about_bytes(name), ..Table::default() };
+        visitor::walk_body(&mut table, body);
         // A table is a loop over the vocabulary that measures pieces; anything else is another use of a tokenizer.
         let (Some(measured), true) = (table.measured, table.reads_pieces && table.fills) else { return };
         let mut fault = |at: TextSize, what| self.found.push((at, measured, what));
-        if let Some(at) = table.byte_of_other_length {
-            fault(at, "a byte token counts as another number of bytes than one");
+        if let Some((at, what)) = table.byte_of_other_length {
+            fault(at, what);
         } else if !table.asks_byte && !table.mentions_byte_token {
-            fault(measured, "a byte token such as `<0xE2>` counts as its six characters");
+            fault(
+                measured,
+                if table.decodes {
+                    "a byte token is decoded to U+FFFD, which has three bytes"
+                } else {
+                    "a byte token such as `<0xE2>` counts as its six characters"
+                },
+            );
         }
-        if !table.asks_special && !table.filters_special {
-            fault(function.name.start(), "control, unknown and unused tokens count as the text of their names");
+        if !table.asks_special && !table.filters_special && !table.decodes {
+            fault(start, "control, unknown and unused tokens count as the text of their names");
+        }
+        if table.decodes {
+            return;
         }
         let text = self.python.text();
-        let adds_space = text.contains("leading_space");
+        let adds_space = text.contains("leading_space") || text.contains("has_space");
         if !table.strips_marker && (adds_space || table.replaces_marker) {
             let what = if adds_space {
                 "the space is counted with the piece and once more in the sum"
@@ -62,48 +82,128 @@ impl Finder<'_> {
             };
             fault(table.replaced.unwrap_or(measured), what);
         }
-        if table.strips_marker && adds_space && !text.contains("boundary") && text.contains("leading_space_lut[") {
-            fault(table.marked.unwrap_or(measured), "the space counts after a control token too");
-        }
     }
 }
 
 #[derive(Default)]
 struct Table {
     reads_pieces: bool,
+    /// Tokens are decoded one by one instead of reading their pieces.
+    decodes: bool,
     /// `len(piece.encode("utf-8"))`.
     measured: Option<TextSize>,
+    /// Variables that hold an encoded piece.
+    encoded: BTreeSet<String>,
+    /// The name of the function, or of what is filled, is about bytes.
+    counts: bool,
     /// Something is filled by token.
     fills: bool,
     asks_byte: bool,
     mentions_byte_token: bool,
-    byte_of_other_length: Option<TextSize>,
+    byte_of_other_length: Option<(TextSize, &'static str)>,
     asks_special: bool,
     filters_special: bool,
     strips_marker: bool,
     replaces_marker: bool,
     replaced: Option<TextSize>,
-    marked: Option<TextSize>,
+}
+
+/// Whether a name is about numbers of bytes.
+fn is_about_bytes(name: &str) -> bool {
+    words(name).iter().any(|word| matches!(word.as_str(), "byte" | "bytes" | "nbytes" | "lut" | "luts"))
 }
 
 impl Table {
     /// `if sp.is_byte(i): table[i] = N`
-    fn byte_branch(&mut self, test: &StmtIf) {
-        let Expr::Call(call) = &*test.test else { return };
-        if !is_question(&dotted(&call.func), "byte") {
+    fn byte_branch(&mut self, test: &Expr, body: &[Stmt]) {
+        if !asks_for_byte(test) {
             return;
         }
-        for stmt in &test.body {
-            let Stmt::Assign(assign) = stmt else { continue };
-            let number = match &*assign.value {
-                Expr::NumberLiteral(number) => number.value.as_int().and_then(|int| int.as_u64()),
-                _ => None,
-            };
-            let into_table = assign.targets.iter().any(|target| matches!(target, Expr::Subscript(_)));
-            if into_table && number.is_some_and(|number| number != 1) {
-                self.byte_of_other_length.get_or_insert(stmt.start());
+        for stmt in body {
+            match stmt {
+                Stmt::Assign(assign) => {
+                    let counts = |target: &Expr| match target {
+                        Expr::Subscript(_) => true,
+                        Expr::Name(name) => words(name.id.as_str()).iter().any(|word| {
+                            matches!(
+                                word.as_str(),
+                                "n" | "nb" | "len" | "length" | "size" | "count" | "bytes" | "nbytes" | "width"
+                            )
+                        }),
+                        _ => false,
+                    };
+                    if assign.targets.iter().any(counts) {
+                        self.byte_value(stmt.start(), &assign.value);
+                    }
+                }
+                Stmt::Expr(expression) => {
+                    if let Expr::Call(call) = &*expression.value
+                        && dotted(&call.func).ends_with("append")
+                        && let Some(value) = call.arguments.args.first()
+                    {
+                        self.byte_value(stmt.start(), value);
+                    }
+                }
+                Stmt::Return(value) => {
+                    if let Some(value) = &value.value {
+                        self.fills |= self.counts;
+                        self.byte_value(stmt.start(), value);
+                    }
+                }
+                _ => {}
             }
         }
+    }
+
+    /// What a byte token counts.
+    fn byte_value(&mut self, at: TextSize, value: &Expr) {
+        let what = match value {
+            Expr::NumberLiteral(number) => match &number.value {
+                Number::Int(int) if int.as_u64() != Some(1) => {
+                    // Zero leaves it to a sum elsewhere.
+                    (int.as_u64() != Some(0)).then_some("a byte token counts as another number of bytes than one")
+                }
+                _ => None,
+            },
+            Expr::Call(call) if dotted(&call.func) == "len" => {
+                let text = call.arguments.args.first();
+                let bytes = text.is_some_and(|text| {
+                    let name = dotted(text);
+                    ["bytes", "to_bytes", "fromhex", "byte_value"].iter().any(|part| name.ends_with(part))
+                        && !name.ends_with("encode")
+                });
+                (!bytes).then_some("a byte token counts with the length of its name, `<0x0A>` has six characters")
+            }
+            Expr::Call(call)
+                if matches!(dotted(&call.func).rsplit('.').next(), Some("int" | "int16" | "max" | "float")) =>
+            {
+                if let Some(inner) = call.arguments.args.first() {
+                    self.byte_value(at, inner);
+                }
+                None
+            }
+            _ => None,
+        };
+        if let Some(what) = what {
+            self.byte_of_other_length.get_or_insert((at, what));
+        }
+    }
+}
+
+/// `sp.is_byte(i)`, `piece.startswith("<0x")`, `kind[i] == BYTE`; not their negation.
+fn asks_for_byte(test: &Expr) -> bool {
+    match test {
+        Expr::Call(call) => {
+            let name = dotted(&call.func);
+            let of_hex = |argument: &Expr| matches!(argument, Expr::StringLiteral(text) if text.value.to_str().trim_start_matches('^').starts_with("<0x"));
+            is_question(&name, "byte")
+                || name.ends_with("startswith") && call.arguments.args.first().is_some_and(of_hex)
+                || matches!(name.as_str(), "re.match" | "re.fullmatch")
+                    && call.arguments.args.first().is_some_and(of_hex)
+        }
+        Expr::BoolOp(all) if all.op == ruff_python_ast::BoolOp::And => all.values.iter().any(asks_for_byte),
+        Expr::Compare(compare) => compare.comparators.iter().any(|right| dotted(right).ends_with("BYTE")),
+        _ => false,
     }
 }
 
@@ -116,26 +216,42 @@ fn is_question(name: &str, about: &str) -> bool {
 impl<'a> Visitor<'a> for Table {
     fn visit_stmt(&mut self, stmt: &'a Stmt) {
         match stmt {
+            Stmt::FunctionDef(_) | Stmt::ClassDef(_) => return,
             Stmt::If(test) => {
-                self.byte_branch(test);
+                self.byte_branch(&test.test, &test.body);
                 for clause in &test.elif_else_clauses {
-                    if let (Some(Expr::Call(call)), Some(Stmt::Assign(assign))) = (&clause.test, clause.body.first())
-                        && is_question(&dotted(&call.func), "byte")
-                        && let Expr::NumberLiteral(number) = &*assign.value
-                        && number.value.as_int().and_then(|int| int.as_u64()).is_some_and(|number| number != 1)
-                    {
-                        self.byte_of_other_length.get_or_insert(clause.start());
+                    if let Some(test) = &clause.test {
+                        self.byte_branch(test, &clause.body);
                     }
                 }
             }
             Stmt::Assign(assign) => {
                 self.fills |= assign.targets.iter().any(|target| matches!(target, Expr::Subscript(_)));
+                let about = assign.targets.iter().any(|target| is_about_bytes(&dotted(target)));
+                if is_comprehension(&assign.value) && about {
+                    self.fills = true;
+                }
+                if let Expr::Call(call) = &*assign.value
+                    && call.arguments.args.iter().any(is_comprehension)
+                    && about
+                {
+                    self.fills = true;
+                }
+                // `raw = piece.encode()`
+                if let (Expr::Call(call), [Expr::Name(name)]) = (&*assign.value, &*assign.targets)
+                    && dotted(&call.func).ends_with("encode")
+                {
+                    self.encoded.insert(name.id.to_string());
+                }
                 // `piece = piece[1:]`
                 if let Expr::Subscript(part) = &*assign.value
                     && matches!(&*part.slice, Expr::Slice(slice) if slice.lower.is_some() && slice.upper.is_none())
                 {
                     self.strips_marker = true;
                 }
+            }
+            Stmt::Return(value) => {
+                self.fills |= self.counts && value.value.as_deref().is_some_and(is_comprehension);
             }
             _ => {}
         }
@@ -144,51 +260,21 @@ impl<'a> Visitor<'a> for Table {
 
     fn visit_expr(&mut self, expr: &'a Expr) {
         match expr {
-            Expr::Call(call) => {
-                let name = dotted(&call.func);
-                let last = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-                let argument = call.arguments.args.first();
-                match last.as_str() {
-                    "id_to_piece" | "idtopiece" => self.reads_pieces = true,
-                    "len" => {
-                        if let Some(Expr::Call(inner)) = argument
-                            && dotted(&inner.func).ends_with("encode")
-                        {
-                            self.measured.get_or_insert(call.start());
-                            // `len(piece[1:].encode())`, `len(piece.lstrip("▁").encode())`
-                            if let Expr::Attribute(encode) = &*inner.func
-                                && matches!(&*encode.value, Expr::Subscript(_))
-                            {
-                                self.strips_marker = true;
-                            }
-                        }
-                    }
-                    "append" | "extend" => self.fills = true,
-                    "lstrip" | "removeprefix" => self.strips_marker = true,
-                    "replace" if argument.is_some_and(is_marker) => {
-                        let with = call.arguments.args.get(1);
-                        match with {
-                            Some(Expr::StringLiteral(text)) if text.value.to_str().is_empty() => {
-                                self.strips_marker = true
-                            }
-                            _ => {
-                                self.replaces_marker = true;
-                                self.replaced.get_or_insert(call.start());
-                            }
-                        }
-                    }
-                    "startswith" => {
-                        if argument.is_some_and(is_marker) {
-                            self.marked.get_or_insert(call.start());
-                        }
-                        self.mentions_byte_token |= argument.is_some_and(|arg| has_text(arg, "<0x"));
-                        self.filters_special |= argument.is_some_and(|arg| has_text(arg, "<"));
-                    }
-                    _ => {}
-                }
-                self.asks_byte |= is_question(&name, "byte");
-                self.asks_special |= ["control", "unknown", "unused"].iter().any(|about| is_question(&name, about));
+            Expr::Call(call) => self.call(call),
+            // `3 if sp.is_byte(i) else len(...)`
+            Expr::If(choice) if asks_for_byte(&choice.test) => {
+                self.asks_byte = true;
+                self.byte_value(expr.start(), &choice.body);
             }
+            // `len(piece.encode()) - 3`
+            Expr::BinOp(op) if op.op == Operator::Sub && is_length(&op.left) => self.strips_marker = true,
+            Expr::Attribute(attribute) => match attribute.attr.as_str() {
+                "piece" | "pieces" => self.reads_pieces = true,
+                "BYTE" => self.asks_byte = true,
+                "type" | "CONTROL" => self.asks_special = true,
+                name => self.asks_special |= is_special(name),
+            },
+            Expr::Name(name) => self.asks_special |= is_special(name.id.as_str()),
             Expr::StringLiteral(text) => {
                 let text = text.value.to_str();
                 self.mentions_byte_token |= text.contains("<0x") || text.contains("0x");
@@ -197,6 +283,80 @@ impl<'a> Visitor<'a> for Table {
             _ => {}
         }
         visitor::walk_expr(self, expr);
+    }
+}
+
+/// Names of tokens that are no text: `special_ids`, `bos_id`.
+fn is_special(name: &str) -> bool {
+    let special = ["special", "specials", "bos", "eos", "unk", "reserved", "control", "skip"];
+    words(name).iter().any(|word| special.contains(&word.as_str()))
+}
+
+fn is_comprehension(expr: &Expr) -> bool {
+    matches!(expr, Expr::ListComp(_) | Expr::DictComp(_) | Expr::Generator(_))
+}
+
+fn is_length(expr: &Expr) -> bool {
+    matches!(expr, Expr::Call(call) if dotted(&call.func) == "len")
+}
+
+impl Table {
+    fn call(&mut self, call: &ExprCall) {
+        let name = dotted(&call.func);
+        let last = name.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+        let argument = call.arguments.args.first();
+        match last.as_str() {
+            "id_to_piece" | "idtopiece" | "id_to_token" | "convert_ids_to_tokens" => self.reads_pieces = true,
+            // `sp.decode([i])`
+            "decode" | "decode_ids" | "decodeids" if matches!(argument, Some(Expr::List(list)) if list.elts.len() == 1) =>
+            {
+                self.reads_pieces = true;
+                self.decodes = self.counts;
+            }
+            "len" => self.length(call),
+            // `range(3, vocab_size)` leaves the first tokens out.
+            "range" if call.arguments.args.len() == 2 => {
+                self.filters_special |= matches!(argument, Some(Expr::NumberLiteral(n)) if n.value.as_int().is_some_and(|n| n.as_u64() != Some(0)));
+            }
+            "append" | "extend" => self.fills = true,
+            "lstrip" | "removeprefix" => self.strips_marker = true,
+            "replace" if argument.is_some_and(is_marker) => match call.arguments.args.get(1) {
+                Some(Expr::StringLiteral(text)) if text.value.to_str().is_empty() => self.strips_marker = true,
+                _ => {
+                    self.replaces_marker = true;
+                    self.replaced.get_or_insert(call.start());
+                }
+            },
+            "startswith" => {
+                self.mentions_byte_token |= argument.is_some_and(|arg| has_text(arg, "<0x"));
+                self.filters_special |= argument.is_some_and(|arg| has_text(arg, "<"));
+            }
+            _ => {}
+        }
+        self.asks_byte |= is_question(&name, "byte");
+        self.asks_special |= ["control", "unknown", "unused", "special"].iter().any(|about| is_question(&name, about));
+    }
+
+    /// `len(piece.encode())`, `len(bytes(piece, "utf-8"))`, `len(raw)` of an encoded piece.
+    fn length(&mut self, call: &ExprCall) {
+        match call.arguments.args.first() {
+            Some(Expr::Call(inner)) => {
+                let name = dotted(&inner.func);
+                if name.ends_with("encode") || name == "bytes" && inner.arguments.args.len() == 2 {
+                    self.measured.get_or_insert(call.start());
+                }
+                // `len(piece[1:].encode())`
+                if let Expr::Attribute(encode) = &*inner.func
+                    && matches!(&*encode.value, Expr::Subscript(_))
+                {
+                    self.strips_marker = true;
+                }
+            }
+            Some(Expr::Name(raw)) if self.encoded.contains(raw.id.as_str()) => {
+                self.measured.get_or_insert(call.start());
+            }
+            _ => {}
+        }
     }
 }
 
@@ -216,69 +376,4 @@ fn has_text(expr: &Expr, start: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The table as the challenge's script has it.
-    const RIGHT: &str = "def build_luts(sp, size):
-    base_bytes = np.zeros(size)
-    has_leading_space = np.zeros(size)
-    is_boundary_token = np.ones(size)
-    for i in range(sp.vocab_size()):
-        if sp.is_control(i) or sp.is_unknown(i) or sp.is_unused(i):
-            continue
-        is_boundary_token[i] = False
-        if sp.is_byte(i):
-            base_bytes[i] = 1
-            continue
-        piece = sp.id_to_piece(i)
-        if piece.startswith('\u{2581}'):
-            has_leading_space[i] = True
-            piece = piece[1:]
-        base_bytes[i] = len(piece.encode('utf-8'))
-    return base_bytes, has_leading_space, is_boundary_token
-def eval_val():
-    token_bytes = base_bytes_lut[tgt]
-    token_bytes += has_leading_space_lut[tgt] & ~is_boundary_token_lut[prev]
-";
-
-    fn lines(text: &str) -> Vec<u64> {
-        let python = Python::parse(text).unwrap();
-        assert!(python.syntax_errors().is_empty(), "{text}");
-        of(&python).into_iter().map(|(at, ..)| python.line(at)).collect()
-    }
-
-    #[test]
-    fn the_right_table_is_no_finding() {
-        assert!(lines(RIGHT).is_empty());
-        // Other uses of a tokenizer are no tables.
-        assert!(lines("def show(sp, i):\n    return len(sp.id_to_piece(i).encode('utf-8'))\n").is_empty());
-    }
-
-    #[test]
-    fn each_fault_has_its_line() {
-        let without = |part: &str, with: &str| {
-            assert!(RIGHT.contains(part), "{part}");
-            lines(&RIGHT.replace(part, with))
-        };
-        // The space is counted with the piece and once more in the sum.
-        assert_eq!(without("            piece = piece[1:]\n", ""), [15]);
-        assert_eq!(without("piece = piece[1:]", "piece = piece.replace('\u{2581}', ' ')"), [15]);
-        // `<0xE2>` is six characters.
-        assert_eq!(
-            without("        if sp.is_byte(i):\n            base_bytes[i] = 1\n            continue\n", ""),
-            [13]
-        );
-        assert_eq!(without("base_bytes[i] = 1", "base_bytes[i] = 3"), [10]);
-        // `<s>` is no text.
-        assert_eq!(
-            without("        if sp.is_control(i) or sp.is_unknown(i) or sp.is_unused(i):\n            continue\n", ""),
-            [1]
-        );
-        // No boundary rule.
-        let plain =
-            RIGHT.replace("is_boundary_token[i] = False", "pass").replace(" & ~is_boundary_token_lut[prev]", "");
-        let plain = plain.replace(", is_boundary_token\n", "\n").replace("    is_boundary_token = np.ones(size)\n", "");
-        assert_eq!(lines(&plain), [12]);
-    }
-}
+mod tests;

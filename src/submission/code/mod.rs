@@ -5,15 +5,19 @@
 //! * [`notes`] finds the places only a person or a rerun can judge;
 //! * [`shell`] reads the commands of a README.
 
+mod aliases;
 pub mod bundle;
 mod byte_table;
+mod hidden;
 pub mod imports;
 pub mod interface;
+mod lookup;
 mod names;
 pub mod notes;
 pub mod order;
 pub mod packed;
 mod practices;
+mod programs;
 pub mod python;
 pub mod settings;
 pub mod shell;
@@ -107,6 +111,7 @@ fn facts(path: &str, text: &str, local: &BTreeSet<String>, steps: &Steps) -> Sou
         let files = bundle::split(&packed.source);
         if !files.is_empty() {
             facts.syntax = outer.syntax_errors();
+            facts.notes = of_unpacker(&outer);
             facts.add_bundle(&files, local);
             return facts;
         }
@@ -126,7 +131,24 @@ fn facts(path: &str, text: &str, local: &BTreeSet<String>, steps: &Steps) -> Sou
     facts.needs_3_12 = read.needs_3_12();
     facts.imports = imports::of(read, local);
     facts.notes = notes::of(read);
+    if inner.is_some() {
+        facts.notes.extend(of_unpacker(&outer));
+    }
     facts
+}
+
+/// What a script that unpacks another executes beside it.
+fn of_unpacker(python: &Python) -> Vec<Note> {
+    let mut notes = notes::of(python);
+    notes.retain(|note| {
+        matches!(note.kind, NoteKind::HiddenCode | NoteKind::RunsAnotherFile | NoteKind::ExternalProgram)
+    });
+    // The text that was opened is encoded, that is the point.
+    notes.retain(|note| note.detail != hidden::ENCODED);
+    // Python itself is started to run what was unpacked.
+    notes.retain(|note| note.kind != NoteKind::ExternalProgram || !note.text.contains("executable"));
+    notes.iter_mut().for_each(|note| note.outer = true);
+    notes
 }
 
 impl SourceFacts {
@@ -204,6 +226,20 @@ mod tests {
         ]);
         assert_eq!(survey.counted, ["train_gpt.py", "kernels.py", "tables.py"]);
         assert!(survey.main().unwrap().syntax.is_empty());
+    }
+
+    /// What runs beside the unpacked code is read too, and the unpacking itself is no finding.
+    #[test]
+    fn an_unpacker_is_read_beside_what_it_unpacks() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/reference/packed_scripts");
+        let packed = std::fs::read_to_string(folder.join("base85_xz.py")).unwrap();
+        let notes = |text: &str| CodeSurvey::of(&[file("train_gpt.py", text)]).files.remove(0).notes;
+        assert_eq!(notes(&packed), []);
+        let more = notes(&format!("import os\nexec(os.environ['MORE'])\n{packed}"));
+        assert_eq!(
+            more.iter().map(|note| (note.kind, note.line, note.outer)).collect::<Vec<_>>(),
+            [(NoteKind::HiddenCode, 2, true)]
+        );
     }
 
     #[test]

@@ -30,16 +30,6 @@ pub(super) fn dotted(expr: &Expr) -> String {
     parts.join(".")
 }
 
-/// The program of `["lrzip", ...]` or `"lrzip -z file"`.
-pub(super) fn first_word(argument: &Expr) -> Option<String> {
-    match argument {
-        Expr::StringLiteral(literal) => literal.value.to_str().split_whitespace().next().map(str::to_string),
-        Expr::List(list) => list.elts.first().and_then(first_word),
-        Expr::Tuple(tuple) => tuple.elts.first().and_then(first_word),
-        _ => None,
-    }
-}
-
 /// Words of an identifier in lower case: `NgramCacheEval`, `ngram_cache_eval` and `NGRAM_CACHE_EVAL` are the same.
 pub(super) fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];

@@ -3,17 +3,20 @@
 //! Nothing here is a verdict: the same names are used by lawful and unlawful code, and pattern-matching reviewers of
 //! the challenge had to retract findings in public (PR #1147, #1159). Each note points at a line and says what to ask.
 
+mod fallback;
+
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{ExceptHandler, Expr, ExprBinOp, ExprCall, Operator, Stmt, StmtTry};
+use ruff_python_ast::{Expr, ExprBinOp, ExprCall, Operator, Stmt};
 use ruff_text_size::{Ranged, TextSize};
 use serde::Serialize;
 
 use super::Python;
+use super::aliases::Aliases;
 use super::byte_table;
-use super::names::{dotted, first_word, is_zstd, multiplies_target, top, words};
+use super::names::{dotted, multiplies_target, top, words};
 use super::order::{self, Order, is_validation};
-use super::practices;
 use super::settings::Settings;
+use super::{hidden, lookup, practices, programs};
 
 /// What a place is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -41,8 +44,10 @@ pub enum NoteKind {
     AverageNeverApplied,
     /// A flag of quantization-aware training is never switched on.
     QuantizationNeverOn,
-    /// The script runs another Python file.
+    /// The script runs another file.
     RunsAnotherFile,
+    /// The script executes code that it does not show: the text says where it comes from.
+    HiddenCode,
     /// Work is handed out by a lock on a file: which process gets what depends on timing.
     WorkByLock,
     /// A seed is made from the names of files.
@@ -53,7 +58,7 @@ pub enum NoteKind {
     Network,
     /// Reports to a service, or data is fetched before training: no evaluation needs it.
     NetworkElsewhere,
-    /// Another program is started.
+    /// Another program is started, or a compiled library is loaded.
     ExternalProgram,
     /// zstandard missing means another compressor, without an error.
     SilentCompressorFallback,
@@ -74,6 +79,8 @@ pub struct Note {
     pub switch: Option<String>,
     /// What is wrong there, where the kind alone does not say it.
     pub detail: &'static str,
+    /// In a packed script: in what unpacks it, not in the code inside.
+    pub outer: bool,
 }
 
 /// All notes of a file, by line. One a line, kind and detail.
@@ -91,11 +98,9 @@ pub fn of(python: &Python) -> Vec<Note> {
         reader.note_with(kind, at, &others, None);
     }
     for (at, measured, detail) in byte_table::of(python) {
-        reader.note_with(NoteKind::ByteTable, at, &[measured], None);
-        if let Some(note) = reader.notes.last_mut() {
-            note.detail = detail;
-        }
+        reader.detailed(NoteKind::ByteTable, at, &[measured], detail);
     }
+    reader.elsewhere();
     visitor::walk_body(&mut reader, &python.module().body);
     // Where a call says what is fetched, its import says nothing more.
     if !reader.notes.iter().any(|note| matches!(note.kind, NoteKind::Network | NoteKind::NetworkElsewhere)) {
@@ -131,23 +136,15 @@ struct Reader<'a> {
 const NETWORK_MODULES: [&str; 10] =
     ["aiohttp", "boto3", "ftplib", "gdown", "httpx", "huggingface_hub", "paramiko", "requests", "urllib3", "wget"];
 /// Calls that fetch something, whatever they hang on.
-const NETWORK_CALLS: [&str; 6] =
-    ["hf_hub_download", "snapshot_download", "load_dataset", "urlopen", "urlretrieve", "download_url_to_file"];
-/// Calls that start a program.
-const PROGRAM_CALLS: [&str; 10] = [
-    "subprocess.run",
-    "subprocess.Popen",
-    "subprocess.call",
-    "subprocess.check_call",
-    "subprocess.check_output",
-    "subprocess.getoutput",
-    "os.system",
-    "os.popen",
-    "os.execvp",
-    "os.spawnvp",
+const NETWORK_CALLS: [&str; 7] = [
+    "hf_hub_download",
+    "snapshot_download",
+    "load_dataset",
+    "urlopen",
+    "urlretrieve",
+    "download_url_to_file",
+    "load_state_dict_from_url",
 ];
-/// Programs the challenge's own script starts, to describe the machine in the log.
-const HARMLESS_PROGRAMS: [&str; 5] = ["nvidia-smi", "nvcc", "git", "uname", "lscpu"];
 
 impl Reader<'_> {
     fn note(&mut self, kind: NoteKind, at: TextSize) {
@@ -158,7 +155,29 @@ impl Reader<'_> {
         let of = |at: TextSize| (self.python.line(at), self.python.line_text(at).to_string());
         let (line, text) = of(at);
         let others = others.iter().map(|at| of(*at)).filter(|(other, _)| *other != line).collect();
-        self.notes.push(Note { line, kind, text, others, switch, detail: "" });
+        self.notes.push(Note { line, kind, text, others, switch, detail: "", outer: false });
+    }
+
+    fn detailed(&mut self, kind: NoteKind, at: TextSize, others: &[TextSize], detail: &'static str) {
+        self.note_with(kind, at, others, None);
+        if let Some(note) = self.notes.last_mut() {
+            note.detail = detail;
+        }
+    }
+
+    /// What is found by readers of their own.
+    fn elsewhere(&mut self) {
+        let aliases = Aliases::of(self.python);
+        for (kind, at, detail) in hidden::of(self.python, &aliases) {
+            self.detailed(kind, at, &[], detail);
+        }
+        for at in programs::of(self.python, &aliases) {
+            self.note(NoteKind::ExternalProgram, at);
+        }
+        for found in lookup::of(self.python, self.settings) {
+            let switch = found.switch.or_else(|| self.switch("ngram"));
+            self.note_with(NoteKind::NgramCache, found.at, &[found.asked], switch);
+        }
     }
 
     fn adaptations(&mut self) {
@@ -254,7 +273,14 @@ impl Reader<'_> {
             frame.steps = true;
         }
         self.ships_validation(call, &dotted);
-        let fetches = ["requests.get", "requests.post", "httpx.get", "socket.create_connection", "boto3.client"];
+        let fetches = [
+            "requests.get",
+            "requests.post",
+            "httpx.get",
+            "socket.create_connection",
+            "boto3.client",
+            "torch.hub.load",
+        ];
         if NETWORK_CALLS.contains(&method)
             || dotted.starts_with("urllib.request.")
             || fetches.contains(&dotted.as_str())
@@ -263,12 +289,6 @@ impl Reader<'_> {
             self.note(kind, at);
         } else if dotted == "wandb.init" {
             self.note(NoteKind::NetworkElsewhere, at);
-        }
-        if PROGRAM_CALLS.contains(&dotted.as_str()) {
-            let program = call.arguments.args.first().and_then(first_word);
-            if !program.is_some_and(|program| HARMLESS_PROGRAMS.contains(&program.as_str())) {
-                self.note(NoteKind::ExternalProgram, at);
-            }
         }
     }
 
@@ -291,29 +311,6 @@ impl Reader<'_> {
         };
         if names.iter().any(text) {
             self.note(NoteKind::PaidPrefix, call.func.start());
-        }
-    }
-
-    /// `try: import zstandard ... except ImportError:` with a handler that does not raise, in a file that never raises
-    /// for want of it either.
-    fn compressor_fallback(&mut self, attempt: &StmtTry) {
-        let imported = attempt.body.iter().find(|stmt| match stmt {
-            Stmt::Import(import) => import.names.iter().any(|alias| is_zstd(alias.name.as_str())),
-            Stmt::ImportFrom(import) => import.module.as_ref().is_some_and(|module| is_zstd(module.as_str())),
-            _ => false,
-        });
-        let Some(imported) = imported else { return };
-        let raises = attempt.handlers.iter().any(|ExceptHandler::ExceptHandler(handler)| {
-            handler.body.iter().any(|stmt| matches!(stmt, Stmt::Raise(_)))
-        });
-        let checked_later = self.python.text().lines().any(|line| {
-            let line = line.to_ascii_lowercase();
-            (line.contains("raise ") || line.contains("assert ")) && line.contains("zstd")
-                || line.contains("require_zstd")
-        });
-        let falls_back = self.python.text().contains("zlib") || self.python.text().contains("lzma");
-        if !raises && !checked_later && falls_back {
-            self.note(NoteKind::SilentCompressorFallback, imported.start());
         }
     }
 }

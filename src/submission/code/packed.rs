@@ -3,6 +3,8 @@
 //! Merged submissions ship such scripts (PR #1394: lzma behind base85), and the shipped size is what counts. What is
 //! inside is checked too, so it is unpacked by the same decoders Python would use, within bounds.
 
+mod archive;
+
 use std::io::{self, Read};
 
 use base64::Engine as _;
@@ -46,6 +48,10 @@ pub enum Layer {
     Gzip,
     /// `zstandard`.
     Zstd,
+    /// `zipfile`, `zipimport`.
+    Zip,
+    /// `tarfile`.
+    Tar,
 }
 
 impl Layer {
@@ -61,6 +67,8 @@ impl Layer {
             Layer::Zlib => "zlib",
             Layer::Gzip => "gzip",
             Layer::Zstd => "zstd",
+            Layer::Zip => "zip",
+            Layer::Tar => "tar",
         }
     }
 }
@@ -106,15 +114,36 @@ pub enum PackError {
 /// Opens a script that only unpacks and executes a literal; `None` for ordinary scripts. Tells before it does.
 pub fn open(python: &Python, tell: impl FnOnce()) -> Option<Result<Packed, PackError>> {
     let found = Literals::of(python);
-    if !found.executes {
-        return None;
-    }
+    let executes = found.executes;
     let (line, literal) = found.longest?;
+    if !executes {
+        // Modules in an archive are imported, not executed.
+        return archived(line, &literal).map(Ok);
+    }
     tell();
     Some(unpack(line, &literal, 0))
 }
 
+/// A literal that is an archive of Python files, behind at most one encoding and one compression.
+fn archived(line: u64, literal: &[u8]) -> Option<Packed> {
+    let decodings = text_decodings(literal).into_iter().map(|(layer, bytes)| (vec![layer], bytes));
+    for (layers, bytes) in decodings.chain([(Vec::new(), literal.to_vec())]) {
+        let plain = std::iter::once((layers.clone(), bytes.clone()));
+        let unpacked = decompressions(&bytes).into_iter().flatten();
+        let unpacked = unpacked.map(|(layer, bytes)| ([layers.as_slice(), &[layer]].concat(), bytes));
+        for (layers, bytes) in plain.chain(unpacked) {
+            if let Some((layer, source)) = archive::scripts(&bytes) {
+                return Some(Packed { layers: [layers.as_slice(), &[layer]].concat(), line, source });
+            }
+        }
+    }
+    None
+}
+
 fn unpack(line: u64, literal: &[u8], depth: usize) -> Result<Packed, PackError> {
+    if let Some(packed) = archived(line, literal) {
+        return Ok(inner(packed, depth));
+    }
     // An encoding that happens to accept the text but leads nowhere is passed over.
     let decodings = text_decodings(literal).into_iter().map(|(layer, bytes)| (vec![layer], bytes));
     let mut too_large = false;
@@ -239,7 +268,7 @@ fn decompress(layer: Layer, bytes: &[u8]) -> Result<Option<(Layer, Vec<u8>)>, Bo
         Layer::Zlib => Ok(Box::new(flate2::read::ZlibDecoder::new(bytes))),
         Layer::Gzip => Ok(Box::new(flate2::read::GzDecoder::new(bytes))),
         Layer::Zstd => zstd::Decoder::with_buffer(bytes).map(|reader| Box::new(reader) as Box<dyn Read>),
-        Layer::Base64 | Layer::Base85 | Layer::Ascii85 => return Ok(None),
+        Layer::Base64 | Layer::Base85 | Layer::Ascii85 | Layer::Zip | Layer::Tar => return Ok(None),
     };
     let Ok(reader) = reader else { return Ok(None) };
     let mut unpacked = Vec::new();

@@ -4,10 +4,8 @@
 
 mod never;
 
-use std::collections::BTreeSet;
-
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{Expr, ExprCall, Stmt, StmtFunctionDef};
+use ruff_python_ast::{Expr, Stmt, StmtFunctionDef};
 use ruff_text_size::{Ranged, TextSize};
 
 use super::Python;
@@ -17,7 +15,7 @@ use super::order::mentioned;
 
 /// All habits of a file: what, where, and other places that show it.
 pub fn of(python: &Python) -> Vec<(NoteKind, TextSize, Vec<TextSize>)> {
-    let mut reader = Reader { python, found: Vec::new() };
+    let mut reader = Reader { found: Vec::new() };
     visitor::walk_body(&mut reader, &python.module().body);
     let mut found = reader.found;
     found.extend(never::average_never_applied(python));
@@ -25,12 +23,11 @@ pub fn of(python: &Python) -> Vec<(NoteKind, TextSize, Vec<TextSize>)> {
     found
 }
 
-struct Reader<'a> {
-    python: &'a Python,
+struct Reader {
     found: Vec<(NoteKind, TextSize, Vec<TextSize>)>,
 }
 
-impl<'a> Visitor<'a> for Reader<'_> {
+impl<'a> Visitor<'a> for Reader {
     fn visit_stmt(&mut self, stmt: &'a Stmt) {
         match stmt {
             Stmt::FunctionDef(function) => {
@@ -55,13 +52,12 @@ impl<'a> Visitor<'a> for Reader<'_> {
             {
                 self.seed("seed", argument);
             }
-            self.executes(call, &name);
         }
         visitor::walk_expr(self, expr);
     }
 }
 
-impl Reader<'_> {
+impl Reader {
     /// `max(wlen - stride, 0)` over windows that may be cut by the end: the last targets count in many windows.
     fn tail(&mut self, function: &StmtFunctionDef) {
         let mut shapes = TailShapes::default();
@@ -98,23 +94,6 @@ impl Reader<'_> {
         if let Some(at) = hash.found {
             self.found.push((NoteKind::SeedFromPaths, at, Vec::new()));
         }
-    }
-
-    /// `exec(open("other.py").read())`, `runpy.run_path("other.py")`, `subprocess.run([sys.executable, "other.py"])`.
-    fn executes(&mut self, call: &ExprCall, name: &str) {
-        let runs =
-            matches!(name, "exec" | "runpy.run_path" | "run_path" | "runpy.run_module" | "os.execv" | "os.execvp")
-                || name.starts_with("subprocess.")
-                || matches!(name, "os.system" | "importlib.util.spec_from_file_location" | "SourceFileLoader");
-        if !runs {
-            return;
-        }
-        let mut files = PythonFiles { names: BTreeSet::new() };
-        call.arguments.args.iter().for_each(|argument| files.visit_expr(argument));
-        if files.names.iter().any(|name| !name.ends_with("train_gpt.py")) {
-            self.found.push((NoteKind::RunsAnotherFile, call.start(), Vec::new()));
-        }
-        let _ = self.python;
     }
 }
 
@@ -222,20 +201,6 @@ impl<'a> Visitor<'a> for HashOfPath {
     }
 }
 
-struct PythonFiles {
-    names: BTreeSet<String>,
-}
-
-impl<'a> Visitor<'a> for PythonFiles {
-    fn visit_expr(&mut self, expr: &'a Expr) {
-        if let Expr::StringLiteral(text) = expr {
-            let text = text.value.to_str();
-            self.names.extend(text.split_whitespace().filter(|word| word.ends_with(".py")).map(str::to_string));
-        }
-        visitor::walk_expr(self, expr);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,9 +259,6 @@ mod tests {
     #[test]
     fn what_runs_elsewhere_or_depends_on_chance() {
         for (text, kind) in [
-            ("exec(open('real.py').read())\n", NoteKind::RunsAnotherFile),
-            ("import runpy\nrunpy.run_path('src/real.py')\n", NoteKind::RunsAnotherFile),
-            ("subprocess.run([sys.executable, 'eval_ngram.py'])\n", NoteKind::RunsAnotherFile),
             ("rng = np.random.default_rng(hash(str(file_path)))\n", NoteKind::SeedFromPaths),
             ("seed = zlib.crc32(path.encode())\n", NoteKind::SeedFromPaths),
             (
@@ -307,8 +269,6 @@ mod tests {
             assert_eq!(kinds(text).first().map(|(kind, _)| *kind), Some(kind), "{text}");
         }
         for text in [
-            "exec(compile(src, '<s>', 'exec'))\n",
-            "subprocess.run(['nvidia-smi'])\n",
             "seed = int(os.environ.get('SEED', 1337))\n",
             "digest = hashlib.sha256(path.read_bytes())\n",
             "def build_kernel(path):\n    with FileLock(path):\n        compile(path)\n",

@@ -1,5 +1,7 @@
 //! What a log says, with line numbers.
 
+use std::collections::BTreeMap;
+
 use super::listing::Listing;
 use super::metric::{Metric, MetricKind};
 use super::run_clock::RunClock;
@@ -97,6 +99,8 @@ pub struct LogFile {
     pub last_step: Option<Noted<Option<u64>>>,
     /// Lines that say the run stopped because of the clock.
     pub stop: Option<Noted<String>>,
+    /// Settings printed as on or off, by name in lower case; on if any line says so.
+    pub switches: BTreeMap<String, bool>,
     /// Calibration on validation data, as the log says itself.
     pub calibration: Vec<Noted<String>>,
     /// Where in a run the reader is.
@@ -177,6 +181,7 @@ impl LogFile {
             trains: false,
             last_step: None,
             stop: None,
+            switches: BTreeMap::new(),
             calibration: Vec::new(),
         }
     }

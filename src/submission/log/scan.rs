@@ -102,6 +102,7 @@ impl LogFile {
             keep(&mut self.step_times, time);
         }
         for pair in &list {
+            self.note_switch(pair);
             self.note_pair(number, line, pair);
         }
         for size in size::breakdown(number, &list) {
@@ -166,6 +167,23 @@ impl LogFile {
         if list.iter().any(of_training) && !is_end("final") && !is_end("stopping") {
             let step = list.iter().find(|pair| matches!(pair.name(), "step" | "s")).and_then(Pair::count);
             self.last_step = Some(Noted { line: number, value: step });
+        }
+    }
+
+    /// `ttt_enabled: True`, `TTT_ENABLED=0`: names of two words and more, whatever they switch.
+    fn note_switch(&mut self, pair: &Pair) {
+        let name = pair.name();
+        let on = match pair.value.trim_end_matches([',', '}', ')']) {
+            "True" | "true" => true,
+            "False" | "false" => false,
+            _ => match pair.count() {
+                Some(number) => number > 0,
+                None => return,
+            },
+        };
+        let is_name = name.contains('_') && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if is_name && (self.switches.len() < MAX_KEPT || self.switches.contains_key(&name.to_ascii_lowercase())) {
+            *self.switches.entry(name.to_ascii_lowercase()).or_insert(false) |= on;
         }
     }
 

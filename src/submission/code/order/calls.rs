@@ -55,6 +55,11 @@ impl Reader<'_> {
                 self.backward = Some(self.backward_through(&arguments));
             }
             "step" if !["sched", "prof", "pbar", "bar"].iter().any(|part| object.to_lowercase().contains(part)) => {
+                // `opt.step(closure)`: the optimizer calls it.
+                let closure = call.arguments.args.first().and_then(|arg| self.nested.get(&dotted(arg)).copied());
+                if let Some(body) = closure {
+                    self.body(body);
+                }
                 self.step(call.func.start(), object);
             }
             "add_" | "sub_" | "addcdiv_" | "addcmul_" if call.arguments.args.iter().any(|arg| self.is_update(arg)) => {

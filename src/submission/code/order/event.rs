@@ -42,6 +42,8 @@ pub struct Event {
     pub of_past: bool,
     /// What is optimized is an offset for this sample (SLOT), not the model.
     pub of_offset: bool,
+    /// Loops around the place where that offset starts anew; 0 where it is carried on.
+    pub made_in: usize,
     /// Variables a score is kept in.
     pub kept_in: Vec<String>,
     /// Names the text goes by.
@@ -54,6 +56,8 @@ pub struct Loop {
     pub at: TextSize,
     /// Every turn sees the same text.
     pub repeats: bool,
+    /// What it goes over, written out; empty where that is not compared.
+    pub over: String,
 }
 
 /// A function's events.

@@ -8,11 +8,16 @@ use ruff_text_size::{Ranged, TextSize};
 use super::super::names::{dotted, words};
 use super::super::settings::Settings;
 use super::event::{Event, Flow, Loop, What};
-use super::shapes::{Uses, is_first, is_one_before, targets};
+use super::shapes::{Uses, is_first, is_one_before, targets, written_out};
 use super::words::{is_no_text, is_past, is_score, is_validation, mentioned};
 
 /// Reads a function (or a module's own statements) of which these parameters hold validation text.
-pub fn read(body: &[Stmt], given: &BTreeSet<String>, local: &BTreeSet<String>, settings: &Settings) -> Flow {
+pub fn read<'a>(
+    body: &'a [Stmt],
+    given: &BTreeSet<String>,
+    local: &'a BTreeSet<String>,
+    settings: &'a Settings,
+) -> Flow {
     let mut reader = Reader {
         local,
         settings,
@@ -21,7 +26,9 @@ pub fn read(body: &[Stmt], given: &BTreeSet<String>, local: &BTreeSet<String>, s
         cleared: BTreeSet::new(),
         assigned: BTreeMap::new(),
         derived: BTreeMap::new(),
-        offsets: BTreeSet::new(),
+        offsets: BTreeMap::new(),
+        tensors: BTreeMap::new(),
+        nested: BTreeMap::new(),
         loops: Vec::new(),
         variables: Vec::new(),
         guards: Vec::new(),
@@ -42,8 +49,12 @@ pub struct Reader<'a> {
     pub(super) assigned: BTreeMap<String, TextSize>,
     /// Names a variable was computed from, and theirs.
     pub(super) derived: BTreeMap<String, BTreeSet<String>>,
-    /// Optimizers and tensors of a sample's offset.
-    pub(super) offsets: BTreeSet<String>,
+    /// Optimizers and tensors of a sample's offset, and the loops around where it starts.
+    pub(super) offsets: BTreeMap<String, usize>,
+    /// Tensors made to be optimized, and the loops around where they are made.
+    pub(super) tensors: BTreeMap<String, usize>,
+    /// Functions defined in this one: closures that an optimizer calls.
+    pub(super) nested: BTreeMap<String, &'a [Stmt]>,
     pub(super) loops: Vec<usize>,
     pub(super) variables: Vec<String>,
     pub(super) guards: Vec<String>,
@@ -59,7 +70,7 @@ pub struct Backward {
     pub(super) text: BTreeSet<String>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     /// Names in an expression; an index one before a loop's is one of them.
     pub(super) fn names(&self, expr: &Expr) -> Vec<String> {
         let mut names = mentioned(expr);
@@ -79,17 +90,20 @@ impl Reader<'_> {
             .any(|name| is_past(name) || self.derived.get(name).is_some_and(|from| from.iter().any(|n| is_past(n))))
     }
 
-    fn body(&mut self, body: &[Stmt]) {
+    pub(super) fn body(&mut self, body: &'a [Stmt]) {
         body.iter().for_each(|stmt| self.stmt(stmt));
     }
 
-    fn stmt(&mut self, stmt: &Stmt) {
+    fn stmt(&mut self, stmt: &'a Stmt) {
         match stmt {
-            Stmt::FunctionDef(_) | Stmt::ClassDef(_) => {}
+            Stmt::FunctionDef(function) => {
+                self.nested.insert(function.name.to_string(), &function.body);
+            }
+            Stmt::ClassDef(_) => {}
             Stmt::For(each) => self.each(each),
             Stmt::While(repeat) => {
                 self.expr(&repeat.test);
-                self.enter(repeat.start(), false, |reader| reader.body(&repeat.body));
+                self.enter(repeat.start(), false, String::new(), |reader| reader.body(&repeat.body));
             }
             Stmt::If(test) => self.test(test),
             Stmt::With(with) => {
@@ -138,21 +152,21 @@ impl Reader<'_> {
         }
     }
 
-    fn enter(&mut self, at: TextSize, repeats: bool, inside: impl FnOnce(&mut Self)) {
+    fn enter(&mut self, at: TextSize, repeats: bool, over: String, inside: impl FnOnce(&mut Self)) {
         self.loops.push(self.flow.loops.len());
-        self.flow.loops.push(Loop { at, repeats });
+        self.flow.loops.push(Loop { at, repeats, over });
         inside(self);
         self.loops.pop();
     }
 
-    fn each(&mut self, each: &StmtFor) {
+    fn each(&mut self, each: &'a StmtFor) {
         self.expr(&each.iter);
         let names = targets(&each.target);
         let from = self.names(&each.iter);
         self.bind(&each.target, &from, self.is_tainted(&from), each.start());
         let repeats = self.repeats(each, &names);
         self.variables.extend(names.iter().cloned());
-        self.enter(each.start(), repeats, |reader| reader.body(&each.body));
+        self.enter(each.start(), repeats, written_out(each), |reader| reader.body(&each.body));
         self.variables.truncate(self.variables.len() - names.len());
     }
 
@@ -184,7 +198,7 @@ impl Reader<'_> {
         !names.iter().any(|name| used.names.contains(name)) && !used.advances
     }
 
-    fn test(&mut self, test: &ruff_python_ast::StmtIf) {
+    fn test(&mut self, test: &'a ruff_python_ast::StmtIf) {
         self.expr(&test.test);
         let names = self.names(&test.test);
         let first = is_first(&test.test);
@@ -213,14 +227,7 @@ impl Reader<'_> {
         let names = self.names(value);
         let tainted = self.is_tainted(&names);
         let name = dotted(target);
-        if let Expr::Call(call) = value {
-            let made = dotted(&call.func).to_ascii_lowercase();
-            let optimizer = ["optim", "adam", "sgd", "muon"].iter().any(|part| made.contains(part));
-            if optimizer && call.arguments.args.first().is_some_and(|arg| self.names(arg).iter().any(|n| is_offset(n)))
-            {
-                self.offsets.insert(name.clone());
-            }
-        }
+        self.offset(&name, value, &names);
         // `total = total + loss`, `nll[a:b] = ...`
         let into_place = matches!(target, Expr::Subscript(_));
         let adds = matches!(value, Expr::BinOp(op) if matches!(op.op, Operator::Add | Operator::Sub));
@@ -237,6 +244,34 @@ impl Reader<'_> {
             self.fill(&name, &names, value.start());
         } else {
             self.bind(target, &names, tainted, value.start());
+        }
+    }
+
+    /// Notes tensors that are optimized for a sample, and their optimizers.
+    fn offset(&mut self, name: &str, value: &Expr, names: &[String]) {
+        let loops = self.loops.len();
+        let Expr::Call(call) = value else { return };
+        let made = dotted(&call.func).to_ascii_lowercase();
+        if ["optim", "adam", "sgd", "muon", "lbfgs"].iter().any(|part| made.contains(part)) {
+            let Some(argument) = call.arguments.args.first() else { return };
+            let of = self.names(argument);
+            let single = matches!(argument, Expr::List(list) if list.elts.len() == 1);
+            let tensor = of.iter().find_map(|name| self.tensors.get(name)).copied();
+            if of.iter().any(|name| is_offset(name)) || single && tensor.is_some() {
+                self.offsets.insert(name.to_string(), tensor.unwrap_or(0));
+            }
+            return;
+        }
+        let wants_gradient = call.arguments.find_keyword("requires_grad").is_some()
+            || made.ends_with("requires_grad_")
+            || made.ends_with("nn.parameter")
+            || made == "parameter";
+        // What is made from an offset goes on with it.
+        let carried = names.iter().any(|other| is_offset(other) || self.tensors.contains_key(other));
+        if wants_gradient {
+            self.tensors.insert(name.to_string(), if carried { 0 } else { loops });
+        } else if is_offset(name) && !carried {
+            self.tensors.insert(name.to_string(), loops);
         }
     }
 
@@ -285,6 +320,7 @@ impl Reader<'_> {
             first_pass_only: self.first_pass > 0,
             of_past: false,
             of_offset: false,
+            made_in: 0,
             kept_in: Vec::new(),
             text: BTreeSet::new(),
         }
@@ -317,9 +353,12 @@ impl Reader<'_> {
 
     pub(super) fn step(&mut self, at: TextSize, object: &str) {
         let Some(Backward { tainted: true, of_past, text }) = self.backward.clone() else { return };
-        let of_offset = self.offsets.contains(object) || is_offset(object);
+        let root = object.split('.').next().unwrap_or_default();
+        let known = self.offsets.get(object).or_else(|| self.tensors.get(root)).copied();
+        let of_offset = known.is_some() || is_offset(object);
         let event = self.event(What::Step, at);
-        self.flow.events.push(Event { of_past, of_offset, text, ..event });
+        let made_in = known.unwrap_or(0);
+        self.flow.events.push(Event { of_past, of_offset, made_in, text, ..event });
     }
 
     /// Whether an expression moves weights along a gradient.
@@ -338,6 +377,6 @@ pub const BEFORE: &str = "<previous>";
 
 /// Names of tensors that SLOT optimizes.
 fn is_offset(name: &str) -> bool {
-    words(name).iter().any(|word| matches!(word.as_str(), "slot" | "delta" | "deltas" | "offset"))
+    name.split('.').flat_map(words).any(|word| matches!(word.as_str(), "slot" | "delta" | "deltas" | "offset"))
         || name.contains("logit_bias")
 }

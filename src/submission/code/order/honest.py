@@ -359,3 +359,58 @@ def main():
     train_and_eval(h, device)
 
 main()
+# ----
+# An offset for each document, carried from chunk to chunk and fitted after each.
+def eval_doc_delta(model, val_tokens):
+    loss_sum = 0.0
+    for doc in split_docs(val_tokens):
+        delta = torch.zeros(1, 1, D, requires_grad=True)
+        opt = torch.optim.AdamW([delta], lr=0.01)
+        for chunk in doc.split(256):
+            nll = F.cross_entropy(model.head(model.features(chunk[:-1]) + delta), chunk[1:])
+            loss_sum += nll.item()
+            opt.zero_grad()
+            nll.backward()
+            opt.step()
+    return loss_sum
+# ----
+# One offset for the whole text.
+def eval_delta(model, val_tokens):
+    nll_sum = 0.0
+    delta = torch.zeros(1, 1, D, requires_grad=True)
+    opt = torch.optim.AdamW([delta], lr=0.01)
+    for x, y in windows(val_tokens):
+        loss = F.cross_entropy(model.head(model.features(x) + delta), y)
+        nll_sum += loss.item()
+        loss.backward()
+        opt.step()
+    return nll_sum
+# ----
+# The first half adapts, the second half is scored with what was learned.
+def eval_halves(model, val_tokens, opt):
+    nll_sum = 0.0
+    for i in range(0, half, T):
+        x, y = val_tokens[i : i + T], val_tokens[i + 1 : i + T + 1]
+        nll = model(x, y)
+        nll_sum += nll.item()
+        nll.backward()
+        opt.step()
+    for i in range(half, n, T):
+        x, y = val_tokens[i : i + T], val_tokens[i + 1 : i + T + 1]
+        nll = model(x, y)
+        nll_sum += nll.item()
+    return nll_sum
+# ----
+# A report by document over losses kept before.
+def eval_report(model, val_tokens, opt):
+    losses = torch.zeros(n_docs)
+    for d in range(n_docs):
+        x, y = val_tokens[starts[d] : ends[d]], val_tokens[starts[d] + 1 : ends[d] + 1]
+        loss = model(x, y)
+        losses[d] = loss.item()
+        loss.backward()
+        opt.step()
+    total_loss = 0.0
+    for d in range(n_docs):
+        total_loss += losses[d]
+    return total_loss

@@ -144,7 +144,7 @@ impl<'a> Orders<'a> {
                         let inner = Event { what: What::Step, computed: step.at, ..event.clone() };
                         let guards = [event.guards.clone(), step.guards.clone()].concat();
                         let of_past = event.of_past || step.of_past;
-                        events.push(Event { guards, of_past, of_offset: step.of_offset, ..inner });
+                        events.push(Event { guards, of_past, of_offset: step.of_offset, made_in: 0, ..inner });
                     }
                     if effect.scores {
                         events.push(Event { what: What::Score, ..event.clone() });

@@ -2,11 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use ruff_python_ast::comparable::ComparableExpr;
 use ruff_python_ast::visitor::{Visitor, walk_body};
-use ruff_python_ast::{CmpOp, Expr, Operator, Stmt, StmtFunctionDef};
+use ruff_python_ast::{CmpOp, Expr, Operator, Stmt, StmtFor, StmtFunctionDef};
+use ruff_text_size::Ranged;
 
 use super::super::names::{dotted, words};
 use super::words::mentioned;
+
+/// Longest head of a loop that is compared with others.
+const MAX_HEAD_BYTES: u32 = 400;
+
+/// The head of a loop in a form that is equal for equal code.
+pub fn written_out(each: &StmtFor) -> String {
+    if (each.iter.end() - each.target.start()).to_u32() > MAX_HEAD_BYTES {
+        return String::new();
+    }
+    format!("{:?} {:?}", ComparableExpr::from(&*each.target), ComparableExpr::from(&*each.iter))
+}
 
 /// Names bound by a target.
 pub fn targets(target: &Expr) -> Vec<String> {

@@ -68,3 +68,13 @@ fn a_setting_that_is_off_is_named() {
     assert_eq!(switch(script), [Some("TTT_ENABLED".to_string())]);
     assert_eq!(switch(&script.replace("'0'", "'1'")), [None]);
 }
+
+#[test]
+fn offsets_in_other_styles_are_told_from_adaptation() {
+    for script in include_str!("slots.py").split("\n# ----\n") {
+        let python = Python::parse(script).unwrap();
+        let found = of(&python, &Settings::of(&python));
+        let slot = |found: &Adaptation| found.of_offset && found.order != Order::ScoresFirst;
+        assert!(found.iter().any(slot), "{found:?} in\n{script}");
+    }
+}

@@ -169,3 +169,33 @@ def adapt_then_score(model, val_tokens, opt):
         for b in batches:
             nlls.append(model(b[:-1], b[1:]).item())
     return sum(nlls)
+# ----
+# Lawful in the first loop; the second scores all of it again, and its number is kept.
+def eval_twice(model, val_tokens, opt):
+    first, second = 0.0, 0.0
+    chunks = val_tokens.split(CHUNK)
+    for chunk in chunks:
+        loss = model(chunk[:-1], chunk[1:])
+        first_nll += loss.item()
+        loss.backward()
+        opt.step()
+    for chunk in chunks:
+        with torch.no_grad():
+            second_nll += model(chunk[:-1], chunk[1:]).item()
+    return first_nll if args.first else second_nll
+# ----
+# The sum starts again.
+def eval_again(model, val_tokens, opt):
+    nll_sum = 0.0
+    for i in range(0, n, T):
+        x, y = val_tokens[i : i + T], val_tokens[i + 1 : i + T + 1]
+        nll = model(x, y)
+        nll_sum += nll.item()
+        nll.backward()
+        opt.step()
+    nll_sum = 0.0
+    for i in range(0, n, T):
+        x, y = val_tokens[i : i + T], val_tokens[i + 1 : i + T + 1]
+        nll = model(x, y)
+        nll_sum += nll.item()
+    return nll_sum

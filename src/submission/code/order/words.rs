@@ -130,5 +130,8 @@ impl<'a> Visitor<'a> for Names {
 fn is_about(call: &ExprCall) -> bool {
     let name = dotted(&call.func);
     let last = name.rsplit('.').next().unwrap_or_default();
-    ABOUT.contains(&last) || matches!(last, "len" | "isinstance" | "print" | "log" | "log0")
+    // `log(f"...")` prints; `torch.log(p)` and `p.log()` compute.
+    let computes = matches!(name.split('.').next(), Some("torch" | "np" | "numpy" | "math" | "jnp" | "F"));
+    let prints = last == "log" && !call.arguments.args.is_empty() && !computes;
+    ABOUT.contains(&last) || prints || matches!(last, "len" | "isinstance" | "print" | "log0")
 }

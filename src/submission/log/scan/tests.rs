@@ -186,3 +186,14 @@ fn a_total_with_its_parts_on_one_line() {
     assert!(sizes.contains(&(SizeKind::Model, 15_301_204)) && sizes.contains(&(SizeKind::Code, 347)));
     assert_eq!(sizes.len(), 4);
 }
+
+#[test]
+fn settings_are_on_where_any_line_says_so() {
+    let log =
+        scan("ttt_enabled: False\nSLOT_STEPS=8 ngram_mix=0\nNamespace(ppm_order=5, use_swa=True)\nttt_enabled:1\n");
+    let switch = |name: &str| log.switches.get(name).copied();
+    assert_eq!(
+        ["ttt_enabled", "slot_steps", "ngram_mix", "ppm_order", "use_swa", "qat_enabled"].map(switch),
+        [Some(true), Some(true), Some(false), Some(true), Some(true), None]
+    );
+}

@@ -151,11 +151,16 @@ fn without_metrics(case: &FolderCase) -> Outcome {
     })
 }
 
+/// Whether the log tells of a training run, by its steps or by values on the way.
+pub(super) fn trained(log: &LogFile) -> bool {
+    log.trains || log.metrics.iter().any(|metric| metric.kind == MetricKind::Step)
+}
+
 fn without_final(case: &FolderCase) -> Outcome {
     each(case, "log(s) that end before the final number", |log| {
         // A run that only trains leaves evaluation to another log, but scores the weights it trained.
         let scores_late = log.metrics.iter().any(|m| m.kind >= MetricKind::PreQuant && m.bpb.is_finite());
-        let ends_early = log.last_final().is_none() && log.trains && !scores_late;
+        let ends_early = log.last_final().is_none() && trained(log) && !scores_late;
         ends_early.then(|| {
             let last = log.metrics.last().map_or(log.lines, |metric| metric.line);
             Evidence::at(&log.path, last).found(format!("last value of {} lines", log.lines))

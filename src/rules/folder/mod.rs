@@ -4,6 +4,7 @@ mod bytes;
 mod carriers;
 mod code;
 mod denominator;
+mod digits;
 mod disk;
 mod documents;
 mod fields;
@@ -17,10 +18,12 @@ pub(super) mod runs;
 mod safety;
 mod seed_choice;
 mod seeds;
+mod selected_runs;
 mod shipped;
 mod source;
 mod step_times;
 mod times;
+mod unfinished;
 
 #[cfg(test)]
 mod tests;

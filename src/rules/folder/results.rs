@@ -40,7 +40,10 @@ pub(super) const RULES: &[Rule] = &[
         check: Check::Folder(not_last),
         ..LOGS
     },
+    super::digits::DIGITS,
+    super::unfinished::UNFINISHED,
     super::seed_choice::BEST_SEED,
+    super::selected_runs::SELECTED,
     Rule {
         id: RuleId("mean_wrong"),
         statement: "The claim is not the mean of the seeds submission.json lists.",
@@ -89,7 +92,7 @@ pub(super) fn line(log: &LogFile, metric: &Metric) -> Evidence {
 }
 
 /// How a claimed score relates to what the logs hold.
-enum Support<'a> {
+pub(super) enum Support<'a> {
     /// The mean, or the value a run ends with.
     Headline,
     /// Another final value.
@@ -101,11 +104,11 @@ enum Support<'a> {
 }
 
 /// Differences up to here are taken for rounding of a mean by hand, or another subset of seeds.
-const BY_HAND: f64 = 5e-4;
+pub(super) const BY_HAND: f64 = 5e-4;
 /// What evaluating a trained model otherwise changes; a claim this near the last step may be of a log cut short.
 const AFTER_TRAINING: f64 = 0.05;
 
-fn support<'a>(case: &FolderCase<'a>, claim: &ClaimedField) -> Option<Support<'a>> {
+pub(super) fn support<'a>(case: &FolderCase<'a>, claim: &ClaimedField) -> Option<Support<'a>> {
     let runs = runs(case.folder);
     let number = &claim.number;
     let all = || case.folder.logs.iter().flat_map(|log| log.metrics.iter().map(move |metric| (log, metric)));

@@ -90,6 +90,8 @@ const PRE_QUANT: &[&str] = &[
 /// What a bits-per-byte value on this line is; `None` if it is no evaluation of anything.
 pub(super) fn kind(lower: &str, is_step: bool, key: &str) -> Option<MetricKind> {
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    // Diffusion models are no differences.
+    let key = key.replace("diffusion", "");
     if DIFFERENCE.iter().chain(ELSEWHERE).any(|word| key.contains(word)) {
         return None;
     }
@@ -145,6 +147,7 @@ mod tests {
             // A difference is no value, wherever it stands; the word must be in the key.
             ("quant_gap bpb", "quant_gap bpb", true, None),
             ("quant_gap and val_bpb", "val_bpb", false, Some(MetricKind::Final)),
+            ("diffusion_pll_bpb", "diffusion_pll_bpb", false, Some(MetricKind::Final)),
         ] {
             assert_eq!(kind(line, is_step, key), expected, "{line}");
         }

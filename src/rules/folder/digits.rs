@@ -2,7 +2,7 @@
 
 use super::carriers::carrying_runs;
 use super::results::{BY_HAND, NOTHING, Support, claim, line, support};
-use super::runs::{Run, end_alike, mean_by_seed};
+use super::runs::{Run, end_alike, mean_by_seed, same_number};
 use super::{DEFAULT, cite};
 use crate::manifest::ClaimedNumber;
 use crate::report::{RuleId, Severity};
@@ -34,6 +34,11 @@ fn digits(case: &FolderCase) -> Outcome {
     let Some((mean, n)) = mean_by_seed(&runs).filter(|_| runs.iter().all(|run| run.last.decimals >= COPIED)) else {
         return Outcome::unknown("no carrying log ends with a value of six decimals");
     };
+    // Of seeds without a result another rule speaks; the mean was taken over more than what is here.
+    let have = super::runs::seeds(&runs);
+    if json.seeds().iter().any(|seed| !have.contains(seed)) && !have.is_empty() {
+        return Outcome::unknown("not every claimed seed has a log with a result");
+    }
     let is_far = |near: f64| (near - claim.number.value()).abs() > BY_HAND;
     match support(case, &claim) {
         // Farther away the claim is another rule's.
@@ -43,7 +48,11 @@ fn digits(case: &FolderCase) -> Outcome {
         None => return Outcome::unknown(NOTHING),
         _ => return Outcome::HOLDS,
     }
-    if is_mean_of_rounded(&claim.number, &runs) || is_far(mean) || !end_alike(&runs) {
+    if same_number(&claim.number, mean, COPIED)
+        || is_mean_of_rounded(&claim.number, &runs)
+        || is_far(mean)
+        || !end_alike(&runs)
+    {
         return Outcome::HOLDS;
     }
     let away = claim.number.value() - mean;

@@ -17,6 +17,7 @@ mod results;
 pub(super) mod runs;
 mod safety;
 mod seed_choice;
+mod seed_values;
 mod seeds;
 mod selected_runs;
 mod shipped;

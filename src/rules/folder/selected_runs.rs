@@ -39,6 +39,11 @@ struct Value<'a> {
 /// More runs than these are a sweep, not seeds of a claim.
 const MOST: usize = 12;
 
+/// Decimals from which a mean tells which values it is of.
+const TELLING_DECIMALS: u32 = 7;
+/// Of more runs there are too many choices to tell.
+const MOST_CHOICES: usize = 10;
+
 fn selected(case: &FolderCase) -> Outcome {
     let Some((json, claim)) = claim(case) else { return Outcome::unknown(NOTHING) };
     let all = parts(case.folder);
@@ -48,16 +53,19 @@ fn selected(case: &FolderCase) -> Outcome {
         return Outcome::unknown("fewer than three runs of one experiment are logged or listed");
     }
     let is_full_mean = |group: &Vec<Value>| group.len() >= 2 && same_number(&claim.number, mean(group), 6);
-    if groups.iter().any(is_full_mean) {
-        return Outcome::HOLDS;
-    }
-    // A table of the runs that were kept, and logs of more.
+    // The mean of one experiment is a claim, and a table of the runs that were kept shows them apart from the rest.
+    let is_logged_mean = groups.iter().any(is_full_mean);
     let is_shown_apart = tables.iter().any(is_full_mean);
-    let looked_at = groups.iter().chain(tables.iter().filter(|_| !is_shown_apart));
-    let found = looked_at.into_iter().find_map(|group| left_out(&claim.number, group).map(|out| (group, out)));
-    let Some((group, out)) = found else { return Outcome::HOLDS };
+    let looked_at = groups
+        .iter()
+        .filter(|_| !is_logged_mean)
+        .chain(tables.iter().filter(|_| !is_shown_apart))
+        .find_map(|group| left_out(&claim.number, group).map(|out| (group, out)));
+    let Some((group, out)) = looked_at else { return Outcome::HOLDS };
     let violation = violation(case, json, &claim, group, &out);
-    let is_softer = is_shown_apart && violation.severity > Some(Severity::Warning);
+    let seeds = json.seeds();
+    let is_named = out.iter().any(|value| seeds.contains(&value.seed));
+    let is_softer = (is_shown_apart || is_logged_mean && !is_named) && violation.severity > Some(Severity::Warning);
     Outcome::Violated(vec![if is_softer { violation.graded(Severity::Warning) } else { violation }])
 }
 
@@ -98,20 +106,25 @@ fn left_out<'a, 'v>(claim: &ClaimedNumber, group: &'v [Value<'a>]) -> Option<Vec
     let mut sorted: Vec<&Value> = group.iter().collect();
     sorted.sort_by(|a, b| a.bpb.total_cmp(&b.bpb).then(a.seed.cmp(&b.seed)));
     let of_all = mean(group);
-    // One of the values itself is the best seed's rule, and a claim of few digits may be any of them.
-    if sorted.len() > MOST || sorted.iter().any(|value| claim.agrees_with(value.bpb)) {
+    let is_claim = |value: f64| (claim.value() - value).abs() <= claim.rounding() * (1.0 + 1e-9);
+    // One of the values itself is the best seed's rule.
+    if sorted.len() > MOST || sorted.iter().any(|value| is_claim(value.bpb)) {
         return None;
     }
-    for kept in (2..sorted.len()).rev() {
-        let (chosen, out) = sorted.split_at(kept);
-        let of_chosen = chosen.iter().map(|value| value.bpb).sum::<f64>() / kept as f64;
-        if !claim.agrees_with(of_chosen) || of_all - of_chosen <= 2.0 * claim.rounding() {
+    // Of many digits no other choice comes to the same mean by chance.
+    let any_choice = claim.decimals() >= TELLING_DECIMALS && sorted.len() <= MOST_CHOICES;
+    let lowest = (2..sorted.len()).rev().map(|kept| (1u32 << kept) - 1);
+    let choices = lowest.chain(if any_choice { 1..(1u32 << sorted.len()) - 1 } else { 0..0 });
+    for choice in choices.filter(|choice| choice.count_ones() >= 2) {
+        let (chosen, out): (Vec<_>, Vec<_>) = sorted.iter().enumerate().partition(|(at, _)| choice >> at & 1 == 1);
+        let of_chosen = chosen.iter().map(|(_, value)| value.bpb).sum::<f64>() / chosen.len() as f64;
+        if !is_claim(of_chosen) || of_all - of_chosen <= 2.0 * claim.rounding() {
             continue;
         }
         // Runs under other names that nobody lists are another experiment with the same script.
-        let is_relative = |value: &&Value| chosen.iter().any(|chosen| chosen.family == value.family);
-        if out.iter().any(|value| value.is_listed || is_relative(value)) {
-            return Some(out.to_vec());
+        let is_relative = |value: &Value| chosen.iter().any(|(_, chosen)| chosen.family == value.family);
+        if out.iter().any(|(_, value)| value.is_listed || is_relative(value)) {
+            return Some(out.into_iter().map(|(_, value)| *value).collect());
         }
     }
     None

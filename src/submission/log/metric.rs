@@ -101,7 +101,9 @@ pub(super) fn kind(lower: &str, is_step: bool, key: &str) -> Option<MetricKind> 
     if has(PROGRESS) {
         return Some(MetricKind::Progress);
     }
-    Some(if has(PRE_QUANT) { MetricKind::PreQuant } else { MetricKind::Final })
+    // What is called a diagnostic of the quantized model is of what is submitted.
+    let is_early = has(PRE_QUANT) && !lower.contains("diagnostic quantized");
+    Some(if is_early { MetricKind::PreQuant } else { MetricKind::Final })
 }
 
 /// Names of a loss in nats per token.

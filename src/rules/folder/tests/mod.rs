@@ -14,6 +14,7 @@ mod numbers;
 mod record;
 mod results;
 mod safety;
+mod seed_values;
 mod seeds;
 mod selected_runs;
 mod source;

@@ -38,9 +38,9 @@ fn runs_that_are_listed_and_not_counted() {
     );
     // A table of the README lists them as well, and tells without any log.
     let table = "| seed | val_bpb |\n|---|---|\n| 1 | 1.1600 |\n| 2 | 1.1604 |\n| 3 | 1.1626 |\n| 4 | 1.1680 |\n";
-    let papers = &files(1.161, "1", table)[..2];
+    let papers = &files(1.161_000_01, "1", &table.replace("1.1626 ", "1.16260003 "))[..2];
     assert!(
-        says(papers)[0].starts_with("fail: 1.161 is the mean of 3 of 4 runs, without seed 4"),
+        says(papers)[0].starts_with("fail: 1.16100001 is the mean of 3 of 4 runs, without seed 4"),
         "{:?}",
         says(papers)
     );
@@ -59,6 +59,22 @@ fn runs_that_merely_lie_there_and_selections_that_are_declared() {
     for words in ["Our best seed is 1.", "Mean of the seeds below."] {
         assert_eq!(says(&files(1.161_000_01, "1, 2, 3, 4, 5", words))[0][..4], *"fail", "{words}");
     }
+}
+
+#[test]
+fn the_logs_of_the_others_may_be_missing_renamed_or_called_old() {
+    let table: String = VALUES.iter().map(|(seed, bpb)| format!("| {seed} | {bpb:.8} |\n")).collect();
+    let table = format!("| seed | val_bpb |\n|---|---|\n{table}");
+    let all = || files(1.161_000_01, "1, 2, 3, 4, 5", &table);
+    assert_eq!(says(&all()[..5])[0][..4], *"fail");
+    for prefix in ["old_", "extra_"] {
+        let mut files = all();
+        files[5..].iter_mut().for_each(|file| file.0.insert_str(0, prefix));
+        assert_eq!(says(&files)[0][..4], *"fail", "{prefix}");
+    }
+    // Not the best two, but better than all.
+    let two = (VALUES[0].1 + VALUES[2].1) / 2.0;
+    assert!(says(&files(two, "1, 2, 3, 4, 5", ""))[0].contains("is the mean of 2 of 5 runs, without seeds 2, 4, 5"));
 }
 
 #[test]

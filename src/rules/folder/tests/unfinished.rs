@@ -3,7 +3,7 @@
 use super::Submission;
 
 const RULE: &str = "result_of_unfinished_log";
-const WHOLE: &str = "seed:1\nstep:1/9 val_bpb:1.5000\nfinal_int6_exact val_bpb:1.16320112\n";
+const WHOLE: &str = "seed:1\nstep:1/9 val_bpb:1.5000\nstep:2/9 val_bpb:1.2000\nfinal_int6_exact val_bpb:1.16320112\n";
 const CUT: &str = "seed:2\nstep:1/9 val_bpb:1.5000\nstep:2/9 val_bpb:1.2000\nstopping_early: wallclock_cap\n";
 const TABLE: &str = "| seed | val_bpb |\n|---|---|\n| 1 | 1.16320112 |\n| 2 | 1.16299999 |\n";
 

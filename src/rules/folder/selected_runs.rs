@@ -266,7 +266,7 @@ fn declares(text: &str, out: &[&Value]) -> bool {
         ["seed", "run"].iter().any(|what| word.starts_with(what))
             || out.iter().any(|value| value.seed.to_string() == **word)
     };
-    if !words.iter().any(|word| about_runs(&word)) {
+    if !words.iter().any(about_runs) {
         return false;
     }
     let is_number = |word: &str| NUMBERS.contains(&word) || word.len() == 1 && word.bytes().all(|b| b.is_ascii_digit());

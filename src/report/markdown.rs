@@ -46,7 +46,7 @@ fn write_overview(reports: &[Report], out: &mut dyn Write) -> io::Result<()> {
             code(&report.subject),
             report.status,
             report.worst(),
-            report.assurance.level,
+            report.level_cell(),
             report.count(Severity::Fail),
             report.count(Severity::Warning),
             report.count(Severity::Review)
@@ -65,13 +65,14 @@ impl Markdown {
             _ => "passes",
         };
         writeln!(out, "### {} {verdict}\n", code(&report.subject))?;
-        let assurance = &report.assurance;
+        let level = report.level_words();
+        let (first, rest) = level.split_at(1);
         writeln!(
             out,
-            "Audit {}. Level {} of 5: **{}**. Rules: {} of {}.\n",
+            "Audit {}. **{}{}**. Rules: {} of {}.\n",
             report.status.words(),
-            assurance.level.number(),
-            assurance.level,
+            first.to_uppercase(),
+            escape(rest),
             escape(&report.policy.name),
             escape(&report.policy.effective)
         )?;
@@ -92,7 +93,8 @@ impl Markdown {
             }
             writeln!(out)?;
         }
-        for need in &assurance.next_needs {
+        let said = report.count(Severity::Fail) > 0;
+        for need in report.assurance.next_needs.iter().filter(|_| !said) {
             writeln!(out, "* next level needs: {}", escape(need))?;
         }
         writeln!(out)

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Assurance, Conclusion, Finding, RuleId, Severity, Status};
+use super::{Assurance, Conclusion, Finding, Level, RuleId, Severity, Status};
 use crate::digest::ContentDigest;
 
 /// What was checked.
@@ -71,6 +71,30 @@ pub struct Report {
 }
 
 impl Report {
+    /// The level for people: a subject that was read and breaks a rule has none, and is not unreadable.
+    pub fn level_words(&self) -> String {
+        let level = self.assurance.level;
+        if level > Level::Unreadable {
+            return format!("level {} of 5: {level}", level.number());
+        }
+        let mut rules: Vec<&str> = self.at_severity(Severity::Fail).map(|finding| finding.rule.0).collect();
+        rules.dedup();
+        match (rules.as_slice(), self.status) {
+            ([], Status::Complete) => "no level".to_string(),
+            ([], status) => format!("no level: the audit is {}", status.word()),
+            ([rule], _) => format!("no level while 1 rule fails: {rule}"),
+            (rules, _) => format!("no level while {} rules fail: {}", rules.len(), rules.join(", ")),
+        }
+    }
+
+    /// The level in a column: its word, or a dash.
+    pub fn level_cell(&self) -> &'static str {
+        match self.assurance.level {
+            Level::Unreadable => "-",
+            level => level.word(),
+        }
+    }
+
     /// Findings of one severity, in order.
     pub fn at_severity(&self, severity: Severity) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(move |finding| finding.severity == severity)

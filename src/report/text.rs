@@ -88,10 +88,10 @@ impl Text {
         }
         write_counts(&Counts::of(std::slice::from_ref(report)), out)?;
         write_status(report.status, out)?;
-        let assurance = &report.assurance;
-        writeln!(out, "level {} of 5: {BOLD}{}{BOLD:#}", assurance.level.number(), assurance.level)?;
-        if self.0 > Detail::Brief {
-            for need in &assurance.next_needs {
+        writeln!(out, "{BOLD}{}{BOLD:#}", report.level_words())?;
+        // What fails was said.
+        if self.0 > Detail::Brief && report.count(Severity::Fail) == 0 {
+            for need in &report.assurance.next_needs {
                 writeln!(out, "  next level needs: {need}")?;
             }
         }
@@ -122,7 +122,7 @@ impl Text {
                 "{style}{:7}{style:#}  {:width$}  {bpb:>10}  {:10}  {:>2} fail {:>2} warn {:>2} review  {}",
                 worst.word(),
                 report.subject,
-                report.assurance.level,
+                report.level_cell(),
                 report.count(Severity::Fail),
                 report.count(Severity::Warning),
                 report.count(Severity::Review),

@@ -1,9 +1,12 @@
 //! Fields that stand twice in one JSON object. Readers keep one of them, and not all the same one.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::submission_json::kind;
+use crate::manifest::ClaimedNumber;
 
 /// More are not listed.
 const MAX_LISTED: usize = 32;
@@ -13,6 +16,36 @@ const MAX_LISTED: usize = 32;
 pub struct DuplicateKey {
     /// Dotted name.
     pub key: String,
+    /// The two numbers that stand there, where they differ; of lists and objects their kind.
+    pub numbers: Option<[String; 2]>,
+}
+
+/// The two values, where they are different numbers, or lists and objects of numbers that differ.
+fn other_numbers(first: &Value, next: &Value) -> Option<[String; 2]> {
+    let number = |value: &Value| match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => ClaimedNumber::parse(text).ok().map(|number| number.value()),
+        _ => None,
+    };
+    let differ = match (number(first), number(next)) {
+        (Some(first), Some(next)) => first != next,
+        (None, None) => first != next && holds_number(first) && holds_number(next),
+        _ => false,
+    };
+    let shown = |value: &Value| match value {
+        Value::Array(_) | Value::Object(_) => kind(value).to_string(),
+        _ => value.to_string(),
+    };
+    differ.then(|| [shown(first), shown(next)])
+}
+
+fn holds_number(value: &Value) -> bool {
+    match value {
+        Value::Number(_) => true,
+        Value::Array(list) => list.iter().any(holds_number),
+        Value::Object(fields) => fields.values().any(holds_number),
+        _ => false,
+    }
 }
 
 /// Duplicate fields of a JSON text, in the order of the file; none if it is no JSON.
@@ -20,7 +53,7 @@ pub(super) fn duplicate_keys(text: &str) -> Vec<DuplicateKey> {
     let mut found = Vec::new();
     let mut reader = serde_json::Deserializer::from_str(text);
     match (Keys { path: "", found: &mut found }).deserialize(&mut reader) {
-        Ok(()) => found,
+        Ok(_) => found,
         Err(_) => Vec::new(),
     }
 }
@@ -32,59 +65,65 @@ struct Keys<'a> {
 }
 
 impl<'de> DeserializeSeed<'de> for Keys<'_> {
-    type Value = ();
+    type Value = Value;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Keys<'_> {
-    type Value = ();
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut seen = BTreeSet::new();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut seen = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
-            map.next_value_seed(Keys { path: &path, found: self.found })?;
-            if !seen.insert(key) && self.found.len() < MAX_LISTED {
-                self.found.push(DuplicateKey { key: path });
+            let next = map.next_value_seed(Keys { path: &path, found: self.found })?;
+            if let Some(first) = seen.get(&key)
+                && self.found.len() < MAX_LISTED
+            {
+                self.found.push(DuplicateKey { key: path, numbers: other_numbers(first, &next) });
             }
+            seen.insert(key, next);
         }
-        Ok(())
+        Ok(Value::Object(seen))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element_seed(Keys { path: self.path, found: self.found })?.is_some() {}
-        Ok(())
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(Keys { path: self.path, found: self.found })? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        Ok(())
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
-        Ok(())
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
-        Ok(())
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        Ok(())
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        Ok(())
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 }
 
@@ -100,5 +139,23 @@ mod tests {
         assert!(keys(r#"{"a": {"x": 1}, "b": {"x": -1}}"#).is_empty());
         assert!(keys("{\"a\": 1, \"a\": 2").is_empty() && keys("").is_empty());
         assert!(keys(&"[".repeat(100_000)).is_empty());
+    }
+    #[test]
+    fn other_numbers_are_told_from_other_writings_of_one() {
+        let differs = |first: &str, next: &str| {
+            let found = duplicate_keys(&format!("{{\"a\": {first}, \"a\": {next}}}"));
+            found.first().map(|duplicate| duplicate.numbers.is_some())
+        };
+        for (first, next) in
+            [("1.10", "1.1"), ("\"1.1\"", "1.1"), ("\"x\"", "\"y\""), ("[1, 2]", "[1, 2]"), ("null", "1")]
+        {
+            assert_eq!(differs(first, next), Some(false), "{first} {next}");
+        }
+        for (first, next) in
+            [("1.10", "1.2"), ("\"15,000,000\"", "15000001"), ("[1, 2]", "[1, 3]"), ("{\"x\": 1}", "[]")]
+        {
+            let expected = next != "[]";
+            assert_eq!(differs(first, next), Some(expected), "{first} {next}");
+        }
     }
 }

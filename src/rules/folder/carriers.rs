@@ -36,6 +36,10 @@ impl<'a> Part<'a> {
 /// All runs of all logs, each content once.
 pub struct Parts<'a> {
     list: Vec<Part<'a>>,
+    /// Of each, the name of its family: runs that differ in the seed only, by the names of their logs.
+    families: Vec<String>,
+    /// Of each, whether its name or the README says that it is kept for something else.
+    set_aside: Vec<bool>,
     /// Places in `list` by the log's digest.
     by_content: BTreeMap<Digest, Vec<usize>>,
 }
@@ -48,7 +52,13 @@ impl<'a> std::ops::Deref for Parts<'a> {
     }
 }
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
+    /// The runs that nobody set aside, each with the name of its family.
+    pub fn by_family(&self) -> impl Iterator<Item = (&str, &Part<'a>)> {
+        let all = self.families.iter().zip(&self.list).zip(&self.set_aside);
+        all.filter(|(_, is_set_aside)| !**is_set_aside).map(|((family, part), _)| (family.as_str(), part))
+    }
+
     /// Whether the claim rests on what stands on this line.
     pub fn carry(&self, log: &LogFile, line: u64) -> bool {
         // A copy of another log is judged as that one is.
@@ -70,13 +80,16 @@ pub fn parts(folder: &RecordFolder) -> Parts<'_> {
     }
     let is_chosen = |log: &&LogFile| chosen.get(&log.digest.sha256).is_some_and(|chosen| std::ptr::eq(*chosen, *log));
     let mut list: Vec<Part> = folder.logs.iter().filter(is_chosen).flat_map(parts_of).collect();
-    let carries = carrying(folder, &list);
+    let families = family_names(&list);
+    let said = said_to_be_other(folder);
+    let set_aside: Vec<bool> = list.iter().map(|part| is_named_other(&said, &part.log.path)).collect();
+    let carries = carrying(folder, &list, &families, &set_aside);
     let mut by_content: BTreeMap<Digest, Vec<usize>> = BTreeMap::new();
     for (index, (part, carries)) in list.iter_mut().zip(carries).enumerate() {
         part.carries = carries;
         by_content.entry(part.log.digest.sha256).or_default().push(index);
     }
-    Parts { list, by_content }
+    Parts { list, families, set_aside, by_content }
 }
 
 /// The runs with a result that carry the claim.
@@ -139,18 +152,16 @@ enum Support {
     Mean,
 }
 
-fn carrying(folder: &RecordFolder, parts: &[Part]) -> Vec<bool> {
-    let said = said_to_be_other(folder);
-    let named_other: Vec<bool> = parts.iter().map(|part| is_named_other(&said, &part.log.path)).collect();
+fn carrying(folder: &RecordFolder, parts: &[Part], names: &[String], named_other: &[bool]) -> Vec<bool> {
     let others = |is_other: &[bool]| -> Vec<bool> {
         let none_left = is_other.iter().all(|is| *is);
         is_other.iter().map(|is| none_left || !is).collect()
     };
     let Some(claim) = folder.submission.as_ref().and_then(|json| json.bpb()).map(|claim| claim.number) else {
-        return others(&named_other);
+        return others(named_other);
     };
-    let mut families: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, name) in family_names(parts).into_iter().enumerate() {
+    let mut families: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, name) in names.iter().enumerate() {
         families.entry(name).or_default().push(index);
     }
     let support_of = |members: &[usize]| {
@@ -164,10 +175,10 @@ fn carrying(folder: &RecordFolder, parts: &[Part]) -> Vec<bool> {
     let best = ranked.iter().map(|(support, is_other, _)| (*support, !is_other)).max();
     let plain: Vec<usize> = (0..parts.len()).filter(|&index| !named_other[index]).collect();
     let Some((best, is_plain)) = best.filter(|(support, _)| *support != Support::None) else {
-        return others(&named_other);
+        return others(named_other);
     };
     if best != Support::Mean && support_of(&plain) == Support::Mean {
-        return others(&named_other);
+        return others(named_other);
     }
     let mut carries = vec![false; parts.len()];
     for (support, is_other, members) in ranked {
@@ -175,7 +186,7 @@ fn carrying(folder: &RecordFolder, parts: &[Part]) -> Vec<bool> {
             members.iter().for_each(|&index| carries[index] = true);
         }
     }
-    add_training(parts, &named_other, &mut carries);
+    add_training(parts, named_other, &mut carries);
     carries
 }
 

@@ -5,7 +5,7 @@ use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::policy::is_iso_date;
 use crate::rules::{Check, FolderCase, Outcome, Rule, Violation};
 use crate::submission::text::Encoding;
-use crate::submission::{SubmissionJson, json_kind};
+use crate::submission::{DuplicateKey, SubmissionJson, json_kind};
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -88,7 +88,7 @@ pub(super) const RULES: &[Rule] = &[
         id: RuleId("json_duplicate_key"),
         statement: "A field stands twice in submission.json.",
         reference: "RFC 8259 (2017-12), section 4: names within an object should be unique",
-        why: "Readers keep one of the two, and not all the same one. False alarms: none known.",
+        why: "Readers keep one of the two, and not all the same one: with two different numbers under one claim two readers read two claims, which fails.",
         example: "\"val_bpb\": 1.1692 and, further down, \"val_bpb\": 1.1628",
         check: Check::Folder(duplicates),
         ..DEFAULT
@@ -254,12 +254,32 @@ fn is_placeholder(text: &str) -> bool {
 
 fn duplicates(case: &FolderCase) -> Outcome {
     let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
-    let names: Vec<&str> = json.duplicates.iter().map(|duplicate| duplicate.key.as_str()).collect();
-    if names.is_empty() {
-        return Outcome::HOLDS;
+    let (claims, others): (Vec<&DuplicateKey>, Vec<_>) =
+        json.duplicates.iter().partition(|duplicate| is_claim(&duplicate.key) && duplicate.numbers.is_some());
+    let named = |duplicates: &[&DuplicateKey], what: fn(&DuplicateKey) -> String| {
+        let names: Vec<String> = duplicates.iter().copied().map(what).collect();
+        let at = |duplicate: &&DuplicateKey| Evidence::at(&json.path, json.line_of(&duplicate.key));
+        let evidence = duplicates.iter().map(|duplicate| at(duplicate).found(&duplicate.key)).collect();
+        Violation::new(format!("twice in one object: {}; the last is read", names.join(", ")), evidence)
+    };
+    let mut violations = Vec::new();
+    if !claims.is_empty() {
+        let both = |duplicate: &DuplicateKey| match &duplicate.numbers {
+            Some([first, next]) => format!("{} ({first} and {next})", duplicate.key),
+            None => duplicate.key.clone(),
+        };
+        violations.push(named(&claims, both).graded(Severity::Fail));
     }
-    let evidence = names.iter().map(|name| Evidence::at(&json.path, json.line_of(name)).found(name)).collect();
-    Outcome::violated(format!("twice in one object: {}; the last is read", names.join(", ")), evidence)
+    if !others.is_empty() {
+        violations.push(named(&others, |duplicate| duplicate.key.clone()));
+    }
+    Outcome::from_violations(violations)
+}
+
+/// Whether a field holds a score, a size or seeds.
+fn is_claim(key: &str) -> bool {
+    let lower = key.to_ascii_lowercase();
+    ["bpb", "val_loss", "bytes", "size", "seed"].iter().any(|word| lower.contains(word))
 }
 
 fn placeholder(case: &FolderCase) -> Outcome {

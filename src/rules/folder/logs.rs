@@ -151,11 +151,38 @@ fn without_metrics(case: &FolderCase) -> Outcome {
     })
 }
 
+/// Whether the run came to its end and another log scores it: that of the same seed, or of the first rank.
+fn is_scored_elsewhere(case: &FolderCase, log: &LogFile) -> bool {
+    let seeds =
+        |log: &LogFile| log.seeds.iter().map(|seed| seed.value).chain(seed_in_name(&log.path)).collect::<Vec<_>>();
+    let own = seeds(log);
+    if log.stop.is_none() && later_rank(&log.path).is_none() {
+        return false;
+    }
+    let has = |other: &LogFile| seeds(other).iter().any(|seed| own.contains(seed)) && other.last_final().is_some();
+    case.folder.logs.iter().any(has)
+}
+
+/// The rank after the first one that wrote a log, by its name: `logs/rank3.log`.
+fn later_rank(path: &str) -> Option<u32> {
+    let at = path.to_ascii_lowercase().rfind("rank")? + "rank".len();
+    let rest = path.get(at..)?.trim_start_matches(['_', '-', '=']);
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let rank: u32 = rest.get(..digits)?.parse().ok()?;
+    (rank > 0).then_some(rank)
+}
+
+/// Whether the log tells of a training run, by its steps or by values on the way.
+pub(super) fn trained(log: &LogFile) -> bool {
+    let on_the_way = || log.metrics.iter().filter(|metric| metric.kind == MetricKind::Step).count();
+    log.trains || !log.step_times.is_empty() || on_the_way() >= 2
+}
+
 fn without_final(case: &FolderCase) -> Outcome {
     each(case, "log(s) that end before the final number", |log| {
         // A run that only trains leaves evaluation to another log, but scores the weights it trained.
         let scores_late = log.metrics.iter().any(|m| m.kind >= MetricKind::PreQuant && m.bpb.is_finite());
-        let ends_early = log.last_final().is_none() && log.trains && !scores_late;
+        let ends_early = log.last_final().is_none() && trained(log) && !scores_late && !is_scored_elsewhere(case, log);
         ends_early.then(|| {
             let last = log.metrics.last().map_or(log.lines, |metric| metric.line);
             Evidence::at(&log.path, last).found(format!("last value of {} lines", log.lines))
@@ -184,7 +211,8 @@ fn other_seed(case: &FolderCase) -> Outcome {
 
 fn duplicates(case: &FolderCase) -> Outcome {
     let mut by_content: std::collections::BTreeMap<_, Vec<&LogFile>> = std::collections::BTreeMap::new();
-    for log in case.folder.logs.iter().filter(|log| log.digest.bytes.0 > 0) {
+    // Ranks of one run print the same.
+    for log in case.folder.logs.iter().filter(|log| log.digest.bytes.0 > 0 && later_rank(&log.path).is_none()) {
         by_content.entry(log.digest.sha256).or_default().push(log);
     }
     let mut groups: Vec<&Vec<&LogFile>> = by_content.values().filter(|group| group.len() > 1).collect();

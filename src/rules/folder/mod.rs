@@ -4,6 +4,7 @@ mod bytes;
 mod carriers;
 mod code;
 mod denominator;
+mod digits;
 mod disk;
 mod documents;
 mod fields;
@@ -16,11 +17,14 @@ mod results;
 pub(super) mod runs;
 mod safety;
 mod seed_choice;
+mod seed_values;
 mod seeds;
+mod selected_runs;
 mod shipped;
 mod source;
 mod step_times;
 mod times;
+mod unfinished;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,10 @@
 //! The claimed score against the logs.
 
-use super::carriers::{Part, carrying_runs, parts};
+use super::carriers::carrying_runs;
 use super::runs::{mean_by_seed, runs, same_number};
 use super::seed_choice::listed_mean;
 use super::{DEFAULT, cite};
+use crate::manifest::ClaimedNumber;
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
 use crate::submission::log::{Metric, MetricKind};
@@ -40,7 +41,10 @@ pub(super) const RULES: &[Rule] = &[
         check: Check::Folder(not_last),
         ..LOGS
     },
+    super::digits::DIGITS,
+    super::unfinished::UNFINISHED,
     super::seed_choice::BEST_SEED,
+    super::selected_runs::SELECTED,
     Rule {
         id: RuleId("mean_wrong"),
         statement: "The claim is not the mean of the seeds submission.json lists.",
@@ -52,15 +56,7 @@ pub(super) const RULES: &[Rule] = &[
         check: Check::Folder(mean_wrong),
         ..LOGS
     },
-    Rule {
-        id: RuleId("seed_bpb_differs_from_log"),
-        statement: "A seed's claimed value is not in that seed's log.",
-        severity: Severity::Fail,
-        why: "The table was not made from these logs.",
-        example: "seed 1337: 1.1142 claimed, 1.114792 logged",
-        check: Check::Folder(seed_differs),
-        ..LOGS
-    },
+    super::seed_values::SEED_VALUES,
     Rule {
         id: RuleId("claimed_val_loss_differs_from_log"),
         statement: "The claimed val_loss stands in no log.",
@@ -89,7 +85,7 @@ pub(super) fn line(log: &LogFile, metric: &Metric) -> Evidence {
 }
 
 /// How a claimed score relates to what the logs hold.
-enum Support<'a> {
+pub(super) enum Support<'a> {
     /// The mean, or the value a run ends with.
     Headline,
     /// Another final value.
@@ -101,11 +97,11 @@ enum Support<'a> {
 }
 
 /// Differences up to here are taken for rounding of a mean by hand, or another subset of seeds.
-const BY_HAND: f64 = 5e-4;
+pub(super) const BY_HAND: f64 = 5e-4;
 /// What evaluating a trained model otherwise changes; a claim this near the last step may be of a log cut short.
 const AFTER_TRAINING: f64 = 0.05;
 
-fn support<'a>(case: &FolderCase<'a>, claim: &ClaimedField) -> Option<Support<'a>> {
+pub(super) fn support<'a>(case: &FolderCase<'a>, claim: &ClaimedField) -> Option<Support<'a>> {
     let runs = runs(case.folder);
     let number = &claim.number;
     let all = || case.folder.logs.iter().flat_map(|log| log.metrics.iter().map(move |metric| (log, metric)));
@@ -130,7 +126,7 @@ fn support<'a>(case: &FolderCase<'a>, claim: &ClaimedField) -> Option<Support<'a
     {
         return Some(Support::Headline);
     }
-    if let Some((log, metric)) = finite().find(|(_, metric)| same(metric)) {
+    if let Some((log, metric)) = finite().find(|(_, metric)| same(metric)).or_else(|| early_mean(case, number)) {
         return Some(Support::Early(log, metric));
     }
     let (log, metric) = finite().min_by(|a, b| {
@@ -138,6 +134,17 @@ fn support<'a>(case: &FolderCase<'a>, claim: &ClaimedField) -> Option<Support<'a
         away(a.1).total_cmp(&away(b.1))
     })?;
     Some(Support::None(log, metric))
+}
+
+/// The last value before quantization, or on the way, of the first log, where the claim is the mean of those of all.
+fn early_mean<'a>(case: &FolderCase<'a>, claim: &ClaimedNumber) -> Option<(&'a LogFile, &'a Metric)> {
+    [MetricKind::PreQuant, MetricKind::Step].into_iter().find_map(|kind| {
+        let last = |log: &'a LogFile| log.metrics.iter().rfind(|metric| metric.kind == kind && metric.bpb.is_finite());
+        let values: Vec<_> = case.folder.logs.iter().filter_map(|log| Some((log, last(log)?))).collect();
+        let mean = values.iter().map(|(_, metric)| metric.bpb).sum::<f64>() / values.len().max(1) as f64;
+        let decimals = values.iter().map(|(_, metric)| metric.decimals).min().filter(|least| *least >= 4)?;
+        values.first().copied().filter(|_| values.len() >= 2 && same_number(claim, mean, decimals))
+    })
 }
 
 /// The mean of the seeds submission.json lists, where the log of one at least ends with what is listed for it.
@@ -312,57 +319,6 @@ fn mean_in_readme(case: &FolderCase) -> Option<Outcome> {
     Some(Outcome::Violated(vec![Violation::new(message, vec![evidence]).graded(Severity::Warning)]))
 }
 
-fn seed_differs(case: &FolderCase) -> Outcome {
-    let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
-    let parts = parts(case.folder);
-    let mut compared = 0;
-    // Differences of rounding, and values worse than those logged.
-    let mut is_harmless = true;
-    let mut evidence = Vec::new();
-    for claim in json.seed_results() {
-        let Some(bpb) = claim.bpb.filter(|bpb| bpb.value() > 0.0) else { continue };
-        let is_of_seed = |part: &&Part| {
-            part.seed == Some(claim.seed) || super::runs::seed_in_name(&part.log.path) == Some(claim.seed)
-        };
-        let metrics = || {
-            parts.iter().filter(is_of_seed).flat_map(|part| {
-                let inside = part.log.metrics.iter().filter(|metric| part.lines.contains(metric.line));
-                inside.map(move |metric| (part.log, metric))
-            })
-        };
-        let Some((log, nearest)) = metrics()
-            .filter(|(_, metric)| metric.bpb.is_finite() && metric.kind >= MetricKind::PreQuant)
-            .min_by(|a, b| (a.1.bpb - bpb.value()).abs().total_cmp(&(b.1.bpb - bpb.value()).abs()))
-        else {
-            continue;
-        };
-        compared += 1;
-        // Logs of several seeds do not always say which one a line is about.
-        let stands_elsewhere = parts.iter().filter(|part| is_of_several(part)).any(|part| {
-            part.log.finals().any(|metric| bpb.decimals() > 4 && same_number(&bpb, metric.bpb, metric.decimals))
-        });
-        if !stands_elsewhere && !metrics().any(|(_, metric)| same_number(&bpb, metric.bpb, metric.decimals)) {
-            let away = bpb.value() - nearest.bpb;
-            is_harmless &= away > 0.0 || away.abs() <= 1e-4;
-            evidence.push(line(log, nearest).expected(format!("seed {}: {bpb}", claim.seed)));
-        }
-    }
-    match (compared, evidence.is_empty()) {
-        (0, _) => Outcome::unknown("no listed seed has a log"),
-        (_, true) => Outcome::HOLDS,
-        _ => {
-            let message = format!("{} of {compared} seeds differ from their logs", evidence.len());
-            let violation = Violation::new(message, evidence);
-            Outcome::Violated(vec![if is_harmless { violation.graded(Severity::Warning) } else { violation }])
-        }
-    }
-}
-
-/// Whether a run is not clearly of one seed.
-fn is_of_several(part: &Part) -> bool {
-    part.seed.is_none() || part.log.runs().len() > 1 || part.log.path.to_ascii_lowercase().contains("seeds")
-}
-
 fn loss_differs(case: &FolderCase) -> Outcome {
     let Some(json) = &case.folder.submission else { return Outcome::NotApplicable };
     let Some(loss) = json.number("val_loss").filter(|loss| loss.value() > 0.0) else {
@@ -373,12 +329,19 @@ fn loss_differs(case: &FolderCase) -> Outcome {
     if losses.is_empty() {
         return Outcome::unknown("no log gives a loss");
     }
-    let finals: Vec<f64> = runs(case.folder).iter().filter_map(|run| run.last.loss).collect();
-    let mean = finals.iter().sum::<f64>() / finals.len().max(1) as f64;
+    let mean = |runs: Vec<super::runs::Run>| {
+        let finals: Vec<f64> = runs.iter().filter_map(|run| run.last.loss).collect();
+        finals.iter().sum::<f64>() / finals.len().max(1) as f64
+    };
     let is = |value: f64| (loss.value() - value).abs() <= (2.0 * loss.rounding()).max(1e-4);
     // Bits per byte under the wrong name are `bpb_stored_in_val_loss`, and one finding is enough.
     let is_bpb = case.folder.logs.iter().flat_map(|log| &log.metrics).any(|metric| is(metric.bpb));
-    if losses.iter().copied().any(is) || is(mean) || is_bpb || json.seed_results().len() > 1 {
+    if losses.iter().copied().any(is)
+        || is(mean(runs(case.folder)))
+        || is(mean(carrying_runs(case.folder)))
+        || is_bpb
+        || json.seed_results().len() > 1
+    {
         return Outcome::HOLDS;
     }
     Outcome::violated(

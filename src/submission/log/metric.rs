@@ -90,6 +90,8 @@ const PRE_QUANT: &[&str] = &[
 /// What a bits-per-byte value on this line is; `None` if it is no evaluation of anything.
 pub(super) fn kind(lower: &str, is_step: bool, key: &str) -> Option<MetricKind> {
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    // Diffusion models are no differences.
+    let key = key.replace("diffusion", "");
     if DIFFERENCE.iter().chain(ELSEWHERE).any(|word| key.contains(word)) {
         return None;
     }
@@ -99,7 +101,9 @@ pub(super) fn kind(lower: &str, is_step: bool, key: &str) -> Option<MetricKind> 
     if has(PROGRESS) {
         return Some(MetricKind::Progress);
     }
-    Some(if has(PRE_QUANT) { MetricKind::PreQuant } else { MetricKind::Final })
+    // What is called a diagnostic of the quantized model is of what is submitted.
+    let is_early = has(PRE_QUANT) && !lower.contains("diagnostic quantized");
+    Some(if is_early { MetricKind::PreQuant } else { MetricKind::Final })
 }
 
 /// Names of a loss in nats per token.
@@ -145,6 +149,7 @@ mod tests {
             // A difference is no value, wherever it stands; the word must be in the key.
             ("quant_gap bpb", "quant_gap bpb", true, None),
             ("quant_gap and val_bpb", "val_bpb", false, Some(MetricKind::Final)),
+            ("diffusion_pll_bpb", "diffusion_pll_bpb", false, Some(MetricKind::Final)),
         ] {
             assert_eq!(kind(line, is_step, key), expected, "{line}");
         }

@@ -152,7 +152,9 @@ impl LogFile {
             let Some(value) = pair.number else { continue };
             let Some(kind) = metric::kind(&lower, is_step, &key) else { continue };
             let label = if kind == MetricKind::Final { short(line_label(line, list)) } else { String::new() };
-            let loss = metric::loss_beside(pair, &losses);
+            // A part of the text has its own bytes per token: what they are says nothing about the whole.
+            let is_of_part = list.iter().any(|pair| pair.name() == "scored_tokens");
+            let loss = metric::loss_beside(pair, &losses).filter(|_| !is_of_part);
             let metric = Metric { line: number, kind, label, bpb: value, decimals: decimals(pair.value), loss };
             if kind == MetricKind::Final {
                 self.clock.has_result();

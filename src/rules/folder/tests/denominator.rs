@@ -216,6 +216,48 @@ fn fewer_tokens_than_any_vocabulary_needs_are_a_part() {
 }
 
 #[test]
+fn the_whole_split_has_a_known_number_of_tokens_by_tokenizer() {
+    let rule = "val_subset";
+    let of = |name: &str, tokens: u64, text: f64| {
+        let loss = text * 151_078_222.0 / tokens as f64 * LN_2;
+        logged(&[&format!(
+            "tokenizer_path=./{name}\n{PRE}{tokens}\nfinal_int6 val_loss:{loss:.8} val_bpb:1.00000000\n"
+        )])
+        .says(rule)
+    };
+    let part = |tokens: u64| tokens as f64 / 62_021_632.0;
+    // The end that fills no whole window, up to sequences of 65,536 tokens.
+    for tokens in [62_021_845, 62_021_632, 61_997_056, 61_960_000] {
+        assert_eq!(of("fineweb_1024_bpe.model", tokens, part(tokens)), ["pass"], "{tokens}");
+    }
+    assert_eq!(
+        of("fineweb_1024_bpe.model", 61_865_984, part(61_865_984)),
+        [
+            "fail: validated on 61,865,984 tokens of 62,021,632 tokens",
+            "train0.log:2: 61,865,984 tokens (62,021,632 tokens)"
+        ]
+    );
+    assert_eq!(of("sp8192.model", 36_562_944, 36_562_944.0 / 40_540_160.0)[0][..4], *"fail");
+    // A vocabulary of one's own needs fewer tokens for the whole text.
+    assert_eq!(of("fineweb_8192_bpe.model", 36_335_616, 1.0), ["pass"]);
+    assert_eq!(of("own.model", 36_562_944, 0.9), ["pass"]);
+    assert_eq!(of("fineweb_4096_bpe.model", 44_847_104, 0.998), ["pass"]);
+    // Only the log that names the tokenizer is held to it.
+    let none = format!("tokenizer_path=./sp1024.model\n{PRE}50000000\n");
+    assert_eq!(logged(&[&none]).says(rule)[0][..4], *"fail");
+}
+
+#[test]
+fn logs_of_another_tokenizer_are_measured_by_their_own() {
+    let log = |name: &str, ratio: f64| {
+        format!("tokenizer_path=./{name}\nfinal_int6 val_loss:{:.10} val_bpb:1.0000000000\n", ratio * LN_2)
+    };
+    let baseline = log("fineweb_1024_bpe.model", 2.435_896);
+    let own = log("fineweb_4096_bpe.model", 3.319_772);
+    assert_eq!(logged(&[&baseline, &own]).says("log_ratio_unusual_for_tokenizer"), ["pass: 3.3198 bytes per token"]);
+}
+
+#[test]
 fn text_that_was_casefolded() {
     let rule = "lossy_normalization";
     let log = "x\ntokenizer_path=./fineweb_8192_CaseFold.model\n";

@@ -82,6 +82,24 @@ fn a_training_log_ends_with_a_score() {
 }
 
 #[test]
+fn other_ranks_and_evaluations_in_logs_of_their_own() {
+    let trains = "seed:7\nstep:1 train_loss:2\n";
+    let scored = format!("{trains}final_int6 val_bpb:1.5\n");
+    let stopped = format!("{trains}stopping_early: wallclock_cap\n");
+    let ranks = files(&[("seed7/rank0.log", &scored), ("seed7/rank1.log", trains), ("seed7/rank2.log", trains)]);
+    let apart = files(&[("train_seed7.log", &stopped), ("eval_seed7.log", "seed:7\nfinal_int6 val_bpb:1.5\n")]);
+    for folder in [&ranks, &apart] {
+        assert_eq!(folder.says("log_without_final_metric"), ["pass"]);
+        assert_eq!(folder.says("duplicate_log_files"), ["pass"]);
+    }
+    // A run that was cut is not at its end, and one of another seed is another.
+    let cut = files(&[("train_seed7.log", trains), ("eval_seed7.log", "seed:7\nfinal_int6 val_bpb:1.5\n")]);
+    assert!(cut.violates("log_without_final_metric"));
+    let other = files(&[("train_seed7.log", &stopped), ("eval_seed8.log", "seed:8\nfinal_int6 val_bpb:1.5\n")]);
+    assert!(other.violates("log_without_final_metric"));
+}
+
+#[test]
 fn trouble_is_shown_three_times_a_log() {
     let trace = "Traceback (most recent call last):\n";
     let folder = files(&[("a.log", &format!("x\n{}", trace.repeat(4))), ("b.log", trace), ("c.log", "x\n")]);

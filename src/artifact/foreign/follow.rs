@@ -74,6 +74,11 @@ impl<'a> Follower<'a> {
     fn archives(&mut self, bytes: &[u8], place: &str, layers: usize, taken_off: Option<Wrapper>) -> Followed {
         if bytes.starts_with(zip::MAGIC) && taken_off != Some(Wrapper::Zip) {
             self.zip(bytes, place, layers)?;
+        } else if let Some(inner) =
+            zip::bytes_before(bytes, 0).and_then(|before| bytes.get(usize::try_from(before).ok()?..))
+            && inner.starts_with(zip::MAGIC)
+        {
+            self.behind(inner, place, layers)?;
         }
         if let Some(members) = tar::members(bytes).filter(|_| taken_off != Some(Wrapper::Tar)) {
             for (name, range) in members {
@@ -180,6 +185,18 @@ impl<'a> Follower<'a> {
             (Some(fault), import) => Err(together(fault, import)),
             (None, Some(import)) => Err(import),
             (None, None) => Ok(()),
+        }
+    }
+
+    /// A zip file behind other bytes, which may be members of an archive or a compressed stream that stores them: only
+    /// what it imports counts.
+    fn behind(&mut self, bytes: &[u8], place: &str, layers: usize) -> Followed {
+        let met = self.met.clone();
+        let followed = self.zip(bytes, place, layers);
+        self.met = met;
+        match followed {
+            Err(error @ (ForeignError::Import { .. } | ForeignError::Ambiguous { import: Some(_), .. })) => Err(error),
+            _ => Ok(()),
         }
     }
 

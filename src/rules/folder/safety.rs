@@ -31,9 +31,9 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("odd_file_name"),
-        statement: "A file name is not plain UTF-8 text.",
+        statement: "A file name is not plain UTF-8 text, or differs from another in case only.",
         reference: SOURCE,
-        why: "It cannot be named in a manifest, and may hide what it is.",
+        why: "It cannot be named in a manifest, and may hide what it is; of two that differ in case, some disks keep one.",
         example: "train\\x1b[2K.log",
         check: Check::Folder(|case| anomalies(case, AnomalyKind::Name, "has an odd name:")),
         ..DEFAULT

@@ -55,6 +55,11 @@ fn a_pickle_is_followed_wherever_it_stands() {
         zip(&[("archive/sub/data.pkl", b"}."), ("archive/data.pkl", EVIL)]),
         zip(&[("a.npy", &crate::artifact::foreign::npy::tests::file("'|O'", "False", "()", EVIL))]),
         crate::artifact::foreign::npy::tests::file("'|O'", "False", "()", EVIL),
+        crate::artifact::foreign::npy::tests::file("'object'", "False", "()", EVIL),
+        crate::artifact::foreign::npy::tests::file("'\\x4f'", "False", "()", EVIL),
+        // A picture, and whatever else, that programs which look for the end open as a zip file.
+        [&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], &zip(&[("data.pkl", EVIL)])].concat(),
+        [&b"\0\xff\x07"[..], &zip(&[("a", b"text"), ("b/x", EVIL)])].concat(),
         tar,
         legacy(&[EVIL.to_vec()]),
         // The pickle that a tensor pickled by itself carries.

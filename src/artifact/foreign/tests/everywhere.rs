@@ -106,6 +106,19 @@ fn a_long_chain_of_attributes_hides_no_import() {
     assert!(error.contains("os.path.os"), "{error}");
 }
 
+/// Every member reaches to the end of the file, so together they are as long as its square.
+#[test]
+fn members_of_a_tar_file_that_overlap_are_not_all_looked_at() {
+    let header = |size: usize| crate::artifact::foreign::tar::tests::member("a", &vec![0; size])[..512].to_vec();
+    let tar: Vec<u8> = (0..2_000).flat_map(|i| header((2_000 - i) * 512)).collect();
+    let started = std::time::Instant::now();
+    assert!(matches!(parse(&tar, Path::new("x")), Err(ForeignError::TooLarge { .. })));
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    let nested = crate::artifact::foreign::tar::tests::member("b", EVIL);
+    let nested = (0..3).fold(nested, |inner, _| crate::artifact::foreign::tar::tests::member("a", &inner));
+    assert_eq!(refused(&nested), Some("posix.system".to_string()));
+}
+
 #[test]
 fn deeper_than_six_layers_is_not_looked_at_and_not_passed() {
     use crate::artifact::foreign::wrapper::tests::compressed;

@@ -3,6 +3,7 @@
 use super::DEFAULT;
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, FolderCase, Outcome, Rule, Violation};
+use crate::submission::log::MAX_RUNS;
 use crate::submission::walk::AnomalyKind;
 use crate::submission::{FileKind, Opened, OpenedArtifact};
 
@@ -201,6 +202,10 @@ fn too_much(case: &FolderCase) -> Outcome {
     for log in &case.folder.logs {
         if log.cut_short {
             let message = format!("{} was read up to {} bytes only", log.path, log.digest.bytes);
+            violations.push(Violation::not_examined(message, vec![Evidence::file(&log.path)]));
+        }
+        if log.run_starts.len() >= MAX_RUNS {
+            let message = format!("{} tells of more than {MAX_RUNS} runs; later ones were not told apart", log.path);
             violations.push(Violation::not_examined(message, vec![Evidence::file(&log.path)]));
         }
         if log.overlong > 0 {

@@ -95,11 +95,11 @@ pub fn torch(bytes: &[u8]) {
     const MAX_BYTES: u64 = 1 << 20;
     let Ok(listing) = foreign::list_within(bytes, Path::new("model.pt"), MAX_BYTES) else { return };
     let Ok(mut archive) = zip::ZipArchive::new(std::io::Cursor::new(bytes)) else { return };
-    let root = archive.name_for_index(0).and_then(|name| name.split_once('/')).map(|(root, _)| root.to_string());
-    let index = format!("{}/data.pkl", root.unwrap_or_default());
+    let Some(Ok(first)) = archive.name_for_index(0) else { return };
+    let index = format!("{}/data.pkl", first.split('/').next().unwrap_or_default());
     for at in 0..archive.len() {
         let Ok(member) = archive.by_index(at) else { continue };
-        if !member.name().eq_ignore_ascii_case(&index) {
+        if !member.name().is_ok_and(|name| name.eq_ignore_ascii_case(&index)) {
             continue;
         }
         let mut program = Vec::new();

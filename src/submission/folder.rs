@@ -60,6 +60,8 @@ pub struct FoundFile {
     pub head: Vec<u8>,
     /// What the bytes are, whatever the name says.
     pub nature: Nature,
+    /// Bytes of text that hardly compresses, as encoded data does; 0 where the whole folder is small.
+    pub dense: u64,
 }
 
 /// A folder as somebody handed it in.
@@ -177,7 +179,7 @@ impl RecordFolder {
         let name = file.name.clone();
         let mut scanner = LogScanner::new(name.clone());
         let mut head = Vec::new();
-        let mut sniffer = Sniffer::new(file.bytes);
+        let mut sniffer = Sniffer::new(file);
         let read = stream(file, MAX_LOG_BYTES, buffer, &mut |bytes| {
             keep_head(&mut head, bytes);
             scanner.feed(bytes);
@@ -187,9 +189,9 @@ impl RecordFolder {
         let log = scanner.finish(cut_short);
         let digest = (!cut_short).then_some(log.digest);
         let kind = if is_log(&log) { FileKind::Log } else { FileKind::Other };
-        let nature = sniffer.nature();
+        let (dense, nature) = (sniffer.dense(), sniffer.nature());
         let kind = self.open_model(kind, file, (&sniffer, &nature), steps);
-        self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head, nature });
+        self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head, nature, dense });
         if kind == FileKind::Log {
             self.logs.push(log);
         }
@@ -202,7 +204,7 @@ impl RecordFolder {
         let limit = if kind == FileKind::Submission { MAX_JSON_BYTES } else { MAX_TEXT_BYTES };
         let mut bytes = Vec::new();
         let mut hasher = ContentHasher::new();
-        let mut sniffer = Sniffer::new(file.bytes);
+        let mut sniffer = Sniffer::new(file);
         let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |chunk| {
             hasher.update(chunk);
             sniffer.feed(chunk);
@@ -216,7 +218,7 @@ impl RecordFolder {
         if !fits {
             self.too_large(file, limit);
         }
-        let nature = sniffer.nature();
+        let (dense, nature) = (sniffer.dense(), sniffer.nature());
         self.open_model(kind, file, (&sniffer, &nature), steps);
         let head = bytes.iter().copied().take(HEAD).collect();
         self.files.push(FoundFile {
@@ -226,6 +228,7 @@ impl RecordFolder {
             digest: whole.then_some(digest),
             head,
             nature,
+            dense,
         });
         let text = || fits.then(|| decode(&bytes).0.into_owned());
         match kind {
@@ -244,20 +247,20 @@ impl RecordFolder {
         let name = file.name.clone();
         let mut hasher = ContentHasher::new();
         let mut head = Vec::new();
-        let mut sniffer = Sniffer::new(file.bytes);
+        let mut sniffer = Sniffer::new(file);
         let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |bytes| {
             keep_head(&mut head, bytes);
             hasher.update(bytes);
             sniffer.feed(bytes);
         })?;
         let whole = read >= file.bytes;
-        let nature = sniffer.nature();
+        let (dense, nature) = (sniffer.dense(), sniffer.nature());
         let kind = self.open_model(kind, file, (&sniffer, &nature), steps);
         if !whole {
             self.too_large(file, MAX_OTHER_BYTES);
         }
         let digest = whole.then(|| hasher.finish());
-        self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head, nature });
+        self.files.push(FoundFile { path: name, kind, bytes: file.bytes, digest, head, nature, dense });
         Ok(())
     }
 
@@ -280,7 +283,10 @@ impl RecordFolder {
                 OpenedArtifact::open(&file.name, content)
             }
             None if is_named || sniffer.looks_like_model() => OpenedArtifact::too_large(&file.name, file.bytes),
-            _ => return kind,
+            _ => match sniffer.zip_behind_text() {
+                Some(before) => OpenedArtifact::behind_text(&file.name, before),
+                None => return kind,
+            },
         };
         let is_model = opened.is_model();
         if (is_named && file.bytes > 0) || opened.is_noteworthy() {

@@ -81,6 +81,12 @@ impl OpenedArtifact {
         OpenedArtifact { path: path.to_string(), content, pickles: 0, unclaimed: Vec::new() }
     }
 
+    /// A zip file behind text, which programs that look for the end of a file open.
+    pub fn behind_text(path: &str, before: u64) -> Self {
+        let words = format!("{path}: a zip file begins behind {before} bytes of text");
+        OpenedArtifact { path: path.to_string(), content: Opened::Damaged(words), pickles: 0, unclaimed: Vec::new() }
+    }
+
     /// A Git LFS pointer in place of a file.
     pub fn pointer(path: &str, pointer: &LfsPointer) -> Self {
         let words =
@@ -193,6 +199,13 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_model_and_is_none_is_said_to_be() {
+        let end = b"PK\x05\x06\0\0\0\0\x01\0\x01\0\x2e\0\0\0\x1e\0\0\0\0\0";
+        let behind = [&b"step:1\n".repeat(100_000)[..], &[b'P'; 76], end].concat();
+        let found = folder(&[("train.log", &behind)]);
+        let [OpenedArtifact { content: Opened::Damaged(words), .. }] = found.artifacts.as_slice() else {
+            panic!("{:?}", found.artifacts)
+        };
+        assert!(words.contains("a zip file begins behind 700000 bytes of text"), "{words}");
         let found =
             folder(&[("weights", b"PK\x03\x04 and no more"), ("model.lrz", b"LRZI\0\x06"), ("m.bin", b"odd\0\xff")]);
         let contents: Vec<_> =

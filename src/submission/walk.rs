@@ -1,5 +1,6 @@
 //! Lists the files of a folder without following links and within fixed bounds.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::escape::visible;
@@ -18,6 +19,8 @@ pub struct Listed {
     pub name: String,
     /// Size when listed.
     pub bytes: u64,
+    /// Size of all that was listed with it.
+    pub together: u64,
 }
 
 /// Something in a folder that is not simply a file.
@@ -46,7 +49,8 @@ pub enum AnomalyKind {
     TooMuch,
 }
 
-/// All files below `root`, sorted by name, and what else was met. Folders named `.git` are not entered.
+/// All files below `root`, sorted by name, and what else was met. Of a `.git` at the top, which is git's own where the
+/// folder is a repository, only what git would not write there is listed.
 pub fn list(root: &Path) -> (Vec<Listed>, Vec<Anomaly>) {
     let mut files = Vec::new();
     let mut anomalies = Vec::new();
@@ -76,18 +80,20 @@ pub fn list(root: &Path) -> (Vec<Listed>, Vec<Anomaly>) {
             let os_name = entry.file_name();
             let plain = os_name.to_string_lossy();
             let name = if prefix.is_empty() { plain.to_string() } else { format!("{prefix}/{plain}") };
-            if os_name.to_str().is_none() || plain.chars().any(char::is_control) {
+            if os_name.to_str().is_none() || visible(&plain) != plain {
                 anomalies.push(anomaly(&name, AnomalyKind::Name, "not plain UTF-8 text".into()));
             }
             // `DirEntry::metadata` does not follow links.
             match entry.metadata() {
                 Err(error) => anomalies.push(anomaly(&name, AnomalyKind::Unreadable, error.to_string())),
-                Ok(data) if data.is_dir() && os_name == ".git" => {}
+                Ok(_) if is_gits_own(&name) => {}
                 Ok(data) if data.is_dir() && depth >= MAX_DEPTH => {
                     anomalies.push(anomaly(&name, AnomalyKind::TooMuch, format!("deeper than {MAX_DEPTH} folders")));
                 }
                 Ok(data) if data.is_dir() => folders.push((entry.path(), name, depth + 1)),
-                Ok(data) if data.is_file() => files.push(Listed { path: entry.path(), name, bytes: data.len() }),
+                Ok(data) if data.is_file() => {
+                    files.push(Listed { path: entry.path(), name, bytes: data.len(), together: 0 })
+                }
                 Ok(data) if data.is_symlink() => {
                     let target = std::fs::read_link(entry.path())
                         .map_or_else(|error| error.to_string(), |target| visible(&target.to_string_lossy()));
@@ -98,8 +104,44 @@ pub fn list(root: &Path) -> (Vec<Listed>, Vec<Anomaly>) {
         }
     }
     files.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.path.cmp(&b.path)));
+    let together = files.iter().fold(0u64, |sum, file| sum.saturating_add(file.bytes));
+    files.iter_mut().for_each(|file| file.together = together);
+    anomalies.extend(alike(&files));
     anomalies.sort();
     (files, anomalies)
+}
+
+/// Files of which one replaces the other where a disk ignores case, as those of Windows and macOS do.
+fn alike(files: &[Listed]) -> Vec<Anomaly> {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    let mut found = Vec::new();
+    for file in files {
+        if let Some(other) = seen.insert(file.name.to_lowercase(), &file.name) {
+            let detail = format!("it differs from {} in case only", visible(other));
+            found.push(Anomaly { path: visible(&file.name), kind: AnomalyKind::Name, detail });
+        }
+    }
+    found
+}
+
+/// Whether a path is where git keeps its own files in the repository that the folder is. Elsewhere, or under other
+/// names, `.git` is a folder like any other, and may hold what a script reads.
+fn is_gits_own(name: &str) -> bool {
+    const KEPT: [&str; 12] = [
+        "branches",
+        "hooks",
+        "index",
+        "info",
+        "logs",
+        "modules",
+        "objects",
+        "refs",
+        "worktrees",
+        "HEAD",
+        "config",
+        "packed-refs",
+    ];
+    name.strip_prefix(".git/").is_some_and(|inner| KEPT.contains(&inner))
 }
 
 #[cfg(all(test, unix))]
@@ -119,6 +161,41 @@ mod tests {
         assert_eq!(files.iter().map(|f| (f.name.as_str(), f.bytes)).collect::<Vec<_>>(), [("sub/a.txt", 3)]);
         let links: Vec<_> = anomalies.iter().map(|a| (a.path.as_str(), a.kind)).collect();
         assert_eq!(links, [("out", AnomalyKind::Link), ("sub/loop", AnomalyKind::Link)]);
+    }
+
+    #[test]
+    fn git_s_own_files_are_left_out_and_nothing_else_of_that_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [".git/objects/ab/cd", ".git/HEAD", ".git/weights.bin", ".git/w/HEAD", "sub/.git/HEAD"] {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"x").unwrap();
+        }
+        let (files, anomalies) = list(folder.path());
+        let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, [".git/w/HEAD", ".git/weights.bin", "sub/.git/HEAD"]);
+        assert_eq!(anomalies, []);
+    }
+
+    #[test]
+    fn names_that_look_like_others_are_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["train_gpt.py", "Train_GPT.py", "train\u{200b}_gpt.py", "r\u{e9}sum\u{e9}.md"] {
+            std::fs::write(folder.path().join(name), b"x").unwrap();
+        }
+        let (files, anomalies) = list(folder.path());
+        if files.len() < 4 {
+            println!("skipped: this disk ignores case");
+            return;
+        }
+        let found: Vec<_> = anomalies.iter().map(|a| (a.path.as_str(), a.detail.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("train\\u{200b}_gpt.py", "not plain UTF-8 text"),
+                ("train_gpt.py", "it differs from Train_GPT.py in case only")
+            ]
+        );
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl From<Story> for Forgery {
 /// What `verify` said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A failure: exit code 1.
+    /// A failure, exit code 1, or an audit that could not be completed, exit code 2.
     Refused,
     /// A warning, or something for a person to look at, that the honest submission does not get.
     Shown,
@@ -80,7 +80,9 @@ impl Forgery {
             fs::write(path, content).expect("a file");
         }
         for (path, length) in &self.sparse {
-            File::create(folder.join(path)).and_then(|file| file.set_len(*length)).expect("a sparse file");
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().expect("below the folder")).expect("a folder");
+            File::create(path).and_then(|file| file.set_len(*length)).expect("a sparse file");
         }
         #[cfg(unix)]
         for (path, target) in &self.links {

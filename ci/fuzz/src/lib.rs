@@ -29,6 +29,7 @@ pub const PARSERS: &[Parser] = &[
     ("board", board),
     ("pickle", pickle),
     ("zip", zip),
+    ("torch", torch),
     ("foreign", foreign),
     ("safetensors", safetensors),
     ("artifact", artifact),
@@ -85,6 +86,33 @@ pub fn pickle(bytes: &[u8]) {
 pub fn zip(bytes: &[u8]) {
     black_box(OpenedArtifact::open("final_model.ptz", bytes));
     take_apart(bytes, Path::new("final_model.ptz"));
+}
+
+/// A zip of pickles, beside what PyTorch would take of it: the member `ROOT/data.pkl` by a reader of its own, where ROOT
+/// is the folder of the first member and case does not matter. What is opened imports nothing that was not named, and
+/// nothing that tensors do not need.
+pub fn torch(bytes: &[u8]) {
+    const MAX_BYTES: u64 = 1 << 20;
+    let Ok(listing) = foreign::list_within(bytes, Path::new("model.pt"), MAX_BYTES) else { return };
+    let Ok(mut archive) = zip::ZipArchive::new(std::io::Cursor::new(bytes)) else { return };
+    let Some(Ok(first)) = archive.name_for_index(0) else { return };
+    let index = format!("{}/data.pkl", first.split('/').next().unwrap_or_default());
+    for at in 0..archive.len() {
+        let Ok(member) = archive.by_index(at) else { continue };
+        if !member.name().is_ok_and(|name| name.eq_ignore_ascii_case(&index)) {
+            continue;
+        }
+        let mut program = Vec::new();
+        if std::io::Read::read_to_end(&mut std::io::Read::take(member, MAX_BYTES), &mut program).is_err() {
+            continue;
+        }
+        let Ok(pickle) = foreign::pickle::interpret(&program) else { continue };
+        assert!(pickle.first_refused().is_none(), "PyTorch imports what was not refused");
+        for import in &pickle.imports {
+            let name = format!("{}.{}", import.module, import.name);
+            assert!(listing.imports.contains(&name), "PyTorch imports {name}, which is not named");
+        }
+    }
 }
 
 /// A file of any kind under no name. What is refused for its pickle must be looked at in the first place, and what can

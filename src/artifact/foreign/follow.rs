@@ -6,6 +6,7 @@
 //! compression; and the same for what is inside, for bytes behind the end of a stream, and for each member.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use super::allowance::Allowance;
@@ -74,18 +75,20 @@ impl<'a> Follower<'a> {
     fn archives(&mut self, bytes: &[u8], place: &str, layers: usize, taken_off: Option<Wrapper>) -> Followed {
         if bytes.starts_with(zip::MAGIC) && taken_off != Some(Wrapper::Zip) {
             self.zip(bytes, place, layers)?;
+        } else if let Some(inner) =
+            zip::bytes_before(bytes, 0).and_then(|before| bytes.get(usize::try_from(before).ok()?..))
+            && inner.starts_with(zip::MAGIC)
+        {
+            self.behind(inner, place, layers)?;
         }
         if let Some(members) = tar::members(bytes).filter(|_| taken_off != Some(Wrapper::Tar)) {
-            for (name, range) in members {
-                let within = within(place, &name);
-                self.deeper(bytes.get(range).unwrap_or(&[]), &within, layers, None)?;
-            }
+            self.tar(bytes, members, place, layers)?;
         }
         if let Some(objects) = npy::objects(bytes) {
             self.pickles(objects, place, layers, Loader::Python)?;
         }
         let wrapper = match (by_magic(bytes), taken_off) {
-            (None, None) => {
+            (None, None | Some(Wrapper::Tar)) => {
                 let (wrapper, spent) = by_trial(bytes);
                 // Streams that expand far before they turn out to be none would cost time without end.
                 self.tried += spent;
@@ -180,6 +183,35 @@ impl<'a> Follower<'a> {
             (Some(fault), import) => Err(together(fault, import)),
             (None, Some(import)) => Err(import),
             (None, None) => Ok(()),
+        }
+    }
+
+    /// Members of a tar file. Those of a tar file in it are among them: their headers are aligned alike.
+    fn tar(&mut self, bytes: &[u8], members: Vec<(String, Range<usize>)>, place: &str, layers: usize) -> Followed {
+        let most = bytes.len().saturating_mul(MAX_DEPTH);
+        let mut looked_at = 0usize;
+        for (name, range) in members {
+            // Only forged members overlap more often than archives nest; all of them would take forever.
+            looked_at = looked_at.saturating_add(range.len());
+            if looked_at > most {
+                let (path, max) = (self.path.to_path_buf(), most as u64);
+                return Err(ForeignError::TooLarge { path, within: Some(Wrapper::Tar), max });
+            }
+            let within = within(place, &name);
+            self.deeper(bytes.get(range).unwrap_or(&[]), &within, layers, Some(Wrapper::Tar))?;
+        }
+        Ok(())
+    }
+
+    /// A zip file behind other bytes, which may be members of an archive or a compressed stream that stores them: only
+    /// what it imports counts.
+    fn behind(&mut self, bytes: &[u8], place: &str, layers: usize) -> Followed {
+        let met = self.met.clone();
+        let followed = self.zip(bytes, place, layers);
+        self.met = met;
+        match followed {
+            Err(error @ (ForeignError::Import { .. } | ForeignError::Ambiguous { import: Some(_), .. })) => Err(error),
+            _ => Ok(()),
         }
     }
 

@@ -206,6 +206,12 @@ pub fn is_text_start(start: &[u8]) -> bool {
     follow::is_text_start(start)
 }
 
+/// How many bytes stand in front of a zip file that begins within a file and ends with it; `None` if there is none. Of
+/// the file only its last bytes are given, at least 65,557 or all; `before` stand in front of them.
+pub fn bytes_before_zip(tail: &[u8], before: u64) -> Option<u64> {
+    zip::bytes_before(tail, before)
+}
+
 /// Whether bytes start as a container does that models come in.
 pub fn starts_as_container(start: &[u8]) -> bool {
     identify(start).is_some_and(|container| container != Container::Archive)

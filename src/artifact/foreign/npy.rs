@@ -9,30 +9,35 @@ pub(super) const MAGIC: &[u8] = b"\x93NUMPY";
 const MAX_HEADER: usize = 1 << 16;
 
 /// Header and data of an array file.
-fn split(bytes: &[u8]) -> Result<(&str, &[u8]), String> {
+fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let rest = bytes.strip_prefix(MAGIC).ok_or("no NumPy magic")?;
     let (length, rest) = match rest {
         [1, _, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
         [2 | 3, _, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
         _ => return Err("unknown version".into()),
     };
-    if length > MAX_HEADER || length > rest.len() {
-        return Err(format!("a header of {length} bytes"));
-    }
-    let (header, data) = rest.split_at(length);
-    Ok((std::str::from_utf8(header).map_err(|_| "the header is not text")?, data))
+    rest.split_at_checked(length).ok_or_else(|| format!("a header of {length} bytes"))
 }
 
-/// What an array of objects holds: a pickle. Taken generously: any type with an `O` in it counts.
+/// What an array of objects holds: a pickle.
+///
+/// NumPy evaluates the header as a Python literal and asks its own list of type names, so the type may be spelled `O`,
+/// `object` or with escapes, between comments, in a header of any length and encoding. Taken generously: an `o`
+/// anywhere but in the words of every header makes objects, and so does an escape.
 pub(super) fn objects(bytes: &[u8]) -> Option<&[u8]> {
     let (header, data) = split(bytes).ok()?;
-    let descr = header.split_once("descr")?.1.split("fortran_order").next()?;
-    descr.contains('O').then_some(data)
+    let o = header.iter().filter(|byte| byte.eq_ignore_ascii_case(&b'o')).count();
+    // `fortran_order` has two.
+    (o != 2 || header.contains(&b'\\') || header.contains(&b'#')).then_some(data)
 }
 
 /// One array. `what` it holds may be of a type that is only listed; objects are pickles and hold no tensor.
 pub(super) fn parse(bytes: &[u8]) -> Result<RawTensor, String> {
     let (header, data) = split(bytes)?;
+    if header.len() > MAX_HEADER {
+        return Err(format!("a header of {} bytes", header.len()));
+    }
+    let header = std::str::from_utf8(header).map_err(|_| "the header is not text")?;
     let inside = header.split_once("'shape'").ok_or("no shape")?.1;
     let inside = inside.split_once('(').and_then(|(_, rest)| rest.split_once(')')).ok_or("no shape")?.0;
     let sides = inside.split(',').map(|side| side.trim().trim_end_matches('L')).filter(|side| !side.is_empty());
@@ -182,6 +187,11 @@ pub(super) mod tests {
         assert!(parse(&file("'|O'", "False", "(2,)", b"\x80\x02.")).unwrap_err().contains("objects"));
         assert_eq!(objects(&file("'|O'", "False", "()", b"xyz")), Some(&b"xyz"[..]));
         assert_eq!(objects(&file("[('a', '|O8')]", "False", "()", b"xyz")), Some(&b"xyz"[..]));
+        for descr in ["'object'", "'|\\x4f'", "'\\117'", "'|O' # fortran_order\n"] {
+            assert_eq!(objects(&file(descr, "False", "()", b"xyz")), Some(&b"xyz"[..]), "{descr}");
+        }
+        let latin = [&b"\x93NUMPY\x01\x00\x0c\x00"[..], b"#\xff\n{'|O'}   xyz"].concat();
+        assert_eq!(objects(&latin), Some(&b"xyz"[..]));
         assert_eq!(objects(&file("'<f4'", "False", "(1,)", b"abcd")), None);
     }
 }

@@ -24,6 +24,8 @@ const MAX_MEMBERS: usize = 1 << 16;
 /// How a zip file starts that holds anything.
 pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
 
+pub(in crate::artifact) use directory::bytes_before;
+
 /// Why a zip file is not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::artifact) enum Fault {

@@ -172,7 +172,7 @@ fn over_budget(case: &FolderCase) -> Outcome {
         .filter(|total| *total >= 10_000)
         .collect();
     let disk = Disk::of(case);
-    let mut violations = disk.over(case, cap);
+    let mut violations = disk.over(case, cap, logged.as_ref().map_or(0, |worst| worst.shipped));
     if let Some(worst) = &logged
         && worst.shipped > cap
     {

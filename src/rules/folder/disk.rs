@@ -5,7 +5,7 @@ use super::runs::sizes;
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, FolderCase, Outcome, Rule, Violation};
 use crate::submission::log::SizeKind;
-use crate::submission::{FoundFile, Nature, RecordFolder, Whole, counted_code, weights};
+use crate::submission::{FoundFile, Nature, Opened, OpenedArtifact, RecordFolder, Whole, counted_code, weights};
 use crate::units::{Bytes, group_digits};
 
 pub(super) const RULES: &[Rule] = &[Rule {
@@ -18,6 +18,12 @@ pub(super) const RULES: &[Rule] = &[Rule {
     check: Check::Folder(not_logged),
     ..DEFAULT
 }];
+
+/// Files of no known format that are smaller than any checkpoint of a model that has to be compressed: twice the budget.
+const MIN_RAW: u64 = 32_000_000;
+
+/// Less data than this beside the weights is not worth a question: pictures and tokenizers come to that.
+const MIN_BESIDE: u64 = 1_000_000;
 
 /// The code that counts.
 struct Code<'a> {
@@ -103,8 +109,8 @@ impl<'a> Disk<'a> {
         Some((self.total(largest), format!("{}{remark}", self.sum(largest))))
     }
 
-    /// What is over the cap.
-    pub fn over(&self, case: &FolderCase, cap: u64) -> Vec<Violation> {
+    /// What is over the cap; `logged` is the total that logs give.
+    pub fn over(&self, case: &FolderCase, cap: u64, logged: u64) -> Vec<Violation> {
         let excess = |total: u64| group_digits(i128::from(total) - i128::from(cap));
         let cite = |whole: &Whole| whole.files.iter().take(8).map(|file| found(file)).collect::<Vec<_>>();
         let mut violations: Vec<Violation> = self
@@ -141,7 +147,42 @@ impl<'a> Disk<'a> {
                 violations.push(Violation::new(message, vec![found(file)]).graded(Severity::Review));
             }
         }
+        if violations.is_empty() && logged <= cap {
+            violations.extend(self.beside(case, cap, logged));
+        }
         violations
+    }
+
+    /// Data beside what counts, with which a submission would be over the cap: pictures, tokenizers, pointers, and text
+    /// that hardly compresses, in as many files as it likes.
+    fn beside(&self, case: &FolderCase, cap: u64, logged: u64) -> Option<Violation> {
+        let counts = |file: &FoundFile| {
+            self.weighed.iter().chain(&self.set_aside).any(|whole| holds(whole, file))
+                || self.code.files.contains(&file.path.as_str())
+        };
+        let data = |file: &FoundFile| match &file.nature {
+            Nature::Text => file.dense,
+            Nature::Pointer(pointer) => pointer.bytes.unwrap_or(file.bytes),
+            _ => file.bytes,
+        };
+        let others = case.folder.files.iter().filter(|file| !counts(file));
+        let mut files: Vec<(u64, &FoundFile)> = others.map(|file| (data(file), file)).filter(|(n, _)| *n > 0).collect();
+        files.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.path.cmp(&b.1.path)));
+        let beside = files.iter().fold(0u64, |sum, (bytes, _)| sum.saturating_add(*bytes));
+        let counted = self.weighed.iter().map(|whole| self.total(whole)).max().unwrap_or(self.code.bytes).max(logged);
+        let total = counted.saturating_add(beside);
+        if beside < MIN_BESIDE || total <= cap {
+            return None;
+        }
+        let message = format!(
+            "{} bytes of data in {} files lie beside the {} that count, {} together; does a script read them?",
+            Bytes(beside),
+            files.len(),
+            Bytes(counted),
+            Bytes(total)
+        );
+        let evidence = files.iter().take(8).map(|(_, file)| found(file)).collect();
+        Some(Violation::new(message, evidence).graded(Severity::Review))
     }
 
     /// Weights that fit each alone and not together, and that are not one model each: files in different roles.
@@ -188,9 +229,10 @@ fn is_alternative(a: &Whole, b: &Whole) -> bool {
         [one] => one.digest.map(|digest| digest.sha256),
         _ => None,
     };
+    let format = |whole: &Whole<'_>| whole.opened.map(|opened| opened.content.clone());
     a.role == b.role
         || (digest(a).is_some() && digest(a) == digest(b))
-        || (a.values().is_some() && a.values() == b.values())
+        || (a.values().is_some() && a.values() == b.values() && format(a) != format(b))
 }
 
 /// Sizes of models that logs and submission.json give.
@@ -230,7 +272,12 @@ impl Known {
 
     /// As training leaves it: by what it holds, or because a log says so.
     fn is_raw(&self, whole: &Whole) -> bool {
-        whole.is_raw() || (self.raw.contains(&whole.bytes) && !self.names(whole.bytes))
+        // A log's word is not enough for a file that can be looked at and is something else.
+        let may_be = match whole.opened.map(|opened| &opened.content) {
+            Some(Opened::Model { .. }) => false,
+            _ => whole.bytes >= MIN_RAW || whole.opened.is_some_and(OpenedArtifact::is_noteworthy),
+        };
+        whole.is_raw() || (may_be && self.raw.contains(&whole.bytes) && !self.names(whole.bytes))
     }
 }
 

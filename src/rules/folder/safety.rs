@@ -3,6 +3,7 @@
 use super::DEFAULT;
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, FolderCase, Outcome, Rule, Violation};
+use crate::submission::log::MAX_RUNS;
 use crate::submission::walk::AnomalyKind;
 use crate::submission::{FileKind, Opened, OpenedArtifact};
 
@@ -31,9 +32,9 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         id: RuleId("odd_file_name"),
-        statement: "A file name is not plain UTF-8 text.",
+        statement: "A file name is not plain UTF-8 text, or differs from another in case only.",
         reference: SOURCE,
-        why: "It cannot be named in a manifest, and may hide what it is.",
+        why: "It cannot be named in a manifest, and may hide what it is; of two that differ in case, some disks keep one.",
         example: "train\\x1b[2K.log",
         check: Check::Folder(|case| anomalies(case, AnomalyKind::Name, "has an odd name:")),
         ..DEFAULT
@@ -201,6 +202,10 @@ fn too_much(case: &FolderCase) -> Outcome {
     for log in &case.folder.logs {
         if log.cut_short {
             let message = format!("{} was read up to {} bytes only", log.path, log.digest.bytes);
+            violations.push(Violation::not_examined(message, vec![Evidence::file(&log.path)]));
+        }
+        if log.run_starts.len() >= MAX_RUNS {
+            let message = format!("{} tells of more than {MAX_RUNS} runs; later ones were not told apart", log.path);
             violations.push(Violation::not_examined(message, vec![Evidence::file(&log.path)]));
         }
         if log.overlong > 0 {

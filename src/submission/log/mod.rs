@@ -15,5 +15,5 @@ pub use file::{LogFile, LoggedTime, Noted, RunLines, StepTime};
 pub use lines::MAX_LINE_BYTES;
 pub use listing::Listing;
 pub use metric::{Metric, MetricKind};
-pub use scan::LogScanner;
+pub use scan::{LogScanner, MAX_RUNS};
 pub use size::{LoggedSize, SizeKind};

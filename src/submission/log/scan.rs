@@ -12,6 +12,8 @@ use crate::digest::ContentHasher;
 
 /// Most entries kept of one kind; later ones replace the last, so that the end of a log is always there.
 const MAX_KEPT: usize = 4096;
+/// Runs of one log that are told apart: rules look at what each of them says.
+pub const MAX_RUNS: usize = 256;
 /// Numbers called `params` below this are not those of a whole model.
 const FEWEST_PARAMETERS: u64 = 10_000;
 /// Longest label kept, bytes.
@@ -249,19 +251,25 @@ impl LogFile {
         }
     }
 
+    fn start_run(&mut self, line: u64) {
+        if self.run_starts.len() < MAX_RUNS {
+            self.run_starts.push(line);
+        }
+    }
+
     /// A step of training. One that goes back behind a result starts another run.
     fn note_step(&mut self, line: u64, pair: &Pair) {
         if let Some(step) = pair.count()
             && let Some(start) = self.clock.step(step, line)
         {
-            keep(&mut self.run_starts, start);
+            self.start_run(start);
         }
     }
 
     /// A fact that runs state before they start.
     fn note_setup(&mut self, line: u64, seed: Option<u64>) {
         if let Some(start) = self.clock.setup(line, seed) {
-            keep(&mut self.run_starts, start);
+            self.start_run(start);
         }
     }
 

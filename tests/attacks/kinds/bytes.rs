@@ -98,6 +98,47 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
+        name: "artifact where nobody looks",
+        what: "the weights lie in a folder that tools skip: one called `.git`, a cache, a deep path",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let mut files = Story::honest(random).files();
+            files.remove("final_model.int8.ptz");
+            let path =
+                [".git/model.ptz", "assets/.git/objects/pack", "__pycache__/train_gpt.pyc", ".cache/a/b/c/d/e/f/x"];
+            Forgery { files, sparse: vec![(path[n % 4].into(), 16_000_001)], ..Forgery::default() }
+        },
+    },
+    Kind {
+        name: "data beside the artifact",
+        what: "an artifact that fits, and as much again in files that begin as pictures or tokenizers, or spell it as text",
+        told_by: ToldBy::Reviewer,
+        variants: 4,
+        forge: |random, n| {
+            let mut files = Story::honest(random).files();
+            let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec();
+            let tokenizer = b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02".to_vec();
+            let digits: String = (0..CAP / 16).map(|_| format!("{:016x}", random.bits())).collect();
+            let lines =
+                |width: usize| digits.as_bytes().chunks(width).flat_map(|line| [line, b"\n"].concat()).collect();
+            let data: [(&str, Vec<u8>); 2] = match n % 4 {
+                0 => [
+                    ("curve.png", [png.clone(), vec![0; CAP / 2]].concat()),
+                    ("runs.png", [png, vec![0; CAP / 2]].concat()),
+                ],
+                1 => [
+                    ("a.model", [tokenizer.clone(), vec![0; CAP / 2]].concat()),
+                    ("b.model", [tokenizer, vec![0; CAP / 2]].concat()),
+                ],
+                2 => [("words.txt", lines(50)), ("empty.txt", b"none\n".to_vec())],
+                _ => [("extra.csv", lines(16)), ("more.csv", b"0,0\n".repeat(100))],
+            };
+            files.extend(data.map(|(name, content)| (name.to_string(), content)));
+            files.into()
+        },
+    },
+    Kind {
         name: "artifact swapped after the log",
         what: "the artifact in the folder has another size than every log and submission.json say",
         told_by: ToldBy::Reviewer,

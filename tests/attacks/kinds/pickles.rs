@@ -93,26 +93,65 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
-        name: "bomb", // TODO after worker
-        what: "a small file that unpacks, nests or parses to more than any memory",
-        told_by: ToldBy::Reviewer,
+        name: "pickle in an array",
+        what: "an array file whose header spells the type of Python objects so that only NumPy sees it",
+        told_by: ToldBy::Files,
+        variants: 5,
+        forge: |random, n| {
+            let array = |descr: &str| {
+                let header = format!("{{{descr}, 'fortran_order': False, 'shape': (), }}\n");
+                let length = (header.len() as u16).to_le_bytes();
+                [&b"\x93NUMPY\x01\x00"[..], &length, header.as_bytes(), &weights::payload("os", "system")].concat()
+            };
+            let content = match n % 5 {
+                0 => array("'descr': '|O'"),
+                1 => array("'descr': 'object'"),
+                2 => array("'descr': '|\\x4f'"),
+                3 => array("# fortran_order\n'descr': '|O'"),
+                _ => weights::members(&[("embed.npy", &array("'d\\x65scr': '\\117'"))]),
+            };
+            with(random, "final_model.npz", content)
+        },
+    },
+    Kind {
+        name: "archive behind other bytes",
+        what: "a picture, a log or noise that is a zip file for programs which look for its end, with a pickle in it",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let archive = weights::archive(&weights::payload("os", "system"), random);
+            let (path, front) = match n % 4 {
+                0 => ("curve.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec()),
+                1 => ("bpe.model", b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02".to_vec()),
+                2 => ("weights", vec![0x07, 0xff, 0x00]),
+                _ => ("notes.txt", b"What was tried before.\n".repeat(8_000)),
+            };
+            with(random, path, [front, archive].concat())
+        },
+    },
+    Kind {
+        name: "bomb",
+        what: "a small file that unpacks, nests or parses to more than is read",
+        told_by: ToldBy::Files,
         variants: 8,
         forge: |random, n| {
-            let path = ["final_model.int8.ptz", "train_gpt.py", "submission.json", "README.md"][n % 4];
-            let content = match n % 8 {
-                0 => weights::zlib(&weights::zlib(&zeros(600 << 20))),
-                1 => "?".repeat(100_000).into_bytes(),
-                2 => "[".repeat(1_000_000).into_bytes(),
-                3 => vec![0; 2 << 20],
-                4 => weights::zstd(&zeros(600 << 20)),
-                5 => vec![0; 2 << 20],
-                6 => format!("{{\"a\": {}1", "{\"a\":".repeat(200_000)).into_bytes(),
-                _ => vec![b'`'; 3 << 20],
+            let (path, content) = match n % 8 {
+                0 => ("final_model.int8.ptz", weights::zlib(&weights::zlib(&zeros(UNPACKED)))),
+                1 => ("train_gpt.py", "?".repeat(100_000).into_bytes()),
+                2 => ("submission.json", "[".repeat(1_000_000).into_bytes()),
+                3 => ("weights", b"\x80\x02N.".repeat(2_000)),
+                4 => ("final_model.int8.ptz", weights::zstd(&zeros(UNPACKED))),
+                5 => ("train_gpt.py", vec![0; 2 << 20]),
+                6 => ("submission.json", format!("{{\"a\": {}1", "{\"a\":".repeat(200_000)).into_bytes()),
+                _ => ("final_model.int8.ptz", [&b"\x80\x02"[..], &vec![b'('; 2_000_000]].concat()),
             };
             with(random, path, content)
         },
     },
 ];
+
+/// What bombs unpack to: more than is read, and no harm if it were read after all.
+const UNPACKED: usize = 132 << 20;
 
 /// The honest submission with this content in the place of a file.
 fn with(random: &mut RandomStream, path: &str, content: Vec<u8>) -> Forgery {

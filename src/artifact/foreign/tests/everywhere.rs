@@ -55,6 +55,11 @@ fn a_pickle_is_followed_wherever_it_stands() {
         zip(&[("archive/sub/data.pkl", b"}."), ("archive/data.pkl", EVIL)]),
         zip(&[("a.npy", &crate::artifact::foreign::npy::tests::file("'|O'", "False", "()", EVIL))]),
         crate::artifact::foreign::npy::tests::file("'|O'", "False", "()", EVIL),
+        crate::artifact::foreign::npy::tests::file("'object'", "False", "()", EVIL),
+        crate::artifact::foreign::npy::tests::file("'\\x4f'", "False", "()", EVIL),
+        // A picture, and whatever else, that programs which look for the end open as a zip file.
+        [&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], &zip(&[("data.pkl", EVIL)])].concat(),
+        [&b"\0\xff\x07"[..], &zip(&[("a", b"text"), ("b/x", EVIL)])].concat(),
         tar,
         legacy(&[EVIL.to_vec()]),
         // The pickle that a tensor pickled by itself carries.
@@ -99,6 +104,19 @@ fn a_long_chain_of_attributes_hides_no_import() {
     program.extend(b"\x93\x8c\x02ls\x85R.");
     let error = parse(&program, Path::new("x")).unwrap_err().to_string();
     assert!(error.contains("os.path.os"), "{error}");
+}
+
+/// Every member reaches to the end of the file, so together they are as long as its square.
+#[test]
+fn members_of_a_tar_file_that_overlap_are_not_all_looked_at() {
+    let header = |size: usize| crate::artifact::foreign::tar::tests::member("a", &vec![0; size])[..512].to_vec();
+    let tar: Vec<u8> = (0..2_000).flat_map(|i| header((2_000 - i) * 512)).collect();
+    let started = std::time::Instant::now();
+    assert!(matches!(parse(&tar, Path::new("x")), Err(ForeignError::TooLarge { .. })));
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+    let nested = crate::artifact::foreign::tar::tests::member("b", EVIL);
+    let nested = (0..3).fold(nested, |inner, _| crate::artifact::foreign::tar::tests::member("a", &inner));
+    assert_eq!(refused(&nested), Some("posix.system".to_string()));
 }
 
 #[test]

@@ -118,6 +118,23 @@ fn loose(bytes: &[u8], from: usize, to: usize) -> Result<u64, Fault> {
     Ok(between.len() as u64)
 }
 
+/// How many bytes stand in front of a zip file that ends where `tail` does; `None` if none does, or it begins at the
+/// first byte. `before` bytes of the file stand in front of the tail.
+///
+/// Python's zipfile and others look for the end, and take what is in front of the first member for a program that
+/// unpacks it: a picture, a log or a script can be such a file at the same time.
+pub(in crate::artifact) fn bytes_before(tail: &[u8], before: u64) -> Option<u64> {
+    let lowest = tail.len().saturating_sub(END_BYTES + usize::from(u16::MAX));
+    let found = tail.get(lowest..)?.windows(END.len()).rposition(|window| window == END)?;
+    let at = lowest + found;
+    let field = |offset| number::<4>(tail, at + offset).ok();
+    let comment = number::<2>(tail, at + 20).ok()?;
+    let behind = (tail.len() - at).checked_sub(END_BYTES)? as u64;
+    let (size, start) = (field(12)?, field(16)?);
+    let prefix = (before + at as u64).checked_sub(size)?.checked_sub(start)?;
+    (comment <= behind && size >= ENTRY_BYTES as u64 && prefix > 0).then_some(prefix)
+}
+
 /// Finds the one end record, and the 64-bit one in front of it.
 fn end(bytes: &[u8]) -> Result<End, Fault> {
     let lowest = bytes.len().saturating_sub(END_BYTES + usize::from(u16::MAX));

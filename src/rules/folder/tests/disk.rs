@@ -96,6 +96,44 @@ fn text_that_spells_weights_is_weighed_and_honest_text_is_not() {
     assert_verdict("log", &folder(&[("train.log", &log)], &[]), "unknown", "neither");
 }
 
+/// However data is cut into words, lines and files, and whatever it says it is.
+#[test]
+fn data_beside_the_weights_is_shown() {
+    let mut state = 1u64;
+    let mut digit = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        b"0123456789abcdef"[(state >> 60) as usize]
+    };
+    let hex: Vec<u8> = (0..400_000).flat_map(|_| (0..40).map(|_| digit()).chain([b'\n']).collect::<Vec<_>>()).collect();
+    let hex = String::from_utf8(hex).unwrap();
+    let log = "step:1/20000 train_loss:6.9357 train_time:152ms step_avg:152.01ms\n".repeat(10_000);
+    let (half, rest) = hex.split_at(hex.len() / 2);
+    let parts = folder(&[("README.md", half), ("helper.py", rest)], &[]);
+    assert_verdict("in two", &parts, "review", "does a script read them?");
+    let after = format!("{log}{hex}");
+    assert_verdict("behind a log", &folder(&[("train.log", &after)], &[]), "review", "does a script read them?");
+    let png = &b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..];
+    let tokenizer = &b"\n\x0e\n\x05<unk>\x15\0\0\0\0\x18\x02"[..];
+    for (a, b) in
+        [(("a.png", png, CAP / 2), ("b.png", png, CAP / 2)), (("a.model", tokenizer, CAP / 2), ("b.png", png, CAP / 2))]
+    {
+        assert_verdict(a.0, &folder(&[], &[a, b]), "review", "16,000,000 bytes of data in 2 files lie beside the 13");
+    }
+    let weights = ("m.ptz", CODER, CAP - CODE);
+    assert_verdict("beside", &folder(&[], &[weights, ("a.png", png, 1_000_000)]), "review", "1,000,000 bytes of data");
+    assert_verdict("little", &folder(&[], &[weights, ("a.png", png, 999_999)]), "pass", "0 bytes to spare");
+    assert_verdict("git", &folder(&[], &[("sub/.git/x", CODER, CAP)]), "fail", "sub/.git/x");
+}
+
+/// A log that calls a file uncompressed does not make it so.
+#[test]
+fn a_log_s_word_sets_no_model_aside() {
+    let (log, small) =
+        ("Serialized model: 20000000 bytes\nSerialized model int6+zstd: 3000 bytes\n", ("s.ptz", CODER, 3000));
+    let found = folder(&[("train.log", log)], &[("m.bin", CODER, 20_000_000), small]);
+    assert_verdict("unread", &found, "fail", "m.bin 20,000,000");
+}
+
 #[test]
 fn parts_are_weighed_together() {
     let half = CAP / 2;
@@ -168,7 +206,7 @@ fn pointers_count_with_what_they_stand_for() {
     );
     let other = pointer("99000000");
     assert_verdict("other name", &folder(&[("weights.dat", &other)], &[]), "fail", "99,000,013");
-    assert_verdict("picture", &folder(&[("plot.png", &other)], &[]), "unknown", "neither");
+    assert_verdict("picture", &folder(&[("plot.png", &other)], &[]), "review", "99,000,000 bytes of data in 1 files");
     let opened = folder(&[("train.log", &small)], &[]).says("artifact_not_opened").join("\n");
     assert!(opened.contains("train.log is a Git LFS pointer to 15,999,987 bytes"), "{opened}");
 }

@@ -101,3 +101,17 @@ fn pickles_are_known_by_name_and_by_their_first_bytes() {
     // A pickle that is no model file is not counted as one.
     assert_eq!(Submission::of(&[("notes.zip", "PK\u{3}\u{4}")]).says(rule), ["pass"]);
 }
+
+/// More runs than any log has, each of which every rule would look at.
+#[test]
+fn runs_beyond_what_is_told_apart_are_said_not_to_be() {
+    let root = tempfile::tempdir().unwrap();
+    let run =
+        |seed: u32| format!("seed:{seed}\nstep:0/5 val_bpb:1.2\nfinal_int8_zlib_roundtrip_exact val_bpb:1.1{seed}\n");
+    for (runs, incomplete) in [(200, false), (1_000, true)] {
+        let log: String = (0..runs).map(run).collect();
+        std::fs::write(root.path().join("train.log"), log).unwrap();
+        let folder = crate::submission::RecordFolder::read(root.path());
+        assert_eq!(folder.logs[0].run_starts.len() >= crate::submission::log::MAX_RUNS, incomplete, "{runs}");
+    }
+}

@@ -79,7 +79,7 @@ fn is_report(text: &str) -> bool {
         }
         Some('<') => has_all(near, &["<?xml", "<testsuites name=\"golf-harness verify\""]),
         Some(':') => ["::error ", "::warning ", "::notice "].iter().any(|tag| first.starts_with(tag)),
-        Some('#') => first.starts_with("### `") && has_all(near, &["\nAudit ", ". Level ", " of 5: **"]),
+        Some('#') => first.starts_with("### `") && has_all(near, &["\nAudit ", "**. Rules: "]),
         Some('*') => first == "**Not examined**",
         Some('A') => first.starts_with("Audit ") && near.contains("| subject | audit | worst | level |"),
         _ => first.starts_with("subject,policy,effective,level,") || is_text_report(first),
@@ -145,6 +145,7 @@ mod tests {
             "pass     rec/a       1.1500  documented   0 fail  0 warn  0 review  \n",
             "\n3 subjects: 0 failing, 0 with warnings, 0 to review, 3 clean\n",
             "Audit complete.\n\n| subject | audit | worst | level | fail |\n",
+            "### `rec` fails\n\nAudit complete. **No level while 1 rule fails: over\\_budget**. Rules: 10min of 2026-03-20.\n",
         ] {
             assert!(is_report(ours), "{ours}");
         }

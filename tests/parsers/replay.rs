@@ -92,7 +92,7 @@ macro_rules! replays {
     };
 }
 
-replays!(json log manifest board pickle zip foreign safetensors artifact shard tokenizer python shell folder);
+replays!(json log manifest board pickle zip torch foreign safetensors artifact shard tokenizer python shell folder);
 
 /// Damage to bytes that are refused at the first field finds nothing.
 #[test]

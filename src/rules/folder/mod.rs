@@ -26,6 +26,7 @@ mod times;
 mod tests;
 
 pub(super) use denominator::corrected_bpb;
+pub use record::{date as claimed_day, own_pr};
 
 use super::Rule;
 use crate::report::Evidence;

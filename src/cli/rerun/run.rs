@@ -15,6 +15,7 @@ use crate::cli::{ExitCode, interrupt_on_signal};
 use crate::escape::visible;
 use crate::manifest::Track;
 use crate::path_safety;
+use crate::record_folder;
 use crate::report::Report;
 use crate::rerun::evidence::{self, Inputs};
 use crate::rerun::interpreter::{interpreter, package_versions};
@@ -42,6 +43,7 @@ const PROCESSES: usize = 4096;
 /// Runs the plan.
 pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Result<ExitCode> {
     let board = args.against.as_deref().map(Board::load).transpose()?;
+    args.submission.as_deref().map(record_folder::check_empty).transpose()?;
     tell_plan(args, plan)?;
     if !plan.startable {
         return Ok(ExitCode::CouldNotCheck);

@@ -55,6 +55,7 @@ pub mod path_safety;
 pub mod progress;
 pub mod quant;
 pub mod random;
+pub mod record_folder;
 mod regular_file;
 pub mod report;
 pub mod rerun;

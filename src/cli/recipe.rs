@@ -160,6 +160,12 @@ pub struct RecipeArgs {
 }
 
 impl RecipeArgs {
+    /// The same with another seed.
+    #[cfg(feature = "engine")]
+    pub fn with_seed(&self, seed: u64) -> RecipeArgs {
+        RecipeArgs { seed: Some(seed), ..self.clone() }
+    }
+
     /// Loads a manifest and applies the process environment, then these flags.
     pub fn load(&self, manifest: &Path) -> anyhow::Result<Effective> {
         let changes = Changes::from_environment(None)

@@ -9,9 +9,11 @@ use super::outputs::Outputs;
 use super::previous::Kind;
 use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, Seconds, checkpoint_period, warn_of_recipe};
 use super::{CommonArgs, DeviceArgs, ExitCode, RecipeArgs, interrupt_on_signal, use_threads};
-use crate::engine::{EngineKind, Precision};
-use crate::interrupt::Interrupted;
-use crate::reproduce::{self, Ended, ReproduceError, Request};
+use crate::engine::{Engine, EngineKind, Precision};
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::manifest::Effective;
+use crate::record_folder;
+use crate::reproduce::{self, Ended, ReproduceError, Reproduction, Request};
 use crate::run_folder::RunFolder;
 
 /// Train, pack, score and verify what a manifest describes, and hold the result against its claim.
@@ -30,6 +32,7 @@ use crate::run_folder::RunFolder;
     after_help = "Examples:\n  \
     reproduce manifests/smoke.yaml                    about a minute on two cores, no downloads\n  \
     reproduce manifests/smoke.yaml --seed 7 --out runs/seed7\n  \
+    reproduce manifests/smoke.yaml --seeds 1,2,3 --submission NEW    and write a record folder of the results\n  \
     DATA_PATH=/data/fineweb10B_sp1024 TOKENIZER_PATH=/data/sp1024.model reproduce manifests/pr-286.yaml"
 )]
 pub struct Args {
@@ -40,6 +43,14 @@ pub struct Args {
     /// Run folder [default: runs/NAME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+
+    /// Seeds, one after the other, each in a run folder of its own: OUT/seed-N
+    #[arg(long, value_name = "SEED,...", value_delimiter = ',', conflicts_with = "seed")]
+    seeds: Vec<u64>,
+
+    /// Write a complete record folder of the result; DIR must be empty or not there yet
+    #[arg(long, value_name = "DIR")]
+    submission: Option<PathBuf>,
 
     /// Do every stage again, in place of the run in the folder
     #[arg(long)]
@@ -74,12 +85,56 @@ pub struct Args {
 /// Reproduces as the flags say.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
+    let twice = args.seeds.iter().enumerate().find(|(at, seed)| args.seeds[..*at].contains(*seed));
+    if let Some((_, seed)) = twice {
+        anyhow::bail!("--seeds: {seed} stands there twice");
+    }
+    args.submission.as_deref().map(record_folder::check_empty).transpose()?;
     use_threads(args.threads)?;
-    let effective = args.recipe.load(&args.manifest)?;
+    let recipes: Vec<RecipeArgs> = if args.seeds.is_empty() {
+        vec![args.recipe.clone()]
+    } else {
+        args.seeds.iter().map(|seed| args.recipe.with_seed(*seed)).collect()
+    };
+    let effective: anyhow::Result<Vec<Effective>> = recipes.iter().map(|recipe| recipe.load(&args.manifest)).collect();
+    let effective = effective?;
     let engine = args.device.open(&args.common)?.training_engine(args.engine, args.precision)?;
-    let folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new);
-    let kinds = [Kind::OfTraining, Kind::Artifact, Kind::Manifest];
+    let interrupt = interrupt_on_signal()?;
+    let told: anyhow::Result<Vec<Told>> =
+        effective.iter().map(|effective| one(args, effective, &*engine, interrupt.clone())).collect();
+    let mut told = told?;
+    let runs: Vec<Box<Reproduction>> = told.iter_mut().filter_map(|told| told.run.take()).collect();
+    if let (Some(submission), Some(first)) = (&args.submission, effective.first())
+        && runs.len() == told.len()
+    {
+        reproduce::write_record_folder(&runs, &first.manifest, submission)?;
+    }
+    let json = || match told.as_slice() {
+        [only] if args.seeds.is_empty() => only.json.clone(),
+        all => serde_json::json!({ "seeds": all.iter().map(|told| &told.json).collect::<Vec<_>>() }),
+    };
+    let text: String = told.iter().map(|told| format!("\n{}", told.text)).collect();
+    print(&args.common, json, || text)?;
+    let is_any = |code| told.iter().any(|told| told.code == code);
+    let worst = [ExitCode::CheckFailed, ExitCode::CouldNotCheck].into_iter().find(|code| is_any(*code));
+    Ok(worst.unwrap_or(ExitCode::Ok))
+}
+
+/// One seed, reproduced.
+struct Told {
+    text: String,
+    json: serde_json::Value,
+    code: ExitCode,
+    run: Option<Box<Reproduction>>,
+}
+
+fn one(args: &Args, effective: &Effective, engine: &dyn Engine, interrupt: Interrupt) -> anyhow::Result<Told> {
     let (manifest, base) = (&effective.manifest, &effective.folder);
+    let mut folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&manifest.name), RunFolder::new);
+    if !args.seeds.is_empty() {
+        folder = RunFolder::new(folder.root().join(format!("seed-{}", manifest.schedule.seed)));
+    }
+    let kinds = [Kind::OfTraining, Kind::Artifact, Kind::Manifest];
     let mut outputs = Outputs::default();
     outputs.reads("the manifest", &args.manifest).reads_named(manifest, base);
     outputs.writes_run(&folder, &kinds, manifest, base);
@@ -88,12 +143,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     warn_of_recipe(manifest, &args.common);
     let request = Request {
         folder: folder.clone(),
-        effective: &effective,
+        effective,
         manifest_path: &args.manifest,
-        engine: &*engine,
+        engine,
         fresh: args.fresh,
         checkpoint_period: checkpoint_period(args.checkpoint_seconds),
-        interrupt: interrupt_on_signal()?,
+        interrupt,
         progress: &|what, len| args.common.progress(what, len),
     };
     let ended = match reproduce::run(&request, &mut *watcher(&args.common)) {
@@ -104,8 +159,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         ended => ended?,
     };
-    let (text, json, code) = match ended {
-        Ended::Complete(done) => (done.text(), done.json(), done.conclusion().into()),
+    Ok(match ended {
+        Ended::Complete(done) => {
+            Told { text: done.text(), json: done.json(), code: done.conclusion().into(), run: Some(done) }
+        }
         Ended::Recorded(found) => {
             let folder = folder.root().display();
             let said = format!(
@@ -115,10 +172,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             let mut json = found.json();
             json["recorded"] = true.into();
             json["message"] = said.clone().into();
-            (format!("{}\n{said}\n", found.text()), json, ExitCode::CouldNotCheck)
+            let text = format!("{}\n{said}\n", found.text());
+            Told { text, json, code: ExitCode::CouldNotCheck, run: Some(found) }
         }
-        Ended::Incomplete(missing) => (missing.text(), missing.json(), ExitCode::CouldNotCheck),
-    };
-    print(&args.common, || json, || format!("\n{text}"))?;
-    Ok(code)
+        Ended::Incomplete(missing) => {
+            Told { text: missing.text(), json: missing.json(), code: ExitCode::CouldNotCheck, run: None }
+        }
+    })
 }

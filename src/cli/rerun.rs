@@ -31,6 +31,7 @@ use crate::units::Bytes;
 Examples:
   rerun FOLDER --seeds 42,1337,2025             run three seeds and compare them with the claim
   rerun FOLDER --submission NEW                 and write a record folder of them
+  rerun FOLDER --against board.yaml             and say whether they are a record
   rerun FOLDER --plan                           what would be run, and what is missing
   rerun FOLDER --plan --command 71              follow the command on line 71 of the README
   rerun FOLDER --plan --seeds 42,1337,2025 --data-path DATA --tokenizer-path FILE
@@ -143,6 +144,10 @@ pub struct Args {
     /// How far a seed, and the mean, may be from the claim, bits per byte [default: three spreads of the claimed seeds]
     #[arg(long, value_name = "BPB", value_parser = seconds, help_heading = "Limits")]
     tolerance: Option<f64>,
+
+    /// Compare what came out with standing records: better by 0.005 nats at p < 0.01? (manifests/board.yaml)
+    #[arg(long, value_name = "BOARD", conflicts_with = "plan")]
+    against: Option<PathBuf>,
 
     #[command(flatten)]
     common: CommonArgs,

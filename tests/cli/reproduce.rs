@@ -89,6 +89,54 @@ fn a_finished_run_is_shown_and_a_damaged_one_is_mended() {
 }
 
 #[test]
+fn a_record_folder_of_three_seeds_passes_without_a_warning() {
+    let workshop = Workshop::new();
+    workshop.manifest(&format!(
+        "{RECIPE}eval: {{ seq_len: 16, stride: 16 }}\nclaim: {{ title: Tiny network, author: A, track: non_record_16mb }}\n"
+    ));
+    let here = workshop.folder.path();
+    std::fs::create_dir(here.join("mine")).unwrap();
+    std::fs::write(here.join("mine/notes.txt"), "x").unwrap();
+    let message = refusal(here, &["--seeds", "1,2,3", "--submission", "mine"]);
+    assert!(message.contains("mine is there and not empty") && !here.join("run").exists(), "{message}");
+    assert!(refusal(here, &["--seeds", "1,2,1"]).contains("1 stands there twice"));
+
+    let done = quick(here, &["--json", "--seeds", "1,2,3", "--submission", "new"]).output().unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    let text = |name: &str| std::fs::read_to_string(here.join("new").join(name)).unwrap();
+    let size = |path: &str| std::fs::metadata(here.join(path)).unwrap().len();
+    let handed_in: serde_json::Value = serde_json::from_str(&text("submission.json")).unwrap();
+    let mut sum = 0.0;
+    for (at, seed) in ["1", "2", "3"].into_iter().enumerate() {
+        let (score, claimed) = (&found["seeds"][at]["scores"]["packed/sliding"], &handed_in["seed_results"][seed]);
+        sum += score["val_bpb"].as_f64().unwrap();
+        let near = |name: &str| (claimed[name].as_f64().unwrap() - score[name].as_f64().unwrap()).abs() <= 5.1e-9;
+        assert!(near("val_bpb") && near("val_loss"), "{handed_in}");
+        // What lies on disk is what is claimed.
+        let total = size(&format!("run/seed-{seed}/model.golf")) + size("new/train_gpt.py");
+        assert_eq!(claimed["bytes_total"].as_u64(), Some(total));
+        let trained = std::fs::read_to_string(here.join(format!("run/seed-{seed}/train.log"))).unwrap();
+        assert!(trained.contains(&format!("seed:{seed}\n")));
+        assert!(text(&format!("train_seed{seed}.log")).starts_with(&trained));
+    }
+    assert!((handed_in["val_bpb"].as_f64().unwrap() - sum / 3.0).abs() < 2e-8, "{handed_in}");
+    assert_eq!(golf_harness::manifest::load(&here.join("new/manifest.yaml")).unwrap().schedule.iterations, 12);
+    let audit = golf("verify").arg("-v").arg(here.join("new")).output().unwrap();
+    let audit = String::from_utf8(audit.stdout).unwrap();
+    // 499 tokens are not the challenge's validation text: the one failure is of the text, and true.
+    assert!(
+        audit.contains("0 warnings, 1 failure") && audit.contains("fail     val_subset"),
+        "{audit}\n{}",
+        text("README.md")
+    );
+
+    // The same command goes on from what is there, and says what it kept.
+    json(here, 2, &["--seeds", "1,2,3", "--submission", "newer"]);
+    let again = std::fs::read_to_string(here.join("newer/README.md")).unwrap();
+    assert_eq!(again.matches("kept from an earlier call: train, pack, score").count(), 3, "{again}");
+}
+
+#[test]
 fn another_recipe_or_seed_is_refused_by_name_and_fresh_deletes_only_what_a_run_made() {
     let workshop = workshop();
     let here = workshop.folder.path();

@@ -15,18 +15,20 @@ use crate::cli::{ExitCode, interrupt_on_signal};
 use crate::escape::visible;
 use crate::manifest::Track;
 use crate::path_safety;
+use crate::record_folder;
 use crate::report::Report;
 use crate::rerun::evidence::{self, Inputs};
 use crate::rerun::interpreter::{interpreter, package_versions};
-use crate::rerun::judge::{self, Case, Claim, Judgement, MachineFacts};
+use crate::rerun::judge::{self, Against, Case, Claim, Judgement, MachineFacts};
 use crate::rerun::launch::{Caps, Launch, Limits};
 use crate::rerun::plan::{self, Plan, Subject};
 use crate::rerun::ready::{self, Terms};
 use crate::rerun::sandbox::{self, Isolation, Wanted};
 use crate::rerun::session::{Finished, Session};
 use crate::rerun::supervise;
-use crate::rules::Policy;
 use crate::rules::audit::{self, Options};
+use crate::rules::{Policy, claimed_day, own_pr};
+use crate::stats::Board;
 use crate::units::Bytes;
 
 /// Seconds over a cap of the rules before a run is stopped: validation within training, and the last step.
@@ -40,6 +42,8 @@ const PROCESSES: usize = 4096;
 
 /// Runs the plan.
 pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Result<ExitCode> {
+    let board = args.against.as_deref().map(Board::load).transpose()?;
+    args.submission.as_deref().map(record_folder::check_empty).transpose()?;
     tell_plan(args, plan)?;
     if !plan.startable {
         return Ok(ExitCode::CouldNotCheck);
@@ -63,7 +67,7 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Resu
     supervise::sweep()?;
     let finished = unless_interrupted(finished, &interrupt)?;
     let audited = audit::folder(&subject.folder.root, plan.name.clone(), &Options::default())?;
-    let judgement = judged(args, (subject, plan), &launch, &policy, &audited, &finished, &out);
+    let judgement = judged(args, (subject, plan), &launch, (&policy, board.as_ref()), &audited, &finished, &out);
     let effective = out.join("manifest.yaml");
     atomic_write::write(&effective, plan::manifest_with_run(subject, plan, &effective)?.as_bytes())?;
     evidence::write(&judgement, &Inputs { code: &finished.code, data: &finished.data }, &out)?;
@@ -98,7 +102,7 @@ fn judged(
     args: &Args,
     (subject, plan): (&Subject, &Plan),
     launch: &Launch,
-    policy: &Policy,
+    (policy, board): (&Policy, Option<&Board>),
     audited: &Report,
     finished: &Finished,
     out: &Path,
@@ -114,6 +118,9 @@ fn judged(
         packages: package_versions(&launch.python, &modules),
         absent_packages: absent.map(|package| package.name.clone()).collect(),
     };
+    let submission = subject.folder.submission.as_ref();
+    let against =
+        board.map(|board| Against { board, date: claimed_day(&subject.folder), pr: submission.and_then(own_pr) });
     let case = Case {
         name: &plan.name,
         claim: Claim::of(&subject.folder),
@@ -126,6 +133,7 @@ fn judged(
         tolerance: args.tolerance,
         is_smoke: plan.smoke,
         machine,
+        against,
     };
     judge::judge(&case, out.to_path_buf())
 }

@@ -109,7 +109,7 @@ impl Live {
             let left = (at.saturating_sub(begun)).as_secs_f64() / step as f64 * (steps - step) as f64;
             message += &format!(", step {step} of {steps}, training ends in {left:.0} s");
         }
-        format!("{message}, memory {}   {}", peak.memory, self.last)
+        format!("{message}, memory {} bytes   {}", peak.memory, self.last)
     }
 }
 

@@ -1,12 +1,12 @@
 //! What is handed on: report, comment, statement, and a complete record folder.
 
-mod record_folder;
+mod handed_on;
 mod statement;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-pub use record_folder::{RecordFolderError, write_record_folder};
+pub use handed_on::write_record_folder;
 pub use statement::{PREDICATE_TYPE, statement};
 
 use super::judge::{Judgement, markdown};

@@ -64,6 +64,7 @@ pub fn statement(judgement: &Judgement, inputs: &Inputs) -> Value {
             "data": inputs.data.iter().map(|(name, digest)| resource(name, digest)).collect::<Vec<_>>(),
             "claim": judgement.claim,
             "comparison": judgement.comparison,
+            "standing": judgement.standing,
             "remarks": judgement.remarks,
             "runs": runs,
         },

@@ -114,13 +114,13 @@ fn bytes(record: &SeedRecord, limits: &Limits, remarks: &mut Remarks) {
     let total = Bytes(bytes.0 + record.code_bytes.0);
     if total > limits.budget_bytes {
         let message = format!(
-            "code {} + {path} {bytes} = {total} bytes, over the cap of {}",
+            "code of {} bytes and {path} of {bytes} bytes are {total} bytes, over the cap of {} bytes",
             record.code_bytes, limits.budget_bytes
         );
         remarks.add(Severity::Fail, "over_budget", message);
     }
     if let Some(stated) = record.log.model_bytes.filter(|stated| *stated != bytes.0) {
-        let message = format!("the log states an artifact of {} bytes; {path} has {bytes}", Bytes(stated));
+        let message = format!("the log states an artifact of {} bytes; {path} has {bytes} bytes", Bytes(stated));
         remarks.add(Severity::Warning, "size_differs_from_log", message);
     }
     for model in record.artifact.iter().chain(&record.other_models) {

@@ -4,6 +4,7 @@ mod claim;
 mod compare;
 mod conduct;
 mod reasons;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -16,6 +17,7 @@ use serde::Serialize;
 pub use claim::{Claim, ClaimedSeed, ClaimedValue};
 pub use compare::{Agreement, Comparison, Row, Welch, compare};
 pub use conduct::Remark;
+pub use standing::{Against, Standing};
 pub use text::{markdown, text};
 
 use super::record::SeedRecord;
@@ -50,6 +52,8 @@ pub struct Case<'a> {
     pub is_smoke: bool,
     /// This machine.
     pub machine: MachineFacts,
+    /// Standing records, if they are asked about.
+    pub against: Option<Against<'a>>,
 }
 
 /// What a reader needs to know of the machine.
@@ -86,13 +90,15 @@ pub struct Judgement {
     pub comparison: Comparison,
     /// Conduct.
     pub remarks: Vec<Remark>,
+    /// How the reruns stand against a board, if one is given.
+    pub standing: Option<Standing>,
     /// What a difference can come from.
     pub reasons: Vec<String>,
     /// The level reached, 0 to 5.
     pub level: u8,
     /// Its word; level 4 of a rerun is `rerun`.
     pub level_word: &'static str,
-    /// What the next level needs.
+    /// What the next level needs, one sentence each.
     pub next_needs: Vec<String>,
     /// A few iterations only: no reproduction.
     pub is_smoke: bool,
@@ -119,7 +125,11 @@ pub fn judge(case: &Case, folder: PathBuf) -> Judgement {
     }
     remarks.sort_by_key(|remark| std::cmp::Reverse(remark.severity));
     let reasons = if comparison.differs() || case.is_smoke { reasons::reasons(case) } else { Vec::new() };
-    let assurance = assurance(case, &comparison, &remarks);
+    let mut standing = case.against.as_ref().map(|against| standing::standing(case, against));
+    let assurance = assurance(case, &comparison, &remarks, standing.as_ref());
+    if let Some(standing) = &mut standing {
+        standing.is_record = assurance.level == Level::Record;
+    }
     let level_word = match assurance.level {
         Level::Retrained => "rerun",
         level => level.word(),
@@ -131,6 +141,7 @@ pub fn judge(case: &Case, folder: PathBuf) -> Judgement {
         claim: case.claim.clone(),
         comparison,
         remarks,
+        standing,
         reasons,
         level: assurance.level.number(),
         level_word,
@@ -143,43 +154,36 @@ pub fn judge(case: &Case, folder: PathBuf) -> Judgement {
     }
 }
 
-/// The level: what the folder reaches by itself, or level 4.
-fn assurance(case: &Case, comparison: &Comparison, remarks: &[Remark]) -> Assurance {
+/// The level: what the folder reaches by itself, level 4, or 5 for a record.
+fn assurance(case: &Case, comparison: &Comparison, remarks: &[Remark], standing: Option<&Standing>) -> Assurance {
     let failed: Vec<&str> = remarks.iter().filter(|r| r.severity == Severity::Fail).map(|remark| remark.kind).collect();
-    let mut needs = Vec::new();
-    if case.audit.assurance.level == Level::Unreadable {
-        return case.audit.assurance.clone();
+    let reached = &case.audit.assurance;
+    if reached.level == Level::Unreadable {
+        let needs = reached.next_needs.iter().map(|need| format!("level 1 needs {need}"));
+        return Assurance { level: reached.level, next_needs: needs.collect() };
     }
+    let mut needs = Vec::new();
     if case.is_smoke {
-        needs.push("a whole run: a few iterations reproduce nothing".to_string());
+        needs.push("level 4 needs a whole run; a few iterations reproduce nothing".to_string());
     }
     if !failed.is_empty() {
         let mut kinds = failed;
         kinds.dedup();
-        needs.push(format!("runs without failures: {}", kinds.join(", ")));
+        needs.push(format!("level 4 needs runs without these failures: {}", kinds.join(", ")));
     }
     if case.claim.is_empty() {
-        needs.push("a claimed val_bpb to compare with".into());
+        needs.push("level 4 needs a claimed val_bpb to compare with".into());
     } else if comparison.differs() {
-        needs.push("a rerun that lands within the claim's own spread".into());
+        needs.push("level 4 needs a rerun that lands within the claim's own spread".into());
     } else if !comparison.agrees() {
-        needs.push("a result of every seed that is claimed and was run".into());
+        needs.push("level 4 needs a result of every seed that is claimed and was run".into());
     }
     if !needs.is_empty() {
-        return Assurance { level: case.audit.assurance.level, next_needs: needs };
+        return Assurance { level: reached.level, next_needs: needs };
     }
-    let seeds = case.limits.seeds;
-    if (case.records.len() as u64) < seeds {
-        needs.push(format!("{seeds} seeds"));
-    }
-    if case.track != Track::TenMinutes {
-        needs.push("an entry in the 10-minute track".into());
-    }
-    needs.push(format!(
-        "improvement over the standing record by {} nats at p < {}: `verify --against BOARD.yaml`",
-        case.limits.record_margin_nats, case.limits.record_p
-    ));
-    Assurance { level: Level::Retrained, next_needs: needs }
+    let needs = standing::lacks(case, standing);
+    let level = if needs.is_empty() { Level::Record } else { Level::Retrained };
+    Assurance { level, next_needs: needs }
 }
 
 impl Judgement {

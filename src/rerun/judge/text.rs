@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Agreement, Judgement, Row};
+use super::{Agreement, Judgement, Row, Standing};
 use crate::escape::visible;
 use crate::report::Severity;
 use crate::rerun::record::SeedRecord;
@@ -57,6 +57,12 @@ fn write_text(judgement: &Judgement, out: &mut String) -> fmt::Result {
     for (at, reason) in judgement.reasons.iter().enumerate() {
         writeln!(out, "{:<12}{reason}", if at == 0 { "may be" } else { "" })?;
     }
+    if let Some(standing) = &judgement.standing {
+        writeln!(out, "board       {}{}", against(standing), standing.verdict)?;
+        for test in &standing.tests {
+            writeln!(out, "            {test}")?;
+        }
+    }
     if judgement.is_smoke {
         writeln!(out, "smoke run   a few iterations: this is no reproduction")?;
     }
@@ -67,11 +73,16 @@ fn write_text(judgement: &Judgement, out: &mut String) -> fmt::Result {
     writeln!(out, "files       {}", visible(&judgement.folder.to_string_lossy()))
 }
 
+/// The record that a standing names.
+fn against(standing: &Standing) -> String {
+    standing.record.as_ref().map_or_else(String::new, |record| format!("against {record}: "))
+}
+
 fn write_record(record: &SeedRecord, kept: bool, out: &mut String) -> fmt::Result {
     let times = &record.times;
     write!(out, "seed {:<7}", record.seed)?;
     if let (Some(artifact), Some(total)) = (&record.artifact, record.total_bytes()) {
-        write!(out, "{total} bytes (code {}, {}); ", record.code_bytes, artifact.file.path)?;
+        write!(out, "{total} bytes (code {} bytes, {}); ", record.code_bytes, artifact.file.path)?;
     }
     if let Some(training) = times.training {
         write!(out, "training {training:.1} s")?;
@@ -81,7 +92,7 @@ fn write_record(record: &SeedRecord, kept: bool, out: &mut String) -> fmt::Resul
     if let Some(evaluation) = times.evaluation {
         write!(out, "evaluation {evaluation:.1} s, ")?;
     }
-    write!(out, "{:.1} s in all by our clock; memory {}", times.total, record.peak.memory)?;
+    write!(out, "{:.1} s in all by our clock; memory {} bytes", times.total, record.peak.memory)?;
     writeln!(out, "{}", if kept { "; kept from before" } else { "" })
 }
 
@@ -115,6 +126,14 @@ fn write_markdown(judgement: &Judgement, out: &mut String) -> fmt::Result {
     writeln!(out)?;
     if let Some(welch) = &comparison.welch {
         writeln!(out, "Welch's test: t {:.3}, df {:.2}, two-sided p {:.4}.\n", welch.t, welch.df, welch.p)?;
+    }
+    if let Some(standing) = &judgement.standing {
+        let word = if standing.is_record { "a record" } else { "not a record" };
+        writeln!(out, "**Board**: {word}. {}\n", plain(&format!("{}{}", against(standing), standing.verdict)))?;
+        for need in judgement.next_needs.iter().filter(|_| !standing.is_record) {
+            writeln!(out, "* {}", plain(need))?;
+        }
+        writeln!(out)?;
     }
     let machine = &judgement.machine;
     let gpus = match machine.gpus.first() {

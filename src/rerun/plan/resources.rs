@@ -140,7 +140,10 @@ pub(super) fn disk(subject: &Subject, machine: &dyn Machine, plan: &mut Plan) {
     let free = machine.free_bytes(Path::new(".")).map(Bytes);
     if free.is_some_and(|free| free < needed) {
         let free = free.unwrap_or_default();
-        plan.missing(format!("disk: about {needed} bytes wanted, {free} free here"), "free some, or run elsewhere");
+        plan.missing(
+            format!("disk: about {needed} bytes wanted, {free} bytes free here"),
+            "free some, or run elsewhere",
+        );
     }
     plan.disk = Disk { needed, free };
 }

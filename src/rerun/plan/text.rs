@@ -139,7 +139,7 @@ fn machine(plan: &Plan, rows: &mut Rows) {
         names => format!("{} found ({})", names.len(), names[0]),
     };
     rows.line("GPUs", &format!("{} wanted, {found}", plan.gpus.wanted));
-    let free = plan.disk.free.map_or(String::new(), |free| format!(", {free} free"));
+    let free = plan.disk.free.map_or(String::new(), |free| format!(", {free} bytes free"));
     rows.line("disk", &format!("about {} bytes wanted{free}", plan.disk.needed));
     match &plan.time {
         Some(time) => rows.line(

@@ -30,6 +30,7 @@ mod unfinished;
 mod tests;
 
 pub(super) use denominator::corrected_bpb;
+pub use record::{date as claimed_day, own_pr};
 
 use super::Rule;
 use crate::report::Evidence;

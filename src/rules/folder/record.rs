@@ -34,7 +34,7 @@ fn not_a_record(case: &FolderCase) -> Outcome {
         runs: &claimed,
         known: &known,
         date: date(case.folder),
-        pr: json.fields.get("pr").and_then(serde_json::Value::as_u64),
+        pr: own_pr(json),
         bytes_per_token: log_ratio(case.folder).and_then(BytesPerToken::plausible),
         path: &json.path,
     };
@@ -42,10 +42,15 @@ fn not_a_record(case: &FolderCase) -> Outcome {
 }
 
 /// The submission's day, `YYYY-MM-DD`: submission.json's, else the one its folder's name starts with.
-pub(super) fn date(folder: &RecordFolder) -> Option<&str> {
+pub fn date(folder: &RecordFolder) -> Option<&str> {
     let stated = folder.submission.as_ref().and_then(|json| json.text_field("date"));
     let texts = [stated, Some(folder.name.as_str())];
     texts.into_iter().flatten().filter_map(|text| text.get(..10)).find(|day| is_iso_date(day))
+}
+
+/// The submission's own pull request, as submission.json states it.
+pub fn own_pr(json: &SubmissionJson) -> Option<u64> {
+    json.fields.get("pr").and_then(serde_json::Value::as_u64)
 }
 
 /// The runs a claim rests on, and all runs there is evidence of.

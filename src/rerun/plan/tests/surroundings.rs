@@ -24,7 +24,7 @@ fn everything_missing_is_said_at_once() {
             "tokenizer: `/nowhere/t.model` (TOKENIZER_PATH, README.md:4) is not here",
             "packages: /usr/bin/python3 finds no torch (train_gpt.py:2), flash_attn_interface (train_gpt.py:10)",
             "GPUs: 8 wanted, 1 found",
-            "disk: about 268,435,456 bytes wanted, 10 free here",
+            "disk: about 268,435,456 bytes wanted, 10 bytes free here",
         ]
     );
     let optional = plan.packages.imported.iter().find(|package| package.name == "zstandard").unwrap();

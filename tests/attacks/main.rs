@@ -2,6 +2,7 @@
 //!
 //! `cargo test --release --test attacks -- --nocapture` prints the table of `docs/attacks.md`;
 //! with `UPDATE_DOCS=1` it writes it.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a failed test is a panic")]
 
 mod forgery;
 mod kinds;

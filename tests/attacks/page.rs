@@ -81,7 +81,8 @@ cargo test --release --test attacks -- --nocapture
 ```
 
 prints these tables and what was said of each forgery; with `UPDATE_DOCS=1` it writes this page. *Refused*: a rule
-fails, exit code 1, or the audit could not be completed, exit code 2. *Shown*: a warning, a place for a reviewer, or a check that was not possible, which the honest
-submission does not get. *Pass*: nothing of the kind. A folder that passes is *documented* or *sealed*, never more:
+fails, exit code 1, or the audit could not be completed, exit code 2. *Shown*: a warning, a place for a reviewer, or a
+check that was not possible, which the honest submission does not get. *Pass*: nothing of the kind. A folder that
+passes is *documented* or *sealed*, never more:
 see [what a pass does not mean](what-verify-checks.md#what-a-pass-does-not-mean).
 ";

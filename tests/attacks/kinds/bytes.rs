@@ -1,7 +1,9 @@
 //! More bytes than 16,000,000, or other bytes than were logged.
 
+use golf_harness::random::RandomStream;
+
 use super::super::forgery::{Forgery, Kind, ToldBy};
-use crate::story::{Story, replace};
+use crate::story::{Files, Story, replace};
 use crate::weights;
 
 /// The cap on code and compressed model together.
@@ -26,9 +28,7 @@ pub const KINDS: &[Kind] = &[
         told_by: ToldBy::Files,
         variants: 6,
         forge: |random, n| {
-            let story = Story::honest(random);
-            let mut files = story.files();
-            let mut artifact = files.remove("final_model.int8.ptz").expect("the artifact");
+            let (mut files, mut artifact) = apart(random);
             pad(&mut artifact, CAP + 1);
             let name =
                 ["notes.txt", "assets/logo.png", "weights", "vocab.json", "train_seed99.log", "helper.so"][n % 6];
@@ -42,9 +42,7 @@ pub const KINDS: &[Kind] = &[
         told_by: ToldBy::Files,
         variants: 4,
         forge: |random, n| {
-            let story = Story::honest(random);
-            let mut files = story.files();
-            let mut artifact = files.remove("final_model.int8.ptz").expect("the artifact");
+            let (mut files, mut artifact) = apart(random);
             pad(&mut artifact, CAP + 1_000);
             let parts = 2 + n % 3;
             for (k, part) in artifact.chunks(artifact.len().div_ceil(parts)).enumerate() {
@@ -180,6 +178,13 @@ pub const KINDS: &[Kind] = &[
         },
     },
 ];
+
+/// The honest submission's files, its artifact apart.
+fn apart(random: &mut RandomStream) -> (Files, Vec<u8>) {
+    let mut files = Story::honest(random).files();
+    let artifact = files.remove("final_model.int8.ptz").expect("the artifact");
+    (files, artifact)
+}
 
 /// Zeros behind the end of a compressed stream: readers stop before them, the budget does not.
 fn pad(artifact: &mut Vec<u8>, length: usize) {

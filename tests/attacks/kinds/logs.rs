@@ -62,12 +62,20 @@ pub const KINDS: &[Kind] = &[
         variants: 4,
         forge: |random, n| {
             let mut story = Story::honest(random);
-            let (devices, name) =
-                [(1, "NVIDIA H100 80GB HBM3"), (4, "NVIDIA H100 80GB HBM3"), (8, "NVIDIA H200"), (8, "NVIDIA B200")]
-                    [n % 4];
-            for run in &mut story.runs {
-                (run.world_size, run.device) = (devices, name);
-            }
+            let devices = [1, 2, 4, 7][n % 4];
+            story.runs.iter_mut().for_each(|run| run.world_size = devices);
+            story.into()
+        },
+    },
+    Kind {
+        name: "other accelerators",
+        what: "logged on eight GPUs that are no H100, claimed as 8xH100",
+        told_by: ToldBy::Reviewer,
+        variants: 4,
+        forge: |random, n| {
+            let mut story = Story::honest(random);
+            let device = ["NVIDIA H200", "NVIDIA B200", "NVIDIA A100-SXM4-80GB", "NVIDIA GH200 480GB"][n % 4];
+            story.runs.iter_mut().for_each(|run| run.device = device);
             story.into()
         },
     },

@@ -112,7 +112,7 @@ impl Story {
     pub fn json(&self) -> String {
         let (loss, bpb) = self.claimed();
         let code = self.claimed_code_bytes.unwrap_or(self.script.len() as u64);
-        let model = self.claimed_artifact_bytes.unwrap_or_else(|| self.artifact.len() as u64);
+        let model = self.claimed_artifact_bytes.unwrap_or(self.artifact.len() as u64);
         let seeds: Vec<String> = self.runs.iter().map(|run| run.seed.to_string()).collect();
         format!(
             r#"{{

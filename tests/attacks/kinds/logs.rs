@@ -182,5 +182,5 @@ fn truncate(files: &mut Files, path: &str, mark: &str) {
     let text = String::from_utf8(std::mem::take(file)).expect("text");
     let listing = text.find("Running Python").expect("the end of the listing");
     let at = listing + text[listing..].find(mark).unwrap_or_else(|| panic!("no {mark}"));
-    *file = text[..at].as_bytes().to_vec();
+    *file = text.as_bytes()[..at].to_vec();
 }

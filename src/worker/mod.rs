@@ -2,9 +2,9 @@
 //!
 //! Readers bound themselves. Whatever still takes too much memory or time must not end the audit of others: so every
 //! subject is audited by a worker, which is this program started again. It [confines](crate::confine) itself, reads
-//! [jobs](job::Job) from its input, says on its output what it reads next, and at last writes the report.
+//! jobs from its input, says on its output what it reads next, and at last writes the report.
 //!
-//! What a worker writes may be written by whoever wrote the files: it is bounded, and [checked](answer) like any other
+//! What a worker writes may be written by whoever wrote the files: it is bounded, and checked like any other
 //! stranger's data. A worker that ends without an answer becomes a report with the one finding `audit_stopped`.
 
 mod answer;

@@ -1,6 +1,6 @@
 //! One run, from its start to its end.
 //!
-//! Supervisor → [`keeper`] → sandbox → entry → the script. What the script prints comes through one pipe, which the
+//! Supervisor → `keeper` → sandbox → entry → the script. What the script prints comes through one pipe, which the
 //! script can write and nothing else; what keeper and entry say comes through another, which it cannot reach.
 
 mod bounds;

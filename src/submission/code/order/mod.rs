@@ -1,7 +1,7 @@
 //! In which order validation text is scored and trained on.
 //!
 //! Test-time training is lawful on text already scored (condition 3 of issue 1017). Names do not tell lawful from
-//! unlawful code; the order does. Each function is read as a list of events in the order of its lines ([`events`]):
+//! unlawful code; the order does. Each function is read as a list of events in the order of its lines (`events`):
 //! scores kept, optimizer steps after a backward pass through validation text, calls of other functions of the file.
 //! Here the lists are put together over calls, and every step is held against the scores around it.
 

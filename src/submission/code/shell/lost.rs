@@ -28,7 +28,7 @@ const MAX_LOST: usize = 16;
 
 /// Finds `VAR=... pip install x && torchrun ...`: the variables end with `pip`, the training runs without them.
 ///
-/// The first [`MAX_LOST`] of them; time grows with the text and no faster.
+/// The first `MAX_LOST` of them; time grows with the text and no faster.
 pub fn lost_variables(commands: &[Command]) -> Vec<LostVariables> {
     let mut lost = Vec::new();
     let exported: BTreeSet<String> = commands.iter().flat_map(exported_names).collect();

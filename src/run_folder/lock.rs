@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::RunFolder;
 use crate::atomic_write;
 use crate::regular_file;
+use crate::units::Bytes;
 
 /// The file in the folder that is locked; it holds the owner's process id.
 const LOCK_NAME: &str = ".golf-harness.lock";
@@ -14,6 +15,11 @@ const LOCK_NAME: &str = ".golf-harness.lock";
 pub const OWN_PREFIX: &str = ".golf-harness";
 /// A process id and a line end are no longer.
 const MAX_NOTE: u64 = 32;
+
+/// Whether a file of this name and size at the top of a run folder is the lock, and nothing more.
+pub fn is_lock(name: &str, bytes: Bytes) -> bool {
+    name == LOCK_NAME && bytes.0 <= MAX_NOTE
+}
 
 /// A run folder that this process owns until it is dropped.
 #[derive(Debug)]

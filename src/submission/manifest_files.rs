@@ -9,6 +9,8 @@ use super::{Step, Steps};
 use crate::digest::ContentDigest;
 use crate::manifest::{FileRef, Manifest};
 use crate::path_safety::{folder_of, join_inside};
+use crate::run_folder::is_lock;
+use crate::units::Bytes;
 
 /// What part a named file plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,6 +165,8 @@ fn extra_files(root: &Path, manifest_name: &str, named: &[NamedFile]) -> Vec<Str
     let mut extra: Vec<String> = listed
         .into_iter()
         .filter(|file| file.name != manifest_name && !known.contains(Path::new(&file.name)))
+        // Whoever works in the folder at this moment: `reproduce` verifies while it owns it.
+        .filter(|file| !is_lock(&file.name, Bytes(file.bytes)))
         .map(|file| file.name)
         .collect();
     extra.extend(anomalies.into_iter().map(|anomaly| format!("{} ({})", anomaly.path, anomaly.detail)));
@@ -181,4 +185,21 @@ fn decode(root: &Path, named: &[NamedFile]) -> Option<Result<DecodedArtifact, St
         .map(|artifact| DecodedArtifact { payload: artifact.payload, tensors: artifact.tensors })
         .map_err(|error| error.to_string());
     Some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run_folder::RunFolder;
+
+    #[test]
+    fn the_lock_of_who_works_in_a_folder_is_no_stray_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = RunFolder::new(folder.path()).lock().unwrap();
+        assert_eq!(extra_files(folder.path(), "manifest.yaml", &[]), [""; 0]);
+        drop(lock);
+        // Under its name nothing larger passes.
+        std::fs::write(folder.path().join(".golf-harness.lock"), [b'1'; 33]).unwrap();
+        assert_eq!(extra_files(folder.path(), "manifest.yaml", &[]), [".golf-harness.lock"]);
+    }
 }

@@ -53,12 +53,13 @@ impl Workshop {
     /// `pack --fit` on 512 tokens, as JSON.
     fn fit(&self, budget: u64, flags: &[&str]) -> Value {
         let budget = budget.to_string();
-        let mut command = self.pack(&["--fit", &budget, "--calibration-tokens", "512", "-o", "a.golf", "--json"]);
+        let mut command =
+            self.pack(&["--fit", &budget, "--calibration-tokens", "512", "-o", "a.golf", "--force", "--json"]);
         serde_json::from_slice(&command.args(flags).assert().success().get_output().stdout).unwrap()
     }
 
     fn error(&self, flags: &[&str]) -> String {
-        let mut command = self.pack(&["--calibration-tokens", "512", "-o", "a.golf"]);
+        let mut command = self.pack(&["--calibration-tokens", "512", "-o", "a.golf", "--force"]);
         String::from_utf8(command.args(flags).assert().code(2).get_output().stderr.clone()).unwrap()
     }
 }
@@ -228,7 +229,7 @@ fn an_interrupted_fit_leaves_the_old_file() {
     std::fs::write(workshop.path("a.golf"), b"old").unwrap();
     let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("pack"))
         .current_dir(workshop.0.path())
-        .args(["recipe.yaml", "--checkpoint", "weights.safetensors", "-o", "a.golf", "--fit", "1000000"])
+        .args(["recipe.yaml", "--checkpoint", "weights.safetensors", "-o", "a.golf", "--force", "--fit", "1000000"])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()

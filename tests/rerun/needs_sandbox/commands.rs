@@ -44,7 +44,7 @@ fn a_claim_moved_by_a_hundredth_differs() {
     let (code, out, _) = submission.rerun(&["--seeds", "1,2,3", "-q"]);
     assert_eq!(code, Some(1), "{out}");
     assert_eq!(out.matches("DIFFERS").count(), 4, "{out}");
-    assert!(!out.contains("level 4"), "{out}");
+    assert!(!out.contains("verdict     level 4"), "{out}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::launch::{Caps, Launch, Limits, Mount, Python, Start};
 use super::plan::{DataWanted, Plan, SourceKind, Subject};
 use crate::data::SHARD_MAGIC;
 use crate::manifest::{Launcher, MountRole, is_launcher_variable};
+use crate::regular_file;
 use crate::submission::FileKind;
 
 /// Why a plan cannot be started.
@@ -172,11 +173,8 @@ fn is_plainly(role: MountRole, path: &Path) -> bool {
 }
 
 fn holds_shard(folder: &Path) -> bool {
-    let is_shard = |path: &Path| {
-        let mut word = [0; 4];
-        std::fs::File::open(path).is_ok_and(|mut file| std::io::Read::read_exact(&mut file, &mut word).is_ok())
-            && i32::from_le_bytes(word) == SHARD_MAGIC
-    };
+    let magic = SHARD_MAGIC.to_le_bytes();
+    let is_shard = |path: &Path| regular_file::read_head(path, magic.len() as u64).is_ok_and(|head| head == magic);
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().take(4096).map(|entry| entry.path());
     let mut shards = entries.filter(|path| path.extension().is_some_and(|end| end == "bin") && path.is_file());
     shards.any(|path| is_shard(&path))

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use super::stopped::report as stopped;
 use super::{Case, ChangeCase, FolderCase, ManifestCase, Policy, PolicyError, PolicyFile, assurance, evaluate};
 use crate::manifest::{LoadError, Manifest, Track, load};
-use crate::report::{Assurance, Evidence, Fact, Finding, Level, Report, Status, SubjectFile, SubjectKind};
+use crate::report::{Assurance, Fact, Finding, Level, Report, Status, SubjectFile, SubjectKind};
 use crate::stats::Board;
 use crate::submission::change::{Change, ChangeError, LeftOut, MAX_NEW_FOLDERS};
 use crate::submission::{Found, ManifestFiles, RecordFolder, Step, Steps};
@@ -121,17 +122,6 @@ pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report,
             })
             .collect(),
     })
-}
-
-/// The report about a subject whose audit ended before it gave one: `why` names the limit, the evidence the file.
-pub fn stopped(
-    path: &Path,
-    subject: String,
-    is_manifest: bool,
-    options: &Options,
-    (why, evidence): (&str, Evidence),
-) -> Result<Report, AuditError> {
-    super::stopped::report(path, subject, is_manifest, options, (why, evidence))
 }
 
 /// Names of headline facts, in no order.

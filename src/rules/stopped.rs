@@ -23,8 +23,8 @@ pub(super) const RULES: &[Rule] = &[Rule {
     ..Rule::BLANK
 }];
 
-/// The report about a subject of which nothing is known but why its audit was stopped.
-pub(super) fn report(
+/// The report about a subject whose audit ended before it gave one: `why` names the limit, the evidence the file.
+pub fn report(
     path: &Path,
     subject: String,
     is_manifest: bool,

@@ -1,9 +1,9 @@
 //! Hyper-parameters as a log states them before its first step.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use crate::path_safety::join_inside;
+use crate::regular_file;
 use crate::submission::text::decode;
 use crate::submission::{LogFile, RecordFolder};
 
@@ -28,8 +28,7 @@ pub fn of_folder(folder: &RecordFolder) -> Vec<LogSettings> {
 
 fn of_log(folder: &RecordFolder, log: &LogFile) -> Option<LogSettings> {
     let path = join_inside(&folder.root, std::path::Path::new(&log.path)).ok()?;
-    let mut head = Vec::new();
-    std::fs::File::open(path).ok()?.take(MAX_HEAD_BYTES).read_to_end(&mut head).ok()?;
+    let head = regular_file::read_head(&path, MAX_HEAD_BYTES).ok()?;
     Some(LogSettings { file: log.path.clone(), values: parse(&decode(&head).0) })
 }
 

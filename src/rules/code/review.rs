@@ -1,5 +1,8 @@
 //! Classes that only a person or a rerun decides: the rules point at lines and ask, they never fail.
 
+use std::cell::LazyCell;
+use std::collections::BTreeSet;
+
 use super::{MAX_PLACES, survey};
 use crate::report::{Evidence, RuleId, Severity};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Violation};
@@ -126,17 +129,22 @@ fn network(case: &FolderCase) -> Outcome {
     }
 }
 
-/// Whether the run's own commands, or its logs, switch on what is off by default.
-fn is_switched_on(case: &FolderCase, variable: &str) -> bool {
+/// Variables that the README's commands and the shell scripts switch on.
+fn set_by_commands(case: &FolderCase) -> BTreeSet<String> {
     let readme = case.folder.readme.as_ref().map_or("", |readme| readme.text.as_str());
     let scripts = case.folder.code.iter().filter(|code| code.path.ends_with(".sh"));
-    let by_command = scripts.filter_map(|code| Some(shell::parse(code.text.as_deref()?, 1))).flatten();
-    let set = shell::commands(readme).into_iter().chain(by_command).any(|command| {
+    let by_script = scripts.filter_map(|code| Some(shell::parse(code.text.as_deref()?, 1))).flatten();
+    let given = shell::commands(readme).into_iter().chain(by_script).flat_map(|command| {
         let is_export = command.words.first().is_some_and(|word| matches!(word.literal(), Some("export" | "env")));
         let exported = command.words.iter().filter(|_| is_export).filter_map(Word::assignment);
-        let mut given = command.assignments.iter().cloned().chain(exported);
-        given.any(|given| given.name == variable && is_on(&given.value.text()))
+        command.assignments.iter().cloned().chain(exported).collect::<Vec<_>>()
     });
+    given.filter(|given| is_on(&given.value.text())).map(|given| given.name).collect()
+}
+
+/// Whether the run's own commands, or its logs, switch on what is off by default.
+fn is_switched_on(case: &FolderCase, set_by_commands: &BTreeSet<String>, variable: &str) -> bool {
+    let set = set_by_commands.contains(variable);
     // What the logs print of their settings, any run of them.
     let printed = |log: &LogFile| log.switches.get(&variable.to_ascii_lowercase()).copied();
     let printed: Vec<bool> = case.folder.logs.iter().filter_map(printed).collect();
@@ -154,7 +162,9 @@ pub(super) fn of_kind(case: &FolderCase, kind: NoteKind, what: &str) -> Outcome 
     if survey.counted.is_empty() {
         return Outcome::NotApplicable;
     }
-    let runs = |note: &&Note| note.switch.as_ref().is_none_or(|variable| is_switched_on(case, variable));
+    // Commands are read once, and only where a note depends on them.
+    let commands = LazyCell::new(|| set_by_commands(case));
+    let runs = |note: &&Note| note.switch.as_ref().is_none_or(|variable| is_switched_on(case, &commands, variable));
     let mut violations = Vec::new();
     let mut off: Option<&str> = None;
     for file in survey.files.iter().filter(|file| survey.counted.contains(&file.path)) {

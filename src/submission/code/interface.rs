@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{Expr, ExprCall, Number, Stmt, StmtFunctionDef, UnaryOp};
+use ruff_python_ast::{Expr, ExprCall, Stmt, StmtFunctionDef, UnaryOp};
 use ruff_text_size::Ranged;
 
 use super::Python;
-use super::names::dotted;
+use super::names::{dotted, number};
 
 /// An environment variable the script reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -303,11 +303,7 @@ fn literal(expr: &Expr) -> Option<String> {
     match expr {
         Expr::StringLiteral(literal) => Some(literal.value.to_str().to_string()),
         Expr::BooleanLiteral(literal) => Some(if literal.value { "1" } else { "0" }.to_string()),
-        Expr::NumberLiteral(number) => match &number.value {
-            Number::Int(int) => Some(int.to_string()),
-            Number::Float(float) => Some(float.to_string()),
-            Number::Complex { .. } => None,
-        },
+        Expr::NumberLiteral(literal) => number(literal),
         Expr::UnaryOp(unary) if unary.op == UnaryOp::USub => literal(&unary.operand).map(|value| format!("-{value}")),
         Expr::Call(call) if plain_name(&call.func) == "str" => call.arguments.args.first().and_then(literal),
         _ => None,

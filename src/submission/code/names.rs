@@ -1,6 +1,6 @@
 //! Names in Python code, taken apart.
 
-use ruff_python_ast::{Expr, ExprBinOp, Operator};
+use ruff_python_ast::{Expr, ExprBinOp, ExprNumberLiteral, Number, Operator};
 
 /// `a` of `a.b.c`.
 pub(super) fn top(module: &str) -> &str {
@@ -28,6 +28,15 @@ pub(super) fn dotted(expr: &Expr) -> String {
     }
     parts.reverse();
     parts.join(".")
+}
+
+/// A number as text; complex ones are no settings.
+pub(super) fn number(literal: &ExprNumberLiteral) -> Option<String> {
+    match &literal.value {
+        Number::Int(int) => Some(int.to_string()),
+        Number::Float(float) => Some(float.to_string()),
+        Number::Complex { .. } => None,
+    }
 }
 
 /// Words of an identifier in lower case: `NgramCacheEval`, `ngram_cache_eval` and `NGRAM_CACHE_EVAL` are the same.

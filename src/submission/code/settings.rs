@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{Expr, ExprCall, Number, Stmt, UnaryOp};
+use ruff_python_ast::{Expr, ExprCall, Stmt, UnaryOp};
 
 use super::Python;
-use super::names::{dotted, words};
+use super::names::{dotted, number, words};
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,11 +136,7 @@ fn constant(expr: &Expr) -> Option<String> {
         Expr::StringLiteral(text) => Some(text.value.to_str().to_string()),
         Expr::BooleanLiteral(literal) => Some(if literal.value { "True" } else { "False" }.into()),
         Expr::NoneLiteral(_) => Some("None".into()),
-        Expr::NumberLiteral(number) => match &number.value {
-            Number::Int(int) => Some(int.to_string()),
-            Number::Float(float) => Some(float.to_string()),
-            Number::Complex { .. } => None,
-        },
+        Expr::NumberLiteral(literal) => number(literal),
         Expr::UnaryOp(unary) if unary.op == UnaryOp::USub => constant(&unary.operand).map(|text| format!("-{text}")),
         _ => None,
     }

@@ -105,7 +105,7 @@ fn landlock_keeps_its_promises_too() {
         out.contains("sandbox     Landlock with seccomp; tried from inside: network refused, home unreadable"),
         "{out}"
     );
-    assert!(out.contains("level 4"), "{out}");
+    assert!(out.contains("verdict     level 4"), "{out}");
 }
 
 /// Processes whose arguments name the folder.

@@ -12,6 +12,8 @@ const VARIANTS: usize = 48;
 const MAX_DAMAGED_BYTES: usize = 256 << 10;
 
 fn seeds(parser: &str) -> Vec<(String, Vec<u8>)> {
+    // A worker is handed the same folders.
+    let parser = if parser == "worker" { "folder" } else { parser };
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/fuzz").join(parser);
     let mut seeds: Vec<(String, Vec<u8>)> = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
@@ -92,7 +94,7 @@ macro_rules! replays {
     };
 }
 
-replays!(json log manifest board pickle zip torch foreign safetensors artifact shard tokenizer python shell folder);
+replays!(json log manifest board pickle zip torch foreign safetensors artifact shard tokenizer python shell folder worker);
 
 /// Damage to bytes that are refused at the first field finds nothing.
 #[test]

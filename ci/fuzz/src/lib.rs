@@ -4,19 +4,23 @@
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use golf_harness::artifact::{self, foreign, inspect};
 use golf_harness::data::{Tokenizer, check_vocabulary, decode_shard};
 use golf_harness::digest::ContentDigest;
+use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::{canonical_yaml, parse};
 use golf_harness::model::parse_safetensors;
 use golf_harness::report::{Severity, Status};
 use golf_harness::rerun::plan::imply_run;
+use golf_harness::rules::Auditor;
 use golf_harness::rules::audit::{self as audits, Options};
 use golf_harness::stats::Board;
 use golf_harness::submission::code::{CodeSurvey, Python, interface, shell};
 use golf_harness::submission::log::LogScanner;
 use golf_harness::submission::{CodeText, OpenedArtifact, Readme, RecordFolder, SubmissionJson};
+use golf_harness::worker::{Limits, Workers};
 
 /// A parser under its name.
 pub type Parser = (&'static str, fn(&[u8]));
@@ -38,6 +42,7 @@ pub const PARSERS: &[Parser] = &[
     ("python", python),
     ("shell", shell),
     ("folder", folder),
+    ("worker", worker),
 ];
 
 /// A submission.json, and everything that is asked of one.
@@ -220,23 +225,53 @@ const NAMES: [&str; 12] = [
     "data",
 ];
 
-/// A record folder: for each file a byte for its name, its length in four little-endian bytes, its content. Every rule
-/// looks at it.
-pub fn folder(mut bytes: &[u8]) {
-    let Ok(root) = tempfile::tempdir() else { return };
+/// A record folder: for each file a byte for its name, its length in four little-endian bytes, its content.
+fn lay_out(mut bytes: &[u8]) -> Option<tempfile::TempDir> {
+    let root = tempfile::tempdir().ok()?;
     while let Some((&[name, a, b, c, d], rest)) = bytes.split_first_chunk() {
         let length = (u32::from_le_bytes([a, b, c, d]) as usize).min(rest.len());
         let (content, behind) = rest.split_at(length);
-        if std::fs::write(root.path().join(NAMES[usize::from(name) % NAMES.len()]), content).is_err() {
-            return;
-        }
+        std::fs::write(root.path().join(NAMES[usize::from(name) % NAMES.len()]), content).ok()?;
         bytes = behind;
     }
+    Some(root)
+}
+
+/// A [record folder](lay_out). Every rule looks at it.
+pub fn folder(bytes: &[u8]) {
+    let Some(root) = lay_out(bytes) else { return };
     let Ok(report) = audits::folder(root.path(), "folder".into(), &Options::default()) else { return };
     assert!(report.status == Status::of(&report.findings), "a status that is not that of the findings");
     for finding in &report.findings {
         assert!(!finding.broken, "a check broke: {}", finding.message);
         assert!(!finding.incomplete || finding.severity > Severity::Note, "not examined, and nobody is told");
         assert!(!finding.message.chars().any(char::is_control), "a message that can repaint a terminal");
+    }
+}
+
+/// The same folder audited by a confined worker: within its limits, and with the report that this process comes to.
+///
+/// The worker is the program `verify` that the variable `GOLF_VERIFY` names, in the project's tests the one they were
+/// built with. It cannot be the fuzzer: a sanitizer's shadow memory is larger than a worker's address space.
+pub fn worker(bytes: &[u8]) {
+    static WORKERS: LazyLock<Workers> = LazyLock::new(|| {
+        let built = option_env!("CARGO_BIN_EXE_verify").map(PathBuf::from);
+        match built.or_else(|| std::env::var_os("GOLF_VERIFY").map(PathBuf::from)) {
+            Some(program) => Workers::of(program, vec![std::env::temp_dir()], Limits::default()),
+            None => panic!("GOLF_VERIFY must name the program verify, such as target/release/verify"),
+        }
+    });
+    let Some(root) = lay_out(bytes) else { return };
+    let (options, interrupt) = (Options::default(), Interrupt::none());
+    let by_worker = WORKERS.folder(root.path(), "folder".into(), &options, &interrupt);
+    let here = audits::folder(root.path(), "folder".into(), &options);
+    match (by_worker, here) {
+        (Ok(by_worker), Ok(here)) => {
+            let stopped = by_worker.findings.iter().find(|finding| finding.rule.0 == "audit_stopped");
+            assert!(stopped.is_none(), "{}", stopped.map_or("", |finding| &finding.message));
+            assert!(by_worker == here, "a worker's report differs");
+        }
+        (Err(by_worker), Err(here)) => assert!(by_worker.to_string() == here.to_string(), "{by_worker} / {here}"),
+        (by_worker, here) => panic!("refused by one only: {by_worker:?} / {here:?}"),
     }
 }

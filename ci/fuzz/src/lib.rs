@@ -269,7 +269,12 @@ pub fn worker(bytes: &[u8]) {
         (Ok(by_worker), Ok(here)) => {
             let stopped = by_worker.findings.iter().find(|finding| finding.rule.0 == "audit_stopped");
             assert!(stopped.is_none(), "{}", stopped.map_or("", |finding| &finding.message));
-            assert!(by_worker == here, "a worker's report differs");
+            // Decompressors that are built for fuzzing skip their checksums, and the program was not.
+            if cfg!(fuzzing) {
+                return;
+            }
+            let differs = by_worker.findings.iter().zip(&here.findings).find(|(a, b)| a != b);
+            assert!(by_worker == here, "a worker's report differs: {differs:#?}");
         }
         (Err(by_worker), Err(here)) => assert!(by_worker.to_string() == here.to_string(), "{by_worker} / {here}"),
         (by_worker, here) => panic!("refused by one only: {by_worker:?} / {here:?}"),

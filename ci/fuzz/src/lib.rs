@@ -249,14 +249,16 @@ pub fn folder(bytes: &[u8]) {
     }
 }
 
+/// The program `verify` that the project's tests were built with; none in a fuzzer.
+const VERIFY_OF_TESTS: Option<&str> = option_env!("CARGO_BIN_EXE_verify");
+
 /// The same folder audited by a confined worker: within its limits, and with the report that this process comes to.
 ///
 /// The worker is the program `verify` that the variable `GOLF_VERIFY` names, in the project's tests the one they were
 /// built with. It cannot be the fuzzer: a sanitizer's shadow memory is larger than a worker's address space.
 pub fn worker(bytes: &[u8]) {
     static WORKERS: LazyLock<Workers> = LazyLock::new(|| {
-        let built = option_env!("CARGO_BIN_EXE_verify").map(PathBuf::from);
-        match built.or_else(|| std::env::var_os("GOLF_VERIFY").map(PathBuf::from)) {
+        match VERIFY_OF_TESTS.map(PathBuf::from).or_else(|| std::env::var_os("GOLF_VERIFY").map(PathBuf::from)) {
             Some(program) => Workers::of(program, vec![std::env::temp_dir()], Limits::default()),
             None => panic!("GOLF_VERIFY must name the program verify, such as target/release/verify"),
         }
@@ -269,8 +271,8 @@ pub fn worker(bytes: &[u8]) {
         (Ok(by_worker), Ok(here)) => {
             let stopped = by_worker.findings.iter().find(|finding| finding.rule.0 == "audit_stopped");
             assert!(stopped.is_none(), "{}", stopped.map_or("", |finding| &finding.message));
-            // Decompressors that are built for fuzzing skip their checksums, and the program was not.
-            if cfg!(fuzzing) {
+            // Decompressors that are built for a fuzzer skip their checksums, and the program was not.
+            if VERIFY_OF_TESTS.is_none() {
                 return;
             }
             let differs = by_worker.findings.iter().zip(&here.findings).find(|(a, b)| a != b);

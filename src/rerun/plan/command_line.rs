@@ -247,12 +247,12 @@ fn options(words: &[Arg], switches: &[&str]) -> (Vec<(String, Arg)>, usize) {
             break;
         }
         let body = word.text.trim_start_matches('-');
-        let (name, value) = match body.split_once('=') {
+        // `-n8`
+        let joined = body.split_at_checked(1).filter(|(_, count)| {
+            !word.text.starts_with("--") && !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        let (name, value) = match body.split_once('=').or(joined) {
             Some((name, value)) => (name, Some(value.to_string())),
-            // `-n8`
-            None if !word.text.starts_with("--") && body.len() > 1 && body[1..].bytes().all(|b| b.is_ascii_digit()) => {
-                (&body[..1], Some(body[1..].to_string()))
-            }
             None => (body, None),
         };
         let name = name.replace('-', "_");

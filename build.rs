@@ -8,13 +8,16 @@ use std::path::{Path, PathBuf};
 const SETTINGS: [&str; 5] = ["PROFILE", "OPT_LEVEL", "TARGET", "CARGO_ENCODED_RUSTFLAGS", "DEBUG"];
 
 fn main() {
-    let mut files = vec![PathBuf::from("Cargo.toml"), PathBuf::from("Cargo.lock")];
-    collect(Path::new("src"), &mut files);
+    let mut files: Vec<PathBuf> = ["Cargo.toml", "Cargo.lock", "build.rs"].map(PathBuf::from).into();
+    ["src", "bins"].iter().for_each(|folder| collect(Path::new(folder), &mut files));
     files.sort();
     let mut hasher = DefaultHasher::new();
+    let mut bytes = 0;
     for file in &files {
+        let content = std::fs::read(file).unwrap_or_default();
+        bytes += content.len();
         file.hash(&mut hasher);
-        std::fs::read(file).unwrap_or_default().hash(&mut hasher);
+        content.hash(&mut hasher);
     }
     let mut settings: Vec<String> =
         SETTINGS.iter().map(|name| format!("{name}={}", std::env::var(name).unwrap_or_default())).collect();
@@ -27,8 +30,9 @@ fn main() {
 
     let profile = std::env::var("PROFILE").unwrap_or_default();
     println!("cargo::rustc-env=GOLF_HARNESS_SOURCE={:016x}", hasher.finish());
+    println!("cargo::rustc-env=GOLF_HARNESS_SOURCE_BYTES={bytes}");
     println!("cargo::rustc-env=GOLF_HARNESS_BUILD={profile} [{}]", features.join(","));
-    for path in ["src", "Cargo.toml", "Cargo.lock", "build.rs"] {
+    for path in ["src", "bins", "Cargo.toml", "Cargo.lock", "build.rs"] {
         println!("cargo::rerun-if-changed={path}");
     }
 }

@@ -10,7 +10,7 @@ use crate::units::Bytes;
 pub struct Budget {
     /// The artifact as stored.
     pub model: Bytes,
-    /// Code files listed in the manifest.
+    /// Code files listed in the manifest, and the program that runs in place of a script.
     pub code: Bytes,
     /// Both.
     pub total: Bytes,
@@ -21,9 +21,11 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// The sum for a model of `model` bytes and the code files of `manifest`.
+    /// The sum for a model of `model` bytes and the code of `manifest`.
     pub fn of(model: Bytes, manifest: &Manifest) -> Self {
-        let code = Bytes(manifest.code.iter().fold(0u64, |sum, file| sum.saturating_add(file.bytes.0)));
+        let files = manifest.code.iter().map(|file| file.bytes);
+        let program = manifest.program.iter().map(|program| program.source().bytes);
+        let code = Bytes(files.chain(program).fold(0u64, |sum, bytes| sum.saturating_add(bytes.0)));
         let total = Bytes(model.0.saturating_add(code.0));
         Budget { model, code, total, cap: Bytes::BUDGET, margin: total.margin_to(Bytes::BUDGET) }
     }

@@ -54,13 +54,15 @@ fn write_text(out: &mut String, done: &Done, verbose: bool) -> std::fmt::Result 
     }
     let budget = &done.budget;
     writeln!(out, "\nmodel   {:>12}  {}", budget.model, done.artifact_path.display())?;
-    let files = done.manifest.code.len();
-    let code_files = match files {
-        0 => "no code files listed in the manifest".to_string(),
-        1 => "1 file".to_string(),
-        n => format!("{n} files"),
+    let files = match done.manifest.code.len() {
+        0 => None,
+        1 => Some("1 file".to_string()),
+        n => Some(format!("{n} files")),
     };
-    writeln!(out, "code    {:>12}  {code_files}", budget.code)?;
+    let program = done.manifest.program.as_ref().map(ToString::to_string);
+    let code: Vec<String> = files.into_iter().chain(program).collect();
+    let code = if code.is_empty() { "no code files listed in the manifest".into() } else { code.join(" and ") };
+    writeln!(out, "code    {:>12}  {code}", budget.code)?;
     writeln!(out, "total   {:>12}", budget.total)?;
     writeln!(out, "cap     {:>12}", budget.cap)?;
     writeln!(out, "margin  {:>12}  {}", group_digits(budget.margin), verdict(done))?;

@@ -30,7 +30,7 @@ use crate::run_folder::RunFolder;
 #[command(
     version,
     after_help = "Examples:\n  \
-    reproduce manifests/smoke.yaml                    about a minute on two cores, no downloads\n  \
+    reproduce manifests/smoke.yaml                    under a minute on two cores, no downloads\n  \
     reproduce manifests/smoke.yaml --seed 7 --out runs/seed7\n  \
     reproduce manifests/smoke.yaml --seeds 1,2,3 --submission NEW    and write a record folder of the results\n  \
     DATA_PATH=/data/fineweb10B_sp1024 TOKENIZER_PATH=/data/sp1024.model reproduce manifests/pr-286.yaml"

@@ -1,6 +1,7 @@
 //! Where numbers are made: recorded beside every result, because a rerun elsewhere may differ.
 
-use crate::manifest::Environment;
+use super::{Environment, ProgramSource};
+use crate::units::Bytes;
 
 /// This machine and build. `devices` are accelerators found by the engines, already described.
 pub fn current(threads: usize, devices: Vec<String>) -> Environment {
@@ -17,6 +18,17 @@ pub fn current(threads: usize, devices: Vec<String>) -> Environment {
 pub fn build() -> String {
     let (version, source) = (env!("CARGO_PKG_VERSION"), env!("GOLF_HARNESS_SOURCE"));
     format!("{version} source {source} {}", env!("GOLF_HARNESS_BUILD"))
+}
+
+/// What this build was made from: manifest and lock file of the crate, its build script, everything below `src` and
+/// `bins`.
+pub fn source() -> ProgramSource {
+    ProgramSource {
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        digest: env!("GOLF_HARNESS_SOURCE").to_string(),
+        // The build script writes a number.
+        bytes: Bytes(env!("GOLF_HARNESS_SOURCE_BYTES").parse().unwrap_or_default()),
+    }
 }
 
 /// The processor's name where the system tells it in a file; no program is run to find out.

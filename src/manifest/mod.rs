@@ -12,6 +12,7 @@ mod files;
 mod load;
 mod locate;
 mod overrides;
+mod program;
 mod ranges;
 mod rebase_paths;
 mod recipe;
@@ -30,6 +31,7 @@ pub use load::{LoadError, load, parse};
 pub use overrides::{
     ENVIRONMENT, Effective, Override, OverrideError, OverrideSource, assignment, from_environment, with_overrides,
 };
+pub use program::{Program, ProgramName, ProgramSource};
 pub use rebase_paths::{code_copies, rebase_paths};
 pub use recipe::{
     AdamConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonalizerPrecision, QatConfig, QuantizationConfig,

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArtifactRecord, Claim, CodeFile, DataConfig, Environment, EvalConfig, OptimizerConfig, QuantizationConfig, Results,
-    RunConfig, ScheduleConfig, Tolerance,
+    ArtifactRecord, Claim, CodeFile, DataConfig, Environment, EvalConfig, OptimizerConfig, Program, QuantizationConfig,
+    Results, RunConfig, ScheduleConfig, Tolerance,
 };
 use crate::model::ModelConfig;
 
@@ -44,6 +44,9 @@ pub struct Manifest {
     /// Code files that count toward the budget.
     #[serde(default)]
     pub code: Vec<CodeFile>,
+    /// The program that trains and scores it where no script of its own does; its source counts as code, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<Program>,
     /// The submission's own script and how `rerun` starts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunConfig>,

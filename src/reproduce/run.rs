@@ -156,6 +156,7 @@ impl Stages<'_, '_> {
             let artifact = earlier.artifact.take();
             let mut manifest = recipe.clone();
             manifest.artifact = None;
+            manifest.program = manifest.program.map(|program| program.as_built_here());
             manifest::rebase_paths(&mut manifest, &self.request.effective.folder, folder.root())?;
             manifest.results = results;
             manifest.artifact = artifact;

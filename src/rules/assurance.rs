@@ -28,9 +28,7 @@ pub fn of_manifest(case: &ManifestCase, findings: &[Finding], computed: Computed
     if !here(Part::Artifact) {
         needs.push("the artifact, with its digests in the manifest".to_string());
     }
-    if !here(Part::Code) {
-        needs.push("the code files that count, with their digests in the manifest".to_string());
-    }
+    needs.extend(code_needed(case, here(Part::Code)));
     if !needs.is_empty() {
         return Assurance { level: Level::Documented, next_needs: needs };
     }
@@ -63,6 +61,20 @@ pub fn of_manifest(case: &ManifestCase, findings: &[Finding], computed: Computed
         case.policy.limits.record_margin_nats, case.policy.limits.record_p
     ));
     Assurance { level: Level::Retrained, next_needs: needs }
+}
+
+/// What keeps the code from being known: files, the program that runs in place of a script, or either.
+fn code_needed(case: &ManifestCase, are_files_here: bool) -> Option<String> {
+    let files = || "the code files that count, with their digests in the manifest".to_string();
+    match &case.manifest.program {
+        Some(_) if !case.manifest.code.is_empty() && !are_files_here => Some(files()),
+        Some(program) if program.is_this_build() => None,
+        Some(program) if program.source.is_some() => {
+            Some(format!("a check by the build that the manifest counts as code: {program}"))
+        }
+        Some(_) => Some("the source of the program on record, as `train` and `reproduce` write it".to_string()),
+        None => (!are_files_here).then(files),
+    }
 }
 
 /// A score that a file states, with what it says of its making.

@@ -134,6 +134,7 @@ fn blank(name: &str) -> Manifest {
         eval: Default::default(),
         data: Default::default(),
         code: Vec::new(),
+        program: None,
         run: None,
         artifact: None,
         environment: None,

@@ -103,6 +103,7 @@ pub(super) fn write_manifest(
     let stages = std::mem::take(&mut manifest.results.stages);
     manifest.results = Results { stages, ..Results::default() };
     manifest.artifact = None;
+    manifest.program = manifest.program.map(|program| program.as_built_here());
     manifest::rebase_paths(&mut manifest, &effective.folder, folder.root())?;
     manifest.data.shards = data.shard_refs();
     if let (Some(file), Some(digest)) =

@@ -88,6 +88,53 @@ fn a_finished_run_is_shown_and_a_damaged_one_is_mended() {
     assert_eq!(std::fs::read(&artifact).unwrap(), packed);
 }
 
+/// Bytes of everything that the library and the binaries are compiled from.
+fn source_bytes(path: &Path) -> u64 {
+    match std::fs::read_dir(path) {
+        Err(_) => std::fs::metadata(path).unwrap().len(),
+        Ok(entries) => entries.map(|entry| source_bytes(&entry.unwrap().path())).sum(),
+    }
+}
+
+#[test]
+fn a_recipe_without_a_script_counts_this_program_and_reaches_the_level_it_earns() {
+    let workshop = Workshop::new();
+    let (windows, tolerance) = ("eval: { seq_len: 16, stride: 16 }", "tolerance: { retrained_bpb: 1 }");
+    let claim = "claim: { metrics: { val_bpb: 2.5 }, seeds: [1337], track: non_record_16mb }";
+    let recipe = format!("{RECIPE}{windows}\n{tolerance}\n{claim}\n");
+    workshop.manifest(&format!("{recipe}program: {{ name: golf-harness }}\n"));
+    let here = workshop.folder.path();
+    let done = json(here, 0, &[]);
+    let report = &done["report"];
+    assert_eq!(report["assurance"]["level"], "retrained", "{report:#}");
+    let findings = report["findings"].as_array().unwrap();
+    let severity = |rule: &str| &findings.iter().find(|finding| finding["rule"] == rule).unwrap()["severity"];
+    assert_eq!((severity("manifest_without_code"), severity("manifest_over_budget")), (&"pass".into(), &"pass".into()));
+
+    let sources = ["Cargo.toml", "Cargo.lock", "build.rs", "src", "bins"];
+    let root = fixture("..");
+    let expected: u64 = sources.iter().map(|name| source_bytes(&root.join(name))).sum();
+    let rows = done["table"].as_array().unwrap();
+    let row = |name: &str| rows.iter().find(|row| row["metric"] == name).unwrap()["reproduced"].as_f64();
+    assert_eq!(row("code_bytes"), Some(expected as f64));
+    let model = std::fs::metadata(here.join("run/model.golf")).unwrap().len();
+    assert_eq!(row("total_bytes"), Some((expected + model) as f64));
+
+    // The program that reads the folder later vouches for its own source and for no other.
+    let path = here.join("run/manifest.yaml");
+    let verdict_of = |manifest: &golf_harness::manifest::Manifest| {
+        golf_harness::manifest::save(manifest, &path).unwrap();
+        let output = golf("verify").arg(&path).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mut written = golf_harness::manifest::load(&path).unwrap();
+    let text = verdict_of(&written);
+    assert!(text.contains("sealed"), "{text}");
+    written.program.as_mut().unwrap().source.as_mut().unwrap().digest = "0".repeat(16);
+    let text = verdict_of(&written);
+    assert!(text.contains("documented") && text.contains("a check by the build that the manifest counts"), "{text}");
+}
+
 #[test]
 fn a_record_folder_of_three_seeds_passes_without_a_warning() {
     let workshop = Workshop::new();

@@ -9,11 +9,19 @@ use crate::engine::{Engine, EngineError, EngineKind, LossAndGradients, Precision
 use crate::model::{LayoutMismatch, ModelConfig, Params, RopeTables};
 use crate::optim::FakeQuant;
 
-/// Tokens a recorded forward pass handles at once.
-///
-/// A micro-batch is cut into groups of whole rows of about this many tokens, whatever the number of threads:
-/// the groups, and the order their gradients are added in, are part of the result.
+/// Most tokens a recorded forward pass handles at once, where a row is no longer.
 const GROUP_TOKENS: usize = 1024;
+/// Groups that a micro-batch of few tokens is cut into, so that it keeps several threads busy.
+const GROUPS: usize = 4;
+/// Tokens below which a group costs more in gradients to clear and add than its thread gains.
+const LEAST_GROUP_TOKENS: usize = 256;
+
+/// Tokens of a group of whole rows, whatever the number of threads: the groups, and the order their gradients are
+/// added in, are part of the result.
+fn group_tokens(batch: &TokenBatch) -> usize {
+    let tokens = (batch.inputs.len() / GROUPS).clamp(LEAST_GROUP_TOKENS, GROUP_TOKENS);
+    (tokens / batch.seq_len).max(1) * batch.seq_len
+}
 
 /// The kernels engine on the CPU.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +61,7 @@ impl Engine for KernelsEngine {
         let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
         let forward = Forward { k, config, network: &network, scaled: None, tables: &tables };
 
-        let group = (GROUP_TOKENS / batch.seq_len).max(1) * batch.seq_len;
+        let group = group_tokens(batch);
         let groups: Vec<_> = batch.inputs.chunks(group).zip(batch.targets.chunks(group)).collect();
         let weight = 1.0 / batch.inputs.len() as f32;
         let run = |&(inputs, targets): &(&[u16], &[u16])| -> Result<_, LayoutMismatch> {
@@ -112,5 +120,28 @@ impl<K: Kernels> Scorer for KernelsScorer<K> {
 
     fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
         self.0.logits(inputs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_whole_rows_and_small_micro_batches_are_several() {
+        for (rows, seq_len, expected) in [
+            (8, 128, 256),
+            (16, 128, 512),
+            (64, 128, 1024),
+            (512, 128, 1024),
+            (2, 128, 256),
+            (40, 100, 1000),
+            (4, 300, 300),
+            (1, 2048, 2048),
+            (48, 2048, 2048),
+        ] {
+            let batch = TokenBatch { inputs: vec![0; rows * seq_len], targets: vec![0; rows * seq_len], seq_len };
+            assert_eq!(group_tokens(&batch), expected, "{rows} rows of {seq_len}");
+        }
     }
 }

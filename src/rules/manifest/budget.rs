@@ -19,7 +19,7 @@ pub(super) const OVER_BUDGET: Rule = Rule {
 
 pub(super) const CODE_SHIPPED: Rule = Rule {
     id: RuleId("manifest_without_code"),
-    statement: "The manifest names no code file, so the total leaves the code out.",
+    statement: "The manifest names no code file and no program, so the total leaves the code out.",
     reference: "challenge README, FAQ: code counts",
     severity: Severity::Warning,
     tracks: Tracks::Both,
@@ -58,9 +58,17 @@ fn claimed(number: &Option<crate::manifest::ClaimedNumber>) -> Option<Size> {
     (0.0..9e15).contains(&value).then_some(Size { bytes: value as u64, measured: false })
 }
 
+/// Code files, and the program that runs in place of a script.
+fn code_size(case: &ManifestCase) -> Option<Size> {
+    let program = case.manifest.program.as_ref();
+    let program = program.map(|program| Size { bytes: program.source().bytes.0, measured: program.is_this_build() });
+    let parts = part_size(case, Part::Code).into_iter().chain(program);
+    parts.reduce(|a, b| Size { bytes: a.bytes.saturating_add(b.bytes), measured: a.measured && b.measured })
+}
+
 fn over_budget(case: &ManifestCase) -> Outcome {
     let metrics = &case.manifest.claim.metrics;
-    let code = part_size(case, Part::Code).or_else(|| claimed(&metrics.code_bytes));
+    let code = code_size(case).or_else(|| claimed(&metrics.code_bytes));
     let model = part_size(case, Part::Artifact).or_else(|| claimed(&metrics.model_bytes));
     let (sum, measured, how) = match (code, model) {
         (Some(code), Some(model)) => (
@@ -93,6 +101,9 @@ const MEBIBYTES_16: u64 = 16 * 1024 * 1024;
 fn code_shipped(case: &ManifestCase) -> Outcome {
     if !case.manifest.code.is_empty() {
         return Outcome::HOLDS;
+    }
+    if let Some(program) = &case.manifest.program {
+        return Outcome::holds(format!("the code is {program}: {} bytes", program.source().bytes));
     }
     match &case.manifest.claim.metrics.code_bytes {
         Some(claimed) => Outcome::holds(format!("no code file is named, but {claimed} bytes of code are claimed")),

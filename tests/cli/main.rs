@@ -20,5 +20,6 @@ mod gate;
 mod inspect;
 mod outputs;
 mod pack;
+mod program;
 mod rerun;
 mod verify;

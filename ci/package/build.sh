@@ -16,4 +16,4 @@ if ! command -v maturin > /dev/null; then
   "$tools/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.9,<2'
   export PATH=$tools/bin:$PATH
 fi
-maturin --quiet build --out "$folder" "$@"
+maturin build --quiet --out "$folder" "$@"

@@ -16,7 +16,7 @@ python3 -m venv "$work/tools"
 export PATH=$work/tools/bin:$PATH
 
 step mypy --cache-dir "$work/mypy"
-step maturin --quiet sdist --out "$work/dist"
+step maturin sdist --out "$work/dist"
 sdist=$(echo "$work"/dist/*.tar.gz)
 printf '%s: %s bytes, %s files\n' "$(basename "$sdist")" "$(wc -c < "$sdist")" "$(tar -tzf "$sdist" | wc -l)"
 (($(wc -c < "$sdist") < max_sdist)) || fail "more than $max_sdist bytes"

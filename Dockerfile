@@ -4,6 +4,8 @@
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /source
 COPY . .
+# `--build-arg GOLF_HARNESS_COMMIT=$(git rev-parse --short=12 HEAD)`, for what `--version` says.
+ARG GOLF_HARNESS_COMMIT=unknown
 RUN cargo build --locked --profile dist --bin golf-harness
 
 FROM gcr.io/distroless/cc-debian12:nonroot

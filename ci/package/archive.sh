@@ -20,7 +20,7 @@ cp README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$top"
 for shell in bash zsh fish powershell; do
   "$program" completions "$shell" > "$top/completions/golf-harness.$shell"
 done
-"$program" man "$top/man"
+"$program" man "$top/man" > /dev/null
 # The same files give the same bytes, whoever packs them and when.
 if [[ "$target" == *windows* ]]; then
   (cd "$work" && 7z a -tzip -bd "$folder/golf-harness-$target.zip" "golf-harness-$target" > /dev/null)

@@ -5,8 +5,8 @@
 # sandbox (docs/rerun.md); nothing else here does.
 #
 # Usage: RECHECK=score|rerun PULL_REQUEST=N COMMIT=ID RECORD=FOLDER WORK=DIR [MANIFEST=manifest.yaml] [SEEDS=1,2,3]
-#        [REMOTE=origin] [GATE_PROGRAM=golf-harness] recheck.sh      in a clone of the repository
-# RECORD: the record folder's path in the repository. WORK: where its files and the report go.
+#        [DATA_PATH=DIR] [TOKENIZER_PATH=FILE] [REMOTE=origin] [GATE_PROGRAM=golf-harness] recheck.sh
+# In a clone of the repository. RECORD: the record folder's path in the repository. WORK: where its files and the report go.
 # Exit codes: those of the program: 0 agrees, 1 differs, 2 could not check, 130 interrupted.
 set -euo pipefail
 
@@ -52,6 +52,9 @@ if [[ "$RECHECK" == score ]]; then
 else
   arguments=(rerun "$folder" "--out=$WORK/rerun")
   [[ -z "${SEEDS:-}" ]] || arguments+=("--seeds=$SEEDS")
+  # `score` reads these two from the environment; a script's own paths stand for the machine it came from.
+  [[ -z "${DATA_PATH:-}" ]] || arguments+=("--data-path=$DATA_PATH")
+  [[ -z "${TOKENIZER_PATH:-}" ]] || arguments+=("--tokenizer-path=$TOKENIZER_PATH")
 fi
 mkdir -p -- "$WORK/report"
 code=0

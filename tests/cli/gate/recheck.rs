@@ -68,7 +68,7 @@ fn the_folder_is_taken_out_byte_for_byte_and_the_exit_code_handed_on() {
     ]
     .concat();
     let scene = Scene::new(&entries);
-    let output = scene.recheck(&[("SEEDS", "1,2,3"), ("CODE", "1")]);
+    let output = scene.recheck(&[("SEEDS", "1,2,3"), ("DATA_PATH", "/d"), ("TOKENIZER_PATH", "/t"), ("CODE", "1")]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}{}", String::from_utf8_lossy(&output.stderr));
     for (_, path, content) in &entries {
@@ -78,7 +78,7 @@ fn the_folder_is_taken_out_byte_for_byte_and_the_exit_code_handed_on() {
     let called: Vec<&str> = said.lines().collect();
     assert_eq!(called[0], "rerun");
     assert!(Path::new(called[1]).ends_with(RECORD), "{said}");
-    assert_eq!(called[3], "--seeds=1,2,3");
+    assert_eq!(called[3..], ["--seeds=1,2,3", "--data-path=/d", "--tokenizer-path=/t"]);
     assert_eq!(std::fs::read_to_string(scene.path("work/report/report.txt")).unwrap(), said);
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a wheel for this machine, with maturin from PATH or, where there is none, from PyPI.
+# Builds the sdist, and a wheel for this machine, with maturin from PATH or, where there is none, from PyPI.
 #
 # Usage: build.sh FOLDER [MATURIN-ARGUMENT...]
 #   build.sh dist                                          what is released: minutes
@@ -16,4 +16,5 @@ if ! command -v maturin > /dev/null; then
   "$tools/bin/pip" install --quiet --disable-pip-version-check 'maturin>=1.9,<2'
   export PATH=$tools/bin:$PATH
 fi
+maturin sdist --out "$folder"
 maturin build --quiet --out "$folder" "$@"

@@ -16,7 +16,9 @@ python3 -m venv "$work/tools"
 export PATH=$work/tools/bin:$PATH
 
 step mypy --cache-dir "$work/mypy"
-step maturin sdist --out "$work/dist"
+start=$SECONDS
+step ci/package/build.sh "$work/dist" "$@"
+printf 'built in %s s\n' "$((SECONDS - start))"
 sdist=$(echo "$work"/dist/*.tar.gz)
 printf '%s: %s bytes, %s files\n' "$(basename "$sdist")" "$(wc -c < "$sdist")" "$(tar -tzf "$sdist" | wc -l)"
 (($(wc -c < "$sdist") < max_sdist)) || fail "more than $max_sdist bytes"
@@ -28,9 +30,6 @@ done
 extra=$(grep -E '^(tests|ci|python/tests|fixtures/reference|fixtures/fuzz)/' "$work/names" || true)
 [[ -z "$extra" ]] || fail "the sdist has files that no build needs: $(head -n 3 <<< "$extra")"
 
-start=$SECONDS
-step ci/package/build.sh "$work/dist" "$@"
-printf 'built in %s s\n' "$((SECONDS - start))"
 wheel=$(echo "$work"/dist/*.whl)
 step ci/package/try.sh "$wheel"
 

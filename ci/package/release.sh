@@ -17,7 +17,7 @@ step() { printf '\n== %s\n' "$*"; "$@"; }
 target=$(rustc -vV | sed -n 's/^host: //p')
 
 step ci/package/version.sh
-step ci/package/build.sh "$out" --sdist "$@"
+step ci/package/build.sh "$out" "$@"
 step ci/package/try.sh "$out"/*.whl
 step ci/package/archive.sh "$out"/*.whl "$target" "$out"
 step ci/package/sums.sh "$out"

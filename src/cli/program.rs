@@ -1,8 +1,8 @@
 //! `golf-harness`: every command in one program, with the flags, help and exit codes it has on its own.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use super::{ExitCode, pack, rerun, verify};
+use super::{ExitCode, doctor, pack, publish, rerun, verify};
 #[cfg(feature = "engine")]
 use super::{reproduce, score, train};
 
@@ -11,8 +11,15 @@ use super::{reproduce, score, train};
 #[command(
     name = "golf-harness",
     version,
-    disable_help_subcommand = true,
-    after_help = "Exit codes of every command: 0 ok, 1 a check failed, 2 could not check, 130 interrupted"
+    long_version = super::version::long(),
+    after_help = "\
+Examples:
+  golf-harness verify fixtures/submissions/good
+  golf-harness rerun fixtures/submissions/runnable --plan
+  golf-harness doctor
+
+`golf-harness COMMAND --help` has more. Exit codes of every command: 0 ok, 1 a check failed, 2 could not check, 130
+interrupted."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -39,6 +46,21 @@ enum Command {
     /// Not in this build: train, pack, score and verify what a manifest describes
     #[cfg(not(feature = "engine"))]
     Reproduce(Absent),
+    Doctor(doctor::Args),
+    /// Print the completions of a shell
+    #[command(after_help = publish::COMPLETIONS_HELP)]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one a command, into a folder
+    #[command(after_help = publish::MAN_HELP)]
+    Man {
+        /// The folder; it is made if it is not there
+        #[arg(value_name = "DIR")]
+        folder: std::path::PathBuf,
+    },
 }
 
 /// Whatever is given to a command that this build does not have: the answer is the same.
@@ -56,6 +78,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Verify(args) => verify::run(args),
         Command::Pack(args) => pack::run(args),
         Command::Rerun(args) => rerun::run(args),
+        Command::Doctor(args) => doctor::run(args),
+        Command::Completions { shell } => publish::completions(*shell, Args::command()),
+        Command::Man { folder } => publish::man(folder, Args::command()),
         #[cfg(feature = "engine")]
         Command::Train(args) => train::run(args),
         #[cfg(feature = "engine")]

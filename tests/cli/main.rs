@@ -15,7 +15,9 @@ mod score;
 mod train;
 
 mod against;
+mod config;
 mod corpus;
+mod examples;
 mod gate;
 mod inspect;
 mod outputs;

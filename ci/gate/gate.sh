@@ -32,6 +32,8 @@ arguments=(
   "--base=$GATE_BASE"
   "--head=$GATE_HEAD"
   "--fail-on=${GATE_FAIL_ON:-fail}"
+  # Neither the pull request nor what else lies in the workspace decides what is allowed.
+  --no-config
   --format=github
   "--also=markdown=$summary"
 )

@@ -17,14 +17,11 @@ program=$top/golf-harness
 [[ "$target" != *windows* ]] || program=$program.exe
 chmod +x "$program"
 cp README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$top"
-# Built for another machine than this one, it cannot tell; such an archive goes without.
-if "$program" completions bash > /dev/null 2>&1; then
-  mkdir "$top/completions" "$top/man"
-  for shell in bash zsh fish powershell; do
-    "$program" completions "$shell" > "$top/completions/golf-harness.$shell"
-  done
-  "$program" man "$top/man" > /dev/null
-fi
+mkdir "$top/completions" "$top/man"
+for shell in bash zsh fish powershell; do
+  "$program" completions "$shell" > "$top/completions/golf-harness.$shell"
+done
+"$program" man "$top/man" > /dev/null
 # The same files give the same bytes, whoever packs them and when.
 if [[ "$target" == *windows* ]]; then
   (cd "$work" && 7z a -tzip -bd "$folder/golf-harness-$target.zip" "golf-harness-$target" > /dev/null)

@@ -91,7 +91,8 @@ def _flags(
 
 
 def _audit(arguments: list[str], timeout: float | None) -> Audit:
-    answer = run(["verify", "--json", *arguments], timeout)
+    # A library's answer must not depend on a golf-harness.toml in whatever folder its caller stands.
+    answer = run(["verify", "--json", "--no-config", *arguments], timeout)
     if answer.exit_code not in _REPORTING or not answer.stdout.strip():
         said = answer.message or f"it ended with exit code {answer.exit_code} and said nothing"
         raise GolfHarnessError(said, answer.exit_code)

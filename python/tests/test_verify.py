@@ -52,6 +52,17 @@ class Verdicts(unittest.TestCase):
         finding = next(finding for finding in report.findings if finding.rule == "implied_val_bytes_wrong")
         self.assertEqual((finding.severity, finding.allowed), (Severity.NOTE, True))
 
+    def test_a_configuration_file_of_the_current_folder_is_not_read(self) -> None:
+        here = os.getcwd()
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "golf-harness.toml").write_text('[verify]\nallow = ["implied_val_bytes_wrong"]\n')
+            os.chdir(folder)
+            try:
+                self.assertFalse(golf_harness.verify(SUBMISSIONS / "wrong-denominator").passed())
+                self.assertEqual(exit_code(str(SUBMISSIONS / "wrong-denominator")), 0)
+            finally:
+                os.chdir(here)
+
     def test_a_tree_has_a_report_for_each_folder(self) -> None:
         audit = golf_harness.audit([SUBMISSIONS / "good", SUBMISSIONS / "damaged"])
         self.assertEqual([Path(report.subject).name for report in audit.reports], ["damaged", "good"])

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Judges what lies between GATE_BASE and GATE_HEAD: annotations on stdout, Markdown in the job summary.
 #
-# Usage: GATE_BASE=REV GATE_HEAD=REV [GATE_REPOSITORY=.] [GATE_FAIL_ON=fail] [GATE_SARIF=FILE] [GATE_VERIFY=verify] gate.sh
+# Usage: GATE_BASE=REV GATE_HEAD=REV [GATE_REPOSITORY=.] [GATE_FAIL_ON=fail] [GATE_SARIF=FILE] [GATE_REPORT=FOLDER]
+#        [GATE_PROGRAM=golf-harness] gate.sh
+# GATE_REPORT: folder for report.txt and report.json, which other workflows may show.
 # Exit codes: 0 passed, 1 a check failed, 2 could not check, 130 interrupted; no others, whatever happens.
 set -uo pipefail
 
-# GitHub takes a summary of up to 1 MiB.
+# GitHub takes a summary of up to 1 MiB (1,048,576 bytes) from a step, and nothing of a larger one.
 max_summary=1000000
 
 could_not() {
@@ -30,14 +32,20 @@ arguments=(
   "--base=$GATE_BASE"
   "--head=$GATE_HEAD"
   "--fail-on=${GATE_FAIL_ON:-fail}"
+  # Neither the pull request nor what else lies in the workspace decides what is allowed.
+  --no-config
   --format=github
   "--also=markdown=$summary"
 )
 if [[ -n "${GATE_SARIF:-}" ]]; then
   arguments+=("--also=sarif=$GATE_SARIF")
 fi
+if [[ -n "${GATE_REPORT:-}" ]]; then
+  mkdir -p -- "$GATE_REPORT" || could_not "the folder of GATE_REPORT cannot be made"
+  arguments+=("--also=text=$GATE_REPORT/report.txt" "--also=json=$GATE_REPORT/report.json")
+fi
 
-"${GATE_VERIFY:-verify}" "${arguments[@]}" &
+"${GATE_PROGRAM:-golf-harness}" verify "${arguments[@]}" &
 child=$!
 wait "$child"
 code=$?
@@ -46,11 +54,16 @@ child=
 # Without a report there is nothing to summarize; verify has said why on stderr.
 if [[ -n "${GITHUB_STEP_SUMMARY:-}" ]]; then
   {
-    if [[ -s "$summary" ]]; then
-      head -c "$max_summary" "$summary"
-      if (($(wc -c < "$summary") > max_summary)); then
-        printf '\n\nThe rest of the report was cut off.\n'
-      fi
+    if (($(wc -c < "$summary") > max_summary)); then
+      # Whole lines only: half a character or half a table row would spoil what stands above it.
+      head -c "$max_summary" "$summary" | sed '$d'
+      name() { printf '%s' "$1" | tr -cd 'A-Za-z0-9._/-'; }
+      printf '\n\nThe rest of the report was cut off. '
+      # shellcheck disable=SC2016 # Markdown's quotes, not the shell's
+      printf 'The whole: `golf-harness verify --base %s --head %s`' "$(name "$GATE_BASE")" "$(name "$GATE_HEAD")"
+      printf '%s.\n' "${GATE_REPORT:+, or report.txt in the artifact of this run}"
+    elif [[ -s "$summary" ]]; then
+      cat "$summary"
     else
       echo "The pull request could not be checked; see the job's log."
     fi

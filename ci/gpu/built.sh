@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Where a test or benchmark lies that cargo has built; sourced by the scripts beside it, from the repository's root.
 
 # built NAME COMMAND: the newest one of that name; without any, the command that builds it, and exit 2.

@@ -26,6 +26,7 @@ fi
 kernels=$(mktemp --suffix .cu)
 trap 'rm -f "$log" "$kernels"' EXIT
 # In the order the engine has them.
+# shellcheck disable=SC2013 # names without spaces
 for name in $(sed -n 's|.*include_str!("kernels/\(.*\)\.cu").*|\1|p' src/engine/cuda/source.rs); do
     printf '#line 1 "%s.cu"\n' "$name"
     cat "src/engine/cuda/kernels/$name.cu"

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use clap::{Args, ValueEnum};
 
-use super::progress_bar;
+use super::progress::{progress_bar, progress_events};
 use crate::progress::Progress;
 
 /// When to color the output.
@@ -16,6 +16,17 @@ pub enum ColorChoice {
     Always,
     /// Never color.
     Never,
+}
+
+/// How to tell progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProgressChoice {
+    /// A bar on a terminal, unless --quiet or --json is given
+    Auto,
+    /// Nothing
+    Never,
+    /// A JSON document a line (docs/json.md)
+    Json,
 }
 
 /// Output flags shared by all binaries; flatten into a clap parser.
@@ -33,6 +44,10 @@ pub struct CommonArgs {
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
+    /// How to tell progress on stderr
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "HOW")]
+    pub progress: ProgressChoice,
+
     /// When to use color
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     pub color: ColorChoice,
@@ -48,8 +63,14 @@ impl CommonArgs {
         }
     }
 
-    /// A progress bar on stderr: only on a terminal, and not under `--quiet` or `--json`.
+    /// Progress on stderr, as `--progress` says. A bar is shown only on a terminal, and not under `--quiet` or `--json`.
     pub fn progress(&self, what: &'static str, len: u64) -> Progress {
-        progress_bar(!self.quiet && !self.json && std::io::stderr().is_terminal(), what, len)
+        match self.progress {
+            ProgressChoice::Auto => {
+                progress_bar(!self.quiet && !self.json && std::io::stderr().is_terminal(), what, len)
+            }
+            ProgressChoice::Never => Progress::hidden(),
+            ProgressChoice::Json => progress_events(what, len),
+        }
     }
 }

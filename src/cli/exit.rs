@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::interrupt_on_signal;
+use super::usage::{apply_color, parse};
 use crate::interrupt::Interrupted;
 use crate::report::Conclusion;
 use crate::worker;
@@ -47,7 +48,15 @@ pub fn main<A: clap::Parser>(command: impl FnOnce(&A) -> anyhow::Result<ExitCode
     if worker::is_asked_for() {
         return worker::serve();
     }
-    let args = A::parse();
+    apply_color(std::env::args_os().map(|word| word.to_string_lossy().into_owned()));
+    let args = match parse::<A>(std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) => {
+            // If nobody reads it, there is nobody to tell.
+            let _ = error.print();
+            return std::process::ExitCode::from(error.exit_code() as u8);
+        }
+    };
     // From the start, so that a signal ends every command with the same code.
     run(|| interrupt_on_signal().and_then(|_| command(&args)))
 }

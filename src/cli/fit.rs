@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::values::at_least;
+
 /// The search for settings that fit a budget.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Fit")]
@@ -13,7 +15,7 @@ pub struct FitArgs {
     /// Damage is the measured increase of the loss on training tokens. Replaces the manifest's classes and scale
     /// search; --class and --scale-search pin theirs. Reading training data for this counts as training time under
     /// the challenge's rules.
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "BYTES", value_parser = at_least::<1>)]
     pub fit: Option<u64>,
 
     /// Shard to measure on; validation data is refused [default: the manifest's last training shard]
@@ -21,7 +23,7 @@ pub struct FitArgs {
     pub calibration: Option<PathBuf>,
 
     /// Tokens to measure on
-    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 16_384, value_parser = at_least::<1>)]
     pub calibration_tokens: u64,
 
     /// Choose per tensor, or per layer (attention, MLP) with a third of the measurements

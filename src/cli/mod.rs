@@ -3,8 +3,10 @@
 //! A command is a module with its `Args`, which clap parses, and its `run`, so that any program can offer it.
 
 mod common;
+mod config;
 #[cfg(feature = "engine")]
 mod device;
+pub mod doctor;
 mod exit;
 mod fit;
 mod output;
@@ -12,7 +14,9 @@ mod outputs;
 pub mod pack;
 mod places;
 mod previous;
+pub mod program;
 mod progress;
+mod publish;
 #[cfg(feature = "engine")]
 mod ranks;
 mod recipe;
@@ -25,10 +29,13 @@ mod signal;
 mod threads;
 #[cfg(feature = "engine")]
 pub mod train;
+mod usage;
 mod values;
 pub mod verify;
+pub mod version;
 
 pub use common::{ColorChoice, CommonArgs};
+pub use config::ConfigArgs;
 #[cfg(feature = "engine")]
 pub use device::DeviceArgs;
 pub use exit::{ExitCode, main, run};

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Parser;
 
-use super::output::print;
+use super::output::{document, print, schema};
 use super::outputs::Outputs;
+use super::places::check_folder;
 use super::previous::Kind;
 use super::signal::unless_interrupted;
+use super::values::number;
 use super::{Changes, CommonArgs, ExitCode, FitArgs, Scope, interrupt_on_signal, use_threads};
 use crate::artifact::foreign::ForeignError;
 use crate::artifact::pack_job::PackJob;
@@ -45,13 +47,19 @@ const PACKING: [&str; 11] = [
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  \
-    pack runs/smoke/manifest.yaml                       the run that `train` left there\n  \
-    pack manifests/pr-286.yaml --checkpoint w.safetensors --out runs/mine\n  \
-    pack runs/a/manifest.yaml --prune 0.03 -o small.golf\n  \
-    pack runs/a/manifest.yaml --fit 16000000 --svg curve.svg\n  \
-    pack --inspect final_model.int8.ptz --svg bytes.svg\n\n\
-    KEEP_LAST_K_FP16 and PRUNE_FRAC are honored; flags win over them, and they over the manifest.",
+    long_version = super::version::long(),
+    after_help = "\
+Examples:
+  golf-harness pack --inspect fixtures/reference/export_model.ptz
+  golf-harness pack --inspect fixtures/fuzz/artifact/mixed.golf --svg bytes.svg
+  golf-harness pack runs/smoke/manifest.yaml
+  golf-harness pack runs/smoke/manifest.yaml --codec ans -o small.golf
+  golf-harness pack runs/smoke/manifest.yaml --prune 0.03 --out runs/pruned
+  golf-harness pack runs/smoke/manifest.yaml --fit 390000 --out runs/fitted
+
+Before those of runs/smoke: golf-harness train manifests/smoke.yaml
+
+KEEP_LAST_K_FP16 and PRUNE_FRAC are honored; flags win over them, and they over the manifest.",
     group = clap::ArgGroup::new("drawn").args(["fit", "inspect"])
 )]
 pub struct Args {
@@ -72,7 +80,7 @@ pub struct Args {
     out: Option<PathBuf>,
 
     /// Set this fraction of every large matrix, smallest magnitudes first, to zero
-    #[arg(long, value_name = "FRACTION")]
+    #[arg(long, value_name = "FRACTION", value_parser = number)]
     prune: Option<f64>,
 
     /// Keep the key projections of the last K blocks in half precision
@@ -125,6 +133,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
     use_threads(args.threads)?;
+    args.out.as_deref().map_or(Ok(()), |out| check_folder("--out", out))?;
     if let Some(file) = &args.inspect {
         return inspect(args, file);
     }
@@ -142,7 +151,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         true => report::summary(&done) + "\n",
         false => report::text(&done, args.common.verbose > 0),
     };
-    print(&args.common, || report::json(&done), text)?;
+    print(&args.common, || document(schema::PACK, report::json(&done)), text)?;
     Ok(if done.budget.is_kept() { ExitCode::Ok } else { ExitCode::CheckFailed })
 }
 
@@ -153,7 +162,8 @@ fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
     }
     let found = match inspect::inspect(file) {
         Err(ForeignError::Several { path, models }) => {
-            print(&args.common, || inspect::several_json(&path, &models), || inspect::several_text(&path, &models))?;
+            let json = || document(schema::INSPECTION, inspect::several_json(&path, &models));
+            print(&args.common, json, || inspect::several_text(&path, &models))?;
             return Ok(ExitCode::Ok);
         }
         found => found?,
@@ -165,7 +175,7 @@ fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
         true => inspect::summary(&found) + "\n",
         false => inspect::text(&found),
     };
-    print(&args.common, || inspect::json(&found), text)?;
+    print(&args.common, || document(schema::INSPECTION, inspect::json(&found)), text)?;
     Ok(ExitCode::Ok)
 }
 
@@ -191,7 +201,7 @@ fn fit(args: &Args, budget: u64, interrupt: &Interrupt) -> anyhow::Result<ExitCo
         true => fit::summary(&fitted) + "\n",
         false => fit::text(&fitted, args.common.verbose > 0),
     };
-    print(&args.common, || fit::json(&fitted), text)?;
+    print(&args.common, || document(schema::FIT, fit::json(&fitted)), text)?;
     Ok(if fitted.done.budget.is_kept() { ExitCode::Ok } else { ExitCode::CheckFailed })
 }
 

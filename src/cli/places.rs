@@ -17,6 +17,13 @@ pub fn is_there(path: &Path) -> bool {
     full(path).is_some_and(|path| path.symlink_metadata().is_ok())
 }
 
+/// What is written to as a folder must be one, or not be there yet.
+pub fn check_folder(flag: &str, path: &Path) -> anyhow::Result<()> {
+    let is_other = path.metadata().is_ok_and(|found| !found.is_dir());
+    anyhow::ensure!(!is_other, "{flag} {} is a file, not a folder", path.display());
+    Ok(())
+}
+
 /// Whether two paths lead to one file, links followed; of files that do not exist, whether they would.
 pub fn is_same(a: &Path, b: &Path) -> bool {
     let (full_a, full_b) = (full(a), full(b));

@@ -22,6 +22,8 @@ pub enum Kind {
     Artifact,
     /// A manifest with results.
     Manifest,
+    /// A page of the manual.
+    ManualPage,
     /// A part record of `score`.
     Part,
     /// Numbers without a mark of their own, or a recipe that a person may have worked on: never recognized.
@@ -57,6 +59,7 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
         // A damaged one is known by the manifest that names it.
         Kind::Artifact => artifact::is_golf(&head) || is_recorded(path),
         Kind::Manifest => manifest::is_written(&text, path),
+        Kind::ManualPage => text.lines().take(4).any(|line| line.starts_with(".TH golf-harness")),
         Kind::Part => text.trim_start().starts_with('{') && text.contains(PART_SCHEMA),
         Kind::Raw => false,
         Kind::OfTraining => has_trace(folder_of(path)),

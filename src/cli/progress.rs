@@ -1,7 +1,10 @@
-//! Progress bars on stderr for work of known length.
+//! Progress on stderr: bars for people, lines for programs.
+
+mod events;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use self::events::Events;
 use crate::progress::{Progress, ProgressSink};
 
 /// A bar of `len` units, labeled with what is being done; hidden unless `visible`.
@@ -16,6 +19,11 @@ pub fn progress_bar(visible: bool, what: &'static str, len: u64) -> Progress {
     }
     bar.set_prefix(what);
     Progress::to(Bar(bar))
+}
+
+/// A line on stderr for each event, as JSON.
+pub(super) fn progress_events(what: &'static str, len: u64) -> Progress {
+    Progress::to(Events::begin(std::io::stderr(), what, len))
 }
 
 #[derive(Debug)]

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use clap::Args;
 
-use crate::manifest::{Effective, Override, assignment, from_environment};
+use super::config::Config;
+use super::values::{at_least, number};
+use super::{CommonArgs, ConfigArgs};
+use crate::manifest::{self, Effective, Override, assignment, from_environment};
+use crate::path_safety::folder_of;
 
 /// Seconds between states of training that can be resumed from: what a killed run loses at most.
 #[cfg(feature = "engine")]
@@ -27,9 +31,8 @@ impl std::str::FromStr for Seconds {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let seconds: f64 = text.parse().map_err(|_| "expected seconds, such as 60".to_string())?;
-        let duration = std::time::Duration::try_from_secs_f64(seconds);
-        duration.map(Seconds).map_err(|_| "expected seconds from 0 on".to_string())
+        let duration = std::time::Duration::try_from_secs_f64(number(text)?);
+        duration.map(Seconds).map_err(|_| "too long".to_string())
     }
 }
 
@@ -100,6 +103,24 @@ impl Changes {
         Ok(self.flag(flag, field, path.map(text).transpose()?))
     }
 
+    /// Defaults of where data lies: each is taken where no other change names a place and the manifest's own is empty.
+    pub fn or_data_of(mut self, config: &Config, manifest_path: &Path) -> anyhow::Result<Changes> {
+        let defaults: Vec<Override> =
+            config.data().into_iter().filter(|default| !self.touches(&default.field)).collect();
+        if defaults.is_empty() {
+            return Ok(self);
+        }
+        let manifest = manifest::load(manifest_path)?;
+        let tokenizer = manifest.data.tokenizer.as_ref().map(|tokenizer| tokenizer.path.as_path());
+        let is_there = |path: &Path| folder_of(manifest_path).join(path).exists();
+        let missing = defaults.into_iter().filter(|default| match default.field.as_str() {
+            "data.tokenizer.path" => tokenizer.is_some_and(|path| !is_there(path)),
+            _ => !is_there(&manifest.data.path),
+        });
+        self.list.extend(missing);
+        Ok(self)
+    }
+
     /// Does any of them change this field?
     pub fn touches(&self, field: &str) -> bool {
         self.list.iter().any(|change| change.field == field)
@@ -144,19 +165,22 @@ pub struct RecipeArgs {
     pub set: Vec<String>,
 
     /// Seed of initialization [env: SEED]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least::<0>)]
     pub seed: Option<u64>,
 
     /// Most optimizer steps [env: ITERATIONS]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least::<0>)]
     pub iterations: Option<u64>,
 
     /// Wall-clock cap on training; 0 for none [env: MAX_WALLCLOCK_SECONDS]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = number)]
     pub max_wallclock_seconds: Option<f64>,
 
     #[command(flatten)]
     data: DataArgs,
+
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 impl RecipeArgs {
@@ -166,13 +190,14 @@ impl RecipeArgs {
         RecipeArgs { seed: Some(seed), ..self.clone() }
     }
 
-    /// Loads a manifest and applies the process environment, then these flags.
-    pub fn load(&self, manifest: &Path) -> anyhow::Result<Effective> {
+    /// Loads a manifest and applies the process environment, then these flags, then defaults where data is missing.
+    pub fn load(&self, manifest: &Path, common: &CommonArgs) -> anyhow::Result<Effective> {
         let changes = Changes::from_environment(None)
             .set(&self.set)?
             .flag("--seed", "schedule.seed", self.seed)
             .flag("--iterations", "schedule.iterations", self.iterations)
             .flag("--max-wallclock-seconds", "schedule.max_wallclock_seconds", self.max_wallclock_seconds);
-        self.data.apply(changes)?.load(manifest)
+        let config = self.config.load(&[], common)?;
+        self.data.apply(changes)?.or_data_of(&config, manifest)?.load(manifest)
     }
 }

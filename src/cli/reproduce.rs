@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::output::{print, watcher};
+use super::output::{document, print, schema, watcher};
 use super::outputs::Outputs;
+use super::places::check_folder;
 use super::previous::Kind;
 use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, Seconds, checkpoint_period, warn_of_recipe};
+use super::values::at_least;
 use super::{CommonArgs, DeviceArgs, ExitCode, RecipeArgs, interrupt_on_signal, use_threads};
 use crate::engine::{Engine, EngineKind, Precision};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -29,11 +31,17 @@ use crate::run_folder::RunFolder;
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  \
-    reproduce manifests/smoke.yaml                    under a minute on two cores, no downloads\n  \
-    reproduce manifests/smoke.yaml --seed 7 --out runs/seed7\n  \
-    reproduce manifests/smoke.yaml --seeds 1,2,3 --submission NEW    and write a record folder of the results\n  \
-    DATA_PATH=/data/fineweb10B_sp1024 TOKENIZER_PATH=/data/sp1024.model reproduce manifests/pr-286.yaml"
+    long_version = super::version::long(),
+    after_help = "\
+Examples:
+  golf-harness reproduce manifests/smoke.yaml
+  golf-harness reproduce manifests/smoke.yaml --seed 7 --out runs/seed7
+  golf-harness reproduce manifests/smoke.yaml --seeds 1,2,3 --submission new
+
+With the data of the challenge:
+  golf-harness reproduce manifests/pr-286.yaml \\
+      --data-path data/datasets/fineweb10B_sp1024 \\
+      --tokenizer-path data/tokenizers/fineweb_1024_bpe.model"
 )]
 pub struct Args {
     /// Manifest of the claim
@@ -45,7 +53,7 @@ pub struct Args {
     out: Option<PathBuf>,
 
     /// Seeds, one after the other, each in a run folder of its own: OUT/seed-N
-    #[arg(long, value_name = "SEED,...", value_delimiter = ',', conflicts_with = "seed")]
+    #[arg(long, value_name = "SEED,...", value_delimiter = ',', conflicts_with = "seed", value_parser = at_least::<0>)]
     seeds: Vec<u64>,
 
     /// Write a complete record folder of the result; DIR must be empty or not there yet
@@ -89,6 +97,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some((_, seed)) = twice {
         anyhow::bail!("--seeds: {seed} stands there twice");
     }
+    args.out.as_deref().map_or(Ok(()), |out| check_folder("--out", out))?;
     args.submission.as_deref().map(record_folder::check_empty).transpose()?;
     use_threads(args.threads)?;
     let recipes: Vec<RecipeArgs> = if args.seeds.is_empty() {
@@ -96,7 +105,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         args.seeds.iter().map(|seed| args.recipe.with_seed(*seed)).collect()
     };
-    let effective: anyhow::Result<Vec<Effective>> = recipes.iter().map(|recipe| recipe.load(&args.manifest)).collect();
+    let effective: anyhow::Result<Vec<Effective>> =
+        recipes.iter().map(|recipe| recipe.load(&args.manifest, &args.common)).collect();
     let effective = effective?;
     let engine = args.device.open(&args.common)?.training_engine(args.engine, args.precision)?;
     let interrupt = interrupt_on_signal()?;
@@ -111,7 +121,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let json = || match told.as_slice() {
         [only] if args.seeds.is_empty() => only.json.clone(),
-        all => serde_json::json!({ "seeds": all.iter().map(|told| &told.json).collect::<Vec<_>>() }),
+        all => {
+            let seeds: Vec<_> = all.iter().map(|told| &told.json).collect();
+            document(schema::REPRODUCTIONS, serde_json::json!({ "seeds": seeds }))
+        }
     };
     let text: String = told.iter().map(|told| format!("\n{}", told.text)).collect();
     print(&args.common, json, || text)?;

@@ -11,7 +11,9 @@ mod run;
 mod show;
 
 use super::outputs::Outputs;
+use super::places::check_folder;
 use super::previous::Kind;
+use super::values::{at_least, number};
 use super::{CommonArgs, ExitCode};
 use crate::atomic_write;
 use crate::manifest::{Launcher, MAX_PROCESSES, is_launcher_variable, is_variable_name};
@@ -27,17 +29,19 @@ use crate::units::Bytes;
 #[derive(Parser)]
 #[command(
     version,
+    long_version = super::version::long(),
     after_help = "\
 Examples:
-  rerun FOLDER --seeds 42,1337,2025             run three seeds and compare them with the claim
-  rerun FOLDER --submission NEW                 and write a record folder of them
-  rerun FOLDER --against board.yaml             and say whether they are a record
-  rerun FOLDER --plan                           what would be run, and what is missing
-  rerun FOLDER --plan --command 71              follow the command on line 71 of the README
-  rerun FOLDER --plan --seeds 42,1337,2025 --data-path DATA --tokenizer-path FILE
-  rerun FOLDER --plan -o run.yaml               write the plan as a manifest with a `run:` section
-  rerun run.yaml --plan --set MATRIX_LR=0.02    the manifest's run, with one value changed
-  rerun FOLDER --plan --smoke --nproc 1         a few iterations, no reproduction
+  golf-harness rerun fixtures/submissions/runnable --plan
+  golf-harness rerun fixtures/submissions/runnable --seeds 1,2,3
+  golf-harness rerun fixtures/submissions/runnable --seeds 1,2,3 \\
+      --submission new --against manifests/board.yaml
+  golf-harness rerun fixtures/submissions/runnable --plan --command 20
+  golf-harness rerun fixtures/submissions/runnable --plan --seeds 1 \\
+      --data-path fixtures/smoke --tokenizer-path fixtures/smoke/tokenizer.model
+  golf-harness rerun fixtures/submissions/runnable --plan -o run.yaml
+  golf-harness rerun run.yaml --plan --env SEED=4
+  golf-harness rerun fixtures/submissions/runnable --plan --smoke --nproc 1
 
 With --json, each line of stdout is a JSON document: plan, lines as they are printed, and the report at last.
 
@@ -62,7 +66,7 @@ pub struct Args {
     force: bool,
 
     /// Seeds, one run each
-    #[arg(long, value_name = "SEED,...", value_delimiter = ',', help_heading = "Run")]
+    #[arg(long, value_name = "SEED,...", value_delimiter = ',', value_parser = at_least::<0>, help_heading = "Run")]
     seeds: Vec<u64>,
 
     /// Set a hyper-parameter, by the variable or the option that the script has for it; repeatable
@@ -164,12 +168,9 @@ enum SandboxChoice {
     Landlock,
 }
 
-/// A number that is not negative.
+/// A number that is not negative, nor longer than any run.
 fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() && (0.0..1e9).contains(&value) => Ok(value),
-        _ => Err("expected a number, 0 or more".into()),
-    }
+    number(text).and_then(|value| if value < 1e9 { Ok(value) } else { Err("must be less than 1,000,000,000".into()) })
 }
 
 /// Bytes, with K, M, G or T for powers of 1024.
@@ -224,6 +225,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     {
         anyhow::bail!("--seeds: {seed} stands there twice");
     }
+    args.out.as_deref().map_or(Ok(()), |out| check_folder("--out", out))?;
     let mut outputs = Outputs::default();
     outputs.reads_subject(&args.path).writes_each("--output", &args.output, Kind::Raw);
     outputs.check(args.force)?;

@@ -10,7 +10,8 @@ use super::output::print;
 use super::outputs::Outputs;
 use super::previous::{Kind, is_previous};
 use super::signal::unless_interrupted;
-use super::{Changes, CommonArgs, DataArgs, DeviceArgs, ExitCode, Scope, interrupt_on_signal, use_threads};
+use super::values::at_least;
+use super::{Changes, CommonArgs, ConfigArgs, DataArgs, DeviceArgs, ExitCode, Scope, interrupt_on_signal, use_threads};
 use crate::engine::{EngineError, Isa, Precision, use_isa};
 use crate::eval::{self, EngineChoice, Outcome, Report, ScoreError, ScoreJob, ScoreJobError, Shard, Windowing, probe};
 use crate::interrupt::Interrupt;
@@ -31,16 +32,24 @@ const SCOPE: Scope =
 #[derive(Parser)]
 #[command(
     version,
+    long_version = super::version::long(),
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Examples:\n  \
-    score runs/smoke/manifest.yaml                       the run's artifact, sliding and non-overlapping\n  \
-    score runs/smoke/manifest.yaml --checkpoint runs/smoke/checkpoint.safetensors    and the quantization gap\n  \
-    score runs/smoke/manifest.yaml --sliding --nll-out nll.f32 --json\n  \
-    score runs/smoke/manifest.yaml --probe               does the scorer play fair?\n  \
-    score runs/smoke/manifest.yaml --shard 1/8 -o 1.json; score merge 1.json ... 8.json\n\n\
-    DATA_PATH, TOKENIZER_PATH, EVAL_STRIDE, EVAL_SEQ_LEN and the other data, model and eval variables of the\n\
-    challenge's scripts are honored; flags win over them, and they over the manifest."
+    after_help = "\
+Examples:
+  golf-harness score runs/smoke/manifest.yaml
+  golf-harness score runs/smoke/manifest.yaml \\
+      --checkpoint runs/smoke/checkpoint.safetensors
+  golf-harness score runs/smoke/manifest.yaml --sliding --nll-out nll.f32 --json
+  golf-harness score runs/smoke/manifest.yaml --probe
+  golf-harness score runs/smoke/manifest.yaml --shard 1/2 -o 1.json
+  golf-harness score runs/smoke/manifest.yaml --shard 2/2 -o 2.json
+  golf-harness score merge 1.json 2.json
+
+Before them: golf-harness reproduce manifests/smoke.yaml
+
+DATA_PATH, TOKENIZER_PATH, EVAL_STRIDE, EVAL_SEQ_LEN and the other data, model and eval variables of the challenge's
+scripts are honored; flags win over them, and they over the manifest."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -71,15 +80,15 @@ pub struct Args {
     non_overlapping: bool,
 
     /// Predictions between the starts of sliding windows [env: EVAL_STRIDE]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     stride: Option<u64>,
 
     /// Predictions in a window [env: EVAL_SEQ_LEN]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     seq_len: Option<u64>,
 
     /// Score the first N tokens of the split only; the report says so
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..))]
+    #[arg(long, value_name = "N", value_parser = at_least::<2>)]
     max_tokens: Option<u64>,
 
     /// What runs the model
@@ -102,7 +111,7 @@ pub struct Args {
     threads: Option<usize>,
 
     /// Windows given to the engine at a time; changes no number [env: EVAL_BATCH_SEQS]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     batch_windows: Option<u64>,
 
     /// Write the likelihoods of the first pass: one little-endian f32 per scored token, in corpus order
@@ -126,7 +135,7 @@ pub struct Args {
     probe: bool,
 
     /// Windows to probe
-    #[arg(long, value_name = "N", default_value_t = 8, requires = "probe", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "probe", value_parser = at_least::<1>)]
     probe_windows: u64,
 
     /// Replace a file that is there and was not made by this command
@@ -139,6 +148,9 @@ pub struct Args {
     /// Set a field of the manifest's data, model or eval section; repeatable
     #[arg(long, value_name = "FIELD=VALUE")]
     set: Vec<String>,
+
+    #[command(flatten)]
+    config: ConfigArgs,
 
     #[command(flatten)]
     common: CommonArgs,
@@ -251,7 +263,7 @@ fn job(args: &Args, manifest: &Path) -> anyhow::Result<ScoreJob> {
     };
     Ok(ScoreJob {
         manifest_path: manifest.to_path_buf(),
-        effective: changes(args)?.load(manifest)?,
+        effective: changes(args)?.or_data_of(&args.config.load(&[], &args.common)?, manifest)?.load(manifest)?,
         packed: !args.no_artifact,
         artifact: args.artifact.clone(),
         checkpoint: args.checkpoint.clone(),

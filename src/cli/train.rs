@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::output::{print, watcher};
+use super::output::{document, print, schema, watcher};
 use super::outputs::Outputs;
+use super::places::check_folder;
 use super::previous::Kind;
 use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, Seconds, checkpoint_period, warn_of_recipe};
 use super::{CommonArgs, DeviceArgs, ExitCode, LaunchMode, RanksArgs, RecipeArgs, interrupt_on_signal, use_threads};
@@ -27,15 +28,22 @@ use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  \
-    train manifests/smoke.yaml                            into runs/smoke\n  \
-    train manifests/smoke.yaml --seed 7 --out runs/seed7 --checkpoint-every 100\n  \
-    train manifests/smoke.yaml --out runs/seed7 --seed 7 --resume\n  \
-    train manifests/smoke.yaml --replay runs/smoke/trace.jsonl --out runs/again\n  \
-    train manifests/smoke.yaml --ranks 4                  four ranks in one process, the same bytes\n  \
-    torchrun --nproc-per-node 8 --no-python train manifests/pr-286.yaml --device cuda --precision bf16\n\n\
-    The variables of the challenge's scripts (SEED, ITERATIONS, DATA_PATH, ...) are honored; flags win over them, and\n\
-    they over the manifest. Several processes are told their ranks by torchrun, mpirun or srun (docs/training.md)."
+    long_version = super::version::long(),
+    after_help = "\
+Examples:
+  golf-harness train manifests/smoke.yaml
+  golf-harness train manifests/smoke.yaml --seed 7 --out runs/seed7
+  golf-harness train manifests/smoke.yaml --seed 7 --out runs/seed7 --resume
+  golf-harness train manifests/smoke.yaml --out runs/again \\
+      --replay runs/smoke/trace.jsonl
+  golf-harness train manifests/smoke.yaml --ranks 4 --out runs/four
+
+With 8 GPUs, and the data of the challenge below --data-path:
+  torchrun --nproc-per-node 8 --no-python golf-harness train \\
+      manifests/pr-286.yaml --device cuda --precision bf16
+
+The variables of the challenge's scripts (SEED, ITERATIONS, DATA_PATH, ...) are honored; flags win over them, and they
+over the manifest. Several processes are told their ranks by torchrun, mpirun or srun (docs/training.md)."
 )]
 pub struct Args {
     /// Manifest with the recipe
@@ -95,7 +103,8 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
     use_threads(args.threads)?;
-    let effective = args.recipe.load(&args.manifest)?;
+    args.out.as_deref().map_or(Ok(()), |out| check_folder("--out", out))?;
+    let effective = args.recipe.load(&args.manifest, &args.common)?;
     let launch_mode = args.ranks.launch_mode()?;
     let device = args.device.open_for(&args.common, launch_mode.launch())?;
     let engine = device.training_engine(args.engine, args.precision)?;
@@ -128,7 +137,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let outcome = outcome.map_err(interrupted)?;
     let folder = &request.folder;
-    print(&args.common, || outcome.to_json(folder), || outcome.summary(folder) + "\n")?;
+    print(&args.common, || document(schema::TRAINING, outcome.to_json(folder)), || outcome.summary(folder) + "\n")?;
     let is_same = outcome.replay.as_ref().is_none_or(|replay| replay.is_identical());
     Ok(if is_same { ExitCode::Ok } else { ExitCode::CheckFailed })
 }

@@ -1,10 +1,60 @@
 //! Names of choices on the command line, with the line `--help` says about each.
 
+use std::num::IntErrorKind;
+
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
-use crate::manifest::Launcher;
+use crate::manifest::{Launcher, Track};
 use crate::report::Format;
+
+/// A whole number that is not too small.
+pub fn at_least<const LEAST: u64>(text: &str) -> Result<u64, String> {
+    match text.parse::<u64>() {
+        Ok(value) if value >= LEAST => Ok(value),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err(format!("must be at most {}", u64::MAX)),
+        _ if text.parse::<f64>().is_ok_and(|value| value.fract() == 0.0) => Err(format!("must be {LEAST} or more")),
+        _ => Err(format!("must be a whole number, {LEAST} or more")),
+    }
+}
+
+/// A finite number that is not negative.
+pub fn number(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_finite() && value >= 0.0 => Ok(value),
+        Ok(value) if value < 0.0 => Err("must be 0 or more".into()),
+        _ => Err("must be a number, 0 or more".into()),
+    }
+}
+
+/// A track, by the name that policies give it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrackName {
+    /// 600 s on 8xH100
+    #[value(name = "10min_16mb")]
+    TenMinutes,
+    /// Any time, the same bytes
+    #[value(name = "non_record_16mb")]
+    NonRecord,
+}
+
+impl From<TrackName> for Track {
+    fn from(track: TrackName) -> Track {
+        match track {
+            TrackName::TenMinutes => Track::TenMinutes,
+            TrackName::NonRecord => Track::NonRecord,
+        }
+    }
+}
+
+impl From<Track> for TrackName {
+    fn from(track: Track) -> TrackName {
+        match track {
+            Track::TenMinutes => TrackName::TenMinutes,
+            Track::NonRecord => TrackName::NonRecord,
+        }
+    }
+}
 
 /// Implements [`ValueEnum`] for a type of the library, which itself knows nothing of a command line.
 macro_rules! values {
@@ -69,4 +119,21 @@ mod engines {
         Dfdx "dfdx" "The readable one, written with dfdx",
         Both "both" "Kernels, every likelihood cross-checked by dfdx; fails where they differ",
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_in_range_is_told_the_range() {
+        assert_eq!((at_least::<0>("0"), at_least::<1>("18446744073709551615")), (Ok(0), Ok(u64::MAX)));
+        let said = |text| at_least::<1>(text).unwrap_err();
+        assert_eq!(["0", "-5", "-5.0"].map(said), ["must be 1 or more"; 3]);
+        assert_eq!(["1.5", "x", ""].map(said), ["must be a whole number, 1 or more"; 3]);
+        assert_eq!(said("18446744073709551616"), "must be at most 18446744073709551615");
+        assert_eq!(number("0.5"), Ok(0.5));
+        assert_eq!(number("-0.5"), Err("must be 0 or more".into()));
+        assert_eq!(["nan", "inf", "x"].map(|text| number(text).is_err()), [true; 3]);
+    }
 }

@@ -5,16 +5,18 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
 
+use super::config::Config;
 use super::output::stdout;
 use super::outputs::Outputs;
 use super::places::is_there;
 use super::previous::Kind;
 use super::signal::unless_interrupted;
-use super::{CommonArgs, ExitCode, interrupt_on_signal};
+use super::values::TrackName;
+use super::{CommonArgs, ConfigArgs, ExitCode, config, interrupt_on_signal};
 use crate::atomic_write;
 use crate::interrupt::Interrupted;
 use crate::manifest::Track;
-use crate::report::{Audit, Detail, Format, Severity};
+use crate::report::{Audit, Defaults, Detail, Format, Severity};
 use crate::rerun::plan::imply_run;
 use crate::rules::audit::{self, AuditError, Options};
 use crate::rules::{Auditor, InProcess, PolicyError, PolicyFile, explain, find, info, is_iso_date, markdown, tree};
@@ -29,14 +31,17 @@ use crate::worker::Workers;
 #[derive(Parser)]
 #[command(
     version,
+    long_version = super::version::long(),
     after_help = "\
 Examples:
-  verify manifests/pr-286.yaml          one manifest and the files it names
-  verify records/track_10min_16mb/NAME  one record folder
-  verify records/                       every record folder below
-  verify --explain over_budget          what a rule says, and why
-  verify --base origin/main --head HEAD what a pull request adds
-  verify FOLDER --against board.yaml    is it a record?
+  golf-harness verify fixtures/submissions/good
+  golf-harness verify fixtures/submissions
+  golf-harness verify manifests/pr-286.yaml
+  golf-harness verify --explain over_budget
+  golf-harness verify --base HEAD~1 --head HEAD
+  golf-harness verify fixtures/submissions/good --against manifests/board.yaml
+  golf-harness verify fixtures/submissions --format sarif -o report.sarif
+  golf-harness verify fixtures/submissions/good --init -o manifest.yaml
 
 Exit codes: 0 everything examined and nothing at or above --fail-on, 1 something is, 2 could not check or not everything
 examined, 130 interrupted"
@@ -115,6 +120,9 @@ pub struct Args {
     in_process: bool,
 
     #[command(flatten)]
+    config: ConfigArgs,
+
+    #[command(flatten)]
     common: CommonArgs,
 }
 
@@ -134,23 +142,6 @@ impl From<FailOn> for Severity {
             FailOn::Warning => Severity::Warning,
             FailOn::Review => Severity::Review,
             FailOn::Unknown => Severity::Unknown,
-        }
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum TrackName {
-    #[value(name = "10min_16mb")]
-    TenMinutes,
-    #[value(name = "non_record_16mb")]
-    NonRecord,
-}
-
-impl From<TrackName> for Track {
-    fn from(track: TrackName) -> Track {
-        match track {
-            TrackName::TenMinutes => Track::TenMinutes,
-            TrackName::NonRecord => Track::NonRecord,
         }
     }
 }
@@ -184,29 +175,53 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.init {
         return init(args);
     }
-    outputs(args).check(args.force)?;
+    let config = args.config.load(&audited(args), &args.common)?;
+    let settings = &config.settings;
+    let policy = args.policy.as_ref().or(settings.policy.as_ref());
+    outputs(args, policy).check(args.force)?;
     let options = Options {
-        track: args.track.map(Track::from),
+        track: args.track.map(Track::from).or(settings.track),
         as_of: args.as_of.clone(),
-        policy: args.policy.as_deref().map(PolicyFile::load).transpose()?,
-        allow: args.allow.clone(),
+        policy: policy.map(|path| PolicyFile::load(path)).transpose()?,
+        allow: if args.allow.is_empty() { settings.allow.clone() } else { args.allow.clone() },
         against: args.against.as_deref().map(Board::load).transpose()?,
         ..Options::default()
     };
     options.check()?;
-    let audit = audit(args, &options)?;
+    let mut audit = audit(args, &options)?;
+    audit.defaults = defaults(args, &config);
     let severity = Severity::from(args.fail_on);
     write_reports(args, &audit, severity)?;
     Ok(audit.conclusion(severity).into())
 }
 
+/// What must not configure its own audit.
+fn audited(args: &Args) -> Vec<PathBuf> {
+    let repository = args.base.as_ref().map(|_| config::repository(&args.repository));
+    args.paths.iter().cloned().chain(repository).collect()
+}
+
+/// The defaults that no flag replaced. A person is told of them, because they can turn a failure into a pass.
+fn defaults(args: &Args, config: &Config) -> Option<Defaults> {
+    let mut defaults = config.of_audit()?;
+    defaults.policy = defaults.policy.filter(|_| args.policy.is_none());
+    defaults.track = defaults.track.filter(|_| args.track.is_none());
+    if !args.allow.is_empty() {
+        defaults.allow.clear();
+    }
+    if !args.common.quiet {
+        let _ = writeln!(anstream::stderr().lock(), "note: {} decides, too: {}", defaults.path, config.settings);
+    }
+    Some(defaults)
+}
+
 /// What is read and what is written.
-fn outputs(args: &Args) -> Outputs {
+fn outputs(args: &Args, policy: Option<&PathBuf>) -> Outputs {
     let mut outputs = Outputs::default();
     for path in &args.paths {
         outputs.reads_subject(path);
     }
-    outputs.reads_each("the policy", &args.policy);
+    outputs.reads_each("the policy", policy);
     outputs.reads_each("the board", &args.against);
     if args.base.is_some() {
         outputs.reads_folder(args.repository.join(".git"));

@@ -11,6 +11,7 @@
 //! Limits must hold; what a kernel does not have is named in [`Held`] and is no error, because the other layers still
 //! stand. Call it in a process with one thread: Linux confines the calling thread and what comes after it.
 
+mod abilities;
 #[cfg(target_os = "linux")]
 mod landlock;
 mod limits;
@@ -21,6 +22,7 @@ mod tests;
 
 use std::path::PathBuf;
 
+pub use abilities::{has_landlock, has_seccomp};
 pub use limits::{Limits, cpu_time_from_now};
 
 /// What a process keeps.

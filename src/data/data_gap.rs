@@ -13,7 +13,7 @@ use crate::units::Bytes;
 #[non_exhaustive]
 pub enum DataGap {
     /// The folder of the shards is not there.
-    #[error("{role}s: folder {} does not exist; set data.path in the manifest or DATA_PATH", folder.display())]
+    #[error("{role}s: folder {} does not exist; name it by --data-path, DATA_PATH, or data.path in the manifest", folder.display())]
     Folder {
         /// What was looked for.
         role: DataRole,
@@ -33,7 +33,8 @@ pub enum DataGap {
     /// No file name matches.
     #[error(
         "{role}s: none of the {entries} file(s) in {} matches `{pattern}`; \
-         put the shards there, or set data.path or DATA_PATH", folder.display()
+         put the shards there, name another folder by --data-path or DATA_PATH, or other files by --set {}=PATTERN",
+        folder.display(), role.pattern_field()
     )]
     NoMatch {
         /// What was looked for.
@@ -54,10 +55,10 @@ pub enum DataGap {
         file: PathBuf,
     },
     /// The manifest names no tokenizer.
-    #[error("tokenizer: none named; set data.tokenizer in the manifest or TOKENIZER_PATH")]
+    #[error("tokenizer: none named; name it by --tokenizer-path, TOKENIZER_PATH, or data.tokenizer in the manifest")]
     NoTokenizerNamed,
     /// The tokenizer is not there.
-    #[error("tokenizer: {} does not exist; set data.tokenizer.path in the manifest or TOKENIZER_PATH", path.display())]
+    #[error("tokenizer: {} does not exist; name it by --tokenizer-path, TOKENIZER_PATH, or data.tokenizer.path in the manifest", path.display())]
     NoTokenizer {
         /// Where it was looked for.
         path: PathBuf,

@@ -13,6 +13,17 @@ pub enum DataRole {
     Tokenizer,
 }
 
+impl DataRole {
+    /// The field of a manifest that finds its files.
+    pub fn pattern_field(self) -> &'static str {
+        match self {
+            DataRole::Train => "data.train_pattern",
+            DataRole::Val => "data.val_pattern",
+            DataRole::Tokenizer => "data.tokenizer.path",
+        }
+    }
+}
+
 impl fmt::Display for DataRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

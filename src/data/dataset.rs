@@ -261,9 +261,10 @@ mod tests {
             "the data cannot be used, 3 problems:\n  \
              - training shard: shard BASE/data/x_train_000001.bin: 0 bytes long, expected a header of 1024 bytes at \
              offset 0; the file is empty or truncated: fetch or tokenize it again\n  \
-             - validation shards: none of the 3 file(s) in BASE/data matches `y_val_*.bin`; put the shards there, or \
-             set data.path or DATA_PATH\n  \
-             - tokenizer: BASE/t.model does not exist; set data.tokenizer.path in the manifest or TOKENIZER_PATH"
+             - validation shards: none of the 3 file(s) in BASE/data matches `y_val_*.bin`; put the shards there, name \
+             another folder by --data-path or DATA_PATH, or other files by --set data.val_pattern=PATTERN\n  \
+             - tokenizer: BASE/t.model does not exist; name it by --tokenizer-path, TOKENIZER_PATH, or \
+             data.tokenizer.path in the manifest"
         );
         config.path = "elsewhere".into();
         let inspection = Dataset::inspect(&config, folder.path(), Wanted::SCORING, DigestCheck::Skip);

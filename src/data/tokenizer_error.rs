@@ -20,7 +20,7 @@ pub struct TokenizerError {
 #[non_exhaustive]
 pub enum TokenizerFault {
     /// The system refused.
-    #[error("cannot be read: {0}; check data.tokenizer or TOKENIZER_PATH")]
+    #[error("cannot be read: {0}; check --tokenizer-path, TOKENIZER_PATH or data.tokenizer.path")]
     Read(std::io::Error),
     /// Larger than any tokenizer.
     #[error("larger than {MAX_MODEL_BYTES} bytes: not a SentencePiece model")]

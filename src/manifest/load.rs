@@ -149,12 +149,12 @@ fn invalid(error: &serde_yaml::Error, path: &Path) -> LoadError {
         Some(end) if line.is_some() => text[..end].to_string(),
         _ => text,
     };
-    let suggestion = suggest(&message);
+    let suggestion = closest_of_expected(&message);
     LoadError::Invalid { path: path.to_path_buf(), line, message, suggestion }
 }
 
 /// For "unknown field `x`, expected one of `a`, `b`": the expected name closest to x, if it is close.
-fn suggest(message: &str) -> Option<String> {
+pub fn closest_of_expected(message: &str) -> Option<String> {
     let mut quoted = message.split("unknown ").nth(1)?.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
     quoted

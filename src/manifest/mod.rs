@@ -27,7 +27,7 @@ pub use checks::MICRO_BATCHES_PER_STEP;
 pub use claim::{Claim, ClaimMetrics, Hardware, Track};
 pub use claimed_number::{ClaimedNumber, ParseClaimedNumberError};
 pub use files::{ArtifactRecord, CodeFile, DataConfig, FileRef, ShardRef, ShardRole, TensorRecord, ZstdRecord};
-pub use load::{LoadError, load, parse};
+pub use load::{LoadError, closest_of_expected, load, parse};
 pub use overrides::{
     ENVIRONMENT, Effective, Override, OverrideError, OverrideSource, assignment, from_environment, with_overrides,
 };

@@ -1,6 +1,7 @@
 //! Changing a recipe from outside: environment variables of the challenge's scripts, then flags.
 //!
-//! Precedence is flag > environment > manifest. Every change is a dotted field and a text, applied to the
+//! Precedence is flag > environment > manifest; a file of defaults says where data lies if the manifest's own place is
+//! empty. Every change is a dotted field and a text, applied to the
 //! manifest's own YAML form, so that each one passes through the same parser and checks as the file did.
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,8 @@ pub enum OverrideSource {
     Environment(&'static str),
     /// A command-line flag, as typed.
     Flag(String),
+    /// A file of defaults.
+    Config(PathBuf),
 }
 
 impl std::fmt::Display for OverrideSource {
@@ -26,6 +29,7 @@ impl std::fmt::Display for OverrideSource {
         match self {
             OverrideSource::Environment(variable) => write!(f, "environment variable {variable}"),
             OverrideSource::Flag(flag) => write!(f, "flag {flag}"),
+            OverrideSource::Config(file) => write!(f, "config {}", file.display()),
         }
     }
 }
@@ -45,6 +49,12 @@ impl Override {
     /// An override from a flag.
     pub fn flag(flag: &str, field: &str, value: impl ToString) -> Self {
         Override { source: OverrideSource::Flag(flag.to_string()), field: field.to_string(), value: value.to_string() }
+    }
+
+    /// A default from a file.
+    pub fn config(file: &Path, field: &str, value: impl ToString) -> Self {
+        let source = OverrideSource::Config(file.to_path_buf());
+        Override { source, field: field.to_string(), value: value.to_string() }
     }
 }
 

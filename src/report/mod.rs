@@ -32,7 +32,7 @@ pub use in_toto::InToto;
 pub use json::{Json, JsonLines};
 pub use junit::JUnit;
 pub use markdown::Markdown;
-pub use report::{Audit, Fact, PolicyRef, Report, SkipCause, Skipped, SubjectFile, SubjectKind};
+pub use report::{Audit, Defaults, Fact, PolicyRef, Report, SkipCause, Skipped, SubjectFile, SubjectKind};
 pub use reporter::{Detail, Reporter};
 pub use rule_info::{RuleInfo, RuleLookup};
 pub use sarif::Sarif;

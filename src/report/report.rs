@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Assurance, Conclusion, Finding, Level, RuleId, Severity, Status};
 use crate::digest::ContentDigest;
+use crate::manifest::Track;
 
 /// What was checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -145,6 +146,19 @@ pub enum SkipCause {
     OutOfReach,
 }
 
+/// What a file of defaults decided of an audit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Defaults {
+    /// The file.
+    pub path: String,
+    /// The policy it names.
+    pub policy: Option<String>,
+    /// Rules whose violations it makes notes.
+    pub allow: Vec<String>,
+    /// The track it names.
+    pub track: Option<Track>,
+}
+
 /// One run of `verify`: every subject in path order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Audit {
@@ -158,6 +172,9 @@ pub struct Audit {
     pub reports: Vec<Report>,
     /// What lay in the way and was not examined.
     pub skipped: Vec<Skipped>,
+    /// What a file of defaults decided; flags win over it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub defaults: Option<Defaults>,
 }
 
 impl Audit {
@@ -169,7 +186,7 @@ impl Audit {
         let out_of_reach = skipped.iter().any(|skipped| skipped.cause == SkipCause::OutOfReach);
         let own = if out_of_reach { Status::Incomplete } else { Status::Complete };
         let status = reports.iter().map(|report| report.status).fold(own, Status::max);
-        Audit { schema: Self::SCHEMA, harness: env!("CARGO_PKG_VERSION"), status, reports, skipped }
+        Audit { schema: Self::SCHEMA, harness: env!("CARGO_PKG_VERSION"), status, reports, skipped, defaults: None }
     }
 
     /// Failed if any subject fails, else unchecked if not everything was examined or there was no subject.

@@ -141,13 +141,18 @@ pub enum PolicyError {
         message: String,
     },
     /// An unknown rule.
-    #[error("no rule is called `{id}`{}", .closest.map_or(String::new(), |known| format!("; did you mean `{known}`?")))]
+    #[error("no rule is called `{id}`{}", did_you_mean(*.closest))]
     UnknownRule {
         /// The name given.
         id: String,
         /// The nearest known one.
         closest: Option<&'static str>,
     },
+}
+
+/// Where the name that was meant is found.
+fn did_you_mean(closest: Option<&str>) -> String {
+    closest.map_or("; `verify --rules` lists them all".into(), |known| format!("; did you mean `{known}`?"))
 }
 
 impl PolicyError {

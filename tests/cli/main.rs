@@ -15,10 +15,13 @@ mod score;
 mod train;
 
 mod against;
+mod config;
 mod corpus;
+mod examples;
 mod gate;
 mod inspect;
 mod outputs;
 mod pack;
+mod program;
 mod rerun;
 mod verify;

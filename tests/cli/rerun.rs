@@ -90,8 +90,8 @@ fn what_cannot_start_is_planned_and_not_started() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("missing    interpreter: /nowhere/python") && text.contains("cannot start"), "{text}");
     for (flags, words) in [
-        (&["--cap-train", "x"][..], "expected a number"),
-        (&["--cap-eval=-1"], "expected a number"),
+        (&["--cap-train", "x"][..], "must be a number, 0 or more"),
+        (&["--cap-eval=-1"], "must be 0 or more"),
         (&["--memory", "0"], "out of range"),
         (&["--disk", "20X"], "K, M, G or T"),
         (&["--sandbox", "docker"], "landlock"),

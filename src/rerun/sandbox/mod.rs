@@ -169,7 +169,7 @@ pub fn choose(wanted: Wanted) -> Result<Isolation, SandboxError> {
 }
 
 /// Whether the kernel has user name spaces to give, as far as its settings tell.
-fn has_user_name_spaces() -> bool {
+pub fn has_user_name_spaces() -> bool {
     let is_zero = |path| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "0");
     !is_zero("/proc/sys/user/max_user_namespaces") && !is_zero("/proc/sys/kernel/unprivileged_userns_clone")
 }

@@ -1,10 +1,9 @@
 //! What the gate's script and `verify` answer: annotations, exit codes, files of reports.
 
 use std::path::Path;
-use std::process::Command;
 
 use super::hostile::record;
-use super::{RECORD, Repository, gate};
+use super::{RECORD, Repository, gate, script, shell_program};
 use crate::support::golf;
 
 #[test]
@@ -27,10 +26,9 @@ fn annotations_point_at_files_of_the_repository_or_at_none() {
 
 #[test]
 fn the_script_knows_four_exit_codes() {
-    use std::os::unix::fs::PermissionsExt;
     let repository = Repository::new();
     let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("verify");
+    let program = folder.path().join("golf-harness");
     for (body, code) in [
         ("exit 0", 0),
         ("exit 1", 1),
@@ -41,16 +39,11 @@ fn the_script_knows_four_exit_codes() {
         ("kill -KILL $$", 2),
         ("exit 130", 130),
     ] {
-        std::fs::write(&program, format!("#!/bin/sh\n{body}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        shell_program(&program, body);
         for summary in [folder.path().join("summary"), folder.path().join("no/such/folder")] {
-            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("ci/gate/gate.sh");
-            let output = Command::new("bash")
-                .arg(script)
-                .env_clear()
-                .env("PATH", std::env::var_os("PATH").unwrap())
+            let output = script("gate.sh")
                 .envs([("GATE_BASE", "main"), ("GATE_HEAD", "-x")])
-                .env("GATE_VERIFY", &program)
+                .env("GATE_PROGRAM", &program)
                 .env("GATE_REPOSITORY", repository.path())
                 .env("GITHUB_STEP_SUMMARY", summary)
                 .output()
@@ -58,13 +51,61 @@ fn the_script_knows_four_exit_codes() {
             assert_eq!(output.status.code(), Some(code), "{body}: {}", String::from_utf8_lossy(&output.stderr));
         }
     }
-    let missing = Command::new("bash")
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("ci/gate/gate.sh"))
-        .env("GATE_VERIFY", folder.path().join("none"))
+    let missing = script("gate.sh")
+        .env("GATE_PROGRAM", folder.path().join("none"))
         .envs([("GATE_BASE", "main"), ("GATE_HEAD", "main")])
         .output()
         .unwrap();
     assert_eq!(missing.status.code(), Some(2));
+}
+
+/// GitHub drops the summary of a step that writes more than 1 MiB.
+#[test]
+fn a_long_summary_is_cut_between_lines_and_points_to_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("golf-harness");
+    // Three bytes a character: a cut at any byte would leave half of one.
+    let body = r#"for argument in "$@"; do
+        case "$argument" in
+            --also=markdown=*) yes '| row | €€€ |' | head -n "$ROWS" > "${argument#--also=markdown=}" ;;
+        esac
+    done"#;
+    shell_program(&program, body);
+    for (rows, cut) in [(10, false), (40_000, false), (100_000, true)] {
+        let summary = folder.path().join(format!("summary{rows}.md"));
+        let output = script("gate.sh")
+            .envs([("GATE_BASE", "main"), ("GATE_HEAD", "v1`|x"), ("ROWS", &rows.to_string())])
+            .env("GATE_PROGRAM", &program)
+            .env("GITHUB_STEP_SUMMARY", &summary)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(std::fs::read(&summary).unwrap()).unwrap();
+        assert!(text.len() < 1 << 20, "{}", text.len());
+        assert_eq!(text.contains("cut off"), cut, "{rows}");
+        assert!(text.lines().take_while(|line| !line.is_empty()).all(|line| line == "| row | €€€ |"), "{rows}");
+        assert_eq!(text.contains("`golf-harness verify --base main --head v1x`"), cut, "{rows}");
+    }
+}
+
+#[test]
+fn reports_for_other_workflows_are_text_and_json() {
+    let repository = Repository::new();
+    repository.branch("good", |r| r.add_record(RECORD));
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("made/gate");
+    let output = script("gate.sh")
+        .envs([("GATE_BASE", "main"), ("GATE_HEAD", "good")])
+        .env("GATE_PROGRAM", assert_cmd::cargo::cargo_bin("golf-harness"))
+        .env("GATE_REPOSITORY", repository.path())
+        .env("GATE_REPORT", &report)
+        .output()
+        .unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(report.join("report.json")).unwrap()).unwrap();
+    assert_eq!(json["schema"], "golf-harness/audit/v1");
+    let text = std::fs::read_to_string(report.join("report.txt")).unwrap();
+    assert!(text.contains("audit complete") && !text.contains('\u{1b}'), "{text}");
 }
 
 #[test]

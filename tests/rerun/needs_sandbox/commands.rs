@@ -39,6 +39,17 @@ fn an_honest_claim_is_level_4_and_stays_it() {
 
 #[test]
 #[ignore = "needs bubblewrap and python3"]
+fn the_program_of_all_commands_starts_itself_around_a_script_too() {
+    let submission = Submission::claiming(0.0);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_golf-harness"));
+    command.arg("rerun").arg(submission.folder()).arg("--out").arg(submission.out());
+    let (code, out, err) = words(&command.args(["--seeds", "1,2,3", "-q"]).env("NO_COLOR", "1").output().unwrap());
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("verdict     level 4: rerun"), "{out}");
+}
+
+#[test]
+#[ignore = "needs bubblewrap and python3"]
 fn a_claim_moved_by_a_hundredth_differs() {
     let submission = Submission::claiming(-0.01);
     let (code, out, _) = submission.rerun(&["--seeds", "1,2,3", "-q"]);

@@ -321,5 +321,5 @@ fn help_shows_examples() {
         .arg("--help")
         .assert()
         .success()
-        .stdout(predicate::str::contains("Examples:\n  train manifests/smoke.yaml"));
+        .stdout(predicate::str::contains("Examples:\n  golf-harness train manifests/smoke.yaml"));
 }

@@ -1,14 +1,18 @@
 //! `rerun`: run a submission's own script again, under supervision.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
 #[cfg(target_os = "linux")]
+mod collect;
+#[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
 mod show;
+#[cfg(target_os = "linux")]
+mod slurm;
 
 use super::outputs::Outputs;
 use super::previous::Kind;
@@ -27,6 +31,8 @@ use crate::units::Bytes;
 #[derive(Parser)]
 #[command(
     version,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     after_help = "\
 Examples:
   rerun FOLDER --seeds 42,1337,2025             run three seeds and compare them with the claim
@@ -38,6 +44,9 @@ Examples:
   rerun FOLDER --plan -o run.yaml               write the plan as a manifest with a `run:` section
   rerun run.yaml --plan --set MATRIX_LR=0.02    the manifest's run, with one value changed
   rerun FOLDER --plan --smoke --nproc 1         a few iterations, no reproduction
+  rerun FOLDER --launcher sbatch --seeds 1,2,3 --launcher-arg=--partition=gpu --launcher-arg=--gpus-per-node=8
+                                                an array job, a seed a task
+  rerun collect runs/rerun-NAME                 and its verdict
 
 With --json, each line of stdout is a JSON document: plan, lines as they are printed, and the report at last.
 
@@ -46,8 +55,8 @@ started or there is nothing to compare with, 130 interrupted"
 )]
 pub struct Args {
     /// Folder of a submission, or a manifest with a `run:` section
-    #[arg(value_name = "FOLDER|MANIFEST")]
-    path: PathBuf,
+    #[arg(value_name = "FOLDER|MANIFEST", required = true)]
+    path: Option<PathBuf>,
 
     /// Print the plan and stop; nothing of the submission is executed
     #[arg(long)]
@@ -92,6 +101,10 @@ pub struct Args {
     /// Processes, one GPU each
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PROCESSES)), help_heading = "Run")]
     nproc: Option<u32>,
+
+    /// An option for srun or sbatch, such as --launcher-arg=--partition=gpu; repeatable
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true, help_heading = "Run")]
+    launcher_arg: Vec<String>,
 
     /// A few iterations without the cap on time: says whether it starts, reproduces nothing
     #[arg(long, help_heading = "Run")]
@@ -151,6 +164,25 @@ pub struct Args {
 
     #[command(flatten)]
     common: CommonArgs,
+
+    #[cfg(target_os = "linux")]
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+impl Args {
+    /// What is to be run.
+    fn subject(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("."))
+    }
+}
+
+/// What is done with seeds that go through Slurm.
+#[cfg(target_os = "linux")]
+#[derive(clap::Subcommand)]
+enum Other {
+    Collect(collect::CollectArgs),
+    Seed(collect::SeedArgs),
 }
 
 /// What stands around the script.
@@ -216,18 +248,24 @@ fn variable(text: &str) -> Result<(String, String), String> {
     Ok((name, value))
 }
 
-/// Prints the plan.
+/// Does what is asked.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
+    #[cfg(target_os = "linux")]
+    match &args.other {
+        Some(Other::Collect(collected)) => return collect::run(collected, &args.common),
+        Some(Other::Seed(seed)) => return collect::seed(seed, &args.common),
+        None => {}
+    }
     if let Some(seed) =
         args.seeds.iter().enumerate().find_map(|(at, seed)| args.seeds[..at].contains(seed).then_some(seed))
     {
         anyhow::bail!("--seeds: {seed} stands there twice");
     }
     let mut outputs = Outputs::default();
-    outputs.reads_subject(&args.path).writes_each("--output", &args.output, Kind::Raw);
+    outputs.reads_subject(args.subject()).writes_each("--output", &args.output, Kind::Raw);
     outputs.check(args.force)?;
-    let subject = Subject::read(&args.path)?;
+    let subject = Subject::read(args.subject())?;
     let plan = plan::plan(&subject, &request(args), &ThisMachine::new(args.python.clone()));
     if !args.plan {
         return start(args, &subject, &plan);

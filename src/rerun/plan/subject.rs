@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::log_settings::{self, LogSettings};
 use super::source::{Source, SourceKind};
+use super::start::RANK_VARIABLES;
 use crate::manifest::{LoadError, Manifest, RunConfig, load};
 use crate::path_safety::folder_of;
 use crate::submission::code::interface::{self, VariableRead};
@@ -110,6 +111,12 @@ impl Subject {
             }
         }
         script
+    }
+
+    /// Whether a script, or a module of it, asks which of several processes it is.
+    pub(in crate::rerun) fn reads_rank(&self, script: &str) -> bool {
+        let facts = self.script(script);
+        RANK_VARIABLES.iter().any(|name| facts.reads(name).is_some())
     }
 
     /// The script and every local module it imports, directly or not.

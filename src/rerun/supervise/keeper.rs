@@ -8,18 +8,22 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, WaitOptions, WaitStatus, set_child_subreaper, wait};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
 
 use super::processes;
 
 /// First argument of a keeper; the program and its arguments follow.
 pub(crate) const ARGUMENT: &str = "--rerun-keeper";
+/// The same for a program that starts processes on other machines: it is asked to end them before it is ended.
+pub(crate) const GENTLE_ARGUMENT: &str = "--rerun-gentle-keeper";
 /// How long ended processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a program may take to end what it started elsewhere.
+const GRACE: Duration = Duration::from_secs(10);
 /// How often it looks whether what it started has ended.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
@@ -85,10 +89,28 @@ pub(crate) fn say(note: &Note) {
     }
 }
 
+/// How what is kept comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// At once.
+    Sudden,
+    /// Its input ends and it gets SIGTERM, then it has [`GRACE`].
+    Gentle,
+}
+
 /// Runs a program until it ends, or nobody waits for it any more.
-pub(crate) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub(crate) fn keep(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    served(End::Sudden, arguments)
+}
+
+/// [`keep`], with time for the program to end what it started.
+pub(crate) fn keep_gently(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    served(End::Gentle, arguments)
+}
+
+fn served(end: End, mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(program) = arguments.next() else { return ExitCode::from(2) };
-    match keep_program(&program, arguments.collect()) {
+    match keep_program(end, &program, arguments.collect()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&Note::NotStarted { reason: format!("{}: {error}", program.to_string_lossy()) });
@@ -97,17 +119,16 @@ pub(crate) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn keep_program(program: &OsString, arguments: Vec<OsString>) -> io::Result<()> {
+fn keep_program(end: End, program: &OsString, arguments: Vec<OsString>) -> io::Result<()> {
     set_child_subreaper(Some(rustix::process::getpid()))?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).process_group(0);
-    let child = command.spawn()?;
+    let input = if end == End::Gentle { Stdio::piped() } else { Stdio::null() };
+    command.args(arguments).stdin(input).process_group(0);
+    let mut child = command.spawn()?;
     let main = Pid::from_child(&child);
     let mut exit = Exit::Signal(9);
+    let mut leaves = None;
     loop {
-        if is_over(&io::stdin())? {
-            break;
-        }
         let mut ended = false;
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == main {
@@ -115,8 +136,21 @@ fn keep_program(program: &OsString, arguments: Vec<OsString>) -> io::Result<()> 
                 ended = true;
             }
         }
-        if ended {
-            break;
+        match leaves {
+            // Orphans are waited for as well: a step outlives the entry that started it.
+            Some(since) if processes::below(std::process::id()).is_empty() || Instant::now() > since + GRACE => break,
+            Some(_) => std::thread::sleep(Duration::from_millis(20)),
+            None if ended => break,
+            None if !is_over(&io::stdin())? => {}
+            None if end == End::Sudden => break,
+            None => {
+                leaves = Some(Instant::now());
+                drop(child.stdin.take());
+                for pid in processes::below(std::process::id()).into_iter().filter_map(|pid| Pid::from_raw(pid as i32)) {
+                    // It may have ended by itself.
+                    let _ = kill_process(pid, Signal::TERM);
+                }
+            }
         }
     }
     let (left, stuck) = match processes::end_all(PATIENCE) {
@@ -128,7 +162,7 @@ fn keep_program(program: &OsString, arguments: Vec<OsString>) -> io::Result<()> 
 }
 
 /// Whether nobody holds the other end of the input any more. Waits a little.
-fn is_over(input: &io::Stdin) -> io::Result<bool> {
+pub(in crate::rerun) fn is_over(input: &io::Stdin) -> io::Result<bool> {
     let mut polled = [PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN)];
     match poll(&mut polled, Some(&TICK)) {
         Ok(0) | Err(rustix::io::Errno::INTR) => Ok(false),

@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Lines that come within so long may get the same time; a supervisor that wakes for each line costs the script.
 const MOMENT: Duration = Duration::from_millis(4);
 /// How long ended processes may take to be gone, as long as the keeper waits and a little.
-const PATIENCE: Duration = Duration::from_secs(25);
+pub(in crate::rerun) const PATIENCE: Duration = Duration::from_secs(25);
 /// Most that keeper and entry say.
 const MAX_SAID: usize = 1 << 16;
 

@@ -94,11 +94,11 @@ pub(super) fn hand_over(
 /// Keeps what is to be run in the run folder, whose whole path it gives: tasks begin elsewhere.
 fn kept(handed: &Handed) -> anyhow::Result<PathBuf> {
     let Handed { args, plan: (subject, plan), .. } = handed;
+    submit::check_idle(&JobFolder::of(&handed.out), &handed.seeds)?;
     // Nobody works there meanwhile.
     let hold = Hold::folder(&handed.out)?;
     let out = handed.out.canonicalize().with_context(|| handed.out.display().to_string())?;
     let folder = JobFolder::of(&out);
-    submit::check_idle(&folder, &handed.seeds)?;
     write_manifest(subject, plan, &out)?;
     folder.keep_job(Job {
         schema: String::new(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::job::{End, Job, JobError, JobFolder, Note};
+use super::job::{End, Job, JobError, JobFolder, Node, Note};
 use super::queue::{self, Seen};
 use crate::rerun::judge::{MachineFacts, MissingSeed, SeedState};
 use crate::rerun::launch::Launch;
@@ -44,13 +44,14 @@ pub fn collect(out: &Path) -> Result<Collected, CollectError> {
     let inputs = inputs(&job.launch)?;
     let mut finished = Finished { records: Vec::new(), kept: Vec::new(), inputs, changed: Vec::new() };
     let mut missing = Vec::new();
-    let mut notes = Vec::new();
+    let mut nodes = Vec::new();
     let mut asked = Asked { folder: &folder, known: BTreeMap::new() };
     for (index, &seed) in job.seeds.iter().enumerate() {
         let note = folder.note(seed)?;
-        let record = note.as_ref().map_or(Found::Nothing, |note| {
-            let launch = Launch { python: note.python.clone(), ..job.launch.clone() };
-            found(&launch, note.isolation, out, seed, &finished.inputs)
+        let node = note.as_ref().and_then(|note| note.found.as_ref());
+        let record = node.map_or(Found::Nothing, |node| {
+            let launch = Launch { python: node.python.clone(), ..job.launch.clone() };
+            found(&launch, node.isolation, out, seed, &finished.inputs)
         });
         match (record, note) {
             (Found::Record(record), Some(note)) => {
@@ -58,14 +59,14 @@ pub fn collect(out: &Path) -> Result<Collected, CollectError> {
                 if let Some(End::Recorded(changed)) = &note.end {
                     finished.changed.extend(changed.iter().cloned());
                 }
-                notes.push(note);
+                nodes.extend(note.found.map(|node| (seed, note.node, node)));
             }
             (found, note) => missing.push(asked.missing(index, seed, &found, note.as_ref())?),
         }
     }
     finished.changed.sort();
     finished.changed.dedup();
-    let (machine, unlike) = machines(&notes);
+    let (machine, unlike) = machines(&nodes);
     Ok(Collected { job, finished, missing, machine, unlike, _hold: hold })
 }
 
@@ -121,23 +122,44 @@ impl Asked<'_> {
 
 /// One machine for all, and the names of those that are unlike. GPUs of unlike machines are counted together: what needs
 /// so many of one kind is not fulfilled by a mixture.
-fn machines(notes: &[Note]) -> (MachineFacts, Vec<String>) {
-    let mut machine = notes.first().map_or_else(MachineFacts::default, |note| note.machine.clone());
-    let mut kinds: Vec<&Note> = Vec::new();
-    for note in notes {
-        if !kinds.iter().any(|known| known.machine == note.machine) {
-            kinds.push(note);
+fn machines(nodes: &[(u64, String, Node)]) -> (MachineFacts, Vec<String>) {
+    let mut kinds: Vec<&(u64, String, Node)> = Vec::new();
+    for node in nodes {
+        if !kinds.iter().any(|known| known.2.machine == node.2.machine) {
+            kinds.push(node);
         }
     }
-    for other in kinds.iter().skip(1).filter(|other| other.machine.gpus != kinds[0].machine.gpus) {
+    let Some((_, _, first)) = kinds.first() else { return (MachineFacts::default(), Vec::new()) };
+    let mut machine = first.machine.clone();
+    for (_, _, other) in kinds.iter().filter(|(_, _, other)| other.machine.gpus != first.machine.gpus) {
         machine.gpus.extend(other.machine.gpus.iter().cloned());
     }
-    let unlike = if kinds.len() > 1 { kinds.into_iter().map(describe).collect() } else { Vec::new() };
+    let describe = |(seed, name, node): &&(u64, String, Node)| {
+        let machine = &node.machine;
+        let gpus = machine.gpus.first().map_or("no GPU".to_string(), |gpu| format!("{} x {gpu}", machine.gpus.len()));
+        format!("seed {seed} on {name} ({gpus}, {} processors, {})", machine.processors, machine.python)
+    };
+    let unlike = if kinds.len() > 1 { kinds.iter().map(describe).collect() } else { Vec::new() };
     (machine, unlike)
 }
 
-fn describe(note: &Note) -> String {
-    let machine = &note.machine;
-    let gpus = machine.gpus.first().map_or("no GPU".to_string(), |gpu| format!("{} x {gpu}", machine.gpus.len()));
-    format!("seed {} on {} ({gpus}, {} processors, {})", note.seed, note.node, machine.processors, machine.python)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rerun::launch::Python;
+    use crate::rerun::sandbox::Isolation;
+
+    #[test]
+    fn gpus_of_unlike_machines_are_no_machine_that_a_track_is_timed_on() {
+        let node = |seed: u64, gpu: &str| {
+            let machine = MachineFacts { gpus: vec![gpu.to_string(); 8], ..MachineFacts::default() };
+            let node = Node { isolation: Isolation::Landlock, python: Python::default(), machine };
+            (seed, format!("node{seed}"), node)
+        };
+        let (machine, unlike) = machines(&[node(1, "H100"), node(2, "H100")]);
+        assert_eq!((machine.gpus.len(), unlike.len()), (8, 0));
+        let (machine, unlike) = machines(&[node(1, "H100"), node(2, "A100"), node(3, "H100")]);
+        assert_eq!(machine.gpus.len(), 16);
+        assert!(unlike.len() == 2 && unlike[1].starts_with("seed 2 on node2 (8 x A100"), "{unlike:?}");
+    }
 }

@@ -65,14 +65,21 @@ pub struct Note {
     pub task: Option<String>,
     /// The machine's name.
     pub node: String,
+    /// The machine, as far as it could be asked.
+    pub found: Option<Node>,
+    /// How it ended; none as long as it runs.
+    pub end: Option<End>,
+}
+
+/// What a task finds on its machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Node {
     /// What is around the script there.
     pub isolation: Isolation,
     /// The interpreter there.
     pub python: Python,
     /// What a reader needs to know of the machine.
     pub machine: MachineFacts,
-    /// How it ended; none as long as it runs.
-    pub end: Option<End>,
 }
 
 /// How a task ended.

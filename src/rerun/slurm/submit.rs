@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -16,6 +16,8 @@ use crate::interrupt::{Interrupt, Interrupted};
 
 /// How often it is looked whether somebody wants `srun` to end.
 const TICK: Duration = Duration::from_millis(50);
+/// How long a task has to end by itself, as soon as its input does.
+const GRACE: Duration = Duration::from_millis(700);
 
 /// Why seeds are not with Slurm.
 #[derive(Debug, thiserror::Error)]
@@ -112,16 +114,17 @@ impl Step<'_> {
         // The task ends when its input does, so it does not outlive this process.
         let mut child = command.args(self.flags).stdin(Stdio::piped()).process_group(0).spawn().map_err(no_slurm)?;
         let mut input = child.stdin.take();
-        let mut is_asked = false;
+        let mut asked: Option<Instant> = None;
         loop {
             if let Some(status) = child.try_wait().map_err(no_slurm)? {
                 interrupt.check()?;
                 return Ok(status);
             }
-            if interrupt.is_raised() && !is_asked {
-                is_asked = true;
+            if interrupt.is_raised() {
                 drop(input.take());
-                ask_to_end(&child);
+                if asked.get_or_insert_with(Instant::now).elapsed() > GRACE {
+                    ask_to_end(&child);
+                }
             }
             std::thread::sleep(TICK);
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::job::{End, Job, JobError, JobFolder, Note};
+use super::job::{End, Job, JobError, JobFolder, Node, Note};
 use crate::atomic_write::WriteError;
 use crate::interrupt::Interrupt;
 use crate::rerun::facts::{machine_facts, usual_memory};
@@ -67,42 +67,49 @@ pub fn run(
         Which::Seed(seed) => seed,
     };
     let hold = Hold::seed(out, seed)?;
-    let node = std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "?".into(), |n| n.trim().to_string());
-    let mut note = begun(&mut job, seed, &node)?;
+    let mut note = Note { seed, task: task_name(), node: host_name(), found: None, end: None };
+    let node = Node::asked(&mut job, &note.node);
+    note.found = node.as_ref().ok().cloned();
     folder.keep_note(&note)?;
-    begin(note.isolation);
-    let session = Session { launch: &job.launch, isolation: note.isolation, seeds: &[seed], out, program };
-    let outcome = session.run_held(&hold, interrupt, observer_of);
+    let outcome = node.and_then(|node| {
+        begin(node.isolation);
+        let session = Session { launch: &job.launch, isolation: node.isolation, seeds: &[seed], out, program };
+        Ok(session.run_held(&hold, interrupt, observer_of)?)
+    });
     note.end = Some(match &outcome {
         Ok(finished) => End::Recorded(finished.changed.clone()),
         Err(error) => End::Failed(error.to_string()),
     });
     folder.keep_note(&note)?;
-    Ok(outcome.map(drop)?)
+    outcome.map(drop)
 }
 
-/// Fits the job to this machine, and says what it is like.
-fn begun(job: &mut Job, seed: u64, node: &str) -> Result<Note, TaskError> {
-    let of_node = |source| TaskError::Interpreter { node: node.into(), source };
-    let python = interpreter(&job.launch.python.executable).map_err(of_node)?;
-    let of_node = |source| TaskError::Sandbox { node: node.into(), source };
-    let isolation = sandbox::choose(job.wanted).map_err(of_node)?;
-    let machine = ThisMachine::new(python.executable.clone());
-    // An interpreter that has just answered does so again; if not, the script will say what it misses.
-    let found = machine.packages(&job.modules).map(|answer| answer.found).unwrap_or_default();
-    let packages = job.modules.iter().map(|name| (name.as_str(), found.contains(name)));
-    let facts = machine_facts(&python, machine.gpus(), packages);
-    job.launch.limits.memory = job.memory.unwrap_or_else(usual_memory);
-    job.launch.python = python.clone();
-    let of_slurm = |name: &str| std::env::var(name).ok();
-    let task = of_slurm("SLURM_ARRAY_JOB_ID").zip(of_slurm("SLURM_ARRAY_TASK_ID")).map(|(job, at)| format!("{job}_{at}"));
-    Ok(Note {
-        seed,
-        task: task.or_else(|| of_slurm("SLURM_JOB_ID")),
-        node: crate::escape::visible(node),
-        isolation,
-        python,
-        machine: facts,
-        end: None,
-    })
+impl Node {
+    /// Fits the job to this machine, and says what it is like.
+    fn asked(job: &mut Job, name: &str) -> Result<Self, TaskError> {
+        let of_node = |source| TaskError::Interpreter { node: name.into(), source };
+        let python = interpreter(&job.launch.python.executable).map_err(of_node)?;
+        let of_node = |source| TaskError::Sandbox { node: name.into(), source };
+        let isolation = sandbox::choose(job.wanted).map_err(of_node)?;
+        let machine = ThisMachine::new(python.executable.clone());
+        // An interpreter that has just answered does so again; if not, the script will say what it misses.
+        let found = machine.packages(&job.modules).map(|answer| answer.found).unwrap_or_default();
+        let packages = job.modules.iter().map(|name| (name.as_str(), found.contains(name)));
+        let machine = machine_facts(&python, machine.gpus(), packages);
+        job.launch.limits.memory = job.memory.unwrap_or_else(usual_memory);
+        job.launch.python = python.clone();
+        Ok(Node { isolation, python, machine })
+    }
+}
+
+/// Number of the job and place in it.
+fn task_name() -> Option<String> {
+    let of = |name: &str| std::env::var(name).ok();
+    let task = of("SLURM_ARRAY_JOB_ID").zip(of("SLURM_ARRAY_TASK_ID")).map(|(job, at)| format!("{job}_{at}"));
+    task.or_else(|| of("SLURM_JOB_ID"))
+}
+
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    crate::escape::visible(name.trim())
 }

@@ -256,6 +256,8 @@ impl Supervisor {
             let words = format!("{} processes do not end; end them by hand", heard.stuck);
             return Err(RunError::Io(io::Error::other(words)));
         }
+        // What was stopped left nothing: it was in the middle of its work.
+        let left = if stopped.is_some() { 0 } else { heard.left };
         let is_cut = matches!(stopped, Some(Ended::Bound(_)));
         let (log, clock) = self.recorder.finish(total, is_cut, observer)?;
         let ended = stopped.or(heard.ended).unwrap_or(Ended::Lost);
@@ -265,7 +267,7 @@ impl Supervisor {
             times: clock.times(total),
             peak,
             opened,
-            left: heard.left,
+            left,
             held: heard.held,
             missing: heard.missing,
         })

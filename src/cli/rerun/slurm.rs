@@ -121,12 +121,7 @@ fn open_tasks(handed: &Handed, out: &Path) -> anyhow::Result<Vec<usize>> {
     Ok((0..handed.seeds.len()).filter(|at| is_open(&handed.seeds[*at])).collect())
 }
 
-fn by_steps(
-    handed: &Handed,
-    out: &Path,
-    terms: &VerdictTerms,
-    interrupt: &Interrupt,
-) -> anyhow::Result<ExitCode> {
+fn by_steps(handed: &Handed, out: &Path, terms: &VerdictTerms, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     let args = handed.args;
     let flags: &[&str] = match (args.common.json, args.common.quiet) {
         (true, _) => &["--json"],

@@ -102,7 +102,8 @@ impl Script<'_> {
         let tasks: Vec<String> = self.tasks.iter().map(usize::to_string).collect();
         let mut lines = vec![
             "#!/bin/sh".to_string(),
-            "# An array job, a seed a task: `rerun seed` runs it, supervised, on the machine that Slurm chooses.".into(),
+            "# An array job, a seed a task: `rerun seed` runs it, supervised, on the machine that Slurm chooses."
+                .into(),
             format!("# What it runs is in job.json beside this file. Afterwards: rerun collect '{out}'"),
             "#SBATCH --job-name=rerun".into(),
             format!("#SBATCH --array={}", tasks.join(",")),

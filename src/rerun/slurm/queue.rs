@@ -59,7 +59,11 @@ fn ask(program: &str, words: &[&str], job: &str) -> Result<String, Silence> {
     let mut command = Command::new(program);
     let output = command.args(words).arg(job).stdin(Stdio::null()).stderr(Stdio::null()).output();
     let output = output.map_err(|_| Silence::Absent)?;
-    if output.status.success() { Ok(String::from_utf8_lossy(&output.stdout).into_owned()) } else { Err(Silence::Refused) }
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(Silence::Refused)
+    }
 }
 
 fn of_queue(text: &str) -> BTreeMap<usize, Seen> {

@@ -183,7 +183,8 @@ fn what_a_job_cannot_do_is_said_before_it_is_one() {
     // Without a sandbox, srun starts the script's own processes and says which each is.
     let script = cluster.submission.folder().join("train_gpt.py");
     let text = std::fs::read_to_string(&script).unwrap();
-    std::fs::write(&script, format!("import os\nprint('rank', os.environ['RANK'], os.environ.get('HOME'))\n{text}")).unwrap();
+    std::fs::write(&script, format!("import os\nprint('rank', os.environ['RANK'], os.environ.get('HOME'))\n{text}"))
+        .unwrap();
     let (code, _, err) = cluster.rerun(&["--seeds", "1", "--launcher", "srun", "--no-sandbox", "--env", "X=1"]);
     assert_eq!(code, Some(1), "the stand-in tells no rank: {err}");
     let calls = std::fs::read_to_string(cluster.stub.join("calls")).unwrap();

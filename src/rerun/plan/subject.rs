@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::log_settings::{self, LogSettings};
 use super::source::{Source, SourceKind};
 use super::start::RANK_VARIABLES;
 use crate::manifest::{LoadError, Manifest, RunConfig, load};
@@ -64,8 +63,6 @@ pub struct Subject {
     pub folder: RecordFolder,
     /// The manifest, if the plan is made from one.
     pub manifest: Option<ManifestRun>,
-    /// What the logs say of their runs.
-    pub(super) settings: Vec<LogSettings>,
 }
 
 impl Subject {
@@ -88,8 +85,7 @@ impl Subject {
 
     /// A folder that was read already.
     pub fn of_folder(folder: RecordFolder) -> Self {
-        let settings = log_settings::of_folder(&folder);
-        Subject { folder, manifest: None, settings }
+        Subject { folder, manifest: None }
     }
 
     /// What the script, with the local modules it imports, can be told.

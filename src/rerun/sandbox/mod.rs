@@ -27,6 +27,7 @@ pub use probe::{Promise, Tried};
 use self::entry::{Job, Program, Task};
 use self::probe::Questions;
 use super::launch::Launch;
+use super::supervise::cgroup::Share;
 use super::supervise::keeper;
 
 /// Ports of the probe: below those that the system hands out, and no service's.
@@ -234,6 +235,10 @@ impl Sandbox<'_> {
         let mut command = Command::new(self.program);
         let is_gentle = self.launch.is_by_steps() && matches!(job.task, Task::Run(_));
         command.arg(if is_gentle { keeper::GENTLE_ARGUMENT } else { keeper::ARGUMENT }).env_clear();
+        // A probe takes nothing.
+        let share = matches!(job.task, Task::Run(_))
+            .then_some(Share { memory: self.launch.limits.memory, processes: self.launch.limits.processes });
+        command.arg(serde_json::to_string(&share).map_err(std::io::Error::other)?);
         // Only to find programs: what the script gets to see is in the job.
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         match self.isolation {

@@ -14,9 +14,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::{Group, Share};
 use super::processes;
 
-/// First argument of a keeper; the program and its arguments follow.
+/// First argument of a keeper; what it may take, as JSON, the program and its arguments follow.
 pub(crate) const ARGUMENT: &str = "--rerun-keeper";
 /// The same for a program that starts processes on other machines: it is asked to end them before it is ended.
 pub(crate) const GENTLE_ARGUMENT: &str = "--rerun-gentle-keeper";
@@ -31,6 +32,11 @@ const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "note")]
 pub enum Note {
+    /// The keeper: what bounds memory and processes.
+    Bounded {
+        /// In words.
+        how: String,
+    },
     /// The entry: layers that hold, and layers that do not.
     Confined {
         /// In words.
@@ -58,6 +64,8 @@ pub enum Note {
         left: usize,
         /// Processes that could not be ended.
         stuck: usize,
+        /// A bound that the kernel held, in words.
+        broke: Option<String>,
     },
 }
 
@@ -109,8 +117,14 @@ pub(crate) fn keep_gently(arguments: impl Iterator<Item = OsString>) -> ExitCode
 }
 
 fn served(end: End, mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let Some(program) = arguments.next() else { return ExitCode::from(2) };
-    match keep_program(end, &program, arguments.collect()) {
+    let share = arguments.next().and_then(|share| serde_json::from_str::<Option<Share>>(share.to_str()?).ok());
+    let (Some(share), Some(program)) = (share, arguments.next()) else { return ExitCode::from(2) };
+    let group = share.and_then(bounded);
+    let kept = keep_program(end, group.as_ref(), &program, arguments.collect());
+    if let Some(group) = group {
+        group.leave();
+    }
+    match kept {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&Note::NotStarted { reason: format!("{}: {error}", program.to_string_lossy()) });
@@ -119,7 +133,18 @@ fn served(end: End, mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn keep_program(end: End, program: &OsString, arguments: Vec<OsString>) -> io::Result<()> {
+/// A control group for this process and what it starts, if there can be one.
+fn bounded(share: Share) -> Option<Group> {
+    let group = Group::enter(share);
+    let how = match &group {
+        Ok(group) => group.words(),
+        Err(reason) => format!("no cgroup ({reason}): memory and processes are looked at ten times a second"),
+    };
+    say(&Note::Bounded { how });
+    group.ok()
+}
+
+fn keep_program(end: End, group: Option<&Group>, program: &OsString, arguments: Vec<OsString>) -> io::Result<()> {
     set_child_subreaper(Some(rustix::process::getpid()))?;
     let mut command = Command::new(program);
     let input = if end == End::Gentle { Stdio::piped() } else { Stdio::null() };
@@ -146,7 +171,8 @@ fn keep_program(end: End, program: &OsString, arguments: Vec<OsString>) -> io::R
             None => {
                 leaves = Some(Instant::now());
                 drop(child.stdin.take());
-                for pid in processes::below(std::process::id()).into_iter().filter_map(|pid| Pid::from_raw(pid as i32)) {
+                for pid in processes::below(std::process::id()).into_iter().filter_map(|pid| Pid::from_raw(pid as i32))
+                {
                     // It may have ended by itself.
                     let _ = kill_process(pid, Signal::TERM);
                 }
@@ -157,7 +183,7 @@ fn keep_program(end: End, program: &OsString, arguments: Vec<OsString>) -> io::R
         Ok(left) => (left, 0),
         Err(stuck) => (stuck, stuck),
     };
-    say(&Note::Swept { how: exit, left, stuck });
+    say(&Note::Swept { how: exit, left, stuck, broke: group.and_then(Group::broken) });
     Ok(())
 }
 

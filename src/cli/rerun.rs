@@ -1,14 +1,18 @@
 //! `rerun`: run a submission's own script again, under supervision.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
 #[cfg(target_os = "linux")]
+mod collect;
+#[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
 mod show;
+#[cfg(target_os = "linux")]
+mod slurm;
 
 use super::outputs::Outputs;
 use super::places::check_folder;
@@ -30,6 +34,8 @@ use crate::units::Bytes;
 #[command(
     version,
     long_version = super::version::long(),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     after_help = "\
 Examples:
   golf-harness rerun fixtures/submissions/runnable --plan
@@ -42,6 +48,9 @@ Examples:
   golf-harness rerun fixtures/submissions/runnable --plan -o run.yaml
   golf-harness rerun run.yaml --plan --env SEED=4
   golf-harness rerun fixtures/submissions/runnable --plan --smoke --nproc 1
+  golf-harness rerun fixtures/submissions/runnable --seeds 1,2,3 \\
+      --launcher sbatch --launcher-arg=--partition=gpu
+  golf-harness rerun collect runs/rerun-runnable
 
 With --json, each line of stdout is a JSON document: plan, lines as they are printed, and the report at last.
 
@@ -50,8 +59,8 @@ started or there is nothing to compare with, 130 interrupted"
 )]
 pub struct Args {
     /// Folder of a submission, or a manifest with a `run:` section
-    #[arg(value_name = "FOLDER|MANIFEST")]
-    path: PathBuf,
+    #[arg(value_name = "FOLDER|MANIFEST", required = true)]
+    path: Option<PathBuf>,
 
     /// Print the plan and stop; nothing of the submission is executed
     #[arg(long)]
@@ -96,6 +105,10 @@ pub struct Args {
     /// Processes, one GPU each
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_PROCESSES)), help_heading = "Run")]
     nproc: Option<u32>,
+
+    /// An option for srun or sbatch, such as --launcher-arg=--partition=gpu; repeatable
+    #[arg(long, value_name = "OPTION", allow_hyphen_values = true, help_heading = "Run")]
+    launcher_arg: Vec<String>,
 
     /// A few iterations without the cap on time: says whether it starts, reproduces nothing
     #[arg(long, help_heading = "Run")]
@@ -155,6 +168,25 @@ pub struct Args {
 
     #[command(flatten)]
     common: CommonArgs,
+
+    #[cfg(target_os = "linux")]
+    #[command(subcommand)]
+    other: Option<Other>,
+}
+
+impl Args {
+    /// What is to be run.
+    fn subject(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("."))
+    }
+}
+
+/// What is done with seeds that go through Slurm.
+#[cfg(target_os = "linux")]
+#[derive(clap::Subcommand)]
+enum Other {
+    Collect(collect::CollectArgs),
+    Seed(collect::SeedArgs),
 }
 
 /// What stands around the script.
@@ -217,9 +249,15 @@ fn variable(text: &str) -> Result<(String, String), String> {
     Ok((name, value))
 }
 
-/// Prints the plan.
+/// Does what is asked.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
+    #[cfg(target_os = "linux")]
+    match &args.other {
+        Some(Other::Collect(collected)) => return collect::run(collected, &args.common),
+        Some(Other::Seed(seed)) => return collect::seed(seed, &args.common),
+        None => {}
+    }
     if let Some(seed) =
         args.seeds.iter().enumerate().find_map(|(at, seed)| args.seeds[..at].contains(seed).then_some(seed))
     {
@@ -227,9 +265,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     args.out.as_deref().map_or(Ok(()), |out| check_folder("--out", out))?;
     let mut outputs = Outputs::default();
-    outputs.reads_subject(&args.path).writes_each("--output", &args.output, Kind::Raw);
+    outputs.reads_subject(args.subject()).writes_each("--output", &args.output, Kind::Raw);
     outputs.check(args.force)?;
-    let subject = Subject::read(&args.path)?;
+    let subject = Subject::read(args.subject())?;
     let plan = plan::plan(&subject, &request(args), &ThisMachine::new(args.python.clone()));
     if !args.plan {
         return start(args, &subject, &plan);

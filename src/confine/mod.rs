@@ -60,7 +60,7 @@ pub enum Network {
     /// Nothing: no socket can be made.
     Nothing,
     /// TCP at these ports, to connect to and to listen at, whatever the address; port 0 lets the system choose one to
-    /// listen at. No UDP, no raw sockets.
+    /// listen at. No UDP, no raw sockets. The kernel can be asked for its interfaces.
     Tcp(Vec<u16>),
 }
 

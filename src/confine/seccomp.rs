@@ -57,8 +57,12 @@ fn sockets(network: &Network) -> Result<Rules, seccompiler::BackendError> {
             rules.extend(listed(&[libc::SYS_socket, libc::SYS_connect, libc::SYS_bind, libc::SYS_listen]));
         }
         Network::Tcp(_) => {
-            let families = [other(0, libc::AF_UNIX)?, other(0, libc::AF_INET)?, other(0, libc::AF_INET6)?];
-            let mut refused = vec![SeccompRule::new(families.to_vec())?];
+            let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+            let families = families.into_iter().map(|family| other(0, family)).collect::<Result<Vec<_>, _>>()?;
+            let mut refused = vec![SeccompRule::new(families)?];
+            // `getifaddrs` asks the kernel for its interfaces that way, and gloo and NCCL do not start without. Without
+            // capabilities nothing can be changed by it.
+            refused.push(SeccompRule::new(vec![equal(0, libc::AF_NETLINK)?, other(2, libc::NETLINK_ROUTE)?])?);
             for family in [libc::AF_INET, libc::AF_INET6] {
                 for not_tcp in [SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET] {
                     refused.push(SeccompRule::new(vec![equal(0, family)?, kind(not_tcp)?])?);

@@ -6,10 +6,13 @@
 //! * [`supervise`]: one run from its start to its end: every line with its time, bounds, nothing left behind;
 //! * [`record`]: what one run came to, kept on disk, so that an interrupted session goes on where it was;
 //! * [`session`]: all seeds;
+//! * [`slurm`]: seeds through Slurm;
 //! * [`judge`]: claimed against rerun;
 //! * [`evidence`]: what is handed on.
 
 pub mod evidence;
+#[cfg(target_os = "linux")]
+pub mod facts;
 #[cfg(target_os = "linux")]
 pub mod interpreter;
 pub mod judge;
@@ -21,6 +24,7 @@ pub mod record;
 pub mod sandbox;
 #[cfg(target_os = "linux")]
 pub mod session;
+pub mod slurm;
 #[cfg(target_os = "linux")]
 pub mod supervise;
 
@@ -31,6 +35,12 @@ pub fn serve() -> Option<std::process::ExitCode> {
     let first = arguments.next()?;
     if first == supervise::keeper::ARGUMENT {
         return Some(supervise::keeper::keep(arguments));
+    }
+    if first == supervise::keeper::GENTLE_ARGUMENT {
+        return Some(supervise::keeper::keep_gently(arguments));
+    }
+    if first == slurm::rank::ARGUMENT {
+        return Some(slurm::rank::serve(arguments));
     }
     (first == sandbox::entry::ARGUMENT).then(|| sandbox::entry::enter(arguments))
 }

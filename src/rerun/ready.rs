@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use super::launch::{Caps, Launch, Limits, Mount, Python, Start};
+use super::launch::{Caps, Launch, Limits, Mount, Python, Start, Steps};
 use super::plan::{DataWanted, Plan, SourceKind, Subject};
 use crate::data::SHARD_MAGIC;
 use crate::manifest::{Launcher, MountRole, is_launcher_variable};
@@ -17,9 +17,6 @@ pub enum NotReady {
     /// Something is missing or ambiguous.
     #[error("the plan cannot be started: what is missing is listed above")]
     Open,
-    /// A launcher that is not started here.
-    #[error("{0} is planned for and not started; pass --launcher torchrun --nproc N, or --launcher python")]
-    Launcher(&'static str),
     /// A folder does not exist any more.
     #[error("{}: {source}", path.display())]
     Gone {
@@ -53,6 +50,8 @@ pub struct Terms {
     pub limits: Limits,
     /// How long.
     pub caps: Caps,
+    /// How `srun` starts the script's own processes, where there is no sandbox; their number is the plan's.
+    pub steps: Option<Steps>,
 }
 
 /// Makes a plan startable.
@@ -60,10 +59,16 @@ pub fn launch(subject: &Subject, plan: &Plan, terms: Terms) -> Result<Launch, No
     let (Some(script), Some(launcher), true) = (&plan.script, &plan.launcher, plan.startable) else {
         return Err(NotReady::Open);
     };
-    let start = match launcher.value {
-        Launcher::Python => Start::Python,
-        Launcher::Torchrun => Start::Torchrun(plan.processes.as_ref().map_or(1, |processes| processes.value)),
-        other => return Err(NotReady::Launcher(other.word())),
+    let processes = plan.processes.as_ref().map_or(1, |processes| processes.value);
+    let start = match (launcher.value, terms.steps) {
+        (Launcher::Python, _) => Start::Python,
+        (Launcher::Torchrun, _) => Start::Torchrun(processes),
+        (Launcher::Srun | Launcher::Sbatch, Some(steps)) => Start::Srun(Steps { processes, ..steps }),
+        // Slurm chooses the machine; there, processes of one sandbox are started together.
+        (Launcher::Srun | Launcher::Sbatch, None) if processes > 1 || subject.reads_rank(&script.value) => {
+            Start::Torchrun(processes)
+        }
+        (Launcher::Srun | Launcher::Sbatch, None) => Start::Python,
     };
     let folder = real(&subject.folder.root)?;
     let mut launch = Launch {

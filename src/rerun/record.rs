@@ -11,6 +11,15 @@ use crate::units::Bytes;
 /// The schema identifier of every record.
 pub const RECORD_SCHEMA: &str = "golf-harness/rerun-record/v1";
 
+/// Digests of what is run and read.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// The submission's files that the script sees, by relative path.
+    pub code: BTreeMap<String, ContentDigest>,
+    /// Data, by the path at which the script finds it.
+    pub data: BTreeMap<String, ContentDigest>,
+}
+
 /// Where a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -6,3 +6,4 @@ mod command;
 mod support;
 
 mod needs_sandbox;
+mod needs_torch;

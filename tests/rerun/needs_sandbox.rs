@@ -2,6 +2,7 @@
 
 mod commands;
 mod shipped;
+mod slurm;
 
 use golf_harness::rerun::record::Ended;
 use golf_harness::rerun::sandbox::Isolation;

@@ -8,19 +8,18 @@ use anyhow::Context;
 use serde_json::json;
 
 use super::show::Show;
-use super::{Args, SandboxChoice};
+use super::{Args, SandboxChoice, slurm};
 use crate::atomic_write;
 use crate::cli::signal::unless_interrupted;
-use crate::cli::{ExitCode, interrupt_on_signal};
-use crate::escape::visible;
+use crate::cli::{CommonArgs, ExitCode, interrupt_on_signal};
 use crate::manifest::Track;
 use crate::path_safety;
 use crate::record_folder;
-use crate::report::Report;
-use crate::rerun::evidence::{self, Inputs};
-use crate::rerun::interpreter::{interpreter, package_versions};
-use crate::rerun::judge::{self, Against, Case, Claim, Judgement, MachineFacts};
-use crate::rerun::launch::{Caps, Launch, Limits};
+use crate::rerun::evidence;
+use crate::rerun::facts::{machine_facts, usual_memory};
+use crate::rerun::interpreter::interpreter;
+use crate::rerun::judge::{self, Against, Case, Claim, Judgement, MachineFacts, MissingSeed};
+use crate::rerun::launch::{Caps, Launch, Limits, Steps};
 use crate::rerun::plan::{self, Plan, Subject};
 use crate::rerun::ready::{self, Terms};
 use crate::rerun::sandbox::{self, Isolation, Wanted};
@@ -42,23 +41,29 @@ const PROCESSES: usize = 4096;
 
 /// Runs the plan.
 pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Result<ExitCode> {
-    let board = args.against.as_deref().map(Board::load).transpose()?;
-    args.submission.as_deref().map(record_folder::check_empty).transpose()?;
+    let launcher = plan.launcher.as_ref().map(|launcher| launcher.value);
+    let way = slurm::way(args, launcher)?;
+    let terms = VerdictTerms {
+        tolerance: args.tolerance,
+        board: args.against.as_deref().map(Board::load).transpose()?,
+        submission: args.submission.as_deref(),
+    };
+    terms.submission.map(record_folder::check_empty).transpose()?;
     tell_plan(args, plan)?;
     if !plan.startable {
         return Ok(ExitCode::CouldNotCheck);
     }
     let interrupt = interrupt_on_signal()?;
-    let track = subject.folder.track();
-    let policy = Options::default().policy_for(track)?;
-    let python = plan.packages.interpreter.as_ref().map_or_else(|| args.python.clone(), PathBuf::from);
-    let terms = Terms { python: interpreter(&python)?, limits: limits(args), caps: caps(args, plan, track, &policy) };
-    let launch = ready::launch(subject, plan, terms)?;
-    let isolation = isolation(args)?;
+    let program = std::env::current_exe().context("this program's own path")?;
+    let launch = launch(args, subject, plan, slurm::steps(args, launcher, &program)?)?;
     let seeds = plan.seeds.as_ref().map(|seeds| seeds.value.clone()).unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("rerun-{}", plan.name)));
     refuse_overlap(&out, &launch)?;
-    let program = std::env::current_exe().context("this program's own path")?;
+    if let Some(way) = way {
+        let handed = slurm::Handed { args, plan: (subject, plan), launch, wanted: wanted(args), seeds, out, program };
+        return slurm::hand_over(way, &handed, &terms, &interrupt);
+    }
+    let isolation = sandbox::choose(wanted(args))?;
     let session = Session { launch: &launch, isolation, seeds: &seeds, out: &out, program: &program };
     let show = Show::new(&args.common);
     show.begin(isolation, &out);
@@ -66,15 +71,81 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Resu
     let finished = session.run(&interrupt, &mut |seed| show.seed(seed));
     supervise::sweep()?;
     let finished = unless_interrupted(finished, &interrupt)?;
-    let audited = audit::folder(&subject.folder.root, plan.name.clone(), &Options::default())?;
-    let judgement = judged(args, (subject, plan), &launch, (&policy, board.as_ref()), &audited, &finished, &out);
+    write_manifest(subject, plan, &out)?;
+    let packages = plan.packages.imported.iter();
+    let packages = packages.map(|package| (package.name.as_str(), package.installed != Some(false)));
+    let machine = machine_facts(&launch.python, plan.gpus.found.clone(), packages);
+    let done = Done { finished: &finished, missing: &[], machine, unlike: &[], is_smoke: plan.smoke, out: &out };
+    conclude(&args.common, subject, &launch, done, &terms)
+}
+
+fn launch(args: &Args, subject: &Subject, plan: &Plan, steps: Option<Steps>) -> anyhow::Result<Launch> {
+    let track = subject.folder.track();
+    let policy = Options::default().policy_for(track)?;
+    let python = plan.packages.interpreter.as_ref().map_or_else(|| args.python.clone(), PathBuf::from);
+    let python = interpreter(&python)?;
+    let terms = Terms { python, limits: limits(args), caps: caps(args, plan, track, &policy), steps };
+    Ok(ready::launch(subject, plan, terms)?)
+}
+
+/// The effective run, which `rerun` takes again.
+pub(super) fn write_manifest(subject: &Subject, plan: &Plan, out: &Path) -> anyhow::Result<()> {
     let effective = out.join("manifest.yaml");
-    atomic_write::write(&effective, plan::manifest_with_run(subject, plan, &effective)?.as_bytes())?;
-    evidence::write(&judgement, &Inputs { code: &finished.code, data: &finished.data }, &out)?;
-    if let Some(folder) = &args.submission {
-        evidence::write_record_folder(&judgement, &launch, subject.folder.submission.as_ref(), folder)?;
+    Ok(atomic_write::write(&effective, plan::manifest_with_run(subject, plan, &effective)?.as_bytes())?)
+}
+
+/// What was run.
+pub(super) struct Done<'a> {
+    pub finished: &'a Finished,
+    pub missing: &'a [MissingSeed],
+    pub machine: MachineFacts,
+    pub unlike: &'a [String],
+    pub is_smoke: bool,
+    pub out: &'a Path,
+}
+
+/// What a verdict is asked for beside the claim.
+pub(super) struct VerdictTerms<'a> {
+    pub tolerance: Option<f64>,
+    pub board: Option<Board>,
+    pub submission: Option<&'a Path>,
+}
+
+/// Judges, and writes what is handed on.
+pub(super) fn conclude(
+    common: &CommonArgs,
+    subject: &Subject,
+    launch: &Launch,
+    done: Done,
+    terms: &VerdictTerms,
+) -> anyhow::Result<ExitCode> {
+    let (finished, out) = (done.finished, done.out);
+    let folder = &subject.folder;
+    let audited = audit::folder(&folder.root, launch.name.clone(), &Options::default())?;
+    let policy = Options::default().policy_for(folder.track())?;
+    let pr = folder.submission.as_ref().and_then(own_pr);
+    let case = Case {
+        name: &launch.name,
+        claim: Claim::of(folder),
+        audit: &audited,
+        track: folder.track(),
+        limits: &policy.limits,
+        records: &finished.records,
+        kept: &finished.kept,
+        missing: done.missing,
+        unlike: done.unlike,
+        changed: &finished.changed,
+        tolerance: terms.tolerance,
+        is_smoke: done.is_smoke,
+        machine: done.machine,
+        against: terms.board.as_ref().map(|board| Against { board, date: claimed_day(folder), pr }),
+    };
+    let judgement = judge::judge(&case, out.to_path_buf());
+    evidence::write(&judgement, &finished.inputs, out)?;
+    if let Some(folder) = terms.submission {
+        evidence::write_record_folder(&judgement, launch, subject.folder.submission.as_ref(), folder)?;
     }
-    tell_verdict(args, &judgement)?;
+    tell_verdict(common, &judgement)?;
     Ok(judgement.conclusion().into())
 }
 
@@ -88,9 +159,9 @@ fn tell_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell_verdict(args: &Args, judgement: &Judgement) -> anyhow::Result<()> {
+fn tell_verdict(common: &CommonArgs, judgement: &Judgement) -> anyhow::Result<()> {
     let mut stdout = crate::cli::output::stdout();
-    if args.common.json {
+    if common.json {
         writeln!(stdout, "{}", json!({ "event": "report", "report": judgement }))?;
     } else {
         write!(stdout, "\n{}", judge::text(judgement))?;
@@ -98,74 +169,18 @@ fn tell_verdict(args: &Args, judgement: &Judgement) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn judged(
-    args: &Args,
-    (subject, plan): (&Subject, &Plan),
-    launch: &Launch,
-    (policy, board): (&Policy, Option<&Board>),
-    audited: &Report,
-    finished: &Finished,
-    out: &Path,
-) -> Judgement {
-    let absent = plan.packages.imported.iter().filter(|package| package.installed == Some(false));
-    let modules: Vec<String> = plan.packages.imported.iter().map(|package| package.name.clone()).collect();
-    let machine = MachineFacts {
-        gpus: plan.gpus.found.clone(),
-        processors: std::thread::available_parallelism().map_or(1, usize::from),
-        platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        python: format!("Python {}", launch.python.version),
-        driver: driver(),
-        packages: package_versions(&launch.python, &modules),
-        absent_packages: absent.map(|package| package.name.clone()).collect(),
-    };
-    let submission = subject.folder.submission.as_ref();
-    let against =
-        board.map(|board| Against { board, date: claimed_day(&subject.folder), pr: submission.and_then(own_pr) });
-    let case = Case {
-        name: &plan.name,
-        claim: Claim::of(&subject.folder),
-        audit: audited,
-        track: subject.folder.track(),
-        limits: &policy.limits,
-        records: &finished.records,
-        kept: &finished.kept,
-        changed: &finished.changed,
-        tolerance: args.tolerance,
-        is_smoke: plan.smoke,
-        machine,
-        against,
-    };
-    judge::judge(&case, out.to_path_buf())
-}
-
-/// What NVIDIA's driver says of itself.
-fn driver() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/driver/nvidia/version").ok()?;
-    Some(visible(text.lines().next()?.trim()))
-}
-
-fn isolation(args: &Args) -> anyhow::Result<Isolation> {
-    let wanted = match args.sandbox {
+fn wanted(args: &Args) -> Wanted {
+    match args.sandbox {
         _ if args.no_sandbox => Wanted::Exactly(Isolation::Nothing),
         SandboxChoice::Best => Wanted::Best,
         SandboxChoice::Bubblewrap => Wanted::Exactly(Isolation::Bubblewrap),
         SandboxChoice::Landlock => Wanted::Exactly(Isolation::Landlock),
-    };
-    Ok(sandbox::choose(wanted)?)
+    }
 }
 
 fn limits(args: &Args) -> Limits {
-    let memory = args.memory.unwrap_or_else(|| Bytes(total_memory().0 / 10 * 9));
+    let memory = args.memory.unwrap_or_else(usual_memory);
     Limits { memory, disk: args.disk, output: OUTPUT, processes: PROCESSES }
-}
-
-/// Memory of this machine.
-fn total_memory() -> Bytes {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    // Every Linux has the line; without it, a small machine is assumed.
-    Bytes(kibibytes.map_or(4 << 30, |kibibytes| kibibytes << 10))
 }
 
 fn caps(args: &Args, plan: &Plan, track: Track, policy: &Policy) -> Caps {

@@ -100,8 +100,7 @@ fn command(judgement: &Judgement, launch: &Launch) -> String {
     // Not where data happens to lie on this machine.
     variables.extend(launch.stated.clone());
     let variables = variables.into_iter().map(|(name, value)| format!("{name}={}", quoted(&value)));
-    let command = launch.command(seed, Path::new("")).into_iter().skip(1);
-    let words = std::iter::once("python3".to_string()).chain(command).map(|word| quoted(&word));
+    let words = launch.typed_command(seed).into_iter().map(|word| quoted(&word));
     variables.chain(words).collect::<Vec<String>>().join(" ")
 }
 

@@ -3,15 +3,14 @@
 mod handed_on;
 mod statement;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use handed_on::write_record_folder;
 pub use statement::{PREDICATE_TYPE, statement};
 
 use super::judge::{Judgement, markdown};
+use super::record::Inputs;
 use crate::atomic_write::{self, WriteError};
-use crate::digest::ContentDigest;
 
 /// Names in the run folder.
 pub const REPORT: &str = "report.json";
@@ -19,14 +18,6 @@ pub const REPORT: &str = "report.json";
 pub const COMMENT: &str = "report.md";
 /// An in-toto statement.
 pub const STATEMENT: &str = "statement.intoto.json";
-
-/// Digests of what was run and read.
-pub struct Inputs<'a> {
-    /// The submission's files.
-    pub code: &'a BTreeMap<String, ContentDigest>,
-    /// Data.
-    pub data: &'a BTreeMap<String, ContentDigest>,
-}
 
 /// Writes report, comment and statement into the run folder; gives their paths.
 pub fn write(judgement: &Judgement, inputs: &Inputs, out: &Path) -> Result<Vec<PathBuf>, WriteError> {

@@ -4,11 +4,11 @@
 
 use serde_json::{Value, json};
 
-use super::Inputs;
 use crate::digest::ContentDigest;
 use crate::report::Conclusion;
 use crate::report::in_toto::STATEMENT_TYPE;
 use crate::rerun::judge::Judgement;
+use crate::rerun::record::Inputs;
 
 /// `predicateType` of a rerun.
 pub const PREDICATE_TYPE: &str = "golf-harness:predicate/rerun/v1";

@@ -12,7 +12,7 @@ mod text;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use claim::{Claim, ClaimedSeed, ClaimedValue};
 pub use compare::{Agreement, Comparison, Row, Welch, compare};
@@ -44,6 +44,10 @@ pub struct Case<'a> {
     pub records: &'a [SeedRecord],
     /// Seeds that an earlier call finished.
     pub kept: &'a [u64],
+    /// Seeds that were asked for and are not finished.
+    pub missing: &'a [MissingSeed],
+    /// Machines of the seeds, in words, where they are unlike.
+    pub unlike: &'a [String],
     /// Files of submission and data that changed while it ran.
     pub changed: &'a [String],
     /// Allowed distance of a seed, bits per byte, if one is stated.
@@ -57,7 +61,7 @@ pub struct Case<'a> {
 }
 
 /// What a reader needs to know of the machine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MachineFacts {
     /// GPUs, by name.
     pub gpus: Vec<String>,
@@ -73,6 +77,46 @@ pub struct MachineFacts {
     pub packages: std::collections::BTreeMap<String, String>,
     /// Packages that the script would use and that are not here.
     pub absent_packages: Vec<String>,
+}
+
+/// A seed that was asked for and is not finished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct MissingSeed {
+    /// The seed.
+    pub seed: u64,
+    /// Where it is.
+    pub state: SeedState,
+    /// In words.
+    pub words: String,
+}
+
+/// Where a seed is that is not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SeedState {
+    /// It waits for a machine.
+    Pending,
+    /// It runs.
+    Running,
+    /// It ended and left no record.
+    Failed,
+    /// What is there was run by another recipe.
+    Other,
+    /// Nothing is known of it.
+    Unknown,
+}
+
+impl SeedState {
+    /// In a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            SeedState::Pending => "pending",
+            SeedState::Running => "running",
+            SeedState::Failed => "failed",
+            SeedState::Other => "stale",
+            SeedState::Unknown => "missing",
+        }
+    }
 }
 
 /// A rerun, judged.
@@ -106,6 +150,8 @@ pub struct Judgement {
     pub machine: MachineFacts,
     /// Seeds that an earlier call of the same command finished.
     pub kept: Vec<u64>,
+    /// Seeds that were asked for and are not finished.
+    pub missing: Vec<MissingSeed>,
     /// What was run.
     pub records: Vec<SeedRecord>,
     /// Where everything is.
@@ -122,6 +168,10 @@ pub fn judge(case: &Case, folder: PathBuf) -> Judgement {
         let message =
             format!("{} files are not what they were before the runs: {}", case.changed.len(), shown.join(", "));
         remarks.push(Remark { seed: None, severity: Severity::Fail, kind: "inputs_changed", message });
+    }
+    if !case.unlike.is_empty() {
+        let message = format!("seeds ran on unlike machines: {}", case.unlike.join("; "));
+        remarks.push(Remark { seed: None, severity: Severity::Note, kind: "machines_differ", message });
     }
     remarks.sort_by_key(|remark| std::cmp::Reverse(remark.severity));
     let reasons = if comparison.differs() || case.is_smoke { reasons::reasons(case) } else { Vec::new() };
@@ -149,6 +199,7 @@ pub fn judge(case: &Case, folder: PathBuf) -> Judgement {
         is_smoke: case.is_smoke,
         machine: case.machine.clone(),
         kept: case.kept.to_vec(),
+        missing: case.missing.to_vec(),
         records: case.records.to_vec(),
         folder,
     }
@@ -165,6 +216,10 @@ fn assurance(case: &Case, comparison: &Comparison, remarks: &[Remark], standing:
     let mut needs = Vec::new();
     if case.is_smoke {
         needs.push("level 4 needs a whole run; a few iterations reproduce nothing".to_string());
+    }
+    if !case.missing.is_empty() {
+        let seeds: Vec<String> = case.missing.iter().map(|missing| missing.seed.to_string()).collect();
+        needs.push(format!("level 4 needs every seed that was asked for; not finished: {}", seeds.join(", ")));
     }
     if !failed.is_empty() {
         let mut kinds = failed;
@@ -187,13 +242,13 @@ fn assurance(case: &Case, comparison: &Comparison, remarks: &[Remark], standing:
 }
 
 impl Judgement {
-    /// 1 if a number differs or a run failed, 2 if nothing could be compared, else 0.
+    /// 1 if a number differs or a run failed, 2 if nothing could be compared or seeds are not finished, else 0.
     pub fn conclusion(&self) -> Conclusion {
         let failed = self.remarks.iter().any(|remark| remark.severity == Severity::Fail);
         let is_smoke = self.is_smoke;
         if failed || !is_smoke && self.comparison.differs() || self.level == 0 && !is_smoke {
             Conclusion::Failed
-        } else if is_smoke || self.comparison.agrees() {
+        } else if self.missing.is_empty() && (is_smoke || self.comparison.agrees()) {
             Conclusion::Passed
         } else {
             Conclusion::Unchecked

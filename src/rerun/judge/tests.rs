@@ -83,6 +83,8 @@ fn verdict(claim: Claim, records: &[SeedRecord], change: impl FnOnce(&mut Case))
         limits: &policy.limits,
         records,
         kept: &[],
+        missing: &[],
+        unlike: &[],
         changed: &[],
         tolerance: None,
         is_smoke: false,

@@ -50,6 +50,9 @@ fn write_text(judgement: &Judgement, out: &mut String) -> fmt::Result {
         let held: Vec<&str> = held.collect();
         writeln!(out, "sandbox     {}; tried from inside: {}", record.surroundings.isolation, held.join(", "))?;
     }
+    for missing in &judgement.missing {
+        writeln!(out, "seed {:<7}{}: {}", missing.seed, missing.state.word().to_uppercase(), missing.words)?;
+    }
     for remark in &judgement.remarks {
         let seed = remark.seed.map_or(String::new(), |seed| format!("seed {seed}: "));
         writeln!(out, "{:<12}{}: {seed}{}", remark.severity, remark.kind, remark.message)?;
@@ -155,6 +158,9 @@ fn write_markdown(judgement: &Judgement, out: &mut String) -> fmt::Result {
             let sha256 = artifact.file.digest.sha256;
             writeln!(out, "* Seed {}: {total} bytes, artifact SHA-256 `{sha256}`", record.seed)?;
         }
+    }
+    for missing in &judgement.missing {
+        writeln!(out, "* Seed {}: **{}**, {}", missing.seed, missing.state.word(), plain(&missing.words))?;
     }
     for remark in judgement.remarks.iter().filter(|remark| remark.severity > Severity::Note) {
         let seed = remark.seed.map_or(String::new(), |seed| format!("seed {seed}: "));

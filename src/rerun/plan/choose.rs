@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::candidates::{Candidate, Purpose, SEED, candidates, is_place};
 use super::command_line::{Processes, Program};
 use super::document::{CommandPlan, Plan};
-use super::log_settings::same_value;
 use super::request::Request;
+use super::same_value::same_value;
 use super::source::{Source, SourceKind};
 use super::subject::Subject;
 use super::walk::{Launch, Walked, walk};
@@ -254,8 +254,8 @@ pub(super) fn logged_processes(subject: &Subject) -> Option<u64> {
 fn contradictions(candidate: &Candidate, subject: &Subject) -> usize {
     let contradicted = |name: &str, value: &str| {
         let key = name.to_ascii_lowercase();
-        let mut stated = subject.settings.iter().filter_map(|settings| settings.values.get(&key)).peekable();
-        stated.peek().is_some() && stated.all(|(logged, _)| !same_value(value, logged))
+        let mut stated = subject.folder.logs.iter().filter_map(|log| log.settings.get(&key)).peekable();
+        stated.peek().is_some() && stated.all(|logged| !same_value(value, &logged.value))
     };
     let settings = candidate
         .env

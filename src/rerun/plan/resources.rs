@@ -109,7 +109,11 @@ pub(super) fn gpus(subject: &Subject, facts: &ScriptFacts, machine: &dyn Machine
     let uses = !claimed.is_empty() || imports_torch && mentions_cuda(subject, plan) || facts.main.is_none();
     let wanted = if uses { plan.processes.as_ref().map_or(0, |processes| processes.value) } else { 0 };
     let found = machine.gpus();
-    if (found.len() as u64) < u64::from(wanted) {
+    let is_elsewhere =
+        plan.launcher.as_ref().is_some_and(|launcher| matches!(launcher.value, Launcher::Srun | Launcher::Sbatch));
+    if is_elsewhere && wanted > 0 {
+        plan.note(format!("{wanted} GPUs: ask Slurm for them, such as by --launcher-arg=--gpus-per-node={wanted}"));
+    } else if (found.len() as u64) < u64::from(wanted) {
         let claimed = claimed.first().map_or(String::new(), |name| format!(" ({name} in the logs)"));
         plan.missing(
             format!("GPUs: {wanted} wanted{claimed}, {} found", found.len()),

@@ -13,7 +13,7 @@ use crate::manifest::{Launcher, MAX_PROCESSES};
 /// The name the challenge gives to a submission's script.
 const USUAL_SCRIPT: &str = "train_gpt.py";
 /// Variables of a process among several.
-const RANK_VARIABLES: [&str; 3] = ["RANK", "WORLD_SIZE", "LOCAL_RANK"];
+pub(super) const RANK_VARIABLES: [&str; 3] = ["RANK", "WORLD_SIZE", "LOCAL_RANK"];
 
 /// Where a candidate's command stands.
 pub(super) fn source_of(candidate: &Candidate) -> Source {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::log_settings::{self, LogSettings};
 use super::source::{Source, SourceKind};
+use super::start::RANK_VARIABLES;
 use crate::manifest::{LoadError, Manifest, RunConfig, load};
 use crate::path_safety::folder_of;
 use crate::submission::code::interface::{self, VariableRead};
@@ -63,8 +63,6 @@ pub struct Subject {
     pub folder: RecordFolder,
     /// The manifest, if the plan is made from one.
     pub manifest: Option<ManifestRun>,
-    /// What the logs say of their runs.
-    pub(super) settings: Vec<LogSettings>,
 }
 
 impl Subject {
@@ -87,8 +85,7 @@ impl Subject {
 
     /// A folder that was read already.
     pub fn of_folder(folder: RecordFolder) -> Self {
-        let settings = log_settings::of_folder(&folder);
-        Subject { folder, manifest: None, settings }
+        Subject { folder, manifest: None }
     }
 
     /// What the script, with the local modules it imports, can be told.
@@ -110,6 +107,12 @@ impl Subject {
             }
         }
         script
+    }
+
+    /// Whether a script, or a module of it, asks which of several processes it is.
+    pub(in crate::rerun) fn reads_rank(&self, script: &str) -> bool {
+        let facts = self.script(script);
+        RANK_VARIABLES.iter().any(|name| facts.reads(name).is_some())
     }
 
     /// The script and every local module it imports, directly or not.

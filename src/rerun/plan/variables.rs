@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::candidates::{Candidate, SEED, is_place};
 use super::document::{Plan, Variable};
-use super::log_settings::same_value;
 use super::request::Request;
+use super::same_value::same_value;
 use super::source::{Source, SourceKind, Sourced};
 use super::subject::{ScriptFacts, Subject};
 use super::walk::Given;
@@ -249,9 +249,9 @@ fn seed(facts: &ScriptFacts, environment: &mut Environment, plan: &mut Plan) {
 fn from_logs(subject: &Subject, facts: &ScriptFacts, environment: &mut Environment, plan: &mut Plan) {
     let logged = |name: &str| {
         let key = name.to_ascii_lowercase();
-        let mut values = subject.settings.iter().filter_map(|settings| {
-            let (value, line) = settings.values.get(&key)?;
-            Some(Sourced::new(value.clone(), Source::at(SourceKind::Log, &settings.file, *line)))
+        let mut values = subject.folder.logs.iter().filter_map(|log| {
+            let noted = log.settings.get(&key)?;
+            Some(Sourced::new(noted.value.clone(), Source::at(SourceKind::Log, &log.path, noted.line)))
         });
         let first = values.next()?;
         let all = values.all(|other| same_value(&other.value, &first.value));

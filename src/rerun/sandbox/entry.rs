@@ -69,6 +69,8 @@ pub(crate) struct Program {
     pub variables: BTreeMap<String, String>,
     /// Where it starts.
     pub folder: PathBuf,
+    /// It gets this process's input, a pipe on which nothing is sent: its end is the sign to end.
+    pub hands_input_on: bool,
 }
 
 /// Does the job in the only argument.
@@ -133,7 +135,7 @@ fn run(program: &Program) -> io::Result<()> {
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     let mut command = Command::new(first);
     command.args(arguments).env_clear().envs(&program.variables).current_dir(&program.folder);
-    command.stdin(Stdio::null()).stderr(output);
+    command.stdin(if program.hands_input_on { Stdio::inherit() } else { Stdio::null() }).stderr(output);
     let child = command.spawn().map_err(|error| io::Error::other(format!("{first}: {error}")))?;
     let main = Pid::from_child(&child);
     loop {

@@ -15,6 +15,13 @@ const KEPT: [&str; 6] = [
     "TZ",
 ];
 
+/// Variables by which `srun` finds Slurm and the job it is in. They decide nothing of what comes out.
+pub(super) fn of_slurm() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("SLURM"))
+}
+
 /// All variables of a seed.
 pub(super) fn variables(launch: &Launch, inside: &Place, seed: u64) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> =
@@ -36,7 +43,7 @@ pub(super) fn variables(launch: &Launch, inside: &Place, seed: u64) -> BTreeMap<
     if let Some(base) = &launch.python.user_base {
         variables.insert("PYTHONUSERBASE".into(), base.to_string_lossy().into_owned());
     }
-    if launch.processes() > 1 {
+    if launch.processes() > 1 && !launch.is_by_steps() {
         // The only interface there is, or may be used.
         variables.insert("GLOO_SOCKET_IFNAME".into(), "lo".into());
         variables.insert("NCCL_SOCKET_IFNAME".into(), "lo".into());

@@ -27,6 +27,8 @@ pub use probe::{Promise, Tried};
 use self::entry::{Job, Program, Task};
 use self::probe::Questions;
 use super::launch::Launch;
+use super::supervise::cgroup::Share;
+use super::supervise::keeper;
 
 /// Ports of the probe: below those that the system hands out, and no service's.
 const PROBE_PORTS: std::ops::Range<u16> = 20_000..29_000;
@@ -65,7 +67,8 @@ impl Isolation {
 }
 
 /// Which isolation is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Wanted {
     /// bubblewrap; Landlock where user name spaces are refused.
     #[default]
@@ -208,7 +211,12 @@ impl Sandbox<'_> {
     pub fn start(&self, seed: u64) -> Result<Command, SandboxError> {
         let inside = self.inside();
         let command = self.launch.command(seed, &inside.work);
-        let program = Program { command, variables: self.variables(seed), folder: inside.work };
+        let mut variables = self.variables(seed);
+        let hands_input_on = self.launch.is_by_steps();
+        if hands_input_on {
+            variables.extend(environment::of_slurm());
+        }
+        let program = Program { command, variables, folder: inside.work, hands_input_on };
         self.command(Task::Run(program))
     }
 
@@ -225,7 +233,12 @@ impl Sandbox<'_> {
             job.ports = Some(direct::ports(self.launch));
         }
         let mut command = Command::new(self.program);
-        command.arg(super::supervise::keeper::ARGUMENT).env_clear();
+        let is_gentle = self.launch.is_by_steps() && matches!(job.task, Task::Run(_));
+        command.arg(if is_gentle { keeper::GENTLE_ARGUMENT } else { keeper::ARGUMENT }).env_clear();
+        // A probe takes nothing.
+        let share = matches!(job.task, Task::Run(_))
+            .then_some(Share { memory: self.launch.limits.memory, processes: self.launch.limits.processes });
+        command.arg(serde_json::to_string(&share).map_err(std::io::Error::other)?);
         // Only to find programs: what the script gets to see is in the job.
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         match self.isolation {

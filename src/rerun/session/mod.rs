@@ -5,18 +5,21 @@
 //! decides what comes out has the digest that it had.
 
 mod files;
+mod hold;
 mod outcome;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+pub use hold::Hold;
+
 use super::launch::{Launch, Start};
-use super::record::{RECORD_SCHEMA, SeedRecord, Surroundings};
+use super::record::{Inputs, RECORD_SCHEMA, SeedRecord, Surroundings};
 use super::sandbox::{Isolation, Place, Sandbox, Tried};
 use super::supervise::{self, Observer, Run, RunError};
 use crate::atomic_write::{self, WriteError};
@@ -25,11 +28,10 @@ use crate::escape::visible;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::units::Bytes;
 
+/// A seed is finished as soon as this file is in its folder.
+const RECORD: &str = "record.json";
 /// Largest record read again.
 const MAX_RECORD_BYTES: u64 = 16 << 20;
-
-/// One that was killed a moment ago may still be on its way out.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is asked for.
 pub struct Session<'a> {
@@ -52,10 +54,8 @@ pub struct Finished {
     pub records: Vec<SeedRecord>,
     /// Seeds that an earlier call of the same command finished.
     pub kept: Vec<u64>,
-    /// The submission's files, before.
-    pub code: BTreeMap<String, ContentDigest>,
-    /// Data, before.
-    pub data: BTreeMap<String, ContentDigest>,
+    /// The submission's files and data, before.
+    pub inputs: Inputs,
     /// Files of the submission and of data that are not what they were before.
     pub changed: Vec<String>,
 }
@@ -108,33 +108,42 @@ pub enum SessionError {
 /// Called before a seed is run: shows it to somebody.
 pub type ObserverOf<'a> = dyn FnMut(u64) -> Box<dyn Observer> + 'a;
 
+/// Digests of what is run and read, as it is.
+pub fn inputs(launch: &Launch) -> Result<Inputs, SessionError> {
+    let code = files::code(launch).map_err(|source| SessionError::Read { what: "the submission", source })?;
+    let data = files::data(launch).map_err(|source| SessionError::Read { what: "data", source })?;
+    Ok(Inputs { code, data })
+}
+
 impl Session<'_> {
     /// Runs every seed that is not finished.
     pub fn run(&self, interrupt: &Interrupt, observer_of: &mut ObserverOf) -> Result<Finished, SessionError> {
         self.check()?;
-        let in_folder = |source| SessionError::Folder { folder: self.out.to_path_buf(), source };
-        fs::create_dir_all(self.out).map_err(in_folder)?;
-        let lock = File::create(self.out.join(".lock")).map_err(in_folder)?;
-        let deadline = Instant::now() + LOCK_PATIENCE;
-        while lock.try_lock().is_err() {
-            if Instant::now() > deadline {
-                return Err(SessionError::InUse(self.out.to_path_buf()));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let code = files::code(self.launch).map_err(|source| SessionError::Read { what: "the submission", source })?;
-        let data = files::data(self.launch).map_err(|source| SessionError::Read { what: "data", source })?;
-        let mut finished = Finished { records: Vec::new(), kept: Vec::new(), code, data, changed: Vec::new() };
+        let hold = Hold::folder(self.out)?;
+        self.run_held(&hold, interrupt, observer_of)
+    }
+
+    /// [`Self::run`] for whoever holds the folder, or the seeds, already.
+    pub fn run_held(
+        &self,
+        _: &Hold,
+        interrupt: &Interrupt,
+        observer_of: &mut ObserverOf,
+    ) -> Result<Finished, SessionError> {
+        self.check()?;
+        let inputs = inputs(self.launch)?;
+        let mut finished = Finished { records: Vec::new(), kept: Vec::new(), inputs, changed: Vec::new() };
         for &seed in self.seeds {
             interrupt.check()?;
-            let key = self.key(seed, &finished.code, &finished.data);
+            let key = key(self.launch, self.isolation, seed, &finished.inputs);
             let folder = self.out.join(format!("seed-{seed}"));
-            if let Some(record) = kept(&folder, seed, key) {
+            if let Some(record) = recorded(&folder, seed, key).filter(|record| record.ended.is_good()) {
                 finished.kept.push(seed);
                 finished.records.push(record);
                 continue;
             }
-            let record = self.run_seed(seed, key, &folder, &finished.code, interrupt, observer_of(seed).as_mut())?;
+            let code = &finished.inputs.code;
+            let record = self.run_seed(seed, key, &folder, code, interrupt, observer_of(seed).as_mut())?;
             finished.records.push(record);
         }
         if finished.kept.len() < self.seeds.len() {
@@ -180,7 +189,7 @@ impl Session<'_> {
         }
         let record = self.record(&sandbox, seed, key, started, tried, run, code);
         let text = serde_json::to_vec_pretty(&record).map_err(|error| in_folder(error.into()))?;
-        atomic_write::write(&folder.join("record.json"), &text)?;
+        atomic_write::write(&folder.join(RECORD), &text)?;
         // Caches, mostly; what they are good for is over.
         for scratch in [&place.tmp, &place.home, &place.names] {
             files::remove(scratch).map_err(in_folder)?;
@@ -238,52 +247,74 @@ impl Session<'_> {
         }
     }
 
-    /// Digest of everything that decides what comes out of a seed.
-    fn key(&self, seed: u64, code: &BTreeMap<String, ContentDigest>, data: &BTreeMap<String, ContentDigest>) -> Digest {
-        let launch = self.launch;
-        let start = match launch.start {
-            Start::Python => "python".to_string(),
-            Start::Torchrun(processes) => format!("torchrun {processes}"),
-        };
-        let caps = [launch.caps.start, launch.caps.train, launch.caps.eval].map(|cap| cap.map(|cap| cap.as_secs_f64()));
-        let mounts: Vec<&PathBuf> = launch.data.iter().map(|mount| &mount.at).collect();
-        let everything = json!({
-            "schema": RECORD_SCHEMA,
-            "harness": env!("CARGO_PKG_VERSION"),
-            "command": launch.command(seed, Path::new("/")),
-            "start": start,
-            "variables": launch.variables(seed),
-            "python": launch.python.version,
-            "isolation": self.isolation,
-            "caps": caps,
-            "limits": [launch.limits.memory, launch.limits.disk, launch.limits.output],
-            "counted": launch.counted,
-            "mounts": mounts,
-            "code": code,
-            "data": data,
-        });
-        ContentDigest::of(everything.to_string().as_bytes()).sha256
-    }
-
     /// What changed between the first and the last moment.
     fn changes(&self, finished: &Finished) -> Vec<String> {
         let of = |before, after: io::Result<_>, what: &str| match after {
             Ok(after) => files::changes(before, &after),
             Err(error) => vec![format!("{what} cannot be read any more: {error}")],
         };
-        let mut changed = of(&finished.code, files::code(self.launch), "the submission");
-        changed.extend(of(&finished.data, files::data(self.launch), "data"));
+        let mut changed = of(&finished.inputs.code, files::code(self.launch), "the submission");
+        changed.extend(of(&finished.inputs.data, files::data(self.launch), "data"));
         changed
     }
 }
 
-/// The record of a seed that came to a good end with this key.
-fn kept(folder: &Path, seed: u64, key: Digest) -> Option<SeedRecord> {
-    let path = folder.join("record.json");
+/// Digest of everything that decides what comes out of a seed. How much memory there may be is not part of it: a run
+/// that came to its own end had enough.
+fn key(launch: &Launch, isolation: Isolation, seed: u64, inputs: &Inputs) -> Digest {
+    let start = match &launch.start {
+        Start::Python => "python".to_string(),
+        Start::Torchrun(processes) => format!("torchrun {processes}"),
+        Start::Srun(steps) => format!("srun {}", steps.processes),
+    };
+    let caps = [launch.caps.start, launch.caps.train, launch.caps.eval].map(|cap| cap.map(|cap| cap.as_secs_f64()));
+    let mounts: Vec<&PathBuf> = launch.data.iter().map(|mount| &mount.at).collect();
+    let everything = json!({
+        "schema": RECORD_SCHEMA,
+        "harness": env!("CARGO_PKG_VERSION"),
+        "command": launch.command(seed, Path::new("/")),
+        "start": start,
+        "variables": launch.variables(seed),
+        "python": launch.python.version,
+        "isolation": isolation,
+        "caps": caps,
+        "limits": [launch.limits.disk, launch.limits.output],
+        "counted": launch.counted,
+        "mounts": mounts,
+        "code": inputs.code,
+        "data": inputs.data,
+    });
+    ContentDigest::of(everything.to_string().as_bytes()).sha256
+}
+
+/// A seed in a run folder.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// Nothing that is finished.
+    Nothing,
+    /// Finished, by another recipe: other code, data, settings, interpreter or isolation.
+    Other,
+    /// Finished, whatever the end.
+    Record(Box<SeedRecord>),
+}
+
+/// What a task that ran apart left of a seed, whose interpreter is in `launch`.
+pub fn found(launch: &Launch, isolation: Isolation, out: &Path, seed: u64, inputs: &Inputs) -> Found {
+    let folder = out.join(format!("seed-{seed}"));
+    match recorded(&folder, seed, key(launch, isolation, seed, inputs)) {
+        Some(record) => Found::Record(Box::new(record)),
+        None if folder.join(RECORD).exists() => Found::Other,
+        None => Found::Nothing,
+    }
+}
+
+/// The record of a seed with this key.
+fn recorded(folder: &Path, seed: u64, key: Digest) -> Option<SeedRecord> {
+    let path = folder.join(RECORD);
     let bytes = fs::metadata(&path).ok().filter(|data| data.is_file() && data.len() <= MAX_RECORD_BYTES)?;
     let text = fs::read(&path).ok().filter(|text| text.len() as u64 == bytes.len())?;
     let record: SeedRecord = serde_json::from_slice(&text).ok()?;
     let output = ContentDigest::of_file(&folder.join("output.log")).ok()?;
     let is_same = record.schema == RECORD_SCHEMA && record.seed == seed && record.key == key && record.output == output;
-    (is_same && record.ended.is_good()).then_some(record)
+    is_same.then_some(record)
 }

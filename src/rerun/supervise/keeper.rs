@@ -8,18 +8,23 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, WaitOptions, WaitStatus, set_child_subreaper, wait};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::{Group, Share};
 use super::processes;
 
-/// First argument of a keeper; the program and its arguments follow.
+/// First argument of a keeper; what it may take, as JSON, the program and its arguments follow.
 pub(crate) const ARGUMENT: &str = "--rerun-keeper";
+/// The same for a program that starts processes on other machines: it is asked to end them before it is ended.
+pub(crate) const GENTLE_ARGUMENT: &str = "--rerun-gentle-keeper";
 /// How long ended processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a program may take to end what it started elsewhere.
+const GRACE: Duration = Duration::from_secs(10);
 /// How often it looks whether what it started has ended.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
@@ -27,6 +32,11 @@ const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "note")]
 pub enum Note {
+    /// The keeper: what bounds memory and processes.
+    Bounded {
+        /// In words.
+        how: String,
+    },
     /// The entry: layers that hold, and layers that do not.
     Confined {
         /// In words.
@@ -54,6 +64,8 @@ pub enum Note {
         left: usize,
         /// Processes that could not be ended.
         stuck: usize,
+        /// A bound that the kernel held, in words.
+        broke: Option<String>,
     },
 }
 
@@ -85,10 +97,34 @@ pub(crate) fn say(note: &Note) {
     }
 }
 
+/// How what is kept comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// At once.
+    Sudden,
+    /// Its input ends and it gets SIGTERM, then it has [`GRACE`].
+    Gentle,
+}
+
 /// Runs a program until it ends, or nobody waits for it any more.
-pub(crate) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let Some(program) = arguments.next() else { return ExitCode::from(2) };
-    match keep_program(&program, arguments.collect()) {
+pub(crate) fn keep(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    served(End::Sudden, arguments)
+}
+
+/// [`keep`], with time for the program to end what it started.
+pub(crate) fn keep_gently(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    served(End::Gentle, arguments)
+}
+
+fn served(end: End, mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let share = arguments.next().and_then(|share| serde_json::from_str::<Option<Share>>(share.to_str()?).ok());
+    let (Some(share), Some(program)) = (share, arguments.next()) else { return ExitCode::from(2) };
+    let group = share.and_then(bounded);
+    let kept = keep_program(end, group.as_ref(), &program, arguments.collect());
+    if let Some(group) = group {
+        group.leave();
+    }
+    match kept {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&Note::NotStarted { reason: format!("{}: {error}", program.to_string_lossy()) });
@@ -97,17 +133,27 @@ pub(crate) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn keep_program(program: &OsString, arguments: Vec<OsString>) -> io::Result<()> {
+/// A control group for this process and what it starts, if there can be one.
+fn bounded(share: Share) -> Option<Group> {
+    let group = Group::enter(share);
+    let how = match &group {
+        Ok(group) => group.words(),
+        Err(reason) => format!("no cgroup ({reason}): memory and processes are looked at ten times a second"),
+    };
+    say(&Note::Bounded { how });
+    group.ok()
+}
+
+fn keep_program(end: End, group: Option<&Group>, program: &OsString, arguments: Vec<OsString>) -> io::Result<()> {
     set_child_subreaper(Some(rustix::process::getpid()))?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).process_group(0);
-    let child = command.spawn()?;
+    let input = if end == End::Gentle { Stdio::piped() } else { Stdio::null() };
+    command.args(arguments).stdin(input).process_group(0);
+    let mut child = command.spawn()?;
     let main = Pid::from_child(&child);
     let mut exit = Exit::Signal(9);
+    let mut leaves = None;
     loop {
-        if is_over(&io::stdin())? {
-            break;
-        }
         let mut ended = false;
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == main {
@@ -115,20 +161,34 @@ fn keep_program(program: &OsString, arguments: Vec<OsString>) -> io::Result<()> 
                 ended = true;
             }
         }
-        if ended {
-            break;
+        match leaves {
+            // Orphans are waited for as well: a step outlives the entry that started it.
+            Some(since) if processes::below(std::process::id()).is_empty() || Instant::now() > since + GRACE => break,
+            Some(_) => std::thread::sleep(Duration::from_millis(20)),
+            None if ended => break,
+            None if !is_over(&io::stdin())? => {}
+            None if end == End::Sudden => break,
+            None => {
+                leaves = Some(Instant::now());
+                drop(child.stdin.take());
+                for pid in processes::below(std::process::id()).into_iter().filter_map(|pid| Pid::from_raw(pid as i32))
+                {
+                    // It may have ended by itself.
+                    let _ = kill_process(pid, Signal::TERM);
+                }
+            }
         }
     }
     let (left, stuck) = match processes::end_all(PATIENCE) {
         Ok(left) => (left, 0),
         Err(stuck) => (stuck, stuck),
     };
-    say(&Note::Swept { how: exit, left, stuck });
+    say(&Note::Swept { how: exit, left, stuck, broke: group.and_then(Group::broken) });
     Ok(())
 }
 
 /// Whether nobody holds the other end of the input any more. Waits a little.
-fn is_over(input: &io::Stdin) -> io::Result<bool> {
+pub(in crate::rerun) fn is_over(input: &io::Stdin) -> io::Result<bool> {
     let mut polled = [PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN)];
     match poll(&mut polled, Some(&TICK)) {
         Ok(0) | Err(rustix::io::Errno::INTR) => Ok(false),

@@ -4,6 +4,7 @@
 //! script can write and nothing else; what keeper and entry say comes through another, which it cannot reach.
 
 mod bounds;
+pub(crate) mod cgroup;
 mod clock;
 pub(crate) mod keeper;
 mod openings;
@@ -35,7 +36,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Lines that come within so long may get the same time; a supervisor that wakes for each line costs the script.
 const MOMENT: Duration = Duration::from_millis(4);
 /// How long ended processes may take to be gone, as long as the keeper waits and a little.
-const PATIENCE: Duration = Duration::from_secs(25);
+pub(in crate::rerun) const PATIENCE: Duration = Duration::from_secs(25);
 /// Most that keeper and entry say.
 const MAX_SAID: usize = 1 << 16;
 
@@ -256,6 +257,11 @@ impl Supervisor {
             let words = format!("{} processes do not end; end them by hand", heard.stuck);
             return Err(RunError::Io(io::Error::other(words)));
         }
+        // What was stopped left nothing: it was in the middle of its work.
+        let left = if stopped.is_some() { 0 } else { heard.left };
+        // A bound that the kernel holds ends the script without us.
+        let by_kernel = heard.broke.filter(|_| heard.ended.as_ref() != Some(&Ended::Code(0))).map(Ended::Bound);
+        let stopped = stopped.or(by_kernel);
         let is_cut = matches!(stopped, Some(Ended::Bound(_)));
         let (log, clock) = self.recorder.finish(total, is_cut, observer)?;
         let ended = stopped.or(heard.ended).unwrap_or(Ended::Lost);
@@ -265,8 +271,8 @@ impl Supervisor {
             times: clock.times(total),
             peak,
             opened,
-            left: heard.left,
-            held: heard.held,
+            left,
+            held: heard.held.into_iter().chain(heard.bounded).collect(),
             missing: heard.missing,
         })
     }
@@ -294,6 +300,8 @@ struct Heard {
     stuck: usize,
     held: Vec<String>,
     missing: Vec<String>,
+    bounded: Option<String>,
+    broke: Option<String>,
 }
 
 impl Heard {
@@ -303,12 +311,14 @@ impl Heard {
         for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             match serde_json::from_slice(line) {
                 Ok(Note::Confined { held, missing }) => (heard.held, heard.missing) = (held, missing),
+                Ok(Note::Bounded { how }) => heard.bounded = Some(how),
                 Ok(Note::NotStarted { reason }) => heard.not_started = Some(reason),
                 Ok(Note::Ended { how, left }) => {
                     heard.ended = Some(Ended::of(how));
                     heard.left = left;
                 }
-                Ok(Note::Swept { left, stuck, .. }) => {
+                Ok(Note::Swept { left, stuck, broke, .. }) => {
+                    heard.broke = broke;
                     // What the entry counted are the script's; the sandbox's own processes are among these.
                     heard.left = if heard.ended.is_some() { heard.left } else { left };
                     heard.stuck = stuck;

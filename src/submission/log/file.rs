@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::listing::Listing;
 use super::metric::{Metric, MetricKind};
 use super::run_clock::RunClock;
+use super::settings::SettingsReader;
 use super::size::{LoggedSize, SizeKind};
 use crate::digest::ContentDigest;
 use crate::submission::text::Encoding;
@@ -99,12 +100,16 @@ pub struct LogFile {
     pub last_step: Option<Noted<Option<u64>>>,
     /// Lines that say the run stopped because of the clock.
     pub stop: Option<Noted<String>>,
+    /// Hyper-parameters stated before the first step, by name in lower case.
+    pub settings: BTreeMap<String, Noted<String>>,
     /// Settings printed as on or off, by name in lower case; on if any line says so.
     pub switches: BTreeMap<String, bool>,
     /// Calibration on validation data, as the log says itself.
     pub calibration: Vec<Noted<String>>,
     /// Where in a run the reader is.
     pub(super) clock: RunClock,
+    /// Whether it still reads settings.
+    pub(super) settings_reader: SettingsReader,
 }
 
 /// One of the runs that a log tells of.
@@ -166,6 +171,7 @@ impl LogFile {
             run_starts: Vec::new(),
             parameters: Vec::new(),
             clock: RunClock::default(),
+            settings_reader: SettingsReader::default(),
             world_size: None,
             val_tokens: Vec::new(),
             train_shards: None,
@@ -181,6 +187,7 @@ impl LogFile {
             trains: false,
             last_step: None,
             stop: None,
+            settings: BTreeMap::new(),
             switches: BTreeMap::new(),
             calibration: Vec::new(),
         }

@@ -9,6 +9,7 @@ mod pairs;
 mod python_line;
 mod run_clock;
 mod scan;
+mod settings;
 mod size;
 
 pub use file::{LogFile, LoggedTime, Noted, RunLines, StepTime};

@@ -88,6 +88,7 @@ fn decimals(text: &str) -> u32 {
 
 impl LogFile {
     fn note(&mut self, number: u64, line: &str) {
+        self.settings_reader.take(number, line, &mut self.settings);
         let line = line.trim();
         if line.is_empty() {
             return;

@@ -174,10 +174,13 @@ fn killed_at_any_moment_it_leaves_no_process_and_goes_on() {
 fn interrupted_it_ends_with_130_and_goes_on() {
     let submission = Submission::claiming(0.0);
     let arguments = ["--seeds", "1,2,3", "--env", "PAUSE=1.5"];
-    for signal in ["-INT", "-TERM"] {
+    for (signal, finished) in [("-INT", "seed-1/record.json"), ("-TERM", "seed-2/record.json")] {
         let mut command = submission.command(&arguments);
         let child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(2600));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !submission.out().join(finished).exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let pid = child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         let (code, _, err) = words(&child.wait_with_output().unwrap());

@@ -10,7 +10,7 @@ use super::outputs::Outputs;
 use super::places::is_there;
 use super::previous::Kind;
 use super::signal::unless_interrupted;
-use super::{CommonArgs, ExitCode, interrupt_on_signal};
+use super::{CommonArgs, ExitCode, interrupt_on_signal, use_threads};
 use crate::atomic_write;
 use crate::interrupt::Interrupted;
 use crate::manifest::Track;
@@ -185,6 +185,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return init(args);
     }
     outputs(args).check(args.force)?;
+    use_threads(None)?;
     let options = Options {
         track: args.track.map(Track::from),
         as_of: args.as_of.clone(),

@@ -10,8 +10,10 @@ use serde_json::json;
 use super::show::Show;
 use super::{Args, SandboxChoice};
 use crate::atomic_write;
+use crate::cli::outputs::Outputs;
 use crate::cli::signal::unless_interrupted;
 use crate::cli::{ExitCode, interrupt_on_signal};
+use crate::escape::json::shown;
 use crate::escape::visible;
 use crate::manifest::Track;
 use crate::path_safety;
@@ -28,6 +30,7 @@ use crate::rerun::session::{Finished, Session};
 use crate::rerun::supervise;
 use crate::rules::audit::{self, Options};
 use crate::rules::{Policy, claimed_day, own_pr};
+use crate::run_folder::RunFolder;
 use crate::stats::Board;
 use crate::units::Bytes;
 
@@ -42,6 +45,8 @@ const PROCESSES: usize = 4096;
 
 /// Runs the plan.
 pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Result<ExitCode> {
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("rerun-{}", plan.name)));
+    outputs(args, &out).check(false)?;
     let board = args.against.as_deref().map(Board::load).transpose()?;
     args.submission.as_deref().map(record_folder::check_empty).transpose()?;
     tell_plan(args, plan)?;
@@ -56,7 +61,6 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Resu
     let launch = ready::launch(subject, plan, terms)?;
     let isolation = isolation(args)?;
     let seeds = plan.seeds.as_ref().map(|seeds| seeds.value.clone()).unwrap_or_default();
-    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("rerun-{}", plan.name)));
     refuse_overlap(&out, &launch)?;
     let program = std::env::current_exe().context("this program's own path")?;
     let session = Session { launch: &launch, isolation, seeds: &seeds, out: &out, program: &program };
@@ -68,7 +72,7 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Resu
     let finished = unless_interrupted(finished, &interrupt)?;
     let audited = audit::folder(&subject.folder.root, plan.name.clone(), &Options::default())?;
     let judgement = judged(args, (subject, plan), &launch, (&policy, board.as_ref()), &audited, &finished, &out);
-    let effective = out.join("manifest.yaml");
+    let effective = RunFolder::new(&out).manifest();
     atomic_write::write(&effective, plan::manifest_with_run(subject, plan, &effective)?.as_bytes())?;
     evidence::write(&judgement, &Inputs { code: &finished.code, data: &finished.data }, &out)?;
     if let Some(folder) = &args.submission {
@@ -78,10 +82,23 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Resu
     Ok(judgement.conclusion().into())
 }
 
+/// What is read and what is written.
+fn outputs(args: &Args, out: &Path) -> Outputs {
+    let mut outputs = Outputs::default();
+    outputs.reads_subject(&args.path);
+    outputs.reads_each("the board", &args.against);
+    outputs.reads_each("the tokenizer", &args.tokenizer_path);
+    if let Some(data) = &args.data_path {
+        outputs.reads_folder(data);
+    }
+    outputs.writes_rerun(out);
+    outputs
+}
+
 fn tell_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
     let mut stdout = crate::cli::output::stdout();
     if args.common.json {
-        writeln!(stdout, "{}", json!({ "event": "plan", "plan": plan }))?;
+        writeln!(stdout, "{}", shown(&json!({ "event": "plan", "plan": plan }).to_string()))?;
     } else if !args.common.quiet || !plan.startable {
         write!(stdout, "{}", plan::text(plan, args.common.verbose > 0))?;
     }
@@ -91,7 +108,7 @@ fn tell_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
 fn tell_verdict(args: &Args, judgement: &Judgement) -> anyhow::Result<()> {
     let mut stdout = crate::cli::output::stdout();
     if args.common.json {
-        writeln!(stdout, "{}", json!({ "event": "report", "report": judgement }))?;
+        writeln!(stdout, "{}", shown(&json!({ "event": "report", "report": judgement }).to_string()))?;
     } else {
         write!(stdout, "\n{}", judge::text(judgement))?;
     }

@@ -7,8 +7,10 @@
 mod files;
 mod outcome;
 
+pub use files::has_seeds;
+
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -23,6 +25,7 @@ use crate::atomic_write::{self, WriteError};
 use crate::digest::{ContentDigest, Digest};
 use crate::escape::visible;
 use crate::interrupt::{Interrupt, Interrupted};
+use crate::run_folder::{LockError, RunFolder, RunLock};
 use crate::units::Bytes;
 
 /// Largest record read again.
@@ -76,8 +79,8 @@ pub enum SessionError {
         source: RunError,
     },
     /// Somebody else works there.
-    #[error("{} is in use by another rerun; wait for it, or name another folder with --out", .0.display())]
-    InUse(PathBuf),
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// Too many files.
     #[error("the submission has {0} files for its script to see; at most {max} are shown", max = files::MAX_FILES)]
     TooManyFiles(usize),
@@ -112,16 +115,7 @@ impl Session<'_> {
     /// Runs every seed that is not finished.
     pub fn run(&self, interrupt: &Interrupt, observer_of: &mut ObserverOf) -> Result<Finished, SessionError> {
         self.check()?;
-        let in_folder = |source| SessionError::Folder { folder: self.out.to_path_buf(), source };
-        fs::create_dir_all(self.out).map_err(in_folder)?;
-        let lock = File::create(self.out.join(".lock")).map_err(in_folder)?;
-        let deadline = Instant::now() + LOCK_PATIENCE;
-        while lock.try_lock().is_err() {
-            if Instant::now() > deadline {
-                return Err(SessionError::InUse(self.out.to_path_buf()));
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let _lock = self.lock()?;
         let code = files::code(self.launch).map_err(|source| SessionError::Read { what: "the submission", source })?;
         let data = files::data(self.launch).map_err(|source| SessionError::Read { what: "data", source })?;
         let mut finished = Finished { records: Vec::new(), kept: Vec::new(), code, data, changed: Vec::new() };
@@ -141,6 +135,19 @@ impl Session<'_> {
             finished.changed = self.changes(&finished);
         }
         Ok(finished)
+    }
+
+    /// The run folder, for this process alone.
+    fn lock(&self) -> Result<RunLock, LockError> {
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match RunFolder::new(self.out).lock() {
+                Err(LockError::Owned { .. }) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     fn check(&self) -> Result<(), SessionError> {

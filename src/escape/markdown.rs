@@ -68,7 +68,7 @@ mod tests {
         for word in ["@you", "a/b#1", "https://x.example", "WWW.x.example", "me@x.example", ":tada:", "GH-7", "$x$"] {
             assert_eq!(text(&format!("see {word} there")), format!("see `{word}` there"));
         }
-        assert_eq!(text("train.log:41: 1.1 of 1.2, a:b"), "train.log:41: 1.1 of 1.2, a:b");
+        assert_eq!(text("train.log:41 1.1 of 1.2, a:b"), "train.log:41 1.1 of 1.2, a:b");
     }
 
     #[test]

@@ -185,7 +185,7 @@ fn zstd_windows_of_any_size_take_no_more_than_the_content() {
 
 #[test]
 fn damage_is_an_error_or_leaves_a_prefix() {
-    for wrapper in WRITTEN.into_iter().filter(|w| !matches!(w, Wrapper::Zip | Wrapper::Tar)) {
+    for wrapper in WRITTEN.into_iter().filter(|w| !matches!(w, Wrapper::Zip | Wrapper::Tar | Wrapper::Lz4Block)) {
         let content: Vec<u8> = (0..3000u32).flat_map(|i| (i * i).to_le_bytes()).collect();
         let bytes = compressed(wrapper, &content);
         for at in (0..bytes.len()).step_by(1 + bytes.len() / 61) {

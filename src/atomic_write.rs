@@ -84,7 +84,7 @@ impl WriteError {
 pub fn write_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), WriteError> {
     let mut file = PendingFile::create(path)?;
     write(&mut file.writer).map_err(|source| WriteError::new(path, source))?;
-    file.commit()
+    file.commit().map(drop)
 }
 
 /// A file that is being written over a longer time. It appears under its name when committed; dropped before that,
@@ -148,10 +148,10 @@ impl PendingFile {
         self.writer.write_all(bytes).map_err(|source| WriteError::new(&self.path, source))
     }
 
-    /// Makes the content durable and gives it its name.
-    pub fn commit(self) -> Result<(), WriteError> {
+    /// Makes the content durable and gives it its name; the file stays open behind its last byte.
+    pub fn commit(self) -> Result<File, WriteError> {
         let PendingFile { path, writer } = self;
-        let attempt = || -> io::Result<()> {
+        let attempt = || -> io::Result<File> {
             let temporary = writer.into_inner().map_err(io::IntoInnerError::into_error)?.take()?;
             let name = temporary.path().to_path_buf();
             let done = publish(temporary, &path);
@@ -163,11 +163,12 @@ impl PendingFile {
 }
 
 /// Makes the content durable, gives the file its name and makes that durable, too.
-fn publish(temporary: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
+fn publish(temporary: tempfile::NamedTempFile, path: &Path) -> io::Result<File> {
     set_default_permissions(temporary.as_file())?;
     temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|e| e.error)?;
-    sync_folder(folder_of(path))
+    let file = temporary.persist(path).map_err(|e| e.error)?;
+    sync_folder(folder_of(path))?;
+    Ok(file)
 }
 
 /// A FIFO or a device keeps its place: a rename would put a file there instead.
@@ -183,6 +184,13 @@ fn refuse_special(path: &Path) -> io::Result<()> {
 /// [`write_with`] for bytes already in memory.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     write_with(path, |out| out.write_all(bytes))
+}
+
+/// [`write`], for a file that grows: opened again by its name, it could be another by then.
+pub fn write_open(path: &Path, bytes: &[u8]) -> Result<File, WriteError> {
+    let mut file = PendingFile::create(path)?;
+    file.append(bytes)?;
+    file.commit()
 }
 
 /// Several files that belong together: none gets its name before all of them are on disk.

@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
-use super::interrupt_on_signal;
+use super::signal::{interrupt_on_signal, outlive_full_files};
 use super::usage::{apply_color, parse};
+use crate::escape::visible;
 use crate::interrupt::Interrupted;
 use crate::report::Conclusion;
 use crate::worker;
@@ -48,6 +49,7 @@ pub fn main<A: clap::Parser>(command: impl FnOnce(&A) -> anyhow::Result<ExitCode
     if worker::is_asked_for() {
         return worker::serve();
     }
+    outlive_full_files();
     apply_color(std::env::args_os().map(|word| word.to_string_lossy().into_owned()));
     let args = match parse::<A>(std::env::args_os()) {
         Ok(args) => args,
@@ -70,11 +72,11 @@ pub fn run(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> std::process::Exi
             let style = anstyle::AnsiColor::Red.on_default().bold();
             // If stderr is gone there is nobody left to tell.
             let mut said = error.to_string();
-            let _ = writeln!(stderr, "{style}error{style:#}: {said}");
+            let _ = writeln!(stderr, "{style}error{style:#}: {}", visible_lines(&said));
             for cause in error.chain().skip(1).map(ToString::to_string) {
                 // Most messages already end with their cause.
                 if !said.contains(&cause) {
-                    let _ = writeln!(stderr, "  caused by: {cause}");
+                    let _ = writeln!(stderr, "  caused by: {}", visible_lines(&cause));
                     said = cause;
                 }
             }
@@ -82,6 +84,11 @@ pub fn run(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> std::process::Exi
         }
     };
     std::process::ExitCode::from(i32::from(code) as u8)
+}
+
+/// Messages quote names and texts of strangers, and some have several lines.
+fn visible_lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
 }
 
 /// What a defect of this program comes to: not checked, like everything that got in the way.
@@ -94,6 +101,12 @@ fn caught(body: impl FnOnce() -> anyhow::Result<ExitCode>) -> anyhow::Result<Exi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_keep_their_lines_and_nothing_that_a_stranger_put_into_them() {
+        let said = visible_lines("cannot read \u{1b}[2J\n::error file=a::b\n  at line 3");
+        assert_eq!(said, "cannot read \\u{1b}[2J\n:\\u{3a}error file=a::b\n  at line 3");
+    }
 
     #[test]
     fn a_panic_is_an_error_and_no_exit_code_of_its_own() {

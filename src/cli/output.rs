@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use super::CommonArgs;
+use crate::escape::json;
 
 /// Names and versions of the documents that `--json` prints (docs/json.md).
 pub mod schema {
@@ -33,10 +34,10 @@ pub fn document(schema: &str, fields: Value) -> Value {
 }
 
 /// Prints a result: one document with `--json`, otherwise the text, which brings its own line ends.
-pub fn print(common: &CommonArgs, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+pub fn print(common: &CommonArgs, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
     let mut stdout = stdout();
     if common.json {
-        writeln!(stdout, "{}", serde_json::to_string_pretty(&json())?)?;
+        writeln!(stdout, "{}", json::shown(&serde_json::to_string_pretty(&value())?))?;
     } else {
         write!(stdout, "{}", text())?;
     }

@@ -12,6 +12,8 @@ use super::places::{find_same, full, is_below, is_of_kernel, is_same};
 use super::previous::{Kind, is_previous};
 use crate::manifest::{self, Manifest};
 use crate::path_safety::folder_of;
+#[cfg(target_os = "linux")]
+use crate::rerun::evidence::{COMMENT, REPORT, STATEMENT};
 use crate::run_folder::{OWN_PREFIX, RunFolder};
 use crate::{atomic_write, regular_file};
 
@@ -134,6 +136,16 @@ impl Outputs {
         self
     }
 
+    /// What `rerun` writes into its run folder beside the folders of seeds.
+    #[cfg(target_os = "linux")]
+    pub fn writes_rerun(&mut self, folder: &Path) -> &mut Self {
+        let names = [REPORT, COMMENT, STATEMENT].map(|name| folder.join(name));
+        for path in names.into_iter().chain([RunFolder::new(folder).manifest()]) {
+            self.outputs.push(Output { flag: "--out".into(), path, kind: Kind::OfRerun, can_force: false });
+        }
+        self
+    }
+
     /// An error that names both files where one must not be written; nothing has been done then.
     pub fn check(&self, force: bool) -> anyhow::Result<()> {
         for (i, output) in self.outputs.iter().enumerate() {
@@ -171,7 +183,7 @@ impl Outputs {
         let link = path.read_link().ok();
         let is_ours = is_there && link.is_none() && is_previous(path, kind);
         // A manifest that a run wrote is its ledger: results are entered where it lies.
-        let is_ledger = is_ours && *kind == Kind::Manifest;
+        let is_ledger = is_ours && is_manifest_of_run(kind, path);
         if let Some(input) = self.inputs.iter().find(|input| !is_ledger && is_same(&input.path, path)) {
             bail!("{flag} {shown} is {} ({}), which is read; name another file", input.what, input.path.display());
         }
@@ -200,6 +212,16 @@ impl Outputs {
             Some(other) => bail!("{flag} {shown} is also {}, which is read; name another file", other.display()),
             None => Ok(()),
         }
+    }
+}
+
+/// Whether the output is the manifest in a run folder.
+fn is_manifest_of_run(kind: &Kind, path: &Path) -> bool {
+    match kind {
+        Kind::Manifest => true,
+        #[cfg(target_os = "linux")]
+        Kind::OfRerun => path == RunFolder::new(folder_of(path)).manifest(),
+        _ => false,
     }
 }
 

@@ -8,6 +8,8 @@ use crate::manifest;
 use crate::path_safety::folder_of;
 use crate::regular_file;
 use crate::report::Severity;
+#[cfg(target_os = "linux")]
+use crate::rerun::session::has_seeds;
 use crate::run_folder::RunFolder;
 
 /// What an output holds.
@@ -30,6 +32,9 @@ pub enum Kind {
     Raw,
     /// State, checkpoint, trace or log of a run.
     OfTraining,
+    /// What `rerun` writes beside the folders of its seeds.
+    #[cfg(target_os = "linux")]
+    OfRerun,
     /// A copy of this file.
     CopyOf(PathBuf),
 }
@@ -63,6 +68,8 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
         Kind::Part => text.trim_start().starts_with('{') && text.contains(PART_SCHEMA),
         Kind::Raw => false,
         Kind::OfTraining => has_trace(folder_of(path)),
+        #[cfg(target_os = "linux")]
+        Kind::OfRerun => has_seeds(folder_of(path)),
         Kind::CopyOf(source) => is_copy(path, source),
     }
 }

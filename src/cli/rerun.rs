@@ -20,6 +20,7 @@ use super::previous::Kind;
 use super::values::{at_least, number};
 use super::{CommonArgs, ExitCode};
 use crate::atomic_write;
+use crate::escape::json::shown;
 use crate::manifest::{Launcher, MAX_PROCESSES, is_launcher_variable, is_variable_name};
 use crate::rerun::plan::{self, Plan, Request, Subject, ThisMachine};
 use crate::units::Bytes;
@@ -308,7 +309,7 @@ fn request(args: &Args) -> Request {
 fn print(args: &Args, plan: &Plan) -> anyhow::Result<()> {
     let mut stdout = super::output::stdout();
     if args.common.json {
-        writeln!(stdout, "{}", serde_json::to_string_pretty(plan)?)?;
+        writeln!(stdout, "{}", shown(&serde_json::to_string_pretty(plan)?))?;
     } else {
         write!(stdout, "{}", plan::text(plan, args.common.verbose > 0))?;
     }

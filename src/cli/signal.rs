@@ -39,6 +39,17 @@ pub fn interrupt_on_signal() -> anyhow::Result<Interrupt> {
     Ok(interrupt)
 }
 
+/// A file that grows past a limit (`ulimit -f`) is an error where it is written, and no end of the process.
+#[cfg(target_os = "linux")]
+pub fn outlive_full_files() {
+    // SAFETY: no handler of ours is installed or replaced, and ignoring a signal runs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+/// Elsewhere the signal ends the process, which leaves nothing half-written either.
+#[cfg(not(target_os = "linux"))]
+pub fn outlive_full_files() {}
+
 /// Ends the process in the middle of its work.
 fn end() -> ! {
     atomic_write::clear_for_exit(PATIENCE);

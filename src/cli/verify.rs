@@ -12,7 +12,7 @@ use super::places::is_there;
 use super::previous::Kind;
 use super::signal::unless_interrupted;
 use super::values::TrackName;
-use super::{CommonArgs, ConfigArgs, ExitCode, config, interrupt_on_signal};
+use super::{CommonArgs, ConfigArgs, ExitCode, config, interrupt_on_signal, use_threads};
 use crate::atomic_write;
 use crate::interrupt::Interrupted;
 use crate::manifest::Track;
@@ -179,6 +179,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let settings = &config.settings;
     let policy = args.policy.as_ref().or(settings.policy.as_ref());
     outputs(args, policy).check(args.force)?;
+    use_threads(None)?;
     let options = Options {
         track: args.track.map(Track::from).or(settings.track),
         as_of: args.as_of.clone(),

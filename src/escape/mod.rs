@@ -1,7 +1,12 @@
-//! Strangers' text made safe to print: control characters for people, markup for XML.
+//! Strangers' text made safe to hand on: one module for what every format needs, and one for each format with more.
 
+pub(crate) mod cell;
+pub(crate) mod json;
+pub(crate) mod markdown;
+pub(crate) mod sarif;
 mod visible;
+pub(crate) mod workflow;
 pub(crate) mod xml;
 
-pub(crate) use visible::push_visible;
 pub use visible::visible;
+pub(crate) use visible::{is_shown, push_visible};

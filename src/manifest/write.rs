@@ -10,6 +10,7 @@ use serde_yaml::{Number, Value};
 
 use super::{Manifest, canonical_yaml, parse};
 use crate::atomic_write;
+use crate::escape::is_shown;
 
 /// Writes a manifest, atomically.
 pub fn save(manifest: &Manifest, path: &Path) -> Result<(), atomic_write::WriteError> {
@@ -125,10 +126,12 @@ fn quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            // Not printable in YAML 1.1, or a line end there.
-            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}') => {
-                out.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
+            // Not printable in YAML 1.1, a line end there, or nothing to show to anybody. In pairs of surrogates it would be
+            // two characters.
+            c if !is_shown(&out, c) || matches!(c, '\u{fffe}' | '\u{ffff}') => match u32::from(c) {
+                code @ ..=0xffff => out.push_str(&format!("\\u{code:04x}")),
+                code => out.push_str(&format!("\\U{code:08x}")),
+            },
             c => out.push(c),
         }
     }

@@ -1,12 +1,9 @@
 //! Workflow commands of GitHub Actions, which annotate the lines of a pull request.
-//!
-//! Format: <https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions>, "Setting an error
-//! message". Properties escape `%`, CR, LF, `:` and `,`; the message escapes the first three. Without that, a log line
-//! quoted as evidence could start a command of its own.
 
 use std::io::{self, Write};
 
 use super::{Audit, Evidence, Report, Reporter, Severity, Status, location};
+use crate::escape::workflow::{data, property};
 
 /// One `::error`, `::warning` or `::notice` line a finding; passes and open questions are left out. A last line says
 /// whether the audit is complete.
@@ -53,14 +50,6 @@ fn write_report(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "::{command} {place}title={}::{}", property(&title), data(&message))?;
     }
     Ok(())
-}
-
-fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-}
-
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Assurance, Conclusion, Finding, Level, RuleId, Severity, Status};
 use crate::digest::ContentDigest;
+use crate::escape::visible;
 use crate::manifest::Track;
 
 /// What was checked.
@@ -181,8 +182,10 @@ impl Audit {
     /// Identifier of the JSON report format.
     pub const SCHEMA: &'static str = "golf-harness/audit/v1";
 
-    /// An audit of these subjects, as they are ordered.
-    pub fn new(reports: Vec<Report>, skipped: Vec<Skipped>) -> Self {
+    /// An audit of these subjects, as they are ordered. Their names become visible text: a folder may be called anything.
+    pub fn new(mut reports: Vec<Report>, mut skipped: Vec<Skipped>) -> Self {
+        reports.iter_mut().for_each(|report| report.subject = visible(&report.subject));
+        skipped.iter_mut().for_each(|skipped| skipped.path = visible(&skipped.path));
         let out_of_reach = skipped.iter().any(|skipped| skipped.cause == SkipCause::OutOfReach);
         let own = if out_of_reach { Status::Incomplete } else { Status::Complete };
         let status = reports.iter().map(|report| report.status).fold(own, Status::max);

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Audit, Evidence, Finding, Report, Reporter, RuleId, RuleLookup, Severity, Status, location};
 use crate::digest::ContentDigest;
+use crate::escape::sarif::{message, uri};
 
 /// The schema named in every log.
 pub const SARIF_SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
@@ -83,7 +84,7 @@ fn result(report: &Report, finding: &Finding, ids: &BTreeMap<RuleId, usize>) -> 
     result.insert("ruleIndex".into(), json!(ids.get(&finding.rule)));
     result.insert("kind".into(), json!(kind));
     result.insert("level".into(), json!(level));
-    result.insert("message".into(), json!({ "text": location::sentence(&finding.message, first) }));
+    result.insert("message".into(), json!({ "text": message(&location::sentence(&finding.message, first)) }));
     // About a change as a whole there is no file to point at.
     let points = |evidence: &&Evidence| !location::path(report, evidence).is_empty();
     let main = Some(first.unwrap_or(&whole)).filter(points);
@@ -123,20 +124,6 @@ fn place(report: &Report, evidence: &Evidence) -> Value {
     json!({ "physicalLocation": physical })
 }
 
-/// A path as a relative URI reference (RFC 3986): unreserved characters and `/` stay, everything else is escaped.
-fn uri(path: &str) -> String {
-    let mut escaped = String::with_capacity(path.len());
-    for byte in path.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                escaped.push(char::from(byte))
-            }
-            _ => escaped.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,10 +148,5 @@ mod tests {
             assert!(!uri.is_empty() && !uri.contains([' ', '\\']), "{uri}");
             assert!(place["region"].is_null() || place["region"]["startLine"].as_u64().unwrap() >= 1);
         }
-    }
-
-    #[test]
-    fn paths_become_uris() {
-        assert_eq!(uri("records/a b/ü#1.log"), "records/a%20b/%C3%BC%231.log");
     }
 }

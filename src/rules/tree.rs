@@ -125,11 +125,8 @@ fn descend(root: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skip
     let mut folders = vec![(root.to_path_buf(), 0usize)];
     while let Some((folder, depth)) = folders.pop() {
         entered += 1;
-        let skip = |reason: &str, cause| Skipped {
-            path: crate::escape::visible(&folder.to_string_lossy()),
-            reason: reason.into(),
-            cause,
-        };
+        let skip =
+            |reason: &str, cause| Skipped { path: folder.to_string_lossy().into_owned(), reason: reason.into(), cause };
         if entered > MAX_FOLDERS || depth > MAX_DEPTH {
             skipped.push(skip("too many folders, or too deep", SkipCause::OutOfReach));
             continue;
@@ -147,7 +144,7 @@ fn descend(root: &Path, subjects: &mut Vec<AuditSubject>, skipped: &mut Vec<Skip
             let Ok(kind) = entry.file_type() else { continue };
             let path = entry.path();
             if kind.is_symlink() {
-                let path = crate::escape::visible(&path.to_string_lossy());
+                let path = path.to_string_lossy().into_owned();
                 skipped.push(Skipped { path, reason: "a link; never followed".into(), cause: SkipCause::NoSubject });
             } else if kind.is_dir() {
                 if entry.file_name() == ".git" {

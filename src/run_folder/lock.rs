@@ -62,7 +62,7 @@ impl RunFolder {
         let made = make_folders(self.root()).map_err(failed)?;
         let path = self.root().join(LOCK_NAME);
         let file = loop {
-            let mut file = open(&path).map_err(failed)?;
+            let mut file = open_lock(&path).map_err(failed)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
@@ -113,8 +113,11 @@ impl Drop for RunLock {
     }
 }
 
-/// Opens the lock file, which is no link: what a link leads to is somebody's.
-fn open(path: &Path) -> io::Result<File> {
+/// Opens a lock file, made if need be, which is no link: what a link leads to is somebody's.
+///
+/// # Errors
+/// If a link or something else that is no file lies there, or the system refuses.
+pub fn open_lock(path: &Path) -> io::Result<File> {
     if let Some(kind) = path.symlink_metadata().ok().as_ref().and_then(regular_file::kind) {
         let kind = if path.is_symlink() { "a link" } else { kind };
         return Err(not_a_lock(path, kind));

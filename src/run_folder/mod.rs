@@ -4,7 +4,7 @@ mod lock;
 
 use std::path::{Path, PathBuf};
 
-pub use lock::{LockError, OWN_PREFIX, RunLock, is_lock};
+pub use lock::{LockError, OWN_PREFIX, RunLock, is_lock, open_lock};
 
 /// The folder of one run, `runs/NAME` unless said otherwise. `RUN_ID` overrides the name.
 #[derive(Clone, Debug, PartialEq, Eq)]

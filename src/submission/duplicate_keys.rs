@@ -1,9 +1,11 @@
-//! Fields that stand twice in one JSON object. Readers keep one of them, and not all the same one.
+//! Fields that stand twice in one JSON object, perhaps in other letters. Readers keep one of them, and not all the same.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use unicode_normalization::UnicodeNormalization;
 
 use super::submission_json::kind;
 use crate::manifest::ClaimedNumber;
@@ -16,6 +18,8 @@ const MAX_LISTED: usize = 32;
 pub struct DuplicateKey {
     /// Dotted name.
     pub key: String,
+    /// The first of the two, if it is spelled otherwise.
+    pub other_spelling: Option<String>,
     /// The two numbers that stand there, where they differ; of lists and objects their kind.
     pub numbers: Option<[String; 2]>,
 }
@@ -37,6 +41,11 @@ fn other_numbers(first: &Value, next: &Value) -> Option<[String; 2]> {
         _ => value.to_string(),
     };
     differ.then(|| [shown(first), shown(next)])
+}
+
+/// A key as people, and readers that ignore case, take it.
+fn folded(key: &str) -> String {
+    key.trim().nfkc().collect::<String>().to_lowercase().replace(['-', ' '], "_")
 }
 
 fn holds_number(value: &Value) -> bool {
@@ -81,13 +90,16 @@ impl<'de> Visitor<'de> for Keys<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut seen = Map::new();
+        let mut spelled: BTreeMap<String, String> = BTreeMap::new();
         while let Some(key) = map.next_key::<String>()? {
             let path = if self.path.is_empty() { key.clone() } else { format!("{}.{key}", self.path) };
             let next = map.next_value_seed(Keys { path: &path, found: self.found })?;
-            if let Some(first) = seen.get(&key)
+            let known = spelled.entry(folded(&key)).or_insert_with(|| key.clone());
+            if let Some(first) = seen.get(known.as_str())
                 && self.found.len() < MAX_LISTED
             {
-                self.found.push(DuplicateKey { key: path, numbers: other_numbers(first, &next) });
+                let other_spelling = (*known != key).then(|| known.clone());
+                self.found.push(DuplicateKey { key: path, other_spelling, numbers: other_numbers(first, &next) });
             }
             seen.insert(key, next);
         }
@@ -137,9 +149,11 @@ mod tests {
         assert_eq!(keys(r#"{"a": 1, "b": {"c": 1, "c": [2]}, "a": null}"#), ["b.c", "a"]);
         assert_eq!(keys(r#"[{"x": 1.5, "x": "s"}, {"x": true}]"#), ["x"]);
         assert!(keys(r#"{"a": {"x": 1}, "b": {"x": -1}}"#).is_empty());
+        assert_eq!(keys(r#"{"val_bpb": 1.1, "Val_BPB": 1, "ｖａｌ-bpb ": 1}"#), ["Val_BPB", "ｖａｌ-bpb "]);
         assert!(keys("{\"a\": 1, \"a\": 2").is_empty() && keys("").is_empty());
         assert!(keys(&"[".repeat(100_000)).is_empty());
     }
+
     #[test]
     fn other_numbers_are_told_from_other_writings_of_one() {
         let differs = |first: &str, next: &str| {

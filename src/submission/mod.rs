@@ -9,6 +9,7 @@ pub mod code;
 mod code_text;
 mod duplicate_keys;
 mod folder;
+mod gits_own;
 mod implied;
 pub mod log;
 mod manifest_files;

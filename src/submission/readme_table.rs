@@ -17,12 +17,20 @@ pub struct SeedColumn {
 /// More tables are not read.
 const MAX_COLUMNS: usize = 32;
 
+/// A table that is being read.
+enum Table {
+    /// A row a seed: the index of the seeds' column, and (index, place in the result) of each value.
+    Down(usize, Vec<(usize, usize)>),
+    /// A column a seed: indices of seeds, and of their mean.
+    Across(Vec<(usize, u64)>, Option<usize>),
+}
+
 impl Readme {
-    /// Columns of bits per byte of all tables that have a column of seeds, in order.
+    /// Bits per byte of all tables by seed, in order: of tables with a row a seed each column, of tables with a column a
+    /// seed each row.
     pub fn seed_columns(&self) -> Vec<SeedColumn> {
         let mut columns: Vec<SeedColumn> = Vec::new();
-        // Columns of the table that is open: index of the seeds, and (index, place in `columns`) of each value.
-        let mut open: Option<(usize, Vec<(usize, usize)>)> = None;
+        let mut open: Option<Table> = None;
         for (at, line) in self.text.lines().enumerate() {
             let number = at as u64 + 1;
             let Some(cells) = cells(line) else {
@@ -33,8 +41,10 @@ impl Readme {
             match &open {
                 _ if cells.iter().all(|cell| is_rule(&cell.as_str())) => {}
                 None => open = head(&cells, number, &mut columns),
-                Some((seed_at, values)) => row(&cells, number, *seed_at, values, &mut columns),
+                Some(Table::Down(seed_at, values)) => row(&cells, number, *seed_at, values, &mut columns),
+                Some(Table::Across(seeds, mean_at)) => columns.extend(row_across(&cells, number, seeds, *mean_at)),
             }
+            columns.truncate(MAX_COLUMNS);
         }
         columns.retain(|column| !column.seeds.is_empty());
         columns
@@ -52,7 +62,23 @@ fn cells(line: &str) -> Option<Vec<String>> {
     Some(inner.split('|').map(|cell| cell.trim().trim_matches(['*', '`', '_', '~']).trim().to_string()).collect())
 }
 
-fn head(cells: &[String], line: u64, columns: &mut Vec<SeedColumn>) -> Option<(usize, Vec<(usize, usize)>)> {
+/// Words of what is no score of the runs themselves.
+const OTHER_SCORES: [&str; 11] = ["pre", "delta", "Δ", "δ", "gain", "gap", "step", "std", "baseline", "without", "vs"];
+
+fn is_score(lower: &str) -> bool {
+    lower.contains("bpb") && !OTHER_SCORES.iter().any(|word| lower.contains(word))
+}
+
+fn is_mean(lower: &str) -> bool {
+    ["mean", "average", "avg"].iter().any(|word| lower.contains(word))
+}
+
+/// `42`, `seed 42` or `Seed_42`.
+fn seed(cell: &str) -> Option<u64> {
+    cell.trim_start_matches("seed").trim_start_matches("Seed").trim_start_matches(['_', ' ']).parse().ok()
+}
+
+fn head(cells: &[String], line: u64, columns: &mut Vec<SeedColumn>) -> Option<Table> {
     let lower: Vec<String> = cells.iter().map(|cell| cell.to_ascii_lowercase()).collect();
     let seed_at = lower.iter().position(|cell| cell.contains("seed"))?;
     // Rows that differ in more than the seed are runs of different things.
@@ -60,10 +86,11 @@ fn head(cells: &[String], line: u64, columns: &mut Vec<SeedColumn>) -> Option<(u
     if lower.iter().any(|cell| compares.iter().any(|word| cell.contains(word))) {
         return None;
     }
-    let is_score = |cell: &str| {
-        let other = ["pre", "delta", "Δ", "δ", "gain", "gap", "step", "std", "baseline", "without", "vs"];
-        cell.contains("bpb") && !other.iter().any(|word| cell.contains(word))
-    };
+    let across: Vec<(usize, u64)> =
+        cells.iter().enumerate().skip(1).filter_map(|(at, cell)| Some((at, seed(cell)?))).collect();
+    if across.len() >= 2 {
+        return Some(Table::Across(across, lower.iter().skip(1).position(|cell| is_mean(cell)).map(|at| at + 1)));
+    }
     let mut values = Vec::new();
     for (index, cell) in lower.iter().enumerate() {
         if is_score(cell) && columns.len() < MAX_COLUMNS {
@@ -71,14 +98,21 @@ fn head(cells: &[String], line: u64, columns: &mut Vec<SeedColumn>) -> Option<(u
             columns.push(SeedColumn { line, seeds: Vec::new(), mean: None });
         }
     }
-    Some((seed_at, values))
+    Some(Table::Down(seed_at, values))
+}
+
+/// A row of a table with a column a seed, if it is one of scores.
+fn row_across(cells: &[String], line: u64, seeds: &[(usize, u64)], mean_at: Option<usize>) -> Option<SeedColumn> {
+    let label = cells.first()?.to_ascii_lowercase();
+    let value = |at: usize| cells.get(at).and_then(|cell| score(cell));
+    let seeds = seeds.iter().filter_map(|(at, seed)| Some((*seed, value(*at)?, line))).collect();
+    is_score(&label).then(|| SeedColumn { line, seeds, mean: mean_at.and_then(value).map(|mean| (mean, line)) })
 }
 
 fn row(cells: &[String], line: u64, seed_at: usize, values: &[(usize, usize)], columns: &mut [SeedColumn]) {
     let Some(name) = cells.get(seed_at) else { return };
-    let seed = name.trim_start_matches("seed").trim_start_matches("Seed").trim_start_matches(['_', ' ']).parse().ok();
-    let lower = name.to_ascii_lowercase();
-    let is_mean = ["mean", "average", "avg"].iter().any(|word| lower.contains(word));
+    let seed = seed(name);
+    let is_mean = is_mean(&name.to_ascii_lowercase());
     for (index, place) in values {
         let Some(number) = cells.get(*index).and_then(|cell| score(cell)) else { continue };
         let Some(column) = columns.get_mut(*place) else { continue };
@@ -120,6 +154,9 @@ mod tests {
         assert_eq!(columns(text), [(vec![(42, 1.141), (1337, 1.143)], Some(1.142))]);
         let two = "seed | sliding BPB | TTT BPB\n--- | --- | ---\n7 | 1.141 | 1.131\n";
         assert_eq!(columns(two), [(vec![(7, 1.141)], None), (vec![(7, 1.131)], None)]);
+        let across = "| Metric | Seed 42 | **seed 7** | mean |\n|-|-|-|-|\n| steps | 9 | 9 | |\n| pre-quant bpb | 1.2 | 1.2 | |\n\
+                      | val_bpb | 1.1410 | 1.1430 | 1.1420 |\n\n| seed | 42 | 7 |\n|-|-|-|\n| val_bpb | 1.151 | x |\n";
+        assert_eq!(columns(across), [(vec![(42, 1.141), (7, 1.143)], Some(1.142)), (vec![(42, 1.151)], None)]);
         let settings = "| seed | setting | val_bpb |\n|-|-|-|\n| 1 | lr 2 | 1.111 |\n| 1 | lr 3 | 1.121 |\n";
         assert_eq!(columns(settings), []);
         for nothing in ["", "| Seed |\n", "| Seed | bpb |\n|-|-|\n| x | 1.111 |\n", "| Seed | bpb |\n| 1 | 15.9 MB |\n"]

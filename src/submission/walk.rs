@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::gits_own::is_gits_own;
 use crate::escape::visible;
 
 /// More files than this are not listed: the largest real submission has a few hundred.
@@ -86,7 +87,7 @@ pub fn list(root: &Path) -> (Vec<Listed>, Vec<Anomaly>) {
             // `DirEntry::metadata` does not follow links.
             match entry.metadata() {
                 Err(error) => anomalies.push(anomaly(&name, AnomalyKind::Unreadable, error.to_string())),
-                Ok(_) if is_gits_own(&name) => {}
+                Ok(data) if data.is_file() && is_gits_own(&name, &entry.path(), data.len()) => {}
                 Ok(data) if data.is_dir() && depth >= MAX_DEPTH => {
                     anomalies.push(anomaly(&name, AnomalyKind::TooMuch, format!("deeper than {MAX_DEPTH} folders")));
                 }
@@ -124,26 +125,6 @@ fn alike(files: &[Listed]) -> Vec<Anomaly> {
     found
 }
 
-/// Whether a path is where git keeps its own files in the repository that the folder is. Elsewhere, or under other
-/// names, `.git` is a folder like any other, and may hold what a script reads.
-fn is_gits_own(name: &str) -> bool {
-    const KEPT: [&str; 12] = [
-        "branches",
-        "hooks",
-        "index",
-        "info",
-        "logs",
-        "modules",
-        "objects",
-        "refs",
-        "worktrees",
-        "HEAD",
-        "config",
-        "packed-refs",
-    ];
-    name.strip_prefix(".git/").is_some_and(|inner| KEPT.contains(&inner))
-}
-
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
@@ -166,14 +147,38 @@ mod tests {
     #[test]
     fn git_s_own_files_are_left_out_and_nothing_else_of_that_name() {
         let folder = tempfile::tempdir().unwrap();
-        for path in [".git/objects/ab/cd", ".git/HEAD", ".git/weights.bin", ".git/w/HEAD", "sub/.git/HEAD"] {
+        let object = format!(".git/objects/ab/{}", "0".repeat(38));
+        let pack = format!(".git/objects/pack/pack-{}.pack", "0".repeat(40));
+        for (path, content) in [
+            (object.as_str(), &b"x\x9c"[..]),
+            (pack.as_str(), b"PACK\0\0\0\x02"),
+            (".git/HEAD", b"ref: refs/heads/main\n"),
+            (".git/modules/sub/HEAD", b"ref: refs/heads/main\n"),
+            (".git/hooks/pre-commit.sample", b"#!/bin/sh\n"),
+            (".git/objects/ab/cd", b"x\x9c"),
+            (".git/objects/pack/weights.pack", b"PACK"),
+            (".git/hooks/model", &[0; 1 << 17]),
+            (".git/weights.bin", b"x"),
+            (".git/w/HEAD", b"x"),
+            ("sub/.git/HEAD", b"x"),
+        ] {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, b"x").unwrap();
+            std::fs::write(path, content).unwrap();
         }
         let (files, anomalies) = list(folder.path());
         let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
-        assert_eq!(names, [".git/w/HEAD", ".git/weights.bin", "sub/.git/HEAD"]);
+        assert_eq!(
+            names,
+            [
+                ".git/hooks/model",
+                ".git/objects/ab/cd",
+                ".git/objects/pack/weights.pack",
+                ".git/w/HEAD",
+                ".git/weights.bin",
+                "sub/.git/HEAD"
+            ]
+        );
         assert_eq!(anomalies, []);
     }
 

@@ -47,6 +47,13 @@ impl Whole<'_> {
         }
     }
 
+    /// Whether a number in a path is that of a seed: the path or a log says so.
+    pub fn is_of_seed(&self, folder: &RecordFolder) -> bool {
+        let logged = |seed: u64| folder.logs.iter().any(|log| log.seeds.iter().any(|noted| noted.value == seed));
+        let says = |&(number, is_said): &(u64, bool)| is_said || logged(number);
+        self.files.iter().any(|file| numbers(&file.path).iter().any(says))
+    }
+
     /// Values of the model, if it opened as one.
     pub fn values(&self) -> Option<u64> {
         match self.opened?.content {
@@ -241,12 +248,26 @@ fn are_parts<'a>(
 
 /// The last number of a file's name, unless the name says that it is a seed or a step.
 fn last_number(file: &FoundFile) -> Option<u64> {
-    let name = file.path.rsplit('/').next()?.to_ascii_lowercase();
-    let end = name.rfind(|c: char| c.is_ascii_digit())?;
-    let before = name[..=end].trim_end_matches(|c: char| c.is_ascii_digit());
-    let said = before.trim_end_matches(['_', '-', '=', '.']);
-    let is_said = ["seed", "step", "iter", "epoch"].iter().any(|word| said.ends_with(word)) || before.ends_with("_s");
-    if is_said { None } else { name[before.len()..=end].parse().ok() }
+    let name = file.path.rsplit('/').next()?;
+    numbers(name).pop().filter(|(_, is_said)| !is_said).map(|(number, _)| number)
+}
+
+/// The numbers in a path, and whether the word before says that it is a seed or a step.
+fn numbers(path: &str) -> Vec<(u64, bool)> {
+    let path = path.to_ascii_lowercase();
+    let mut found = Vec::new();
+    let mut rest = path.as_str();
+    while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let end = from.find(|c: char| !c.is_ascii_digit()).unwrap_or(from.len());
+        let (digits, after) = from.split_at(end);
+        let said = before.trim_end_matches(['_', '-', '=', '.']);
+        let is_said =
+            ["seed", "step", "iter", "epoch"].iter().any(|word| said.ends_with(word)) || before.ends_with("_s");
+        found.push((digits.parse().unwrap_or(u64::MAX), is_said));
+        rest = after;
+    }
+    found
 }
 
 /// Whether numbers count from 0 or 1, with few left out.

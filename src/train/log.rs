@@ -2,7 +2,7 @@
 //!
 //! Kinds of lines and their digits as in the log of PR #286.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -38,8 +38,7 @@ impl<'w> RunLog<'w> {
             // A log that was deleted meanwhile starts again; the trace has every number.
             let kept = if bytes == 0 { Vec::new() } else { regular_file::read_head(path, bytes).or_else(none_yet)? };
             // Under a new name first: the old file may have another name or be the end of a link.
-            atomic_write::write(path, &kept).map_err(io::Error::other)?;
-            OpenOptions::new().append(true).open(path)
+            atomic_write::write_open(path, &kept).map_err(io::Error::other)
         };
         let failed = |source| TrainError::Log { path: path.to_path_buf(), source };
         let file = attempt().map_err(failed)?;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -47,10 +48,16 @@ pub struct Workers {
     /// Layers that the first worker missed; all run on the same kernel.
     unconfined: Mutex<Option<Vec<String>>>,
     policies: Mutex<Option<(String, Vec<PolicyRef>)>>,
+    /// The last one that waited for something to start a worker with waited for nothing.
+    was_in_vain: AtomicBool,
 }
 
 /// A worker that took more, as a share of the limit, gets no other subject, and if it had one before it does not decide.
 const SMALL: u64 = 4;
+
+/// How long processes, open files or memory are waited for.
+const START_PATIENCE: Duration = Duration::from_secs(2);
+const START_PAUSE: Duration = Duration::from_millis(50);
 
 /// No worker can be started.
 #[derive(Debug, thiserror::Error)]
@@ -81,16 +88,13 @@ impl RefusedByWorker {
 impl Workers {
     /// Workers that are this program, within the usual limits. They may read what lies below `readable`.
     pub fn new(readable: Vec<PathBuf>) -> Result<Self, WorkerError> {
-        // The file that runs, even if another was put in its place meanwhile.
-        let program = Path::new("/proc/self/exe");
-        let program = if program.exists() { program.to_path_buf() } else { std::env::current_exe()? };
-        Ok(Self::of(program, readable, Limits::default()))
+        Ok(Self::of(own_program()?, readable, Limits::default()))
     }
 
     /// Workers that are another program with this library's [`serve`](super::serve()), within other limits.
     pub fn of(program: PathBuf, readable: Vec<PathBuf>, limits: Limits) -> Self {
-        let (idle, unconfined, policies) = Default::default();
-        Workers { program, limits, readable, idle, unconfined, policies }
+        let (idle, unconfined, policies, was_in_vain) = Default::default();
+        Workers { program, limits, readable, idle, unconfined, policies, was_in_vain }
     }
 
     /// Layers of confinement that the kernel does not have; empty before the first worker started.
@@ -108,7 +112,15 @@ impl Workers {
     ) -> Result<Report, AuditError> {
         let policies = self.policies(options)?;
         let job = Job { name, path: path.into(), is_manifest, options: options.clone() };
-        let conversation = self.ask(&job, interrupt).map_err(cannot_start)?;
+        let conversation = match self.ask(&job, interrupt) {
+            Ok(conversation) => conversation,
+            // What kept one worker from its work need not keep the others.
+            Err(error) if self.has_worked() => {
+                let why = format!("no worker for it could be started ({error})");
+                return audit::stopped(path, job.name, is_manifest, options, (&why, Evidence::file("")));
+            }
+            Err(error) => return Err(cannot_start(error)),
+        };
         let limit = match conversation.ended {
             Ended::Answered(Heard { outcome: HeardOutcome::Report(answer), .. }) => {
                 match answer.into_report(&job, &policies) {
@@ -148,7 +160,28 @@ impl Workers {
             false => self.readable.iter().map(|path| path.as_path().into()).collect(),
         };
         let setup = Setup { memory: self.limits.memory, cpu_seconds: self.limits.cpu.as_secs(), readable };
-        self.converse(Worker::start(&self.program, &setup)?, job, interrupt)
+        self.converse(self.start(&setup, interrupt)?, job, interrupt)
+    }
+
+    /// Starts a worker, if need be once others have given back what the system is short of.
+    fn start(&self, setup: &Setup, interrupt: &Interrupt) -> io::Result<Worker> {
+        let patience = Instant::now() + START_PATIENCE;
+        loop {
+            let outcome = Worker::start(&self.program, setup);
+            let is_short = outcome.as_ref().err().is_some_and(is_short_of);
+            let is_worth_it = Instant::now() < patience && !self.was_in_vain.load(Ordering::Relaxed);
+            if is_short && is_worth_it && !interrupt.is_raised() {
+                std::thread::sleep(START_PAUSE);
+                continue;
+            }
+            self.was_in_vain.store(is_short, Ordering::Relaxed);
+            return outcome;
+        }
+    }
+
+    /// Whether a worker has ever come to its work.
+    fn has_worked(&self) -> bool {
+        lock(&self.unconfined).is_some()
     }
 
     /// One conversation, after which the worker waits for the next subject if it may have one.
@@ -206,6 +239,36 @@ impl Workers {
             }
         }
     }
+}
+
+/// The file that runs, even if another was put in its place meanwhile; without `/proc`, the one that was started.
+#[cfg(target_os = "linux")]
+fn own_program() -> io::Result<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let running = Path::new("/proc/self/exe");
+    if running.exists() {
+        return Ok(running.to_path_buf());
+    }
+    let started = std::ffi::OsStr::from_bytes(rustix::param::linux_execfn().to_bytes());
+    std::path::absolute(started)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn own_program() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// Whether an error says that the system is short of something just then.
+#[cfg(unix)]
+fn is_short_of(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let short = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
+    error.raw_os_error().is_some_and(|code| short.contains(&Errno::from_raw_os_error(code)))
+}
+
+#[cfg(not(unix))]
+fn is_short_of(_: &io::Error) -> bool {
+    false
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

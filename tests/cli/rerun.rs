@@ -223,3 +223,26 @@ mod needs_data {
         assert!(count > 100, "{count} folders");
     }
 }
+
+/// What lies in a run folder and is no earlier run's stays, whoever asks.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_writes_over_nothing_that_no_run_wrote() {
+    let folder = submission();
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("out");
+    for (name, mine) in [("manifest.yaml", "mine: true\n"), ("report.json", "{}\n"), ("statement.intoto.json", "x")] {
+        std::fs::create_dir_all(&out).unwrap();
+        std::fs::write(out.join(name), mine).unwrap();
+        let output = golf("rerun").arg(folder.path()).arg("--out").arg(&out).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(name) && said.contains("--out"), "{said}");
+        assert_eq!(std::fs::read_to_string(out.join(name)).unwrap(), mine);
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+    std::fs::create_dir_all(&out).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", out.join("report.md")).unwrap();
+    let output = golf("rerun").arg(folder.path()).arg("--out").arg(&out).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(out.join("report.md").is_symlink());
+}

@@ -1,5 +1,6 @@
 //! `verify` on manifests and record folders.
 
 mod folders;
+mod hostile_reports;
 mod manifests;
 mod workers;

@@ -16,7 +16,7 @@ use super::npy;
 use super::pickle::{self, Import, Node, Opcode, Pickle};
 use super::wrapper::{MAX_LAYERS, Wrapper, by_magic, by_trial, expand};
 use super::zip::{self, Fault, Zip};
-use super::{tar, torch};
+use super::{identify, offset, tar, torch};
 
 /// Most pickles in a row: files of the oldest PyTorch have five.
 const MAX_PICKLES: usize = 1024;
@@ -68,7 +68,20 @@ impl<'a> Follower<'a> {
             return Ok(());
         }
         self.pickles(bytes, place, layers, Loader::Python)?;
-        self.archives(bytes, place, layers, taken_off)
+        self.archives(bytes, place, layers, taken_off)?;
+        // What begins as nothing is read by its own script, which may skip as much of it as it likes.
+        match identify(bytes) {
+            None => match offset::weapon(bytes) {
+                Ok(None) => Ok(()),
+                Ok(Some(import)) => Err(self.refused(place, &import, 0)),
+                Err(offset::TooMuch) => Err(ForeignError::TooLarge {
+                    path: self.path.to_path_buf(),
+                    within: None,
+                    max: offset::MAX_TRIED_BYTES,
+                }),
+            },
+            Some(_) => Ok(()),
+        }
     }
 
     /// [`all`](Self::all) but pickles that begin at the first byte.

@@ -54,7 +54,7 @@ pub(super) fn meant<'a>(broken: &'a Broken, bytes: &[u8], loader: Loader) -> Opt
 }
 
 /// Names that no list of words has behind the name of their module.
-const WEAPONS: [&str; 14] = [
+pub(super) const WEAPONS: [&str; 14] = [
     "system",
     "popen",
     "Popen",

@@ -17,6 +17,7 @@ mod legacy;
 mod meaning;
 mod npy;
 mod npz;
+mod offset;
 mod open;
 pub mod pickle;
 mod raw;

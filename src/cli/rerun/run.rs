@@ -10,8 +10,10 @@ use serde_json::json;
 use super::show::Show;
 use super::{Args, SandboxChoice, slurm};
 use crate::atomic_write;
+use crate::cli::outputs::Outputs;
 use crate::cli::signal::unless_interrupted;
 use crate::cli::{CommonArgs, ExitCode, interrupt_on_signal};
+use crate::escape::json::shown;
 use crate::manifest::Track;
 use crate::path_safety;
 use crate::record_folder;
@@ -27,6 +29,7 @@ use crate::rerun::session::{Finished, Session};
 use crate::rerun::supervise;
 use crate::rules::audit::{self, Options};
 use crate::rules::{Policy, claimed_day, own_pr};
+use crate::run_folder::RunFolder;
 use crate::stats::Board;
 use crate::units::Bytes;
 
@@ -41,6 +44,8 @@ const PROCESSES: usize = 4096;
 
 /// Runs the plan.
 pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Result<ExitCode> {
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("rerun-{}", plan.name)));
+    outputs(args, &out).check(false)?;
     let launcher = plan.launcher.as_ref().map(|launcher| launcher.value);
     let way = slurm::way(args, launcher)?;
     let terms = VerdictTerms {
@@ -57,7 +62,6 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Resu
     let program = std::env::current_exe().context("this program's own path")?;
     let launch = launch(args, subject, plan, slurm::steps(args, launcher, &program)?)?;
     let seeds = plan.seeds.as_ref().map(|seeds| seeds.value.clone()).unwrap_or_default();
-    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("rerun-{}", plan.name)));
     refuse_overlap(&out, &launch)?;
     if let Some(way) = way {
         let handed = slurm::Handed { args, plan: (subject, plan), launch, wanted: wanted(args), seeds, out, program };
@@ -90,7 +94,7 @@ fn launch(args: &Args, subject: &Subject, plan: &Plan, steps: Option<Steps>) -> 
 
 /// The effective run, which `rerun` takes again.
 pub(super) fn write_manifest(subject: &Subject, plan: &Plan, out: &Path) -> anyhow::Result<()> {
-    let effective = out.join("manifest.yaml");
+    let effective = RunFolder::new(out).manifest();
     Ok(atomic_write::write(&effective, plan::manifest_with_run(subject, plan, &effective)?.as_bytes())?)
 }
 
@@ -149,10 +153,23 @@ pub(super) fn conclude(
     Ok(judgement.conclusion().into())
 }
 
+/// What is read and what is written.
+fn outputs(args: &Args, out: &Path) -> Outputs {
+    let mut outputs = Outputs::default();
+    outputs.reads_subject(args.subject());
+    outputs.reads_each("the board", &args.against);
+    outputs.reads_each("the tokenizer", &args.tokenizer_path);
+    if let Some(data) = &args.data_path {
+        outputs.reads_folder(data);
+    }
+    outputs.writes_rerun(out);
+    outputs
+}
+
 fn tell_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
     let mut stdout = crate::cli::output::stdout();
     if args.common.json {
-        writeln!(stdout, "{}", json!({ "event": "plan", "plan": plan }))?;
+        writeln!(stdout, "{}", shown(&json!({ "event": "plan", "plan": plan }).to_string()))?;
     } else if !args.common.quiet || !plan.startable {
         write!(stdout, "{}", plan::text(plan, args.common.verbose > 0))?;
     }
@@ -162,7 +179,7 @@ fn tell_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
 fn tell_verdict(common: &CommonArgs, judgement: &Judgement) -> anyhow::Result<()> {
     let mut stdout = crate::cli::output::stdout();
     if common.json {
-        writeln!(stdout, "{}", json!({ "event": "report", "report": judgement }))?;
+        writeln!(stdout, "{}", shown(&json!({ "event": "report", "report": judgement }).to_string()))?;
     } else {
         write!(stdout, "\n{}", judge::text(judgement))?;
     }

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::cli::CommonArgs;
+use crate::escape::json::shown;
 use crate::rerun::record::Peak;
 use crate::rerun::sandbox::Isolation;
 use crate::rerun::supervise::{Event, Observer, Silent};
@@ -54,7 +55,7 @@ impl Show {
 
 fn print_json(value: &serde_json::Value) {
     // If nobody reads any more, the run goes on; its files have everything.
-    let _ = writeln!(std::io::stdout(), "{value}");
+    let _ = writeln!(std::io::stdout(), "{}", shown(&value.to_string()));
 }
 
 struct Lines {

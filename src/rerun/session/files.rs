@@ -88,13 +88,28 @@ pub(super) fn changed_copies(launch: &Launch, place: &Place, code: &BTreeMap<Str
 /// A file in the folder of a seed that says whose it is.
 const MARK: &str = ".golf-harness-rerun";
 
+/// Whether a folder is that of a seed.
+fn is_marked(folder: &Path) -> bool {
+    fs::symlink_metadata(folder.join(MARK)).is_ok_and(|mark| mark.is_file())
+}
+
+/// Whether a folder holds those of seeds: reports are written there once all have run.
+pub fn has_seeds(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_seed = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with("seed-");
+    entries.filter(is_seed).any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_marked(&entry.path()))
+}
+
 /// A new folder for a seed, in place of one that an earlier run made there.
 ///
 /// # Errors
 /// If something else lies there, or the system refuses.
 pub(super) fn renew(folder: &Path) -> io::Result<()> {
     let is_empty = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
-    if fs::symlink_metadata(folder).is_ok() && !folder.join(MARK).is_file() && !is_empty(folder) {
+    let there = fs::symlink_metadata(folder).ok();
+    // What a link leads to is somebody's, marked or not.
+    let is_ours = there.as_ref().is_none_or(|there| there.is_dir() && (is_marked(folder) || is_empty(folder)));
+    if !is_ours {
         return Err(io::Error::other("it is there and no folder of a rerun; name another --out"));
     }
     remove(folder)?;
@@ -134,5 +149,30 @@ fn open_up(folder: &Path) {
         let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
         folders.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_s_folder_takes_the_place_of_nothing_but_another() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        renew(&at("seed-1")).unwrap();
+        fs::write(at("seed-1/old"), "x").unwrap();
+        renew(&at("seed-1")).unwrap();
+        assert!(!at("seed-1/old").exists() && has_seeds(root.path()));
+        // A link to a folder of another run is not followed, a file and a folder of somebody stay.
+        std::os::unix::fs::symlink(at("seed-1"), at("seed-2")).unwrap();
+        fs::write(at("seed-1/record.json"), "x").unwrap();
+        fs::write(at("seed-3"), "x").unwrap();
+        fs::create_dir(at("seed-4")).unwrap();
+        fs::write(at("seed-4/thesis.txt"), "x").unwrap();
+        for name in ["seed-2", "seed-3", "seed-4"] {
+            assert!(renew(&at(name)).is_err(), "{name}");
+        }
+        assert!(at("seed-1/record.json").exists() && at("seed-4/thesis.txt").exists());
     }
 }

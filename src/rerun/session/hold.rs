@@ -6,40 +6,55 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::SessionError;
+use crate::run_folder::{LockError, RunFolder, RunLock, open_lock};
 
 /// One that was killed a moment ago may still be on its way out.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The whole folder: a session holds it alone, tasks and readers hold it together.
-const FOLDER: &str = ".lock";
+/// The seeds: a session holds them alone, tasks and readers hold them together.
+const SEEDS: &str = ".golf-harness-seeds.lock";
 
 /// Keeps others out as long as it is there. The system gives it back when the process ends, however it ends.
 #[derive(Debug)]
 pub struct Hold {
     _files: Vec<File>,
+    /// What a session has beside: the run folder, as every command that works in one.
+    _folder: Option<RunLock>,
 }
 
 impl Hold {
     /// The whole folder, which is made if need be.
     pub fn folder(out: &Path) -> Result<Self, SessionError> {
-        Ok(Hold { _files: vec![taken(out, FOLDER, File::try_lock)?] })
+        let folder = owned(out)?;
+        Ok(Hold { _files: vec![taken(out, SEEDS, File::try_lock)?], _folder: Some(folder) })
     }
 
     /// One seed, beside others that hold theirs.
     pub fn seed(out: &Path, seed: u64) -> Result<Self, SessionError> {
-        let folder = taken(out, FOLDER, File::try_lock_shared)?;
-        Ok(Hold { _files: vec![folder, taken(out, &format!(".lock-seed-{seed}"), File::try_lock)?] })
+        let seeds = taken(out, SEEDS, File::try_lock_shared)?;
+        let seed = taken(out, &format!(".golf-harness-seed-{seed}.lock"), File::try_lock)?;
+        Ok(Hold { _files: vec![seeds, seed], _folder: None })
     }
 
     /// Nothing but that no session holds the folder alone.
     pub fn shared(out: &Path) -> Result<Self, SessionError> {
-        Ok(Hold { _files: vec![taken(out, FOLDER, File::try_lock_shared)?] })
+        Ok(Hold { _files: vec![taken(out, SEEDS, File::try_lock_shared)?], _folder: None })
+    }
+}
+
+fn owned(out: &Path) -> Result<RunLock, LockError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match RunFolder::new(out).lock() {
+            Err(LockError::Owned { .. }) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            outcome => return outcome,
+        }
     }
 }
 
 fn taken(out: &Path, name: &str, lock: impl Fn(&File) -> Result<(), TryLockError>) -> Result<File, SessionError> {
     let in_folder = |source| SessionError::Folder { folder: out.to_path_buf(), source };
     fs::create_dir_all(out).map_err(in_folder)?;
-    let file = File::create(out.join(name)).map_err(in_folder)?;
+    let file = open_lock(&out.join(name)).map_err(in_folder)?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         match lock(&file) {

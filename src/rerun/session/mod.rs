@@ -8,6 +8,8 @@ mod files;
 mod hold;
 mod outcome;
 
+pub use files::has_seeds;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -26,6 +28,7 @@ use crate::atomic_write::{self, WriteError};
 use crate::digest::{ContentDigest, Digest};
 use crate::escape::visible;
 use crate::interrupt::{Interrupt, Interrupted};
+use crate::run_folder::LockError;
 use crate::units::Bytes;
 
 /// A seed is finished as soon as this file is in its folder.
@@ -76,7 +79,10 @@ pub enum SessionError {
         source: RunError,
     },
     /// Somebody else works there.
-    #[error("{} is in use by another rerun; wait for it, or name another folder with --out", .0.display())]
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A session or a task works there.
+    #[error("{} is in use by another rerun; wait for it to end, or name another folder with --out", .0.display())]
     InUse(PathBuf),
     /// Too many files.
     #[error("the submission has {0} files for its script to see; at most {max} are shown", max = files::MAX_FILES)]

@@ -132,7 +132,7 @@ impl<'a> Disk<'a> {
             ));
         }
         if violations.is_empty() {
-            violations.extend(self.together(cap));
+            violations.extend(self.together(case, cap));
         }
         let weighs = |file: &FoundFile| self.weighed.iter().chain(&self.set_aside).any(|whole| holds(whole, file));
         let is_code = |file: &FoundFile| self.code.files.contains(&file.path.as_str());
@@ -186,12 +186,19 @@ impl<'a> Disk<'a> {
     }
 
     /// Weights that fit each alone and not together, and that are not one model each: files in different roles.
-    fn together(&self, cap: u64) -> Option<Violation> {
+    fn together(&self, case: &FolderCase, cap: u64) -> Option<Violation> {
+        let known = Known::of(case, &self.code);
+        // Neither its bytes nor a log tells which model of which run it is.
+        let is_open = |whole: &Whole| {
+            let spelled = |file: &&FoundFile| matches!(file.nature, Nature::Pointer(_) | Nature::Encoded);
+            whole.files.iter().all(spelled) && !known.names(whole.bytes) && !whole.is_of_seed(case.folder)
+        };
         let mut roles: Vec<&Whole> = Vec::new();
         let mut by_size: Vec<&Whole> = self.weighed.iter().collect();
         by_size.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.files[0].path.cmp(&b.files[0].path)));
         for whole in by_size {
-            if !roles.iter().any(|known| is_alternative(known, whole)) {
+            let is_part = |other: &&Whole| is_open(other) && is_open(whole) && !is_same_file(other, whole);
+            if !roles.iter().any(|other| is_alternative(other, whole) && !is_part(other)) {
                 roles.push(whole);
             }
         }
@@ -223,15 +230,19 @@ fn holds(whole: &Whole, file: &FoundFile) -> bool {
     whole.files.iter().any(|part| part.path == file.path)
 }
 
-/// Whether two are the same model of two seeds, or in two encodings, of which one is loaded.
-fn is_alternative(a: &Whole, b: &Whole) -> bool {
+fn is_same_file(a: &Whole, b: &Whole) -> bool {
     let digest = |whole: &Whole| match whole.files.as_slice() {
         [one] => one.digest.map(|digest| digest.sha256),
         _ => None,
     };
+    digest(a).is_some() && digest(a) == digest(b)
+}
+
+/// Whether two are the same model of two seeds, or in two encodings, of which one is loaded.
+fn is_alternative(a: &Whole, b: &Whole) -> bool {
     let format = |whole: &Whole<'_>| whole.opened.map(|opened| opened.content.clone());
     a.role == b.role
-        || (digest(a).is_some() && digest(a) == digest(b))
+        || is_same_file(a, b)
         || (a.values().is_some() && a.values() == b.values() && format(a) != format(b))
 }
 

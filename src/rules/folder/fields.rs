@@ -260,20 +260,31 @@ fn duplicates(case: &FolderCase) -> Outcome {
         let names: Vec<String> = duplicates.iter().copied().map(what).collect();
         let at = |duplicate: &&DuplicateKey| Evidence::at(&json.path, json.line_of(&duplicate.key));
         let evidence = duplicates.iter().map(|duplicate| at(duplicate).found(&duplicate.key)).collect();
-        Violation::new(format!("twice in one object: {}; the last is read", names.join(", ")), evidence)
+        Violation::new(
+            format!("twice in one object: {}; readers differ in which they take", names.join(", ")),
+            evidence,
+        )
     };
     let mut violations = Vec::new();
     if !claims.is_empty() {
         let both = |duplicate: &DuplicateKey| match &duplicate.numbers {
-            Some([first, next]) => format!("{} ({first} and {next})", duplicate.key),
-            None => duplicate.key.clone(),
+            Some([first, next]) => format!("{} ({first} and {next})", spellings(duplicate)),
+            None => spellings(duplicate),
         };
         violations.push(named(&claims, both).graded(Severity::Fail));
     }
     if !others.is_empty() {
-        violations.push(named(&others, |duplicate| duplicate.key.clone()));
+        violations.push(named(&others, spellings));
     }
     Outcome::from_violations(violations)
+}
+
+/// The name, or both where they differ in letters.
+fn spellings(duplicate: &DuplicateKey) -> String {
+    match &duplicate.other_spelling {
+        Some(other) => format!("{other} and {}", duplicate.key),
+        None => duplicate.key.clone(),
+    }
 }
 
 /// Whether a field holds a score, a size or seeds.

@@ -31,6 +31,9 @@ fn best_seed(case: &FolderCase) -> Outcome {
     let carrying = carrying_runs(case.folder);
     // One run that carries the claim may be the best of several, of which the others are kept.
     let considered = if seeds(&carrying).len() >= 2 { carrying } else { runs(case.folder) };
+    if let Some(outcome) = named.and_then(|named| best_is_named(case, json, &claim, named, &considered)) {
+        return outcome;
+    }
     let runs: Vec<Run> = considered.into_iter().filter(|run| named.is_none() || run.seed == named).collect();
     let seeds_logged = seeds(&runs).len();
     let Some((mean, n)) = mean_by_seed(&runs).filter(|(_, n)| *n >= 2 && seeds_logged >= 2) else {
@@ -75,6 +78,35 @@ fn picked(case: &FolderCase, message: String, evidence: Vec<Evidence>) -> Outcom
         None => Violation::new(message, evidence),
     };
     Outcome::Violated(vec![violation])
+}
+
+/// Is the one seed that submission.json is about the best of those that are logged alike?
+fn best_is_named(
+    case: &FolderCase,
+    json: &SubmissionJson,
+    claim: &ClaimedField,
+    named: u64,
+    runs: &[Run],
+) -> Option<Outcome> {
+    let (mean, n) = mean_by_seed(runs).filter(|(_, n)| *n >= 2)?;
+    let best = runs.iter().min_by(|a, b| a.last.bpb.total_cmp(&b.last.bpb))?;
+    let is = |value: f64| same_number(&claim.number, value, best.last.decimals.max(4));
+    if case.track != Track::TenMinutes || best.seed != Some(named) || !is(best.last.bpb) || is(mean) || !end_alike(runs)
+    {
+        return None;
+    }
+    // A README that shows the others hides nothing.
+    let is_shown = |run: &Run| {
+        let digits: String = format!("{:.8}", run.last.bpb).chars().take(6).collect();
+        case.folder.readme.as_ref().is_some_and(|readme| readme.text.contains(&digits))
+    };
+    if runs.iter().filter(|run| run.seed != Some(named)).all(is_shown) {
+        return None;
+    }
+    let message =
+        format!("{} is seed {named} alone, the best of {n} that are logged; their mean is {mean:.6}", claim.number);
+    let evidence = vec![cite(json, claim).expected(format!("{mean:.6}")), line(best.log, best.last)];
+    Some(Outcome::Violated(vec![Violation::new(message, evidence).graded(Severity::Warning)]))
 }
 
 /// Values submission.json lists by seed.

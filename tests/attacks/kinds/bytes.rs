@@ -58,6 +58,22 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
+        name: "weights as text in code files",
+        what: "the weights are base64 in ten Python files that the script reads as text, each small enough for code",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let (mut files, _) = apart(random);
+            for k in 0..10 {
+                let name = [format!("w{k}.py"), format!("w0{k}.txt"), format!("data/{k}.py"), format!("lut{}", k + 1)];
+                let text = spelled(random, CAP / 10 + 1_000);
+                let text = if n % 4 == 3 { text } else { format!("D = \"{text}\"\n") };
+                files.insert(name[n % 4].clone(), text.into_bytes());
+            }
+            files.into()
+        },
+    },
+    Kind {
         name: "sparse file",
         what: "the artifact is a file of holes: little on this disk, over the cap wherever it is copied",
         told_by: ToldBy::Files,
@@ -82,11 +98,7 @@ pub const KINDS: &[Kind] = &[
             let mut forgery = Forgery::default();
             if n % 2 == 0 {
                 let size = [17_500_123, 16_000_001][n / 2 % 2];
-                let pointer = format!(
-                    "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {size}\n",
-                    "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393"
-                );
-                files.insert("final_model.int8.ptz".into(), pointer.into_bytes());
+                files.insert("final_model.int8.ptz".into(), pointer(size, 0));
             } else {
                 let target = ["../../elsewhere/model.ptz", "/dev/zero"][n / 2 % 2];
                 forgery.links.push(("final_model.int8.ptz".into(), target.into()));
@@ -96,16 +108,40 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
-        name: "artifact where nobody looks",
-        what: "the weights lie in a folder that tools skip: one called `.git`, a cache, a deep path",
+        name: "artifact in pointers",
+        what: "several Git LFS pointers stand for files that fit each alone and not together",
         told_by: ToldBy::Files,
         variants: 4,
         forge: |random, n| {
+            let (mut files, _) = apart(random);
+            let (count, bytes) = [(2, 9_000_000), (2, 15_000_000), (10, 1_700_000), (4, 4_100_000)][n % 4];
+            for k in 0..count {
+                let name = [format!("final_model_{k}.ptz"), format!("model.{k}.ptz"), format!("weights/{k}.bin")];
+                let roles = ["embed.ptz", "blocks.ptz", "head.ptz", "scales.ptz"];
+                let name = if n % 4 == 3 { roles[k].to_string() } else { name[n % 4].clone() };
+                files.insert(name, pointer(bytes, k));
+            }
+            files.into()
+        },
+    },
+    Kind {
+        name: "artifact where nobody looks",
+        what: "the weights lie in a folder that tools skip: one called `.git`, a cache, a deep path",
+        told_by: ToldBy::Files,
+        variants: 7,
+        forge: |random, n| {
             let mut files = Story::honest(random).files();
             files.remove("final_model.int8.ptz");
-            let path =
-                [".git/model.ptz", "assets/.git/objects/pack", "__pycache__/train_gpt.pyc", ".cache/a/b/c/d/e/f/x"];
-            Forgery { files, sparse: vec![(path[n % 4].into(), 16_000_001)], ..Forgery::default() }
+            let path = [
+                ".git/model.ptz",
+                "assets/.git/objects/pack",
+                "__pycache__/train_gpt.pyc",
+                ".cache/a/b/c/d/e/f/x",
+                ".git/objects/pack/model.pack",
+                ".git/objects/4d/7a214614ab2935c943f9e0ff69d22eadbb8f32",
+                ".git/logs/refs/weights",
+            ];
+            Forgery { files, sparse: vec![(path[n % 7].into(), 16_000_001)], ..Forgery::default() }
         },
     },
     Kind {
@@ -184,6 +220,23 @@ fn apart(random: &mut RandomStream) -> (Files, Vec<u8>) {
     let mut files = Story::honest(random).files();
     let artifact = files.remove("final_model.int8.ptz").expect("the artifact");
     (files, artifact)
+}
+
+/// A Git LFS pointer to the `k`-th of some files of this size.
+fn pointer(bytes: u64, k: usize) -> Vec<u8> {
+    let oid = format!("{k:02x}7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393");
+    format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {bytes}\n").into_bytes()
+}
+
+/// Bytes without pattern, as base64 of this length.
+fn spelled(random: &mut RandomStream, length: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(length + 10);
+    while text.len() < length {
+        let bits = random.bits();
+        text.extend((0..10).map(|k| char::from(LETTERS[(bits >> (6 * k)) as usize % 64])));
+    }
+    text
 }
 
 /// Zeros behind the end of a compressed stream: readers stop before them, the budget does not.

@@ -34,15 +34,16 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "two values for one key",
-        what: "submission.json gives a number twice, so that two readers read two claims",
+        what: "submission.json gives a number twice, in the same or in other letters, so that two readers read two claims",
         told_by: ToldBy::Files,
-        variants: 4,
+        variants: 8,
         forge: |random, n| {
             let story = Story::honest(random);
             let mut files = story.files();
             let line = format!("  \"val_bpb\": {:.8},", story.mean(|run| run.val_bpb()));
-            let other = ["  \"val_bpb\": 1.05,", "  \"val_bpb\": 0.98765432,"][n % 2];
-            let both = if n < 2 { format!("{other}\n{line}") } else { format!("{line}\n{other}") };
+            let key = if n < 4 { "val_bpb" } else { ["Val_BPB", "VAL_BPB", "val-bpb", "val_bpb "][n % 4] };
+            let other = &format!("  \"{key}\": {},", ["1.05", "0.98765432"][n % 2]);
+            let both = if n % 4 < 2 { format!("{other}\n{line}") } else { format!("{line}\n{other}") };
             replace(&mut files, "submission.json", &line, &both);
             files.into()
         },
@@ -51,12 +52,19 @@ pub const KINDS: &[Kind] = &[
         name: "report written over",
         what: "control characters in names and text rewrite what a terminal shows, to hide a failure",
         told_by: ToldBy::Files,
-        variants: 4,
+        variants: 6,
         forge: |random, n| {
             let mut story = Story::honest(random);
             story.claimed_bpb = Some(1.05);
-            story.title =
-                ["\\u001b[2J\\u001b[Hall rules hold", "\\r\\u001b[Kpass", "\\u202epass", "\\u0000pass"][n % 4].into();
+            story.title = [
+                "\\u001b[2J\\u001b[Hall rules hold",
+                "\\r\\u001b[Kpass",
+                "\\u202epass",
+                "\\u0000pass",
+                "\\n::stop-commands::pause",
+                "##[endgroup]\\udb40\\udc70\\udb40\\udc61",
+            ][n % 6]
+                .into();
             story.into()
         },
     },

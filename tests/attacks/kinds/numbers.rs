@@ -54,6 +54,51 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
+        name: "selected seeds in a table on its side",
+        what: "the README's table has a column a seed; the claim is the mean of the best three of five, whose logs are here",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let story = Story::honest(random);
+            let mut files = story.files();
+            let left_out = [7, 11].map(|seed| (seed, story.mean(|run| run.val_bpb()) + 0.004 + 0.001 * n as f64));
+            let all: Vec<(u64, f64)> = story.runs.iter().map(|run| (run.seed, run.val_bpb())).chain(left_out).collect();
+            let row = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+            let seed = |seed: u64| if n % 2 == 0 { format!("seed {seed}") } else { seed.to_string() };
+            let head = if n % 2 == 0 { "metric" } else { "Seed" };
+            let table = [
+                row([head.to_string()].into_iter().chain(all.iter().map(|run| seed(run.0))).collect()),
+                row(vec!["---".into(); all.len() + 1]),
+                row(["val_bpb".to_string()].into_iter().chain(all.iter().map(|run| format!("{:.8}", run.1))).collect()),
+            ];
+            let readme = story.readme();
+            let text = readme.split("| seed").next().unwrap_or_default();
+            files.insert("README.md".into(), format!("{text}{}", table.concat()).into_bytes());
+            let seeds: Vec<String> = all.iter().map(|run| run.0.to_string()).collect();
+            replace(&mut files, "submission.json", "[42, 1337, 2024]", &format!("[{}]", seeds.join(", ")));
+            files.into()
+        },
+    },
+    Kind {
+        name: "better of two seeds as the only one",
+        what: "two runs are logged; submission.json and README are about the better one alone",
+        told_by: ToldBy::Reviewer,
+        variants: 3,
+        forge: |random, n| {
+            let mut story = Story::honest(random);
+            story.runs.truncate(2);
+            story.runs[0].val_loss += 0.002 * (1.0 + n as f64);
+            let better = story.runs[1].clone();
+            (story.claimed_bpb, story.claimed_loss) = (Some(better.val_bpb()), Some(better.val_loss));
+            let mut files = story.files();
+            replace(&mut files, "submission.json", "\"seeds\": [42, 1337]", "\"seed\": 1337");
+            let other = &story.runs[0];
+            let row = format!("| {} | {:.8} | {} |\n", other.seed, other.val_bpb(), other.artifact_bytes);
+            replace(&mut files, "README.md", &row, "");
+            files.into()
+        },
+    },
+    Kind {
         name: "one seed, three names",
         what: "one log is handed in three times with another seed written into it",
         told_by: ToldBy::Files,

@@ -130,6 +130,41 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
+        name: "pickle behind an offset",
+        what: "the script skips a header of its own before it loads what calls a function",
+        told_by: ToldBy::Files,
+        variants: 6,
+        forge: |random, n| {
+            let raw = weights::payload("os", "system");
+            let head: Vec<u8> = [b"GOLFER\x01\x00".to_vec(), (0..4096).map(|_| random.bits() as u8).collect()].concat();
+            let content = match n % 6 {
+                0 => raw,
+                1 => b"(S'true'\nios\nsystem\n.".to_vec(),
+                2 => b"\x80\x04\x8c\x02os\x94\x8c\x06system\x94\x93\x8c\x04true\x85R.".to_vec(),
+                3 => weights::zlib(&raw),
+                4 => weights::zstd(&weights::archive(&raw, random)),
+                _ => weights::bzip2(&raw),
+            };
+            with(random, ["final_model.int8.ptz", "weights"][n % 2], [head, content].concat())
+        },
+    },
+    Kind {
+        name: "pickle in an LZ4 block",
+        what: "the artifact is one LZ4 block without a frame, which nothing marks as such",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let raw = weights::payload("posix", "system");
+            let content = if n < 2 { raw } else { weights::archive(&raw, random) };
+            let block = if n % 2 == 0 {
+                lz4_flex::block::compress(&content)
+            } else {
+                lz4_flex::block::compress_prepend_size(&content)
+            };
+            with(random, "final_model.int8.ptz", block)
+        },
+    },
+    Kind {
         name: "bomb",
         what: "a small file that unpacks, nests or parses to more than is read",
         told_by: ToldBy::Files,

@@ -207,14 +207,21 @@ fn busy(root: &Path) -> std::process::Child {
 
 /// The worker that reads the large file of [`busy`], once one does.
 #[cfg(target_os = "linux")]
-fn busy_worker(started: &std::process::Child) -> u32 {
+fn busy_worker(started: &std::process::Child, root: &Path) -> u32 {
+    worker_reading(started.id(), &root.join("slow/zeros.dat"))
+}
+
+/// The child of a process that has this file open, once one has.
+#[cfg(target_os = "linux")]
+fn worker_reading(parent: u32, file: &Path) -> u32 {
+    let file = file.canonicalize().unwrap();
     let reads = |worker: &u32| {
         let files = std::fs::read_dir(format!("/proc/{worker}/fd")).into_iter().flatten().flatten();
-        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|path| path.ends_with("zeros.dat"))
+        files.filter_map(|file| std::fs::read_link(file.path()).ok()).any(|path| path == file)
     };
     let start = Instant::now();
     loop {
-        if let Some(worker) = children(started.id()).into_iter().find(reads) {
+        if let Some(worker) = children(parent).into_iter().find(reads) {
             return worker;
         }
         assert!(start.elapsed() < Duration::from_secs(30), "no worker reads the file");
@@ -227,7 +234,7 @@ fn busy_worker(started: &std::process::Child) -> u32 {
 fn a_worker_that_is_killed_is_a_finding_and_nothing_more() {
     let root = tempfile::tempdir().unwrap();
     let started = busy(root.path());
-    signal("-KILL", busy_worker(&started));
+    signal("-KILL", busy_worker(&started, root.path()));
     let output = started.wait_with_output().unwrap();
     let audit: Value = serde_json::from_slice(&output.stdout).unwrap();
     let reports = audit["reports"].as_array().unwrap();
@@ -238,13 +245,73 @@ fn a_worker_that_is_killed_is_a_finding_and_nothing_more() {
     assert!(message.contains("signal 9"), "{message}");
 }
 
+/// A worker that a signal stopped uses no processor time.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_worker_that_stands_still_is_ended_by_the_clock() {
+    let root = tempfile::tempdir().unwrap();
+    folder(root.path(), "slow", &[("submission.json", b"{}")]);
+    std::fs::File::create(root.path().join("slow/zeros.dat")).unwrap().set_len(1_000_000_000).unwrap();
+    let limits = Limits { wall: Duration::from_secs(3), ..Limits::default() };
+    let workers = Workers::of(program().into(), vec![root.path().to_path_buf()], limits);
+    let (slow, options) = (root.path().join("slow"), Options::default());
+    let report = std::thread::scope(|threads| {
+        let audit = threads.spawn(|| workers.folder(&slow, "slow".into(), &options, &Interrupt::none()));
+        signal("-STOP", worker_reading(std::process::id(), &slow.join("zeros.dat")));
+        audit.join().unwrap().unwrap()
+    });
+    let finding = &report.findings[0];
+    assert_eq!((finding.rule.0, report.status), ("audit_stopped", Status::Broken));
+    assert!(finding.message.contains("more than 3 s"), "{}", finding.message);
+}
+
+#[test]
+fn a_worker_that_cannot_be_started_is_a_finding_where_others_could() {
+    let root = tempfile::tempdir().unwrap();
+    // A worker that opened a pickle gets no other subject.
+    folder(root.path(), "a", &[("final_model.pt", b"\x80\x02}.")]);
+    let own = root.path().join("verify");
+    let workers = Workers::of(own.clone(), vec![root.path().to_path_buf()], Limits::default());
+    let audit = || workers.folder(&root.path().join("a"), "a".into(), &Options::default(), &Interrupt::none());
+    let error = audit().unwrap_err().to_string();
+    assert!(error.contains("cannot start an audit worker"), "{error}");
+    std::fs::copy(program(), &own).unwrap();
+    let report = audit().unwrap();
+    assert!(report.status == Status::Complete && !report.findings.is_empty(), "{report:?}");
+    std::fs::remove_file(&own).unwrap();
+    let report = audit().unwrap();
+    assert_eq!((report.findings[0].rule.0, report.status), ("audit_stopped", Status::Broken));
+    assert!(report.findings[0].message.contains("could be started"), "{}", report.findings[0].message);
+}
+
+/// Limits of the shell that started it end nothing but with an exit code of the table.
+#[test]
+fn tight_limits_change_no_exit_code_but_to_could_not_check() {
+    let root = tempfile::tempdir().unwrap();
+    let (out, folders) = (root.path().join("out"), fixture("submissions"));
+    let usual = golf("verify").arg(&folders).output().unwrap();
+    for (limit, expected) in [("-n 16", 1), ("-n 8", 2), ("-f 0", 2), ("-v 400000", 1), ("-t 60", 1)] {
+        let script = format!("ulimit {limit} && exec \"$0\" \"$1\" > \"$2\"");
+        let mut command = Command::new("bash");
+        command.env_clear().args(["-c", &script, program()]).args([&folders, &out]);
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(expected), "{limit}: {said}");
+        if expected == 1 {
+            assert_eq!(std::fs::read(&out).unwrap(), usual.stdout, "{limit}");
+        } else {
+            assert!(said.starts_with("error: "), "{limit}: {said}");
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn workers_end_with_the_one_that_started_them() {
     for (how, code) in [("-TERM", Some(130)), ("-INT", Some(130)), ("-KILL", None)] {
         let root = tempfile::tempdir().unwrap();
         let mut started = busy(root.path());
-        let worker = busy_worker(&started);
+        let worker = busy_worker(&started, root.path());
         signal(how, started.id());
         let start = Instant::now();
         assert_eq!(started.wait().unwrap().code(), code, "{how}");

@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 pub use machine::{follow, interpret};
 pub use opcode::Opcode;
-pub use verdict::{Import, ImportVerdict, classify, name_start};
+pub use verdict::{Import, ImportVerdict, MAX_NAME_BYTES, classify, name_start};
 
 /// Largest pickle interpreted. A tensor index takes about 100 bytes a tensor; the rest is for inline data: exports of
 /// MLX hold every array inline, so a file of eight times the artifact's budget has to fit.

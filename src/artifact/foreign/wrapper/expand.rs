@@ -5,8 +5,8 @@ use std::io::{self, Read};
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use zstd::zstd_safe;
 
-use super::Wrapper;
 use super::recognize::{behind_skippable, only_member, only_tarred};
+use super::{Wrapper, lz4_block};
 use crate::artifact::foreign::allowance::Allowance;
 use crate::artifact::foreign::zip::Fault;
 
@@ -36,7 +36,7 @@ pub(in crate::artifact::foreign) struct Expanded {
 }
 
 impl Expanded {
-    fn failed(what: impl ToString) -> Self {
+    pub(super) fn failed(what: impl ToString) -> Self {
         Expanded { error: Some(what.to_string()), ..Expanded::default() }
     }
 }
@@ -66,6 +66,7 @@ pub(in crate::artifact::foreign) fn expand(bytes: &[u8], wrapper: Wrapper, max: 
             };
             several(bytes, max, one, |rest| behind_skippable(rest).starts_with(&[0x04, 0x22, 0x4d, 0x18]))
         }
+        Wrapper::Lz4Block => lz4_block::expand(bytes, max),
         Wrapper::Xz | Wrapper::Lzma | Wrapper::Lzip | Wrapper::RawLzma | Wrapper::RawLzma2 => lzma(bytes, wrapper, max),
         Wrapper::Brotli => brotli(bytes, max),
         Wrapper::Zip => member(bytes, max),

@@ -1,6 +1,7 @@
 //! Compression around a container, told by content: formats with a magic number first, then those without by trial.
 
 mod expand;
+mod lz4_block;
 mod recognize;
 #[cfg(test)]
 pub(super) mod tests;
@@ -39,6 +40,8 @@ pub enum Wrapper {
     Bzip2,
     /// LZ4 frames.
     Lz4,
+    /// An LZ4 block without a frame, as `lz4.block.compress`, with or without its size in front.
+    Lz4Block,
     /// brotli.
     Brotli,
     /// LZMA2 without a container, as `lzma.compress(format=FORMAT_RAW)`.
@@ -64,6 +67,7 @@ impl std::fmt::Display for Wrapper {
             Wrapper::Lzip => "lzip",
             Wrapper::Bzip2 => "bzip2",
             Wrapper::Lz4 => "lz4",
+            Wrapper::Lz4Block => "lz4 block",
             Wrapper::Brotli => "brotli",
             Wrapper::RawLzma2 => "raw lzma2",
             Wrapper::RawLzma => "raw lzma",

@@ -114,7 +114,7 @@ pub(in crate::artifact::foreign) fn by_trial(bytes: &[u8]) -> (Option<Wrapper>, 
     if bytes.len() < 8 || is_text(bytes) {
         return (None, spent);
     }
-    for wrapper in [Wrapper::RawLzma2, Wrapper::Brotli, Wrapper::RawLzma, Wrapper::Deflate] {
+    for wrapper in [Wrapper::RawLzma2, Wrapper::Brotli, Wrapper::RawLzma, Wrapper::Deflate, Wrapper::Lz4Block] {
         let fits = match (wrapper, bytes.first()) {
             // The first chunk resets the dictionary.
             (Wrapper::RawLzma2, Some(&control)) => control == 1 || control >= 0xe0,

@@ -59,6 +59,7 @@ pub fn compressed(wrapper: Wrapper, content: &[u8]) -> Vec<u8> {
         Wrapper::Lzma => lzma(Stream::new_lzma_encoder(&LzmaOptions::new_preset(6).unwrap()).unwrap(), content),
         Wrapper::RawLzma2 => lzma(Stream::new_raw_encoder(&filters(true)).unwrap(), content),
         Wrapper::RawLzma => lzma(Stream::new_raw_encoder(&filters(false)).unwrap(), content),
+        Wrapper::Lz4Block => lz4_flex::block::compress_prepend_size(content),
         Wrapper::Brotli => crate::artifact::foreign::tests::stored_brotli(content),
         Wrapper::Zip => {
             crate::artifact::foreign::zip::tests::archive(&[crate::artifact::foreign::zip::tests::Part::new(
@@ -71,7 +72,7 @@ pub fn compressed(wrapper: Wrapper, content: &[u8]) -> Vec<u8> {
 }
 
 /// Every format there is a writer for.
-pub const WRITTEN: [Wrapper; 13] = [
+pub const WRITTEN: [Wrapper; 14] = [
     Wrapper::Zstd,
     Wrapper::Zlib,
     Wrapper::Gzip,
@@ -79,6 +80,7 @@ pub const WRITTEN: [Wrapper; 13] = [
     Wrapper::Lzma,
     Wrapper::Bzip2,
     Wrapper::Lz4,
+    Wrapper::Lz4Block,
     Wrapper::Brotli,
     Wrapper::RawLzma2,
     Wrapper::RawLzma,
@@ -129,7 +131,9 @@ fn layers_share_one_allowance_and_there_are_six_at_most() {
 
 #[test]
 fn bytes_behind_a_stream_are_no_part_of_it() {
-    for wrapper in WRITTEN.into_iter().filter(|w| !matches!(w, Wrapper::Zip | Wrapper::Tar)) {
+    // A block has no end of its own.
+    let ends = |w: &Wrapper| !matches!(w, Wrapper::Zip | Wrapper::Tar | Wrapper::Lz4Block);
+    for wrapper in WRITTEN.into_iter().filter(ends) {
         let bytes = [compressed(wrapper, CONTENT), vec![7; 300]].concat();
         let expanded = expand(&bytes, wrapper, 1 << 20);
         assert_eq!((&*expanded.content, expanded.error), (CONTENT, None), "{wrapper}");
@@ -181,7 +185,7 @@ fn zstd_windows_of_any_size_take_no_more_than_the_content() {
 
 #[test]
 fn damage_is_an_error_or_leaves_a_prefix() {
-    for wrapper in WRITTEN.into_iter().filter(|w| !matches!(w, Wrapper::Zip | Wrapper::Tar)) {
+    for wrapper in WRITTEN.into_iter().filter(|w| !matches!(w, Wrapper::Zip | Wrapper::Tar | Wrapper::Lz4Block)) {
         let content: Vec<u8> = (0..3000u32).flat_map(|i| (i * i).to_le_bytes()).collect();
         let bytes = compressed(wrapper, &content);
         for at in (0..bytes.len()).step_by(1 + bytes.len() / 61) {

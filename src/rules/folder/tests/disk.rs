@@ -238,3 +238,25 @@ fn a_file_of_another_size_than_the_logs_say_is_noticed() {
     );
     assert_eq!(folder(&[], &[]).says("artifact_size_not_logged"), ["not applicable"]);
 }
+
+#[test]
+fn pointers_that_nothing_tells_apart_are_parts_of_one() {
+    let rule = "over_budget";
+    let [one, other] = ["ab", "cd"].map(|digits| {
+        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 9000000\n", digits.repeat(32))
+    });
+    let says = |names: [&str; 2], log: &str| {
+        let files = [("train.log", log), ("train_gpt.py", "x = 1\n"), (names[0], &one), (names[1], &other)];
+        Submission::of(&files).says(rule)[0].split(':').next().unwrap_or_default().to_string()
+    };
+    assert_eq!(says(["model_0.ptz", "model_1.ptz"], "seed:42\n"), "fail");
+    assert_eq!(says(["a.ptz", "b.ptz"], "seed:42\n"), "fail");
+    // A seed in the path, in the name or in a log, or a size that a log gives.
+    for (names, log) in [
+        (["seed42/m.ptz", "seed7/m.ptz"], "x\n"),
+        (["model_1.ptz", "model_2.ptz"], "seed:1\nseed:2\n"),
+        (["model_0.ptz", "model_1.ptz"], "Serialized model int8+zlib: 9000000 bytes\n"),
+    ] {
+        assert_eq!(says(names, log), "pass", "{names:?}");
+    }
+}

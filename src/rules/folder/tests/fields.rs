@@ -181,25 +181,28 @@ fn fields_that_stand_twice_are_named() {
     let rule = "json_duplicate_key";
     assert_eq!(
         json("{\n\"val_bpb\": 1.1,\n\"val_bpb\": 1.0}").says(rule),
-        ["fail: twice in one object: val_bpb (1.1 and 1.0); the last is read", "submission.json:2: val_bpb"]
+        [
+            "fail: twice in one object: val_bpb (1.1 and 1.0); readers differ in which they take",
+            "submission.json:2: val_bpb"
+        ]
     );
     assert_eq!(
         json("{\"seeds\": [1, 2],\n\"name\": \"a\", \"name\": \"b\", \"seeds\": [1, 3]}").says(rule),
         [
-            "fail: twice in one object: seeds (a list and a list); the last is read",
+            "fail: twice in one object: seeds (a list and a list); readers differ in which they take",
             "submission.json:1: seeds",
-            "warning: twice in one object: name; the last is read",
+            "warning: twice in one object: name; readers differ in which they take",
             "submission.json:2: name"
         ]
     );
     // The same number twice, or numbers that claim nothing.
     assert_eq!(
         json("{\"val_bpb\": 1.10, \"val_bpb\": 1.1}").says(rule)[0],
-        "warning: twice in one object: val_bpb; the last is read"
+        "warning: twice in one object: val_bpb; readers differ in which they take"
     );
     assert_eq!(
         json("{\"num_layers\": 9, \"num_layers\": 11}").says(rule)[0],
-        "warning: twice in one object: num_layers; the last is read"
+        "warning: twice in one object: num_layers; readers differ in which they take"
     );
     assert_eq!(json("{\"a\": {\"val_bpb\": 1.1}, \"val_bpb\": 1.0}").says(rule), ["pass"]);
     assert_eq!(Submission::of(&[]).says(rule), ["not applicable"]);

@@ -9,6 +9,7 @@ use crate::path_safety::folder_of;
 use crate::regular_file;
 use crate::report::Severity;
 use crate::run_folder::RunFolder;
+use crate::site::MARK;
 
 /// What an output holds.
 #[cfg_attr(not(feature = "engine"), allow(dead_code, reason = "commands with an engine write them"))]
@@ -16,6 +17,8 @@ use crate::run_folder::RunFolder;
 pub enum Kind {
     /// A report of `verify`, in any format.
     Report,
+    /// A file of a site.
+    Page,
     /// A picture of `pack`.
     Svg,
     /// A packed model.
@@ -53,6 +56,7 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
     let text = String::from_utf8_lossy(&head);
     match kind {
         Kind::Report => is_report(&text),
+        Kind::Page => is_page(&text),
         Kind::Svg => text.starts_with("<svg ") && (text.contains("<title>Loss against bytes</title>") || is_map(&text)),
         // A damaged one is known by the manifest that names it.
         Kind::Artifact => artifact::is_golf(&head) || is_recorded(path),
@@ -62,6 +66,12 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
         Kind::OfTraining => has_trace(folder_of(path)),
         Kind::CopyOf(source) => is_copy(path, source),
     }
+}
+
+/// Every file of a site says so in a comment at its beginning.
+fn is_page(text: &str) -> bool {
+    let html = format!("<!doctype html>\n<!-- {MARK} -->\n");
+    text.starts_with(&html) || text.starts_with(&format!("/* {MARK} */\n"))
 }
 
 /// Every report format begins as no other file does. What stands further down may be a quotation.

@@ -12,6 +12,7 @@ mod json;
 mod junit;
 mod location;
 mod markdown;
+mod profile;
 #[allow(clippy::module_inception)]
 mod report;
 mod reporter;
@@ -32,6 +33,10 @@ pub use in_toto::InToto;
 pub use json::{Json, JsonLines};
 pub use junit::JUnit;
 pub use markdown::Markdown;
+pub use profile::{
+    Caps, Cited, ClaimRow, Event, Excerpt, Finite, MAX_EXCERPTS, MAX_MARKS, MAX_ROWS, MAX_RUNS, MAX_SERIES, Point,
+    Profile, RecordProfile, RunProfile, SizeProfile,
+};
 pub use report::{Audit, Fact, PolicyRef, Report, SkipCause, Skipped, SubjectFile, SubjectKind};
 pub use reporter::{Detail, Reporter};
 pub use rule_info::{RuleInfo, RuleLookup};

@@ -110,8 +110,8 @@ impl Workers {
         let job = Job { name, path: path.into(), is_manifest, options: options.clone() };
         let conversation = self.ask(&job, interrupt).map_err(cannot_start)?;
         let limit = match conversation.ended {
-            Ended::Answered(Heard { outcome: HeardOutcome::Report(answer), .. }) => {
-                match answer.into_report(&job, &policies) {
+            Ended::Answered(Heard { outcome: HeardOutcome::Report(answer), profile, .. }) => {
+                match answer.into_report(&job, &policies, profile) {
                     Ok(report) => return Ok(report),
                     Err(wrong) => format!("its report was refused: {wrong}"),
                 }

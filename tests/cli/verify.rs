@@ -2,4 +2,5 @@
 
 mod folders;
 mod manifests;
+mod site;
 mod workers;

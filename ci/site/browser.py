@@ -283,7 +283,7 @@ def pictures(verify, folder, tree):
         views = [("overview", site / "index.html"), ("submission", largest), ("rules", site / "rules.html"),
                  ("hostile", next((evil / "s").iterdir()))]
         for name, page in views:
-            for scheme, width, height in [("light", 360, 2400), ("dark", 360, 800), ("light", 1280, 900),
+            for scheme, width, height in [("light", 360, 2400), ("dark", 360, 800), ("light", 1100, 1200),
                                           ("light", 1280, 3000), ("dark", 1280, 900), ("light", 2560, 1400)]:
                 browser.size(width, height, width < 500)
                 browser.media(scheme)

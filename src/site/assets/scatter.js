@@ -30,10 +30,12 @@ golf.scatter = function (plot, rows, board, words) {
   // Odd claims must not squeeze the others into a line: what lies outside is drawn at the edge, hollow.
   const crowd = [golf.quantile(values, 0.12), golf.quantile(values, 0.88)];
   const room = Math.max(0.01, 0.6 * (crowd[1] - crowd[0]));
-  const low = Math.max(values[0] - 0.1 * room, crowd[0] - room);
-  const high = Math.min(values[values.length - 1] + 0.1 * room, crowd[1] + room);
   const first = days.reduce((a, b) => Math.min(a, b));
   const last = days.reduce((a, b) => Math.max(a, b));
+  const standing = records.filter((record) => record.time <= last).map((record) => record.bpb);
+  const best = Math.max(standing.length ? Math.min(...standing) : Infinity, crowd[0] - 2 * room);
+  const low = Math.min(best - 0.1 * room, Math.max(values[0] - 0.1 * room, crowd[0] - room));
+  const high = Math.min(values[values.length - 1] + 0.1 * room, crowd[1] + room);
   const frame = golf.frame(plot, {
     name: "scatter", height: 380,
     x: [first - golf.DAY, last + golf.DAY], y: [low, high],

@@ -7,7 +7,7 @@ use crate::eval::PART_SCHEMA;
 use crate::manifest;
 use crate::path_safety::folder_of;
 use crate::regular_file;
-use crate::report::Severity;
+use crate::report::{CSV_SUMMARY_HEADER, Severity};
 use crate::run_folder::RunFolder;
 use crate::site::MARK;
 
@@ -92,7 +92,9 @@ fn is_report(text: &str) -> bool {
         Some('#') => first.starts_with("### `") && has_all(near, &["\nAudit ", "**. Rules: "]),
         Some('*') => first == "**Not examined**",
         Some('A') => first.starts_with("Audit ") && near.contains("| subject | audit | worst | level |"),
-        _ => first.starts_with("subject,policy,effective,level,") || is_text_report(first),
+        _ => {
+            first.starts_with("subject,policy,effective,level,") || first == CSV_SUMMARY_HEADER || is_text_report(first)
+        }
     }
 }
 
@@ -149,6 +151,7 @@ mod tests {
         for ours in [
             "{\n  \"schema\": \"golf-harness/audit/v1\"}",
             "subject,policy,effective,level,val_bpb,rule\r\n",
+            "subject,author,date,policy,val_bpb,total_bytes,level,status,worst,failures,warnings,review,rules\r\n",
             "::error file=a::b\n::notice file=a::b\n",
             "rec  rules 10min_16mb of 2026-03-18\n\nlevel 1 of 5: documented\n",
             "rec  rules 10min_16mb of 2026-03-18, folder of 2026-03-20\n",

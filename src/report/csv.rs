@@ -84,13 +84,17 @@ impl Csv {
 }
 
 fn write_row(cells: [String; 13], out: &mut dyn Write) -> io::Result<()> {
-    let cells = cells.map(|cell| quote(&cell));
+    write_cells(&cells.map(|cell| quote(&cell)), out)
+}
+
+/// A row of quoted cells.
+pub(super) fn write_cells(cells: &[String], out: &mut dyn Write) -> io::Result<()> {
     write!(out, "{}\r\n", cells.join(","))
 }
 
 /// Quotes where RFC 4180 asks for it, and defuses what spreadsheets would run as a formula (a cell that starts with
 /// `=`, `+`, `-`, `@`, tab or CR and is no number).
-fn quote(cell: &str) -> String {
+pub(super) fn quote(cell: &str) -> String {
     let formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
     let cell = if formula { format!("'{cell}") } else { cell.to_string() };
     if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }

@@ -4,6 +4,7 @@
 mod assurance;
 mod conclusion;
 mod csv;
+mod csv_summary;
 mod finding;
 mod format;
 mod github;
@@ -26,6 +27,7 @@ mod text;
 pub use assurance::{Assurance, Level};
 pub use conclusion::Conclusion;
 pub use csv::Csv;
+pub use csv_summary::{CsvSummary, HEADER as CSV_SUMMARY_HEADER};
 pub use finding::{Evidence, Finding, MAX_QUOTE_CHARS, RuleId, Severity, quote};
 pub use format::Format;
 pub use github::GitHub;

@@ -2,7 +2,7 @@
 //!
 //! Everything is a pure function of the audit: the same audit gives the same bytes. Pages work from `file://`, load
 //! nothing from elsewhere, and hold strangers' text in two ways only: escaped by the templates, or as JSON in a block
-//! that no browser runs ([`ScriptData`](data::ScriptData)); the scripts put it into the page as text, never as markup.
+//! that no browser runs (`data.rs`); the scripts put it into the page as text, never as markup.
 
 mod data;
 mod earlier;

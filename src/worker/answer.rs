@@ -246,7 +246,7 @@ mod tests {
             |options| Job { name: "over-budget".into(), path: path.as_path().into(), is_manifest: false, options };
         let heard = |profile: Box<Profile>, options: &Options| {
             let answer: Answer = serde_json::from_value(value.clone()).unwrap();
-            answer.into_report(&job(options.clone()), &[report.policy.clone()], Some(profile))
+            answer.into_report(&job(options.clone()), std::slice::from_ref(&report.policy), Some(profile))
         };
         let honest = report.profile.clone().unwrap();
         assert!(!honest.runs.is_empty() && !honest.excerpts.is_empty() && !honest.claims.is_empty());

@@ -143,7 +143,7 @@ impl Curves {
 /// `step:200/20000`, `s:200`, or the number before `4000/20000 val_loss`.
 fn step(pair: &Pair) -> Option<u64> {
     if matches!(pair.name(), "step" | "s" | "iter" | "iteration" | "global_step") {
-        return pair.count();
+        return pair.count().filter(|_| pair.is_plain_number());
     }
     let (before, after) = pair.key.split_once('/')?;
     after.starts_with(|c: char| c.is_ascii_digit()).then(|| before.parse().ok())?

@@ -27,6 +27,7 @@
 //! * [`submission`] reads submissions, [`rules`] and [`stats`] check them, [`report`] says what they
 //!   found;
 //! * [`worker`] audits in a process of its own, which [`confine`] takes everything else away from;
+//! * [`site`] shows an audit as pages;
 //! * [`reproduce`] does all of it for one manifest;
 //! * [`rerun`] runs a submission's own script again and holds it to its claim.
 //!
@@ -61,6 +62,7 @@ pub mod report;
 pub mod rerun;
 pub mod rules;
 pub mod run_folder;
+pub mod site;
 pub mod stats;
 pub mod submission;
 pub mod units;

@@ -26,6 +26,7 @@ pub mod rerun;
 #[cfg(feature = "engine")]
 pub mod score;
 mod signal;
+mod site;
 mod threads;
 #[cfg(feature = "engine")]
 pub mod train;

@@ -10,6 +10,7 @@ use anyhow::bail;
 
 use super::places::{find_same, full, is_below, is_of_kernel, is_same};
 use super::previous::{Kind, is_previous};
+use super::site::own_files;
 use crate::manifest::{self, Manifest};
 use crate::path_safety::folder_of;
 #[cfg(target_os = "linux")]
@@ -34,12 +35,19 @@ struct Output {
     can_force: bool,
 }
 
+/// A folder for the pages of a site.
+struct SiteOutput {
+    flag: String,
+    path: PathBuf,
+}
+
 /// What a command will read and write, to be checked before it does anything.
 #[derive(Default)]
 pub struct Outputs {
     inputs: Vec<Input>,
     folders: Vec<PathBuf>,
     outputs: Vec<Output>,
+    sites: Vec<SiteOutput>,
 }
 
 impl Outputs {
@@ -116,6 +124,12 @@ impl Outputs {
         });
     }
 
+    /// A folder that gets the pages of a site, beside what else is there.
+    pub fn writes_site(&mut self, flag: &str, path: impl Into<PathBuf>) -> &mut Self {
+        self.sites.push(SiteOutput { flag: flag.to_string(), path: path.into() });
+        self
+    }
+
     /// What a run folder holds, and the code of `manifest` that is copied there from `base`.
     pub fn writes_run(&mut self, folder: &RunFolder, kinds: &[Kind], manifest: &Manifest, base: &Path) -> &mut Self {
         let mut add = |path: PathBuf, kind| {
@@ -160,7 +174,38 @@ impl Outputs {
             }
             self.check_output(output, force)?;
         }
+        self.sites.iter().try_for_each(|site| self.check_site(site, force))?;
         self.outputs.iter().try_for_each(|output| Ok(atomic_write::check_writable(&output.path)?))
+    }
+
+    fn check_site(&self, site: &SiteOutput, force: bool) -> anyhow::Result<()> {
+        let SiteOutput { flag, path } = site;
+        let shown = path.display();
+        if let Some(folder) = self.folders.iter().find(|folder| is_below(path, folder)) {
+            bail!("{flag} {shown} lies in {}, whose files are read; name another folder", folder.display());
+        }
+        if path.symlink_metadata().is_ok() && !path.is_dir() {
+            bail!("{flag} {shown} is there and is no folder; name another");
+        }
+        for file in own_files(path)? {
+            if let Some(output) = self.outputs.iter().find(|output| is_same(&output.path, &file)) {
+                bail!("{} {} is a file of the site {flag} {shown}; name another", output.flag, output.path.display());
+            }
+            if file.symlink_metadata().is_err() {
+                continue;
+            }
+            if let Some(input) = self.inputs.iter().find(|input| is_same(&input.path, &file)) {
+                bail!("{flag} {shown}: {} is {}, which is read; name another folder", file.display(), input.what);
+            }
+            let is_ours = file.read_link().is_err() && is_previous(&file, &Kind::Page);
+            if !is_ours && !force {
+                bail!(
+                    "{flag} {shown}: {} is there and was not made by this command; --force replaces it",
+                    file.display()
+                );
+            }
+        }
+        Ok(())
     }
 
     fn check_output(&self, output: &Output, force: bool) -> anyhow::Result<()> {

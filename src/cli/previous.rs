@@ -7,10 +7,11 @@ use crate::eval::PART_SCHEMA;
 use crate::manifest;
 use crate::path_safety::folder_of;
 use crate::regular_file;
-use crate::report::Severity;
+use crate::report::{CSV_SUMMARY_HEADER, Severity};
 #[cfg(target_os = "linux")]
 use crate::rerun::session::has_seeds;
 use crate::run_folder::RunFolder;
+use crate::site::MARK;
 
 /// What an output holds.
 #[cfg_attr(not(feature = "engine"), allow(dead_code, reason = "commands with an engine write them"))]
@@ -18,6 +19,8 @@ use crate::run_folder::RunFolder;
 pub enum Kind {
     /// A report of `verify`, in any format.
     Report,
+    /// A file of a site.
+    Page,
     /// A picture of `pack`.
     Svg,
     /// A packed model.
@@ -60,6 +63,7 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
     let text = String::from_utf8_lossy(&head);
     match kind {
         Kind::Report => is_report(&text),
+        Kind::Page => is_page(&text),
         Kind::Svg => text.starts_with("<svg ") && (text.contains("<title>Loss against bytes</title>") || is_map(&text)),
         // A damaged one is known by the manifest that names it.
         Kind::Artifact => artifact::is_golf(&head) || is_recorded(path),
@@ -72,6 +76,12 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
         Kind::OfRerun => has_seeds(folder_of(path)),
         Kind::CopyOf(source) => is_copy(path, source),
     }
+}
+
+/// Every file of a site says so in a comment at its beginning.
+fn is_page(text: &str) -> bool {
+    let html = format!("<!doctype html>\n<!-- {MARK} -->\n");
+    text.starts_with(&html) || text.starts_with(&format!("/* {MARK} */\n"))
 }
 
 /// Every report format begins as no other file does. What stands further down may be a quotation.
@@ -92,7 +102,9 @@ fn is_report(text: &str) -> bool {
         Some('#') => first.starts_with("### `") && has_all(near, &["\nAudit ", "**. Rules: "]),
         Some('*') => first == "**Not examined**",
         Some('A') => first.starts_with("Audit ") && near.contains("| subject | audit | worst | level |"),
-        _ => first.starts_with("subject,policy,effective,level,") || is_text_report(first),
+        _ => {
+            first.starts_with("subject,policy,effective,level,") || first == CSV_SUMMARY_HEADER || is_text_report(first)
+        }
     }
 }
 
@@ -149,6 +161,7 @@ mod tests {
         for ours in [
             "{\n  \"schema\": \"golf-harness/audit/v1\"}",
             "subject,policy,effective,level,val_bpb,rule\r\n",
+            "subject,author,date,policy,val_bpb,total_bytes,level,status,worst,failures,warnings,review,rules\r\n",
             "::error file=a::b\n::notice file=a::b\n",
             "rec  rules 10min_16mb of 2026-03-18\n\nlevel 1 of 5: documented\n",
             "rec  rules 10min_16mb of 2026-03-18, folder of 2026-03-20\n",

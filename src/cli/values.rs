@@ -82,6 +82,7 @@ values!(Format:
     Github "github" "Annotations of GitHub Actions",
     Junit "junit" "JUnit XML",
     Csv "csv" "One finding a row",
+    CsvSummary "csv-summary" "One subject a row",
     InToto "in-toto" "Unsigned in-toto Statement with a test-result predicate, one a subject",
 );
 

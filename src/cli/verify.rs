@@ -12,14 +12,15 @@ use super::places::is_there;
 use super::previous::Kind;
 use super::signal::unless_interrupted;
 use super::values::TrackName;
-use super::{CommonArgs, ConfigArgs, ExitCode, config, interrupt_on_signal, use_threads};
+use super::{CommonArgs, ConfigArgs, ExitCode, config, interrupt_on_signal, site, use_threads};
 use crate::atomic_write;
 use crate::interrupt::Interrupted;
 use crate::manifest::Track;
 use crate::report::{Audit, Defaults, Detail, Format, Severity};
 use crate::rerun::plan::imply_run;
-use crate::rules::audit::{self, AuditError, Options};
+use crate::rules::audit::{self, AuditError, Options, Profiling};
 use crate::rules::{Auditor, InProcess, PolicyError, PolicyFile, explain, find, info, is_iso_date, markdown, tree};
+use crate::site::{Earlier, Site};
 use crate::stats::Board;
 use crate::submission::{RecordFolder, implied_manifest};
 use crate::worker::Workers;
@@ -42,6 +43,7 @@ Examples:
   golf-harness verify fixtures/submissions/good --against manifests/board.yaml
   golf-harness verify fixtures/submissions --format sarif -o report.sarif
   golf-harness verify fixtures/submissions/good --init -o manifest.yaml
+  golf-harness verify fixtures/submissions --site audit
 
 Exit codes: 0 everything examined and nothing at or above --fail-on, 1 something is, 2 could not check or not everything
 examined, 130 interrupted"
@@ -106,6 +108,14 @@ pub struct Args {
     /// Write the report in one more format to a file; repeatable. All files are written, or none
     #[arg(long, value_name = "FORMAT=FILE", value_parser = format_and_file)]
     also: Vec<(Format, PathBuf)>,
+
+    /// Write a site to this folder: an overview and a page for each subject, to open in a browser (docs/site.md)
+    #[arg(long, value_name = "DIR", conflicts_with = "init", help_heading = "Site")]
+    site: Option<PathBuf>,
+
+    /// Show on the site what changed since an earlier report of `--format json`
+    #[arg(long, value_name = "OLD.json", requires = "site", help_heading = "Site")]
+    compare: Option<PathBuf>,
 
     /// Replace a file that is there and is no report
     #[arg(long, conflicts_with = "init")]
@@ -186,13 +196,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         policy: policy.map(|path| PolicyFile::load(path)).transpose()?,
         allow: if args.allow.is_empty() { settings.allow.clone() } else { args.allow.clone() },
         against: args.against.as_deref().map(Board::load).transpose()?,
+        profile: if args.site.is_some() { Profiling::Collect } else { Profiling::Skip },
         ..Options::default()
     };
     options.check()?;
+    let earlier = args.compare.as_deref().map(Earlier::load).transpose()?;
     let mut audit = audit(args, &options)?;
     audit.defaults = defaults(args, &config);
     let severity = Severity::from(args.fail_on);
     write_reports(args, &audit, severity)?;
+    if let Some(folder) = &args.site {
+        let shipped = Board::shipped().ok();
+        let board = options.against.as_ref().or(shipped.as_ref());
+        site::write(folder, &Site { audit: &audit, board, earlier: earlier.as_ref() })?;
+    }
     Ok(audit.conclusion(severity).into())
 }
 
@@ -224,11 +241,15 @@ fn outputs(args: &Args, policy: Option<&PathBuf>) -> Outputs {
     }
     outputs.reads_each("the policy", policy);
     outputs.reads_each("the board", &args.against);
+    outputs.reads_each("the earlier report", &args.compare);
     if args.base.is_some() {
         outputs.reads_folder(args.repository.join(".git"));
     }
     outputs.writes_each("--output", &args.output, Kind::Report);
     outputs.writes_each("--also", args.also.iter().map(|(_, path)| path), Kind::Report);
+    if let Some(folder) = &args.site {
+        outputs.writes_site("--site", folder);
+    }
     outputs
 }
 

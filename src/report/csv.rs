@@ -85,7 +85,12 @@ impl Csv {
 }
 
 fn write_row(cells: [String; 13], out: &mut dyn Write) -> io::Result<()> {
-    let cells = cells.map(|text| cell(&text));
+    write_cells(&cells, out)
+}
+
+/// A row of cells, escaped.
+pub(super) fn write_cells(cells: &[String], out: &mut dyn Write) -> io::Result<()> {
+    let cells: Vec<_> = cells.iter().map(|text| cell(text)).collect();
     write!(out, "{}\r\n", cells.join(","))
 }
 

@@ -1,7 +1,8 @@
 //! Report formats by name.
 
 use super::{
-    Csv, Detail, GitHub, InToto, JUnit, Json, JsonLines, Markdown, Reporter, RuleLookup, Sarif, Severity, Text,
+    Csv, CsvSummary, Detail, GitHub, InToto, JUnit, Json, JsonLines, Markdown, Reporter, RuleLookup, Sarif, Severity,
+    Text,
 };
 
 /// A format of the command line.
@@ -24,6 +25,8 @@ pub enum Format {
     Junit,
     /// One finding a row
     Csv,
+    /// One subject a row
+    CsvSummary,
     /// Unsigned in-toto Statement with a test-result predicate, one a subject
     InToto,
 }
@@ -40,6 +43,7 @@ impl Format {
             Format::Github => Box::new(GitHub),
             Format::Junit => Box::new(JUnit { fail_on }),
             Format::Csv => Box::new(Csv(detail)),
+            Format::CsvSummary => Box::new(CsvSummary),
             Format::InToto => Box::new(InToto),
         }
     }

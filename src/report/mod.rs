@@ -4,6 +4,7 @@
 mod assurance;
 mod conclusion;
 mod csv;
+mod csv_summary;
 mod finding;
 mod format;
 mod github;
@@ -12,6 +13,7 @@ mod json;
 mod junit;
 mod location;
 mod markdown;
+mod profile;
 #[allow(clippy::module_inception)]
 mod report;
 mod reporter;
@@ -25,6 +27,7 @@ mod text;
 pub use assurance::{Assurance, Level};
 pub use conclusion::Conclusion;
 pub use csv::Csv;
+pub use csv_summary::{CsvSummary, HEADER as CSV_SUMMARY_HEADER};
 pub use finding::{Evidence, Finding, MAX_QUOTE_CHARS, RuleId, Severity, quote};
 pub use format::Format;
 pub use github::GitHub;
@@ -32,6 +35,10 @@ pub use in_toto::InToto;
 pub use json::{Json, JsonLines};
 pub use junit::JUnit;
 pub use markdown::Markdown;
+pub use profile::{
+    Caps, Cited, ClaimRow, Event, Excerpt, Finite, MAX_EXCERPTS, MAX_MARKS, MAX_ROWS, MAX_RUNS, MAX_SERIES, Point,
+    Profile, RecordProfile, RunProfile, SizeProfile,
+};
 pub use report::{Audit, Defaults, Fact, PolicyRef, Report, SkipCause, Skipped, SubjectFile, SubjectKind};
 pub use reporter::{Detail, Reporter};
 pub use rule_info::{RuleInfo, RuleLookup};

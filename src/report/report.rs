@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Assurance, Conclusion, Finding, Level, RuleId, Severity, Status};
+use super::{Assurance, Conclusion, Finding, Level, Profile, RuleId, Severity, Status};
 use crate::digest::ContentDigest;
 use crate::escape::visible;
 use crate::manifest::Track;
@@ -70,6 +70,10 @@ pub struct Report {
     pub not_applicable: Vec<RuleId>,
     /// Files read, sorted by path.
     pub files: Vec<SubjectFile>,
+    /// What pages show besides; in no other format.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub profile: Option<Box<Profile>>,
 }
 
 impl Report {

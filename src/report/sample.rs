@@ -31,6 +31,7 @@ pub fn audit() -> Audit {
         finding("date_not_iso", Severity::Note, "date is `pending`", vec![Evidence::at("submission.json", 7)]);
     allowed.allowed = true;
     let folder = Report {
+        profile: None,
         subject: "records/track_10min_16mb/2026-03-20_Ten Layers".into(),
         kind: SubjectKind::RecordFolder,
         policy: policy.clone(),
@@ -73,6 +74,7 @@ pub fn audit() -> Audit {
         files: vec![SubjectFile { path: "train_gpt.py".into(), digest: ContentDigest::of(b"abc") }],
     };
     let manifest = Report {
+        profile: None,
         subject: "manifests/smoke.yaml".into(),
         kind: SubjectKind::Manifest,
         policy,

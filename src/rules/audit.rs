@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::folder::profile;
 pub use super::stopped::report as stopped;
 use super::{Case, ChangeCase, FolderCase, ManifestCase, Policy, PolicyError, PolicyFile, assurance, evaluate};
 use crate::manifest::{LoadError, Manifest, Track, load};
@@ -27,12 +28,25 @@ pub struct Options {
     pub allow: Vec<String>,
     /// Standing records to compare claims with.
     pub against: Option<Board>,
+    /// Whether to gather what pages show besides the report.
+    pub profile: Profiling,
     /// What the running process computed itself. Results that a manifest records are claims without it.
     #[serde(skip)]
     pub computed: Computed,
     /// Told what is read next.
     #[serde(skip)]
     pub steps: Steps,
+}
+
+/// Whether profiles of record folders are gathered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profiling {
+    /// Reports alone.
+    #[default]
+    Skip,
+    /// Reports with profiles.
+    Collect,
 }
 
 /// Which results of a manifest the running process computed, rather than read from the file.
@@ -104,6 +118,10 @@ pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report,
     let case = FolderCase { folder: &folder, track, policy: &policy };
     let evaluation = evaluate(&Case::Folder(case), track, &policy);
     let assurance = assurance::of_folder(&case, &evaluation.findings);
+    let profile = match options.profile {
+        Profiling::Skip => None,
+        Profiling::Collect => Some(Box::new(profile(&case, &evaluation.findings))),
+    };
     Ok(Report {
         subject,
         kind: SubjectKind::RecordFolder,
@@ -121,6 +139,7 @@ pub fn folder(path: &Path, subject: String, options: &Options) -> Result<Report,
                 Some(SubjectFile { path: crate::escape::visible(&file.path), digest })
             })
             .collect(),
+        profile,
     })
 }
 
@@ -186,6 +205,7 @@ pub fn manifest(path: &Path, options: &Options) -> Result<Report, AuditError> {
                 _ => None,
             })
             .collect(),
+        profile: None,
     })
 }
 
@@ -234,6 +254,7 @@ pub fn change(
         findings: evaluation.findings,
         not_applicable: evaluation.not_applicable,
         files: Vec::new(),
+        profile: None,
     };
     reports.insert(0, own);
     Ok(reports)

@@ -2,7 +2,7 @@
 
 use super::{Check, EvidenceKind, ManifestCase, Outcome, Policy, Rule, Tracks, Violation};
 use crate::report::{Evidence, RuleId, Severity};
-use crate::stats::{BytesPerToken, GateVerdict, SeedRun, compare};
+use crate::stats::{Board, BoardEntry, BytesPerToken, GateReport, GateVerdict, RefusalReason, SeedRun, compare};
 use crate::units::{BitsPerByte, Nats};
 
 /// All of them, in report order.
@@ -36,15 +36,25 @@ pub(super) struct Claim<'a> {
     pub path: &'a str,
 }
 
+/// The record of a board that stands on a claim's day, and the claim set against it.
+pub(super) fn compared<'a>(
+    policy: &Policy,
+    board: &'a Board,
+    claim: &Claim,
+) -> Option<(&'a BoardEntry, Result<GateReport, RefusalReason>)> {
+    let standing = board.standing(claim.date, claim.pr)?;
+    let bytes_per_token = claim.bytes_per_token.or_else(|| standing.bytes_per_token());
+    let terms = policy.record_terms();
+    Some((standing, compare(claim.runs, claim.known, 0, &standing.reference(), bytes_per_token, &terms)))
+}
+
 /// Sets a claim against the policy's board.
 pub(super) fn decide(policy: &Policy, claim: &Claim) -> Outcome {
     let Some(board) = policy.board() else { return Outcome::NotApplicable };
-    let Some(standing) = board.standing(claim.date, claim.pr) else {
+    let Some((standing, compared)) = compared(policy, board, claim) else {
         return Outcome::unknown("the board has no record from before this claim");
     };
-    let bytes_per_token = claim.bytes_per_token.or_else(|| standing.bytes_per_token());
-    let terms = policy.record_terms();
-    let report = match compare(claim.runs, claim.known, 0, &standing.reference(), bytes_per_token, &terms) {
+    let report = match compared {
         Ok(report) => report,
         Err(reason) => return Outcome::unknown(reason.to_string()),
     };

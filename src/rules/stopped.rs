@@ -52,5 +52,6 @@ pub fn report(
         findings: vec![finding],
         not_applicable: Vec::new(),
         files: Vec::new(),
+        profile: None,
     })
 }

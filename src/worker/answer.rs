@@ -10,9 +10,9 @@ use super::job::Job;
 use crate::digest::{ContentDigest, Digest};
 use crate::escape::visible;
 use crate::report::{
-    Assurance, Evidence, Fact, Finding, Level, PolicyRef, Report, Severity, Status, SubjectFile, SubjectKind,
+    Assurance, Evidence, Fact, Finding, Level, PolicyRef, Profile, Report, Severity, Status, SubjectFile, SubjectKind,
 };
-use crate::rules::audit::FACT_NAMES;
+use crate::rules::audit::{FACT_NAMES, Profiling};
 use crate::rules::{Check, Rule, find};
 use crate::units::Bytes;
 
@@ -80,7 +80,16 @@ pub(super) type Wrong = &'static str;
 
 impl Answer {
     /// The report about the job's subject, if it is one; `policies` are those it may have been checked against.
-    pub fn into_report(self, job: &Job, policies: &[PolicyRef]) -> Result<Report, Wrong> {
+    pub fn into_report(
+        self,
+        job: &Job,
+        policies: &[PolicyRef],
+        profile: Option<Box<Profile>>,
+    ) -> Result<Report, Wrong> {
+        if profile.is_some() && job.options.profile == Profiling::Skip {
+            return Err("it has a profile that nobody asked for");
+        }
+        let profile = profile.map(|profile| profile.checked(text).map(Box::new)).transpose()?;
         let kind = if job.is_manifest { SubjectKind::Manifest } else { SubjectKind::RecordFolder };
         if self.subject != job.name || self.kind != kind {
             return Err("it is about another subject");
@@ -120,6 +129,7 @@ impl Answer {
             findings,
             not_applicable,
             files: files.collect::<Result<_, Wrong>>()?,
+            profile,
         })
     }
 }
@@ -169,6 +179,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::report::{Finite, MAX_SERIES, Point};
     use crate::rules::audit::{self, Options};
 
     fn honest() -> (Job, Report) {
@@ -182,7 +193,7 @@ mod tests {
     fn checked(value: serde_json::Value) -> Result<Report, String> {
         let (job, report) = honest();
         let answer: Answer = serde_json::from_value(value).map_err(|error| error.to_string())?;
-        answer.into_report(&job, &[report.policy]).map_err(str::to_string)
+        answer.into_report(&job, &[report.policy], None).map_err(str::to_string)
     }
 
     #[test]
@@ -222,5 +233,35 @@ mod tests {
         let mut value = honest;
         *value.pointer_mut("/findings/0/message").unwrap() = "\u{1b}[2J\n".into();
         assert_eq!(checked(value).unwrap().findings[0].message, "\\u{1b}[2J\\n");
+    }
+
+    #[test]
+    fn a_profile_is_asked_for_bounded_and_harmless() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/submissions/over-budget");
+        let options = Options { profile: Profiling::Collect, ..Options::default() };
+        let report = audit::folder(&path, "over-budget".into(), &options).unwrap();
+        let value = serde_json::to_value(&report).unwrap();
+        assert!(value.get("profile").is_none(), "no published report has one");
+        let job =
+            |options| Job { name: "over-budget".into(), path: path.as_path().into(), is_manifest: false, options };
+        let heard = |profile: Box<Profile>, options: &Options| {
+            let answer: Answer = serde_json::from_value(value.clone()).unwrap();
+            answer.into_report(&job(options.clone()), std::slice::from_ref(&report.policy), Some(profile))
+        };
+        let honest = report.profile.clone().unwrap();
+        assert!(!honest.runs.is_empty() && !honest.excerpts.is_empty() && !honest.claims.is_empty());
+        assert_eq!(heard(honest.clone(), &options).unwrap(), report);
+        assert!(heard(honest.clone(), &Options::default()).unwrap_err().contains("nobody asked"));
+        let mut long = honest.clone();
+        long.runs[0].train_loss = vec![Point(1, None, Finite::default()); MAX_SERIES + 1];
+        assert!(heard(long, &options).unwrap_err().contains("longer"));
+        let mut long = honest.clone();
+        long.excerpts[0].lines[0].1 = "x".repeat(MAX_TEXT_CHARS + 1);
+        assert!(heard(long, &options).unwrap_err().contains("longer"));
+        let mut painted = honest;
+        painted.excerpts[0].lines[0].1 = "\u{1b}[2J".into();
+        let report = heard(painted, &options).unwrap();
+        assert_eq!(report.profile.unwrap().excerpts[0].lines[0].1, "\\u{1b}[2J");
+        assert!(serde_json::from_str::<Finite>("1e999").is_err());
     }
 }

@@ -122,8 +122,8 @@ impl Workers {
             Err(error) => return Err(cannot_start(error)),
         };
         let limit = match conversation.ended {
-            Ended::Answered(Heard { outcome: HeardOutcome::Report(answer), .. }) => {
-                match answer.into_report(&job, &policies) {
+            Ended::Answered(Heard { outcome: HeardOutcome::Report(answer), profile, .. }) => {
+                match answer.into_report(&job, &policies, profile) {
                     Ok(report) => return Ok(report),
                     Err(wrong) => format!("its report was refused: {wrong}"),
                 }

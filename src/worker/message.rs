@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::answer::Answer;
-use crate::report::Report;
+use crate::report::{Profile, Report};
 use crate::units::Bytes;
 
 /// A note, as it is written.
@@ -43,6 +43,8 @@ pub(super) struct Said<'a> {
     pub peak: Option<Bytes>,
     /// What it came to.
     pub outcome: SaidOutcome<'a>,
+    /// The profile of its subject, if it was asked for one.
+    pub profile: Option<&'a Profile>,
 }
 
 /// See [`Said`].
@@ -63,6 +65,8 @@ pub(super) struct Heard {
     pub peak: Option<Bytes>,
     /// See [`Said`].
     pub outcome: HeardOutcome,
+    /// See [`Said`].
+    pub profile: Option<Box<Profile>>,
 }
 
 /// See [`Heard`].

@@ -97,7 +97,10 @@ fn audit(job: Job) -> Result<Report, AuditError> {
 
 fn answer(outcome: Result<Report, AuditError>, peak: Option<Bytes>) -> io::Result<()> {
     match outcome {
-        Ok(report) => say(&Said { peak, outcome: SaidOutcome::Report(&report) }),
+        Ok(report) => {
+            let profile = report.profile.as_deref();
+            say(&Said { peak, outcome: SaidOutcome::Report(&report), profile })
+        }
         Err(error) => {
             let mut words = vec![error.to_string()];
             let mut cause = std::error::Error::source(&error);
@@ -105,7 +108,7 @@ fn answer(outcome: Result<Report, AuditError>, peak: Option<Bytes>) -> io::Resul
                 words.push(inner.to_string());
                 cause = inner.source();
             }
-            say(&Said { peak, outcome: SaidOutcome::Refused(&words) })
+            say(&Said { peak, outcome: SaidOutcome::Refused(&words), profile: None })
         }
     }
 }

@@ -3,4 +3,5 @@
 mod folders;
 mod hostile_reports;
 mod manifests;
+mod site;
 mod workers;

@@ -92,7 +92,8 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn claim(case: &FolderCase) -> Option<ClaimedField> {
+/// The total that submission.json claims.
+pub(super) fn claim(case: &FolderCase) -> Option<ClaimedField> {
     let json = case.folder.submission.as_ref()?;
     let mut total = json.total()?;
     // `artifact_bytes` beside a code size may be the model alone; a logged size tells.
@@ -120,13 +121,14 @@ fn lines(case: &FolderCase, kind: SizeKind, bytes: u64) -> Vec<Evidence> {
 }
 
 /// Largest logged total, and the same with the shipped script instead of the logged code where that is smaller.
-struct Worst {
+pub(super) struct Worst {
     logged: u64,
-    shipped: u64,
-    model: Option<u64>,
+    pub shipped: u64,
+    pub model: Option<u64>,
 }
 
-fn worst(case: &FolderCase) -> Option<Worst> {
+/// The worst of the runs that carry the claim.
+pub(super) fn worst(case: &FolderCase) -> Option<Worst> {
     worst_of(case, &parts(case.folder), true)
 }
 

@@ -109,6 +109,12 @@ impl<'a> Disk<'a> {
         Some((self.total(largest), format!("{}{remark}", self.sum(largest))))
     }
 
+    /// Total and code of the largest that counts.
+    pub fn largest_parts(&self) -> Option<(u64, u64)> {
+        let largest = self.weighed.iter().max_by_key(|whole| whole.bytes)?;
+        Some((self.total(largest), self.code.bytes))
+    }
+
     /// What is over the cap; `logged` is the total that logs give.
     pub fn over(&self, case: &FolderCase, cap: u64, logged: u64) -> Vec<Violation> {
         let excess = |total: u64| group_digits(i128::from(total) - i128::from(cap));

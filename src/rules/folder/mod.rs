@@ -12,6 +12,7 @@ mod logs;
 mod machine;
 mod numbers;
 mod parameters;
+mod profile;
 mod record;
 mod results;
 pub(super) mod runs;
@@ -30,6 +31,7 @@ mod unfinished;
 mod tests;
 
 pub(super) use denominator::corrected_bpb;
+pub(super) use profile::profile;
 pub use record::{date as claimed_day, own_pr};
 
 use super::Rule;

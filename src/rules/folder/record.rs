@@ -3,9 +3,9 @@
 use super::denominator::log_ratio;
 use super::runs::{Run, is_seed_sweep, runs};
 use crate::report::{RuleId, Severity};
-use crate::rules::record::{Claim, decide};
+use crate::rules::record::{self, Claim, decide};
 use crate::rules::{Check, EvidenceKind, FolderCase, Outcome, Rule, Tracks, is_iso_date};
-use crate::stats::{BytesPerToken, SeedRun};
+use crate::stats::{Board, BoardEntry, BytesPerToken, GateReport, RefusalReason, SeedRun};
 use crate::submission::{RecordFolder, SubmissionJson};
 
 pub(super) const RULES: &[Rule] = &[Rule {
@@ -25,20 +25,30 @@ fn not_a_record(case: &FolderCase) -> Outcome {
         return Outcome::NotApplicable;
     }
     let Some(json) = &case.folder.submission else { return Outcome::unknown("there is no submission.json") };
-    let logged = runs(case.folder);
-    let (claimed, known) = claimed_and_known(json, &logged);
+    let (claimed, known) = claimed_and_known(json, &runs(case.folder));
     if claimed.is_empty() {
         return Outcome::unknown("no bits per byte are claimed");
     }
-    let claim = Claim {
-        runs: &claimed,
-        known: &known,
-        date: date(case.folder),
-        pr: own_pr(json),
-        bytes_per_token: log_ratio(case.folder).and_then(BytesPerToken::plausible),
-        path: &json.path,
-    };
-    decide(case.policy, &claim)
+    decide(case.policy, &claim(case.folder, json, (&claimed, &known)))
+}
+
+fn claim<'a>(
+    folder: &'a RecordFolder,
+    json: &'a SubmissionJson,
+    (runs, known): (&'a [SeedRun], &'a [SeedRun]),
+) -> Claim<'a> {
+    let bytes_per_token = log_ratio(folder).and_then(BytesPerToken::plausible);
+    Claim { runs, known, date: date(folder), pr: own_pr(json), bytes_per_token, path: &json.path }
+}
+
+/// The record of a board that stands on the folder's day, and its claim set against it.
+pub(super) fn compared<'a>(
+    case: &FolderCase,
+    board: &'a Board,
+) -> Option<(&'a BoardEntry, Result<GateReport, RefusalReason>)> {
+    let json = case.folder.submission.as_ref()?;
+    let (claimed, known) = claimed_and_known(json, &runs(case.folder));
+    record::compared(case.policy, board, &claim(case.folder, json, (&claimed, &known)))
 }
 
 /// The submission's day, `YYYY-MM-DD`: submission.json's, else the one its folder's name starts with.

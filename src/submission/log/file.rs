@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::curve::Curves;
 use super::listing::Listing;
 use super::metric::{Metric, MetricKind};
 use super::run_clock::RunClock;
@@ -106,6 +107,8 @@ pub struct LogFile {
     pub switches: BTreeMap<String, bool>,
     /// Calibration on validation data, as the log says itself.
     pub calibration: Vec<Noted<String>>,
+    /// The course of training.
+    pub curves: Curves,
     /// Where in a run the reader is.
     pub(super) clock: RunClock,
     /// Whether it still reads settings.
@@ -190,6 +193,7 @@ impl LogFile {
             settings: BTreeMap::new(),
             switches: BTreeMap::new(),
             calibration: Vec::new(),
+            curves: Curves::default(),
         }
     }
 }

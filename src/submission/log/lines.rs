@@ -6,7 +6,7 @@ use crate::submission::text::Encoding;
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
 /// Feeds bytes in, gets lines out.
-pub(super) struct LineCutter {
+pub(in crate::submission) struct LineCutter {
     encoding: Option<Encoding>,
     /// Bytes of a UTF-16 unit split between two chunks.
     odd: Option<u8>,
@@ -33,6 +33,11 @@ impl LineCutter {
             lossy: false,
             overlong: 0,
         }
+    }
+
+    /// Number of the line that is being read, 1-based.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// What the stream was taken for.

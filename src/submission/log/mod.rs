@@ -1,5 +1,6 @@
 //! Training and evaluation logs, read as a stream: facts with line numbers, never the whole text.
 
+mod curve;
 mod duration;
 mod file;
 mod lines;
@@ -12,7 +13,9 @@ mod scan;
 mod settings;
 mod size;
 
+pub use curve::{CurvePoint, Curves, MAX_POINTS, Mark, MarkKind, Series};
 pub use file::{LogFile, LoggedTime, Noted, RunLines, StepTime};
+pub(super) use lines::LineCutter;
 pub use lines::MAX_LINE_BYTES;
 pub use listing::Listing;
 pub use metric::{Metric, MetricKind};

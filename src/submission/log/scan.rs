@@ -101,6 +101,7 @@ impl LogFile {
         pairs(line, &mut list);
         self.note_metric(number, line, &list);
         self.note_last_step(number, line, &list);
+        self.curves.note(number, &list);
         if let Some(time) = step_time(number, &list) {
             keep(&mut self.step_times, time);
         }
@@ -132,6 +133,7 @@ impl LogFile {
         if lower_starts || line.starts_with("stop tt:") {
             self.stop = Some(noted(line));
         }
+        self.curves.note_event(number, line);
         if line.contains("using validation data for calibration") {
             keep(&mut self.calibration, noted(line));
         }

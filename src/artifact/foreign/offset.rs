@@ -13,7 +13,9 @@ const MORE_WEAPONS: [&str; 6] = ["rmtree", "unlink", "urlopen", "loads", "getatt
 const PROBED_BYTES: u64 = 1 << 16;
 /// Streams looked into. The largest file of noise that is opened begins like one 8,000 times.
 const MAX_STREAMS: usize = 100_000;
-/// Bytes that they decompress to together.
+/// What a decoder costs that is set up for a further stream, in bytes of decompression.
+const STREAM_COST: u64 = 16 << 10;
+/// Bytes that they decompress to together, with those that had to be read for it.
 pub(super) const MAX_TRIED_BYTES: u64 = 64 << 20;
 
 /// More in a file begins as a compressed stream than is looked into.
@@ -37,12 +39,12 @@ fn compressed(bytes: &[u8]) -> Result<Option<Import>, TooMuch> {
         let rest = bytes.get(at..).unwrap_or_default();
         // The older lzma begins like half of all noise.
         let Some(wrapper) = by_magic(rest).filter(|wrapper| *wrapper != Wrapper::Lzma) else { continue };
-        let start = expand(rest, wrapper, PROBED_BYTES).content;
-        if let Some(import) = in_the_clear(&start) {
+        let start = expand(rest, wrapper, PROBED_BYTES);
+        if let Some(import) = in_the_clear(&start.content) {
             return Ok(Some(Import { offset: at, ..import }));
         }
         streams += 1;
-        tried += start.len() as u64;
+        tried += (start.content.len() + start.used) as u64 + start.further as u64 * STREAM_COST;
         if streams > MAX_STREAMS || tried > MAX_TRIED_BYTES {
             return Err(TooMuch);
         }
@@ -167,6 +169,9 @@ mod tests {
     fn streams_without_end_are_too_much() {
         let zeros = compressed(Wrapper::Zlib, &[0; 1 << 16]);
         assert_eq!(weapon(&[b"head".to_vec(), zeros.repeat(1100)].concat()), Err(TooMuch));
+        // Streams of nothing, each of which begins a row of them.
+        let nothing = compressed(Wrapper::Bzip2, b"");
+        assert_eq!(weapon(&[b"head".to_vec(), nothing.repeat(5000)].concat()), Err(TooMuch));
     }
 
     #[test]

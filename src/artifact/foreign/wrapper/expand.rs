@@ -33,6 +33,8 @@ pub(in crate::artifact::foreign) struct Expanded {
     pub error: Option<String>,
     /// Whether there was more than the limit.
     pub is_over: bool,
+    /// Further streams behind the first, each of which cost a decoder.
+    pub further: usize,
 }
 
 impl Expanded {
@@ -74,7 +76,7 @@ pub(in crate::artifact::foreign) fn expand(bytes: &[u8], wrapper: Wrapper, max: 
             let content = only_tarred(bytes).and_then(|range| bytes.get(range)).unwrap_or(&[]);
             let is_over = content.len() as u64 > max;
             let content = if is_over { Vec::new() } else { content.to_vec() };
-            Expanded { content, used: bytes.len(), error: None, is_over }
+            Expanded { content, used: bytes.len(), is_over, ..Expanded::default() }
         }
     }
 }
@@ -87,7 +89,7 @@ fn member(bytes: &[u8], max: u64) -> Expanded {
         Some(Ok(content)) => {
             let is_over = content.len() as u64 > max;
             let content = if is_over { Vec::new() } else { content.into_owned() };
-            Expanded { content, used: bytes.len(), error: None, is_over }
+            Expanded { content, used: bytes.len(), is_over, ..Expanded::default() }
         }
         Some(Err(Fault::TooLarge)) => Expanded { is_over: true, ..Expanded::default() },
         Some(Err(fault)) => Expanded::failed(fault),
@@ -103,7 +105,6 @@ fn several<'a>(
     follows: impl Fn(&[u8]) -> bool,
 ) -> Expanded {
     let mut all = one(bytes, max);
-    let mut streams = 1;
     while all.error.is_none() && !all.is_over {
         let rest = bytes.get(all.used..).unwrap_or(&[]);
         if !follows(rest) {
@@ -117,8 +118,8 @@ fn several<'a>(
         all.content.extend_from_slice(&next.content);
         all.used += next.used;
         all.is_over = next.is_over;
-        streams += 1;
-        if streams > MAX_STREAMS {
+        all.further += 1;
+        if all.further >= MAX_STREAMS {
             all.error = Some(too_many_streams());
         }
     }
@@ -148,7 +149,7 @@ fn drain(reader: &mut dyn Read, max: u64) -> Expanded {
     let error = reader.take(max.saturating_add(1)).read_to_end(&mut content).err().map(|e: io::Error| e.to_string());
     let is_over = content.len() as u64 > max;
     content.truncate(usize::try_from(max).unwrap_or(usize::MAX));
-    Expanded { content, used: 0, error, is_over }
+    Expanded { content, error, is_over, ..Expanded::default() }
 }
 
 fn lzma(bytes: &[u8], wrapper: Wrapper, max: u64) -> Expanded {
@@ -206,13 +207,13 @@ fn brotli(bytes: &[u8], max: u64) -> Expanded {
         let left = usize::try_from(max).unwrap_or(usize::MAX).saturating_sub(content.len());
         content.extend_from_slice(buffer.get(..written.min(left)).unwrap_or(&[]));
         let error = match result {
-            _ if written > left => return Expanded { content, used, error: None, is_over: true },
+            _ if written > left => return Expanded { content, used, is_over: true, ..Expanded::default() },
             BrotliResult::ResultSuccess => None,
             BrotliResult::NeedsMoreOutput => continue,
             BrotliResult::NeedsMoreInput => Some("cut short".to_string()),
             BrotliResult::ResultFailure => Some("no brotli stream".to_string()),
         };
-        return Expanded { content, used, error, is_over: false };
+        return Expanded { content, used, error, ..Expanded::default() };
     }
 }
 
@@ -256,7 +257,7 @@ fn zstd_frame(bytes: &[u8], max: u64) -> Expanded {
     if known.is_some_and(|known| known > max) {
         // Its start is worth a look all the same.
         let start = zstd_stream(frame, max, "");
-        return Expanded { content: start.content, used: length, error: None, is_over: true };
+        return Expanded { content: start.content, used: length, is_over: true, ..Expanded::default() };
     }
     let limit = usize::try_from(max).unwrap_or(usize::MAX);
     // A frame holds at most 128 KiB a block, and a block takes three bytes at least.
@@ -269,13 +270,13 @@ fn zstd_frame(bytes: &[u8], max: u64) -> Expanded {
             return Expanded::failed("not enough memory");
         }
         match zstd_safe::decompress(&mut content, frame) {
-            Ok(_) => return Expanded { content, used: length, error: None, is_over: false },
+            Ok(_) => return Expanded { content, used: length, ..Expanded::default() },
             Err(code) if words(code).contains("too small") && room < most => {
                 room = room.saturating_mul(2).max(1).min(most)
             }
             Err(code) if words(code).contains("too small") && most == limit => {
                 let start = zstd_stream(frame, max, "");
-                return Expanded { content: start.content, used: length, error: None, is_over: true };
+                return Expanded { content: start.content, used: length, is_over: true, ..Expanded::default() };
             }
             Err(code) => return zstd_stream(frame, max, words(code)),
         }

@@ -30,7 +30,7 @@ fn decode(bytes: &[u8], max: u64) -> Expanded {
             Some(Step::Ends) => return Expanded { content, used: bytes.len(), ..Expanded::default() },
             Some(Step::IsOver) => {
                 content.truncate(max);
-                return Expanded { content, used: bytes.len(), error: None, is_over: true };
+                return Expanded { content, used: bytes.len(), is_over: true, ..Expanded::default() };
             }
             None => return Expanded { content, ..Expanded::failed("no lz4 block") },
         }

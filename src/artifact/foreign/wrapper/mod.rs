@@ -124,7 +124,7 @@ pub(super) fn peel<'a>(bytes: &'a [u8], path: &Path, allowance: &Allowance) -> R
         if peeled.wrappers.len() >= MAX_LAYERS {
             return Err(ForeignError::TooDeep { path: path.to_path_buf(), max: MAX_LAYERS });
         }
-        let Expanded { content, used, error, is_over } = expand(&peeled.inner, wrapper, allowance.left());
+        let Expanded { content, used, error, is_over, .. } = expand(&peeled.inner, wrapper, allowance.left());
         if is_over {
             let max = allowance.max();
             return Err(ForeignError::TooLarge { path: path.to_path_buf(), within: Some(wrapper), max });

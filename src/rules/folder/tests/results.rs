@@ -266,9 +266,9 @@ fn the_best_of_the_seeds_that_are_listed() {
 
 #[test]
 fn a_better_run_may_not_stand_for_the_other_in_silence() {
-    let logs = [run(1, &[("final", "1.20400000")]), run(2, &[("final", "1.20000000")])];
+    let logs = [run(1, &[("final", "1.20412345")]), run(2, &[("final", "1.20012345")])];
     let says = |seed: u64, readme: &str| {
-        let json = format!("{{\n\"val_bpb\": 1.20000000,\n\"seed\": {seed}}}");
+        let json = format!("{{\n\"val_bpb\": 1.20012345,\n\"seed\": {seed}}}");
         let [first, second] = &logs;
         let papers = [("submission.json", json.as_str()), ("README.md", readme)];
         let logs = [("train0.log", first.as_str()), ("train1.log", second.as_str())];
@@ -276,10 +276,10 @@ fn a_better_run_may_not_stand_for_the_other_in_silence() {
     };
     assert_eq!(
         says(2, "Seed 2.")[0],
-        "warning: 1.20000000 is seed 2 alone, the best of 2 that are logged; their mean is 1.202000"
+        "warning: 1.20012345 is seed 2 alone, the best of 2 that are logged; their mean is 1.202123"
     );
-    for (seed, readme) in [(2, "Seed 1 came to 1.2040."), (1, "Seed 1.")] {
-        assert!(!says(seed, readme)[0].starts_with("warning: 1.20000000 is seed"), "{seed} {readme}");
+    for (seed, readme) in [(2, "Seed 1 came to 1.2041."), (1, "Seed 1.")] {
+        assert!(!says(seed, readme)[0].starts_with("warning: 1.20012345 is seed"), "{seed} {readme}");
     }
 }
 

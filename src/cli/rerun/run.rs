@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::json;
 
+use super::around::Around;
 use super::show::Show;
 use super::{Args, SandboxChoice};
 use crate::atomic_write;
@@ -18,7 +19,7 @@ use crate::path_safety;
 use crate::record_folder;
 use crate::report::Report;
 use crate::rerun::evidence::{self, Inputs};
-use crate::rerun::interpreter::{interpreter, package_versions};
+use crate::rerun::interpreter::package_versions;
 use crate::rerun::judge::{self, Against, Case, Claim, Judgement, MachineFacts};
 use crate::rerun::launch::{Caps, Launch, Limits};
 use crate::rerun::plan::{self, Plan, Subject};
@@ -41,7 +42,7 @@ const OUTPUT: Bytes = Bytes(256 << 20);
 const PROCESSES: usize = 4096;
 
 /// Runs the plan.
-pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Result<ExitCode> {
+pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan, around: &Around) -> anyhow::Result<ExitCode> {
     let board = args.against.as_deref().map(Board::load).transpose()?;
     args.submission.as_deref().map(record_folder::check_empty).transpose()?;
     tell_plan(args, plan)?;
@@ -52,22 +53,24 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Resu
     let track = subject.folder.track();
     let policy = Options::default().policy_for(track)?;
     let python = plan.packages.interpreter.as_ref().map_or_else(|| args.python.clone(), PathBuf::from);
-    let terms = Terms { python: interpreter(&python)?, limits: limits(args), caps: caps(args, plan, track, &policy) };
+    let terms =
+        Terms { python: around.interpreter(&python)?, limits: limits(args), caps: caps(args, plan, track, &policy) };
     let launch = ready::launch(subject, plan, terms)?;
-    let isolation = isolation(args)?;
+    let isolation = isolation(args, around)?;
     let seeds = plan.seeds.as_ref().map(|seeds| seeds.value.clone()).unwrap_or_default();
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("rerun-{}", plan.name)));
     refuse_overlap(&out, &launch)?;
     let program = std::env::current_exe().context("this program's own path")?;
-    let session = Session { launch: &launch, isolation, seeds: &seeds, out: &out, program: &program };
+    let session = Session { launch: &launch, isolation: &isolation, seeds: &seeds, out: &out, program: &program };
     let show = Show::new(&args.common);
-    show.begin(isolation, &out);
+    show.begin(&isolation, &out);
     supervise::adopt_orphans()?;
     let finished = session.run(&interrupt, &mut |seed| show.seed(seed));
     supervise::sweep()?;
     let finished = unless_interrupted(finished, &interrupt)?;
     let audited = audit::folder(&subject.folder.root, plan.name.clone(), &Options::default())?;
-    let judgement = judged(args, (subject, plan), &launch, (&policy, board.as_ref()), &audited, &finished, &out);
+    let judgement =
+        judged((args, around), (subject, plan), &launch, (&policy, board.as_ref()), &audited, &finished, &out);
     let effective = out.join("manifest.yaml");
     atomic_write::write(&effective, plan::manifest_with_run(subject, plan, &effective)?.as_bytes())?;
     evidence::write(&judgement, &Inputs { code: &finished.code, data: &finished.data }, &out)?;
@@ -99,7 +102,7 @@ fn tell_verdict(args: &Args, judgement: &Judgement) -> anyhow::Result<()> {
 }
 
 fn judged(
-    args: &Args,
+    (args, around): (&Args, &Around),
     (subject, plan): (&Subject, &Plan),
     launch: &Launch,
     (policy, board): (&Policy, Option<&Board>),
@@ -115,7 +118,7 @@ fn judged(
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         python: format!("Python {}", launch.python.version),
         driver: driver(),
-        packages: package_versions(&launch.python, &modules),
+        packages: package_versions(around.runner(), &launch.python, &modules),
         absent_packages: absent.map(|package| package.name.clone()).collect(),
     };
     let submission = subject.folder.submission.as_ref();
@@ -144,7 +147,10 @@ fn driver() -> Option<String> {
     Some(visible(text.lines().next()?.trim()))
 }
 
-fn isolation(args: &Args) -> anyhow::Result<Isolation> {
+fn isolation(args: &Args, around: &Around) -> anyhow::Result<Isolation> {
+    if let Some(container) = &around.container {
+        return Ok(Isolation::Container(Box::new(container.clone())));
+    }
     let wanted = match args.sandbox {
         _ if args.no_sandbox => Wanted::Exactly(Isolation::Nothing),
         SandboxChoice::Best => Wanted::Best,

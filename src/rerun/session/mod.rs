@@ -17,6 +17,7 @@ use serde_json::json;
 
 use super::launch::{Launch, Start};
 use super::record::{RECORD_SCHEMA, SeedRecord, Surroundings};
+use super::sandbox::container::Container;
 use super::sandbox::{Isolation, Place, Sandbox, Tried};
 use super::supervise::{self, Observer, Run, RunError};
 use crate::atomic_write::{self, WriteError};
@@ -28,6 +29,9 @@ use crate::units::Bytes;
 /// Largest record read again.
 const MAX_RECORD_BYTES: u64 = 16 << 20;
 
+/// A file in the run folder that is locked as long as a session lives.
+const LOCK: &str = ".lock";
+
 /// One that was killed a moment ago may still be on its way out.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -36,7 +40,7 @@ pub struct Session<'a> {
     /// What is run.
     pub launch: &'a Launch,
     /// What is around it.
-    pub isolation: Isolation,
+    pub isolation: &'a Isolation,
     /// Seeds, in order.
     pub seeds: &'a [u64],
     /// The run folder.
@@ -114,7 +118,7 @@ impl Session<'_> {
         self.check()?;
         let in_folder = |source| SessionError::Folder { folder: self.out.to_path_buf(), source };
         fs::create_dir_all(self.out).map_err(in_folder)?;
-        let lock = File::create(self.out.join(".lock")).map_err(in_folder)?;
+        let lock = self.lock_file().map_err(in_folder)?;
         let deadline = Instant::now() + LOCK_PATIENCE;
         while lock.try_lock().is_err() {
             if Instant::now() > deadline {
@@ -141,6 +145,14 @@ impl Session<'_> {
             finished.changed = self.changes(&finished);
         }
         Ok(finished)
+    }
+
+    fn lock_file(&self) -> io::Result<File> {
+        use std::os::unix::fs::PermissionsExt;
+        let file = File::create(self.out.join(LOCK))?;
+        // Whoever a container's processes run as looks at it.
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
+        Ok(file)
     }
 
     fn check(&self) -> Result<(), SessionError> {
@@ -170,7 +182,10 @@ impl Session<'_> {
         files::renew(folder).map_err(in_folder)?;
         let place = Place::below(&folder.canonicalize().map_err(in_folder)?);
         files::prepare(self.launch, self.isolation, &place).map_err(in_folder)?;
-        let sandbox = Sandbox { isolation: self.isolation, launch: self.launch, place: &place, program: self.program };
+        let lock = self.out.join(LOCK).canonicalize().map_err(in_folder)?;
+        let (launch, isolation, program) = (self.launch, self.isolation, self.program);
+        let sandbox = Sandbox { isolation, launch, place: &place, program, lock: &lock };
+        sandbox.clear();
         let tried = sandbox.probe().map_err(|error| of_run(error.into()))?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (log, times) = (folder.join("output.log"), folder.join("output.times"));
@@ -216,11 +231,19 @@ impl Session<'_> {
             command: launch.command(seed, &sandbox.inside().work).iter().map(|word| visible(word)).collect(),
             variables: sandbox.variables(seed),
             surroundings: Surroundings {
-                isolation: self.isolation.words().into(),
-                is_isolated: self.isolation != Isolation::Nothing,
+                isolation: self.isolation.words(),
+                is_isolated: *self.isolation != Isolation::Nothing,
+                container: self.isolation.container().map(Container::record),
                 tried: tried.into_iter().map(|tried| (tried.promise.words().into(), tried.held, tried.found)).collect(),
                 held: run.held,
-                missing: run.missing,
+                missing: self
+                    .isolation
+                    .container()
+                    .map(Container::missing)
+                    .into_iter()
+                    .flatten()
+                    .chain(run.missing)
+                    .collect(),
             },
             ended: run.ended,
             times: run.times,

@@ -15,9 +15,12 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, set_child_subreaper, wait};
 use serde::{Deserialize, Serialize};
 
 use super::processes;
+use crate::rerun::ask::ask;
 
 /// First argument of a keeper; the program and its arguments follow.
 pub(crate) const ARGUMENT: &str = "--rerun-keeper";
+/// After it, a JSON list: the command that ends what is no process below the keeper, run when all else has ended.
+pub(crate) const FINALLY: &str = "--finally";
 /// How long ended processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it looks whether what it started has ended.
@@ -45,6 +48,9 @@ pub enum Note {
         how: Exit,
         /// Processes it left behind.
         left: usize,
+        /// Processes that the kernel ended for the memory they took.
+        #[serde(default)]
+        memory_kills: u64,
     },
     /// The keeper: what it started has ended, and everything below it.
     Swept {
@@ -87,8 +93,15 @@ pub(crate) fn say(note: &Note) {
 
 /// Runs a program until it ends, or nobody waits for it any more.
 pub(crate) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let Some(program) = arguments.next() else { return ExitCode::from(2) };
-    match keep_program(&program, arguments.collect()) {
+    let mut first = arguments.next();
+    let mut last: Vec<String> = Vec::new();
+    if first.as_deref().is_some_and(|word| word == FINALLY) {
+        let list = arguments.next().and_then(|list| serde_json::from_str(list.to_str()?).ok());
+        let Some(list) = list else { return ExitCode::from(2) };
+        (last, first) = (list, arguments.next());
+    }
+    let Some(program) = first else { return ExitCode::from(2) };
+    match keep_program(&program, arguments.collect(), &last) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&Note::NotStarted { reason: format!("{}: {error}", program.to_string_lossy()) });
@@ -97,34 +110,43 @@ pub(crate) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn keep_program(program: &OsString, arguments: Vec<OsString>) -> io::Result<()> {
+fn keep_program(program: &OsString, arguments: Vec<OsString>, last: &[String]) -> io::Result<()> {
     set_child_subreaper(Some(rustix::process::getpid()))?;
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).process_group(0);
     let child = command.spawn()?;
     let main = Pid::from_child(&child);
-    let mut exit = Exit::Signal(9);
-    loop {
-        if is_over(&io::stdin())? {
-            break;
-        }
-        let mut ended = false;
+    let mut exit = None;
+    while exit.is_none() && !is_over(&io::stdin())? {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == main {
-                exit = Exit::of(status);
-                ended = true;
+                exit = Some(Exit::of(status));
             }
         }
-        if ended {
-            break;
-        }
     }
-    let (left, stuck) = match processes::end_all(PATIENCE) {
+    if exit.is_some() {
+        // An engine whose client has ended by itself still tidies up; it is asked to before anything is ended.
+        finish(last);
+    }
+    let ended = processes::end_all(PATIENCE);
+    if exit.is_none() || ended != Ok(0) {
+        finish(last);
+    }
+    let (left, stuck) = match ended {
         Ok(left) => (left, 0),
         Err(stuck) => (stuck, stuck),
     };
-    say(&Note::Swept { how: exit, left, stuck });
+    say(&Note::Swept { how: exit.unwrap_or(Exit::Signal(9)), left, stuck });
     Ok(())
+}
+
+/// Runs the last command, if there is one.
+fn finish(last: &[String]) {
+    let Some((program, arguments)) = last.split_first() else { return };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    // What it could not do is done by the next start.
+    let _ = ask(command);
 }
 
 /// Whether nobody holds the other end of the input any more. Waits a little.

@@ -2,9 +2,10 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::command::{Submission, bpb, verify, words};
+use crate::processes::{is_empty_soon, processes_of};
 
 #[test]
 #[ignore = "needs bubblewrap and python3"]
@@ -108,25 +109,6 @@ fn landlock_keeps_its_promises_too() {
     assert!(out.contains("verdict     level 4"), "{out}");
 }
 
-/// Processes whose arguments name the folder.
-fn processes_of(folder: &std::path::Path) -> Vec<String> {
-    let name = folder.to_str().unwrap();
-    let all = std::fs::read_dir("/proc").unwrap().flatten();
-    let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(name)).collect()
-}
-
-fn is_empty_soon(folder: &std::path::Path) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < deadline {
-        if processes_of(folder).is_empty() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
-}
-
 #[test]
 #[ignore = "needs bubblewrap and python3"]
 fn killed_at_any_moment_it_leaves_no_process_and_goes_on() {
@@ -163,10 +145,15 @@ fn killed_at_any_moment_it_leaves_no_process_and_goes_on() {
 fn interrupted_it_ends_with_130_and_goes_on() {
     let submission = Submission::claiming(0.0);
     let arguments = ["--seeds", "1,2,3", "--env", "PAUSE=1.5"];
+    let second = submission.out().join("seed-2/output.log");
     for signal in ["-INT", "-TERM"] {
+        // What the first round left; it appears again when this round comes to the second seed.
+        let _ = std::fs::remove_file(&second);
         let mut command = submission.command(&arguments);
-        let child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(2600));
+        let child = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while !second.exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let pid = child.id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         let (code, _, err) = words(&child.wait_with_output().unwrap());

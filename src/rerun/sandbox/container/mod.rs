@@ -5,7 +5,7 @@
 //! fetched: an image that is not here is refused with the command that fetches it.
 //!
 //! Three things end a container with its supervisor: the keeper, which removes it by its name; the entry inside, which
-//! ends as soon as a lock that the supervisor holds is free ([`tether`]); and the next start, which removes whatever
+//! ends as soon as a lock that the supervisor holds is free (`tether`); and the next start, which removes whatever
 //! has the run folder's name.
 
 pub(super) mod arguments;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::SessionError;
 /// One that was killed a moment ago may still be on its way out.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The whole folder: a session holds it alone, tasks and readers hold it together.
-const FOLDER: &str = ".lock";
+pub(super) const FOLDER: &str = ".lock";
 
 /// Keeps others out as long as it is there. The system gives it back when the process ends, however it ends.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ fn taken(out: &Path, name: &str, lock: impl Fn(&File) -> Result<(), TryLockError
     let in_folder = |source| SessionError::Folder { folder: out.to_path_buf(), source };
     fs::create_dir_all(out).map_err(in_folder)?;
     let file = File::create(out.join(name)).map_err(in_folder)?;
+    // Whoever a container's processes run as looks at it. A folder of another user's may still be held.
+    let _ = file.set_permissions(fs::Permissions::from_mode(0o644));
     let deadline = Instant::now() + PATIENCE;
     loop {
         match lock(&file) {

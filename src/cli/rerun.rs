@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 
+mod around;
 #[cfg(target_os = "linux")]
 mod collect;
 #[cfg(target_os = "linux")]
@@ -14,6 +15,7 @@ mod show;
 #[cfg(target_os = "linux")]
 mod slurm;
 
+use self::around::Around;
 use super::outputs::Outputs;
 use super::places::check_folder;
 use super::previous::Kind;
@@ -22,7 +24,7 @@ use super::{CommonArgs, ExitCode};
 use crate::atomic_write;
 use crate::escape::json::shown;
 use crate::manifest::{Launcher, MAX_PROCESSES, is_launcher_variable, is_variable_name};
-use crate::rerun::plan::{self, Plan, Request, Subject, ThisMachine};
+use crate::rerun::plan::{self, Plan, Request, Subject};
 use crate::units::Bytes;
 
 /// Run a submission's own script again
@@ -51,6 +53,8 @@ Examples:
   golf-harness rerun fixtures/submissions/runnable --plan --smoke --nproc 1
   golf-harness rerun fixtures/submissions/runnable --seeds 1,2,3 \\
       --launcher sbatch --launcher-arg=--partition=gpu
+  golf-harness rerun fixtures/submissions/runnable --seeds 1,2,3 \\
+      --container localhost/golf-harness-rerun:test
   golf-harness rerun collect runs/rerun-runnable
 
 With --json, each line of stdout is a JSON document: plan, lines as they are printed, and the report at last.
@@ -139,8 +143,16 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "KIND", default_value = "best", help_heading = "Sandbox")]
     sandbox: SandboxChoice,
 
+    /// Run in a container of this image, which has the interpreter of --python; it is never fetched
+    #[arg(long, value_name = "IMAGE", conflicts_with = "sandbox", help_heading = "Sandbox")]
+    container: Option<String>,
+
+    /// What runs the container: podman, docker, apptainer or singularity [default: the first that has the image]
+    #[arg(long, value_name = "PROGRAM", requires = "container", help_heading = "Sandbox")]
+    container_engine: Option<PathBuf>,
+
     /// Run without a sandbox, in a machine that may be harmed; the report says so
-    #[arg(long, conflicts_with = "sandbox", help_heading = "Sandbox")]
+    #[arg(long, conflicts_with_all = ["sandbox", "container"], help_heading = "Sandbox")]
     no_sandbox: bool,
 
     /// Stop training that takes longer by our clock [default: 720 in the 10-minute track, else none]
@@ -269,9 +281,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     outputs.reads_subject(args.subject()).writes_each("--output", &args.output, Kind::Raw);
     outputs.check(args.force)?;
     let subject = Subject::read(args.subject())?;
-    let plan = plan::plan(&subject, &request(args), &ThisMachine::new(args.python.clone()));
+    let around = Around::of(args)?;
+    let plan = plan::plan(&subject, &request(args), &around.machine(&args.python));
     if !args.plan {
-        return start(args, &subject, &plan);
+        return start(args, &subject, &plan, &around);
     }
     print(args, &plan)?;
     if let Some(file) = &args.output {
@@ -281,12 +294,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 #[cfg(target_os = "linux")]
-fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Result<ExitCode> {
-    run::start(args, subject, plan)
+fn start(args: &Args, subject: &Subject, plan: &Plan, around: &Around) -> anyhow::Result<ExitCode> {
+    run::start(args, subject, plan, around)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn start(_: &Args, _: &Subject, _: &Plan) -> anyhow::Result<ExitCode> {
+fn start(_: &Args, _: &Subject, _: &Plan, _: &Around) -> anyhow::Result<ExitCode> {
     anyhow::bail!("scripts are started on Linux only, whose kernel confines them; --plan works everywhere")
 }
 

@@ -3,11 +3,14 @@
 use super::interpreter::package_versions;
 use super::judge::MachineFacts;
 use super::launch::Python;
+use super::plan::packages::Runner;
 use crate::escape::visible;
 use crate::units::Bytes;
 
-/// Facts of this machine. `packages` are the modules that a script imports, and whether they are here.
+/// Facts of this machine. `packages` are the modules that a script imports, and whether they are here, in the interpreter
+/// that `runner` runs.
 pub fn machine_facts<'a>(
+    runner: &dyn Runner,
     python: &Python,
     gpus: Vec<String>,
     packages: impl Iterator<Item = (&'a str, bool)>,
@@ -20,7 +23,7 @@ pub fn machine_facts<'a>(
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         python: format!("Python {}", python.version),
         driver: driver(),
-        packages: package_versions(python, &modules),
+        packages: package_versions(runner, python, &modules),
         absent_packages: packages.iter().filter(|(_, is_here)| !is_here).map(|(name, _)| name.to_string()).collect(),
     }
 }

@@ -89,6 +89,8 @@ pub struct Python {
     pub roots: Vec<PathBuf>,
     /// Folder of the user's own packages, if it looks there.
     pub user_base: Option<PathBuf>,
+    /// Variables around it that reach the script.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// What one seed may take.

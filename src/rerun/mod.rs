@@ -10,6 +10,7 @@
 //! * [`judge`]: claimed against rerun;
 //! * [`evidence`]: what is handed on.
 
+pub(crate) mod ask;
 pub mod evidence;
 #[cfg(target_os = "linux")]
 pub mod facts;

@@ -173,6 +173,23 @@ pub struct LogFacts {
     pub errors: Vec<String>,
 }
 
+/// A container that a script ran in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ContainerRecord {
+    /// The engine, such as `podman`.
+    pub engine: String,
+    /// Its version.
+    pub version: String,
+    /// The image, as it was asked for.
+    pub image: String,
+    /// The engine's identifier of exactly this image, or the path of its file.
+    pub id: String,
+    /// Digest of the image: of its manifest, if it came from a registry, else of its configuration or its file.
+    pub digest: String,
+    /// User and group of the script, by the image's numbers.
+    pub user: (u32, u32),
+}
+
 /// What stood around the script.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Surroundings {
@@ -180,6 +197,9 @@ pub struct Surroundings {
     pub isolation: String,
     /// Whether there was any.
     pub is_isolated: bool,
+    /// The container, with the image that was run, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerRecord>,
     /// What was tried from inside before the run: promise, whether it held, what happened.
     pub tried: Vec<(String, bool, String)>,
     /// Layers that hold, by the word of the first process inside.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use golf_harness::rerun::interpreter::interpreter;
 use golf_harness::rerun::launch::Start;
+use golf_harness::rerun::plan::packages::Unconfined;
 use golf_harness::rerun::record::{Ended, SeedRecord};
 use golf_harness::rerun::sandbox::Isolation;
 use golf_harness::units::Bytes;
@@ -48,11 +49,11 @@ if rank == 0:
 dist.destroy_process_group()
 ";
 
-fn run(isolation: Isolation, processes: u32, mode: &str) -> (SeedRecord, String) {
+fn run(isolation: &Isolation, processes: u32, mode: &str) -> (SeedRecord, String) {
     let mut workshop = Workshop::new(SCRIPT);
     let python = std::env::var_os("GOLF_TORCH_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
-    workshop.launch.python = interpreter(&python).unwrap();
-    workshop.isolation = isolation;
+    workshop.launch.python = interpreter(&Unconfined, &python).unwrap();
+    workshop.isolation = isolation.clone();
     workshop.launch.start = Start::Torchrun(processes);
     workshop.launch.variables.insert("MODE".into(), mode.into());
     workshop.launch.limits.memory = Bytes(8 << 30);
@@ -63,7 +64,7 @@ fn run(isolation: Isolation, processes: u32, mode: &str) -> (SeedRecord, String)
     (record, output)
 }
 
-fn result(isolation: Isolation, processes: u32, mode: &str) -> f64 {
+fn result(isolation: &Isolation, processes: u32, mode: &str) -> f64 {
     let (record, output) = run(isolation, processes, mode);
     assert_eq!(record.ended, Ended::Code(0), "{isolation:?} {processes} {mode}: {output}");
     assert_eq!(record.log.world_size, Some(u64::from(processes)), "{output}");
@@ -75,11 +76,11 @@ fn result(isolation: Isolation, processes: u32, mode: &str) -> f64 {
 #[test]
 #[ignore = "needs PyTorch"]
 fn gloo_meets_in_both_sandboxes_and_adds_up() {
-    let alone = result(Isolation::Bubblewrap, 1, "");
+    let alone = result(&Isolation::Bubblewrap, 1, "");
     for (isolation, processes) in
         [(Isolation::Bubblewrap, 2), (Isolation::Landlock, 2), (Isolation::Bubblewrap, 4), (Isolation::Landlock, 4)]
     {
-        let together = result(isolation, processes, "");
+        let together = result(&isolation, processes, "");
         assert!((alone - together).abs() < 2e-8, "{isolation:?} {processes}: {together}, alone {alone}");
     }
 }
@@ -87,8 +88,8 @@ fn gloo_meets_in_both_sandboxes_and_adds_up() {
 #[test]
 #[ignore = "needs PyTorch"]
 fn a_compiler_and_workers_find_their_places() {
-    let plain = result(Isolation::Bubblewrap, 2, "");
-    for isolation in [Isolation::Bubblewrap, Isolation::Landlock] {
+    let plain = result(&Isolation::Bubblewrap, 2, "");
+    for isolation in &[Isolation::Bubblewrap, Isolation::Landlock] {
         assert!((result(isolation, 2, "workers") - plain).abs() < 2e-8);
         let (record, output) = run(isolation, 2, "compile");
         match record.ended {
@@ -106,7 +107,7 @@ fn a_compiler_and_workers_find_their_places() {
 #[test]
 #[ignore = "needs PyTorch"]
 fn a_process_that_dies_or_hangs_ends_them_all() {
-    for isolation in [Isolation::Bubblewrap, Isolation::Landlock] {
+    for isolation in &[Isolation::Bubblewrap, Isolation::Landlock] {
         let (record, output) = run(isolation, 2, "die");
         assert_eq!((record.ended, record.left_processes), (Ended::Code(1), 0), "{output}");
         let (record, _) = run(isolation, 2, "hang");

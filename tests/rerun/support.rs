@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use golf_harness::interrupt::Interrupt;
 use golf_harness::rerun::interpreter::interpreter;
-use golf_harness::rerun::launch::{Caps, Launch, Limits, Mount, Start};
+use golf_harness::rerun::launch::{Caps, Launch, Limits, Mount, Python, Start};
+use golf_harness::rerun::plan::packages::Unconfined;
 use golf_harness::rerun::record::SeedRecord;
-use golf_harness::rerun::sandbox::{self, Isolation, Wanted};
+use golf_harness::rerun::sandbox::{self, Isolation, Wanted, container};
 use golf_harness::rerun::session::{Finished, Session, SessionError};
 use golf_harness::rerun::supervise::Silent;
 use golf_harness::units::Bytes;
@@ -14,6 +15,11 @@ use golf_harness::units::Bytes;
 /// This package's `rerun`.
 pub fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_rerun"))
+}
+
+/// The image with a Python that `ci/rerun/container.sh` makes.
+pub fn image() -> String {
+    std::env::var("GOLF_RERUN_IMAGE").expect("GOLF_RERUN_IMAGE, which ci/rerun/container.sh sets")
 }
 
 /// A submission of one script, with data beside it.
@@ -26,6 +32,18 @@ pub struct Workshop {
 impl Workshop {
     /// A script that is run by the isolation that this machine has.
     pub fn new(script: &str) -> Self {
+        let python = interpreter(&Unconfined, Path::new("python3")).unwrap();
+        Self::with(script, sandbox::choose(Wanted::Best).unwrap(), python)
+    }
+
+    /// A script that is run in a container of the image for tests.
+    pub fn in_container(script: &str) -> Self {
+        let container = container::find(&image(), None).unwrap();
+        let python = container.interpreter(Path::new("python3")).unwrap();
+        Self::with(script, Isolation::Container(Box::new(container)), python)
+    }
+
+    fn with(script: &str, isolation: Isolation, python: Python) -> Self {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("submission");
         let data = root.path().join("data");
@@ -43,12 +61,12 @@ impl Workshop {
             variables: [("SEED", "{seed}"), ("DATA_PATH", "./data")].map(|(k, v)| (k.into(), v.into())).into(),
             stated: Default::default(),
             data: vec![Mount { source: data, at: PathBuf::from("data") }],
-            python: interpreter(Path::new("python3")).unwrap(),
+            python,
             limits: Limits { memory: Bytes(1 << 30), disk: Bytes(64 << 20), output: Bytes(8 << 20), processes: 64 },
             caps: Caps::default(),
             folder,
         };
-        Workshop { root, launch, isolation: sandbox::choose(Wanted::Best).unwrap() }
+        Workshop { root, launch, isolation }
     }
 
     /// The run folder.
@@ -59,7 +77,8 @@ impl Workshop {
     /// Runs these seeds.
     pub fn session(&self, seeds: &[u64], interrupt: &Interrupt) -> Result<Finished, SessionError> {
         let out = self.out();
-        let session = Session { launch: &self.launch, isolation: self.isolation, seeds, out: &out, program: program() };
+        let session =
+            Session { launch: &self.launch, isolation: &self.isolation, seeds, out: &out, program: program() };
         session.run(interrupt, &mut |_| Box::new(Silent))
     }
 

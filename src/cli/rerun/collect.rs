@@ -114,7 +114,7 @@ pub(super) fn seed(args: &SeedArgs, common: &CommonArgs) -> anyhow::Result<ExitC
     let program = std::env::current_exe().context("this program's own path")?;
     let show = Show::new(common);
     supervise::adopt_orphans()?;
-    let begin = &mut |isolation| show.begin(isolation, &args.out);
+    let begin = &mut |isolation: &_| show.begin(isolation, &args.out);
     let outcome = task::run(&args.out, which, &program, &interrupt, begin, &mut |seed| show.seed(seed));
     supervise::sweep()?;
     unless_interrupted(outcome, &interrupt)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use serde_json::json;
 
+use super::around::Around;
 use super::show::Show;
 use super::{Args, SandboxChoice, slurm};
 use crate::atomic_write;
@@ -19,9 +20,8 @@ use crate::path_safety;
 use crate::record_folder;
 use crate::rerun::evidence;
 use crate::rerun::facts::{machine_facts, usual_memory};
-use crate::rerun::interpreter::interpreter;
 use crate::rerun::judge::{self, Against, Case, Claim, Judgement, MachineFacts, MissingSeed};
-use crate::rerun::launch::{Caps, Launch, Limits, Steps};
+use crate::rerun::launch::{Caps, Launch, Limits, Python, Steps};
 use crate::rerun::plan::{self, Plan, Subject};
 use crate::rerun::ready::{self, Terms};
 use crate::rerun::sandbox::{self, Isolation, Wanted};
@@ -43,7 +43,7 @@ const OUTPUT: Bytes = Bytes(256 << 20);
 const PROCESSES: usize = 4096;
 
 /// Runs the plan.
-pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Result<ExitCode> {
+pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan, around: &Around) -> anyhow::Result<ExitCode> {
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("rerun-{}", plan.name)));
     outputs(args, &out).check(false)?;
     let launcher = plan.launcher.as_ref().map(|launcher| launcher.value);
@@ -60,17 +60,20 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Resu
     }
     let interrupt = interrupt_on_signal()?;
     let program = std::env::current_exe().context("this program's own path")?;
-    let launch = launch(args, subject, plan, slurm::steps(args, launcher, &program)?)?;
+    let python = plan.packages.interpreter.as_ref().map_or_else(|| args.python.clone(), PathBuf::from);
+    let python = around.interpreter(&python)?;
+    let launch = launch(args, subject, plan, (python, slurm::steps(args, launcher, &program)?))?;
     let seeds = plan.seeds.as_ref().map(|seeds| seeds.value.clone()).unwrap_or_default();
     refuse_overlap(&out, &launch)?;
+    let wanted = wanted(args, around);
     if let Some(way) = way {
-        let handed = slurm::Handed { args, plan: (subject, plan), launch, wanted: wanted(args), seeds, out, program };
+        let handed = slurm::Handed { args, plan: (subject, plan), launch, wanted, seeds, out, program };
         return slurm::hand_over(way, &handed, &terms, &interrupt);
     }
-    let isolation = sandbox::choose(wanted(args))?;
-    let session = Session { launch: &launch, isolation, seeds: &seeds, out: &out, program: &program };
+    let isolation = sandbox::choose(wanted)?;
+    let session = Session { launch: &launch, isolation: &isolation, seeds: &seeds, out: &out, program: &program };
     let show = Show::new(&args.common);
-    show.begin(isolation, &out);
+    show.begin(&isolation, &out);
     supervise::adopt_orphans()?;
     let finished = session.run(&interrupt, &mut |seed| show.seed(seed));
     supervise::sweep()?;
@@ -78,16 +81,19 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan) -> anyhow::Resu
     write_manifest(subject, plan, &out)?;
     let packages = plan.packages.imported.iter();
     let packages = packages.map(|package| (package.name.as_str(), package.installed != Some(false)));
-    let machine = machine_facts(&launch.python, plan.gpus.found.clone(), packages);
+    let machine = machine_facts(around.runner(), &launch.python, plan.gpus.found.clone(), packages);
     let done = Done { finished: &finished, missing: &[], machine, unlike: &[], is_smoke: plan.smoke, out: &out };
     conclude(&args.common, subject, &launch, done, &terms)
 }
 
-fn launch(args: &Args, subject: &Subject, plan: &Plan, steps: Option<Steps>) -> anyhow::Result<Launch> {
+fn launch(
+    args: &Args,
+    subject: &Subject,
+    plan: &Plan,
+    (python, steps): (Python, Option<Steps>),
+) -> anyhow::Result<Launch> {
     let track = subject.folder.track();
     let policy = Options::default().policy_for(track)?;
-    let python = plan.packages.interpreter.as_ref().map_or_else(|| args.python.clone(), PathBuf::from);
-    let python = interpreter(&python)?;
     let terms = Terms { python, limits: limits(args), caps: caps(args, plan, track, &policy), steps };
     Ok(ready::launch(subject, plan, terms)?)
 }
@@ -186,7 +192,10 @@ fn tell_verdict(common: &CommonArgs, judgement: &Judgement) -> anyhow::Result<()
     Ok(())
 }
 
-fn wanted(args: &Args) -> Wanted {
+fn wanted(args: &Args, around: &Around) -> Wanted {
+    if let Some(container) = &around.container {
+        return Wanted::Exactly(Isolation::Container(Box::new(container.clone())));
+    }
     match args.sandbox {
         _ if args.no_sandbox => Wanted::Exactly(Isolation::Nothing),
         SandboxChoice::Best => Wanted::Best,

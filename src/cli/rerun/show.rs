@@ -33,10 +33,10 @@ impl Show {
     }
 
     /// Says what stands around the script.
-    pub fn begin(self, isolation: Isolation, out: &Path) {
+    pub fn begin(self, isolation: &Isolation, out: &Path) {
         let words = isolation.words();
         match self {
-            Show::Nothing if isolation != Isolation::Nothing => {}
+            Show::Nothing if *isolation != Isolation::Nothing => {}
             Show::Json => print_json(&json!({ "event": "begin", "isolation": isolation, "folder": out })),
             _ => drop(writeln!(anstream::stderr(), "sandbox: {words}; files in {}", out.display())),
         }

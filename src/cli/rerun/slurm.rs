@@ -52,6 +52,11 @@ pub(super) fn way(args: &Args, launcher: Option<Launcher>) -> anyhow::Result<Opt
         args.launcher_arg.is_empty() || is_slurm(launcher),
         "--launcher-arg is for srun and sbatch; add --launcher srun or --launcher sbatch"
     );
+    anyhow::ensure!(
+        args.container.is_none() || !is_slurm(launcher),
+        "--container is not started through Slurm, whose machines may not have the image; add --launcher torchrun or \
+         --launcher python, or leave --container out"
+    );
     options::check(&args.launcher_arg, !args.no_sandbox)?;
     if launcher == Some(Launcher::Sbatch) {
         let later = [
@@ -104,7 +109,7 @@ fn kept(handed: &Handed) -> anyhow::Result<PathBuf> {
         schema: String::new(),
         subject: std::path::absolute(args.subject())?,
         launch: handed.launch.clone(),
-        wanted: handed.wanted,
+        wanted: handed.wanted.clone(),
         memory: args.memory,
         is_smoke: plan.smoke,
         seeds: handed.seeds.clone(),

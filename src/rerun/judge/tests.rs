@@ -26,6 +26,7 @@ fn record(seed: u64, bpb: f64) -> SeedRecord {
         surroundings: Surroundings {
             isolation: "bubblewrap with seccomp".into(),
             is_isolated: true,
+            container: None,
             tried: vec![("network refused".into(), true, "Connection refused".into())],
             held: Vec::new(),
             missing: Vec::new(),

@@ -4,18 +4,13 @@
 //! current folder, `PYTHON*` variables and the user's own packages out, so nothing of a submission is looked at.
 
 use std::ffi::OsString;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::Command;
 
 use serde::Deserialize;
 
-/// Longest wait for the interpreter. A cold start from a network disk takes seconds.
-const MAX_WAIT: Duration = Duration::from_secs(30);
-/// More output than this is not read.
-const MAX_OUTPUT_BYTES: u64 = 1 << 20;
+use crate::rerun::ask::MAX_WAIT;
+
 /// More names than this are not asked for.
 const MAX_NAMES: usize = 512;
 /// Variables the interpreter is started with: what finds it, and nothing that changes it.
@@ -67,6 +62,14 @@ pub enum PackagesError {
         /// The interpreter.
         program: PathBuf,
     },
+    /// It does not start, by the word of what was to start it.
+    #[error("{}: {reason}", program.display())]
+    NotStarted {
+        /// The interpreter.
+        program: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// It printed something else.
     #[error("{} is no Python 3: it does not answer a question of three lines", program.display())]
     NoAnswer {
@@ -113,33 +116,12 @@ impl Runner for Unconfined {
     fn run(&self, invocation: &Invocation) -> Result<Vec<u8>, PackagesError> {
         let program = || invocation.program.clone();
         let kept = KEPT_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-        let mut child = Command::new(&invocation.program)
-            .args(&invocation.args)
-            .env_clear()
-            .envs(kept)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|source| PackagesError::Start { program: program(), source })?;
-        let (sender, receiver) = mpsc::channel();
-        if let Some(stdout) = child.stdout.take() {
-            std::thread::spawn(move || {
-                let mut output = Vec::new();
-                let read = stdout.take(MAX_OUTPUT_BYTES).read_to_end(&mut output);
-                // Nobody listens any more after the longest wait.
-                let _ = sender.send(read.map(|_| output));
-            });
-        }
-        let answer = receiver.recv_timeout(MAX_WAIT);
-        // It has closed its output, or has had its time.
-        let _ = child.kill();
-        let _ = child.wait();
-        match answer {
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(source)) => Err(PackagesError::Start { program: program(), source }),
-            Err(_) => Err(PackagesError::Slow { program: program() }),
+        let mut command = Command::new(&invocation.program);
+        command.args(&invocation.args).env_clear().envs(kept).current_dir("/");
+        match crate::rerun::ask::ask(command) {
+            Ok(Some(answer)) => Ok(answer.output),
+            Ok(None) => Err(PackagesError::Slow { program: program() }),
+            Err(source) => Err(PackagesError::Start { program: program(), source }),
         }
     }
 }
@@ -179,6 +161,6 @@ mod tests {
     #[test]
     fn a_program_that_prints_without_end_is_ended() {
         let invocation = Invocation { program: "/bin/sh".into(), args: ["-c", "yes"].map(OsString::from).to_vec() };
-        assert_eq!(Unconfined.run(&invocation).unwrap().len() as u64, MAX_OUTPUT_BYTES);
+        assert_eq!(Unconfined.run(&invocation).unwrap().len() as u64, crate::rerun::ask::MAX_OUTPUT_BYTES);
     }
 }

@@ -34,18 +34,24 @@ const SYSTEM: [&str; 14] = [
     "/nix/store",
 ];
 
+/// User and group of a script.
+pub(super) const USER: (u32, u32) = (1000, 1000);
+
 /// Files of `/etc` that name the machine and its user: launchers look up the machine's own name.
-pub(crate) const NAMES: [(&str, &str); 4] = [
-    ("group", "rerun:x:1000:\n"),
-    ("hosts", "127.0.0.1 localhost rerun\n::1 localhost rerun\n"),
-    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
-    ("passwd", "rerun:x:1000:1000:rerun:/rerun/home:/bin/sh\n"),
-];
+pub(crate) fn names((uid, gid): (u32, u32)) -> [(&'static str, String); 4] {
+    [
+        ("group", format!("rerun:x:{gid}:\n")),
+        ("hosts", "127.0.0.1 localhost rerun\n::1 localhost rerun\n".into()),
+        ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n".into()),
+        ("passwd", format!("rerun:x:{uid}:{gid}:rerun:{HOME}:/bin/sh\n")),
+    ]
+}
 
 /// Arguments of `bwrap`, up to the program inside.
 pub(super) fn arguments(launch: &Launch, place: &Place, entry: &Path) -> Vec<OsString> {
     let mut arguments = Arguments::default();
-    arguments.words(&["--unshare-all", "--unshare-user", "--uid", "1000", "--gid", "1000"]);
+    arguments.words(&["--unshare-all", "--unshare-user"]);
+    arguments.words(&["--uid", &USER.0.to_string(), "--gid", &USER.1.to_string()]);
     if version() >= Some((0, 8)) {
         arguments.words(&["--disable-userns"]);
     }
@@ -72,7 +78,7 @@ pub(super) fn arguments(launch: &Launch, place: &Place, entry: &Path) -> Vec<OsS
         arguments.bind("--ro-bind", Path::new("/sys"), Path::new("/sys"));
         arguments.bind("--ro-bind-try", Path::new("/proc/driver/nvidia"), Path::new("/proc/driver/nvidia"));
     }
-    for (name, _) in NAMES {
+    for (name, _) in names(USER) {
         arguments.bind("--ro-bind", &place.names.join(name), &Path::new("/etc").join(name));
     }
     arguments.bind("--bind", &place.tmp, Path::new(TMP));

@@ -11,6 +11,7 @@ use rustix::process::{DumpableBehavior, Pid, WaitOptions, set_child_subreaper, s
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
 use serde::{Deserialize, Serialize};
 
+use super::container::tether;
 use super::probe::{self, Questions};
 use crate::confine::{Calls, Confinement, Files, Limits, Network};
 use crate::rerun::supervise::keeper::{Exit, Note, say};
@@ -38,6 +39,8 @@ pub(crate) struct Job {
     pub refuses_calls: bool,
     /// Size of a file written.
     pub file_size: Option<Bytes>,
+    /// In a container: a file that the supervisor holds locked, with whose end this process ends.
+    pub lock: Option<PathBuf>,
     /// Then.
     pub task: Task,
 }
@@ -100,6 +103,9 @@ fn work(job: Job) -> io::Result<()> {
             Err(error) => held.missing.push(format!("giving up capabilities: {error}")),
         }
     }
+    if let Some(lock) = &job.lock {
+        tether::end_with(lock)?;
+    }
     match job.task {
         Task::Probe(questions) => {
             let answers = serde_json::to_vec(&probe::answers(&questions))?;
@@ -107,9 +113,17 @@ fn work(job: Job) -> io::Result<()> {
         }
         Task::Run(program) => {
             say(&Note::Confined { held: held.held, missing: held.missing });
-            run(&program)
+            run(&program, job.lock.is_some())
         }
     }
+}
+
+/// Processes of this cgroup that the kernel ended for the memory they took, where a container sees its own cgroup.
+fn memory_kills() -> u64 {
+    let files = ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
+    let text = files.iter().find_map(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 fn confinement(job: &Job) -> Confinement {
@@ -128,7 +142,7 @@ fn confinement(job: &Job) -> Confinement {
     Confinement { limits, files, network, calls, dies_with_parent: false }
 }
 
-fn run(program: &Program) -> io::Result<()> {
+fn run(program: &Program, has_cgroup: bool) -> io::Result<()> {
     let Some((first, arguments)) = program.command.split_first() else { return Err(io::Error::other("no program")) };
     // A daemon becomes a child of this process and is counted.
     set_child_subreaper(Some(rustix::process::getpid()))?;
@@ -142,7 +156,8 @@ fn run(program: &Program) -> io::Result<()> {
         match wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == main => {
                 let left = processes::alive_below(std::process::id()).len();
-                say(&Note::Ended { how: Exit::of(status), left });
+                let memory_kills = if has_cgroup { memory_kills() } else { 0 };
+                say(&Note::Ended { how: Exit::of(status), left, memory_kills });
                 return Ok(());
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

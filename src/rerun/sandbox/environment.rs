@@ -5,16 +5,6 @@ use std::collections::BTreeMap;
 use super::Place;
 use crate::rerun::launch::Launch;
 
-/// Variables of this process that reach the script, by name.
-const KEPT: [&str; 6] = [
-    "CUDA_HOME",
-    "CUDA_VISIBLE_DEVICES",
-    "LD_LIBRARY_PATH",
-    "NVIDIA_DRIVER_CAPABILITIES",
-    "NVIDIA_VISIBLE_DEVICES",
-    "TZ",
-];
-
 /// Variables by which `srun` finds Slurm and the job it is in. They decide nothing of what comes out.
 pub(super) fn of_slurm() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
@@ -24,10 +14,11 @@ pub(super) fn of_slurm() -> impl Iterator<Item = (String, String)> {
 
 /// All variables of a seed.
 pub(super) fn variables(launch: &Launch, inside: &Place, seed: u64) -> BTreeMap<String, String> {
-    let mut variables: BTreeMap<String, String> =
-        KEPT.iter().filter_map(|name| Some((name.to_string(), std::env::var(name).ok()?))).collect();
+    let mut variables = launch.python.variables.clone();
     let folder = launch.python.executable.parent().map(|folder| folder.to_string_lossy().into_owned());
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", folder.unwrap_or_default());
+    // An image says where its programs are.
+    let others = variables.get("PATH").map_or("/usr/local/bin:/usr/bin:/bin", String::as_str);
+    let path = format!("{}:{others}", folder.unwrap_or_default());
     let own = [
         ("HOME", inside.home.to_string_lossy().into_owned()),
         ("LANG", "C.UTF-8".into()),

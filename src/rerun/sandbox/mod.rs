@@ -4,11 +4,13 @@
 //!   nothing in it but the system's programs, the interpreter, code and data (read-only) and its own folders;
 //! * [`Isolation::Landlock`]: where user name spaces are refused, as in rented containers: files and ports by Landlock,
 //!   system calls by seccomp;
+//! * [`Isolation::Container`]: an image's file system, run by podman, docker or apptainer with the same promises;
 //! * [`Isolation::Nothing`]: asked for by flag, and said in the report.
 //!
 //! Which of it holds is tried from inside ([`Sandbox::probe`]) before a script is.
 
 pub(crate) mod bubblewrap;
+pub mod container;
 mod direct;
 pub(crate) mod entry;
 mod environment;
@@ -24,8 +26,10 @@ use serde::{Deserialize, Serialize};
 
 pub use probe::{Promise, Tried};
 
+use self::container::Container;
+use self::container::arguments::{Inside, LOCK};
 use self::entry::{Job, Program, Task};
-use self::probe::Questions;
+use self::probe::{Known, Questions};
 use super::launch::Launch;
 use super::supervise::cgroup::Share;
 use super::supervise::keeper;
@@ -34,40 +38,57 @@ use super::supervise::keeper;
 const PROBE_PORTS: std::ops::Range<u16> = 20_000..29_000;
 
 /// What is around the script.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
     /// bubblewrap, and a seccomp filter inside.
     Bubblewrap,
     /// Landlock and a seccomp filter.
     Landlock,
+    /// A container, and a seccomp filter inside.
+    Container(Box<Container>),
     /// Nothing but limits.
     Nothing,
 }
 
 impl Isolation {
     /// In words.
-    pub fn words(self) -> &'static str {
+    pub fn words(&self) -> String {
         match self {
-            Isolation::Bubblewrap => "bubblewrap with seccomp",
-            Isolation::Landlock => "Landlock with seccomp",
-            Isolation::Nothing => "NO SANDBOX",
+            Isolation::Bubblewrap => "bubblewrap with seccomp".into(),
+            Isolation::Landlock => "Landlock with seccomp".into(),
+            Isolation::Container(container) => container.words(),
+            Isolation::Nothing => "NO SANDBOX".into(),
         }
+    }
+
+    /// The container, if it is one.
+    pub fn container(&self) -> Option<&Container> {
+        match self {
+            Isolation::Container(container) => Some(container),
+            _ => None,
+        }
+    }
+
+    /// Files of `/etc` that name the machine and the script's user.
+    pub(super) fn names(&self) -> [(&'static str, String); 4] {
+        let user = self.container().map(|container| (container.user.uid, container.user.gid));
+        bubblewrap::names(user.unwrap_or(bubblewrap::USER))
     }
 
     /// What it promises. Under Landlock the script works on a copy of the code that it can write; the copy is compared
     /// afterwards.
-    fn promises(self, tried: &Tried) -> bool {
+    fn promises(&self, tried: &Tried) -> bool {
         match self {
-            Isolation::Bubblewrap => true,
+            Isolation::Bubblewrap | Isolation::Container(_) => true,
             Isolation::Landlock => !matches!(tried.promise, Promise::CodeUnwritable | Promise::SupervisorUnreachable),
-            Isolation::Nothing => tried.promise == Promise::ScratchWritable,
+            Isolation::Nothing => matches!(tried.promise, Promise::ScratchWritable | Promise::InputsReadable),
         }
     }
 }
 
 /// Which isolation is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
     /// bubblewrap; Landlock where user name spaces are refused.
@@ -95,8 +116,14 @@ pub enum SandboxError {
     )]
     Refused(String),
     /// The sandbox does not do what it promises.
-    #[error("{} does not keep its promises here: {}; pass another --sandbox, or --no-sandbox in a machine that may be harmed", .0.words(), .1)]
-    Broken(Isolation, String),
+    #[error("{} does not keep its promises here: {}; pass another --sandbox, or --no-sandbox in a machine that may be harmed", .0, .1)]
+    Broken(String, String),
+    /// A path that a container engine cannot be told.
+    #[error(
+        "{}: a container engine cannot be told of a path with commas, quotes or control characters; rename it, or use \
+         another --sandbox", crate::escape::visible(&.0.to_string_lossy())
+    )]
+    OddPath(PathBuf),
     /// The system refused something.
     #[error("cannot probe the sandbox: {0}")]
     Io(#[from] std::io::Error),
@@ -135,17 +162,20 @@ impl Place {
 /// A sandbox for one run.
 pub struct Sandbox<'a> {
     /// What is around the script.
-    pub isolation: Isolation,
+    pub isolation: &'a Isolation,
     /// What is run.
     pub launch: &'a Launch,
     /// Its folders.
     pub place: &'a Place,
     /// This program: it starts itself as keeper and as entry.
     pub program: &'a Path,
+    /// A file that the supervisor holds locked as long as it lives.
+    pub lock: &'a Path,
 }
 
 /// Decides what is around the script.
 pub fn choose(wanted: Wanted) -> Result<Isolation, SandboxError> {
+    let is_best = wanted == Wanted::Best;
     if let Wanted::Exactly(isolation) = wanted
         && isolation != Isolation::Bubblewrap
     {
@@ -162,10 +192,10 @@ pub fn choose(wanted: Wanted) -> Result<Isolation, SandboxError> {
         Ok(output) if output.status.success() => Some(Ok(())),
         Ok(output) => Some(Err(crate::report::quote(&String::from_utf8_lossy(&output.stderr)))),
     };
-    match (works, wanted) {
+    match (works, is_best) {
         (Some(Ok(())), _) => Ok(Isolation::Bubblewrap),
-        (_, Wanted::Best) if !has_user_name_spaces() => Ok(Isolation::Landlock),
-        (Some(Err(_)), Wanted::Best) => Ok(Isolation::Landlock),
+        (_, true) if !has_user_name_spaces() => Ok(Isolation::Landlock),
+        (Some(Err(_)), true) => Ok(Isolation::Landlock),
         (Some(Err(words)), _) => Err(SandboxError::Refused(words)),
         (None, _) => Err(SandboxError::NoBubblewrap),
     }
@@ -192,7 +222,7 @@ impl Sandbox<'_> {
     /// The folders as the script sees them.
     pub fn inside(&self) -> Place {
         match self.isolation {
-            Isolation::Bubblewrap => Place {
+            Isolation::Bubblewrap | Isolation::Container(_) => Place {
                 work: bubblewrap::WORK.into(),
                 tmp: bubblewrap::TMP.into(),
                 home: bubblewrap::HOME.into(),
@@ -224,19 +254,20 @@ impl Sandbox<'_> {
         let mut job = Job {
             files: None,
             ports: None,
-            refuses_calls: self.isolation != Isolation::Nothing,
+            refuses_calls: *self.isolation != Isolation::Nothing,
             file_size: Some(self.launch.limits.disk),
+            lock: self.isolation.container().map(|_| LOCK.into()),
             task,
         };
-        if self.isolation == Isolation::Landlock {
+        if *self.isolation == Isolation::Landlock {
             job.files = Some(direct::files(self.launch, self.place, self.program));
             job.ports = Some(direct::ports(self.launch));
         }
         let mut command = Command::new(self.program);
         let is_gentle = self.launch.is_by_steps() && matches!(job.task, Task::Run(_));
         command.arg(if is_gentle { keeper::GENTLE_ARGUMENT } else { keeper::ARGUMENT }).env_clear();
-        // A probe takes nothing.
-        let share = matches!(job.task, Task::Run(_))
+        // A probe takes nothing, and a container has bounds of its engine's.
+        let share = (matches!(job.task, Task::Run(_)) && self.isolation.container().is_none())
             .then_some(Share { memory: self.launch.limits.memory, processes: self.launch.limits.processes });
         command.arg(serde_json::to_string(&share).map_err(std::io::Error::other)?);
         // Only to find programs: what the script gets to see is in the job.
@@ -246,12 +277,29 @@ impl Sandbox<'_> {
                 command.arg(bubblewrap::PROGRAM);
                 command.args(bubblewrap::arguments(self.launch, self.place, self.program));
             }
+            Isolation::Container(container) => {
+                command.envs(container::engine::variables());
+                if let Some(removal) = container.removal(&Container::name(self.lock)) {
+                    command.arg(keeper::FINALLY);
+                    command.arg(serde_json::to_string(&removal).map_err(std::io::Error::other)?);
+                }
+                let (launch, place, program, lock) = (self.launch, self.place, self.program, self.lock);
+                let has_gpus = !gpu_devices().is_empty();
+                command.args(container.arguments(&Inside { launch, place, program, lock, has_gpus })?);
+            }
             Isolation::Landlock | Isolation::Nothing => {
                 command.arg(self.program);
             }
         }
         command.arg(entry::ARGUMENT).arg(serde_json::to_string(&job).map_err(std::io::Error::other)?);
         Ok(command)
+    }
+
+    /// Removes what an earlier start may have left running or half-made.
+    pub fn clear(&self) {
+        if let Some(container) = self.isolation.container() {
+            container.remove(self.lock);
+        }
     }
 
     /// Tries from inside what the sandbox promises.
@@ -281,19 +329,19 @@ impl Sandbox<'_> {
         child.wait()?;
         let Ok(tried) = serde_json::from_slice::<Vec<Tried>>(&output) else {
             let words = said.lines().next().unwrap_or("the probe gave no answer");
-            return Err(SandboxError::Broken(self.isolation, crate::report::quote(words)));
+            return Err(SandboxError::Broken(self.isolation.words(), crate::report::quote(words)));
         };
         match tried.iter().find(|tried| !tried.held && self.isolation.promises(tried)) {
             Some(broken) => {
                 let words = format!("{}: {}", broken.promise.words(), broken.found);
-                Err(SandboxError::Broken(self.isolation, words))
+                Err(SandboxError::Broken(self.isolation.words(), words))
             }
             None => Ok(tried),
         }
     }
 
     /// What lies in the user's home folder, as far as the run has nothing to do with it.
-    fn home_entries(&self) -> Vec<PathBuf> {
+    fn home_entries(&self) -> Vec<Known> {
         let Some(home) = std::env::home_dir().filter(|home| home.parent().is_some()) else { return Vec::new() };
         let launch = self.launch;
         let sources = launch.data.iter().map(|mount| mount.source.as_path());
@@ -310,7 +358,6 @@ impl Sandbox<'_> {
         let mut entries: Vec<PathBuf> =
             entries.filter(|path| !used.iter().any(|used| used.starts_with(path) || path.starts_with(used))).collect();
         entries.sort();
-        entries.truncate(64);
-        entries
+        entries.into_iter().take(64).filter_map(Known::new).collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(crate) struct Questions {
     /// A port on which this machine listens.
     pub port: u16,
     /// What lies in the user's home folder.
-    pub home: Vec<PathBuf>,
+    pub home: Vec<Known>,
     /// Data.
     pub data: Vec<PathBuf>,
     /// Code.
@@ -28,6 +28,31 @@ pub(crate) struct Questions {
     pub scratch: Vec<PathBuf>,
     /// The supervisor.
     pub supervisor: u32,
+}
+
+/// A file or folder of this machine. An image may have another one at the same path.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Known {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Known {
+    /// What lies at a path, if it is a file or a folder: opening a pipe could wait for ever.
+    pub fn new(path: PathBuf) -> Option<Self> {
+        let data = fs::metadata(&path).ok().filter(|data| data.is_file() || data.is_dir())?;
+        Some(Known { path, device: data.dev(), inode: data.ino() })
+    }
+
+    /// Whether it is there, and can be read.
+    fn is_readable(&self) -> bool {
+        match fs::metadata(&self.path) {
+            Ok(data) if (data.dev(), data.ino()) != (self.device, self.inode) => false,
+            Ok(data) if data.is_dir() => fs::read_dir(&self.path).is_ok(),
+            _ => File::open(&self.path).is_ok(),
+        }
+    }
 }
 
 /// What a sandbox promises.
@@ -50,6 +75,8 @@ pub enum Promise {
     OthersUnreadable,
     /// Its own folders can be written.
     ScratchWritable,
+    /// Code and data can be read.
+    InputsReadable,
 }
 
 impl Promise {
@@ -64,6 +91,7 @@ impl Promise {
             Promise::SupervisorUnreachable => "supervisor unreachable",
             Promise::OthersUnreadable => "other processes unreadable",
             Promise::ScratchWritable => "scratch writable",
+            Promise::InputsReadable => "inputs readable",
         }
     }
 }
@@ -94,6 +122,7 @@ pub(crate) fn answers(questions: &Questions) -> Vec<Tried> {
         tried(Promise::SupervisorUnreachable, supervisor(questions.supervisor)),
         tried(Promise::OthersUnreadable, others(questions.supervisor)),
         tried(Promise::ScratchWritable, writable(&questions.scratch)),
+        tried(Promise::InputsReadable, readable(&[questions.code.as_slice(), &questions.data].concat())),
     ]
 }
 
@@ -112,17 +141,25 @@ fn network(port: u16) -> Result<String, String> {
     }
 }
 
-fn unreadable(paths: &[PathBuf]) -> Result<String, String> {
-    // Opening a pipe could wait for ever, so only files and folders are opened.
-    let plain = |path: &&PathBuf| fs::metadata(path).is_ok_and(|data| data.is_file() || data.is_dir());
-    let readable = |path: &&PathBuf| match fs::metadata(path) {
-        Ok(data) if data.is_dir() => fs::read_dir(path).is_ok(),
-        _ => File::open(path).is_ok(),
-    };
-    match paths.iter().filter(plain).find(readable) {
-        Some(path) => Err(format!("{} can be read", path.display())),
-        None => Ok(format!("none of {} files and folders can be opened", paths.len())),
+fn unreadable(known: &[Known]) -> Result<String, String> {
+    match known.iter().find(|known| known.is_readable()) {
+        Some(known) => Err(format!("{} can be read", known.path.display())),
+        None => Ok(format!("none of {} files and folders can be opened", known.len())),
     }
+}
+
+/// Code and data, each file and the first files of each folder.
+fn readable(paths: &[PathBuf]) -> Result<String, String> {
+    for path in paths {
+        let is_folder = path.is_dir();
+        let opened = if is_folder { fs::read_dir(path).map(drop) } else { File::open(path).map(drop) };
+        opened.map_err(|error| format!("{}: {error}", path.display()))?;
+        let inside = fs::read_dir(path).into_iter().flatten().flatten().take(64).map(|entry| entry.path());
+        for file in inside.filter(|file| is_folder && file.is_file()) {
+            File::open(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+    }
+    Ok(format!("{} files and folders", paths.len()))
 }
 
 fn unwritable(paths: &[PathBuf]) -> Result<String, String> {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::digest::ContentDigest;
 use crate::escape::visible;
 use crate::rerun::launch::Launch;
-use crate::rerun::sandbox::bubblewrap::NAMES;
+use crate::rerun::sandbox::container::Mapping;
 use crate::rerun::sandbox::{Isolation, Place};
 use crate::submission::walk;
 
@@ -51,9 +51,9 @@ pub(super) fn changes(
 }
 
 /// Makes the folders of a run, with a copy of the submission's files and the way to data in them.
-pub(super) fn prepare(launch: &Launch, isolation: Isolation, place: &Place) -> io::Result<()> {
+pub(super) fn prepare(launch: &Launch, isolation: &Isolation, place: &Place) -> io::Result<()> {
     place.folders().into_iter().chain([place.names.as_path()]).try_for_each(fs::create_dir_all)?;
-    NAMES.iter().try_for_each(|(name, text)| fs::write(place.names.join(name), text))?;
+    isolation.names().iter().try_for_each(|(name, text)| fs::write(place.names.join(name), text))?;
     for file in &launch.files {
         let copy = place.work.join(file);
         copy.parent().map_or(Ok(()), fs::create_dir_all)?;
@@ -62,11 +62,33 @@ pub(super) fn prepare(launch: &Launch, isolation: Isolation, place: &Place) -> i
         permissions.set_readonly(true);
         fs::set_permissions(&copy, permissions)?;
     }
-    if isolation != Isolation::Bubblewrap {
-        for mount in launch.data.iter().filter(|mount| mount.at.is_relative()) {
-            let link = place.work.join(&mount.at);
-            link.parent().map_or(Ok(()), fs::create_dir_all)?;
-            std::os::unix::fs::symlink(&mount.source, &link)?;
+    for mount in launch.data.iter().filter(|mount| mount.at.is_relative()) {
+        let at = place.work.join(&mount.at);
+        at.parent().map_or(Ok(()), fs::create_dir_all)?;
+        match isolation {
+            // It makes what it mounts on.
+            Isolation::Bubblewrap => {}
+            Isolation::Container(_) if mount.source.is_dir() => fs::create_dir_all(&at)?,
+            Isolation::Container(_) => fs::write(&at, b"")?,
+            Isolation::Landlock | Isolation::Nothing => std::os::unix::fs::symlink(&mount.source, &at)?,
+        }
+    }
+    match isolation.container() {
+        Some(container) if container.user.mapping == Mapping::Nobody => {
+            let (uid, gid) = (container.user.uid, container.user.gid);
+            place.folders().into_iter().try_for_each(|folder| give(folder, uid, gid))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes a folder and all folders in it somebody's.
+fn give(folder: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    std::os::unix::fs::lchown(folder, Some(uid), Some(gid))?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            give(&entry.path(), uid, gid)?;
         }
     }
     Ok(())

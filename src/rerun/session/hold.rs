@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use crate::run_folder::{LockError, RunFolder, RunLock, open_lock};
 /// One that was killed a moment ago may still be on its way out.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The seeds: a session holds them alone, tasks and readers hold them together.
-const SEEDS: &str = ".golf-harness-seeds.lock";
+pub(super) const SEEDS: &str = ".golf-harness-seeds.lock";
 
 /// Keeps others out as long as it is there. The system gives it back when the process ends, however it ends.
 #[derive(Debug)]
@@ -55,6 +56,10 @@ fn taken(out: &Path, name: &str, lock: impl Fn(&File) -> Result<(), TryLockError
     let in_folder = |source| SessionError::Folder { folder: out.to_path_buf(), source };
     fs::create_dir_all(out).map_err(in_folder)?;
     let file = open_lock(&out.join(name)).map_err(in_folder)?;
+    // Whoever a container's processes run as looks at it. A folder of another user's may still be held.
+    if file.metadata().is_ok_and(|data| data.len() == 0) {
+        let _ = file.set_permissions(fs::Permissions::from_mode(0o644));
+    }
     let deadline = Instant::now() + PATIENCE;
     loop {
         match lock(&file) {

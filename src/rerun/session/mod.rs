@@ -22,6 +22,7 @@ pub use hold::Hold;
 
 use super::launch::{Launch, Start};
 use super::record::{Inputs, RECORD_SCHEMA, SeedRecord, Surroundings};
+use super::sandbox::container::Container;
 use super::sandbox::{Isolation, Place, Sandbox, Tried};
 use super::supervise::{self, Observer, Run, RunError};
 use crate::atomic_write::{self, WriteError};
@@ -41,7 +42,7 @@ pub struct Session<'a> {
     /// What is run.
     pub launch: &'a Launch,
     /// What is around it.
-    pub isolation: Isolation,
+    pub isolation: &'a Isolation,
     /// Seeds, in order.
     pub seeds: &'a [u64],
     /// The run folder.
@@ -185,7 +186,10 @@ impl Session<'_> {
         files::renew(folder).map_err(in_folder)?;
         let place = Place::below(&folder.canonicalize().map_err(in_folder)?);
         files::prepare(self.launch, self.isolation, &place).map_err(in_folder)?;
-        let sandbox = Sandbox { isolation: self.isolation, launch: self.launch, place: &place, program: self.program };
+        let lock = self.out.join(hold::SEEDS).canonicalize().map_err(in_folder)?;
+        let (launch, isolation, program) = (self.launch, self.isolation, self.program);
+        let sandbox = Sandbox { isolation, launch, place: &place, program, lock: &lock };
+        sandbox.clear();
         let tried = sandbox.probe().map_err(|error| of_run(error.into()))?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (log, times) = (folder.join("output.log"), folder.join("output.times"));
@@ -231,11 +235,19 @@ impl Session<'_> {
             command: launch.command(seed, &sandbox.inside().work).iter().map(|word| visible(word)).collect(),
             variables: sandbox.variables(seed),
             surroundings: Surroundings {
-                isolation: self.isolation.words().into(),
-                is_isolated: self.isolation != Isolation::Nothing,
+                isolation: self.isolation.words(),
+                is_isolated: *self.isolation != Isolation::Nothing,
+                container: self.isolation.container().map(Container::record),
                 tried: tried.into_iter().map(|tried| (tried.promise.words().into(), tried.held, tried.found)).collect(),
                 held: run.held,
-                missing: run.missing,
+                missing: self
+                    .isolation
+                    .container()
+                    .map(Container::missing)
+                    .into_iter()
+                    .flatten()
+                    .chain(run.missing)
+                    .collect(),
             },
             ended: run.ended,
             times: run.times,
@@ -267,7 +279,7 @@ impl Session<'_> {
 
 /// Digest of everything that decides what comes out of a seed. How much memory there may be is not part of it: a run
 /// that came to its own end had enough.
-fn key(launch: &Launch, isolation: Isolation, seed: u64, inputs: &Inputs) -> Digest {
+fn key(launch: &Launch, isolation: &Isolation, seed: u64, inputs: &Inputs) -> Digest {
     let start = match &launch.start {
         Start::Python => "python".to_string(),
         Start::Torchrun(processes) => format!("torchrun {processes}"),
@@ -305,7 +317,7 @@ pub enum Found {
 }
 
 /// What a task that ran apart left of a seed, whose interpreter is in `launch`.
-pub fn found(launch: &Launch, isolation: Isolation, out: &Path, seed: u64, inputs: &Inputs) -> Found {
+pub fn found(launch: &Launch, isolation: &Isolation, out: &Path, seed: u64, inputs: &Inputs) -> Found {
     let folder = out.join(format!("seed-{seed}"));
     match recorded(&folder, seed, key(launch, isolation, seed, inputs)) {
         Some(record) => Found::Record(Box::new(record)),

@@ -51,7 +51,7 @@ pub fn collect(out: &Path) -> Result<Collected, CollectError> {
         let node = note.as_ref().and_then(|note| note.found.as_ref());
         let record = node.map_or(Found::Nothing, |node| {
             let launch = Launch { python: node.python.clone(), ..job.launch.clone() };
-            found(&launch, node.isolation, out, seed, &finished.inputs)
+            found(&launch, &node.isolation, out, seed, &finished.inputs)
         });
         match (record, note) {
             (Found::Record(record), Some(note)) => {

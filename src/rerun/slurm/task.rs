@@ -7,6 +7,7 @@ use crate::atomic_write::WriteError;
 use crate::interrupt::Interrupt;
 use crate::rerun::facts::{machine_facts, usual_memory};
 use crate::rerun::interpreter::{InterpreterError, interpreter};
+use crate::rerun::plan::packages::Unconfined;
 use crate::rerun::plan::{Machine, ThisMachine};
 use crate::rerun::sandbox::{self, Isolation, SandboxError};
 use crate::rerun::session::{Hold, ObserverOf, Session, SessionError};
@@ -57,7 +58,7 @@ pub fn run(
     which: Which,
     program: &Path,
     interrupt: &Interrupt,
-    begin: &mut dyn FnMut(Isolation),
+    begin: &mut dyn FnMut(&Isolation),
     observer_of: &mut ObserverOf,
 ) -> Result<(), TaskError> {
     let folder = JobFolder::of(out);
@@ -72,8 +73,8 @@ pub fn run(
     note.found = node.as_ref().ok().cloned();
     folder.keep_note(&note)?;
     let outcome = node.and_then(|node| {
-        begin(node.isolation);
-        let session = Session { launch: &job.launch, isolation: node.isolation, seeds: &[seed], out, program };
+        begin(&node.isolation);
+        let session = Session { launch: &job.launch, isolation: &node.isolation, seeds: &[seed], out, program };
         Ok(session.run_held(&hold, interrupt, observer_of)?)
     });
     note.end = Some(match &outcome {
@@ -88,14 +89,14 @@ impl Node {
     /// Fits the job to this machine, and says what it is like.
     fn asked(job: &mut Job, name: &str) -> Result<Self, TaskError> {
         let of_node = |source| TaskError::Interpreter { node: name.into(), source };
-        let python = interpreter(&job.launch.python.executable).map_err(of_node)?;
+        let python = interpreter(&Unconfined, &job.launch.python.executable).map_err(of_node)?;
         let of_node = |source| TaskError::Sandbox { node: name.into(), source };
-        let isolation = sandbox::choose(job.wanted).map_err(of_node)?;
+        let isolation = sandbox::choose(job.wanted.clone()).map_err(of_node)?;
         let machine = ThisMachine::new(python.executable.clone());
         // An interpreter that has just answered does so again; if not, the script will say what it misses.
         let found = machine.packages(&job.modules).map(|answer| answer.found).unwrap_or_default();
         let packages = job.modules.iter().map(|name| (name.as_str(), found.contains(name)));
-        let machine = machine_facts(&python, machine.gpus(), packages);
+        let machine = machine_facts(&Unconfined, &python, machine.gpus(), packages);
         job.launch.limits.memory = job.memory.unwrap_or_else(usual_memory);
         job.launch.python = python.clone();
         Ok(Node { isolation, python, machine })

@@ -9,6 +9,7 @@ use super::processes;
 use crate::rerun::launch::Limits;
 use crate::rerun::record::Peak;
 use crate::rerun::sandbox::Place;
+use crate::rerun::sandbox::container::Watch;
 use crate::units::Bytes;
 
 /// More files than this are more than any submission writes.
@@ -23,16 +24,17 @@ const DISK_SHARE: u32 = 100;
 pub(super) struct Bounds<'a> {
     limits: &'a Limits,
     place: &'a Place,
-    keeper: u32,
+    root: Root,
     next_disk: Instant,
     /// The most seen.
     pub peak: Peak,
 }
 
 impl<'a> Bounds<'a> {
-    /// For what runs below this keeper.
-    pub fn new(limits: &'a Limits, place: &'a Place, keeper: u32) -> Self {
-        Bounds { limits, place, keeper, next_disk: Instant::now(), peak: Peak::default() }
+    /// For what runs below this keeper, or in a container whose first process is looked for.
+    pub fn new(limits: &'a Limits, place: &'a Place, keeper: u32, container: Option<Watch>) -> Self {
+        let root = container.map_or(Root::Keeper(keeper), Root::Awaited);
+        Bounds { limits, place, root, next_disk: Instant::now(), peak: Peak::default() }
     }
 
     /// The bound that is broken, in words.
@@ -41,7 +43,7 @@ impl<'a> Bounds<'a> {
     }
 
     fn processes(&mut self) -> Option<String> {
-        let processes = processes::below(self.keeper);
+        let processes = self.root.processes();
         let memory = Bytes(processes.iter().map(|pid| processes::memory(*pid).0).sum());
         self.peak.memory = self.peak.memory.max(memory);
         self.peak.processes = self.peak.processes.max(processes.len());
@@ -71,6 +73,31 @@ impl<'a> Bounds<'a> {
         let space = rustix::fs::statvfs(&self.place.work).ok()?;
         let free = Bytes(space.f_bavail.saturating_mul(space.f_frsize));
         (free < RESERVE).then(|| format!("the disk is full: {free} bytes are free"))
+    }
+}
+
+/// What the processes of a run are below of.
+enum Root {
+    /// The keeper, which is not one of them.
+    Keeper(u32),
+    /// A container that is not known yet. Until then the engine's own bounds are all there is.
+    Awaited(Watch),
+    /// The first process of a container.
+    Container(u32),
+}
+
+impl Root {
+    fn processes(&mut self) -> Vec<u32> {
+        if let Root::Awaited(watch) = self
+            && let Some(pid) = watch.look()
+        {
+            *self = Root::Container(pid);
+        }
+        match self {
+            Root::Keeper(keeper) => processes::below(*keeper),
+            Root::Awaited(_) => Vec::new(),
+            Root::Container(first) => std::iter::once(*first).chain(processes::below(*first)).collect(),
+        }
     }
 }
 

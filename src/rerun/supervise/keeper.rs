@@ -16,11 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::{Group, Share};
 use super::processes;
+use crate::rerun::ask::ask;
 
 /// First argument of a keeper; what it may take, as JSON, the program and its arguments follow.
 pub(crate) const ARGUMENT: &str = "--rerun-keeper";
 /// The same for a program that starts processes on other machines: it is asked to end them before it is ended.
 pub(crate) const GENTLE_ARGUMENT: &str = "--rerun-gentle-keeper";
+/// Before the program, followed by a JSON list: the command that ends what is no process below the keeper, run when all else has ended.
+pub(crate) const FINALLY: &str = "--finally";
 /// How long ended processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a program may take to end what it started elsewhere.
@@ -55,6 +58,9 @@ pub enum Note {
         how: Exit,
         /// Processes it left behind.
         left: usize,
+        /// Processes that the kernel ended for the memory they took.
+        #[serde(default)]
+        memory_kills: u64,
     },
     /// The keeper: what it started has ended, and everything below it.
     Swept {
@@ -118,9 +124,18 @@ pub(crate) fn keep_gently(arguments: impl Iterator<Item = OsString>) -> ExitCode
 
 fn served(end: End, mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let share = arguments.next().and_then(|share| serde_json::from_str::<Option<Share>>(share.to_str()?).ok());
-    let (Some(share), Some(program)) = (share, arguments.next()) else { return ExitCode::from(2) };
+    let mut first = arguments.next();
+    let mut last: Vec<String> = Vec::new();
+    if first.as_deref().is_some_and(|word| word == FINALLY) {
+        let list = arguments.next().and_then(|list| serde_json::from_str(list.to_str()?).ok());
+        let Some(list) = list else { return ExitCode::from(2) };
+        (last, first) = (list, arguments.next());
+    }
+    let (Some(share), Some(program)) = (share, first) else { return ExitCode::from(2) };
     let group = share.and_then(bounded);
-    let kept = keep_program(end, group.as_ref(), &program, arguments.collect());
+    let mut command = Command::new(&program);
+    command.args(arguments);
+    let kept = keep_program(end, group.as_ref(), command, &last);
     if let Some(group) = group {
         group.leave();
     }
@@ -144,28 +159,25 @@ fn bounded(share: Share) -> Option<Group> {
     group.ok()
 }
 
-fn keep_program(end: End, group: Option<&Group>, program: &OsString, arguments: Vec<OsString>) -> io::Result<()> {
+fn keep_program(end: End, group: Option<&Group>, mut command: Command, last: &[String]) -> io::Result<()> {
     set_child_subreaper(Some(rustix::process::getpid()))?;
-    let mut command = Command::new(program);
     let input = if end == End::Gentle { Stdio::piped() } else { Stdio::null() };
-    command.args(arguments).stdin(input).process_group(0);
+    command.stdin(input).process_group(0);
     let mut child = command.spawn()?;
     let main = Pid::from_child(&child);
-    let mut exit = Exit::Signal(9);
+    let mut exit = None;
     let mut leaves = None;
     loop {
-        let mut ended = false;
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == main {
-                exit = Exit::of(status);
-                ended = true;
+                exit = Some(Exit::of(status));
             }
         }
         match leaves {
             // Orphans are waited for as well: a step outlives the entry that started it.
             Some(since) if processes::below(std::process::id()).is_empty() || Instant::now() > since + GRACE => break,
             Some(_) => std::thread::sleep(Duration::from_millis(20)),
-            None if ended => break,
+            None if exit.is_some() => break,
             None if !is_over(&io::stdin())? => {}
             None if end == End::Sudden => break,
             None => {
@@ -179,12 +191,30 @@ fn keep_program(end: End, group: Option<&Group>, program: &OsString, arguments: 
             }
         }
     }
-    let (left, stuck) = match processes::end_all(PATIENCE) {
+    if exit.is_some() {
+        // An engine whose client has ended by itself still tidies up; it is asked to before anything is ended.
+        finish(last);
+    }
+    let ended = processes::end_all(PATIENCE);
+    if exit.is_none() || ended != Ok(0) {
+        finish(last);
+    }
+    let (left, stuck) = match ended {
         Ok(left) => (left, 0),
         Err(stuck) => (stuck, stuck),
     };
-    say(&Note::Swept { how: exit, left, stuck, broke: group.and_then(Group::broken) });
+    let how = exit.unwrap_or(Exit::Signal(9));
+    say(&Note::Swept { how, left, stuck, broke: group.and_then(Group::broken) });
     Ok(())
+}
+
+/// Runs the last command, if there is one.
+fn finish(last: &[String]) {
+    let Some((program, arguments)) = last.split_first() else { return };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    // What it could not do is done by the next start.
+    let _ = ask(command);
 }
 
 /// Whether nobody holds the other end of the input any more. Waits a little.

@@ -25,6 +25,7 @@ use self::keeper::Note;
 use self::openings::Openings;
 use self::recorder::Recorder;
 use super::record::{Ended, Opening, Peak, Times};
+use super::sandbox::container::Watch;
 use super::sandbox::{Sandbox, SandboxError};
 use crate::interrupt::Interrupt;
 use crate::submission::LogFile;
@@ -157,7 +158,8 @@ struct Supervisor {
 impl Supervisor {
     fn watch(mut self, sandbox: &Sandbox, interrupt: &Interrupt, observer: &mut dyn Observer) -> Result<Run, RunError> {
         let limits = &sandbox.launch.limits;
-        let mut bounds = Bounds::new(limits, sandbox.place, self.child.id());
+        let container = sandbox.isolation.container().and_then(|container| Watch::begin(container, sandbox.lock));
+        let mut bounds = Bounds::new(limits, sandbox.place, self.child.id(), container);
         let mut openings = Openings::of(sandbox.launch);
         let mut stopped: Option<(Ended, Instant)> = None;
         let mut next_look = Instant::now();
@@ -196,7 +198,7 @@ impl Supervisor {
             }
         }
         openings.look(self.begun.elapsed(), self.recorder.clock.phase().0);
-        self.finish(stopped.map(|(end, _)| end), (bounds.peak, openings.list()), observer)
+        self.finish(sandbox, stopped.map(|(end, _)| end), (bounds.peak, openings.list()), observer)
     }
 
     /// Waits for one of the pipes, and takes what is there.
@@ -240,6 +242,7 @@ impl Supervisor {
 
     fn finish(
         mut self,
+        sandbox: &Sandbox,
         stopped: Option<Ended>,
         (peak, opened): (Peak, Vec<Opening>),
         observer: &mut dyn Observer,
@@ -248,6 +251,10 @@ impl Supervisor {
         self.child.wait()?;
         let total = self.begun.elapsed();
         let heard = Heard::of(&self.pipes.heard);
+        if !heard.is_swept {
+            // Something ended the keeper, which would have done it.
+            sandbox.clear();
+        }
         if stopped.is_none()
             && let Some(reason) = heard.not_started
         {
@@ -260,8 +267,12 @@ impl Supervisor {
         // What was stopped left nothing: it was in the middle of its work.
         let left = if stopped.is_some() { 0 } else { heard.left };
         // A bound that the kernel holds ends the script without us.
-        let by_kernel = heard.broke.filter(|_| heard.ended.as_ref() != Some(&Ended::Code(0))).map(Ended::Bound);
-        let stopped = stopped.or(by_kernel);
+        let memory = (heard.memory_kills > 0).then(|| {
+            let most = sandbox.launch.limits.memory;
+            format!("took more than {most} bytes of memory (--memory), and the kernel ended a process of it")
+        });
+        let broke = heard.broke.or(memory).filter(|_| heard.ended.as_ref() != Some(&Ended::Code(0)));
+        let stopped = stopped.or(broke.map(Ended::Bound));
         let is_cut = matches!(stopped, Some(Ended::Bound(_)));
         let (log, clock) = self.recorder.finish(total, is_cut, observer)?;
         let ended = stopped.or(heard.ended).unwrap_or(Ended::Lost);
@@ -298,6 +309,8 @@ struct Heard {
     not_started: Option<String>,
     left: usize,
     stuck: usize,
+    is_swept: bool,
+    memory_kills: u64,
     held: Vec<String>,
     missing: Vec<String>,
     bounded: Option<String>,
@@ -313,15 +326,15 @@ impl Heard {
                 Ok(Note::Confined { held, missing }) => (heard.held, heard.missing) = (held, missing),
                 Ok(Note::Bounded { how }) => heard.bounded = Some(how),
                 Ok(Note::NotStarted { reason }) => heard.not_started = Some(reason),
-                Ok(Note::Ended { how, left }) => {
+                Ok(Note::Ended { how, left, memory_kills }) => {
                     heard.ended = Some(Ended::of(how));
-                    heard.left = left;
+                    (heard.left, heard.memory_kills) = (left, memory_kills);
                 }
                 Ok(Note::Swept { left, stuck, broke, .. }) => {
                     heard.broke = broke;
                     // What the entry counted are the script's; the sandbox's own processes are among these.
                     heard.left = if heard.ended.is_some() { heard.left } else { left };
-                    heard.stuck = stuck;
+                    (heard.stuck, heard.is_swept) = (stuck, true);
                 }
                 // What the sandbox's own program says when it cannot do its work.
                 Err(_) => other = Some(crate::report::quote(&String::from_utf8_lossy(line))),

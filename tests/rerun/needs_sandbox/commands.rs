@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::command::{Submission, bpb, verify, words};
+use crate::processes::{is_empty_soon, processes_of};
 
 #[test]
 #[ignore = "needs bubblewrap and python3"]
@@ -117,25 +118,6 @@ fn landlock_keeps_its_promises_too() {
         "{out}"
     );
     assert!(out.contains("verdict     level 4"), "{out}");
-}
-
-/// Processes whose arguments name the folder.
-fn processes_of(folder: &std::path::Path) -> Vec<String> {
-    let name = folder.to_str().unwrap();
-    let all = std::fs::read_dir("/proc").unwrap().flatten();
-    let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(name)).collect()
-}
-
-fn is_empty_soon(folder: &std::path::Path) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while Instant::now() < deadline {
-        if processes_of(folder).is_empty() {
-            return true;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    false
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::eval::PART_SCHEMA;
 use crate::manifest;
 use crate::path_safety::folder_of;
 use crate::regular_file;
-use crate::report::{CSV_SUMMARY_HEADER, Severity};
+use crate::report::{CSV_SUMMARY_HEADER, TREE_COLUMNS};
 use crate::run_folder::RunFolder;
 use crate::site::MARK;
 
@@ -101,12 +101,13 @@ fn is_report(text: &str) -> bool {
 /// The first line of a report for people: of one subject, of a tree, or of a tree in which nothing is worth a line.
 fn is_text_report(first: &str) -> bool {
     let is_subject = first.rsplit_once("  rules ").and_then(|(_, rules)| rules.split_once(" of ")).is_some();
-    let is_of_tree = [" fail ", " warn ", " review"].iter().all(|count| first.contains(count))
-        && Severity::ALL.iter().any(|severity| first.starts_with(&format!("{:7}  ", severity.word())));
+    let is_of_tree = first.split_whitespace().eq(TREE_COLUMNS.split_whitespace());
     let is_total = first.split_once(" subjects: ").is_some_and(|(count, rest)| {
         count.parse::<usize>().is_ok() && rest.contains(" failing, ") && rest.ends_with(" clean")
     });
-    is_subject || is_of_tree || is_total
+    // Of one severity that no subject has.
+    let is_none = first.starts_with("showing 0 of ") && first.contains(" subjects, those with a finding of severity ");
+    is_subject || is_of_tree || is_total || is_none
 }
 
 /// The picture of where the bytes of an artifact go.
@@ -155,7 +156,8 @@ mod tests {
             "::error file=a::b\n::notice file=a::b\n",
             "rec  rules 10min_16mb of 2026-03-18\n\nlevel 1 of 5: documented\n",
             "rec  rules 10min_16mb of 2026-03-18, folder of 2026-03-20\n",
-            "pass     rec/a       1.1500  documented   0 fail  0 warn  0 review  \n",
+            "verdict  subject      val_bpb        bytes  date        level       fail  warn  review  rules\n",
+            "showing 0 of 3 subjects, those with a finding of severity review\n",
             "\n3 subjects: 0 failing, 0 with warnings, 0 to review, 3 clean\n",
             "Audit complete.\n\n| subject | audit | worst | level | fail |\n",
             "### `rec` fails\n\nAudit complete. **No level while 1 rule fails: over\\_budget**. Rules: 10min of 2026-03-20.\n",

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::manifest::Launcher;
-use crate::report::Format;
+use crate::report::{Format, Order};
 
 /// Implements [`ValueEnum`] for a type of the library, which itself knows nothing of a command line.
 macro_rules! values {
@@ -34,6 +34,14 @@ values!(Format:
     Csv "csv" "One finding a row",
     CsvSummary "csv-summary" "One subject a row",
     InToto "in-toto" "Unsigned in-toto Statement with a test-result predicate, one a subject",
+);
+
+values!(Order:
+    Name "name" "By name",
+    Verdict "verdict" "The worst first",
+    Bpb "bpb" "The least claimed bits per byte first",
+    Bytes "bytes" "The largest total first",
+    Date "date" "The latest day first",
 );
 
 values!(Launcher:

@@ -9,7 +9,7 @@ use crate::path_safety::folder_of;
 use crate::regular_file;
 use crate::report::{CSV_SUMMARY_HEADER, TREE_COLUMNS};
 use crate::run_folder::RunFolder;
-use crate::site::MARK;
+use crate::site::{MARK, PAGE_MARK};
 
 /// What an output holds.
 #[cfg_attr(not(feature = "engine"), allow(dead_code, reason = "commands with an engine write them"))]
@@ -17,7 +17,7 @@ use crate::site::MARK;
 pub enum Kind {
     /// A report of `verify`, in any format.
     Report,
-    /// A file of a site.
+    /// A file of a site, or a page by itself.
     Page,
     /// A picture of `pack`.
     Svg,
@@ -68,10 +68,10 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
     }
 }
 
-/// Every file of a site says so in a comment at its beginning.
+/// Every file of a site, and every page that is one file, says so in a comment at its beginning.
 fn is_page(text: &str) -> bool {
-    let html = format!("<!doctype html>\n<!-- {MARK} -->\n");
-    text.starts_with(&html) || text.starts_with(&format!("/* {MARK} */\n"))
+    let is_html = |mark| text.starts_with(&format!("<!doctype html>\n<!-- {mark} -->\n"));
+    is_html(MARK) || is_html(PAGE_MARK) || text.starts_with(&format!("/* {MARK} */\n"))
 }
 
 /// Every report format begins as no other file does. What stands further down may be a quotation.

@@ -11,7 +11,7 @@ use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, Seconds, checkpoint_period, warn
 use super::{CommonArgs, DeviceArgs, ExitCode, RecipeArgs, interrupt_on_signal, use_threads};
 use crate::engine::{Engine, EngineKind, Precision};
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::manifest::Effective;
+use crate::manifest::{Effective, Manifest};
 use crate::record_folder;
 use crate::reproduce::{self, Ended, ReproduceError, Reproduction, Request};
 use crate::run_folder::RunFolder;
@@ -109,6 +109,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     {
         reproduce::write_record_folder(&runs, &first.manifest, submission)?;
     }
+    if let (Some(all), Some(page)) = (folder_of_seeds(args, &effective), reproduce::page_of_seeds(&runs)) {
+        page.write(&all.page())?;
+    }
     let json = || match told.as_slice() {
         [only] if args.seeds.is_empty() => only.json.clone(),
         all => serde_json::json!({ "seeds": all.iter().map(|told| &told.json).collect::<Vec<_>>() }),
@@ -118,6 +121,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let is_any = |code| told.iter().any(|told| told.code == code);
     let worst = [ExitCode::CheckFailed, ExitCode::CouldNotCheck].into_iter().find(|code| is_any(*code));
     Ok(worst.unwrap_or(ExitCode::Ok))
+}
+
+/// The folder that holds those of several seeds.
+fn folder_of_seeds(args: &Args, effective: &[Effective]) -> Option<RunFolder> {
+    let first = effective.first().filter(|_| args.seeds.len() > 1)?;
+    Some(run_folder(args, &first.manifest))
+}
+
+fn run_folder(args: &Args, manifest: &Manifest) -> RunFolder {
+    args.out.as_ref().map_or_else(|| RunFolder::for_run(&manifest.name), RunFolder::new)
 }
 
 /// One seed, reproduced.
@@ -130,11 +143,11 @@ struct Told {
 
 fn one(args: &Args, effective: &Effective, engine: &dyn Engine, interrupt: Interrupt) -> anyhow::Result<Told> {
     let (manifest, base) = (&effective.manifest, &effective.folder);
-    let mut folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&manifest.name), RunFolder::new);
+    let mut folder = run_folder(args, manifest);
     if !args.seeds.is_empty() {
         folder = RunFolder::new(folder.root().join(format!("seed-{}", manifest.schedule.seed)));
     }
-    let kinds = [Kind::OfTraining, Kind::Artifact, Kind::Manifest];
+    let kinds = [Kind::OfTraining, Kind::Artifact, Kind::Manifest, Kind::Page];
     let mut outputs = Outputs::default();
     outputs.reads("the manifest", &args.manifest).reads_named(manifest, base);
     outputs.writes_run(&folder, &kinds, manifest, base);
@@ -161,6 +174,7 @@ fn one(args: &Args, effective: &Effective, engine: &dyn Engine, interrupt: Inter
     };
     Ok(match ended {
         Ended::Complete(done) => {
+            done.page().write(&folder.page())?;
             Told { text: done.text(), json: done.json(), code: done.conclusion().into(), run: Some(done) }
         }
         Ended::Recorded(found) => {

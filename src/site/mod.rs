@@ -4,6 +4,7 @@
 //! nothing from elsewhere, and hold strangers' text in two ways only: escaped by the templates, or as JSON in a block
 //! that no browser runs (`data.rs`); the scripts put it into the page as text, never as markup.
 
+mod bytes_page;
 mod data;
 mod earlier;
 mod line_chart;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use askama::Template;
 use rayon::prelude::*;
 
+pub use bytes_page::bytes_page;
 pub use earlier::{Earlier, EarlierError};
 pub use run_report::{Compared, RunReport, Seeds};
 pub use whole::MARK as PAGE_MARK;

@@ -141,6 +141,7 @@ impl Outputs {
                 Kind::OfTraining => of_training.iter().for_each(|path| add(path.clone(), Kind::OfTraining)),
                 Kind::Artifact => add(folder.artifact(), Kind::Artifact),
                 Kind::Manifest => add(folder.manifest(), Kind::Manifest),
+                Kind::Page => add(folder.page(), Kind::Page),
                 _ => {}
             }
         }

@@ -21,6 +21,7 @@ use crate::manifest::Effective;
 use crate::path_safety::folder_of;
 use crate::quant::ClassPattern;
 use crate::run_folder::{RunFolder, RunLock};
+use crate::site::bytes_page;
 
 /// `pack` changes how weights are stored and nothing else.
 const SCOPE: Scope = Scope { sections: &["quantization."], refusal: "pack sets quantization.* only" };
@@ -121,6 +122,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "drawn")]
     svg: Option<PathBuf>,
 
+    /// Write what --inspect found as a page: the areas, entropy floors, symbols by class, the biggest tensors
+    #[arg(long, value_name = "FILE", requires = "inspect")]
+    html: Option<PathBuf>,
+
     /// Replace a file that is there and was not made by this command
     #[arg(long)]
     force: bool,
@@ -157,9 +162,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Answers a question about a file, which has no verdict: over the budget is no failure here.
 fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
-    if let Some(path) = &args.svg {
-        Outputs::default().reads("the artifact", file).writes("--svg", path, Kind::Svg).check(args.force)?;
-    }
+    let mut outputs = Outputs::default();
+    outputs.reads("the artifact", file);
+    outputs.writes_each("--svg", &args.svg, Kind::Svg);
+    outputs.writes_each("--html", &args.html, Kind::Page);
+    outputs.check(args.force)?;
     let found = match inspect::inspect(file) {
         Err(ForeignError::Several { path, models }) => {
             let json = || document(schema::INSPECTION, inspect::several_json(&path, &models));
@@ -168,9 +175,14 @@ fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
         }
         found => found?,
     };
+    let mut files = Vec::new();
     if let Some(path) = &args.svg {
-        atomic_write::write(path, inspect::svg(&found).as_bytes())?;
+        files.push((path.as_path(), inspect::svg(&found).into_bytes()));
     }
+    if let Some(path) = &args.html {
+        files.push((path.as_path(), bytes_page(&found)?.into_bytes()));
+    }
+    atomic_write::write_all(&files)?;
     let text = || match args.common.quiet {
         true => inspect::summary(&found) + "\n",
         false => inspect::text(&found),

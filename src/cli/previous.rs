@@ -7,11 +7,11 @@ use crate::eval::PART_SCHEMA;
 use crate::manifest;
 use crate::path_safety::folder_of;
 use crate::regular_file;
-use crate::report::{CSV_SUMMARY_HEADER, Severity};
+use crate::report::{CSV_SUMMARY_HEADER, TREE_COLUMNS};
 #[cfg(target_os = "linux")]
 use crate::rerun::session::has_seeds;
 use crate::run_folder::RunFolder;
-use crate::site::MARK;
+use crate::site::{MARK, PAGE_MARK};
 
 /// What an output holds.
 #[cfg_attr(not(feature = "engine"), allow(dead_code, reason = "commands with an engine write them"))]
@@ -19,7 +19,7 @@ use crate::site::MARK;
 pub enum Kind {
     /// A report of `verify`, in any format.
     Report,
-    /// A file of a site.
+    /// A file of a site, or a page by itself.
     Page,
     /// A picture of `pack`.
     Svg,
@@ -78,10 +78,10 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
     }
 }
 
-/// Every file of a site says so in a comment at its beginning.
+/// Every file of a site, and every page that is one file, says so in a comment at its beginning.
 fn is_page(text: &str) -> bool {
-    let html = format!("<!doctype html>\n<!-- {MARK} -->\n");
-    text.starts_with(&html) || text.starts_with(&format!("/* {MARK} */\n"))
+    let is_html = |mark| text.starts_with(&format!("<!doctype html>\n<!-- {mark} -->\n"));
+    is_html(MARK) || is_html(PAGE_MARK) || text.starts_with(&format!("/* {MARK} */\n"))
 }
 
 /// Every report format begins as no other file does. What stands further down may be a quotation.
@@ -111,12 +111,13 @@ fn is_report(text: &str) -> bool {
 /// The first line of a report for people: of one subject, of a tree, or of a tree in which nothing is worth a line.
 fn is_text_report(first: &str) -> bool {
     let is_subject = first.rsplit_once("  rules ").and_then(|(_, rules)| rules.split_once(" of ")).is_some();
-    let is_of_tree = [" fail ", " warn ", " review"].iter().all(|count| first.contains(count))
-        && Severity::ALL.iter().any(|severity| first.starts_with(&format!("{:7}  ", severity.word())));
+    let is_of_tree = first.split_whitespace().eq(TREE_COLUMNS.split_whitespace());
     let is_total = first.split_once(" subjects: ").is_some_and(|(count, rest)| {
         count.parse::<usize>().is_ok() && rest.contains(" failing, ") && rest.ends_with(" clean")
     });
-    is_subject || is_of_tree || is_total
+    // Of one severity that no subject has.
+    let is_none = first.starts_with("showing 0 of ") && first.contains(" subjects, those with a finding of severity ");
+    is_subject || is_of_tree || is_total || is_none
 }
 
 /// The picture of where the bytes of an artifact go.
@@ -165,7 +166,8 @@ mod tests {
             "::error file=a::b\n::notice file=a::b\n",
             "rec  rules 10min_16mb of 2026-03-18\n\nlevel 1 of 5: documented\n",
             "rec  rules 10min_16mb of 2026-03-18, folder of 2026-03-20\n",
-            "pass     rec/a       1.1500  documented   0 fail  0 warn  0 review  \n",
+            "verdict  subject      val_bpb        bytes  date        level       fail  warn  review  rules\n",
+            "showing 0 of 3 subjects, those with a finding of severity review\n",
             "\n3 subjects: 0 failing, 0 with warnings, 0 to review, 3 clean\n",
             "Audit complete.\n\n| subject | audit | worst | level | fail |\n",
             "### `rec` fails\n\nAudit complete. **No level while 1 rule fails: over\\_budget**. Rules: 10min of 2026-03-20.\n",

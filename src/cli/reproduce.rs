@@ -13,7 +13,7 @@ use super::values::at_least;
 use super::{CommonArgs, DeviceArgs, ExitCode, RecipeArgs, interrupt_on_signal, use_threads};
 use crate::engine::{Engine, EngineKind, Precision};
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::manifest::Effective;
+use crate::manifest::{Effective, Manifest};
 use crate::record_folder;
 use crate::reproduce::{self, Ended, ReproduceError, Reproduction, Request};
 use crate::run_folder::RunFolder;
@@ -119,6 +119,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     {
         reproduce::write_record_folder(&runs, &first.manifest, submission)?;
     }
+    if let (Some(all), Some(page)) = (folder_of_seeds(args, &effective), reproduce::page_of_seeds(&runs)) {
+        page.write(&all.page())?;
+    }
     let json = || match told.as_slice() {
         [only] if args.seeds.is_empty() => only.json.clone(),
         all => {
@@ -133,6 +136,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(worst.unwrap_or(ExitCode::Ok))
 }
 
+/// The folder that holds those of several seeds.
+fn folder_of_seeds(args: &Args, effective: &[Effective]) -> Option<RunFolder> {
+    let first = effective.first().filter(|_| args.seeds.len() > 1)?;
+    Some(run_folder(args, &first.manifest))
+}
+
+fn run_folder(args: &Args, manifest: &Manifest) -> RunFolder {
+    args.out.as_ref().map_or_else(|| RunFolder::for_run(&manifest.name), RunFolder::new)
+}
+
 /// One seed, reproduced.
 struct Told {
     text: String,
@@ -143,11 +156,11 @@ struct Told {
 
 fn one(args: &Args, effective: &Effective, engine: &dyn Engine, interrupt: Interrupt) -> anyhow::Result<Told> {
     let (manifest, base) = (&effective.manifest, &effective.folder);
-    let mut folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&manifest.name), RunFolder::new);
+    let mut folder = run_folder(args, manifest);
     if !args.seeds.is_empty() {
         folder = RunFolder::new(folder.root().join(format!("seed-{}", manifest.schedule.seed)));
     }
-    let kinds = [Kind::OfTraining, Kind::Artifact, Kind::Manifest];
+    let kinds = [Kind::OfTraining, Kind::Artifact, Kind::Manifest, Kind::Page];
     let mut outputs = Outputs::default();
     outputs.reads("the manifest", &args.manifest).reads_named(manifest, base);
     outputs.writes_run(&folder, &kinds, manifest, base);
@@ -174,6 +187,7 @@ fn one(args: &Args, effective: &Effective, engine: &dyn Engine, interrupt: Inter
     };
     Ok(match ended {
         Ended::Complete(done) => {
+            done.page().write(&folder.page())?;
             Told { text: done.text(), json: done.json(), code: done.conclusion().into(), run: Some(done) }
         }
         Ended::Recorded(found) => {

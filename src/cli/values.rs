@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use crate::manifest::{Launcher, Track};
-use crate::report::Format;
+use crate::report::{Format, Order};
 
 /// A whole number that is not too small.
 pub fn at_least<const LEAST: u64>(text: &str) -> Result<u64, String> {
@@ -84,6 +84,14 @@ values!(Format:
     Csv "csv" "One finding a row",
     CsvSummary "csv-summary" "One subject a row",
     InToto "in-toto" "Unsigned in-toto Statement with a test-result predicate, one a subject",
+);
+
+values!(Order:
+    Name "name" "By name",
+    Verdict "verdict" "The worst first",
+    Bpb "bpb" "The least claimed bits per byte first",
+    Bytes "bytes" "The largest total first",
+    Date "date" "The latest day first",
 );
 
 values!(Launcher:

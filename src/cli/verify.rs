@@ -16,7 +16,7 @@ use super::{CommonArgs, ConfigArgs, ExitCode, config, interrupt_on_signal, site,
 use crate::atomic_write;
 use crate::interrupt::Interrupted;
 use crate::manifest::Track;
-use crate::report::{Audit, Defaults, Detail, Format, Severity};
+use crate::report::{Audit, Defaults, Detail, Format, Order, Severity, View};
 use crate::rerun::plan::imply_run;
 use crate::rules::audit::{self, AuditError, Options, Profiling};
 use crate::rules::{Auditor, InProcess, PolicyError, PolicyFile, explain, find, info, is_iso_date, markdown, tree};
@@ -44,6 +44,7 @@ Examples:
   golf-harness verify fixtures/submissions --format sarif -o report.sarif
   golf-harness verify fixtures/submissions/good --init -o manifest.yaml
   golf-harness verify fixtures/submissions --site audit
+  golf-harness verify fixtures/submissions --only fail --sort bytes
 
 Exit codes: 0 everything examined and nothing at or above --fail-on, 1 something is, 2 could not check or not everything
 examined, 130 interrupted"
@@ -101,6 +102,15 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
 
+    /// Show findings of this severity alone, and of a tree the subjects that have one; for text, csv and csv-summary.
+    /// Counts and exit code are those of everything
+    #[arg(long, value_enum, value_name = "SEVERITY", conflicts_with = "init")]
+    only: Option<SeverityName>,
+
+    /// Order of the subjects in text, csv and csv-summary; what lacks the value comes last
+    #[arg(long, value_enum, value_name = "BY", conflicts_with = "init")]
+    sort: Option<Order>,
+
     /// Write the report to a file instead of stdout
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -123,7 +133,7 @@ pub struct Args {
 
     /// Lowest severity that makes the exit code 1
     #[arg(long, value_enum, default_value = "fail", value_name = "SEVERITY")]
-    fail_on: FailOn,
+    fail_on: SeverityName,
 
     /// Audit in this process, without limits on memory and time, instead of in a confined one for each subject
     #[arg(long)]
@@ -137,7 +147,7 @@ pub struct Args {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum FailOn {
+enum SeverityName {
     #[value(alias = "error")]
     Fail,
     Warning,
@@ -145,13 +155,13 @@ enum FailOn {
     Unknown,
 }
 
-impl From<FailOn> for Severity {
-    fn from(severity: FailOn) -> Severity {
+impl From<SeverityName> for Severity {
+    fn from(severity: SeverityName) -> Severity {
         match severity {
-            FailOn::Fail => Severity::Fail,
-            FailOn::Warning => Severity::Warning,
-            FailOn::Review => Severity::Review,
-            FailOn::Unknown => Severity::Unknown,
+            SeverityName::Fail => Severity::Fail,
+            SeverityName::Warning => Severity::Warning,
+            SeverityName::Review => Severity::Review,
+            SeverityName::Unknown => Severity::Unknown,
         }
     }
 }
@@ -190,6 +200,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let policy = args.policy.as_ref().or(settings.policy.as_ref());
     outputs(args, policy).check(args.force)?;
     use_threads(None)?;
+    check_view(args)?;
     let options = Options {
         track: args.track.map(Track::from).or(settings.track),
         as_of: args.as_of.clone(),
@@ -311,6 +322,23 @@ fn audit(args: &Args, options: &Options) -> anyhow::Result<Audit> {
     Ok(Audit::new(reports, skipped))
 }
 
+/// How the report goes to stdout or `--output`.
+fn format(args: &Args) -> Format {
+    if args.common.json { Format::Json } else { args.format }
+}
+
+/// Refuses a choice that no report asked for would follow.
+fn check_view(args: &Args) -> anyhow::Result<()> {
+    let asked = [args.only.map(|_| "--only"), args.sort.map(|_| "--sort")];
+    let mut formats = args.also.iter().map(|(format, _)| *format).chain([format(args)]);
+    if let Some(flag) = asked.into_iter().flatten().next()
+        && !formats.any(Format::follows_view)
+    {
+        anyhow::bail!("{flag} is for reports of format text, csv or csv-summary; every other is the whole audit");
+    }
+    Ok(())
+}
+
 /// Writes the report to the files asked for, and to stdout unless `--output` takes its place.
 fn write_reports(args: &Args, audit: &Audit, severity: Severity) -> anyhow::Result<()> {
     let detail = match (args.common.quiet, args.common.verbose) {
@@ -318,19 +346,20 @@ fn write_reports(args: &Args, audit: &Audit, severity: Severity) -> anyhow::Resu
         (false, 0) => Detail::Usual,
         (false, _) => Detail::Full,
     };
-    let format = if args.common.json { Format::Json } else { args.format };
+    let view = View { detail, only: args.only.map(Severity::from), order: args.sort };
+    let format = format(args);
     let files = args.also.iter().map(|(format, file)| (*format, file)).chain(args.output.iter().map(|f| (format, f)));
     let mut reports = Vec::new();
     for (format, file) in files {
         let mut report = Vec::new();
-        format.reporter(detail, severity, info).write(audit, &mut report)?;
+        format.reporter(view, severity, info).write(audit, &mut report)?;
         // A file gets no colors.
         reports.push((file.as_path(), anstream::adapter::strip_bytes(&report).into_vec()));
     }
     atomic_write::write_all(&reports)?;
     if args.output.is_none() {
         let mut out = stdout();
-        format.reporter(detail, severity, info).write(audit, &mut out)?;
+        format.reporter(view, severity, info).write(audit, &mut out)?;
         out.flush()?;
     }
     Ok(())

@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use super::{Audit, Detail, Report, Reporter, Severity, Status};
+use super::{Audit, Detail, Report, Reporter, Severity, Status, View};
 use crate::escape::cell::cell;
 
 /// Every finding but passes; a subject without findings has one row with an empty rule. The last cell says whether all
 /// of the subject was examined.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Csv(pub Detail);
+pub struct Csv(pub View);
 
 const HEADER: [&str; 13] = [
     "subject",
@@ -29,7 +29,7 @@ const HEADER: [&str; 13] = [
 impl Reporter for Csv {
     fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         write_row(HEADER.map(str::to_string), out)?;
-        audit.reports.iter().try_for_each(|report| self.write_report(report, out))
+        self.0.reports(audit).into_iter().try_for_each(|report| self.write_report(report, out))
     }
 }
 
@@ -60,7 +60,8 @@ impl Csv {
         };
         let mut empty = true;
         for finding in &report.findings {
-            let shown = match self.0 {
+            let shown = match self.0.detail {
+                _ if self.0.only.is_some() => self.0.only == Some(finding.severity),
                 Detail::Brief => finding.severity == Severity::Fail || finding.status() > Status::Complete,
                 Detail::Usual => finding.severity > Severity::Pass,
                 Detail::Full => true,
@@ -107,7 +108,7 @@ mod tests {
     fn another_reader_gets_the_same_cells() {
         let mut audit = sample::audit();
         audit.reports[0].findings[0].message = "a \"quoted\", two-line\r\nmessage".into();
-        let rows = rows(&sample::written_of(&Csv(Detail::Full), &audit));
+        let rows = rows(&sample::written_of(&Csv(Detail::Full.into()), &audit));
         assert_eq!(rows.len(), audit.reports.iter().map(|report| report.findings.len()).sum::<usize>());
         assert_eq!(&rows[0][7], "a \"quoted\", two-line\r\nmessage");
         assert!(rows.iter().all(|row| row.len() == HEADER.len()));
@@ -117,6 +118,6 @@ mod tests {
     fn a_clean_subject_keeps_its_row() {
         let mut audit = sample::audit();
         audit.reports.iter_mut().for_each(|report| report.findings.clear());
-        assert_eq!(rows(&sample::written_of(&Csv(Detail::Usual), &audit)).len(), audit.reports.len());
+        assert_eq!(rows(&sample::written_of(&Csv(Detail::Usual.into()), &audit)).len(), audit.reports.len());
     }
 }

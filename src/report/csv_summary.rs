@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use super::csv::write_cells;
-use super::{Audit, Report, Reporter, Severity, Status};
+use super::{Audit, Report, Reporter, Severity, Status, View};
 
 /// A row a subject: who claims what, how far it was checked, and which rules found something.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CsvSummary;
+pub struct CsvSummary(pub View);
 
 /// The header, by which earlier files are known.
 pub const HEADER: &str =
@@ -16,15 +16,18 @@ pub const HEADER: &str =
 impl Reporter for CsvSummary {
     fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         write!(out, "{HEADER}\r\n")?;
-        audit.reports.iter().try_for_each(|report| write_cells(&cells(report), out))
+        self.0.reports(audit).into_iter().try_for_each(|report| write_cells(&cells(report, self.0.only), out))
     }
 }
 
-fn cells(report: &Report) -> [String; 13] {
-    let fact = |name: &str| report.facts.iter().find(|fact| fact.name == name).map(|fact| fact.value.clone());
+fn cells(report: &Report, only: Option<Severity>) -> [String; 13] {
+    let fact = |name: &str| report.fact(name).map(str::to_string);
     // Numbers for programs: without a comma between groups of digits.
     let bytes = fact("total_bytes").unwrap_or_default().replace(',', "");
-    let acts = |finding: &&super::Finding| finding.severity >= Severity::Review || finding.status() > Status::Complete;
+    let acts = |finding: &&super::Finding| match only {
+        Some(severity) => finding.severity == severity,
+        None => finding.severity >= Severity::Review || finding.status() > Status::Complete,
+    };
     let mut rules: Vec<&str> = report.findings.iter().rev().filter(acts).map(|finding| finding.rule.0).collect();
     rules.dedup();
     let count = |severity| report.count(severity).to_string();
@@ -54,7 +57,7 @@ mod tests {
     fn another_reader_gets_a_row_a_subject() {
         let mut audit = sample::audit();
         audit.reports[0].subject = "=cmd, \"x\"".into();
-        let text = sample::written_of(&CsvSummary, &audit);
+        let text = sample::written_of(&CsvSummary::default(), &audit);
         let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
         let columns = reader.headers().unwrap().clone();
         let rows: Vec<csv::StringRecord> = reader.records().collect::<Result<_, _>>().unwrap();

@@ -1,8 +1,8 @@
 //! Report formats by name.
 
 use super::{
-    Csv, CsvSummary, Detail, GitHub, InToto, JUnit, Json, JsonLines, Markdown, Reporter, RuleLookup, Sarif, Severity,
-    Text,
+    Csv, CsvSummary, GitHub, InToto, JUnit, Json, JsonLines, Markdown, Reporter, RuleLookup, Sarif, Severity, Text,
+    View,
 };
 
 /// A format of the command line.
@@ -32,18 +32,25 @@ pub enum Format {
 }
 
 impl Format {
+    /// Whether it follows a choice of subjects, findings and order; all others are the whole audit.
+    pub fn follows_view(self) -> bool {
+        matches!(self, Format::Text | Format::Csv | Format::CsvSummary)
+    }
+
     /// The reporter. `fail_on` matters where a format itself says what failed, `rules` where one describes them.
-    pub fn reporter(self, detail: Detail, fail_on: Severity, rules: RuleLookup) -> Box<dyn Reporter> {
+    pub fn reporter(self, view: impl Into<View>, fail_on: Severity, rules: RuleLookup) -> Box<dyn Reporter> {
+        let view = view.into();
+        let detail = view.detail;
         match self {
-            Format::Text => Box::new(Text(detail)),
+            Format::Text => Box::new(Text(view)),
             Format::Json => Box::new(Json),
             Format::Jsonl => Box::new(JsonLines(detail)),
             Format::Markdown => Box::new(Markdown(detail)),
             Format::Sarif => Box::new(Sarif { rules }),
             Format::Github => Box::new(GitHub),
             Format::Junit => Box::new(JUnit { fail_on }),
-            Format::Csv => Box::new(Csv(detail)),
-            Format::CsvSummary => Box::new(CsvSummary),
+            Format::Csv => Box::new(Csv(view)),
+            Format::CsvSummary => Box::new(CsvSummary(view)),
             Format::InToto => Box::new(InToto),
         }
     }

@@ -23,6 +23,7 @@ mod sample;
 mod sarif;
 mod status;
 mod text;
+mod view;
 
 pub use assurance::{Assurance, Level};
 pub use conclusion::Conclusion;
@@ -44,4 +45,5 @@ pub use reporter::{Detail, Reporter};
 pub use rule_info::{RuleInfo, RuleLookup};
 pub use sarif::Sarif;
 pub use status::Status;
-pub use text::Text;
+pub use text::{TREE_COLUMNS, Text};
+pub use view::{Order, View};

@@ -101,6 +101,11 @@ impl Report {
         }
     }
 
+    /// A headline fact, as it is printed.
+    pub fn fact(&self, name: &str) -> Option<&str> {
+        self.facts.iter().find(|fact| fact.name == name).map(|fact| fact.value.as_str())
+    }
+
     /// Findings of one severity, in order.
     pub fn at_severity(&self, severity: Severity) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(move |finding| finding.severity == severity)

@@ -6,6 +6,7 @@
 mod handed_on;
 mod held;
 mod outcome;
+mod page;
 mod run;
 mod scores;
 mod stage;
@@ -13,6 +14,7 @@ mod table;
 
 pub use handed_on::write_record_folder;
 pub use outcome::{Missing, Reproduction};
+pub use page::page_of_seeds;
 pub use run::{Ended, ReproduceError, Request, run};
 pub use scores::ScoreStageError;
 pub use stage::{Outdated, Stage, UnreadableFile, digest_files, digest_settings, makers, why_not};

@@ -146,6 +146,30 @@ impl Row {
     }
 }
 
+impl Row {
+    /// Metric, claim, result, difference and verdict as people read them.
+    pub fn cells(&self) -> [String; 5] {
+        let shown = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+        let claimed = match (&self.claimed, self.unit) {
+            // Bytes and counts gain their commas back; every other claim keeps its own digits.
+            (Some(text), Unit::Bytes | Unit::Count) => match text.parse::<i128>() {
+                Ok(value) => group_digits(value),
+                Err(_) => text.clone(),
+            },
+            (Some(text), Unit::Seconds) => format!("{text} s"),
+            (Some(text), _) => text.clone(),
+            (None, _) => "-".into(),
+        };
+        [
+            self.metric.clone(),
+            claimed,
+            shown(self.reproduced.map(|value| self.unit.show(value))),
+            shown(self.difference.map(|value| self.unit.show_difference(value))),
+            self.verdict.to_string(),
+        ]
+    }
+}
+
 /// All rows, in the order of the story: training, packing, scoring.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(transparent)]
@@ -160,27 +184,8 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-        let claimed = |row: &Row| match (&row.claimed, row.unit) {
-            // Bytes and counts gain their commas back; every other claim keeps its own digits.
-            (Some(text), Unit::Bytes | Unit::Count) => match text.parse::<i128>() {
-                Ok(value) => group_digits(value),
-                Err(_) => text.clone(),
-            },
-            (Some(text), Unit::Seconds) => format!("{text} s"),
-            (Some(text), _) => text.clone(),
-            (None, _) => "-".into(),
-        };
         let mut lines = vec![["", "claimed", "reproduced", "difference", "verdict"].map(String::from)];
-        for row in &self.0 {
-            lines.push([
-                row.metric.clone(),
-                claimed(row),
-                shown(row.reproduced.map(|value| row.unit.show(value))),
-                shown(row.difference.map(|value| row.unit.show_difference(value))),
-                row.verdict.to_string(),
-            ]);
-        }
+        lines.extend(self.0.iter().map(Row::cells));
         let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
         let widths = [0, 1, 2, 3].map(width);
         for [metric, claimed, reproduced, difference, verdict] in &lines {

@@ -26,7 +26,7 @@ pub use auditor::{Auditor, InProcess};
 pub use case::{Case, ChangeCase, FolderCase, ManifestCase};
 pub use evaluate::{BROKEN_CHECK, Evaluation, evaluate};
 pub use explain::{explain, markdown};
-pub use folder::{claimed_day, own_pr};
+pub use folder::{claimed_day, claimed_runs, own_pr, runs_of_log};
 pub use policy::{Limits, POLICY_SCHEMA, Policy, PolicyError, PolicyFile, is_iso_date};
 pub use registry::{all, closest, find, info};
 pub use rule::{Check, EvidenceKind, Outcome, Rule, Tracks, Violation};

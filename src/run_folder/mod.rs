@@ -51,6 +51,11 @@ impl RunFolder {
         self.0.join("train.log")
     }
 
+    /// The page that shows it.
+    pub fn page(&self) -> PathBuf {
+        self.0.join("report.html")
+    }
+
     /// The packed model.
     pub fn artifact(&self) -> PathBuf {
         self.0.join("model.golf")

@@ -4,23 +4,33 @@
 //! nothing from elsewhere, and hold strangers' text in two ways only: escaped by the templates, or as JSON in a block
 //! that no browser runs (`data.rs`); the scripts put it into the page as text, never as markup.
 
+mod bytes_page;
 mod data;
 mod earlier;
+mod line_chart;
 mod names;
 mod overview;
 mod rulebook;
+mod run_report;
+mod seed_strip;
 mod subject;
+mod svg;
+mod whole;
 
 use std::path::PathBuf;
 
 use askama::Template;
 use rayon::prelude::*;
 
+pub use bytes_page::bytes_page;
 pub use earlier::{Earlier, EarlierError};
+pub use run_report::{Compared, RunReport, Seeds};
+pub use whole::MARK as PAGE_MARK;
 
-use crate::report::Audit;
+use crate::report::{Audit, Level};
 use crate::stats::Board;
 use names::Names;
+use whole::STYLE;
 
 /// How every file of a site begins, behind what its format asks for first: earlier ones are known by it.
 pub const MARK: &str = "golf-harness site";
@@ -30,7 +40,9 @@ pub const PAGES: &str = "s";
 /// Folder of style and script.
 pub const ASSETS: &str = "assets";
 
-const STYLE: &str = include_str!("assets/site.css");
+/// The ladder of assurance.
+const LEVELS: [Level; 6] =
+    [Level::Unreadable, Level::Documented, Level::Sealed, Level::Rescored, Level::Retrained, Level::Record];
 const SCRIPT: &str = concat!(
     "/* golf-harness site */\n",
     include_str!("assets/base.js"),

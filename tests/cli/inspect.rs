@@ -97,3 +97,22 @@ fn flags_of_packing_do_not_mix_with_it() {
         assert!(message.contains("required"), "{flags:?}: {message}");
     }
 }
+
+#[test]
+fn the_page_shows_every_symbol_and_is_replaced_by_another_page_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("bytes.html");
+    let arguments = ["--inspect", "reference/export_baseline.ptz", "--html", page.to_str().unwrap()];
+    output(&arguments, 0);
+    let text = std::fs::read_to_string(&page).unwrap();
+    // The symbols of int8 that the class has, by its definition.
+    assert_eq!(text.matches("class=\"bar\"").count(), 255, "{text}");
+    for unsafe_part in ["<script", " style=", " src="] {
+        assert!(!text.contains(unsafe_part), "{unsafe_part}");
+    }
+    output(&arguments, 0);
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), text);
+    std::fs::write(&page, "notes").unwrap();
+    output(&arguments, 2);
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), "notes");
+}

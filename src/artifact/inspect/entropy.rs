@@ -30,6 +30,11 @@ impl Histogram {
         self.0.iter().sum()
     }
 
+    /// How often a byte was counted.
+    pub fn count(&self, byte: u8) -> u64 {
+        self.0[usize::from(byte)]
+    }
+
     /// Different bytes seen.
     pub fn used(&self) -> usize {
         self.0.iter().filter(|&&n| n > 0).count()

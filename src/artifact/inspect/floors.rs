@@ -23,6 +23,15 @@ pub struct Floors {
     pub row_clusters: Option<f64>,
 }
 
+/// How often each symbol of a class occurs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SymbolCounts {
+    /// The class.
+    pub class: TensorClass,
+    /// Every symbol of the class with its number, the least symbol first.
+    pub counts: Vec<(i8, u64)>,
+}
+
 /// Histograms of a model being collected.
 #[derive(Default)]
 pub(super) struct Collector {
@@ -58,6 +67,18 @@ impl Collector {
         for position in 0..width {
             self.scales.entry((width, position)).or_default().add_position(bytes, position, width);
         }
+    }
+
+    /// How often each symbol of each class occurs, classes in order.
+    pub fn symbols(&self) -> Vec<SymbolCounts> {
+        let mut classes: Vec<TensorClass> = self.clusters.keys().map(|(class, _)| *class).collect();
+        classes.dedup();
+        let counts = |class: TensorClass| {
+            let histograms = || self.clusters.iter().filter(move |((other, _), _)| *other == class);
+            let count = |symbol: i8| (symbol, histograms().map(|(_, histogram)| histogram.count(symbol as u8)).sum());
+            SymbolCounts { class, counts: class.symbols().into_iter().flatten().map(count).collect() }
+        };
+        classes.into_iter().map(counts).collect()
     }
 
     /// Entropy of the scales alone.

@@ -94,6 +94,7 @@ impl File<'_> {
             rest: rest.iter().map(line).collect(),
             shares: Shares::Exact,
             floors: collector.finish(),
+            symbols: collector.symbols(),
             alone: if self.alone { weights } else { Vec::new() },
         })
     }

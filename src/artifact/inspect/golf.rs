@@ -89,6 +89,7 @@ pub(super) fn parts(file: &[u8]) -> Result<Parts, Defect> {
         rest,
         shares: Shares::StreamsByCodeLength,
         floors: collector.finish(),
+        symbols: collector.symbols(),
         alone: Vec::new(),
     })
 }

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-pub use floors::Floors;
+pub use floors::{Floors, SymbolCounts};
 pub use json::json;
 pub use picture::svg;
 pub use several::{several_json, several_text};
@@ -72,6 +72,8 @@ pub struct Inspection {
     pub shares: Shares,
     /// What codes without memory would need.
     pub floors: Floors,
+    /// How often each symbol of each class of integers occurs.
+    pub symbols: Vec<SymbolCounts>,
 }
 
 /// A stream of this crate's own container: values of one kind, compressed together.
@@ -333,7 +335,7 @@ pub fn examine(bytes: &[u8], path: &Path) -> Result<Inspection, ForeignError> {
         let line = RestLine { what: Rest::Behind, held: Bytes(0), in_file: Bytes(behind), order0_bytes: None };
         parts.rest.push(line);
     }
-    let Parts { convention, codec, streams, unpacked, tensors, rest, shares, floors, .. } = parts;
+    let Parts { convention, codec, streams, unpacked, tensors, rest, shares, floors, symbols, .. } = parts;
     let path = path.to_path_buf();
     Ok(Inspection {
         path,
@@ -349,6 +351,7 @@ pub fn examine(bytes: &[u8], path: &Path) -> Result<Inspection, ForeignError> {
         rest,
         shares: if is_wrapped { Shares::FileByPartsAlone } else { shares },
         floors,
+        symbols,
     })
 }
 
@@ -362,6 +365,7 @@ struct Parts {
     rest: Vec<RestLine>,
     shares: Shares,
     floors: Floors,
+    symbols: Vec<SymbolCounts>,
     /// What every tensor, then every part of the rest, takes compressed alone. Empty: their bytes in the container.
     alone: Vec<f64>,
 }

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::escape::visible;
+use crate::report::RunProfile;
+use crate::rules::claimed_runs;
 use crate::submission::RecordFolder;
 
 /// A claim.
@@ -21,6 +23,10 @@ pub struct Claim {
     pub train_shards: Option<u64>,
     /// Processes.
     pub world_size: Option<u64>,
+    /// The course of its runs by its logs: for pages, in no other report.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub runs: Vec<RunProfile>,
 }
 
 /// A claimed number.
@@ -88,6 +94,7 @@ impl Claim {
             steps: logs().filter_map(|log| log.last_step.as_ref()?.value).min(),
             train_shards: logs().filter_map(|log| Some(log.train_shards.as_ref()?.value)).next(),
             world_size: logs().filter_map(|log| Some(log.world_size.as_ref()?.value)).next(),
+            runs: claimed_runs(folder),
         }
     }
 

@@ -127,7 +127,8 @@ fn joined(violations: Vec<Violation>) -> Option<Violation> {
     Some(Violation { message, ..joined })
 }
 
-fn parts_of(log: &LogFile) -> Vec<Part<'_>> {
+/// The runs of one log by itself.
+pub fn parts_of(log: &LogFile) -> Vec<Part<'_>> {
     let runs = log.runs();
     let is_single = runs.len() == 1;
     let part = |lines: RunLines| {

@@ -32,6 +32,7 @@ mod tests;
 
 pub(super) use denominator::corrected_bpb;
 pub(super) use profile::profile;
+pub use profile::{claimed_runs, runs_of_log};
 pub use record::{date as claimed_day, own_pr};
 
 use super::Rule;

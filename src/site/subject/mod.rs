@@ -11,10 +11,8 @@ use super::data::ScriptData;
 use super::earlier::Change;
 use super::names::Names;
 use super::overview::{level_word, verdict};
-use super::{SiteError, SiteFile, render};
-use crate::report::{
-    Audit, ClaimRow, Event, Fact, Finite, Level, Point, Profile, Report, RunProfile, Severity, Status,
-};
+use super::{LEVELS, SiteError, SiteFile, render};
+use crate::report::{Audit, ClaimRow, Event, Fact, Finite, Point, Profile, Report, RunProfile, Severity, Status};
 use crate::units::group_digits;
 use bars::{BudgetBar, TimeBar};
 use findings::{Group, groups};
@@ -125,9 +123,6 @@ pub fn page(audit: &Audit, names: &Names, index: usize, change: Option<&Change>)
     };
     render(&path, &page)
 }
-
-const LEVELS: [Level; 6] =
-    [Level::Unreadable, Level::Documented, Level::Sealed, Level::Rescored, Level::Retrained, Level::Record];
 
 fn verdict_words(report: &Report) -> String {
     let count = |severity, one: &str, many: &str| match report.count(severity) {

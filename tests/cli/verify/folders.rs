@@ -152,3 +152,22 @@ fn a_huge_pickle_and_names_that_are_no_text_are_findings() {
     // Names reach the terminal without what could steer it.
     assert!(!text.contains('\u{1b}') && !text.contains("panicked"), "{text}");
 }
+
+#[test]
+fn a_tree_shows_what_was_asked_for_in_the_order_asked_for() {
+    let (code, text) = verify(&fixture("submissions"), &[".", "--only", "review"]);
+    assert_eq!(code, 1, "what is not shown counts all the same\n{text}");
+    insta::assert_snapshot!(text);
+    let (_, csv) = verify(&fixture("submissions"), &[".", "--sort", "bpb", "--format", "csv-summary"]);
+    let names: Vec<&str> = csv.lines().skip(1).filter_map(|row| row.split(',').next()).collect();
+    let by_bpb = ["runnable", "wrong-denominator", "damaged", "best-seed", "good", "over-budget"];
+    assert_eq!(names, by_bpb.map(|name| format!("./{name}")), "{csv}");
+    let (_, csv) = verify(&fixture("submissions"), &[".", "--only", "review", "--format", "csv-summary"]);
+    assert_eq!(csv.lines().count(), 2, "{csv}");
+}
+
+#[test]
+fn a_whole_report_is_not_asked_for_in_part() {
+    let (code, text) = verify(&fixture("submissions"), &["good", "--only", "fail", "--format", "json"]);
+    assert!(code == 2 && text.contains("--only is for reports of format text, csv or csv-summary"), "{text}");
+}

@@ -10,6 +10,9 @@ fn the_shipped_submission_is_level_4() {
     let (code, text, err) = crate::command::words(&output);
     assert_eq!(code, Some(0), "{text}{err}");
     assert!(text.contains("verdict     level 4: rerun") && text.matches("agrees").count() == 4, "{text}");
+    let page = std::fs::read_to_string(out.path().join("run/report.html")).unwrap();
+    // Training loss of three seeds run and three claimed (one validation makes no curve), and a dot for each.
+    assert_eq!((page.matches("<path class=\"line").count(), page.matches(" r=\"5\"").count()), (6, 6), "{page}");
 }
 
 #[test]

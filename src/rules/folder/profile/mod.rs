@@ -4,6 +4,8 @@ mod claims;
 mod runs;
 mod size;
 
+pub use runs::{claimed_runs, runs_of_log};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 

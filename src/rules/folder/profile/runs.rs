@@ -1,10 +1,14 @@
 //! The runs of a folder's logs: what each came to, and its course.
 
-use super::super::carriers::{Part, parts};
+use std::io;
+use std::path::Path;
+
+use super::super::carriers::{Part, parts, parts_of};
 use crate::escape::visible;
+use crate::regular_file;
 use crate::report::{Cited, Event, Finite, MAX_MARKS, MAX_RUNS, MAX_SERIES, Point, RunProfile};
-use crate::submission::RecordFolder;
-use crate::submission::log::{MarkKind, Series, SizeKind};
+use crate::submission::log::{LogScanner, MarkKind, Series, SizeKind};
+use crate::submission::{MAX_LOG_BYTES, RecordFolder};
 
 /// The runs to show, those that carry the claim first, and the number of others.
 pub(super) fn runs(folder: &RecordFolder) -> (Vec<RunProfile>, u64) {
@@ -15,6 +19,23 @@ pub(super) fn runs(folder: &RecordFolder) -> (Vec<RunProfile>, u64) {
     let more = shown.len().saturating_sub(MAX_RUNS);
     shown.truncate(MAX_RUNS);
     (shown, more as u64)
+}
+
+/// The runs of a folder's logs that carry its claim.
+pub fn claimed_runs(folder: &RecordFolder) -> Vec<RunProfile> {
+    runs(folder).0.into_iter().filter(|run| run.carries).collect()
+}
+
+/// The runs of one log, under the name given.
+///
+/// # Errors
+///
+/// If the log cannot be read.
+pub fn runs_of_log(path: &Path, name: &str) -> io::Result<Vec<RunProfile>> {
+    let mut scanner = LogScanner::new(name.to_string());
+    scanner.feed(&regular_file::read_head(path, MAX_LOG_BYTES)?);
+    let log = scanner.finish(false);
+    Ok(parts_of(&log).iter().map(run).filter(|run| !is_empty(run)).take(MAX_RUNS).collect())
 }
 
 fn is_empty(run: &RunProfile) -> bool {

@@ -1,14 +1,19 @@
 //! Text for people: grouped by severity, aligned, evidence quoted, failures last with a count.
 
+mod by_rule;
+mod tree;
+
+pub use tree::COLUMNS as TREE_COLUMNS;
+
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Audit, Detail, Evidence, Finding, Report, Reporter, Severity, Status};
+use super::{Audit, Detail, Evidence, Finding, Report, Reporter, Severity, Status, View};
 
-/// One subject in full; a tree as one line a subject, then counts.
+/// One subject in full; a tree as one line a subject, then counts by rule.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Text(pub Detail);
+pub struct Text(pub View);
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -31,9 +36,9 @@ impl Reporter for Text {
     fn write(&self, audit: &Audit, out: &mut dyn Write) -> io::Result<()> {
         match audit.reports.as_slice() {
             [only] => self.write_one(only, out)?,
-            all => self.write_tree(all, audit.status, out)?,
+            _ => tree::write(self.0, audit, out)?,
         }
-        if !audit.skipped.is_empty() && self.0 > Detail::Brief {
+        if !audit.skipped.is_empty() && self.0.detail > Detail::Brief {
             writeln!(out, "\n{BOLD}not examined{BOLD:#}")?;
             for skipped in &audit.skipped {
                 writeln!(out, "  {}  {DIM}{}{DIM:#}", skipped.path, skipped.reason)?;
@@ -45,7 +50,8 @@ impl Reporter for Text {
 
 impl Text {
     fn shows(&self, severity: Severity) -> bool {
-        match self.0 {
+        match self.0.detail {
+            _ if self.0.only.is_some() => self.0.only == Some(severity),
             Detail::Brief => severity == Severity::Fail,
             Detail::Usual => !matches!(severity, Severity::Pass | Severity::Unknown),
             Detail::Full => true,
@@ -59,7 +65,7 @@ impl Text {
         let folder = date.map_or(String::new(), |date| format!(", folder of {}", date.value));
         let rules = format!("rules {} of {}{folder}", policy.name, policy.effective);
         writeln!(out, "{BOLD}{}{BOLD:#}  {DIM}{rules}{DIM:#}", report.subject)?;
-        if self.0 > Detail::Brief {
+        if self.0.detail > Detail::Brief {
             let width = report.facts.iter().map(|fact| fact.name.len()).max().unwrap_or(0);
             for fact in &report.facts {
                 writeln!(out, "  {:width$}  {}", fact.name, fact.value)?;
@@ -69,8 +75,8 @@ impl Text {
         let points_at_file = |finding: &Finding| finding.severity == Severity::Unknown && !finding.evidence.is_empty();
         let shown = |finding: &&Finding| {
             self.shows(finding.severity)
-                || finding.status() > Status::Complete
-                || (self.0 == Detail::Usual && points_at_file(finding))
+                || self.0.only.is_none() && finding.status() > Status::Complete
+                || (self.0.only.is_none() && self.0.detail == Detail::Usual && points_at_file(finding))
         };
         let width = report.findings.iter().filter(shown).map(|finding| finding.rule.0.len()).max().unwrap_or(0);
         let mut severity = None;
@@ -82,7 +88,9 @@ impl Text {
             write_finding(finding, width, out)?;
         }
         writeln!(out)?;
-        if severity.is_none() && self.0 == Detail::Usual {
+        if let Some(only) = self.0.only.filter(|_| severity.is_none()) {
+            writeln!(out, "no finding of severity {only}")?;
+        } else if severity.is_none() && self.0.detail == Detail::Usual {
             let undecided = report.count(Severity::Unknown);
             writeln!(out, "nothing found, {undecided} undecided (-v lists them)")?;
         }
@@ -90,63 +98,12 @@ impl Text {
         write_status(report.status, out)?;
         writeln!(out, "{BOLD}{}{BOLD:#}", report.level_words())?;
         // What fails was said.
-        if self.0 > Detail::Brief && report.count(Severity::Fail) == 0 {
+        if self.0.detail > Detail::Brief && report.count(Severity::Fail) == 0 {
             for need in &report.assurance.next_needs {
                 writeln!(out, "  next level needs: {need}")?;
             }
         }
         Ok(())
-    }
-
-    fn write_tree(&self, reports: &[Report], status: Status, out: &mut dyn Write) -> io::Result<()> {
-        let width = reports.iter().map(|report| report.subject.chars().count()).max().unwrap_or(0).min(100);
-        for report in reports {
-            // An open question is no reason for alarm; something that was not examined is.
-            let worst = match report.worst() {
-                Severity::Note | Severity::Unknown if report.status == Status::Complete => Severity::Pass,
-                worst => worst,
-            };
-            if self.0 == Detail::Brief && worst < Severity::Fail && report.status == Status::Complete {
-                continue;
-            }
-            let style = style(worst);
-            let bpb = report.facts.iter().find(|fact| fact.name == "val_bpb").map_or("-", |fact| fact.value.as_str());
-            let matters = |f: &&Finding| f.severity == Severity::Fail || f.status() > Status::Complete;
-            let mut rules: Vec<&str> = report.findings.iter().filter(matters).map(|finding| finding.rule.0).collect();
-            rules.dedup();
-            if report.status > Status::Complete {
-                rules.insert(0, report.status.word());
-            }
-            writeln!(
-                out,
-                "{style}{:7}{style:#}  {:width$}  {bpb:>10}  {:10}  {:>2} fail {:>2} warn {:>2} review  {}",
-                worst.word(),
-                report.subject,
-                report.level_cell(),
-                report.count(Severity::Fail),
-                report.count(Severity::Warning),
-                report.count(Severity::Review),
-                rules.join(" ")
-            )?;
-            if self.0 == Detail::Full {
-                for finding in report.findings.iter().filter(|finding| finding.severity > Severity::Pass) {
-                    write_finding(finding, 0, out)?;
-                }
-            }
-        }
-        writeln!(out)?;
-        let worst = |severity| reports.iter().filter(|report| report.worst() == severity).count();
-        writeln!(
-            out,
-            "{} subjects: {} failing, {} with warnings, {} to review, {} clean",
-            reports.len(),
-            worst(Severity::Fail),
-            worst(Severity::Warning),
-            worst(Severity::Review),
-            worst(Severity::Pass) + worst(Severity::Note) + worst(Severity::Unknown),
-        )?;
-        write_counts(&Counts::of(reports), out)?;
-        write_status(status, out)
     }
 }
 

@@ -97,8 +97,10 @@ pub(super) fn arguments(launch: &Launch, place: &Place, entry: &Path) -> Vec<OsS
         arguments.bind("--ro-bind", &launch.folder.join(file), &Path::new(WORK).join(file));
     }
     arguments.bind("--ro-bind", entry, Path::new(ENTRY));
-    // What holds the mounts together is memory; nobody writes to it.
-    arguments.words(&["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK, "--", ENTRY]);
+    // What holds the mounts together is memory; nobody writes to it. Settings of the kernel are the whole machine's, and
+    // whoever is root outside may change them.
+    arguments.words(&["--remount-ro", "/proc", "--remount-ro", "/dev", "--remount-ro", "/"]);
+    arguments.words(&["--chdir", WORK, "--", ENTRY]);
     arguments.0
 }
 

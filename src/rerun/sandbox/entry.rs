@@ -92,7 +92,8 @@ pub(crate) fn enter(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn work(job: Job) -> io::Result<()> {
     // Whoever runs beside this process must not write to what it has open.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    // Where memory runs out, what is run here goes first. Refused in some containers, and no harm then.
+    // Where memory runs out, what is run here goes first. Whoever started this may have said so already, where the sandbox
+    // lets nobody.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let mut held = confinement(&job).apply().map_err(io::Error::other)?;
     if job.refuses_calls {

@@ -163,7 +163,7 @@ fn keep_program(end: End, group: Option<&Group>, mut command: Command, last: &[S
     set_child_subreaper(Some(rustix::process::getpid()))?;
     let input = if end == End::Gentle { Stdio::piped() } else { Stdio::null() };
     command.stdin(input).process_group(0);
-    let mut child = command.spawn()?;
+    let mut child = first_to_go(|| command.spawn())?;
     let main = Pid::from_child(&child);
     let mut exit = None;
     let mut leaves = None;
@@ -206,6 +206,20 @@ fn keep_program(end: End, group: Option<&Group>, mut command: Command, last: &[S
     let how = exit.unwrap_or(Exit::Signal(9));
     say(&Note::Swept { how, left, stuck, broke: group.and_then(Group::broken) });
     Ok(())
+}
+
+/// What is started here, and everything below it, goes first where memory runs out. In a sandbox it could not say so
+/// itself, and must not be able to say otherwise.
+fn first_to_go<T>(start: impl FnOnce() -> T) -> T {
+    const PATH: &str = "/proc/self/oom_score_adj";
+    let own = std::fs::read_to_string(PATH);
+    // Refused in some containers, and no harm then.
+    let _ = std::fs::write(PATH, "1000");
+    let started = start();
+    if let Ok(own) = own {
+        let _ = std::fs::write(PATH, own);
+    }
+    started
 }
 
 /// Runs the last command, if there is one.

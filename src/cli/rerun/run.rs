@@ -44,10 +44,10 @@ const PROCESSES: usize = 4096;
 
 /// Runs the plan.
 pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan, around: &Around) -> anyhow::Result<ExitCode> {
-    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("rerun-{}", plan.name)));
-    outputs(args, &out).check(false)?;
     let launcher = plan.launcher.as_ref().map(|launcher| launcher.value);
     let way = slurm::way(args, launcher)?;
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("rerun-{}", plan.name)));
+    outputs(args, &out).check(false)?;
     let terms = VerdictTerms {
         tolerance: args.tolerance,
         board: args.against.as_deref().map(Board::load).transpose()?,

@@ -186,7 +186,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     write_with(path, |out| out.write_all(bytes))
 }
 
-/// [`write`], for a file that grows: opened again by its name, it could be another by then.
+/// [`write()`], for a file that grows: opened again by its name, it could be another by then.
 pub fn write_open(path: &Path, bytes: &[u8]) -> Result<File, WriteError> {
     let mut file = PendingFile::create(path)?;
     file.append(bytes)?;

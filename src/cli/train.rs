@@ -33,7 +33,6 @@ use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
 Examples:
   golf-harness train manifests/smoke.yaml
   golf-harness train manifests/smoke.yaml --seed 7 --out runs/seed7
-  golf-harness train manifests/smoke.yaml --seed 7 --out runs/seed7 --resume
   golf-harness train manifests/smoke.yaml --out runs/again \\
       --replay runs/smoke/trace.jsonl
   golf-harness train manifests/smoke.yaml --ranks 4 --out runs/four

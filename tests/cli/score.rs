@@ -179,7 +179,7 @@ fn a_manifest_that_a_person_wrote_is_not_written_anew() {
     assert_eq!(std::fs::read_to_string(&path).unwrap(), by_hand);
     workshop.json(&["--record", "--force", "--non-overlapping"]);
     assert!(manifest::load(&path).unwrap().results.scores.contains_key("packed/non-overlapping"));
-    assert!(workshop.fails(&["run/manifest.yaml", "--probe", "--probe-windows", "0"], 2).contains("1.."));
+    assert!(workshop.fails(&["run/manifest.yaml", "--probe", "--probe-windows", "0"], 2).contains("must be 1 or more"));
 }
 
 /// Something done to a workshop, and the arguments that run into it.

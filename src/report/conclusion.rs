@@ -1,5 +1,7 @@
 //! What an audit comes to.
 
+use super::Severity;
+
 /// The end of an audit; binaries turn it into an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conclusion {
@@ -9,4 +11,14 @@ pub enum Conclusion {
     Failed,
     /// Nothing failed, but something could not be checked.
     Unchecked,
+}
+
+impl From<Conclusion> for Severity {
+    fn from(conclusion: Conclusion) -> Severity {
+        match conclusion {
+            Conclusion::Passed => Severity::Pass,
+            Conclusion::Failed => Severity::Fail,
+            Conclusion::Unchecked => Severity::Unknown,
+        }
+    }
 }

@@ -35,7 +35,7 @@ impl Reporter for Csv {
 
 impl Csv {
     fn write_report(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
-        let bpb = report.facts.iter().find(|fact| fact.name == "val_bpb").map_or("", |fact| fact.value.as_str());
+        let bpb = report.fact("val_bpb").unwrap_or_default();
         let row = |rest: [String; 7]| -> [String; 13] {
             let policy = &report.policy;
             let [rule, severity, message, path, line, found, expected] = rest;

@@ -106,6 +106,14 @@ impl Report {
         self.facts.iter().find(|fact| fact.name == name).map(|fact| fact.value.as_str())
     }
 
+    /// The worst finding, as one word says it: an open question is no reason for alarm, what was not examined is.
+    pub fn verdict_word(&self) -> Severity {
+        match self.worst() {
+            Severity::Note | Severity::Unknown if self.status == Status::Complete => Severity::Pass,
+            worst => worst,
+        }
+    }
+
     /// Findings of one severity, in order.
     pub fn at_severity(&self, severity: Severity) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(move |finding| finding.severity == severity)

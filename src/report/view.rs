@@ -36,15 +36,7 @@ impl Order {
 /// Greater is worse.
 fn verdict(report: &Report) -> (Severity, Status, [usize; 3]) {
     let counts = [Severity::Fail, Severity::Warning, Severity::Review].map(|severity| report.count(severity));
-    (verdict_word(report), report.status, counts)
-}
-
-/// The worst finding, as one word says it: an open question is no reason for alarm, what was not examined is.
-pub(super) fn verdict_word(report: &Report) -> Severity {
-    match report.worst() {
-        Severity::Note | Severity::Unknown if report.status == Status::Complete => Severity::Pass,
-        worst => worst,
-    }
+    (report.verdict_word(), report.status, counts)
 }
 
 fn bpb(report: &Report) -> Option<f64> {

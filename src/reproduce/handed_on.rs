@@ -100,11 +100,6 @@ impl Reproduction {
         })
     }
 
-    /// The score of what was packed, by the recipe's windows.
-    fn headline(&self) -> Option<&ScoreRecord> {
-        self.manifest.results.scores.get("packed/sliding")
-    }
-
     /// The manifest's code if all of it is here, else the launcher.
     fn code(&self) -> Code {
         let root = self.folder.root();

@@ -46,7 +46,7 @@ impl Reproduction {
         let claim = &self.manifest.claim.metrics;
         let results = &self.manifest.results;
         let training = results.training.as_ref();
-        let packed = self.score("packed/sliding");
+        let packed = self.headline();
         let non_overlapping = self.score("checkpoint/non-overlapping");
         let budget = self.budget();
         let bpb = Yardstick::Claim { tolerance: self.manifest.tolerance.retrained_bpb };
@@ -184,6 +184,11 @@ impl Reproduction {
             "stages_done": self.done.iter().map(|stage| stage.key()).collect::<Vec<_>>(),
             "stages_kept": self.kept.iter().map(|stage| stage.key()).collect::<Vec<_>>(),
         })
+    }
+
+    /// The score of what was packed, by the recipe's windows.
+    pub(super) fn headline(&self) -> Option<&ScoreRecord> {
+        self.score("packed/sliding")
     }
 
     fn score(&self, label: &str) -> Option<&ScoreRecord> {

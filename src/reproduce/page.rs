@@ -3,12 +3,9 @@
 use super::{Reproduction, RowVerdict};
 use crate::digest::ContentDigest;
 use crate::escape::visible;
-use crate::report::{Conclusion, Severity};
+use crate::report::Severity;
 use crate::rules::runs_of_log;
 use crate::site::{Compared, RunReport, Seeds};
-
-/// The score that the claim is about.
-const HEADLINE: &str = "packed/sliding";
 
 /// One page of several seeds of one recipe, side by side; nothing of none.
 pub fn page_of_seeds(runs: &[Box<Reproduction>]) -> Option<RunReport> {
@@ -34,8 +31,7 @@ pub fn page_of_seeds(runs: &[Box<Reproduction>]) -> Option<RunReport> {
         all.remarks.extend(page.remarks);
         all.files.extend(page.files);
     }
-    let found = &all.seeds.found;
-    all.bpb = (found.len() == runs.len()).then(|| found.iter().map(|seed| seed.1).sum::<f64>() / found.len() as f64);
+    all.bpb = all.seeds.mean_found().filter(|_| all.seeds.found.len() == runs.len());
     Some(all)
 }
 
@@ -44,7 +40,7 @@ impl Reproduction {
     pub fn page(&self) -> RunReport {
         let manifest = &self.manifest;
         let (claim, seed) = (&manifest.claim, manifest.schedule.seed);
-        let bpb = manifest.results.scores.get(HEADLINE).map(|score| score.val_bpb.0);
+        let bpb = self.headline().map(|score| score.val_bpb.0);
         let assurance = &self.report.assurance;
         // A claim of one seed is that seed's; of several it is their mean, which is no seed's value.
         let claimed = match (claim.seeds.as_slice(), &claim.metrics.val_bpb) {
@@ -55,11 +51,7 @@ impl Reproduction {
             name: claim.title.as_deref().map_or_else(|| manifest.name.clone(), visible),
             kind: "Reproduction",
             found_word: "reproduced",
-            verdict: match self.conclusion() {
-                Conclusion::Passed => Severity::Pass,
-                Conclusion::Failed => Severity::Fail,
-                Conclusion::Unchecked => Severity::Unknown,
-            },
+            verdict: self.conclusion().into(),
             verdict_words: format!("level {}: {}", assurance.level.number(), assurance.level),
             bpb,
             level: assurance.level.number(),
@@ -108,7 +100,7 @@ impl Reproduction {
             rows.push(row("platform", &environment.platform));
             rows.push(row("zstd", &environment.zstd));
         }
-        rows.extend(self.manifest.results.scores.get(HEADLINE).map(|score| row("scored by", &score.engine)));
+        rows.extend(self.headline().map(|score| row("scored by", &score.engine)));
         let stages = |list: &[super::Stage]| list.iter().map(|stage| stage.key()).collect::<Vec<_>>().join(", ");
         rows.push(row("stages run", &stages(&self.done)));
         rows.push(row("stages kept from an earlier call", &stages(&self.kept)));

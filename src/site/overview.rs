@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::data::ScriptData;
 use super::earlier::{Change, Changes};
 use super::names::Names;
-use super::{Site, SiteError, SiteFile, render};
+use super::{LEVELS, Site, SiteError, SiteFile, render};
 use crate::report::{Finding, Level, Report, Severity, Skipped, Status};
 
 const PAGE: &str = "index.html";
@@ -146,9 +146,6 @@ fn title(reports: &[Report]) -> String {
     }
 }
 
-const LEVELS: [Level; 6] =
-    [Level::Unreadable, Level::Documented, Level::Sealed, Level::Rescored, Level::Retrained, Level::Record];
-
 /// A subject that breaks a rule has no level, and is not unreadable.
 pub fn level_word(level: Level) -> &'static str {
     if level == Level::Unreadable { "no level" } else { level.word() }
@@ -178,7 +175,7 @@ fn row<'a>(
     rules: &mut RuleNumbers,
     change: Option<&'a Change>,
 ) -> Row<'a> {
-    let fact = |name: &str| report.facts.iter().find(|fact| fact.name == name).map_or("", |fact| fact.value.as_str());
+    let fact = |name: &str| report.fact(name).unwrap_or_default();
     let profile = report.profile.as_deref();
     let day = profile.and_then(|profile| profile.day.as_deref()).unwrap_or_else(|| fact("date"));
     let size = profile.and_then(|profile| Some((profile.size.as_ref()?, profile.caps.bytes)));
@@ -205,13 +202,11 @@ fn row<'a>(
     )
 }
 
-/// The worst that was found; an open question is no reason for alarm, and something that was not examined is none for
-/// calm.
+/// The verdict in one word, and something that was not examined is no reason for calm.
 pub fn verdict(report: &Report) -> Severity {
-    match (report.worst(), report.status) {
-        (Severity::Note | Severity::Unknown, Status::Complete) => Severity::Pass,
-        (Severity::Pass | Severity::Note, _) if report.status > Status::Complete => Severity::Unknown,
-        (worst, _) => worst,
+    match report.verdict_word() {
+        Severity::Pass | Severity::Note if report.status > Status::Complete => Severity::Unknown,
+        worst => worst,
     }
 }
 

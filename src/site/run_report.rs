@@ -108,6 +108,13 @@ struct Sample {
     spread: String,
 }
 
+impl Seeds {
+    /// Mean of what was found; none of nothing.
+    pub fn mean_found(&self) -> Option<f64> {
+        mean(&self.found)
+    }
+}
+
 impl RunReport {
     /// The page; the same report gives the same bytes.
     ///

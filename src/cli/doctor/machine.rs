@@ -7,7 +7,7 @@ use crate::confine;
 use crate::manifest::environment;
 use crate::regular_file;
 use crate::rerun::plan::packages::PackagesError;
-use crate::rerun::plan::{Machine as _, ThisMachine};
+use crate::rerun::plan::{Machine as _, ThisMachine, driver, memory, program};
 use crate::units::Bytes;
 
 /// Packages that the challenge's scripts import.
@@ -43,11 +43,11 @@ pub(super) fn look(python: &Path) -> Machine {
         processor: environment::processor(),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         instructions: instructions(),
-        memory: memory("MemTotal:"),
-        memory_available: memory("MemAvailable:"),
+        memory: memory("MemTotal"),
+        memory_available: memory("MemAvailable"),
         disks: vec![disk("current folder", current), disk("temporary files", std::env::temp_dir())],
         gpus: here.gpus(),
-        driver: line("/proc/driver/nvidia/version"),
+        driver: driver(),
         libraries: LIBRARIES.iter().map(|name| Found { name, path: library(name) }).collect(),
         confinement: confinement(),
         python,
@@ -101,12 +101,6 @@ fn ask(here: &ThisMachine) -> Result<Python, PackagesError> {
     Ok(Python { executable: answer.executable, version: answer.version, packages })
 }
 
-/// Where the path leads to a program of this name.
-fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
-}
-
 /// A file whose name begins with that of the library, where the loader may look for it.
 fn library(name: &str) -> Option<PathBuf> {
     let named = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
@@ -122,14 +116,6 @@ fn library(name: &str) -> Option<PathBuf> {
         files.sort();
         files.into_iter().next()
     })
-}
-
-/// A line of `/proc/meminfo`.
-fn memory(key: &str) -> Option<Bytes> {
-    let text = text("/proc/meminfo")?;
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(Bytes(kibibytes << 10))
 }
 
 /// The first line of a file of the kernel.

@@ -13,7 +13,7 @@ use crate::cli::signal::unless_interrupted;
 use crate::interrupt::Interrupt;
 use crate::manifest::Launcher;
 use crate::rerun::launch::{Launch, Steps};
-use crate::rerun::plan::{Plan, Subject};
+use crate::rerun::plan::{self, Plan, Subject};
 use crate::rerun::sandbox::{Isolation, Wanted};
 use crate::rerun::session::Hold;
 use crate::rerun::slurm::collect::collect;
@@ -77,7 +77,8 @@ pub(super) fn steps(args: &Args, launcher: Option<Launcher>, program: &Path) -> 
     if !is_slurm(launcher) || !args.no_sandbox {
         return Ok(None);
     }
-    let srun = submit::program("srun").context("srun is not on the path")?;
+    // The script's environment has another search path.
+    let srun = plan::program("srun").context("srun is not on the path")?;
     let options = if launcher == Some(Launcher::Srun) { args.launcher_arg.clone() } else { Vec::new() };
     Ok(Some(Steps { processes: 1, options, srun, program: program.to_path_buf() }))
 }

@@ -61,8 +61,7 @@ impl Text {
     fn write_one(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
         let policy = &report.policy;
         // Rules have dates, and so have folders: the two side by side tell which rules were in force.
-        let date = report.facts.iter().find(|fact| fact.name == "date");
-        let folder = date.map_or(String::new(), |date| format!(", folder of {}", date.value));
+        let folder = report.fact("date").map_or(String::new(), |date| format!(", folder of {date}"));
         let rules = format!("rules {} of {}{folder}", policy.name, policy.effective);
         writeln!(out, "{BOLD}{}{BOLD:#}  {DIM}{rules}{DIM:#}", report.subject)?;
         if self.0.detail > Detail::Brief {

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 
 use super::{BOLD, Counts, by_rule, style, write_counts, write_finding, write_status};
-use crate::report::view::verdict_word;
 use crate::report::{Audit, Detail, Finding, Report, Severity, Status, View};
 
 /// The words of the header, by which earlier reports are known.
@@ -16,7 +15,7 @@ pub(super) fn write(view: View, audit: &Audit, out: &mut dyn Write) -> io::Resul
     let is_quiet = |report: &&Report| {
         view.detail == Detail::Brief
             && view.only.is_none()
-            && verdict_word(report) < Severity::Fail
+            && report.verdict_word() < Severity::Fail
             && report.status == Status::Complete
     };
     let shown: Vec<&Report> = view.reports(audit).into_iter().filter(|report| !is_quiet(report)).collect();
@@ -57,7 +56,7 @@ fn write_rows(view: View, reports: &[&Report], out: &mut dyn Write) -> io::Resul
         "verdict", "subject", "val_bpb", "bytes", "date", "level"
     )?;
     for report in reports {
-        let worst = verdict_word(report);
+        let worst = report.verdict_word();
         let style = style(worst);
         let fact = |name| report.fact(name).unwrap_or("-");
         let line = format!(

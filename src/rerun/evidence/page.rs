@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Inputs;
 use crate::escape::visible;
-use crate::report::{Conclusion, RunProfile, Severity};
+use crate::report::{RunProfile, Severity};
 use crate::rerun::judge::{Agreement, Judgement, Row};
 use crate::rerun::record::SeedRecord;
 use crate::rules::runs_of_log;
@@ -35,11 +35,7 @@ pub(super) fn page(judgement: &Judgement, inputs: &Inputs, out: &Path) -> RunRep
         name: judgement.name.clone(),
         kind: "Rerun",
         found_word: "rerun",
-        verdict: match judgement.conclusion() {
-            Conclusion::Passed => Severity::Pass,
-            Conclusion::Failed => Severity::Fail,
-            Conclusion::Unchecked => Severity::Unknown,
-        },
+        verdict: judgement.conclusion().into(),
         verdict_words: verdict_words(judgement),
         bpb: judgement.comparison.mean.rerun,
         level: judgement.level,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::packages::{self, Interpreter, PackagesError, Runner, Unconfined};
+use crate::units::Bytes;
 
 /// What a plan asks of the machine; tests answer in its place.
 pub trait Machine {
@@ -29,6 +30,26 @@ impl ThisMachine {
     pub fn new(python: PathBuf) -> Self {
         ThisMachine { python, runner: Box::new(Unconfined) }
     }
+}
+
+/// Where the path leads to a program of this name.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// A line of `/proc/meminfo`, such as `MemTotal`.
+pub fn memory(key: &str) -> Option<Bytes> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(Bytes(kibibytes << 10))
+}
+
+/// What NVIDIA's driver says of itself.
+pub fn driver() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/driver/nvidia/version").ok()?;
+    Some(text.lines().next()?.trim().to_string())
 }
 
 /// Where NVIDIA's driver describes its devices.
@@ -60,8 +81,7 @@ impl Machine for ThisMachine {
     }
 
     fn has_program(&self, name: &str) -> bool {
-        let Some(path) = std::env::var_os("PATH") else { return false };
-        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+        program(name).is_some()
     }
 
     fn packages(&self, names: &[String]) -> Result<Interpreter, PackagesError> {

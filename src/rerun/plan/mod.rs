@@ -30,7 +30,7 @@ pub use build::plan;
 pub use document::{
     CommandPlan, DataWanted, Disk, Gpus, PLAN_SCHEMA, Package, Packages, Plan, Problem, ProblemKind, Time, Variable,
 };
-pub use machine::{Machine, ThisMachine};
+pub use machine::{Machine, ThisMachine, driver, memory, program};
 pub use request::Request;
 pub use run_section::{RunSectionError, imply_run, manifest_with_run};
 pub use source::{Source, SourceKind, Sourced};

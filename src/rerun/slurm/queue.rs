@@ -1,7 +1,7 @@
 //! What Slurm says of a job, by its own programs: `squeue`, and `sacct` where there is accounting.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::escape::visible;
 
@@ -57,12 +57,11 @@ enum Silence {
 
 fn ask(program: &str, words: &[&str], job: &str) -> Result<String, Silence> {
     let mut command = Command::new(program);
-    let output = command.args(words).arg(job).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let output = output.map_err(|_| Silence::Absent)?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(Silence::Refused)
+    command.args(words).arg(job);
+    match crate::rerun::ask::ask(command) {
+        Err(_) | Ok(None) => Err(Silence::Absent),
+        Ok(Some(answer)) if answer.is_good => Ok(String::from_utf8_lossy(&answer.output).into_owned()),
+        Ok(Some(_)) => Err(Silence::Refused),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Handing seeds to Slurm.
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -137,10 +137,4 @@ fn ask_to_end(child: &Child) {
         // It may have ended by itself.
         let _ = kill_process(pid, Signal::TERM);
     }
-}
-
-/// Where a program of Slurm lies: the script's environment has another search path.
-pub fn program(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
 }

@@ -86,7 +86,7 @@ pub fn page(audit: &Audit, names: &Names, index: usize, change: Option<&Change>)
     let path = names.page(index);
     let Some(report) = audit.reports.get(index) else { return Ok(SiteFile::new(path, "")) };
     let profile = report.profile.as_deref();
-    let fact = |name: &str| report.facts.iter().find(|fact| fact.name == name).map(|fact| fact.value.as_str());
+    let fact = |name: &str| report.fact(name);
     let runs = profile.map_or(&[][..], |profile| profile.runs.as_slice());
     let has_curves =
         runs.iter().any(|run| [&run.train_loss, &run.val_loss, &run.validation].iter().any(|s| s.len() > 1));

@@ -1,15 +1,15 @@
 //! A few lines out of a file, for quotations.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read};
+use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::log::LineCutter;
+use super::stream::{CHUNK, stream};
 
 /// Longest line quoted, characters.
 const MAX_CHARS: usize = 220;
-/// Bytes read at a time.
-const CHUNK: usize = 128 * 1024;
 
 /// The lines with these 1-based numbers, shortened, control characters made visible; those the file has.
 ///
@@ -17,28 +17,18 @@ const CHUNK: usize = 128 * 1024;
 pub fn lines_of(path: &Path, wanted: &BTreeSet<u64>, limit: u64) -> io::Result<BTreeMap<u64, String>> {
     let mut found = BTreeMap::new();
     let Some(&last) = wanted.last() else { return Ok(found) };
-    let mut reader = crate::regular_file::open(path)?.take(limit);
     let mut cutter = LineCutter::new();
-    let mut buffer = vec![0; CHUNK];
-    let mut reached = 0;
     let mut take = |number: u64, text: &str| {
-        reached = number;
         // Of a line that a progress bar wrote over, the last state is what an editor shows.
         if wanted.contains(&number) {
             found.insert(number, shown(text));
         }
     };
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => cutter.feed(&buffer[..n], &mut take),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        if cutter.number() > last {
-            return Ok(found);
-        }
-    }
+    stream(path, limit, &mut vec![0; CHUNK], &mut |bytes| {
+        cutter.feed(bytes, &mut take);
+        if cutter.number() > last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    // Nothing of a line behind the last one is wanted.
     cutter.finish(&mut take);
     Ok(found)
 }

@@ -1,6 +1,7 @@
 //! A record folder, read once: every file listed, hashed and handed to the reader of its kind.
 
-use std::io::{self, Read};
+use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::code::CodeSurvey;
@@ -8,6 +9,7 @@ use super::log::LogScanner;
 use super::nature::Nature;
 use super::opened::OpenedArtifact;
 use super::sniffer::Sniffer;
+use super::stream::{CHUNK, stream};
 use super::submission_json::MAX_JSON_BYTES;
 use super::text::decode;
 use super::walk::{self, Anomaly, AnomalyKind, Listed};
@@ -21,8 +23,6 @@ pub const MAX_TEXT_BYTES: u64 = 4 * 1024 * 1024;
 pub const MAX_LOG_BYTES: u64 = 256 * 1024 * 1024;
 /// Other files are hashed up to here; a larger one is no part of a 16 MB submission and is listed unread.
 pub const MAX_OTHER_BYTES: u64 = 1024 * 1024 * 1024;
-/// Bytes read at a time.
-const CHUNK: usize = 128 * 1024;
 /// First bytes kept of a file, for magic numbers.
 const HEAD: usize = 16;
 
@@ -180,10 +180,11 @@ impl RecordFolder {
         let mut scanner = LogScanner::new(name.clone());
         let mut head = Vec::new();
         let mut sniffer = Sniffer::new(file);
-        let read = stream(file, MAX_LOG_BYTES, buffer, &mut |bytes| {
+        let read = stream(&file.path, MAX_LOG_BYTES, buffer, &mut |bytes| {
             keep_head(&mut head, bytes);
             scanner.feed(bytes);
             sniffer.feed(bytes);
+            ControlFlow::Continue(())
         })?;
         let cut_short = read < file.bytes;
         let log = scanner.finish(cut_short);
@@ -205,12 +206,13 @@ impl RecordFolder {
         let mut bytes = Vec::new();
         let mut hasher = ContentHasher::new();
         let mut sniffer = Sniffer::new(file);
-        let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |chunk| {
+        let read = stream(&file.path, MAX_OTHER_BYTES, buffer, &mut |chunk| {
             hasher.update(chunk);
             sniffer.feed(chunk);
             if bytes.len() as u64 <= limit {
                 bytes.extend_from_slice(chunk);
             }
+            ControlFlow::Continue(())
         })?;
         let whole = read >= file.bytes;
         let digest = hasher.finish();
@@ -248,10 +250,11 @@ impl RecordFolder {
         let mut hasher = ContentHasher::new();
         let mut head = Vec::new();
         let mut sniffer = Sniffer::new(file);
-        let read = stream(file, MAX_OTHER_BYTES, buffer, &mut |bytes| {
+        let read = stream(&file.path, MAX_OTHER_BYTES, buffer, &mut |bytes| {
             keep_head(&mut head, bytes);
             hasher.update(bytes);
             sniffer.feed(bytes);
+            ControlFlow::Continue(())
         })?;
         let whole = read >= file.bytes;
         let (dense, nature) = (sniffer.dense(), sniffer.nature());
@@ -308,23 +311,6 @@ impl RecordFolder {
 /// Adds what is still missing of a file's first bytes.
 fn keep_head(head: &mut Vec<u8>, bytes: &[u8]) {
     head.extend_from_slice(&bytes[..bytes.len().min(HEAD.saturating_sub(head.len()))]);
-}
-
-/// Reads at most `limit` bytes; gives how many.
-fn stream(file: &Listed, limit: u64, buffer: &mut [u8], take: &mut dyn FnMut(&[u8])) -> io::Result<u64> {
-    let mut reader = crate::regular_file::open(&file.path)?.take(limit);
-    let mut total = 0;
-    loop {
-        match reader.read(buffer) {
-            Ok(0) => return Ok(total),
-            Ok(n) => {
-                take(&buffer[..n]);
-                total += n as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 fn track_by_place(repository_path: &str) -> Option<Track> {

@@ -20,6 +20,7 @@ mod readme_table;
 mod settings;
 mod sniffer;
 mod steps;
+mod stream;
 mod submission_json;
 pub mod text;
 pub mod walk;
@@ -37,6 +38,7 @@ pub use nature::{LfsPointer, Nature};
 pub use opened::{MAX_EXPANDED_BYTES, Opened, OpenedArtifact};
 pub use readme_table::SeedColumn;
 pub use steps::{Step, Steps};
+pub use stream::read_log;
 pub use submission_json::{JsonDefect, SubmissionJson, kind as json_kind};
 pub use weights::{Whole, counted_code, weights};
 

@@ -17,7 +17,7 @@ pub(super) fn rows(case: &FolderCase) -> Vec<ClaimRow> {
     let mut rows = vec![headline(json, &runs)];
     rows.extend(by_seed(json, &runs));
     rows.push(total(case, json));
-    rows.extend(training_time(case, json));
+    rows.extend(training_time(json, &runs));
     rows.retain(|row| row.claimed.is_some() || row.evidence.is_some());
     rows.truncate(MAX_ROWS);
     rows
@@ -94,11 +94,10 @@ fn total(case: &FolderCase, json: Option<&SubmissionJson>) -> ClaimRow {
     row("total bytes", claimed, evidence)
 }
 
-fn training_time(case: &FolderCase, json: Option<&SubmissionJson>) -> Option<ClaimRow> {
+fn training_time(json: Option<&SubmissionJson>, runs: &[Run]) -> Option<ClaimRow> {
     let keys = ["training_time_seconds", "train_time_seconds", "wallclock_seconds"];
     let claim = json.and_then(|json| keys.iter().find_map(|key| Some((json, *key, json.number(key)?))));
     let claimed = claim.as_ref().map(|(json, key, number)| (number, place(json, key)));
-    let runs = carrying_runs(case.folder);
     let times = runs.iter().filter_map(|run| run.log.train_seconds.as_ref().map(|noted| (run.log, noted)));
     let longest = times.max_by(|a, b| a.1.value.total_cmp(&b.1.value));
     let evidence = longest.map(|(log, noted)| {

@@ -5,10 +5,9 @@ use std::path::Path;
 
 use super::super::carriers::{Part, parts, parts_of};
 use crate::escape::visible;
-use crate::regular_file;
 use crate::report::{Cited, Event, Finite, MAX_MARKS, MAX_RUNS, MAX_SERIES, Point, RunProfile};
-use crate::submission::log::{LogScanner, MarkKind, Series, SizeKind};
-use crate::submission::{MAX_LOG_BYTES, RecordFolder};
+use crate::submission::log::{MarkKind, Series, SizeKind};
+use crate::submission::{RecordFolder, read_log};
 
 /// The runs to show, those that carry the claim first, and the number of others.
 pub(super) fn runs(folder: &RecordFolder) -> (Vec<RunProfile>, u64) {
@@ -32,9 +31,7 @@ pub fn claimed_runs(folder: &RecordFolder) -> Vec<RunProfile> {
 ///
 /// If the log cannot be read.
 pub fn runs_of_log(path: &Path, name: &str) -> io::Result<Vec<RunProfile>> {
-    let mut scanner = LogScanner::new(name.to_string());
-    scanner.feed(&regular_file::read_head(path, MAX_LOG_BYTES)?);
-    let log = scanner.finish(false);
+    let log = read_log(path, name.to_string())?;
     Ok(parts_of(&log).iter().map(run).filter(|run| !is_empty(run)).take(MAX_RUNS).collect())
 }
 

@@ -1,12 +1,13 @@
 //! Code plus model against the challenge's cap.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::manifest::Manifest;
 use crate::units::Bytes;
 
 /// The sum the challenge caps at 16,000,000 bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Budget {
     /// The artifact as stored.
     pub model: Bytes,

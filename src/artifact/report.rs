@@ -1,14 +1,19 @@
 //! What `pack` tells: the table by class, the budget, and the same as JSON.
 
 use std::fmt::Write;
+use std::path::Path;
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::pack_job::Done;
-use super::{ClassRule, Part};
+use super::{Budget, ClassRule, Part};
+use crate::manifest::{ArtifactRecord, FileRef, QuantizationConfig};
 use crate::quant::TensorClass;
 use crate::units::{Bytes, group_digits};
 
+/// Name and version of the document of `pack --json`.
+const PACK_SCHEMA: &str = "golf-harness/pack/v1";
 /// Bytes of a weight before packing.
 const F32_BYTES: u64 = 4;
 
@@ -89,29 +94,75 @@ fn totals(done: &Done) -> (u64, u64) {
     done.packed.classes.iter().fold((0, 0), |(n, sum), count| (n + count.tensors, sum + count.elements))
 }
 
+/// The document of `pack --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Packing<'a> {
+    /// Always `golf-harness/pack/v1`.
+    #[schemars(extend("const" = PACK_SCHEMA))]
+    schema: &'static str,
+    /// The manifest's new section: digests of the file and of every tensor.
+    artifact: &'a ArtifactRecord,
+    /// Where the artifact was written.
+    artifact_file: &'a Path,
+    /// Where the manifest was written.
+    manifest_file: &'a Path,
+    /// The weights that were packed.
+    checkpoint: &'a FileRef,
+    /// How they were packed.
+    quantization: &'a QuantizationConfig,
+    /// The classes in use.
+    classes: Vec<ClassTotal>,
+    /// Compressed bytes of all scales.
+    scales_bytes: Bytes,
+    /// Bytes of names, shapes and digests.
+    table_bytes: Bytes,
+    /// Weights set to zero.
+    pruned_weights: u64,
+    /// Code and model against the cap.
+    budget: Budget,
+    /// Whether they are within it.
+    within_budget: bool,
+}
+
+/// All tensors of a class.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+struct ClassTotal {
+    /// The class.
+    class: TensorClass,
+    /// Tensors.
+    tensors: u64,
+    /// Weights in them.
+    weights: u64,
+    /// Bytes of these weights in single precision.
+    f32_bytes: u64,
+    /// Compressed bytes, scales aside.
+    stored_bytes: Bytes,
+}
+
 /// The report as one JSON document.
-pub fn json(done: &Done) -> Value {
+pub fn document(done: &Done) -> Packing<'_> {
     let class = |class: TensorClass| {
         let count = done.packed.classes.iter().find(|count| count.class == class)?;
-        Some(json!({
-            "class": class,
-            "tensors": count.tensors,
-            "weights": count.elements,
-            "f32_bytes": count.elements * F32_BYTES,
-            "stored_bytes": stored(done, Part::Class(class)),
-        }))
+        Some(ClassTotal {
+            class,
+            tensors: count.tensors,
+            weights: count.elements,
+            f32_bytes: count.elements * F32_BYTES,
+            stored_bytes: stored(done, Part::Class(class)),
+        })
     };
-    json!({
-        "artifact": done.record,
-        "artifact_file": done.artifact_path,
-        "manifest_file": done.manifest_path,
-        "checkpoint": done.checkpoint,
-        "quantization": done.manifest.quantization,
-        "classes": TensorClass::ALL.into_iter().filter_map(class).collect::<Vec<_>>(),
-        "scales_bytes": stored(done, Part::Scales),
-        "table_bytes": stored(done, Part::Table),
-        "pruned_weights": done.packed.pruned,
-        "budget": done.budget,
-        "within_budget": done.budget.is_kept(),
-    })
+    Packing {
+        schema: PACK_SCHEMA,
+        artifact: &done.record,
+        artifact_file: &done.artifact_path,
+        manifest_file: &done.manifest_path,
+        checkpoint: &done.checkpoint,
+        quantization: &done.manifest.quantization,
+        classes: TensorClass::ALL.into_iter().filter_map(class).collect(),
+        scales_bytes: stored(done, Part::Scales),
+        table_bytes: stored(done, Part::Table),
+        pruned_weights: done.packed.pruned,
+        budget: done.budget,
+        within_budget: done.budget.is_kept(),
+    }
 }

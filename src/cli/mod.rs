@@ -7,6 +7,7 @@ mod config;
 #[cfg(feature = "engine")]
 mod device;
 pub mod doctor;
+pub mod documents;
 mod exit;
 mod fit;
 mod output;

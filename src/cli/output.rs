@@ -2,42 +2,22 @@
 
 use std::io::{self, Write};
 
-use serde_json::Value;
+use serde::Serialize;
 
 use super::CommonArgs;
 use crate::escape::json;
 
-/// Names and versions of the documents that `--json` prints (docs/json.md).
-pub mod schema {
-    /// `pack`.
-    pub const PACK: &str = "golf-harness/pack/v1";
-    /// `pack --fit`.
-    #[cfg(feature = "engine")]
-    pub const FIT: &str = "golf-harness/fit/v1";
-    /// `pack --inspect`.
-    pub const INSPECTION: &str = "golf-harness/inspection/v1";
-    /// `train`.
-    #[cfg(feature = "engine")]
-    pub const TRAINING: &str = "golf-harness/training/v1";
-    /// `reproduce --seeds`.
-    #[cfg(feature = "engine")]
-    pub const REPRODUCTIONS: &str = "golf-harness/reproductions/v1";
-}
-
-/// A document that begins with the name of its shape.
-pub fn document(schema: &str, fields: Value) -> Value {
-    let mut document = serde_json::Map::from_iter([("schema".to_string(), schema.into())]);
-    if let Value::Object(fields) = fields {
-        document.extend(fields);
-    }
-    Value::Object(document)
-}
-
 /// Prints a result: one document with `--json`, otherwise the text, which brings its own line ends.
-pub fn print(common: &CommonArgs, value: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+pub fn print<T: Serialize>(
+    common: &CommonArgs,
+    document: impl FnOnce() -> T,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
     let mut stdout = stdout();
     if common.json {
-        writeln!(stdout, "{}", json::shown(&serde_json::to_string_pretty(&value())?))?;
+        // Through a value, in which numbers of single precision have the digits of double precision.
+        let document = serde_json::to_value(document())?;
+        writeln!(stdout, "{}", json::shown(&serde_json::to_string_pretty(&document)?))?;
     } else {
         write!(stdout, "{}", text())?;
     }

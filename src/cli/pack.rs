@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Parser;
 
-use super::output::{document, print, schema};
+use super::output::print;
 use super::outputs::Outputs;
 use super::places::check_folder;
 use super::previous::Kind;
@@ -13,8 +13,9 @@ use super::signal::unless_interrupted;
 use super::values::number;
 use super::{Changes, CommonArgs, ExitCode, FitArgs, Scope, interrupt_on_signal, use_threads};
 use crate::artifact::foreign::ForeignError;
+use crate::artifact::inspect::{self, InspectionDocument};
 use crate::artifact::pack_job::PackJob;
-use crate::artifact::{inspect, report};
+use crate::artifact::report;
 use crate::atomic_write;
 use crate::interrupt::Interrupt;
 use crate::manifest::Effective;
@@ -156,7 +157,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         true => report::summary(&done) + "\n",
         false => report::text(&done, args.common.verbose > 0),
     };
-    print(&args.common, || document(schema::PACK, report::json(&done)), text)?;
+    print(&args.common, || report::document(&done), text)?;
     Ok(if done.budget.is_kept() { ExitCode::Ok } else { ExitCode::CheckFailed })
 }
 
@@ -169,8 +170,8 @@ fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
     outputs.check(args.force)?;
     let found = match inspect::inspect(file) {
         Err(ForeignError::Several { path, models }) => {
-            let json = || document(schema::INSPECTION, inspect::several_json(&path, &models));
-            print(&args.common, json, || inspect::several_text(&path, &models))?;
+            let document = || InspectionDocument::of_several(&path, &models);
+            print(&args.common, document, || inspect::several_text(&path, &models))?;
             return Ok(ExitCode::Ok);
         }
         found => found?,
@@ -187,7 +188,7 @@ fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
         true => inspect::summary(&found) + "\n",
         false => inspect::text(&found),
     };
-    print(&args.common, || document(schema::INSPECTION, inspect::json(&found)), text)?;
+    print(&args.common, || InspectionDocument::of(&found), text)?;
     Ok(ExitCode::Ok)
 }
 
@@ -213,7 +214,7 @@ fn fit(args: &Args, budget: u64, interrupt: &Interrupt) -> anyhow::Result<ExitCo
         true => fit::summary(&fitted) + "\n",
         false => fit::text(&fitted, args.common.verbose > 0),
     };
-    print(&args.common, || document(schema::FIT, fit::json(&fitted)), text)?;
+    print(&args.common, || fit::document(&fitted), text)?;
     Ok(if fitted.done.budget.is_kept() { ExitCode::Ok } else { ExitCode::CheckFailed })
 }
 

@@ -7,7 +7,7 @@ use crate::eval::PART_SCHEMA;
 use crate::manifest;
 use crate::path_safety::folder_of;
 use crate::regular_file;
-use crate::report::{CSV_SUMMARY_HEADER, TREE_COLUMNS};
+use crate::report::{CSV_SUMMARY_HEADER, FINDING_SCHEMA, TREE_COLUMNS};
 #[cfg(target_os = "linux")]
 use crate::rerun::session::has_seeds;
 use crate::run_folder::RunFolder;
@@ -94,7 +94,7 @@ fn is_report(text: &str) -> bool {
         Some('{') => {
             near.split_whitespace().collect::<String>().starts_with("{\"schema\":\"golf-harness/audit/")
                 || has_all(near, &["sarif", "\"runs\": [", "\"name\": \"golf-harness\""])
-                || (first.starts_with("{\"path\":") && has_all(first, &["\"status\":", "\"rule\":", "\"severity\":"]))
+                || first.starts_with(&format!("{{\"schema\":\"{FINDING_SCHEMA}\""))
                 || (first.starts_with("{\"_type\":\"https://in-toto.io/") && first.contains("\"golf-harness:policy/"))
         }
         Some('<') => has_all(near, &["<?xml", "<testsuites name=\"golf-harness verify\""]),

@@ -5,6 +5,7 @@ mod events;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::events::Events;
+pub use self::events::Line;
 use crate::progress::{Progress, ProgressSink};
 
 /// A bar of `len` units, labeled with what is being done; hidden unless `visible`.

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
-use super::output::{document, print, schema, watcher};
+use super::output::{print, watcher};
 use super::outputs::Outputs;
 use super::places::check_folder;
 use super::previous::Kind;
@@ -15,8 +18,11 @@ use crate::engine::{Engine, EngineKind, Precision};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::{Effective, Manifest};
 use crate::record_folder;
-use crate::reproduce::{self, Ended, ReproduceError, Reproduction, Request};
+use crate::reproduce::{self, Ended, ReproduceError, Reproduction, ReproductionDocument, Request};
 use crate::run_folder::RunFolder;
+
+/// Name and version of the document of several seeds.
+const REPRODUCTIONS_SCHEMA: &str = "golf-harness/reproductions/v1";
 
 /// Train, pack, score and verify what a manifest describes, and hold the result against its claim.
 ///
@@ -122,15 +128,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(all), Some(page)) = (folder_of_seeds(args, &effective), reproduce::page_of_seeds(&runs)) {
         page.write(&all.page())?;
     }
-    let json = || match told.as_slice() {
-        [only] if args.seeds.is_empty() => only.json.clone(),
-        all => {
-            let seeds: Vec<_> = all.iter().map(|told| &told.json).collect();
-            document(schema::REPRODUCTIONS, serde_json::json!({ "seeds": seeds }))
-        }
-    };
     let text: String = told.iter().map(|told| format!("\n{}", told.text)).collect();
-    print(&args.common, json, || text)?;
+    match told.as_slice() {
+        [only] if args.seeds.is_empty() => print(&args.common, || &only.json, || text)?,
+        all => print(&args.common, || Reproductions::of(all), || text)?,
+    }
     let is_any = |code| told.iter().any(|told| told.code == code);
     let worst = [ExitCode::CheckFailed, ExitCode::CouldNotCheck].into_iter().find(|code| is_any(*code));
     Ok(worst.unwrap_or(ExitCode::Ok))
@@ -146,10 +148,27 @@ fn run_folder(args: &Args, manifest: &Manifest) -> RunFolder {
     args.out.as_ref().map_or_else(|| RunFolder::for_run(&manifest.name), RunFolder::new)
 }
 
+/// The document of `reproduce --seeds --json`.
+#[derive(Serialize, JsonSchema)]
+pub struct Reproductions<'a> {
+    /// Always `golf-harness/reproductions/v1`.
+    #[schemars(extend("const" = REPRODUCTIONS_SCHEMA))]
+    schema: &'static str,
+    /// A reproduction each, in the order of the flag.
+    #[schemars(with = "Vec<ReproductionDocument>")]
+    seeds: Vec<&'a Value>,
+}
+
+impl<'a> Reproductions<'a> {
+    fn of(told: &'a [Told]) -> Self {
+        Reproductions { schema: REPRODUCTIONS_SCHEMA, seeds: told.iter().map(|told| &told.json).collect() }
+    }
+}
+
 /// One seed, reproduced.
 struct Told {
     text: String,
-    json: serde_json::Value,
+    json: Value,
     code: ExitCode,
     run: Option<Box<Reproduction>>,
 }
@@ -188,7 +207,8 @@ fn one(args: &Args, effective: &Effective, engine: &dyn Engine, interrupt: Inter
     Ok(match ended {
         Ended::Complete(done) => {
             done.page().write(&folder.page())?;
-            Told { text: done.text(), json: done.json(), code: done.conclusion().into(), run: Some(done) }
+            let json = serde_json::to_value(done.document(None))?;
+            Told { text: done.text(), json, code: done.conclusion().into(), run: Some(done) }
         }
         Ended::Recorded(found) => {
             let folder = folder.root().display();
@@ -196,14 +216,13 @@ fn one(args: &Args, effective: &Effective, engine: &dyn Engine, interrupt: Inter
                 "{folder} holds this run, finished. The table is what it recorded; nothing was computed again. Run it \
                  again with --fresh, or into another folder with --out; check its files with `verify`."
             );
-            let mut json = found.json();
-            json["recorded"] = true.into();
-            json["message"] = said.clone().into();
+            let json = serde_json::to_value(found.document(Some(said.clone())))?;
             let text = format!("{}\n{said}\n", found.text());
             Told { text, json, code: ExitCode::CouldNotCheck, run: Some(found) }
         }
         Ended::Incomplete(missing) => {
-            Told { text: missing.text(), json: missing.json(), code: ExitCode::CouldNotCheck, run: None }
+            let json = serde_json::to_value(missing.document())?;
+            Told { text: missing.text(), json, code: ExitCode::CouldNotCheck, run: None }
         }
     })
 }

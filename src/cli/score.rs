@@ -221,7 +221,7 @@ fn probe(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt
     let probed = job.probe(args.probe_windows, progress, interrupt);
     progress.finish();
     let probed = unless_interrupted(probed, interrupt)?;
-    print(&args.common, || probe::json(&probed), || probe::text(&probed))?;
+    print(&args.common, || probe::document(&probed), || probe::text(&probed))?;
     Ok(if probe::all_passed(&probed) { ExitCode::Ok } else { ExitCode::CheckFailed })
 }
 
@@ -242,7 +242,7 @@ fn score(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt
                 writeln!(stderr, "part {} written to {}; `score merge` adds up all parts", part.shard, path.display());
         }
     }
-    print(&args.common, || outcome.report.json(), || text(&outcome, &args.common))?;
+    print(&args.common, || outcome.report.document(), || text(&outcome, &args.common))?;
     Ok(ExitCode::Ok)
 }
 
@@ -250,7 +250,7 @@ fn merge(parts: &[PathBuf], common: &CommonArgs) -> anyhow::Result<ExitCode> {
     let read = |path: &PathBuf| eval::read_part(path).map(|part| (path.clone(), part));
     let parts = parts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let report = eval::merge(parts)?;
-    print(common, || report.json(), || short_or_long(&report, common))?;
+    print(common, || report.document(), || short_or_long(&report, common))?;
     Ok(ExitCode::Ok)
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::output::{document, print, schema, watcher};
+use super::output::{print, watcher};
 use super::outputs::Outputs;
 use super::places::check_folder;
 use super::previous::Kind;
@@ -136,7 +136,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let outcome = outcome.map_err(interrupted)?;
     let folder = &request.folder;
-    print(&args.common, || document(schema::TRAINING, outcome.to_json(folder)), || outcome.summary(folder) + "\n")?;
+    print(&args.common, || outcome.document(folder), || outcome.summary(folder) + "\n")?;
     let is_same = outcome.replay.as_ref().is_none_or(|replay| replay.is_identical());
     Ok(if is_same { ExitCode::Ok } else { ExitCode::CheckFailed })
 }

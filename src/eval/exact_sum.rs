@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// 384 bits: 277 for one number, one for the sign, and room for 2^106 of the largest.
@@ -176,6 +177,17 @@ impl Serialize for ExactSum {
 impl<'de> Deserialize<'de> for ExactSum {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for ExactSum {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ExactSum".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let pattern = format!("^[0-9a-f]{{{HEX_DIGITS}}}$");
+        schemars::json_schema!({ "type": "string", "pattern": pattern })
     }
 }
 

@@ -7,6 +7,7 @@
 //! machines.
 
 mod coverage;
+mod document;
 mod exact_sum;
 mod log;
 mod part;
@@ -38,10 +39,11 @@ mod score_job;
 mod scoring_data;
 
 pub use coverage::Coverage;
+pub use document::Scoring;
 pub use exact_sum::{ExactSum, NotFinite, ParseExactSumError};
 pub use log::log_lines;
 pub use part::{MergeError, PART_SCHEMA, PartError, PartPass, PartRecord, merge, read_part, write_part};
-pub use report::{Agreement, Gap, Pass, REPORT_SCHEMA, Report, RunSettings};
+pub use report::{Agreement, Gap, Pass, Report, RunSettings};
 pub use score::Score;
 pub use settings::{Input, InputRole, Miscount, ScoreSettings, Subset, Weights};
 pub use shard::{ParseShardError, Shard};

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ExactSum, Pass, PlanError, Report, Score, ScoreSettings, Shard, Weights, Windowing};
@@ -16,10 +17,11 @@ const MAX_PART_BYTES: u64 = 4 * 1024 * 1024;
 const MAX_SPLIT_TOKENS: u64 = 1 << 40;
 
 /// The score of one shard, exact.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartRecord {
-    /// Always [`PART_SCHEMA`].
+    /// Always `golf-harness/score-part/v1`.
+    #[schemars(extend("const" = PART_SCHEMA))]
     pub schema: String,
     /// Which part this is.
     pub shard: Shard,
@@ -32,7 +34,7 @@ pub struct PartRecord {
 }
 
 /// One pass over the windows of the part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PartPass {
     /// Weights scored.

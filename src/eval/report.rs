@@ -1,17 +1,13 @@
-//! What `score` tells: passes side by side, the quantization gap, and the same as JSON.
+//! What `score` tells: passes side by side, and the quantization gap.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use super::{Input, Score, ScoreSettings, Weights, Windowing};
 use crate::manifest::ScoreRecord;
 use crate::units::{BitsPerByte, Nats, group_digits};
-
-/// Schema identifier of the JSON form.
-pub const REPORT_SCHEMA: &str = "golf-harness/score/v1";
 
 /// One evaluation of one form of the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +40,7 @@ impl Pass {
 }
 
 /// How a run was carried out; decides its speed and no number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RunSettings {
     /// Threads used.
     pub threads: usize,
@@ -53,7 +49,7 @@ pub struct RunSettings {
 }
 
 /// Two engines agreed on every likelihood.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Agreement {
     /// Engine that checked.
     pub engine: String,
@@ -143,64 +139,6 @@ impl Report {
         let manifest = format!("{:<11}{}  (identity)\n", "manifest", self.basis.manifest);
         self.basis.inputs.iter().map(line).chain([manifest]).collect()
     }
-
-    /// One JSON document. `run`, `cross_check` and `processors` aside it is the same for a run in one piece and for merged parts.
-    pub fn json(&self) -> Value {
-        let scores: BTreeMap<String, Value> = self.passes.iter().map(|pass| (pass.label(), json_pass(pass))).collect();
-        let gaps: BTreeMap<String, Value> = self
-            .gaps()
-            .iter()
-            .map(|gap| (gap.windowing.to_string(), json!({ "val_loss": gap.val_loss, "val_bpb": gap.val_bpb })))
-            .collect();
-        let basis = &self.basis;
-        let mut report = json!({
-            "schema": REPORT_SCHEMA,
-            "harness": basis.harness,
-            "platform": basis.platform,
-            "engine": basis.engine,
-            "manifest_identity": basis.manifest,
-            "headline": self.headline().map(Pass::label),
-            "scores": scores,
-            "quantization_gap": gaps,
-            "subset": basis.subset,
-            "settings": {
-                "seq_len": basis.seq_len,
-                "stride": basis.stride,
-                "tokens": basis.tokens,
-                "model": basis.model,
-            },
-            "inputs": basis.inputs,
-            "cross_check": &self.agreement,
-            "run": self.run.map(|run| json!({ "threads": run.threads, "batch_windows": run.batch_windows })),
-            "processors": self.processors,
-        });
-        if let Some(miscount) = &basis.miscount {
-            let text_bpb: BTreeMap<String, f64> = self
-                .passes
-                .iter()
-                .filter_map(|pass| Some((pass.label(), pass.numbers()?.1.0 * miscount.factor())))
-                .collect();
-            report["miscount"] = json!({
-                "table_bytes": miscount.table_bytes,
-                "text_bytes": miscount.text_bytes,
-                "val_bpb_of_text": text_bpb,
-            });
-        }
-        report
-    }
-}
-
-fn json_pass(pass: &Pass) -> Value {
-    let (val_loss, val_bpb) = pass.numbers().unzip();
-    json!({
-        "val_loss": val_loss,
-        "val_bpb": val_bpb,
-        "tokens": pass.score.tokens,
-        "bytes": pass.score.bytes,
-        "windows": pass.score.windows,
-        "total_nats": pass.score.total.to_f64(),
-        "total_nats_exact": pass.score.total,
-    })
 }
 
 impl fmt::Display for Report {

@@ -1,12 +1,13 @@
 //! What windows add up to.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ExactSum;
 use crate::units::{BitsPerByte, Nats};
 
 /// What a set of windows adds up to. Scores of disjoint sets merge into the score of all, bit for bit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Score {
     /// Sum of negative log-likelihoods, nats.
     pub total: ExactSum,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{PlanError, WindowPlan, Windowing};
@@ -10,7 +11,7 @@ use crate::digest::{ContentDigest, Digest};
 use crate::model::ModelConfig;
 
 /// Which form of a model's weights is scored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Weights {
     /// Decoded from the artifact: the model that counts.
@@ -29,7 +30,7 @@ impl std::fmt::Display for Weights {
 }
 
 /// What a file is to an evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InputRole {
     /// A validation shard.
@@ -54,7 +55,7 @@ impl std::fmt::Display for InputRole {
 }
 
 /// A file that went into a score.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
     /// What it is.
@@ -67,7 +68,7 @@ pub struct Input {
 }
 
 /// Only the beginning of the split was scored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Subset {
     /// Tokens used, from the start of the split.
@@ -77,7 +78,7 @@ pub struct Subset {
 }
 
 /// What a score depends on. Equal settings give equal bits, on the same kind of processor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreSettings {
     /// Version of this crate.
@@ -106,7 +107,7 @@ pub struct ScoreSettings {
 }
 
 /// What the table of bytes per token counts, and how long the decoded text is: of all targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Miscount {
     /// By the table, which is the challenge's.

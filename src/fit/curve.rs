@@ -1,8 +1,6 @@
-//! The trade-off between bytes and loss, as text and JSON.
+//! The trade-off between bytes and loss, as text.
 
 use std::fmt::Write;
-
-use serde_json::{Value, json};
 
 use super::search::{CLASSES, Cost, Setting, Step};
 use super::{Calibration, Fitted, Group};
@@ -137,64 +135,6 @@ pub fn summary(fitted: &Fitted) -> String {
     let curve = &fitted.curve;
     let delta = curve.chosen().map_or(0.0, |point| point.loss - curve.loss_f32);
     format!("{}; {delta:+.6} nats a token to f32 on the calibration sample", report::summary(&fitted.done))
-}
-
-/// Curve, costs and path beside the report of the packed choice, as one document.
-pub fn json(fitted: &Fitted) -> Value {
-    let curve = &fitted.curve;
-    let calibration = &curve.calibration;
-    let name = |group: usize| curve.groups.get(group).map(|group| group.name.as_str());
-    let classes = |setting: &Setting| -> serde_json::Map<String, Value> {
-        let pairs = curve.groups.iter().zip(setting);
-        pairs.map(|(group, &class)| (group.name.clone(), json!(CLASSES[class]))).collect()
-    };
-    let point = |point: &CurvePoint| {
-        json!({
-            "steps": point.taken,
-            "step_taken_back": point.undone,
-            "chosen": point.is_choice,
-            "model_bytes": point.bytes,
-            "total_bytes": curve.total(point),
-            "loss": point.loss,
-            "to_f32": point.loss - curve.loss_f32,
-            "predicted": point.predicted,
-            "classes": classes(&point.setting),
-        })
-    };
-    let step = |step: &Step| {
-        let (from, to) = (CLASSES[step.from], CLASSES[step.to]);
-        json!({ "group": name(step.group), "from": from, "to": to, "bytes_saved": step.saved, "damage": step.damage })
-    };
-    let costs = |(search, costs): &(ScaleSearch, Vec<[Cost; CLASSES.len()]>)| -> Vec<Value> {
-        let of_group = |(group, costs): (usize, &[Cost; CLASSES.len()])| -> Vec<Value> {
-            let one = |(class, cost): (usize, &Cost)| {
-                let (group, class) = (name(group), CLASSES[class]);
-                json!({ "scale_search": search, "group": group, "class": class, "bytes": cost.bytes,
-                        "damage": cost.damage })
-            };
-            costs.iter().enumerate().map(one).collect()
-        };
-        costs.iter().enumerate().flat_map(of_group).collect()
-    };
-    json!({
-        "fit": {
-            "budget": curve.budget,
-            "code_bytes": curve.code,
-            "calibration": {
-                "shard": calibration.path,
-                "content": calibration.digest,
-                "tokens": calibration.predictions(),
-                "seq_len": calibration.seq_len,
-                "compared_with_validation": calibration.compared,
-            },
-            "loss_f32": curve.loss_f32,
-            "scale_search": curve.search,
-            "curve": curve.points.iter().map(point).collect::<Vec<_>>(),
-            "path": curve.steps.iter().map(step).collect::<Vec<_>>(),
-            "costs": curve.costs.iter().flat_map(costs).collect::<Vec<_>>(),
-        },
-        "pack": report::json(&fitted.done),
-    })
 }
 
 #[cfg(test)]

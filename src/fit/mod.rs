@@ -9,6 +9,7 @@
 pub mod calibration;
 mod candidates;
 mod curve;
+mod document;
 mod groups;
 mod job;
 mod meter;
@@ -16,7 +17,8 @@ mod picture;
 pub mod search;
 
 pub use calibration::{Calibration, CalibrationError};
-pub use curve::{Curve, CurvePoint, json, summary, text};
+pub use curve::{Curve, CurvePoint, summary, text};
+pub use document::{Fitting, document};
 pub use groups::{Group, Grouping};
 pub use job::{FitError, FitJob, Fitted};
 pub use picture::svg;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Audit, Detail, Evidence, Reporter, RuleId, Severity, Status};
@@ -21,18 +22,34 @@ impl Reporter for Json {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonLines(pub Detail);
 
-#[derive(Serialize)]
-struct Line<'a> {
+/// Name and version of a line of `verify --format jsonl`.
+pub const FINDING_SCHEMA: &str = "golf-harness/finding/v1";
+
+/// A line of `verify --format jsonl`: a finding, with the subject it is about.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct FindingLine<'a> {
+    /// Always `golf-harness/finding/v1`.
+    #[schemars(extend("const" = FINDING_SCHEMA))]
+    schema: &'static str,
+    /// The subject.
     path: &'a str,
+    /// Whether all of the subject was examined.
     status: Status,
+    /// The rule.
     rule: RuleId,
+    /// What follows.
     severity: Severity,
+    /// One sentence.
     message: &'a str,
+    /// Where it was seen.
     evidence: &'a [Evidence],
+    /// The rule itself broke; nothing is known.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     broken: bool,
+    /// The rule saw only a part of its object.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     incomplete: bool,
+    /// A failure that was allowed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     allowed: bool,
 }
@@ -44,7 +61,8 @@ impl Reporter for JsonLines {
                 if finding.severity == Severity::Pass && self.0 < Detail::Full {
                     continue;
                 }
-                let line = Line {
+                let line = FindingLine {
+                    schema: FINDING_SCHEMA,
                     path: &report.subject,
                     status: report.status,
                     rule: finding.rule,

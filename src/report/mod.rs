@@ -33,7 +33,7 @@ pub use finding::{Evidence, Finding, MAX_QUOTE_CHARS, RuleId, Severity, quote};
 pub use format::Format;
 pub use github::GitHub;
 pub use in_toto::InToto;
-pub use json::{Json, JsonLines};
+pub use json::{FINDING_SCHEMA, FindingLine, Json, JsonLines};
 pub use junit::JUnit;
 pub use markdown::Markdown;
 pub use profile::{

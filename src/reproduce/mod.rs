@@ -3,6 +3,7 @@
 //! Each stage records what it read and wrote in the run folder's manifest and is done again only when that changed,
 //! so an interrupted reproduction continues where it stopped.
 
+mod document;
 mod handed_on;
 mod held;
 mod outcome;
@@ -12,6 +13,7 @@ mod scores;
 mod stage;
 mod table;
 
+pub use document::ReproductionDocument;
 pub use handed_on::write_record_folder;
 pub use outcome::{Missing, Reproduction};
 pub use page::page_of_seeds;

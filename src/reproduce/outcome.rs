@@ -1,8 +1,6 @@
-//! What a reproduction found, as a table for people and as JSON.
+//! What a reproduction found, as a table for people.
 
 use std::fmt::Write;
-
-use serde_json::{Value, json};
 
 use super::scores::UnigramBounds;
 use super::{Row, Stage, Table, Unit, Yardstick};
@@ -170,22 +168,6 @@ impl Reproduction {
         writeln!(out)
     }
 
-    /// The same for other programs.
-    pub fn json(&self) -> Value {
-        json!({
-            "schema": "golf-harness/reproduction/v1",
-            "name": self.manifest.name,
-            "folder": self.folder.root(),
-            "table": self.table(),
-            "scores": self.manifest.results.scores,
-            "byte_unigram_bpb": self.bounds.map(|(bytes, _)| bytes),
-            "token_unigram_bpb": self.bounds.map(|(_, tokens)| tokens),
-            "report": self.report,
-            "stages_done": self.done.iter().map(|stage| stage.key()).collect::<Vec<_>>(),
-            "stages_kept": self.kept.iter().map(|stage| stage.key()).collect::<Vec<_>>(),
-        })
-    }
-
     /// The score of what was packed, by the recipe's windows.
     pub(super) fn headline(&self) -> Option<&ScoreRecord> {
         self.score("packed/sliding")
@@ -220,15 +202,6 @@ impl Missing {
         }
         writeln!(out)?;
         write_assurance(out, &self.report)
-    }
-
-    /// The same for other programs.
-    pub fn json(&self) -> Value {
-        json!({
-            "schema": "golf-harness/reproduction/v1",
-            "missing": self.gaps.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "report": self.report,
-        })
     }
 }
 

@@ -4,11 +4,15 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::digest::ContentDigest;
 use crate::manifest::{FileRef, StageRecord, environment};
 
 /// The steps of `reproduce`, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// Fit the model.
     Train,
@@ -56,7 +60,7 @@ pub fn digest_files<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Vec
 }
 
 /// Settings a stage depends on, as an input of their own.
-pub fn digest_settings(what: &str, settings: &impl serde::Serialize) -> FileRef {
+pub fn digest_settings(what: &str, settings: &impl Serialize) -> FileRef {
     // Plain structs of numbers, strings and enums always have a YAML form.
     let text = serde_yaml::to_string(settings).unwrap_or_default();
     FileRef::new(what, ContentDigest::of(text.as_bytes()))

@@ -212,6 +212,7 @@ pub struct Surroundings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SeedRecord {
     /// Always `golf-harness/rerun-record/v1`.
+    #[schemars(extend("const" = RECORD_SCHEMA))]
     pub schema: String,
     /// The seed.
     pub seed: u64,

@@ -27,7 +27,7 @@ pub use clock::{Clock, Stopwatch, SystemClock, TickingClock};
 pub use error::{Diverged, TrainError};
 pub use recipe::{Difference, Recipe};
 pub use replay_report::{LossDifference, ReplayReport};
-pub use run::{Start, TrainOutcome, TrainRequest, run, run_in_process, run_worker};
+pub use run::{Start, TrainOutcome, TrainRequest, Training, run, run_in_process, run_worker};
 pub use schedule::Schedule;
 pub use session::Validation;
 pub use state::{Counters, StateError, TrainingState, made_by, maker};

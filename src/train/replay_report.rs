@@ -1,11 +1,12 @@
 //! How a replayed run compares with the one that was recorded.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::TraceStep;
 
 /// Losses of a replayed run against the recorded ones.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ReplayReport {
     /// Steps followed.
     pub steps: u64,
@@ -14,7 +15,7 @@ pub struct ReplayReport {
 }
 
 /// A loss that came out differently.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct LossDifference {
     /// Number of the step, from 1 as the log counts.
     pub step: u64,

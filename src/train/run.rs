@@ -5,6 +5,9 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::begin::begin;
 use super::inputs::TrainInputs;
 use super::replay_report::ReplayReport;
@@ -16,7 +19,10 @@ use crate::interrupt::Interrupt;
 use crate::manifest::{Effective, Manifest, TrainingRecord};
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
-use crate::units::{Millis, Nats};
+use crate::units::{BitsPerByte, Millis, Nats};
+
+/// Name and version of the document of `train --json`.
+const TRAINING_SCHEMA: &str = "golf-harness/training/v1";
 
 /// How to treat what is in the run folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +78,33 @@ pub struct TrainOutcome {
     pub replay: Option<ReplayReport>,
 }
 
+/// The document of `train --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Training<'a> {
+    /// Always `golf-harness/training/v1`.
+    #[schemars(extend("const" = TRAINING_SCHEMA))]
+    schema: &'static str,
+    /// Where everything is.
+    folder: &'a Path,
+    /// What went into the manifest's results.
+    training: &'a TrainingRecord,
+    /// The last validation, before averaging.
+    validation: LastValidation,
+    /// Whether the wall-clock cap ended it before all iterations.
+    stopped_early: bool,
+    /// Under a replay, how it compares.
+    replay: Option<&'a ReplayReport>,
+}
+
+/// A validation.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+struct LastValidation {
+    /// Nats per token.
+    val_loss: Nats,
+    /// Bits per byte.
+    val_bpb: BitsPerByte,
+}
+
 impl TrainOutcome {
     /// One line for people.
     pub fn summary(&self, folder: &RunFolder) -> String {
@@ -93,14 +126,15 @@ impl TrainOutcome {
     }
 
     /// Everything for other programs.
-    pub fn to_json(&self, folder: &RunFolder) -> serde_json::Value {
-        serde_json::json!({
-            "folder": folder.root(),
-            "training": self.record,
-            "validation": { "val_loss": self.validation.loss, "val_bpb": self.validation.bpb },
-            "stopped_early": self.stopped_early,
-            "replay": self.replay,
-        })
+    pub fn document<'a>(&'a self, folder: &'a RunFolder) -> Training<'a> {
+        Training {
+            schema: TRAINING_SCHEMA,
+            folder: folder.root(),
+            training: &self.record,
+            validation: LastValidation { val_loss: self.validation.loss, val_bpb: self.validation.bpb },
+            stopped_early: self.stopped_early,
+            replay: self.replay.as_ref(),
+        }
     }
 }
 

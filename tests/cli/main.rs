@@ -17,6 +17,7 @@ mod train;
 mod against;
 mod config;
 mod corpus;
+mod documents;
 mod examples;
 mod gate;
 mod inspect;

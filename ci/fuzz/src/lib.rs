@@ -144,7 +144,7 @@ fn take_apart(bytes: &[u8], path: &Path) {
     };
     assert!(sum(|t| t.in_file.0, |r| r.in_file.0) == bytes.len() as u64, "parts do not add up to the file");
     assert!(sum(|t| t.held.0, |r| r.held.0) == found.unpacked.0, "parts do not add up to what is held");
-    black_box((inspect::text(&found), inspect::json(&found), inspect::svg(&found)));
+    black_box((inspect::text(&found), inspect::InspectionDocument::of(&found), inspect::svg(&found)));
 }
 
 /// A weights file.

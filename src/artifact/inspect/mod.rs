@@ -9,11 +9,11 @@
 //! sums over a stream of this crate's own container are exact.
 
 mod apportion;
+mod document;
 pub mod entropy;
 mod floors;
 mod foreign;
 mod golf;
-mod json;
 mod picture;
 mod several;
 #[cfg(test)]
@@ -24,12 +24,13 @@ mod values;
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
+pub use document::InspectionDocument;
 pub use floors::{Floors, SymbolCounts};
-pub use json::json;
 pub use picture::svg;
-pub use several::{several_json, several_text};
+pub use several::several_text;
 pub use text::{summary, text};
 pub use values::{Statistics, SymbolsUsed};
 
@@ -77,7 +78,7 @@ pub struct Inspection {
 }
 
 /// A stream of this crate's own container: values of one kind, compressed together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StreamLine {
     /// What it holds.
     pub what: String,
@@ -180,8 +181,18 @@ impl Serialize for Kind {
     }
 }
 
+impl JsonSchema for Kind {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Kind".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string" })
+    }
+}
+
 /// A part of a file that is no tensor of the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rest {
     /// Factors of integer rows.
@@ -224,7 +235,7 @@ impl std::fmt::Display for Rest {
 }
 
 /// How much of a file counts toward a tensor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Shares {
     /// The bytes that lie in the file: nothing is compressed around the tensors.

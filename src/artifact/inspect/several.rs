@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use crate::artifact::foreign::ListedModel;
 use crate::escape::visible;
 use crate::units::{Bytes, group_digits};
@@ -23,18 +21,4 @@ pub fn several_text(path: &Path, models: &[ListedModel]) -> String {
     }
     text.push_str("\nunpack the archive to inspect one of them\n");
     text
-}
-
-/// The same as a document.
-pub fn several_json(path: &Path, models: &[ListedModel]) -> Value {
-    let model = |model: &ListedModel| {
-        json!({
-            "name": model.name,
-            "bytes": model.bytes,
-            "format": model.description,
-            "tensors": model.tensors,
-            "values": model.values,
-        })
-    };
-    json!({ "path": path.display().to_string(), "models": models.iter().map(model).collect::<Vec<_>>() })
 }

@@ -1,5 +1,6 @@
 //! What the values of one tensor tell about how far they can be compressed.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Kind;
@@ -32,7 +33,7 @@ pub struct Statistics {
 }
 
 /// How much of an alphabet is in use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SymbolsUsed {
     /// Different symbols that occur.
     pub used: usize,

@@ -43,7 +43,6 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
     let diagnosis = Diagnosis::of(machine::look(&args.python));
-    let json = serde_json::to_value(&diagnosis)?;
-    print(&args.common, || json, || text::text(&diagnosis, args.common.quiet))?;
+    print(&args.common, || &diagnosis, || text::text(&diagnosis, args.common.quiet))?;
     Ok(if diagnosis.basics_work() { ExitCode::Ok } else { ExitCode::CheckFailed })
 }

@@ -4,8 +4,10 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
+use crate::escape::json::shown;
 use crate::progress::ProgressSink;
 
 /// Name and version of the shape of a line.
@@ -29,11 +31,34 @@ struct State<W> {
     told: Option<Instant>,
 }
 
+/// A line of `--progress json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Progress")]
+pub struct Line<'a> {
+    /// Always `golf-harness/progress/v1`.
+    #[schemars(extend("const" = SCHEMA))]
+    schema: &'static str,
+    /// What the line tells of.
+    event: Moment,
+    /// The piece of work.
+    what: &'a str,
+    /// Units done.
+    done: u64,
+    /// Units there are; 0 while nobody knows.
+    total: u64,
+    /// A short note, such as the current loss; may be empty.
+    note: &'a str,
+}
+
 /// What a line tells of.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 enum Moment {
+    /// The work begins.
     Begin,
+    /// It went on.
     Progress,
+    /// It is over.
     End,
 }
 
@@ -53,14 +78,9 @@ impl<W: Write> Events<W> {
             return;
         }
         state.told = Some(Instant::now());
-        let event = match moment {
-            Moment::Begin => "begin",
-            Moment::Progress => "progress",
-            Moment::End => "end",
-        };
-        let State { total, done, note, .. } = &*state;
-        let line =
-            json!({ "schema": SCHEMA, "event": event, "what": self.what, "done": done, "total": total, "note": note });
+        let State { total, done, ref note, .. } = *state;
+        let line = Line { schema: SCHEMA, event: moment, what: self.what, done, total, note };
+        let line = shown(&serde_json::to_string(&line).unwrap_or_default());
         // Whoever stopped listening misses nothing that matters.
         let _ = writeln!(state.out, "{line}");
     }
@@ -94,6 +114,8 @@ impl<W: Write + std::fmt::Debug + Send> ProgressSink for Events<W> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -9,10 +9,11 @@ mod causality;
 mod distribution;
 mod text;
 
-pub use text::{all_passed, json, text};
+pub use text::{Probing, all_passed, document, text};
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::evaluate::{ScoreError, nll};
@@ -22,7 +23,7 @@ use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
 /// What is probed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProbeKind {
     /// Every prediction of the split is scored exactly once (non-overlapping windows: all but the tail).
@@ -86,7 +87,7 @@ impl std::fmt::Display for ProbeKind {
 }
 
 /// What a probe found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ProbeOutcome {
     /// Which probe.
     pub probe: ProbeKind,

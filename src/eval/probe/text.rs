@@ -2,10 +2,15 @@
 
 use std::fmt::{self, Write};
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::eval::Probed;
+use super::ProbeOutcome;
+use crate::eval::{Probed, Weights, Windowing};
 use crate::units::group_digits;
+
+/// Name and version of the document of `score --probe --json`.
+const PROBE_SCHEMA: &str = "golf-harness/probe/v1";
 
 /// A table of every probe, with the first failure below its line.
 pub fn text(probed: &[Probed]) -> String {
@@ -38,14 +43,36 @@ fn write_text(out: &mut String, probed: &[Probed]) -> fmt::Result {
     Ok(())
 }
 
-/// One object a pass, with a verdict over all.
-pub fn json(probed: &[Probed]) -> Value {
-    let pass = |probed: &Probed| json!({ "weights": probed.weights, "windowing": probed.windowing, "probes": probed.outcomes });
-    json!({
-        "schema": "golf-harness/probe/v1",
-        "passed": all_passed(probed),
-        "passes": probed.iter().map(pass).collect::<Vec<_>>(),
-    })
+/// The document of `score --probe --json`: one object a pass, with a verdict over all.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Probing<'a> {
+    /// Always `golf-harness/probe/v1`.
+    #[schemars(extend("const" = PROBE_SCHEMA))]
+    schema: &'static str,
+    /// Whether no probe failed.
+    passed: bool,
+    /// Each form of the weights with each kind of windows.
+    passes: Vec<ProbedPass<'a>>,
+}
+
+/// One form of the weights with one kind of windows.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+struct ProbedPass<'a> {
+    /// Weights probed.
+    weights: Weights,
+    /// Kind of windows.
+    windowing: Windowing,
+    /// What each probe found.
+    probes: &'a [ProbeOutcome],
+}
+
+/// The outcomes as one document.
+pub fn document(probed: &[Probed]) -> Probing<'_> {
+    Probing { schema: PROBE_SCHEMA, passed: all_passed(probed), passes: probed.iter().map(pass).collect() }
+}
+
+fn pass(probed: &Probed) -> ProbedPass<'_> {
+    ProbedPass { weights: probed.weights, windowing: probed.windowing, probes: &probed.outcomes }
 }
 
 /// Whether no probe failed.

@@ -123,6 +123,7 @@ impl SeedState {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Judgement {
     /// Always `golf-harness/rerun-report/v1`.
+    #[schemars(extend("const" = REPORT_SCHEMA))]
     pub schema: &'static str,
     /// Name of the submission.
     pub name: String,
@@ -253,10 +254,5 @@ impl Judgement {
         } else {
             Conclusion::Unchecked
         }
-    }
-
-    /// The JSON Schema of the report, as published in `manifests/rerun-report.schema.json`.
-    pub fn json_schema() -> serde_json::Value {
-        schemars::schema_for!(Judgement).to_value()
     }
 }

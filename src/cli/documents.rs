@@ -25,7 +25,8 @@ pub struct Published {
     pub schema: Value,
 }
 
-/// Every published schema that this build knows; those of commands with an engine are in builds with one.
+/// Every published schema that this build knows; those of commands with an engine are in builds
+/// with one, those of Slurm in builds for Linux.
 pub fn published() -> Vec<Published> {
     let published = vec![
         // What is read is described as strictly as it is read.
@@ -42,7 +43,19 @@ pub fn published() -> Vec<Published> {
         written::<Diagnosis>("doctor"),
         written::<Line>("progress"),
     ];
-    published.into_iter().chain(of_engines()).collect()
+    published.into_iter().chain(of_slurm()).chain(of_engines()).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn of_slurm() -> Vec<Published> {
+    use super::rerun::{NothingJudged, SubmittedSeeds};
+
+    vec![written::<SubmittedSeeds>("rerun-submitted"), written::<NothingJudged>("rerun-missing")]
+}
+
+#[cfg(not(target_os = "linux"))]
+fn of_slurm() -> Vec<Published> {
+    Vec::new()
 }
 
 #[cfg(feature = "engine")]

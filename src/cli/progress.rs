@@ -2,6 +2,8 @@
 
 mod events;
 
+use std::borrow::Cow;
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use self::events::Events;
@@ -23,8 +25,8 @@ pub fn progress_bar(visible: bool, what: &'static str, len: u64) -> Progress {
 }
 
 /// A line on stderr for each event, as JSON.
-pub(super) fn progress_events(what: &'static str, len: u64) -> Progress {
-    Progress::to(Events::begin(std::io::stderr(), what, len))
+pub(super) fn progress_events(what: impl Into<Cow<'static, str>>, len: u64) -> Progress {
+    Progress::to(Events::begin(std::io::stderr(), what.into(), len))
 }
 
 #[derive(Debug)]

@@ -1,6 +1,5 @@
 //! `rerun`: run a submission's own script again, under supervision.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -16,13 +15,15 @@ mod show;
 mod slurm;
 
 use self::around::Around;
+#[cfg(target_os = "linux")]
+pub use self::{collect::NothingJudged, slurm::SubmittedSeeds};
+use super::output::print;
 use super::outputs::Outputs;
 use super::places::check_folder;
 use super::previous::Kind;
 use super::values::{at_least, number};
 use super::{CommonArgs, ExitCode};
 use crate::atomic_write;
-use crate::escape::json::shown;
 use crate::manifest::{Launcher, MAX_PROCESSES, is_launcher_variable, is_variable_name};
 use crate::rerun::plan::{self, Plan, Request, Subject};
 use crate::units::Bytes;
@@ -57,7 +58,7 @@ Examples:
       --container localhost/golf-harness-rerun:test
   golf-harness rerun collect runs/rerun-runnable
 
-With --json, each line of stdout is a JSON document: plan, lines as they are printed, and the report at last.
+With --json, stdout is the report, or the plan where it cannot start; --progress json tells how far each seed is.
 
 Exit codes: 0 it agrees with the claim (with --plan: it can start), 1 it differs, or a run failed, 2 it could not be
 started or there is nothing to compare with, 130 interrupted"
@@ -286,7 +287,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !args.plan {
         return start(args, &subject, &plan, &around);
     }
-    print(args, &plan)?;
+    print(&args.common, || &plan, || plan::text(&plan, args.common.verbose > 0))?;
     if let Some(file) = &args.output {
         atomic_write::write(file, plan::manifest_with_run(&subject, &plan, file)?.as_bytes())?;
     }
@@ -317,14 +318,4 @@ fn request(args: &Args) -> Request {
         tokenizer_path: args.tokenizer_path.clone(),
         smoke: args.smoke,
     }
-}
-
-fn print(args: &Args, plan: &Plan) -> anyhow::Result<()> {
-    let mut stdout = super::output::stdout();
-    if args.common.json {
-        writeln!(stdout, "{}", shown(&serde_json::to_string_pretty(plan)?))?;
-    } else {
-        write!(stdout, "{}", plan::text(plan, args.common.verbose > 0))?;
-    }
-    Ok(())
 }

@@ -93,6 +93,7 @@ fn the_validator_finds_what_is_wrong() {
 struct Bench {
     folder: tempfile::TempDir,
     seen: BTreeSet<String>,
+    told: Vec<Value>,
 }
 
 /// The network of `fixtures/reference/eval_weights.safetensors`, and a training of seconds.
@@ -107,7 +108,7 @@ const RECIPE: &str = "schema: golf-harness/manifest/v1\nname: tiny\n\
 
 impl Bench {
     fn new() -> Self {
-        let bench = Bench { folder: tempfile::tempdir().unwrap(), seen: BTreeSet::new() };
+        let bench = Bench { folder: tempfile::tempdir().unwrap(), seen: BTreeSet::new(), told: Vec::new() };
         let at = |name: &str| bench.folder.path().join(name);
         for split in ["train", "val"] {
             let mut tokens = Vec::new();
@@ -126,17 +127,38 @@ impl Bench {
     fn run(&mut self, code: i32, line: &str) -> Vec<String> {
         let fixtures = fixture("");
         let words = line.split_whitespace().map(|word| word.replace("FIXTURES", fixtures.to_str().unwrap()));
-        let output = golf("golf-harness").current_dir(self.folder.path()).args(words).output().unwrap();
+        let path = format!("{}:{}", self.folder.path().join("programs").display(), std::env::var("PATH").unwrap());
+        let mut command = golf("golf-harness");
+        let output = command.current_dir(self.folder.path()).env("PATH", path).args(words).output().unwrap();
         let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         assert_eq!(output.status.code(), Some(code), "`{line}`\n{out}{err}");
         let told: Vec<Value> = err.lines().filter(|line| line.starts_with('{')).map(|line| parse(line)).collect();
         told.iter().for_each(|document| drop(self.check(line, document)));
+        self.told.extend(told);
         let result: Vec<Value> = match serde_json::from_str(&out) {
             Ok(document) => vec![document],
             Err(_) => out.lines().map(parse).collect(),
         };
         assert!(!result.is_empty(), "`{line}` wrote nothing");
         result.iter().map(|document| self.check(line, document)).collect()
+    }
+
+    /// What `--progress json` of a command tells of, one after the other.
+    #[cfg(unix)]
+    fn progress(&mut self, code: i32, line: &str) -> Vec<Value> {
+        let told = self.told.len();
+        self.run(code, &format!("{line} --progress json"));
+        self.told.split_off(told)
+    }
+
+    /// A program that commands find on their path.
+    #[cfg(unix)]
+    fn program(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.folder.path().join("programs").join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// The same for a file.
@@ -180,13 +202,14 @@ fn every_document_of_every_command_has_its_published_shape() {
     }
     #[cfg(feature = "engine")]
     compute(&mut bench);
+    rerun(&mut bench);
 
     let known = published().into_iter().map(|published| published.name.to_string());
     let known: BTreeSet<String> = known.filter(|name| !READ.contains(&name.as_str())).collect();
     let unseen: Vec<&String> = known.difference(&bench.seen).collect();
     let is_beyond = |name: &&String| {
         let of_scores = cfg!(not(feature = "engine")) && name.starts_with("score");
-        let of_runs = name.starts_with("rerun-re");
+        let of_runs = !can_rerun() && name.starts_with("rerun-re");
         of_scores || of_runs
     };
     assert!(unseen.iter().all(is_beyond), "no command wrote {unseen:?}");
@@ -197,7 +220,10 @@ fn compute(bench: &mut Bench) {
     for (code, line) in [
         (0, "train recipe.yaml --out run --json --progress json"),
         (0, "train recipe.yaml --out again --replay run/trace.jsonl --json"),
-        (0, "pack run/manifest.yaml --fit 16000000 --calibration-tokens 128 --fit-by layer -o fitted.golf --json --progress json"),
+        (
+            0,
+            "pack run/manifest.yaml --fit 16000000 --calibration-tokens 128 --fit-by layer -o fitted.golf --json --progress json",
+        ),
         (0, "score packed/manifest.yaml --json --progress json"),
         (0, "score packed/manifest.yaml --json --max-tokens 100 --sliding"),
         (0, "score packed/manifest.yaml --json --shard 1/2 -o 1.json"),
@@ -212,4 +238,36 @@ fn compute(bench: &mut Bench) {
         bench.run(code, line);
     }
     bench.file("1.json");
+}
+
+/// Whether this machine runs the submission that this project ships, a script of Python's own library.
+fn can_rerun() -> bool {
+    cfg!(target_os = "linux") && std::process::Command::new("python3").arg("--version").output().is_ok()
+}
+
+/// Without a sandbox: the script is this project's own.
+#[cfg(not(target_os = "linux"))]
+fn rerun(_: &mut Bench) {}
+
+#[cfg(target_os = "linux")]
+fn rerun(bench: &mut Bench) {
+    if !can_rerun() {
+        eprintln!("skipped: no python3");
+        return;
+    }
+    let run = "rerun FIXTURES/submissions/runnable --seeds 1 --no-sandbox --data-path FIXTURES/smoke \
+               --tokenizer-path FIXTURES/smoke/tokenizer.model --json --out";
+    let told = bench.progress(0, &format!("{run} rerun"));
+    assert!(told.iter().all(|event| event["what"] == "seed 1"), "{told:?}");
+    let (first, last) = (&told[0], &told[told.len() - 1]);
+    assert_eq!((&first["event"], &last["event"]), (&json!("begin"), &json!("end")));
+    // 600 iterations, as the submission's own script has them.
+    assert_eq!((&last["done"], &last["total"]), (&json!(600), &json!(600)), "{last}");
+    bench.file("rerun/report.json");
+    bench.file("rerun/seed-1/record.json");
+
+    bench.program("sbatch", "#!/bin/sh\necho 7\n");
+    bench.program("squeue", "#!/bin/sh\nexit 1\n");
+    assert_eq!(bench.run(0, &format!("{run} queued --launcher sbatch")), ["rerun-submitted"]);
+    assert_eq!(bench.run(2, "rerun collect queued --json"), ["rerun-missing"]);
 }

@@ -1,5 +1,6 @@
 //! Progress for programs: a JSON document a line, on stderr.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Where a piece of work is.
 #[derive(Debug)]
 pub(super) struct Events<W> {
-    what: &'static str,
+    what: Cow<'static, str>,
     state: Mutex<State<W>>,
 }
 
@@ -64,7 +65,7 @@ enum Moment {
 
 impl<W: Write> Events<W> {
     /// Begins a piece of work of so many units; 0 while nobody knows.
-    pub fn begin(out: W, what: &'static str, total: u64) -> Self {
+    pub fn begin(out: W, what: Cow<'static, str>, total: u64) -> Self {
         let state = State { out, total, done: 0, note: String::new(), told: None };
         let events = Events { what, state: Mutex::new(state) };
         events.change(Moment::Begin, |_| {});
@@ -79,7 +80,7 @@ impl<W: Write> Events<W> {
         }
         state.told = Some(Instant::now());
         let State { total, done, ref note, .. } = *state;
-        let line = Line { schema: SCHEMA, event: moment, what: self.what, done, total, note };
+        let line = Line { schema: SCHEMA, event: moment, what: &self.what, done, total, note };
         let line = shown(&serde_json::to_string(&line).unwrap_or_default());
         // Whoever stopped listening misses nothing that matters.
         let _ = writeln!(state.out, "{line}");
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn begin_and_end_are_told_and_the_end_has_the_sum() {
-        let events = Events::begin(Vec::new(), "training", 3);
+        let events = Events::begin(Vec::new(), "training".into(), 3);
         (0..3).for_each(|_| events.advance(1));
         events.note("train_loss:2.5".into());
         events.finish();

@@ -1,16 +1,19 @@
 //! `rerun collect` and `rerun seed`: the verdict on seeds that went through Slurm, and one such seed.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::run::{Done, VerdictTerms, conclude};
 use super::show::Show;
+use crate::cli::output::print;
 use crate::cli::signal::unless_interrupted;
 use crate::cli::{CommonArgs, ExitCode, interrupt_on_signal};
 use crate::record_folder;
+use crate::rerun::judge::MissingSeed;
 use crate::rerun::plan::Subject;
 use crate::rerun::slurm::collect::collect;
 use crate::rerun::slurm::task::{self, Which};
@@ -74,15 +77,8 @@ pub(super) fn conclude_job(common: &CommonArgs, out: &Path, terms: &VerdictTerms
     let collected = collect(out)?;
     let subject = Subject::read(&collected.job.subject)?;
     if collected.finished.records.is_empty() {
-        let mut stdout = crate::cli::output::stdout();
-        if common.json {
-            writeln!(stdout, "{}", json!({ "event": "missing", "missing": collected.missing }))?;
-        } else {
-            for missing in &collected.missing {
-                writeln!(stdout, "seed {:<7}{}: {}", missing.seed, missing.state.word().to_uppercase(), missing.words)?;
-            }
-            writeln!(stdout, "no seed is finished; nothing was judged")?;
-        }
+        let document = || NothingJudged { schema: NothingJudged::SCHEMA, missing: &collected.missing };
+        print(common, document, || nothing_judged(&collected.missing))?;
         return Ok(ExitCode::CouldNotCheck);
     }
     let done = Done {
@@ -94,6 +90,27 @@ pub(super) fn conclude_job(common: &CommonArgs, out: &Path, terms: &VerdictTerms
         out,
     };
     conclude(common, &subject, &collected.job.launch, done, terms)
+}
+
+/// The document of `rerun collect --json` where no seed is finished.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct NothingJudged<'a> {
+    /// Always `golf-harness/rerun-missing/v1`.
+    #[schemars(extend("const" = Self::SCHEMA))]
+    schema: &'static str,
+    /// The seeds, and what Slurm says of each.
+    missing: &'a [MissingSeed],
+}
+
+impl NothingJudged<'_> {
+    const SCHEMA: &'static str = "golf-harness/rerun-missing/v1";
+}
+
+fn nothing_judged(missing: &[MissingSeed]) -> String {
+    let line = |missing: &MissingSeed| {
+        format!("seed {:<7}{}: {}\n", missing.seed, missing.state.word().to_uppercase(), missing.words)
+    };
+    missing.iter().map(line).collect::<String>() + "no seed is finished; nothing was judged\n"
 }
 
 pub(super) fn seed(args: &SeedArgs, common: &CommonArgs) -> anyhow::Result<ExitCode> {

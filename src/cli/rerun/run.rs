@@ -1,26 +1,24 @@
 //! From a plan to a verdict.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use serde_json::json;
 
 use super::around::Around;
 use super::show::Show;
 use super::{Args, SandboxChoice, slurm};
 use crate::atomic_write;
+use crate::cli::output::print;
 use crate::cli::outputs::Outputs;
 use crate::cli::signal::unless_interrupted;
 use crate::cli::{CommonArgs, ExitCode, interrupt_on_signal};
-use crate::escape::json::shown;
 use crate::manifest::Track;
 use crate::path_safety;
 use crate::record_folder;
 use crate::rerun::evidence;
 use crate::rerun::facts::{machine_facts, usual_memory};
-use crate::rerun::judge::{self, Against, Case, Claim, Judgement, MachineFacts, MissingSeed};
+use crate::rerun::judge::{self, Against, Case, Claim, MachineFacts, MissingSeed};
 use crate::rerun::launch::{Caps, Launch, Limits, Python, Steps};
 use crate::rerun::plan::{self, Plan, Subject};
 use crate::rerun::ready::{self, Terms};
@@ -155,7 +153,7 @@ pub(super) fn conclude(
     if let Some(folder) = terms.submission {
         evidence::write_record_folder(&judgement, launch, subject.folder.submission.as_ref(), folder)?;
     }
-    tell_verdict(common, &judgement)?;
+    print(common, || &judgement, || format!("\n{}", judge::text(&judgement)))?;
     Ok(judgement.conclusion().into())
 }
 
@@ -172,22 +170,11 @@ fn outputs(args: &Args, out: &Path) -> Outputs {
     outputs
 }
 
+/// With `--json` the plan is the result where nothing can be started; otherwise the verdict is.
 fn tell_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
-    let mut stdout = crate::cli::output::stdout();
-    if args.common.json {
-        writeln!(stdout, "{}", shown(&json!({ "event": "plan", "plan": plan }).to_string()))?;
-    } else if !args.common.quiet || !plan.startable {
-        write!(stdout, "{}", plan::text(plan, args.common.verbose > 0))?;
-    }
-    Ok(())
-}
-
-fn tell_verdict(common: &CommonArgs, judgement: &Judgement) -> anyhow::Result<()> {
-    let mut stdout = crate::cli::output::stdout();
-    if common.json {
-        writeln!(stdout, "{}", shown(&json!({ "event": "report", "report": judgement }).to_string()))?;
-    } else {
-        write!(stdout, "\n{}", judge::text(judgement))?;
+    let is_said = if args.common.json { !plan.startable } else { !args.common.quiet || !plan.startable };
+    if is_said {
+        print(&args.common, || plan, || plan::text(plan, args.common.verbose > 0))?;
     }
     Ok(())
 }

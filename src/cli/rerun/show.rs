@@ -1,14 +1,15 @@
-//! A run while it runs: lines, a live view on a terminal, or JSON events.
+//! A run while it runs: lines, a live view on a terminal, or progress for programs.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
 
 use crate::cli::CommonArgs;
-use crate::escape::json::shown;
+use crate::cli::common::ProgressChoice;
+use crate::cli::progress::progress_events;
+use crate::progress::Progress;
 use crate::rerun::record::Peak;
 use crate::rerun::sandbox::Isolation;
 use crate::rerun::supervise::{Event, Observer, Silent};
@@ -19,16 +20,21 @@ pub(super) enum Show {
     Nothing,
     Lines,
     Live,
-    Json,
+    Events,
 }
 
 impl Show {
     pub fn new(common: &CommonArgs) -> Self {
-        match (common.json, common.quiet) {
-            (true, _) => Show::Json,
-            (_, true) => Show::Nothing,
-            _ if std::io::stderr().is_terminal() => Show::Live,
-            _ => Show::Lines,
+        match common.progress {
+            ProgressChoice::Json => Show::Events,
+            ProgressChoice::Auto if !common.json && !common.quiet => {
+                if std::io::stderr().is_terminal() {
+                    Show::Live
+                } else {
+                    Show::Lines
+                }
+            }
+            _ => Show::Nothing,
         }
     }
 
@@ -36,8 +42,7 @@ impl Show {
     pub fn begin(self, isolation: &Isolation, out: &Path) {
         let words = isolation.words();
         match self {
-            Show::Nothing if *isolation != Isolation::Nothing => {}
-            Show::Json => print_json(&json!({ "event": "begin", "isolation": isolation, "folder": out })),
+            Show::Nothing | Show::Events if *isolation != Isolation::Nothing => {}
             _ => drop(writeln!(anstream::stderr(), "sandbox: {words}; files in {}", out.display())),
         }
     }
@@ -48,14 +53,9 @@ impl Show {
             Show::Nothing => Box::new(Silent),
             Show::Lines => Box::new(Lines { seed }),
             Show::Live => Box::new(Live::new(seed)),
-            Show::Json => Box::new(Events { seed }),
+            Show::Events => Box::new(Events::new(seed)),
         }
     }
-}
-
-fn print_json(value: &serde_json::Value) {
-    // If nobody reads any more, the run goes on; its files have everything.
-    let _ = writeln!(std::io::stdout(), "{}", shown(&value.to_string()));
 }
 
 struct Lines {
@@ -70,15 +70,30 @@ impl Observer for Lines {
     }
 }
 
-struct Events {
-    seed: u64,
+/// A piece of work in steps, with the script's last line as its note.
+struct Events(Progress);
+
+impl Events {
+    fn new(seed: u64) -> Self {
+        Events(progress_events(format!("seed {seed}"), 0))
+    }
 }
 
 impl Observer for Events {
     fn note(&mut self, event: &Event) {
-        if let Event::Line { at, text, .. } = event {
-            print_json(&json!({ "event": "line", "seed": self.seed, "seconds": at.as_secs_f64(), "text": text }));
+        if let Event::Line { text, .. } = event {
+            self.0.note(text.to_string());
+            if let Some((step, steps)) = step(text) {
+                self.0.set_len(steps);
+                self.0.set_position(step);
+            }
         }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.0.finish();
     }
 }
 

@@ -1,14 +1,16 @@
 //! A rerun through Slurm: seeds one after the other by `srun`, or as an array job by `sbatch`.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::run::{VerdictTerms, write_manifest};
 use super::{Args, collect};
 use crate::cli::ExitCode;
+use crate::cli::common::ProgressChoice;
+use crate::cli::output::print;
 use crate::cli::signal::unless_interrupted;
 use crate::interrupt::Interrupt;
 use crate::manifest::Launcher;
@@ -129,10 +131,11 @@ fn open_tasks(handed: &Handed, out: &Path) -> anyhow::Result<Vec<usize>> {
 
 fn by_steps(handed: &Handed, out: &Path, terms: &VerdictTerms, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     let args = handed.args;
-    let flags: &[&str] = match (args.common.json, args.common.quiet) {
-        (true, _) => &["--json"],
-        (_, true) => &["--quiet"],
-        _ => &[],
+    // Lines of a seed come here by way of its error output.
+    let flags: &[&str] = match args.common.progress {
+        ProgressChoice::Json => &["--progress", "json"],
+        ProgressChoice::Auto if !args.common.json && !args.common.quiet => &[],
+        _ => &["--quiet"],
     };
     let step = Step { program: &handed.program, out, options: &args.launcher_arg, flags };
     for at in open_tasks(handed, out)? {
@@ -147,11 +150,11 @@ fn by_steps(handed: &Handed, out: &Path, terms: &VerdictTerms, interrupt: &Inter
 
 fn by_job(handed: &Handed, out: &Path, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     let tasks = open_tasks(handed, out)?;
-    let mut stdout = crate::cli::output::stdout();
     let seeds: Vec<u64> = tasks.iter().map(|at| handed.seeds[*at]).collect();
     let shown = handed.out.display();
     if tasks.is_empty() {
-        writeln!(stdout, "every seed is finished; the verdict: rerun collect {shown}")?;
+        let text = || format!("every seed is finished; the verdict: rerun collect {shown}\n");
+        print(&handed.args.common, || SubmittedSeeds::of(None, &seeds, out), text)?;
         return Ok(ExitCode::Ok);
     }
     let is_sandboxed = handed.wanted != Wanted::Exactly(Isolation::Nothing);
@@ -164,13 +167,35 @@ fn by_job(handed: &Handed, out: &Path, interrupt: &Interrupt) -> anyhow::Result<
         options: &handed.args.launcher_arg,
     };
     let job = unless_interrupted(submit::sbatch(&script, &seeds, interrupt), interrupt)?;
-    if handed.args.common.json {
-        writeln!(stdout, "{}", json!({ "event": "submitted", "job": job, "seeds": seeds, "folder": out }))?;
-    } else {
+    let text = || {
         let seeds: Vec<String> = seeds.iter().map(u64::to_string).collect();
-        writeln!(stdout, "submitted   job {job}: seeds {}", seeds.join(", "))?;
-        writeln!(stdout, "script      {shown}/slurm/job.sh")?;
-        writeln!(stdout, "afterwards  rerun collect {shown}")?;
-    }
+        format!(
+            "submitted   job {job}: seeds {}\nscript      {shown}/slurm/job.sh\nafterwards  rerun collect {shown}\n",
+            seeds.join(", ")
+        )
+    };
+    print(&handed.args.common, || SubmittedSeeds::of(Some(job), &seeds, out), text)?;
     Ok(ExitCode::Ok)
+}
+
+/// The document of `rerun --launcher sbatch --json`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SubmittedSeeds<'a> {
+    /// Always `golf-harness/rerun-submitted/v1`.
+    #[schemars(extend("const" = Self::SCHEMA))]
+    schema: &'static str,
+    /// Slurm's number; null where every seed is finished.
+    job: Option<u64>,
+    /// Its seeds.
+    seeds: &'a [u64],
+    /// The run folder, for `rerun collect`.
+    folder: &'a Path,
+}
+
+impl<'a> SubmittedSeeds<'a> {
+    const SCHEMA: &'static str = "golf-harness/rerun-submitted/v1";
+
+    fn of(job: Option<u64>, seeds: &'a [u64], folder: &'a Path) -> Self {
+        SubmittedSeeds { schema: Self::SCHEMA, job, seeds, folder }
+    }
 }

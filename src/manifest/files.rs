@@ -118,6 +118,9 @@ pub struct CodeFile {
     /// BLAKE3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blake3: Option<Digest>,
+    /// Where it can be had, if the claim is told without its code. Nothing is fetched; a submission brings its code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 /// The packed model.

@@ -88,6 +88,7 @@ pub fn implied_manifest(folder: &RecordFolder) -> Implied {
             bytes: code.digest.bytes,
             sha256: Some(code.digest.sha256),
             blake3: Some(code.digest.blake3),
+            url: None,
         });
     }
     if manifest.code.is_empty() {

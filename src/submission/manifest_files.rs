@@ -9,8 +9,11 @@ use super::{Step, Steps};
 use crate::digest::ContentDigest;
 use crate::manifest::{FileRef, Manifest};
 use crate::path_safety::{folder_of, join_inside};
-use crate::run_folder::is_lock;
+use crate::run_folder::{RunFolder, is_lock};
 use crate::units::Bytes;
+
+/// What says that a folder is a submission.
+const SUBMISSION_JSON: &str = "submission.json";
 
 /// What part a named file plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +63,9 @@ pub struct ManifestFiles {
     pub manifest_name: String,
     /// Folder from which relative paths start.
     pub root: PathBuf,
+    /// Whether it belongs to a submission or to a run, so that code must be here: there is an artifact, a result or a
+    /// submission.json, or it has the name that manifests of runs have.
+    pub is_handed_in: bool,
     /// Named files.
     pub named: Vec<NamedFile>,
     /// Files beside the manifest, or below its folder, that it does not name. Only listed where the folder belongs
@@ -91,13 +97,29 @@ impl ManifestFiles {
                 NamedFile { part, field, stated, found }
             })
             .collect();
-        let owns_folder = named.iter().any(|file| matches!(file.part, Part::Code | Part::Artifact));
-        let extra = if owns_folder { extra_files(&root, &manifest_name, &named) } else { Vec::new() };
+        let is_handed_in = manifest.artifact.is_some()
+            || !manifest.results.is_empty()
+            || path.file_name() == RunFolder::new(&root).manifest().file_name()
+            || root.join(SUBMISSION_JSON).symlink_metadata().is_ok();
         if let Some(artifact) = named.iter().find(|file| file.part == Part::Artifact) {
             steps.tell(Step::Reading(&artifact.stated.path.to_string_lossy()));
         }
         let decoded = decode(&root, &named);
-        ManifestFiles { manifest_name, root, named, extra, decoded }
+        let mut files = ManifestFiles { manifest_name, root, is_handed_in, named, extra: Vec::new(), decoded };
+        let own = files.named.iter().filter(|file| matches!(file.part, Part::Code | Part::Artifact)).count();
+        if own > files.code_elsewhere(manifest).count() {
+            files.extra = extra_files(&files.root, &files.manifest_name, &files.named);
+        }
+        files
+    }
+
+    /// Code that is told of and not handed in, with the place where it can be had.
+    pub fn code_elsewhere<'a>(&'a self, manifest: &'a Manifest) -> impl Iterator<Item = (&'a NamedFile, &'a str)> {
+        let urls = manifest.code.iter().map(|code| code.url.as_deref());
+        let files = self.of_part(Part::Code).zip(urls);
+        files
+            .filter(|(file, _)| !self.is_handed_in && matches!(file.found, Found::Missing))
+            .filter_map(|(file, url)| Some((file, url?)))
     }
 
     /// Named files of one part.

@@ -127,12 +127,14 @@ impl Bench {
     fn run(&mut self, code: i32, line: &str) -> Vec<String> {
         let fixtures = fixture("");
         let words = line.split_whitespace().map(|word| word.replace("FIXTURES", fixtures.to_str().unwrap()));
-        let path = format!("{}:{}", self.folder.path().join("programs").display(), std::env::var("PATH").unwrap());
+        let own = std::env::var_os("PATH").unwrap_or_default();
+        let path = [self.folder.path().join("programs")].into_iter().chain(std::env::split_paths(&own));
+        let path = std::env::join_paths(path).unwrap();
         let mut command = golf("golf-harness");
         let output = command.current_dir(self.folder.path()).env("PATH", path).args(words).output().unwrap();
         let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
         assert_eq!(output.status.code(), Some(code), "`{line}`\n{out}{err}");
-        let told: Vec<Value> = err.lines().filter(|line| line.starts_with('{')).map(|line| parse(line)).collect();
+        let told: Vec<Value> = err.lines().filter(|line| line.starts_with('{')).map(parse).collect();
         told.iter().for_each(|document| drop(self.check(line, document)));
         self.told.extend(told);
         let result: Vec<Value> = match serde_json::from_str(&out) {

@@ -285,7 +285,13 @@ fn recorded_results_are_claims_to_verify() {
     let mut manifest = manifest::load(&path).unwrap();
     std::fs::write(workshop.path("run/train_gpt.py"), "print()\n").unwrap();
     let digest = ContentDigest::of(b"print()\n");
-    let code = CodeFile { path: "train_gpt.py".into(), bytes: digest.bytes, sha256: Some(digest.sha256), blake3: None };
+    let code = CodeFile {
+        path: "train_gpt.py".into(),
+        bytes: digest.bytes,
+        sha256: Some(digest.sha256),
+        blake3: None,
+        url: None,
+    };
     manifest.code = vec![code];
     let claimed = format!("{:.4}", manifest.results.scores["packed/sliding"].val_bpb.0);
     manifest.claim.metrics.val_bpb = Some(ClaimedNumber::parse(&claimed).unwrap());

@@ -17,6 +17,18 @@ pub(super) const MISSING: Rule = Rule {
     ..DEFAULT
 };
 
+pub(super) const ELSEWHERE: Rule = Rule {
+    id: RuleId("code_elsewhere"),
+    statement: "A claim is told without its code, which the manifest says where to get.",
+    severity: Severity::Note,
+    why: "A recipe and a claim can be audited without the script; no level above `documented` is reached without it. \
+          What is handed in must bring its code: beside an artifact, results of a run or a submission.json, or in a \
+          manifest.yaml, a missing file is a failure, whatever `url` says.",
+    example: "code: [{path: pr-286/train_gpt.py, bytes: 56721, sha256: ..., url: https://...}], and no such file",
+    check: Check::Manifest(elsewhere),
+    ..DEFAULT
+};
+
 pub(super) const UNREADABLE: Rule = Rule {
     id: RuleId("file_unreadable"),
     statement: "A file the manifest names is there but cannot be read.",
@@ -104,7 +116,7 @@ fn missing(case: &ManifestCase) -> Outcome {
     let gone: Vec<&NamedFile> = case.files.named.iter().filter(|file| matches!(file.found, Found::Missing)).collect();
     let violations: Vec<Violation> = gone
         .iter()
-        .filter(|file| must_be_here(file))
+        .filter(|file| must_be_here(file) && !is_elsewhere(case, file))
         .map(|file| {
             let message = format!("{} names {}, which is not there", file.field, path(file));
             Violation::new(message, vec![Evidence::file(path(file)).expected("a file")])
@@ -121,6 +133,23 @@ fn missing(case: &ManifestCase) -> Outcome {
             Outcome::unknown(format!("not here, so not checked: {} ({}){more}", path(first), first.field))
         }
     }
+}
+
+fn is_elsewhere(case: &ManifestCase, file: &NamedFile) -> bool {
+    case.files.code_elsewhere(case.manifest).any(|(other, _)| other.field == file.field)
+}
+
+fn elsewhere(case: &ManifestCase) -> Outcome {
+    let told = |(file, url): (&NamedFile, &str)| {
+        let (path, bytes) = (path(file), file.stated.bytes.unwrap_or_default());
+        let message = format!(
+            "{path} is not in this folder: its {bytes} bytes count as claimed and its digest was not checked; get it \
+             from {url}"
+        );
+        Violation::new(message, vec![super::field(case, &file.field).found(&path)])
+    };
+    let told: Vec<Violation> = case.files.code_elsewhere(case.manifest).map(told).collect();
+    if told.is_empty() { Outcome::NotApplicable } else { Outcome::Violated(told) }
 }
 
 fn unreadable(case: &ManifestCase) -> Outcome {

@@ -8,6 +8,7 @@ mod quality;
 /// All of them, in report order.
 pub(super) const RULES: &[Rule] = &[
     files::MISSING,
+    files::ELSEWHERE,
     files::UNREADABLE,
     files::OUTSIDE,
     files::SIZE,

@@ -104,6 +104,40 @@ fn an_edited_file_a_missing_file_and_an_extra_file_are_told_apart() {
 }
 
 #[test]
+fn code_may_be_elsewhere_only_where_nothing_is_handed_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let told =
+        format!("{PR_286}code:\n- {{path: pr/train_gpt.py, bytes: 56721, url: 'https://example.com/train_gpt.py'}}\n");
+    let told = told.replace("bytes: 56721,", &format!("bytes: 56721, sha256: {},", "0".repeat(64)));
+    write(folder.path(), "told.yaml", &told);
+    write(folder.path(), "other.yaml", PR_286);
+    let (code, text) = verify(folder.path(), &["told.yaml"]);
+    assert!(code == 0 && text.contains("get it from https://example.com/train_gpt.py"), "{text}");
+    assert!(text.contains("level 1 of 5: documented") && !text.contains("file_unaccounted"), "{text}");
+
+    // Without a place to get it from, with a name that runs and submissions have, beside a submission.json, with the
+    // results of a run: what is missing is a failure.
+    let fails = |name: &str, text: &str| {
+        write(folder.path(), name, text);
+        let (code, text) = verify(folder.path(), &[name]);
+        assert!(code == 1 && text.contains("file_missing") && !text.contains("code_elsewhere"), "{name}: {text}");
+    };
+    fails("bare.yaml", &told.replace(", url: 'https://example.com/train_gpt.py'", ""));
+    fails("manifest.yaml", &told);
+    let score = "{val_loss: 1.0, val_bpb: 1.0, tokens: 1, bytes: 1, windows: 1, engine: cpu}";
+    fails("run.yaml", &format!("{told}results: {{scores: {{packed/sliding: {score}}}}}\n"));
+    write(folder.path(), "submission.json", "{}");
+    fails("told.yaml", &told);
+    std::fs::remove_file(folder.path().join("submission.json")).unwrap();
+
+    // Once it is there, it is held to what is stated.
+    std::fs::create_dir(folder.path().join("pr")).unwrap();
+    write(folder.path(), "pr/train_gpt.py", "#".repeat(56_721));
+    let (code, text) = verify(folder.path(), &["told.yaml"]);
+    assert!(code == 1 && text.contains("digest_mismatch"), "{text}");
+}
+
+#[test]
 fn a_recipe_that_this_program_runs_counts_its_source() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = "schema: golf-harness/manifest/v1\nname: small\n";

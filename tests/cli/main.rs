@@ -25,4 +25,5 @@ mod outputs;
 mod pack;
 mod program;
 mod rerun;
+mod texts;
 mod verify;

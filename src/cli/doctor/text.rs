@@ -84,3 +84,61 @@ fn found(parts: &[Found]) -> String {
 fn size(bytes: Option<Bytes>) -> String {
     bytes.map_or("unknown".into(), |Bytes(bytes)| format!("{:.1} GB", bytes as f64 / 1e9))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::cli::doctor::diagnosis::{Disk, Python};
+
+    /// A machine of this build, without the lines that name the build.
+    fn told(machine: Machine, is_brief: bool) -> String {
+        let text = text(&Diagnosis::of(machine), is_brief);
+        let names_build = |line: &&str| line.starts_with("program  ") || line.starts_with("rulebook ");
+        text.lines().filter(|line| !names_build(line)).map(|line| format!("{line}\n")).collect()
+    }
+
+    fn present(name: &'static str, is_there: bool) -> Present {
+        Present { name, is_there: Some(is_there) }
+    }
+
+    fn equipped() -> Machine {
+        let found = |name, path: Option<&str>| Found { name, path: path.map(PathBuf::from) };
+        Machine {
+            platform: "linux x86_64".into(),
+            kernel: Some("6.8.0".into()),
+            processor: "Example CPU".into(),
+            threads: 8,
+            instructions: vec![present("avx2", true), present("avx512", false)],
+            memory: Some(Bytes(64_000_000_000)),
+            memory_available: Some(Bytes(60_500_000_000)),
+            disks: vec![Disk { what: "current folder", path: "/home/a".into(), free: Some(Bytes(1_500_000_000)) }],
+            gpus: vec!["NVIDIA H100 80GB HBM3".into()],
+            driver: Some("580.95.05".into()),
+            libraries: vec![found("libcuda.so.1", Some("/usr/lib/libcuda.so.1"))],
+            confinement: vec![present("landlock", true), present("seccomp", true), present("user namespaces", true)],
+            python: Some(Python {
+                executable: "/usr/bin/python3".into(),
+                version: "3.12.3".into(),
+                packages: vec![present("torch", true), present("numpy", false)],
+            }),
+            python_error: None,
+            programs: vec![found("bwrap", Some("/usr/bin/bwrap")), found("git", Some("/usr/bin/git"))],
+        }
+    }
+
+    #[cfg(all(feature = "engine", target_os = "linux"))]
+    #[test]
+    fn a_machine_with_everything_and_one_with_nothing() {
+        insta::assert_snapshot!("equipped", told(equipped(), false));
+        let bare = Machine { platform: "linux x86_64".into(), threads: 1, ..Machine::default() };
+        insta::assert_snapshot!("bare", told(bare, false));
+    }
+
+    #[test]
+    fn a_brief_answer_is_of_the_commands_alone() {
+        let text = told(equipped(), true);
+        assert!(text.starts_with("verify       ready\n") && !text.contains("Example CPU"), "{text}");
+    }
+}

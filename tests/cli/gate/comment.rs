@@ -180,3 +180,16 @@ fn without_a_report_the_comment_says_so_and_links_are_not_followed() {
     github.comment(&[]);
     assert!(!github.read("body").contains("the runner's own"), "{}", github.read("body"));
 }
+
+#[test]
+fn the_comment_reads_well() {
+    let Some(github) = GitHub::new() else { return };
+    let audit = crate::support::golf("verify")
+        .current_dir(crate::support::fixture("submissions"))
+        .args(["wrong-denominator", "--no-config"])
+        .output()
+        .unwrap();
+    github.write("report/report.txt", audit.stdout);
+    github.comment(&[]);
+    insta::assert_snapshot!(github.read("body"));
+}

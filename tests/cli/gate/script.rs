@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::hostile::record;
 use super::{RECORD, Repository, gate, script, shell_program};
-use crate::support::golf;
+use crate::support::{filtered, golf};
 
 #[test]
 fn annotations_point_at_files_of_the_repository_or_at_none() {
@@ -135,4 +135,23 @@ fn reports_are_written_together_or_not_at_all() {
     }
     assert!(matches!(run(&[first, format!("json={}", path("c.json"))]).status.code(), Some(0 | 1)));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn the_summary_and_the_annotations_read_well() {
+    let repository = Repository::new();
+    repository.branch("new", |r| r.add_record(RECORD));
+    let folder = tempfile::tempdir().unwrap();
+    let summary = folder.path().join("summary.md");
+    let output = script("gate.sh")
+        .envs([("GATE_BASE", "main"), ("GATE_HEAD", "new")])
+        .env("GATE_PROGRAM", assert_cmd::cargo::cargo_bin("golf-harness"))
+        .env("GATE_REPOSITORY", repository.path())
+        .env("GITHUB_STEP_SUMMARY", &summary)
+        .output()
+        .unwrap();
+    let text = std::fs::read_to_string(&summary).unwrap();
+    let commits = (r"[0-9a-f]{12}\.\.[0-9a-f]{12}", "[base]..[head]");
+    insta::assert_snapshot!("summary", filtered(&text, &[commits]));
+    insta::assert_snapshot!("annotations", String::from_utf8(output.stdout).unwrap());
 }

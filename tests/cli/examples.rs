@@ -250,11 +250,3 @@ fn examples_that_compute_run_one_after_the_other() {
         });
     }
 }
-
-#[cfg(feature = "engine")]
-#[test]
-fn the_first_example_of_reproduce_comes_to_a_table() {
-    let first = runnable(&["reproduce"]).remove(0);
-    // Two steps do not come to the loss that 160 are claimed to.
-    assert_eq!(Clone::new().run(&first), Some(1));
-}

@@ -161,6 +161,7 @@ mod tests {
     fn reports_are_recognized_and_notes_are_not() {
         for ours in [
             "{\n  \"schema\": \"golf-harness/audit/v1\"}",
+            "{\"schema\":\"golf-harness/finding/v1\",\"path\":\"rec\"}",
             "subject,policy,effective,level,val_bpb,rule\r\n",
             "subject,author,date,policy,val_bpb,total_bytes,level,status,worst,failures,warnings,review,rules\r\n",
             "::error file=a::b\n::notice file=a::b\n",

@@ -53,7 +53,7 @@ fn what_a_config_file_cannot_mean() {
         let (code, out, err) = said(folder.path(), &["verify", "below/m.yaml"]);
         assert_eq!((code, out.as_str()), (Some(2), ""), "{config}");
         let err = err.replace(&format!("{}/", path.display()), "").replace(&format!("{}\\", path.display()), "");
-        write!(text, "{config}{err}\n").unwrap();
+        writeln!(text, "{config}{err}").unwrap();
     }
     std::fs::remove_file(folder.path().join("golf-harness.toml")).unwrap();
     let (code, _, err) = said(folder.path(), &["verify", "below/m.yaml", "--config", "none.toml"]);
@@ -84,7 +84,7 @@ fn what_may_have_been_meant() {
     ] {
         let (code, out, err) = said(folder.path(), &line.split(' ').collect::<Vec<_>>());
         assert_eq!((code, out.as_str()), (Some(2), ""), "{line}: {err}");
-        write!(text, "$ golf-harness {line}\n{err}\n").unwrap();
+        writeln!(text, "$ golf-harness {line}\n{err}").unwrap();
     }
     insta::assert_snapshot!(text);
 }

@@ -19,6 +19,9 @@ pub mod schema {
     /// `train`.
     #[cfg(feature = "engine")]
     pub const TRAINING: &str = "golf-harness/training/v1";
+    /// `score --from-nll`.
+    #[cfg(feature = "engine")]
+    pub const LOSS_PLOT: &str = "golf-harness/loss-plot/v1";
     /// `reproduce --seeds`.
     #[cfg(feature = "engine")]
     pub const REPRODUCTIONS: &str = "golf-harness/reproductions/v1";

@@ -21,7 +21,7 @@ pub enum Kind {
     Report,
     /// A file of a site, or a page by itself.
     Page,
-    /// A picture of `pack`.
+    /// A picture of `pack`, `train` or `score`.
     Svg,
     /// A packed model.
     Artifact,
@@ -64,7 +64,7 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
     match kind {
         Kind::Report => is_report(&text),
         Kind::Page => is_page(&text),
-        Kind::Svg => text.starts_with("<svg ") && (text.contains("<title>Loss against bytes</title>") || is_map(&text)),
+        Kind::Svg => text.starts_with("<svg ") && is_picture(&text),
         // A damaged one is known by the manifest that names it.
         Kind::Artifact => artifact::is_golf(&head) || is_recorded(path),
         Kind::Manifest => manifest::is_written(&text, path),
@@ -118,6 +118,12 @@ fn is_text_report(first: &str) -> bool {
     // Of one severity that no subject has.
     let is_none = first.starts_with("showing 0 of ") && first.contains(" subjects, those with a finding of severity ");
     is_subject || is_of_tree || is_total || is_none
+}
+
+/// The pictures of `--plot`, of `pack --fit` and of `pack --inspect`.
+fn is_picture(text: &str) -> bool {
+    let is_plot = text.lines().nth(1) == Some(&format!("<!-- {PAGE_MARK} -->"));
+    is_plot || text.contains("<title>Loss against bytes</title>") || is_map(text)
 }
 
 /// The picture of where the bytes of an artifact go.

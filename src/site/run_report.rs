@@ -7,7 +7,7 @@ use std::path::Path;
 
 use askama::Template;
 
-use super::line_chart::{self, Line, color_class};
+use super::line_chart::{Across, Line, Mark, Picture, color_class};
 use super::seed_strip::{self, Row};
 use super::svg::Svg;
 use super::whole::{self, STYLE};
@@ -136,6 +136,8 @@ impl RunReport {
             };
             runs.enumerate().map(line).collect()
         };
+        let marks = self.marks();
+        let draw = |what: &str, lines: &[Line]| Picture { what, across: Across::Steps, lines, marks: &marks }.draw();
         let page = Page {
             title: format!("{}: {}", self.kind, self.name),
             mark: whole::MARK,
@@ -144,8 +146,8 @@ impl RunReport {
             report: self,
             bpb: self.bpb.map(|bpb| format!("{bpb:.5}")),
             levels: LEVELS.iter().map(|level| (level.number(), level.word())).collect(),
-            validation: line_chart::picture("Validation bits per byte", &lines(|run| &run.validation)),
-            loss: line_chart::picture("Training loss", &lines(|run| &run.train_loss)),
+            validation: draw("Validation bits per byte", &lines(|run| &run.validation)),
+            loss: draw("Training loss", &lines(|run| &run.train_loss)),
             legend: names.iter().enumerate().map(|(at, name)| (color_class(at), name.clone())).collect(),
             strip: self.strip(),
             samples: vec![sample("claimed", &self.seeds.claimed), sample(self.found_word, &self.seeds.found)],
@@ -161,6 +163,12 @@ impl RunReport {
     pub fn write(&self, path: &Path) -> Result<(), WriteError> {
         let page = self.page().map_err(|error| WriteError::new(path, io::Error::other(error)))?;
         atomic_write::write(path, page.as_bytes())
+    }
+
+    /// What happens in the course of a run that stands alone: those of several would lie over each other.
+    fn marks(&self) -> Vec<Mark> {
+        let [run] = self.runs.as_slice() else { return Vec::new() };
+        run.events.iter().map(|(event, step)| Mark { name: event.words().to_string(), at: *step as f64 }).collect()
     }
 
     fn strip(&self) -> Option<Svg> {

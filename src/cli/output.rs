@@ -22,6 +22,9 @@ pub mod schema {
     /// `score --from-nll`.
     #[cfg(feature = "engine")]
     pub const LOSS_PLOT: &str = "golf-harness/loss-plot/v1";
+    /// `reproduce --dry-run --seeds`, and `--estimate` beside it.
+    #[cfg(feature = "engine")]
+    pub const REPRODUCTION_PLANS: &str = "golf-harness/reproduction-plans/v1";
     /// `reproduce --seeds`.
     #[cfg(feature = "engine")]
     pub const REPRODUCTIONS: &str = "golf-harness/reproductions/v1";

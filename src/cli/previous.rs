@@ -38,6 +38,8 @@ pub enum Kind {
     /// What `rerun` writes beside the folders of its seeds.
     #[cfg(target_os = "linux")]
     OfRerun,
+    /// What several seeds came to.
+    Seeds,
     /// A copy of this file.
     CopyOf(PathBuf),
 }
@@ -70,6 +72,7 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
         Kind::Manifest => manifest::is_written(&text, path),
         Kind::ManualPage => text.lines().take(4).any(|line| line.starts_with(".TH golf-harness")),
         Kind::Part => text.trim_start().starts_with('{') && text.contains(PART_SCHEMA),
+        Kind::Seeds => text.starts_with("{\n  \"schema\": \"golf-harness/seed-summary/"),
         Kind::Raw => false,
         Kind::OfTraining => has_trace(folder_of(path)),
         #[cfg(target_os = "linux")]

@@ -189,9 +189,11 @@ fn foresee(
             reproduce::dry_run(&request)
         })
         .collect();
-    let val_tokens = plans.first().map_or(0, DryRun::val_tokens);
-    let guess = |effective: &Effective| reproduce::estimate(&effective.manifest, engine, val_tokens, interrupt);
-    let estimate = effective.first().filter(|_| args.estimate).map(guess);
+    let guess = |(plan, effective): (&DryRun, &Effective)| {
+        let manifest = &effective.manifest;
+        reproduce::estimate(manifest, engine, plan.val_tokens(manifest), interrupt)
+    };
+    let estimate = plans.iter().zip(effective).next().filter(|_| args.estimate).map(guess);
     let estimate = unless_interrupted(estimate.transpose(), interrupt)?;
     let json = || {
         let plans = args.dry_run.then_some(&plans);

@@ -106,10 +106,14 @@ impl DryRun {
         self.stages.iter().any(|planned| planned.stage == stage.key() && planned.action != Action::Keep)
     }
 
-    /// Validation tokens that are there.
-    pub fn val_tokens(&self) -> u64 {
+    /// Tokens of the validation split: those that are there, else those that the claim states.
+    pub fn val_tokens(&self, manifest: &Manifest) -> u64 {
         let of_validation = self.data.iter().filter(|file| file.role == "validation shard");
-        of_validation.filter_map(|file| file.tokens).sum()
+        match of_validation.filter_map(|file| file.tokens).sum() {
+            // All but the first are predicted.
+            0 => manifest.claim.metrics.val_tokens.as_ref().map_or(0, |claimed| claimed.value() as u64 + 1),
+            here => here,
+        }
     }
 
     /// The plan for people.
@@ -186,7 +190,7 @@ pub fn dry_run(request: &Request<'_>) -> DryRun {
         Ok(Held::Finished(_)) => true,
         Ok(Held::Unfinished) => false,
     };
-    let val_tokens = plan.val_tokens();
+    let val_tokens = plan.val_tokens(manifest);
     let mut is_kept = true;
     for stage in [Stage::Train, Stage::Pack, Stage::Score, Stage::Verify] {
         let (action, reason) = match stage {

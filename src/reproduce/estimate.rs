@@ -26,8 +26,9 @@ pub const ESTIMATE_SCHEMA: &str = "golf-harness/estimate/v1";
 const HALF: Duration = Duration::from_millis(1000);
 /// The first pieces: enough to see a pace, on any machine.
 const FIRST_TOKENS: usize = 64;
-/// Forward and backward pass against a forward pass alone, to choose the size of the first step.
-const TRAINING_FACTOR: f64 = 4.0;
+/// Forward and backward pass against a forward pass alone, where only that could be timed: a backward pass has twice
+/// its multiplications.
+const TRAINING_FACTOR: f64 = 3.5;
 /// How far a guess may be off where whole steps and windows were timed: other work on the machine, late quantized
 /// training, pauses to save.
 const NEAR: (f64, f64) = (0.75, 1.5);
@@ -112,7 +113,8 @@ fn from_pace(manifest: &Manifest, engine: String, val_tokens: u64, pace: Pace, p
     let steps = schedule.iterations as f64;
     let cap = Schedule::new(schedule, &manifest.optimizer.muon).cap_ms().map(|cap| cap / 1000.0);
     let by_steps = around(steps * step);
-    let in_time = cap.map_or(by_steps, |cap| by_steps.at_most(cap));
+    // The step that reaches the cap is taken to its end.
+    let in_time = cap.map_or(by_steps, |cap| by_steps.at_most(cap + step));
     let steps_in_cap = cap.filter(|cap| by_steps.high > *cap).map(|cap| TimeRange {
         low: (cap / (step * around(1.0).high)).min(steps).floor(),
         high: (cap / (step * around(1.0).low)).min(steps).floor(),
@@ -141,6 +143,7 @@ fn check(interrupt: &Interrupt) -> Result<(), TrainError> {
 }
 
 fn probe(manifest: &Manifest, engine: &dyn Engine, interrupt: &Interrupt) -> Result<Pace, TrainError> {
+    let started = Instant::now();
     let model = &manifest.model;
     let weights = model::init(model, manifest.schedule.seed);
     let mut random = RandomStream::new(manifest.schedule.seed, "estimate");
@@ -167,7 +170,7 @@ fn probe(manifest: &Manifest, engine: &dyn Engine, interrupt: &Interrupt) -> Res
     let window_tokens = (room as usize).clamp(first, whole_window);
     let at_once = usize::try_from(manifest.eval.batch_windows).unwrap_or(usize::MAX).max(1);
     let windows = (room as usize / window_tokens).clamp(1, at_once);
-    if (window_tokens, windows) != (first, 1) {
+    if (window_tokens, windows) != (first, 1) && started.elapsed() < HALF {
         score = time(window_tokens, windows, &sample)?;
     }
 
@@ -191,17 +194,21 @@ fn probe(manifest: &Manifest, engine: &dyn Engine, interrupt: &Interrupt) -> Res
     let rows = (piece as usize / row).clamp(1, whole_rows);
     let cold = step(row, rows)?;
     let is_whole_step = (row, rows) == (whole_row, whole_rows);
+    let has_time = started.elapsed() < 2 * HALF;
     let step_seconds = if is_whole_step {
-        let started = Instant::now();
-        let (mut taken, mut warm) = (0u32, 0.0);
-        while taken == 0 || (started.elapsed() < HALF / 2 && taken < 64) {
+        let (begun, mut taken, mut warm) = (Instant::now(), 0u32, 0.0);
+        while has_time && (taken == 0 || (begun.elapsed() < HALF / 2 && taken < 64)) {
             warm += step(row, rows)?;
             taken += 1;
         }
-        warm / f64::from(taken)
+        if taken > 0 { warm / f64::from(taken) } else { cold }
+    } else if !has_time {
+        // One step was long already. What its tokens do not explain, by the pace of scoring, is the update.
+        let slope = TRAINING_FACTOR * score;
+        (cold - slope * (row * rows * pieces) as f64).max(0.0) + slope * step_tokens as f64
     } else {
         // A part of a step: what does not grow with its tokens is the update, told apart by a step of half as many.
-        let large = if cold < HALF.as_secs_f64() { step(row, rows)? } else { cold };
+        let large = step(row, rows)?;
         let half = (row / 2).max(1);
         let small = step(half, rows)?;
         let (large_tokens, small_tokens) = ((row * rows * pieces) as f64, (half * rows * pieces) as f64);
@@ -224,7 +231,7 @@ impl Estimate {
         let mut text = format!(
             "training  {}{cap}\nscoring   {}\ntogether  {}\n",
             range(self.train),
-            range(self.score),
+            if self.score.high > 0.0 { range(self.score) } else { "not known: no validation data here".to_string() },
             range(self.total)
         );
         if seeds > 1 {
@@ -287,7 +294,7 @@ mod tests {
         let manifest =
             manifest("schedule: { iterations: 1000, warmup_steps: 0, val_loss_every: 0, max_wallclock_seconds: 60 }\n");
         let found = from_pace(&manifest, "x".into(), 2, Pace { score: 0.0, step: 1.0, is_whole: true }, 2.0);
-        assert_eq!((found.train.low, found.train.high), (60.0, 60.0));
+        assert_eq!((found.train.low, found.train.high), (61.0, 61.0));
         assert_eq!(found.steps_in_cap, Some(TimeRange { low: 40.0, high: 80.0 }));
     }
 

@@ -13,6 +13,8 @@ pub fn page_of_seeds(runs: &[Box<Reproduction>]) -> Option<RunReport> {
     let mut pages = runs.iter().map(|run| {
         let seed = run.manifest.schedule.seed;
         let mut page = run.page();
+        // What nobody claimed stands on the page of the seed.
+        page.compared.retain(|row| row.is_against || row.claimed.as_deref() != Some("-"));
         page.compared.iter_mut().for_each(|row| row.name = format!("{} of seed {seed}", row.name));
         page.remarks.iter_mut().for_each(|(_, words)| *words = format!("seed {seed}: {words}"));
         page.files.iter_mut().for_each(|(name, _)| *name = format!("seed-{seed}/{name}"));

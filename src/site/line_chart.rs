@@ -25,6 +25,8 @@ const FALL: f64 = 0.08;
 const SHOWN: f64 = 0.985;
 /// Up to so many points are marked.
 const MARKED: usize = 12;
+/// Radius of such a mark.
+const DOT: f64 = 3.0;
 /// Marks whose words would lie over each other go to lines of their own, so many at most.
 const MARK_ROWS: usize = 4;
 /// Height of such a line, and width of a letter of it.
@@ -74,6 +76,11 @@ impl Across {
             Across::Documents => format!("document {count}"),
             Across::Percent => format!("{count} %"),
         }
+    }
+
+    /// Whether single values may be cut off: those of single steps say little.
+    fn is_course(self) -> bool {
+        matches!(self, Across::Steps | Across::Seconds)
     }
 
     /// Whether the beginning may be cut off: it falls steeply and alike in every run.
@@ -150,7 +157,8 @@ impl Picture<'_> {
     /// The least and the greatest value to show.
     fn heights(&self, lines: &[Drawn], end: f64) -> Option<(f64, f64)> {
         let all = || lines.iter().flat_map(|line| &line.places);
-        let (from, shown) = if self.across.falls() { (FALL * end, SHOWN) } else { (0.0, 1.0) };
+        let from = if self.across.falls() { FALL * end } else { 0.0 };
+        let shown = if self.across.is_course() { SHOWN } else { 1.0 };
         let mut values: Vec<f64> = all().filter(|place| place.0 >= from).map(|place| place.1).collect();
         if values.len() <= 3 {
             values = all().map(|place| place.1).collect();
@@ -193,10 +201,10 @@ impl Picture<'_> {
         writeln!(out, r#"<text x="{right}" y="{}" text-anchor="end">{}</text>"#, HEIGHT - 5.0, self.across.name())?;
         self.write_marks(out, x)?;
         // A window of its own cuts off what is above the height shown.
-        let (width, height) = (right - LEFT, bottom);
+        let (left, width, height) = (LEFT - DOT, right - LEFT + 2.0 * DOT, bottom);
         writeln!(
             out,
-            r#"<svg x="{LEFT}" y="0" width="{width}" height="{height}" viewBox="{LEFT} 0 {width} {height}">"#
+            r#"<svg x="{left}" y="0" width="{width}" height="{height}" viewBox="{left} 0 {width} {height}">"#
         )?;
         for drawn in lines {
             self.write_line(out, drawn, x, y)?;
@@ -243,7 +251,7 @@ impl Picture<'_> {
                 let tip = format!("{}, {}: {value:.5}", line.name, self.across.tip(*along));
                 writeln!(
                     out,
-                    r#"<circle class="dot {color}" cx="{:.1}" cy="{:.1}" r="3"><title>{}</title></circle>"#,
+                    r#"<circle class="dot {color}" cx="{:.1}" cy="{:.1}" r="{DOT}"><title>{}</title></circle>"#,
                     x.at(*along),
                     y.at(*value),
                     xml::text(&tip)

@@ -34,6 +34,7 @@ const MARK_ROW: f64 = 15.0;
 const MARK_LETTER: f64 = 7.0;
 
 /// What lies along the horizontal axis.
+#[cfg_attr(not(feature = "engine"), allow(dead_code, reason = "plots of runs made here have the others"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Across {
     /// Steps of training.

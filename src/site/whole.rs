@@ -13,6 +13,7 @@ pub(super) const STYLE: &str =
     concat!(include_str!("assets/palette.css"), include_str!("assets/chart.css"), include_str!("assets/site.css"));
 
 /// The part of it that a picture by itself needs.
+#[cfg(feature = "engine")]
 pub(super) const PICTURE_STYLE: &str = concat!(include_str!("assets/palette.css"), include_str!("assets/chart.css"));
 
 /// The Content-Security-Policy: this style, no script, no resource.

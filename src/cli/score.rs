@@ -49,7 +49,8 @@ Examples:
       --checkpoint runs/smoke/checkpoint.safetensors
   golf-harness score runs/smoke/manifest.yaml --sliding --nll-out nll.f32 --json
   golf-harness score runs/smoke/manifest.yaml --sliding --plot losses.html
-  golf-harness score runs/smoke/manifest.yaml --from-nll nll.f32 --plot losses.svg
+  golf-harness score runs/smoke/manifest.yaml --from-nll nll.f32 \\
+      --plot losses.svg
   golf-harness score runs/smoke/manifest.yaml --probe
   golf-harness score runs/smoke/manifest.yaml --shard 1/2 -o 1.json
   golf-harness score runs/smoke/manifest.yaml --shard 2/2 -o 2.json

@@ -36,7 +36,8 @@ use crate::train::{self, Start, SystemClock, Trace, TrainError, TrainRequest};
 Examples:
   golf-harness train manifests/smoke.yaml
   golf-harness train manifests/smoke.yaml --seed 7 --out runs/seed7
-  golf-harness train manifests/smoke.yaml --out runs/drawn --plot curves.html
+  golf-harness train manifests/smoke.yaml --out runs/drawn \\
+      --plot curves.html
   golf-harness train manifests/smoke.yaml --out runs/again \\
       --replay runs/smoke/trace.jsonl
   golf-harness train manifests/smoke.yaml --ranks 4 --out runs/four

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Shows progress: a bar on a terminal, lines in a log.
 pub trait ProgressSink: Debug + Send + Sync {
@@ -13,6 +14,10 @@ pub trait ProgressSink: Debug + Send + Sync {
     fn set_position(&self, n: u64);
     /// A short note beside the bar, such as the current loss.
     fn note(&self, text: String);
+    /// A measured value in the course of the work, such as a loss, to be shown as a curve.
+    fn value(&self, _value: f64) {}
+    /// The work ends after so much more time, whatever is done by then.
+    fn limit(&self, _left: Duration) {}
     /// Runs `print` while nothing is drawn.
     fn suspend(&self, print: &mut dyn FnMut());
     /// The work is over; removes the bar.
@@ -52,6 +57,19 @@ impl Progress {
     /// A short note beside the bar, such as the current loss.
     pub fn note(&self, text: impl Into<String>) {
         self.tell(|sink| sink.note(text.into()));
+    }
+
+    /// A measured value in the course of the work, such as a loss.
+    pub fn value(&self, value: f64) {
+        self.tell(|sink| sink.value(value));
+    }
+
+    /// The work ends after so many more milliseconds by a cap on time, whatever is done by then.
+    pub fn limit_ms(&self, left: f64) {
+        // Longer than any Duration is no limit.
+        if let Ok(left) = Duration::try_from_secs_f64(left.max(0.0) / 1000.0) {
+            self.tell(|sink| sink.limit(left));
+        }
     }
 
     /// Runs `print` and returns what it returns; a bar is not torn by what it prints.

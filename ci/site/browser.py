@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Looks at the pages of `verify --site` in a real browser: sorting, filters, links, keyboard, phone, dark, print, and a
-submission whose every string is an attack. Needs chromium and chromedriver (ci/site/install.sh).
+submission whose every string is an attack; and, where `golf-harness` lies beside `verify`, at the pages of runs (runs.py).
+Needs chromium and chromedriver (ci/site/install.sh).
 
   ci/site/browser.py target/release/verify
   AXE_CORE=axe.min.js ci/site/browser.py target/release/verify     with axe-core's checks of accessibility
@@ -18,6 +19,7 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import invented  # noqa: E402
+import runs  # noqa: E402
 from webdriver import Browser, is_there  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -280,8 +282,11 @@ def pictures(verify, folder, tree):
         build(verify, tree, site)
         build(verify, hostile_tree(scratch), evil)
         largest = max((site / "s").iterdir(), key=lambda path: path.stat().st_size)
+        golf = pathlib.Path(verify).with_name("golf-harness")
+        made = runs.make(scratch / "runs", golf, ["A tiny network", "of seeds", "to look at"]) if golf.exists() else {}
         views = [("overview", site / "index.html"), ("submission", largest), ("rules", site / "rules.html"),
                  ("hostile", next((evil / "s").iterdir()))]
+        views += [(name.replace(" ", "-"), path) for name, (path, _) in made.items()]
         for name, page in views:
             for scheme, width, height in [("light", 360, 2400), ("dark", 360, 800), ("light", 1100, 1200),
                                           ("light", 1280, 3000), ("dark", 1280, 900), ("light", 2560, 1400)]:
@@ -318,6 +323,11 @@ def main():
         hostile(check, folder, verify)
         compared(check, folder, verify)
         many(check, folder, verify)
+        golf = pathlib.Path(verify).with_name("golf-harness")
+        if golf.exists():
+            runs.pages_of_runs(check, folder, golf, ATTACKS)
+        else:
+            print(f"no {golf}: pages of runs were not looked at")
         print(f"{check.count} checks in a browser held" + ("" if source else "; without axe-core, which AXE_CORE names"))
 
 

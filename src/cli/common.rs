@@ -1,7 +1,5 @@
 //! Flags that mean the same in every binary.
 
-use std::io::IsTerminal;
-
 use clap::{Args, ValueEnum};
 
 use super::progress::{progress_bar, progress_events};
@@ -21,7 +19,7 @@ pub enum ColorChoice {
 /// How to tell progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ProgressChoice {
-    /// A bar on a terminal, unless --quiet or --json is given
+    /// A bar on a terminal, elsewhere a line every 30 s; nothing with --quiet or --json
     Auto,
     /// Nothing
     Never,
@@ -63,12 +61,10 @@ impl CommonArgs {
         }
     }
 
-    /// Progress on stderr, as `--progress` says. A bar is shown only on a terminal, and not under `--quiet` or `--json`.
+    /// Progress on stderr, as `--progress` says.
     pub fn progress(&self, what: &'static str, len: u64) -> Progress {
         match self.progress {
-            ProgressChoice::Auto => {
-                progress_bar(!self.quiet && !self.json && std::io::stderr().is_terminal(), what, len)
-            }
+            ProgressChoice::Auto => progress_bar(!self.quiet && !self.json, what, len),
             ProgressChoice::Never => Progress::hidden(),
             ProgressChoice::Json => progress_events(what, len),
         }

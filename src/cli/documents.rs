@@ -66,6 +66,9 @@ fn of_engines() -> Vec<Published> {
         written::<crate::eval::probe::Probing>("probe"),
         written::<crate::reproduce::ReproductionDocument>("reproduction"),
         written::<super::reproduce::Reproductions>("reproductions"),
+        written::<super::reproduce::ReproductionPlans>("reproduction-plans"),
+        written::<crate::reproduce::SeedsSummary>("seed-summary"),
+        written::<super::score::LossPlot>("loss-plot"),
     ]
 }
 

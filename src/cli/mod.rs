@@ -14,6 +14,8 @@ mod output;
 mod outputs;
 pub mod pack;
 mod places;
+#[cfg(feature = "engine")]
+mod plot;
 mod previous;
 pub mod program;
 mod progress;

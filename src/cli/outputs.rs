@@ -142,6 +142,7 @@ impl Outputs {
                 Kind::Artifact => add(folder.artifact(), Kind::Artifact),
                 Kind::Manifest => add(folder.manifest(), Kind::Manifest),
                 Kind::Page => add(folder.page(), Kind::Page),
+                Kind::Seeds => add(folder.seeds(), Kind::Seeds),
                 _ => {}
             }
         }

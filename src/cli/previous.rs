@@ -21,7 +21,7 @@ pub enum Kind {
     Report,
     /// A file of a site, or a page by itself.
     Page,
-    /// A picture of `pack`.
+    /// A picture of `pack`, `train` or `score`.
     Svg,
     /// A packed model.
     Artifact,
@@ -38,6 +38,8 @@ pub enum Kind {
     /// What `rerun` writes beside the folders of its seeds.
     #[cfg(target_os = "linux")]
     OfRerun,
+    /// What several seeds came to.
+    Seeds,
     /// A copy of this file.
     CopyOf(PathBuf),
 }
@@ -64,12 +66,13 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
     match kind {
         Kind::Report => is_report(&text),
         Kind::Page => is_page(&text),
-        Kind::Svg => text.starts_with("<svg ") && (text.contains("<title>Loss against bytes</title>") || is_map(&text)),
+        Kind::Svg => text.starts_with("<svg ") && is_picture(&text),
         // A damaged one is known by the manifest that names it.
         Kind::Artifact => artifact::is_golf(&head) || is_recorded(path),
         Kind::Manifest => manifest::is_written(&text, path),
         Kind::ManualPage => text.lines().take(4).any(|line| line.starts_with(".TH golf-harness")),
         Kind::Part => text.trim_start().starts_with('{') && text.contains(PART_SCHEMA),
+        Kind::Seeds => text.starts_with("{\n  \"schema\": \"golf-harness/seed-summary/"),
         Kind::Raw => false,
         Kind::OfTraining => has_trace(folder_of(path)),
         #[cfg(target_os = "linux")]
@@ -118,6 +121,12 @@ fn is_text_report(first: &str) -> bool {
     // Of one severity that no subject has.
     let is_none = first.starts_with("showing 0 of ") && first.contains(" subjects, those with a finding of severity ");
     is_subject || is_of_tree || is_total || is_none
+}
+
+/// The pictures of `--plot`, of `pack --fit` and of `pack --inspect`.
+fn is_picture(text: &str) -> bool {
+    let is_plot = text.lines().nth(1) == Some(&format!("<!-- {PAGE_MARK} -->"));
+    is_plot || text.contains("<title>Loss against bytes</title>") || is_map(text)
 }
 
 /// The picture of where the bytes of an artifact go.

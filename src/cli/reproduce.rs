@@ -12,17 +12,23 @@ use super::outputs::Outputs;
 use super::places::check_folder;
 use super::previous::Kind;
 use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, Seconds, checkpoint_period, warn_of_recipe};
+use super::signal::unless_interrupted;
 use super::values::at_least;
 use super::{CommonArgs, DeviceArgs, ExitCode, RecipeArgs, interrupt_on_signal, use_threads};
 use crate::engine::{Engine, EngineKind, Precision};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::{Effective, Manifest};
+use crate::progress::Progress;
 use crate::record_folder;
-use crate::reproduce::{self, Ended, ReproduceError, Reproduction, ReproductionDocument, Request};
+use crate::reproduce::{
+    self, DryRun, Ended, Estimate, ReproduceError, Reproduction, ReproductionDocument, Request, SeedsSummary,
+};
 use crate::run_folder::RunFolder;
 
 /// Name and version of the document of several seeds.
 const REPRODUCTIONS_SCHEMA: &str = "golf-harness/reproductions/v1";
+/// Name and version of the document of what would be done.
+const PLANS_SCHEMA: &str = "golf-harness/reproduction-plans/v1";
 
 /// Train, pack, score and verify what a manifest describes, and hold the result against its claim.
 ///
@@ -41,6 +47,7 @@ const REPRODUCTIONS_SCHEMA: &str = "golf-harness/reproductions/v1";
     after_help = "\
 Examples:
   golf-harness reproduce manifests/smoke.yaml
+  golf-harness reproduce manifests/smoke.yaml --dry-run --estimate
   golf-harness reproduce manifests/smoke.yaml --seed 7 --out runs/seed7
   golf-harness reproduce manifests/smoke.yaml --seeds 1,2,3 --submission new
 
@@ -61,6 +68,14 @@ pub struct Args {
     /// Seeds, one after the other, each in a run folder of its own: OUT/seed-N
     #[arg(long, value_name = "SEED,...", value_delimiter = ',', conflicts_with = "seed", value_parser = at_least::<0>)]
     seeds: Vec<u64>,
+
+    /// Say what would be done, with what is there and what is missing; compute and write nothing
+    #[arg(long, conflicts_with = "submission")]
+    dry_run: bool,
+
+    /// Guess how long it takes on this machine, from two seconds of its work; write nothing
+    #[arg(long, conflicts_with = "submission")]
+    estimate: bool,
 
     /// Write a complete record folder of the result; DIR must be empty or not there yet
     #[arg(long, value_name = "DIR")]
@@ -116,6 +131,18 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let effective = effective?;
     let engine = args.device.open(&args.common)?.training_engine(args.engine, args.precision)?;
     let interrupt = interrupt_on_signal()?;
+    if args.dry_run || args.estimate {
+        return foresee(args, &effective, &*engine, &interrupt);
+    }
+    let all_seeds = folder_of_seeds(args, &effective);
+    if let Some((all, first)) = all_seeds.as_ref().zip(effective.first()) {
+        let mut outputs = Outputs::default();
+        outputs.reads("the manifest", &args.manifest).reads_named(&first.manifest, &first.folder);
+        // Code goes into the folders of seeds.
+        let nothing = Manifest { code: Vec::new(), ..first.manifest.clone() };
+        outputs.writes_run(all, &[Kind::Page, Kind::Seeds], &nothing, &first.folder);
+        outputs.check(false)?;
+    }
     let told: anyhow::Result<Vec<Told>> =
         effective.iter().map(|effective| one(args, effective, &*engine, interrupt.clone())).collect();
     let mut told = told?;
@@ -125,17 +152,76 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     {
         reproduce::write_record_folder(&runs, &first.manifest, submission)?;
     }
-    if let (Some(all), Some(page)) = (folder_of_seeds(args, &effective), reproduce::page_of_seeds(&runs)) {
+    if let (Some(all), Some(page)) = (&all_seeds, reproduce::page_of_seeds(&runs)) {
         page.write(&all.page())?;
     }
-    let text: String = told.iter().map(|told| format!("\n{}", told.text)).collect();
+    let summary = SeedsSummary::of(&runs).filter(|_| runs.len() == told.len());
+    if let (Some(all), Some(summary)) = (&all_seeds, &summary) {
+        summary.write(&all.seeds())?;
+    }
+    let mut text: String = told.iter().map(|told| format!("\n{}", told.text)).collect();
+    if let (Some(all), Some(summary)) = (&all_seeds, &summary) {
+        text += &format!("\n{}files     {}\n", summary.text(), all.root().display());
+    }
     match told.as_slice() {
         [only] if args.seeds.is_empty() => print(&args.common, || &only.json, || text)?,
-        all => print(&args.common, || Reproductions::of(all), || text)?,
+        all => print(&args.common, || Reproductions::of(all, summary.as_ref()), || text)?,
     }
     let is_any = |code| told.iter().any(|told| told.code == code);
     let worst = [ExitCode::CheckFailed, ExitCode::CouldNotCheck].into_iter().find(|code| is_any(*code));
     Ok(worst.unwrap_or(ExitCode::Ok))
+}
+
+/// Says what would be done and how long it would take, and does none of it.
+fn foresee(
+    args: &Args,
+    effective: &[Effective],
+    engine: &dyn Engine,
+    interrupt: &Interrupt,
+) -> anyhow::Result<ExitCode> {
+    let plans: Vec<DryRun> = effective
+        .iter()
+        .map(|effective| {
+            let request = Request {
+                folder: folder_of_one(args, &effective.manifest),
+                effective,
+                manifest_path: &args.manifest,
+                engine,
+                fresh: args.fresh,
+                checkpoint_period: None,
+                interrupt: interrupt.clone(),
+                progress: &|_, _| Progress::hidden(),
+            };
+            reproduce::dry_run(&request)
+        })
+        .collect();
+    let guess = |(plan, effective): (&DryRun, &Effective)| {
+        let manifest = &effective.manifest;
+        reproduce::estimate(manifest, engine, plan.val_tokens(manifest), interrupt)
+    };
+    let estimate = plans.iter().zip(effective).next().filter(|_| args.estimate).map(guess);
+    let estimate = unless_interrupted(estimate.transpose(), interrupt)?;
+    let document = || ReproductionPlans {
+        schema: PLANS_SCHEMA,
+        plans: args.dry_run.then_some(&plans),
+        estimate: estimate.as_ref(),
+    };
+    let text = || {
+        let plans = plans.iter().filter(|_| args.dry_run).map(|plan| plan.text() + "\n").collect::<String>();
+        plans + &estimate.as_ref().map_or_else(String::new, |estimate| estimate.text(effective.len()))
+    };
+    print(&args.common, document, text)?;
+    let is_possible = plans.iter().all(DryRun::is_possible);
+    Ok(if is_possible || !args.dry_run { ExitCode::Ok } else { ExitCode::CouldNotCheck })
+}
+
+/// The folder of the run of one seed.
+fn folder_of_one(args: &Args, manifest: &Manifest) -> RunFolder {
+    let folder = run_folder(args, manifest);
+    match args.seeds.is_empty() {
+        true => folder,
+        false => RunFolder::new(folder.root().join(format!("seed-{}", manifest.schedule.seed))),
+    }
 }
 
 /// The folder that holds those of several seeds.
@@ -157,12 +243,27 @@ pub struct Reproductions<'a> {
     /// A reproduction each, in the order of the flag.
     #[schemars(with = "Vec<ReproductionDocument>")]
     seeds: Vec<&'a Value>,
+    /// As in `seeds.json`; none where a seed could not be reproduced.
+    summary: Option<&'a SeedsSummary>,
 }
 
 impl<'a> Reproductions<'a> {
-    fn of(told: &'a [Told]) -> Self {
-        Reproductions { schema: REPRODUCTIONS_SCHEMA, seeds: told.iter().map(|told| &told.json).collect() }
+    fn of(told: &'a [Told], summary: Option<&'a SeedsSummary>) -> Self {
+        let seeds = told.iter().map(|told| &told.json).collect();
+        Reproductions { schema: REPRODUCTIONS_SCHEMA, seeds, summary }
     }
+}
+
+/// The document of `reproduce --dry-run --json` and `reproduce --estimate --json`.
+#[derive(Serialize, JsonSchema)]
+pub struct ReproductionPlans<'a> {
+    /// Always `golf-harness/reproduction-plans/v1`.
+    #[schemars(extend("const" = PLANS_SCHEMA))]
+    schema: &'static str,
+    /// What would be done, a plan a seed; none without `--dry-run`.
+    plans: Option<&'a Vec<DryRun>>,
+    /// How long it takes, one seed; none without `--estimate`.
+    estimate: Option<&'a Estimate>,
 }
 
 /// One seed, reproduced.
@@ -175,10 +276,7 @@ struct Told {
 
 fn one(args: &Args, effective: &Effective, engine: &dyn Engine, interrupt: Interrupt) -> anyhow::Result<Told> {
     let (manifest, base) = (&effective.manifest, &effective.folder);
-    let mut folder = run_folder(args, manifest);
-    if !args.seeds.is_empty() {
-        folder = RunFolder::new(folder.root().join(format!("seed-{}", manifest.schedule.seed)));
-    }
+    let folder = folder_of_one(args, manifest);
     let kinds = [Kind::OfTraining, Kind::Artifact, Kind::Manifest, Kind::Page];
     let mut outputs = Outputs::default();
     outputs.reads("the manifest", &args.manifest).reads_named(manifest, base);

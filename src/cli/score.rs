@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::{Parser, Subcommand};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::output::print;
 use super::outputs::Outputs;
+use super::plot::PlotFile;
 use super::previous::{Kind, is_previous};
 use super::signal::unless_interrupted;
 use super::values::at_least;
@@ -19,10 +22,15 @@ use crate::manifest::Effective;
 use crate::path_safety::folder_of;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
+use crate::site::loss_plot;
 
 /// Scoring depends on data, model and evaluation.
 const SCOPE: Scope =
     Scope { sections: &["data.", "model.", "eval."], refusal: "score sets data.*, model.* and eval.* only" };
+
+/// What makes no sense where nothing is scored.
+const SCORING: [&str; 8] =
+    ["artifact", "no_artifact", "checkpoint", "nll_out", "shard", "record", "probe", "batch_windows"];
 
 /// Score a model on the validation split: val_loss (nats per token) and val_bpb (bits per byte).
 ///
@@ -41,6 +49,9 @@ Examples:
   golf-harness score runs/smoke/manifest.yaml \\
       --checkpoint runs/smoke/checkpoint.safetensors
   golf-harness score runs/smoke/manifest.yaml --sliding --nll-out nll.f32 --json
+  golf-harness score runs/smoke/manifest.yaml --sliding --plot losses.html
+  golf-harness score runs/smoke/manifest.yaml --from-nll nll.f32 \\
+      --plot losses.svg
   golf-harness score runs/smoke/manifest.yaml --probe
   golf-harness score runs/smoke/manifest.yaml --shard 1/2 -o 1.json
   golf-harness score runs/smoke/manifest.yaml --shard 2/2 -o 2.json
@@ -118,6 +129,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "probe")]
     nll_out: Option<PathBuf>,
 
+    /// Draw where the loss of the first pass lies, by place in the window and by document: a page (.html) or
+    /// pictures (.svg)
+    #[arg(long, value_name = "FILE", conflicts_with = "probe")]
+    plot: Option<PlotFile>,
+
+    /// Draw the likelihoods that --nll-out wrote, with the flags of that call, and score nothing
+    #[arg(long, value_name = "NLL", requires = "plot", conflicts_with_all = SCORING)]
+    from_nll: Option<PathBuf>,
+
     /// Run the I-th of N contiguous parts of the windows, counted from 1, and write a part record
     #[arg(long, value_name = "I/N", conflicts_with = "probe")]
     shard: Option<Shard>,
@@ -166,6 +186,21 @@ enum Command {
     },
 }
 
+/// Name and version of the document of a picture of losses.
+const LOSS_PLOT_SCHEMA: &str = "golf-harness/loss-plot/v1";
+
+/// The document of `score --from-nll --json`.
+#[derive(Serialize, JsonSchema)]
+pub struct LossPlot<'a> {
+    /// Always `golf-harness/loss-plot/v1`.
+    #[schemars(extend("const" = LOSS_PLOT_SCHEMA))]
+    schema: &'static str,
+    /// Where the picture is.
+    plot: &'a Path,
+    /// Losses in it.
+    tokens: u64,
+}
+
 /// Scores, probes the scorer, or adds up parts.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
@@ -185,6 +220,15 @@ fn open(args: &Args, manifest: &Path) -> anyhow::Result<ExitCode> {
     check_outputs(args, &job)?;
     let folder = RunFolder::new(folder_of(manifest));
     let _owned = if args.record { Some(folder.lock()?) } else { None };
+    if let (Some(nll), Some(file)) = (&args.from_nll, &args.plot) {
+        let losses = job.read_losses(nll)?;
+        file.write(&loss_plot(&job.effective.manifest.name, &losses))?;
+        let path = file.path().display();
+        let words = format!("{} losses of {} drawn in {path}\n", losses.profile.total.tokens, nll.display());
+        let document = || LossPlot { schema: LOSS_PLOT_SCHEMA, plot: file.path(), tokens: losses.profile.total.tokens };
+        print(&args.common, document, || words)?;
+        return Ok(ExitCode::Ok);
+    }
     if args.probe {
         probe(args, &job, &args.common.progress("probing", 0), &interrupt)
     } else {
@@ -201,6 +245,10 @@ fn check_outputs(args: &Args, job: &ScoreJob) -> anyhow::Result<()> {
     outputs.reads_each("the checkpoint", &args.checkpoint);
     outputs.writes_each("--output", &part_file(args), Kind::Part);
     outputs.writes_each("--nll-out", &args.nll_out, Kind::Raw);
+    outputs.reads_each("the file of likelihoods", &args.from_nll);
+    if let Some(file) = &args.plot {
+        outputs.writes("--plot", file.path(), file.kind());
+    }
     let path = &job.manifest_path;
     let is_ledger = !path.is_symlink() && is_previous(path, &Kind::Manifest);
     if args.record && !args.force && !is_ledger {
@@ -242,6 +290,9 @@ fn score(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt
                 writeln!(stderr, "part {} written to {}; `score merge` adds up all parts", part.shard, path.display());
         }
     }
+    if let Some((file, losses)) = args.plot.as_ref().zip(outcome.losses.as_ref()) {
+        file.write(&loss_plot(&job.effective.manifest.name, losses))?;
+    }
     print(&args.common, || outcome.report.document(), || text(&outcome, &args.common))?;
     Ok(ExitCode::Ok)
 }
@@ -275,6 +326,7 @@ fn job(args: &Args, manifest: &Path) -> anyhow::Result<ScoreJob> {
         shard: args.shard,
         nll_out: args.nll_out.clone(),
         record: args.record,
+        profile: args.plot.is_some(),
     })
 }
 

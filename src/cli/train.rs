@@ -8,14 +8,17 @@ use clap::Parser;
 use super::output::{print, watcher};
 use super::outputs::Outputs;
 use super::places::check_folder;
+use super::plot::PlotFile;
 use super::previous::Kind;
 use super::recipe::{DEFAULT_CHECKPOINT_SECONDS, Seconds, checkpoint_period, warn_of_recipe};
 use super::{CommonArgs, DeviceArgs, ExitCode, LaunchMode, RanksArgs, RecipeArgs, interrupt_on_signal, use_threads};
 use crate::engine::{EngineKind, Precision};
 use crate::interrupt::Interrupted;
 use crate::manifest::Effective;
+use crate::rules::runs_of_log;
 use crate::run_folder::{RunFolder, RunLock};
-use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
+use crate::site::training_plot;
+use crate::train::{self, Start, SystemClock, Trace, TrainError, TrainRequest};
 
 /// Train the model a manifest describes.
 ///
@@ -33,6 +36,8 @@ use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
 Examples:
   golf-harness train manifests/smoke.yaml
   golf-harness train manifests/smoke.yaml --seed 7 --out runs/seed7
+  golf-harness train manifests/smoke.yaml --out runs/drawn \\
+      --plot curves.html
   golf-harness train manifests/smoke.yaml --out runs/again \\
       --replay runs/smoke/trace.jsonl
   golf-harness train manifests/smoke.yaml --ranks 4 --out runs/four
@@ -72,6 +77,10 @@ pub struct Args {
     /// Save a state to resume from every so many seconds; 0 only on Ctrl-C
     #[arg(long, value_name = "SECONDS", default_value = DEFAULT_CHECKPOINT_SECONDS)]
     checkpoint_seconds: Seconds,
+
+    /// Draw loss and validation over steps and time, with what the schedule began when: a page (.html) or pictures (.svg)
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PlotFile>,
 
     /// What runs the model
     #[arg(long, value_enum, default_value_t)]
@@ -136,6 +145,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let outcome = outcome.map_err(interrupted)?;
     let folder = &request.folder;
+    if let Some(file) = &args.plot {
+        let trace = Trace::read(&folder.trace())?;
+        // A log that somebody took away has no validation to draw.
+        let runs = runs_of_log(&folder.train_log(), "train.log").unwrap_or_default();
+        file.write(&training_plot(&effective.manifest.name, &trace, runs.first()))?;
+    }
     print(&args.common, || outcome.document(folder), || outcome.summary(folder) + "\n")?;
     let is_same = outcome.replay.as_ref().is_none_or(|replay| replay.is_identical());
     Ok(if is_same { ExitCode::Ok } else { ExitCode::CheckFailed })
@@ -149,6 +164,9 @@ impl Args {
         outputs.reads("the manifest", &self.manifest).reads_named(manifest, base);
         outputs.reads_each("the trace", &self.replay);
         outputs.writes_run(folder, &[Kind::OfTraining, Kind::Manifest], manifest, base);
+        if let Some(file) = &self.plot {
+            outputs.writes("--plot", file.path(), file.kind());
+        }
         let owned = folder.lock()?;
         outputs.check(false)?;
         warn_of_recipe(manifest, &self.common);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{InputRole, ScoreError, Weights};
+use super::{InputRole, ScoreError, Weights, Windowing};
 use crate::artifact::foreign::ForeignError;
 use crate::atomic_write::WriteError;
 use crate::data::{DataGap, IncompleteData, ShardError, TokenizerError};
@@ -93,6 +93,44 @@ pub enum ScoreJobError {
         predictions: u64,
         /// Window length.
         seq_len: u64,
+    },
+    /// A file of likelihoods that is not of these windows.
+    #[error(
+        "{} has {bytes} bytes, and the {predictions} predictions of {windowing} windows of {seq_len} over this split \
+         make {expected}; give the flags that it was written with",
+        path.display()
+    )]
+    OtherLosses {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// What the windows score.
+        predictions: u64,
+        /// Their kind.
+        windowing: Windowing,
+        /// Their length.
+        seq_len: u64,
+        /// Size of their file.
+        expected: u64,
+    },
+    /// A likelihood in a file that is none.
+    #[error("{}: prediction {prediction}: negative log-likelihood is {value}; this is no file of `score --nll-out`", path.display())]
+    NoLoss {
+        /// The file.
+        path: PathBuf,
+        /// Index in the file.
+        prediction: u64,
+        /// What stands there.
+        value: f32,
+    },
+    /// A file of likelihoods could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    ReadLosses {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// Running the windows failed.
     #[error(transparent)]

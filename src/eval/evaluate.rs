@@ -84,6 +84,9 @@ impl Evaluation<'_> {
             self.interrupt.check()?;
             let batch: Vec<WindowSpan> = spans.by_ref().take(batch).collect();
             let likelihoods = nll(self.scorer, self.tokens, &batch, range.start + score.windows)?;
+            if let Some(mean) = mean(&likelihoods) {
+                self.progress.value(mean);
+            }
             for (span, nll) in batch.iter().zip(likelihoods) {
                 for (prediction, &value) in span.scored().zip(&nll) {
                     score.total.add(value).map_err(|_| ScoreError::NotFinite { prediction, value })?;
@@ -101,6 +104,12 @@ impl Evaluation<'_> {
         }
         Ok(score)
     }
+}
+
+/// The mean of a batch, for the eye: scores are exact sums.
+fn mean(likelihoods: &[Vec<f32>]) -> Option<f64> {
+    let count: usize = likelihoods.iter().map(Vec::len).sum();
+    (count > 0).then(|| likelihoods.iter().flatten().copied().map(f64::from).sum::<f64>() / count as f64)
 }
 
 /// Runs windows and checks that exactly the predictions asked for were answered. `first_index` serves errors.

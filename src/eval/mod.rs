@@ -28,6 +28,8 @@ mod fake;
 #[cfg(feature = "engine")]
 mod inputs;
 #[cfg(feature = "engine")]
+mod loss_profile;
+#[cfg(feature = "engine")]
 mod non_overlapping;
 #[cfg(feature = "engine")]
 pub mod probe;
@@ -58,8 +60,10 @@ pub use evaluate::{Evaluation, NllSink, ScoreError};
 #[cfg(feature = "engine")]
 pub use inputs::{ScoreInputs, WeightsFile};
 #[cfg(feature = "engine")]
+pub use loss_profile::{DocumentLoss, LossProfile, LossSum};
+#[cfg(feature = "engine")]
 pub use non_overlapping::{non_overlapping, non_overlapping_part};
 #[cfg(feature = "engine")]
-pub use score_job::{Outcome, Probed, ScoreJob};
+pub use score_job::{Losses, Outcome, Probed, ScoreJob};
 #[cfg(feature = "engine")]
 pub use scoring_data::ScoringData;

@@ -1,20 +1,25 @@
 //! `score` between files: a manifest and weights in, numbers out.
 
-use std::path::PathBuf;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::engines::Prepared;
 use super::inputs::{ScoreInputs, WeightsFile};
 use super::probe::{ProbeKind, ProbeOutcome, ProbeTarget, probe};
 use super::{
-    Agreement, EngineChoice, Evaluation, Miscount, PART_SCHEMA, PartPass, PartRecord, Pass, Report, RunSettings,
-    ScoreError, ScoreJobError, ScoreSettings, Shard, Subset, Weights, WindowPlan, Windowing,
+    Agreement, EngineChoice, Evaluation, LossProfile, Miscount, PART_SCHEMA, PartPass, PartRecord, Pass, Report,
+    RunSettings, ScoreError, ScoreJobError, ScoreSettings, ScoringData, Shard, Subset, Weights, WindowPlan, Windowing,
 };
 use crate::atomic_write::{self, PendingFile};
 use crate::engine::{self, EngineDevice, Precision, Scorer};
 use crate::interrupt::Interrupt;
 use crate::manifest::{self, Effective, environment};
 use crate::progress::Progress;
+use crate::regular_file;
+
+/// Bytes of a likelihood in a file.
+const LOSS_BYTES: u64 = 4;
 
 /// What to score, and how.
 #[derive(Clone, Debug)]
@@ -45,6 +50,8 @@ pub struct ScoreJob {
     pub nll_out: Option<PathBuf>,
     /// Write the scores into the manifest.
     pub record: bool,
+    /// Keep where the loss of the first pass lies.
+    pub profile: bool,
 }
 
 /// A finished job.
@@ -56,6 +63,19 @@ pub struct Outcome {
     pub part: Option<PartRecord>,
     /// Time each pass took.
     pub elapsed: Vec<Duration>,
+    /// Where the loss of the first pass lies, if that was asked for.
+    pub losses: Option<Losses>,
+}
+
+/// Where the loss of a pass lies, with the split it was measured on.
+#[derive(Clone, Debug)]
+pub struct Losses {
+    /// The pass, such as `packed/sliding`; of likelihoods out of a file the kind of windows alone.
+    pub label: String,
+    /// By place and document.
+    pub profile: LossProfile,
+    /// The split.
+    pub data: ScoringData,
 }
 
 /// Probes of one form of the weights.
@@ -93,15 +113,20 @@ impl ScoreJob {
         progress.set_len(windows * opened.files.len() as u64);
 
         let (mut passes, mut part_passes, mut elapsed) = (Vec::new(), Vec::new(), Vec::new());
-        let mut agreement: Option<Agreement> = None;
+        let (mut agreement, mut profile): (Option<Agreement>, Option<LossProfile>) = (None, None);
         for file in &opened.files {
             let prepared = self.prepare(file)?;
             for (plan, range) in &plans {
                 let started = Instant::now();
                 let evaluation = opened.evaluation(prepared.scorer(), progress, interrupt);
                 let mut first_pass_file = nll_file.as_mut().filter(|_| passes.is_empty());
+                let is_profiled = self.profile && passes.is_empty();
+                let mut pass_profile = is_profiled.then(|| LossProfile::new(*plan, range.start));
                 let mut buffer = Vec::new();
                 let score = evaluation.score(plan, range.clone(), &mut |nll| {
+                    if let Some(profile) = &mut pass_profile {
+                        profile.add(nll, opened.tokens(), &opened.inputs.data.table);
+                    }
                     let Some(file) = first_pass_file.as_deref_mut() else { return Ok(()) };
                     buffer.clear();
                     buffer.extend(nll.iter().flat_map(|value| value.to_le_bytes()));
@@ -109,6 +134,7 @@ impl ScoreJob {
                 })?;
                 elapsed.push(started.elapsed());
                 let (weights, windowing) = (file.weights, plan.windowing());
+                profile = profile.or(pass_profile);
                 passes.push(Pass { weights, windowing, score });
                 part_passes.push(PartPass {
                     weights,
@@ -152,7 +178,46 @@ impl ScoreJob {
             basis: opened.basis,
             passes: part_passes,
         });
-        Ok(Outcome { report, part, elapsed })
+        let label = report.passes.first().map(Pass::label).unwrap_or_default();
+        let data = opened.inputs.data;
+        let losses = profile.map(|profile| Losses { label, profile: profile.finish(), data });
+        Ok(Outcome { report, part, elapsed, losses })
+    }
+
+    /// Where the loss lies, of likelihoods that an earlier call wrote: nothing is computed, and no weights are read.
+    pub fn read_losses(&self, path: &Path) -> Result<Losses, ScoreJobError> {
+        let Effective { manifest, folder, .. } = &self.effective;
+        let data = ScoreInputs::open(manifest, folder, &[])?.data;
+        let tokens = self.max_tokens.map_or(data.tokens.len(), |most| data.tokens.len().min(most as usize));
+        let tokens = &data.tokens[..tokens];
+        let windowing = self.windowings.first().copied().unwrap_or(Windowing::Sliding);
+        let (seq_len, stride) = (manifest.eval.seq_len, manifest.eval.stride);
+        let plan = WindowPlan::new(windowing, tokens.len() as u64, seq_len, stride).map_err(ScoreError::from)?;
+        let failed = |source| ScoreJobError::ReadLosses { path: path.to_path_buf(), source };
+        let file = regular_file::open(path).map_err(failed)?;
+        let (bytes, predictions) = (file.metadata().map_err(failed)?.len(), plan.scored());
+        let expected = predictions.saturating_mul(LOSS_BYTES);
+        if bytes != expected || predictions == 0 {
+            let path = path.to_path_buf();
+            return Err(ScoreJobError::OtherLosses { path, bytes, predictions, windowing, seq_len, expected });
+        }
+        let mut file = BufReader::new(file);
+        let mut profile = LossProfile::new(plan, 0);
+        let mut nll = Vec::new();
+        for span in plan.iter(0..plan.windows()) {
+            nll.clear();
+            for prediction in span.scored() {
+                let mut value = [0; LOSS_BYTES as usize];
+                file.read_exact(&mut value).map_err(failed)?;
+                let value = f32::from_le_bytes(value);
+                if !value.is_finite() {
+                    return Err(ScoreJobError::NoLoss { path: path.to_path_buf(), prediction, value });
+                }
+                nll.push(value);
+            }
+            profile.add(&nll, tokens, &data.table);
+        }
+        Ok(Losses { label: windowing.to_string(), profile: profile.finish(), data })
     }
 
     /// Probes the scorer instead of scoring, on `samples` windows of every pass.

@@ -36,7 +36,9 @@ impl Meter<'_> {
                 total.add(nll).map_err(|_| FitError::NotFinite { value: nll })?;
             }
         }
+        let loss = total.to_f64() / self.calibration.predictions() as f64;
+        self.progress.value(loss);
         self.progress.advance(1);
-        Ok(total.to_f64() / self.calibration.predictions() as f64)
+        Ok(loss)
     }
 }

@@ -78,6 +78,17 @@ pub enum Event {
     Stop,
 }
 
+impl Event {
+    /// A word or two for a picture.
+    pub fn words(self) -> &'static str {
+        match self {
+            Event::Averaging => "averaging",
+            Event::Quantizing => "QAT",
+            Event::Stop => "clock stops",
+        }
+    }
+}
+
 /// One run, as a log tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -8,7 +8,7 @@ use crate::artifact::Budget;
 use crate::data::DataGap;
 use crate::manifest::{Manifest, ScoreRecord};
 use crate::model;
-use crate::report::{Conclusion, Report, Severity};
+use crate::report::{Conclusion, Report, RunProfile, Severity};
 use crate::run_folder::RunFolder;
 use crate::units::{Bytes, group_digits};
 
@@ -28,6 +28,8 @@ pub struct Reproduction {
     pub done: Vec<Stage>,
     /// Stages kept from an earlier one.
     pub kept: Vec<Stage>,
+    /// The claim's own runs, by the logs beside its manifest.
+    pub claimed_runs: Vec<RunProfile>,
 }
 
 /// A reproduction that cannot start here.
@@ -177,7 +179,7 @@ impl Reproduction {
         self.manifest.results.scores.get(label)
     }
 
-    fn budget(&self) -> Option<Budget> {
+    pub(super) fn budget(&self) -> Option<Budget> {
         self.manifest.artifact.as_ref().map(|artifact| Budget::of(artifact.bytes, &self.manifest))
     }
 }

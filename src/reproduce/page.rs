@@ -1,8 +1,9 @@
 //! The page of a reproduction, to open in a browser.
 
-use super::{Reproduction, RowVerdict};
+use super::{Reproduction, RowVerdict, SeedsSummary};
 use crate::digest::ContentDigest;
 use crate::escape::visible;
+use crate::manifest::ClaimedNumber;
 use crate::report::Severity;
 use crate::rules::runs_of_log;
 use crate::site::{Compared, RunReport, Seeds};
@@ -12,6 +13,8 @@ pub fn page_of_seeds(runs: &[Box<Reproduction>]) -> Option<RunReport> {
     let mut pages = runs.iter().map(|run| {
         let seed = run.manifest.schedule.seed;
         let mut page = run.page();
+        // What nobody claimed stands on the page of the seed.
+        page.compared.retain(|row| row.is_against || row.claimed.as_deref() != Some("-"));
         page.compared.iter_mut().for_each(|row| row.name = format!("{} of seed {seed}", row.name));
         page.remarks.iter_mut().for_each(|(_, words)| *words = format!("seed {seed}: {words}"));
         page.files.iter_mut().for_each(|(name, _)| *name = format!("seed-{seed}/{name}"));
@@ -30,6 +33,12 @@ pub fn page_of_seeds(runs: &[Box<Reproduction>]) -> Option<RunReport> {
         all.runs.extend(page.runs);
         all.remarks.extend(page.remarks);
         all.files.extend(page.files);
+    }
+    let summary = SeedsSummary::of(runs);
+    (all.seeds.p, all.seeds.test) =
+        (summary.as_ref().and_then(|summary| summary.p), "One-sample test against the claim");
+    if let Some(verdict) = summary.and_then(|summary| summary.board) {
+        all.remarks.push((Severity::Note, format!("against the board: {verdict}")));
     }
     all.bpb = all.seeds.mean_found().filter(|_| all.seeds.found.len() == runs.len());
     Some(all)
@@ -57,8 +66,14 @@ impl Reproduction {
             level: assurance.level.number(),
             next_needs: assurance.next_needs.clone(),
             compared: self.compared(),
-            seeds: Seeds { claimed, found: bpb.map(|bpb| (seed, bpb)).into_iter().collect(), p: None },
-            claimed_runs: Vec::new(),
+            seeds: Seeds {
+                claimed,
+                claimed_mean: claim.metrics.val_bpb.as_ref().map(ClaimedNumber::value),
+                found: bpb.map(|bpb| (seed, bpb)).into_iter().collect(),
+                p: None,
+                test: "",
+            },
+            claimed_runs: self.claimed_runs.clone(),
             runs: runs_of_log(&self.folder.train_log(), "train.log").unwrap_or_default(),
             remarks: self.remarks(),
             environment: self.environment_rows(),

@@ -16,8 +16,11 @@ use crate::eval::ScoreError;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::{self, Effective, FileRef, LoadError, Manifest, StageRecord, environment};
 use crate::progress::ProgressFactory;
+use crate::report::RunProfile;
 use crate::rules::audit::{self, AuditError, Computed, Options};
+use crate::rules::{claimed_runs, runs_of_log};
 use crate::run_folder::RunFolder;
+use crate::submission::RecordFolder;
 use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
 
 /// What to reproduce, and where.
@@ -113,11 +116,12 @@ pub fn run(request: &Request<'_>, watcher: &mut dyn Write) -> Result<Ended, Repr
         return Ok(Ended::Incomplete(Box::new(Missing { gaps: found.gaps, report })));
     }
     let data = found.dataset;
-    let mut stages = Stages { request, data: &data, done: Vec::new(), kept: Vec::new() };
+    let claimed_runs = claimed_course(request);
+    let mut stages = Stages::new(request, &data);
     if let Held::Finished(manifest) =
         held::look(request, &data, &|stage, manifest| stages.inputs(stage, manifest).ok())?
     {
-        return stages.recorded(*manifest);
+        return stages.recorded(*manifest, claimed_runs);
     }
     let manifest = stages.train(watcher)?;
     let manifest = stages.pack(manifest, watcher)?;
@@ -133,17 +137,41 @@ pub fn run(request: &Request<'_>, watcher: &mut dyn Write) -> Result<Ended, Repr
     let computed = Computed { scored: done.contains(&Stage::Score), trained: done.contains(&Stage::Train) };
     let report = audit::manifest(&path, &Options { computed, ..Options::default() })?;
     let folder = request.folder.clone();
-    Ok(Ended::Complete(Box::new(Reproduction { manifest, folder, report, bounds, eval_seconds, done, kept })))
+    let done = Reproduction { manifest, folder, report, bounds, eval_seconds, done, kept, claimed_runs };
+    Ok(Ended::Complete(Box::new(done)))
 }
 
-struct Stages<'a, 'r> {
-    request: &'a Request<'r>,
+/// The course of the runs behind a claim: of the record folder that the manifest lies in, or of the run that it is of.
+/// None that this run writes itself.
+fn claimed_course(request: &Request<'_>) -> Vec<RunProfile> {
+    let Effective { manifest, folder, .. } = request.effective;
+    if folder.join(SUBMISSION).is_file() {
+        return claimed_runs(&RecordFolder::read(folder));
+    }
+    let log = manifest.results.training.as_ref().and_then(|training| training.log.as_ref());
+    let Some(path) = log.map(|log| folder.join(&log.path)) else { return Vec::new() };
+    let is_own = path.canonicalize().ok() == request.folder.train_log().canonicalize().ok();
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if is_own { Vec::new() } else { runs_of_log(&path, &name).unwrap_or_default() }
+}
+
+/// What makes a folder a record folder.
+const SUBMISSION: &str = "submission.json";
+
+pub(super) struct Stages<'a, 'r> {
+    pub request: &'a Request<'r>,
     data: &'a Dataset,
     done: Vec<Stage>,
     kept: Vec<Stage>,
 }
 
 type Scored = (Manifest, Option<super::scores::UnigramBounds>, Option<f64>);
+
+impl<'a, 'r> Stages<'a, 'r> {
+    pub fn new(request: &'a Request<'r>, data: &'a Dataset) -> Self {
+        Stages { request, data, done: Vec::new(), kept: Vec::new() }
+    }
+}
 
 impl Stages<'_, '_> {
     fn train(&mut self, watcher: &mut dyn Write) -> Result<Manifest, ReproduceError> {
@@ -251,7 +279,7 @@ impl Stages<'_, '_> {
     }
 
     /// Everything a stage depends on: files, settings, this build and its instructions.
-    fn inputs(&self, stage: Stage, manifest: &Manifest) -> Result<Vec<FileRef>, UnreadableFile> {
+    pub fn inputs(&self, stage: Stage, manifest: &Manifest) -> Result<Vec<FileRef>, UnreadableFile> {
         let (folder, engine) = (&self.request.folder, self.request.engine.label());
         let eval = &manifest.eval;
         let mut inputs = match stage {
@@ -279,12 +307,13 @@ impl Stages<'_, '_> {
     }
 
     /// What a finished run recorded.
-    fn recorded(self, manifest: Manifest) -> Result<Ended, ReproduceError> {
+    fn recorded(self, manifest: Manifest, claimed_runs: Vec<RunProfile>) -> Result<Ended, ReproduceError> {
         let bounds = self.scoring(&manifest).bounds()?;
         let report = audit::manifest(&self.request.folder.manifest(), &Options::default())?;
         let (folder, kept) = (self.request.folder.clone(), vec![Stage::Train, Stage::Pack, Stage::Score]);
         let (eval_seconds, done) = (None, Vec::new());
-        Ok(Ended::Recorded(Box::new(Reproduction { manifest, folder, report, bounds, eval_seconds, done, kept })))
+        let found = Reproduction { manifest, folder, report, bounds, eval_seconds, done, kept, claimed_runs };
+        Ok(Ended::Recorded(Box::new(found)))
     }
 
     /// Whether training goes on from a saved state: one that this build computed on these instructions.

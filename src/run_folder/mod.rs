@@ -56,6 +56,11 @@ impl RunFolder {
         self.0.join("report.html")
     }
 
+    /// What several seeds come to, beside their folders.
+    pub fn seeds(&self) -> PathBuf {
+        self.0.join("seeds.json")
+    }
+
     /// The packed model.
     pub fn artifact(&self) -> PathBuf {
         self.0.join("model.golf")

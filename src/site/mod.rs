@@ -8,13 +8,19 @@ mod bytes_page;
 mod data;
 mod earlier;
 mod line_chart;
+#[cfg(feature = "engine")]
+mod loss_plot;
 mod names;
 mod overview;
+#[cfg(feature = "engine")]
+mod plot;
 mod rulebook;
 mod run_report;
 mod seed_strip;
 mod subject;
 mod svg;
+#[cfg(feature = "engine")]
+mod training_plot;
 mod whole;
 
 use std::path::PathBuf;
@@ -24,7 +30,13 @@ use rayon::prelude::*;
 
 pub use bytes_page::bytes_page;
 pub use earlier::{Earlier, EarlierError};
+#[cfg(feature = "engine")]
+pub use loss_plot::loss_plot;
+#[cfg(feature = "engine")]
+pub use plot::{Plot, PlotFormat};
 pub use run_report::{Compared, RunReport, Seeds};
+#[cfg(feature = "engine")]
+pub use training_plot::training_plot;
 pub use whole::MARK as PAGE_MARK;
 
 use crate::report::{Audit, Level};

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use askama::Template;
 
-use super::line_chart::{self, Line, color_class};
+use super::line_chart::{Across, Line, Mark, Picture, color_class};
 use super::seed_strip::{self, Row};
 use super::svg::Svg;
 use super::whole::{self, STYLE};
@@ -39,10 +39,14 @@ pub struct Compared {
 pub struct Seeds {
     /// Claimed, bits per byte by seed.
     pub claimed: Vec<(u64, f64)>,
+    /// The claimed mean, where seeds are not told one by one.
+    pub claimed_mean: Option<f64>,
     /// Found, bits per byte by seed.
     pub found: Vec<(u64, f64)>,
-    /// Two-sided p of Welch's test between them, where it can be made.
+    /// Two-sided p of a test between them, where it can be made.
     pub p: Option<f64>,
+    /// Its name.
+    pub test: &'static str,
 }
 
 /// What is to be known of a run.
@@ -136,6 +140,8 @@ impl RunReport {
             };
             runs.enumerate().map(line).collect()
         };
+        let marks = self.marks();
+        let draw = |what: &str, lines: &[Line]| Picture { what, across: Across::Steps, lines, marks: &marks }.draw();
         let page = Page {
             title: format!("{}: {}", self.kind, self.name),
             mark: whole::MARK,
@@ -144,11 +150,14 @@ impl RunReport {
             report: self,
             bpb: self.bpb.map(|bpb| format!("{bpb:.5}")),
             levels: LEVELS.iter().map(|level| (level.number(), level.word())).collect(),
-            validation: line_chart::picture("Validation bits per byte", &lines(|run| &run.validation)),
-            loss: line_chart::picture("Training loss", &lines(|run| &run.train_loss)),
+            validation: draw("Validation bits per byte", &lines(|run| &run.validation)),
+            loss: draw("Training loss", &lines(|run| &run.train_loss)),
             legend: names.iter().enumerate().map(|(at, name)| (color_class(at), name.clone())).collect(),
             strip: self.strip(),
-            samples: vec![sample("claimed", &self.seeds.claimed), sample(self.found_word, &self.seeds.found)],
+            samples: vec![
+                sample("claimed", &self.seeds.claimed, self.seeds.claimed_mean),
+                sample(self.found_word, &self.seeds.found, None),
+            ],
         };
         page.render().map_err(|source| SiteError::Template { page: "report.html".to_string(), source })
     }
@@ -163,14 +172,20 @@ impl RunReport {
         atomic_write::write(path, page.as_bytes())
     }
 
+    /// What happens in the course of a run that stands alone: those of several would lie over each other.
+    fn marks(&self) -> Vec<Mark> {
+        let [run] = self.runs.as_slice() else { return Vec::new() };
+        run.events.iter().map(|(event, step)| Mark { name: event.words().to_string(), at: *step as f64 }).collect()
+    }
+
     fn strip(&self) -> Option<Svg> {
-        let Seeds { claimed, found, .. } = &self.seeds;
+        let Seeds { claimed, claimed_mean, found, .. } = &self.seeds;
         // One dot beside one dot says less than the table.
-        if claimed.len() + found.len() < 2 {
+        if claimed.len() + found.len() < 2 || found.is_empty() {
             return None;
         }
         seed_strip::picture(&[
-            Row { name: "claimed", color: "s0", seeds: claimed, mean: mean(claimed) },
+            Row { name: "claimed", color: "s0", seeds: claimed, mean: mean(claimed).or(*claimed_mean) },
             Row { name: self.found_word, color: "s1", seeds: found, mean: mean(found) },
         ])
     }
@@ -187,14 +202,14 @@ fn mean(seeds: &[(u64, f64)]) -> Option<f64> {
     (!seeds.is_empty()).then(|| seeds.iter().map(|seed| seed.1).sum::<f64>() / seeds.len() as f64)
 }
 
-fn sample(name: &'static str, seeds: &[(u64, f64)]) -> Sample {
+fn sample(name: &'static str, seeds: &[(u64, f64)], known_mean: Option<f64>) -> Sample {
     let values: Vec<f64> = seeds.iter().map(|seed| seed.1).collect();
     let dash = || "-".to_string();
     Sample {
         name,
         seeds: seeds.iter().map(|seed| seed.0.to_string()).collect::<Vec<_>>().join(", "),
         count: seeds.len(),
-        mean: mean(seeds).map_or_else(dash, |mean| format!("{mean:.6}")),
+        mean: mean(seeds).or(known_mean).map_or_else(dash, |mean| format!("{mean:.6}")),
         spread: Summary::of(&values).map_or_else(|_| dash(), |summary| format!("{:.6}", summary.sd())),
     }
 }
@@ -224,7 +239,12 @@ mod tests {
             level: 2,
             next_needs: vec![attack.into()],
             compared: vec![Compared { name: attack.into(), claimed: Some(attack.into()), ..Compared::default() }],
-            seeds: Seeds { claimed: vec![(1, 1.1), (2, 1.3)], found: vec![(1, 1.15)], p: Some(0.25) },
+            seeds: Seeds {
+                claimed: vec![(1, 1.1), (2, 1.3)],
+                found: vec![(1, 1.15)],
+                p: Some(0.25),
+                ..Seeds::default()
+            },
             claimed_runs: vec![run(None)],
             runs: vec![run(Some(7))],
             remarks: vec![(Severity::Fail, attack.into())],

@@ -41,7 +41,7 @@ fn write_picture(out: &mut String, rows: &[Row], scale: &Scale) -> std::fmt::Res
         out,
         r#"<svg class="chart" viewBox="0 0 {WIDTH} {}" role="img" aria-label="Bits per byte of {}">"#,
         bottom + AXIS,
-        xml::text(&label)
+        xml::attribute(&label)
     )?;
     for tick in ticks(scale.low, scale.high, 6) {
         let place = scale.at(tick);

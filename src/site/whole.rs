@@ -9,7 +9,12 @@ use crate::digest::ContentDigest;
 pub const MARK: &str = "golf-harness page";
 
 /// The style of all pages.
-pub(super) const STYLE: &str = include_str!("assets/site.css");
+pub(super) const STYLE: &str =
+    concat!(include_str!("assets/palette.css"), include_str!("assets/chart.css"), include_str!("assets/site.css"));
+
+/// The part of it that a picture by itself needs.
+#[cfg(feature = "engine")]
+pub(super) const PICTURE_STYLE: &str = concat!(include_str!("assets/palette.css"), include_str!("assets/chart.css"));
 
 /// The Content-Security-Policy: this style, no script, no resource.
 pub(super) fn policy() -> String {

@@ -77,6 +77,7 @@ impl Session<'_> {
             if steps <= 20 || step.is_multiple_of(10) || step == steps {
                 self.log.line(&format!("warmup_step:{step}/{steps}"))?;
             }
+            self.progress.note(format!("warm-up step {step}/{steps}"));
         }
         self.loader.seek(LoaderPosition::default());
         Ok(())
@@ -84,7 +85,10 @@ impl Session<'_> {
 
     /// Trains to the end. `elapsed_ms` is the training time of the steps already taken.
     pub(super) fn run(&mut self, elapsed_ms: f64) -> Result<Ending, TrainError> {
+        self.progress.note("");
         self.progress.set_len(self.iterations);
+        self.progress.set_position(self.trainer.steps());
+        self.tell_limit(elapsed_ms);
         let mut reached_cap = self.trainer.steps() > 0 && self.schedule.reaches_cap(elapsed_ms);
         self.saved_at = Instant::now();
         self.pace.resume();
@@ -175,7 +179,16 @@ impl Session<'_> {
             }
         }
         self.progress.note(format!("loss {:.4}", report.loss));
+        self.progress.value(f64::from(report.loss));
+        self.tell_limit(end_ms);
         Ok(self.schedule.reaches_cap(end_ms))
+    }
+
+    /// When the cap on time will end training, where there is one.
+    fn tell_limit(&self, elapsed_ms: f64) {
+        if let Some(cap_ms) = self.schedule.cap_ms() {
+            self.progress.limit_ms(cap_ms - elapsed_ms);
+        }
     }
 
     /// Writes trace and state; time stands still until resumed. Only rank 0 does.

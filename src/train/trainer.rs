@@ -156,9 +156,14 @@ impl<'a> Trainer<'a> {
     /// of [`TreeSum`], so that every world takes the same step to the bit. On an error the weights are those of the
     /// step before.
     pub fn step(&mut self, plan: &StepPlan, loader: &mut Loader) -> Result<StepReport, TrainError> {
-        let step = self.steps() + 1;
         let batches = (0..self.ranks.rank().micro_batches()).map(|_| loader.next_batch());
         let batches: Vec<TokenBatch> = batches.collect::<Result<_, _>>()?;
+        self.step_on(plan, &batches)
+    }
+
+    /// [`Self::step`] on micro-batches of any origin, of this rank.
+    pub fn step_on(&mut self, plan: &StepPlan, batches: &[TokenBatch]) -> Result<StepReport, TrainError> {
+        let step = self.steps() + 1;
         if matches!(self.residence, Residence::Unasked) {
             let TrainerState { weights, optimizer, swa } = &self.host;
             self.residence = match self.engine.device_trainer(self.model, weights, optimizer, swa, self.ranks)? {
@@ -172,7 +177,7 @@ impl<'a> Trainer<'a> {
         let (micro_losses, gradient_norm) = match &mut self.residence {
             Residence::Engine { resident, is_copied } => {
                 *is_copied = false;
-                let found = resident_step::take(&mut **resident, &batches, plan, share)?;
+                let found = resident_step::take(&mut **resident, batches, plan, share)?;
                 let TrainerStep { losses, gradient_norm } = found;
                 // Where these are no finite numbers the engine has updated nothing.
                 let losses = gather_losses(ranks, &losses)?;
@@ -180,7 +185,7 @@ impl<'a> Trainer<'a> {
                 check_norm(gradient_norm, step)?;
                 (losses, gradient_norm)
             }
-            _ => self.host_step(plan, &batches, share)?,
+            _ => self.host_step(plan, batches, share)?,
         };
         Ok(StepReport { loss: micro_losses.iter().sum::<f32>() * share, micro_losses, gradient_norm })
     }

@@ -88,6 +88,75 @@ fn a_finished_run_is_shown_and_a_damaged_one_is_mended() {
     assert_eq!(std::fs::read(&artifact).unwrap(), packed);
 }
 
+#[test]
+fn a_dry_run_says_what_would_be_done_and_leaves_nothing() {
+    let workshop = workshop();
+    let here = workshop.folder.path();
+    let names = || -> Vec<_> {
+        let mut names: Vec<_> = std::fs::read_dir(here).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = names();
+    let plan = |code, more: &[&str]| json(here, code, &[&["--dry-run"], more].concat())["plans"][0].clone();
+    let actions = |plan: &serde_json::Value| -> Vec<String> {
+        plan["stages"].as_array().unwrap().iter().map(|stage| stage["action"].as_str().unwrap().to_string()).collect()
+    };
+    let fresh = plan(0, &[]);
+    assert_eq!(actions(&fresh), ["run", "run", "run", "run"]);
+    let tokens: Vec<u64> =
+        fresh["data"].as_array().unwrap().iter().filter_map(|file| file["tokens"].as_u64()).collect();
+    assert_eq!(tokens, [3000, 1000, 500]);
+    // 31 windows of 16 side by side and 32 with the tail, of two forms of the weights.
+    assert!(fresh["stages"][2]["work"].as_str().unwrap().contains("126 windows of 16 tokens"), "{fresh:#}");
+    let guess = json(here, 0, &["--estimate", "--seeds", "1,2"]);
+    let of = |what: &str, end: &str| guess["estimate"][what][end].as_f64().unwrap();
+    assert!(of("train", "low") > 0.0 && of("total", "low") < of("total", "high"), "{guess:#}");
+    assert!(guess["plans"].is_null());
+    let missing = plan(2, &["--data-path", "nowhere"]);
+    assert!(missing["missing"][0].as_str().unwrap().contains("nowhere"), "{missing:#}");
+    assert_eq!(names(), before, "nothing may be left behind");
+
+    json(here, 1, &[]);
+    let inside = std::fs::read_dir(here.join("run")).unwrap().count();
+    assert_eq!(actions(&plan(0, &[])), ["keep", "keep", "keep", "run"]);
+    assert_eq!(actions(&plan(0, &["--fresh"])), ["run", "run", "run", "run"]);
+    let refused = plan(2, &["--set", "schedule.seed=7"]);
+    assert!(refused["refusal"].as_str().unwrap().contains("schedule.seed is 1337 there and 7 here"), "{refused:#}");
+    std::fs::write(here.join("run/model.golf"), b"damage").unwrap();
+    let damaged = plan(0, &[]);
+    assert_eq!(actions(&damaged), ["keep", "run", "run", "run"]);
+    assert!(damaged["stages"][1]["reason"].as_str().unwrap().contains("model.golf is gone or has changed"));
+    assert_eq!(std::fs::read_dir(here.join("run")).unwrap().count(), inside);
+}
+
+#[test]
+fn several_seeds_end_in_a_table_that_the_folder_keeps() {
+    let workshop = workshop();
+    let here = workshop.folder.path();
+    let done = quick(here, &["--seeds", "1,2,3"]).output().unwrap();
+    let text = String::from_utf8(done.stdout).unwrap();
+    let kept: serde_json::Value = serde_json::from_slice(&std::fs::read(here.join("run/seeds.json")).unwrap()).unwrap();
+    let scores: Vec<f64> =
+        kept["seeds"].as_array().unwrap().iter().map(|line| line["val_bpb"].as_f64().unwrap()).collect();
+    let mean = scores.iter().sum::<f64>() / 3.0;
+    let sd = (scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
+    assert!((kept["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
+    assert!((kept["sd"].as_f64().unwrap() - sd).abs() < 1e-12);
+    // Student's t with two degrees of freedom has a closed form.
+    let t = (mean - 1.5).abs() / (sd / 3f64.sqrt());
+    let p = 1.0 - t / (2.0 + t * t).sqrt();
+    assert!((kept["p"].as_f64().unwrap() - p).abs() < 1e-9, "{kept:#} {p}");
+    for expected in [format!("{mean:.6}"), format!("{sd:.6}"), "one-sample t-test".to_string()] {
+        assert!(text.contains(&expected), "{expected} is not in:\n{text}");
+    }
+    let page = std::fs::read_to_string(here.join("run/report.html")).unwrap();
+    assert!(page.contains(&format!("{mean:.6}")) && page.contains("One-sample test against the claim"), "{page}");
+    // Somebody's file stays, and is named before anything is computed.
+    std::fs::write(here.join("run/seeds.json"), "mine").unwrap();
+    assert!(refusal(here, &["--seeds", "1,2,3", "--fresh"]).contains("seeds.json"));
+}
+
 /// Bytes of everything that the library and the binaries are compiled from.
 fn source_bytes(path: &Path) -> u64 {
     match std::fs::read_dir(path) {

@@ -34,6 +34,46 @@ fn packed_and_unpacked_stand_side_by_side() {
 }
 
 #[test]
+fn the_losses_of_a_pass_are_drawn_as_they_come_and_from_their_file() {
+    let workshop = Workshop::new();
+    let report = workshop.json(&["--sliding", "--nll-out", "nll.f32", "--plot", "losses.html"]);
+    let page = String::from_utf8(workshop.bytes("losses.html")).unwrap();
+    // The page's own sums come to what was published.
+    let score = &report["scores"]["packed/sliding"];
+    for name in ["val_bpb", "val_loss"] {
+        let shown = format!("<b>{:.4}</b>", score[name].as_f64().unwrap());
+        assert!(page.contains(&shown), "{name}: {shown} is not in:\n{page}");
+    }
+    assert!(page.contains("By place in the window"), "{page}");
+    // Documents may speak of pages elsewhere; nothing leads there.
+    for tag in ["<script", "<img", "<link", " src=", " href=\"http"] {
+        assert!(!page.contains(tag), "{tag}: {page}");
+    }
+
+    let again = ["run/manifest.yaml", "--sliding", "--from-nll", "nll.f32", "--plot", "again.html"];
+    workshop.command(&again).assert().success();
+    let again = String::from_utf8(workshop.bytes("again.html")).unwrap();
+    assert_eq!(again.replace(", sliding", ", packed/sliding"), page, "nothing is lost on the way through the file");
+
+    workshop.command(&["run/manifest.yaml", "--from-nll", "nll.f32", "--plot", "a.svg", "--quiet"]).assert().success();
+    assert!(workshop.bytes("a.svg").starts_with(b"<svg "));
+    // Over an earlier plot without a question, over anything else never.
+    workshop.command(&["run/manifest.yaml", "--from-nll", "nll.f32", "--plot", "a.svg", "--quiet"]).assert().success();
+    workshop.write("mine.svg", "<svg xmlns='x'></svg>");
+    let message = workshop.fails(&["run/manifest.yaml", "--from-nll", "nll.f32", "--plot", "mine.svg"], 2);
+    assert!(message.contains("not made by this command"), "{message}");
+    let message = workshop.fails(&["run/manifest.yaml", "--from-nll", "nll.f32", "--plot", "plot.png"], 2);
+    assert!(message.contains("must end in .html or .svg"), "{message}");
+
+    let other = ["run/manifest.yaml", "--non-overlapping", "--from-nll", "nll.f32", "--plot", "b.svg"];
+    let message = workshop.fails(&other, 2);
+    assert!(message.contains("2080 bytes") && message.contains("non-overlapping"), "{message}");
+    std::fs::write(workshop.path("nan.f32"), [[0xff; 4]; 520].concat()).unwrap();
+    let message = workshop.fails(&["run/manifest.yaml", "--from-nll", "nan.f32", "--plot", "b.svg"], 2);
+    assert!(message.contains("prediction 0") && message.contains("NaN"), "{message}");
+}
+
+#[test]
 fn parts_that_do_not_belong_together_are_refused() {
     let workshop = Workshop::new();
     let part = |shard: &str, name: &str, flags: &[&str]| {

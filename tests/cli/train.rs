@@ -98,6 +98,30 @@ impl Workshop {
     }
 }
 
+#[test]
+fn the_course_of_a_run_is_drawn_with_what_the_schedule_began() {
+    let workshop = Workshop::new();
+    workshop.train(&["--out", "run", "--plot", "curves.html", "--quiet"]).assert().success();
+    let page = workshop.text("curves.html");
+    // Of 12 steps the last 8 lower the rates; a multiplier below 0.6 begins at step 8, and 0.8 of 12 at step 10.
+    for expected in ["warm-down: learning rates begin to fall after 5 steps", "after 9 steps", "QAT", "after 10 steps"]
+    {
+        assert!(page.contains(expected), "{expected} is not in:\n{page}");
+    }
+    assert_eq!(page.matches("<path class=\"line").count(), 4, "loss and validation, over steps and time");
+    assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"), "{page}");
+
+    workshop.train(&["--out", "run", "--overwrite", "--plot", "curves.svg", "--quiet"]).assert().success();
+    assert!(workshop.text("curves.svg").contains("warm-down"));
+    for (file, expected) in [("tiny.yaml", "must end in"), ("run/curves.txt", "must end in")] {
+        assert!(workshop.refusal(&["--out", "new", "--plot", file]).contains(expected), "{file}");
+    }
+    std::fs::write(workshop.path("notes.html"), "mine").unwrap();
+    let message = workshop.refusal(&["--out", "new", "--plot", "notes.html"]);
+    assert!(message.contains("notes.html is there") && workshop.names("new").is_empty(), "{message}");
+    assert_eq!(workshop.text("notes.html"), "mine");
+}
+
 /// Milliseconds differ from run to run, the last digits of a loss from one kind of processor to another.
 fn without_measurements(log: &str) -> String {
     let word = |word: &str| match word.split_once(':') {

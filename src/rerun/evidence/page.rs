@@ -44,7 +44,9 @@ pub(super) fn page(judgement: &Judgement, inputs: &Inputs, out: &Path) -> RunRep
         seeds: Seeds {
             claimed: claim.seeds.iter().map(|claimed| (claimed.seed, claimed.value.val_bpb)).collect(),
             found,
+            claimed_mean: claim.mean.as_ref().map(|mean| mean.val_bpb),
             p: judgement.comparison.welch.map(|welch| welch.p),
+            test: "Welch's test",
         },
         claimed_runs: claim.runs.clone(),
         runs: records.iter().flat_map(|record| runs(record, out)).collect(),

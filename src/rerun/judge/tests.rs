@@ -40,6 +40,7 @@ fn record(seed: u64, bpb: f64) -> SeedRecord {
             evaluation: Some(90.0),
         },
         peak: Peak::default(),
+        gpus: Default::default(),
         opened: Vec::new(),
         left_processes: 0,
         output: digest(1000),

@@ -257,6 +257,7 @@ impl Session<'_> {
             ended: run.ended,
             times: run.times,
             peak: run.peak,
+            gpus: run.gpus,
             opened: run.opened,
             left_processes: run.left,
             output: run.log.digest,

@@ -92,6 +92,7 @@ fn verdict(claim: Claim, records: &[SeedRecord], change: impl FnOnce(&mut Case))
         is_smoke: false,
         machine: MachineFacts::default(),
         against: None,
+        scoring: None,
     };
     change(&mut case);
     judge(&case, "runs/good".into())

@@ -49,7 +49,6 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan, around: &Around
     let launcher = plan.launcher.as_ref().map(|launcher| launcher.value);
     let way = slurm::way(args, launcher)?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("rerun-{}", plan.name)));
-    outputs(args, &out).check(false)?;
     let interrupt = interrupt_on_signal()?;
     let data = DataArgs { data_path: args.data_path.clone(), tokenizer_path: args.tokenizer_path.clone() };
     let terms = VerdictTerms {
@@ -59,6 +58,7 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan, around: &Around
         scorer: Scorer::open(&args.score, subject, &data, &args.common)?,
         interrupt: interrupt.clone(),
     };
+    outputs(args, &out).check(false)?;
     terms.submission.map(record_folder::check_empty).transpose()?;
     tell_plan(args, plan)?;
     if !plan.startable {

@@ -4,6 +4,7 @@
 #
 #   ci/rerun/container.sh                   build the image and run the tests
 #   ci/rerun/container.sh shipped           run the shipped submission in it instead
+#   ci/rerun/container.sh probe             say whether the engine runs a container of it, and nothing else
 #   GOLF_RERUN_ENGINE=docker ci/rerun/container.sh
 #
 # Needs podman or docker, a Python 3 in /usr, and permission to run containers.
@@ -33,14 +34,15 @@ tar --create --dereference --file "$archive" --exclude='*/__pycache__' --exclude
     "${programs[@]#/}" "${library#/}" "${libraries[@]#/}"
 "$engine" import "$archive" "$image"
 
+if [ "${1:-}" = probe ]; then
+    # Less than there is anywhere: engines ask for their own idea of it, which a container around them may refuse.
+    limits=(--ulimit nofile=1024:1024 --ulimit nproc=1024:1024)
+    exec "$engine" run --rm --pull=never --network none "${limits[@]}" "$image" /bin/true
+fi
 if [ "${1:-}" = shipped ]; then
     cargo run --release --no-default-features --bin rerun -- fixtures/submissions/runnable --seeds 1,2,3 \
         --container "$image" --container-engine "$engine" --out "$(mktemp -d)/run"
 else
-    cargo test --release --test rerun -- --ignored needs_container
-fi
-left=$("$engine" ps --all --quiet --filter label=golf-harness=rerun)
-if [ -n "$left" ]; then
-    echo "error: containers are left: $left" >&2
-    exit 1
+    # Fewer kills than by hand; what each test leaves in the engine it looks for itself.
+    RERUN_KILLS=${RERUN_KILLS:-2} cargo test --locked --release --test rerun -- --ignored needs_container
 fi

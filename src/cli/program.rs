@@ -30,7 +30,7 @@ pub struct Args {
 enum Command {
     Verify(verify::Args),
     Pack(pack::Args),
-    Rerun(rerun::Args),
+    Rerun(Box<rerun::Args>),
     #[cfg(feature = "engine")]
     Train(train::Args),
     #[cfg(feature = "engine")]

@@ -77,6 +77,12 @@ impl Changes {
         Changes { scope, list }
     }
 
+    /// Starts with nothing: flags alone count.
+    #[cfg(feature = "engine")]
+    pub fn from_flags() -> Changes {
+        Changes { scope: None, list: Vec::new() }
+    }
+
     /// The texts of `--set`; an error for one that is no assignment, or of a field out of scope.
     pub fn set(mut self, texts: &[String]) -> anyhow::Result<Changes> {
         for text in texts {

@@ -23,7 +23,9 @@ use crate::record_folder;
 use crate::reproduce::{
     self, DryRun, Ended, Estimate, ReproduceError, Reproduction, ReproductionDocument, Request, SeedsSummary,
 };
+use crate::rules::audit::Options;
 use crate::run_folder::RunFolder;
+use crate::stats::Board;
 
 /// Name and version of the document of several seeds.
 const REPRODUCTIONS_SCHEMA: &str = "golf-harness/reproductions/v1";
@@ -81,6 +83,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     submission: Option<PathBuf>,
 
+    /// Set the runs against standing records in its README: better by 0.005 nats at p < 0.01? (manifests/board.yaml)
+    #[arg(long, value_name = "BOARD", requires = "submission")]
+    against: Option<PathBuf>,
+
     /// Do every stage again, in place of the run in the folder
     #[arg(long)]
     fresh: bool,
@@ -120,6 +126,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     args.out.as_deref().map_or(Ok(()), |out| check_folder("--out", out))?;
     args.submission.as_deref().map(record_folder::check_empty).transpose()?;
+    let board = args.against.as_deref().map(Board::load).transpose()?;
     use_threads(args.threads)?;
     let recipes: Vec<RecipeArgs> = if args.seeds.is_empty() {
         vec![args.recipe.clone()]
@@ -150,7 +157,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(submission), Some(first)) = (&args.submission, effective.first())
         && runs.len() == told.len()
     {
-        reproduce::write_record_folder(&runs, &first.manifest, submission)?;
+        let terms = Options::default().policy_for(first.manifest.claim.track)?.record_terms();
+        let against = board.as_ref().map(|board| (board, &terms));
+        reproduce::write_record_folder(&runs, &first.manifest, against, submission)?;
     }
     if let (Some(all), Some(page)) = (&all_seeds, reproduce::page_of_seeds(&runs)) {
         page.write(&all.page())?;
@@ -280,6 +289,7 @@ fn one(args: &Args, effective: &Effective, engine: &dyn Engine, interrupt: Inter
     let kinds = [Kind::OfTraining, Kind::Artifact, Kind::Manifest, Kind::Page];
     let mut outputs = Outputs::default();
     outputs.reads("the manifest", &args.manifest).reads_named(manifest, base);
+    outputs.reads_each("the board", &args.against);
     outputs.writes_run(&folder, &kinds, manifest, base);
     let _owned = folder.lock()?;
     outputs.check(false)?;

@@ -10,6 +10,8 @@ mod collect;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(target_os = "linux")]
+mod score;
+#[cfg(target_os = "linux")]
 mod show;
 #[cfg(target_os = "linux")]
 mod slurm;
@@ -180,6 +182,11 @@ pub struct Args {
     #[arg(long, value_name = "BOARD", conflicts_with = "plan")]
     against: Option<PathBuf>,
 
+    /// Score the artifacts that come out with this program, too, and set that beside the script's own number; the
+    /// manifest describes the network [default: the submission's own manifest]
+    #[arg(long, value_name = "MANIFEST", num_args = 0..=1, require_equals = true, conflicts_with = "plan")]
+    score: Option<Option<PathBuf>>,
+
     #[command(flatten)]
     common: CommonArgs,
 
@@ -272,6 +279,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(Other::Seed(seed)) => return collect::seed(seed, &args.common),
         None => {}
     }
+    #[cfg(target_os = "linux")]
+    score::check(&args.score)?;
     if let Some(seed) =
         args.seeds.iter().enumerate().find_map(|(at, seed)| args.seeds[..at].contains(seed).then_some(seed))
     {

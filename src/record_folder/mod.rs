@@ -77,6 +77,8 @@ pub struct NewRecordFolder {
     pub made: String,
     /// What follows the mean in the README, such as a test.
     pub test: Option<String>,
+    /// The runs against a standing record: the verdict, then the tests, one line each.
+    pub board: Vec<String>,
     /// Paragraphs below the table.
     pub paragraphs: Vec<String>,
     /// A list of facts below them, one line each.
@@ -175,6 +177,12 @@ impl NewRecordFolder {
             write!(out, "; {test}")?;
         }
         writeln!(out, ".\n")?;
+        for line in &self.board {
+            writeln!(out, "* {line}")?;
+        }
+        if !self.board.is_empty() {
+            writeln!(out)?;
+        }
         for paragraph in &self.paragraphs {
             writeln!(out, "{paragraph}\n")?;
         }

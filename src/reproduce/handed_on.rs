@@ -8,8 +8,10 @@ use serde_json::{Map, json};
 
 use super::Reproduction;
 use crate::escape::visible;
-use crate::manifest::{self, Manifest, ScoreRecord};
+use crate::manifest::{self, Claim, Manifest, ScoreRecord};
 use crate::record_folder::{Content, NewRecordFolder, RecordFolderError, SeedResult, seed_count};
+use crate::stats::seeds::fewest_bytes_per_token;
+use crate::stats::{Board, RecordTerms, SeedRun, against_board};
 use crate::units::Bytes;
 
 /// The script of a folder whose manifest has none: the recipe is the manifest, and this program runs it.
@@ -27,15 +29,17 @@ struct Code {
 }
 
 /// Writes a record folder of reproductions of one recipe, a seed each; `recipe` is what was reproduced, with every
-/// override applied.
+/// override applied. With a board, its README sets the runs against the record that stood.
 pub fn write_record_folder(
     runs: &[Box<Reproduction>],
     recipe: &Manifest,
+    against: Option<(&Board, &RecordTerms)>,
     folder: &Path,
 ) -> Result<(), RecordFolderError> {
     let Some(first) = runs.first() else { return Ok(()) };
     let code = first.code();
     let results: Result<Vec<SeedResult>, RecordFolderError> = runs.iter().map(|run| run.result(code.bytes)).collect();
+    let results = results?;
     let claim = &recipe.claim;
     let mut identity = Map::new();
     identity.insert("author".into(), json!(claim.author.as_deref().unwrap_or("golf-harness")));
@@ -51,7 +55,8 @@ pub fn write_record_folder(
     let new = NewRecordFolder {
         identity,
         hardware: first.hardware(),
-        seeds: results?,
+        board: against.map_or_else(Vec::new, |(board, terms)| board_lines(&results, claim, board, terms)),
+        seeds: results,
         files,
         made: format!(
             "Trained, packed and scored by golf-harness {}: {}.",
@@ -66,6 +71,23 @@ pub fn write_record_folder(
         command: format!("{program} --seeds {}", seeds.join(",")),
     };
     new.write(folder)
+}
+
+/// The runs against the record that stood on the claim's day.
+fn board_lines(results: &[SeedResult], claim: &Claim, board: &Board, terms: &RecordTerms) -> Vec<String> {
+    let runs: Vec<SeedRun> = results
+        .iter()
+        .map(|result| SeedRun { seed: Some(result.seed), val_bpb: result.val_bpb, val_loss: result.val_loss })
+        .collect();
+    let day = (claim.date.as_deref(), claim.pr());
+    match against_board(board, day, (&runs, &runs), fewest_bytes_per_token(&runs), terms) {
+        None => vec!["Against the board: it has no record from before this claim".into()],
+        Some((entry, Err(reason))) => vec![format!("Against {}: not decided: {reason}", visible(&entry.label()))],
+        Some((entry, Ok(report))) => {
+            let verdict = format!("Against {}: {}", visible(&entry.label()), report.verdict_with_warnings());
+            std::iter::once(verdict).chain(report.test_lines()).collect()
+        }
+    }
 }
 
 fn about_code(is_launcher: bool) -> String {

@@ -8,6 +8,7 @@
 //! * [`session`]: all seeds;
 //! * [`slurm`]: seeds through Slurm;
 //! * [`judge`]: claimed against rerun;
+//! * `rescore`: the artifacts that came out, scored by this program's engine;
 //! * [`evidence`]: what is handed on.
 
 pub(crate) mod ask;
@@ -21,6 +22,8 @@ pub mod launch;
 pub mod plan;
 pub mod ready;
 pub mod record;
+#[cfg(feature = "engine")]
+pub mod rescore;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
 #[cfg(target_os = "linux")]

@@ -99,6 +99,61 @@ pub struct Peak {
     pub disk: Bytes,
 }
 
+/// A GPU while a run went on. Other programs on it are among what it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GpuRecord {
+    /// Its name.
+    pub name: String,
+    /// Memory that it has, bytes.
+    pub memory: Bytes,
+    /// Memory in use before the run, bytes.
+    pub memory_before: Bytes,
+    /// The most memory seen in use, bytes.
+    pub peak_memory: Bytes,
+    /// Lowest clock of its multiprocessors seen, MHz.
+    pub lowest_clock_mhz: Option<u32>,
+    /// Highest clock of its multiprocessors seen, MHz.
+    pub highest_clock_mhz: Option<u32>,
+}
+
+/// What NVIDIA's management library said once a second.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GpuUse {
+    /// Version of the driver.
+    pub driver: Option<String>,
+    /// By index.
+    pub devices: Vec<GpuRecord>,
+    /// Why nothing was measured.
+    pub not_measured: Option<String>,
+}
+
+impl GpuUse {
+    /// Nothing, for a reason.
+    pub fn not_measured(reason: &str) -> Self {
+        GpuUse { not_measured: Some(crate::report::quote(reason)), ..GpuUse::default() }
+    }
+
+    /// In a line.
+    pub fn words(&self) -> String {
+        if let Some(reason) = &self.not_measured {
+            return format!("not measured ({reason})");
+        }
+        let Some(first) = self.devices.first() else { return "none".into() };
+        let peak = self.devices.iter().map(|gpu| gpu.peak_memory).max().unwrap_or_default();
+        let mut words =
+            format!("{} x {}, at most {peak} bytes of memory in use on one", self.devices.len(), first.name);
+        let lowest = self.devices.iter().filter_map(|gpu| gpu.lowest_clock_mhz).min();
+        let highest = self.devices.iter().filter_map(|gpu| gpu.highest_clock_mhz).max();
+        if let Some((lowest, highest)) = lowest.zip(highest) {
+            words += &format!(", clocks of {lowest} to {highest} MHz");
+        }
+        if let Some(driver) = &self.driver {
+            words += &format!(", driver {driver}");
+        }
+        words
+    }
+}
+
 /// A data file, when it was first opened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Opening {
@@ -232,6 +287,9 @@ pub struct SeedRecord {
     pub times: Times,
     /// What it took.
     pub peak: Peak,
+    /// What the GPUs did meanwhile; an older record has nothing.
+    #[serde(default)]
+    pub gpus: GpuUse,
     /// Data files, when they were first opened. Another program that opened them meanwhile is among it.
     pub opened: Vec<Opening>,
     /// Processes it left behind, which were ended.

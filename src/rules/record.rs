@@ -2,7 +2,7 @@
 
 use super::{Check, EvidenceKind, ManifestCase, Outcome, Policy, Rule, Tracks, Violation};
 use crate::report::{Evidence, RuleId, Severity};
-use crate::stats::{Board, BoardEntry, BytesPerToken, GateReport, GateVerdict, RefusalReason, SeedRun, compare};
+use crate::stats::{Board, BoardEntry, BytesPerToken, GateReport, GateVerdict, RefusalReason, SeedRun, against_board};
 use crate::units::{BitsPerByte, Nats};
 
 /// All of them, in report order.
@@ -42,10 +42,8 @@ pub(super) fn compared<'a>(
     board: &'a Board,
     claim: &Claim,
 ) -> Option<(&'a BoardEntry, Result<GateReport, RefusalReason>)> {
-    let standing = board.standing(claim.date, claim.pr)?;
-    let bytes_per_token = claim.bytes_per_token.or_else(|| standing.bytes_per_token());
-    let terms = policy.record_terms();
-    Some((standing, compare(claim.runs, claim.known, 0, &standing.reference(), bytes_per_token, &terms)))
+    let (day, runs) = ((claim.date, claim.pr), (claim.runs, claim.known));
+    against_board(board, day, runs, claim.bytes_per_token, &policy.record_terms())
 }
 
 /// Sets a claim against the policy's board.
@@ -88,14 +86,13 @@ fn manifest(case: &ManifestCase) -> Outcome {
     let loss = claim.metrics.val_loss.as_ref().map(|loss| loss.value());
     let runs = [SeedRun { seed: claim.seeds.first().copied(), val_bpb: bpb.value(), val_loss: loss }];
     let bytes_per_token = loss.and_then(|loss| BytesPerToken::from_claim(Nats(loss), BitsPerByte(bpb.value())));
-    let pr = claim.source.as_deref().and_then(|source| source.rsplit_once('#')?.1.parse().ok());
     decide(
         case.policy,
         &Claim {
             runs: &runs,
             known: &runs,
             date: claim.date.as_deref(),
-            pr,
+            pr: claim.pr(),
             bytes_per_token,
             path: &case.files.manifest_name,
         },

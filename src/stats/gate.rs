@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::seeds::{self, SeedRun, SeedWarning};
 use super::{
-    BytesPerToken, Margin, MarginReading, RecordTerms, SampleError, Summary, TTest, TYPICAL_SEED_SD, seeds_needed,
-    t_test,
+    Board, BoardEntry, BytesPerToken, Margin, MarginReading, RecordTerms, SampleError, Summary, TTest, TYPICAL_SEED_SD,
+    seeds_needed, t_test,
 };
 
 /// What is known of the result to beat.
@@ -195,6 +195,21 @@ pub fn compare(
     })
 }
 
+/// Sets runs against the record that stood on a board on a claim's day; none if there is none from before.
+///
+/// `known` are all runs there is evidence of. Without bytes per token of the claim's own, the record's are taken.
+pub fn against_board<'a>(
+    board: &'a Board,
+    (date, own_pr): (Option<&str>, Option<u64>),
+    (runs, known): (&[SeedRun], &[SeedRun]),
+    bytes_per_token: Option<BytesPerToken>,
+    terms: &RecordTerms,
+) -> Option<(&'a BoardEntry, Result<GateReport, RefusalReason>)> {
+    let standing = board.standing(date, own_pr)?;
+    let bytes_per_token = bytes_per_token.or_else(|| standing.bytes_per_token());
+    Some((standing, compare(runs, known, 0, &standing.reference(), bytes_per_token, terms)))
+}
+
 /// The readings reported, the deciding one first.
 const READINGS: [MarginReading; 3] =
     [MarginReading::NatsPerToken, MarginReading::NatsPerByte, MarginReading::BitsPerByte];
@@ -258,6 +273,11 @@ impl Holder {
 }
 
 impl GateReport {
+    /// The verdict with what speaks against it, in one line.
+    pub fn verdict_with_warnings(&self) -> String {
+        self.warnings.iter().fold(self.verdict_text(), |text, warning| format!("{text}; {warning}"))
+    }
+
     /// The tests one by one: margin 0, then the margin under each reading.
     pub fn test_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();

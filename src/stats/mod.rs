@@ -7,7 +7,7 @@
 //! * [`t_test`] has Welch's two-sample test and the one-sample test, one-sided, with a margin;
 //! * [`Margin`] turns 0.005 into bits per byte under each reading of the rule;
 //! * [`seeds`] finds repeated and selected seeds, [`seeds_needed`] says how many more would settle it;
-//! * [`Board`] holds the standing records, [`compare`] sets a claim against one of them.
+//! * [`Board`] holds the standing records, [`compare`] sets a claim against one of them, [`against_board`] against the one that stood.
 
 mod board;
 mod gate;
@@ -18,7 +18,7 @@ mod summary;
 pub mod t_test;
 
 pub use board::{Board, BoardEntry, BoardError, MAX_BOARD_BYTES};
-pub use gate::{Comparison, GateReport, GateVerdict, MarginTest, Reference, RefusalReason, compare};
+pub use gate::{Comparison, GateReport, GateVerdict, MarginTest, Reference, RefusalReason, against_board, compare};
 pub use margin::{BytesPerToken, Margin, MarginReading, RECORD_ALPHA, RECORD_MARGIN, RecordTerms};
 pub use needed::{MAX_SEEDS_CONSIDERED, TYPICAL_SEED_SD, seeds_needed};
 pub use seeds::{SeedRun, SeedWarning};

@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::BytesPerToken;
+use crate::units::{BitsPerByte, Nats};
+
 /// The result of one training run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +32,17 @@ impl SeedRun {
     pub fn of(seed: u64, val_bpb: f64) -> Self {
         SeedRun { seed: Some(seed), val_bpb, val_loss: None }
     }
+
+    /// Bytes per token, where both numbers are stated.
+    fn bytes_per_token(&self) -> Option<BytesPerToken> {
+        BytesPerToken::from_claim(Nats(self.val_loss?), BitsPerByte(self.val_bpb))
+    }
+}
+
+/// The fewest bytes per token of any run: they ask for the largest improvement.
+pub fn fewest_bytes_per_token(runs: &[SeedRun]) -> Option<BytesPerToken> {
+    let of = runs.iter().filter_map(SeedRun::bytes_per_token);
+    of.min_by(|a, b| a.value().total_cmp(&b.value()))
 }
 
 /// Something about the seeds that a reader of p must know.

@@ -23,6 +23,9 @@ pub const MAX_TEXT_BYTES: u64 = 4 * 1024 * 1024;
 pub const MAX_LOG_BYTES: u64 = 256 * 1024 * 1024;
 /// Other files are hashed up to here; a larger one is no part of a 16 MB submission and is listed unread.
 pub const MAX_OTHER_BYTES: u64 = 1024 * 1024 * 1024;
+/// Bytes read of all files together that lie nowhere on disk: a file of holes costs its maker nothing and its reader as
+/// much as any other. What a file system saves by compression counts as well, so there is room for it.
+pub const MAX_HOLES: u64 = 256 * 1024 * 1024;
 /// First bytes kept of a file, for magic numbers.
 const HEAD: usize = 16;
 
@@ -116,7 +119,15 @@ impl RecordFolder {
             survey: CodeSurvey::default(),
         };
         let mut buffer = vec![0; CHUNK];
+        let mut holes = MAX_HOLES;
         for file in listed {
+            // Of a file that is too large there would be no digest, however much of it is read.
+            let is_hollow = file.bytes > MAX_OTHER_BYTES && file.bytes - file.holes <= MAX_OTHER_BYTES;
+            if is_hollow || file.holes > holes {
+                folder.pass_over(&file);
+                continue;
+            }
+            holes -= file.holes;
             steps.tell(Step::Reading(&file.name));
             if let Err(error) = folder.take(&file, &mut buffer, steps) {
                 folder.anomalies.push(Anomaly {
@@ -162,6 +173,23 @@ impl RecordFolder {
         self.code.iter().find(|code| code.is_main())
     }
 
+    /// Notes a file that is mostly holes, unread.
+    fn pass_over(&mut self, file: &Listed) {
+        let on_disk = file.bytes - file.holes;
+        let detail = format!("{} bytes, of which {on_disk} lie on disk; not read", file.bytes);
+        self.anomalies.push(Anomaly { path: crate::escape::visible(&file.name), kind: AnomalyKind::TooMuch, detail });
+        self.files.push(FoundFile {
+            path: file.name.clone(),
+            kind: kind_by_name(&file.name),
+            bytes: file.bytes,
+            digest: None,
+            head: Vec::new(),
+            nature: Nature::Binary,
+            dense: 0,
+        });
+    }
+
+    /// Reads a file as far as it went when it was listed: one that grows meanwhile would have no end.
     fn take(&mut self, file: &Listed, buffer: &mut [u8], steps: &Steps) -> io::Result<()> {
         match kind_by_name(&file.name) {
             FileKind::Log => self.take_log(file, buffer, steps),
@@ -180,7 +208,7 @@ impl RecordFolder {
         let mut scanner = LogScanner::new(name.clone());
         let mut head = Vec::new();
         let mut sniffer = Sniffer::new(file);
-        let read = stream(&file.path, MAX_LOG_BYTES, buffer, &mut |bytes| {
+        let read = stream(&file.path, MAX_LOG_BYTES.min(file.bytes), buffer, &mut |bytes| {
             keep_head(&mut head, bytes);
             scanner.feed(bytes);
             sniffer.feed(bytes);
@@ -206,7 +234,7 @@ impl RecordFolder {
         let mut bytes = Vec::new();
         let mut hasher = ContentHasher::new();
         let mut sniffer = Sniffer::new(file);
-        let read = stream(&file.path, MAX_OTHER_BYTES, buffer, &mut |chunk| {
+        let read = stream(&file.path, MAX_OTHER_BYTES.min(file.bytes), buffer, &mut |chunk| {
             hasher.update(chunk);
             sniffer.feed(chunk);
             if bytes.len() as u64 <= limit {
@@ -250,7 +278,7 @@ impl RecordFolder {
         let mut hasher = ContentHasher::new();
         let mut head = Vec::new();
         let mut sniffer = Sniffer::new(file);
-        let read = stream(&file.path, MAX_OTHER_BYTES, buffer, &mut |bytes| {
+        let read = stream(&file.path, MAX_OTHER_BYTES.min(file.bytes), buffer, &mut |bytes| {
             keep_head(&mut head, bytes);
             hasher.update(bytes);
             sniffer.feed(bytes);
@@ -383,5 +411,56 @@ fn is_log(log: &LogFile) -> bool {
         "txt" => by_name || !log.metrics.is_empty(),
         "jsonl" => log.trains || !log.metrics.is_empty(),
         _ => true,
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_grows_is_read_as_far_as_it_was_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("weights.bin");
+        let begin = vec![7u8; 1 << 20];
+        std::fs::write(&path, &begin).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut file = std::fs::File::options().append(true).open(&path).unwrap();
+                // An end of its own, whatever becomes of the reader.
+                for _ in 0..1 << 12 {
+                    if is_over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    file.write_all(&[7; 1 << 16]).unwrap();
+                }
+            });
+            for _ in 0..3 {
+                let read = RecordFolder::read(folder.path());
+                let found = &read.files[0];
+                let listed = vec![7u8; found.bytes as usize];
+                assert_eq!(found.digest, Some(ContentDigest::of(&listed)));
+                assert!(found.bytes >= begin.len() as u64);
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn holes_are_named_and_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(folder.path().join("a.bin")).unwrap();
+        file.set_len(MAX_HOLES + 1).unwrap();
+        std::fs::write(folder.path().join("b.bin"), b"abc").unwrap();
+        let read = RecordFolder::read(folder.path());
+        let digests: Vec<_> = read.files.iter().map(|file| file.digest.map(|digest| digest.bytes.0)).collect();
+        assert_eq!(digests, [None, Some(3)]);
+        let odd: Vec<_> = read.anomalies.iter().map(|odd| (odd.path.as_str(), odd.kind, odd.detail.as_str())).collect();
+        let detail = "268435457 bytes, of which 0 lie on disk; not read";
+        assert_eq!(odd, [("a.bin", AnomalyKind::TooMuch, detail)]);
     }
 }

@@ -20,6 +20,8 @@ pub struct Listed {
     pub name: String,
     /// Size when listed.
     pub bytes: u64,
+    /// Bytes that it does not occupy on disk: holes, or what a file system saves by compression.
+    pub holes: u64,
     /// Size of all that was listed with it.
     pub together: u64,
 }
@@ -93,7 +95,8 @@ pub fn list(root: &Path) -> (Vec<Listed>, Vec<Anomaly>) {
                 }
                 Ok(data) if data.is_dir() => folders.push((entry.path(), name, depth + 1)),
                 Ok(data) if data.is_file() => {
-                    files.push(Listed { path: entry.path(), name, bytes: data.len(), together: 0 })
+                    let (bytes, holes) = (data.len(), holes(&data));
+                    files.push(Listed { path: entry.path(), name, bytes, holes, together: 0 });
                 }
                 Ok(data) if data.is_symlink() => {
                     let target = std::fs::read_link(entry.path())
@@ -110,6 +113,18 @@ pub fn list(root: &Path) -> (Vec<Listed>, Vec<Anomaly>) {
     anomalies.extend(alike(&files));
     anomalies.sort();
     (files, anomalies)
+}
+
+/// Bytes of a file that are nowhere on disk, where the system says how much a file occupies.
+#[cfg(unix)]
+fn holes(data: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    data.len().saturating_sub(data.blocks().saturating_mul(512))
+}
+
+#[cfg(not(unix))]
+fn holes(_: &std::fs::Metadata) -> u64 {
+    0
 }
 
 /// Files of which one replaces the other where a disk ignores case, as those of Windows and macOS do.

@@ -250,6 +250,17 @@ fn a_record_folder_of_three_seeds_passes_without_a_warning() {
     json(here, 2, &["--seeds", "1,2,3", "--submission", "newer"]);
     let again = std::fs::read_to_string(here.join("newer/README.md")).unwrap();
     assert_eq!(again.matches("kept from an earlier call: train, pack, score").count(), 3, "{again}");
+
+    // With a board, the README has the test against the record that stood, and the folder passes as before.
+    let board = "schema: golf-harness/board/v1\ntrack: 10min_16mb\nas_of: 2026-05-01\nrecords:\n\
+                 - {title: Tiny, date: '2026-03-20', val_bpb: 9.5, n: 3, sd: 0.1, source: s}\n";
+    std::fs::write(here.join("board.yaml"), board).unwrap();
+    json(here, 2, &["--seeds", "1,2,3", "--submission", "tested", "--against", "board.yaml"]);
+    let readme = std::fs::read_to_string(here.join("tested/README.md")).unwrap();
+    assert!(readme.contains("* Against Tiny (2026-03-20): ") && readme.contains("margin 0: t "), "{readme}");
+    let audit = golf("verify").arg("-v").arg(here.join("tested")).output().unwrap();
+    let audit = String::from_utf8(audit.stdout).unwrap();
+    assert!(audit.contains("0 warnings, 1 failure") && audit.contains("fail     val_subset"), "{audit}\n{readme}");
 }
 
 #[test]

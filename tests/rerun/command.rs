@@ -98,6 +98,18 @@ pub fn words(output: &Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
+#[cfg(not(feature = "engine"))]
+#[test]
+fn a_build_without_the_engine_scores_nothing_and_says_which_does() {
+    let submission = Submission::claiming(0.0);
+    for arguments in [&["--seeds", "1", "--score"][..], &["--seeds", "1", "--score=manifests/smoke.yaml"]] {
+        let (code, out, err) = submission.rerun(arguments);
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+        assert!(err.contains("--score needs the engine") && err.contains("default features"), "{err}");
+        assert!(!submission.out().exists());
+    }
+}
+
 /// `verify -v` on a folder: code and standard output.
 pub fn verify(folder: &Path) -> (Option<i32>, String) {
     let output =

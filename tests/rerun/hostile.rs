@@ -4,6 +4,10 @@ use golf_harness::rerun::record::Ended;
 
 use crate::support::Workshop;
 
+mod files;
+
+pub use files::*;
+
 /// Makes a submission of one script, with a sandbox around it.
 pub type Made = fn(&str) -> Workshop;
 
@@ -21,6 +25,15 @@ macro_rules! each_in {
             results_that_are_none_are_none,
             the_artifact_is_what_lies_there_not_what_the_log_says,
             odd_files_are_named_and_removed,
+            holes_are_not_read,
+            names_that_look_alike_hide_nothing,
+            what_is_no_file_is_not_opened,
+            deep_folders_are_left_alone_and_removed,
+            who_stays_with_deep_folders_is_ended,
+            more_files_than_any_submission_has_end_it,
+            many_models_make_a_short_record,
+            times_are_the_supervisor_s,
+            a_fork_bomb_ends,
         }
     };
     ($made:path, $needs:literal: $($name:ident),* $(,)?) => {

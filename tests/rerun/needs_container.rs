@@ -3,6 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use golf_harness::rerun::sandbox::container::Container;
+use golf_harness::rerun::session::lock_of;
+
 use crate::command::Submission;
 use crate::hostile::each_in;
 use crate::processes::is_empty_soon;
@@ -10,10 +13,11 @@ use crate::support::{Workshop, image};
 
 each_in!(Workshop::in_container, "needs podman or docker, and the image of ci/rerun/container.sh");
 
-/// Containers of ours that the engine knows, running or not.
-fn containers() -> Vec<String> {
-    let arguments = ["ps", "--all", "--quiet", "--filter", "label=golf-harness=rerun"];
-    let output = Command::new(engine()).args(arguments).output().unwrap();
+/// Containers of a run folder that the engine knows, running or not. Other tests may use the same engine.
+fn containers(submission: &Submission) -> Vec<String> {
+    let name = Container::name(&lock_of(&submission.out()).unwrap());
+    let filter = format!("name=^{name}$");
+    let output = Command::new(engine()).args(["ps", "--all", "--quiet", "--filter", &filter]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_string).collect()
 }
@@ -45,7 +49,7 @@ fn an_honest_claim_is_level_4_and_the_image_is_in_the_evidence() {
     // The same image keeps what is finished.
     assert_eq!(submission.rerun(&arguments).0, Some(0));
     assert_eq!(submission.report()["kept"], serde_json::json!([1, 2, 3]));
-    assert_eq!(containers(), Vec::<String>::new());
+    assert_eq!(containers(&submission), Vec::<String>::new());
 }
 
 #[test]
@@ -80,7 +84,7 @@ fn killed_at_any_moment_it_leaves_no_container_and_goes_on() {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(is_empty_soon(submission.root.path()), "round {round}");
-        assert!(is_soon(|| containers().is_empty()), "round {round}: {:?}", containers());
+        assert!(is_soon(|| containers(&submission).is_empty()), "round {round}: {:?}", containers(&submission));
     }
     let (code, out, err) = submission.rerun(&arguments);
     assert_eq!(code, Some(0), "{out}{err}");
@@ -96,6 +100,7 @@ fn with_supervisor_and_keeper_gone_the_container_ends_by_itself() {
     let mut child = submission.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let log = submission.out().join("seed-1/output.log");
     assert!(is_soon(|| std::fs::metadata(&log).is_ok_and(|data| data.len() > 0)), "it does not start");
+    assert_eq!(containers(&submission).len(), 1);
     let keepers = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
     let keepers: Vec<&str> = keepers.split_whitespace().collect();
     assert_eq!(keepers.len(), 1, "{keepers:?}");
@@ -103,7 +108,7 @@ fn with_supervisor_and_keeper_gone_the_container_ends_by_itself() {
     assert!(Command::new("kill").args(["-KILL", &pid]).args(keepers).status().unwrap().success());
     child.wait().unwrap();
     assert!(is_empty_soon(submission.root.path()));
-    assert!(is_soon(|| containers().is_empty()), "{:?}", containers());
+    assert!(is_soon(|| containers(&submission).is_empty()), "{:?}", containers(&submission));
 }
 
 #[test]

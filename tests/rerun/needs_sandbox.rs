@@ -1,6 +1,8 @@
 //! Scripts in bubblewrap, and under Landlock.
 
 mod commands;
+#[cfg(feature = "engine")]
+mod scored;
 mod shipped;
 mod slurm;
 

@@ -8,14 +8,16 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::run::{Done, VerdictTerms, conclude};
+use super::score::Scorer;
 use super::show::Show;
 use crate::cli::output::print;
 use crate::cli::signal::unless_interrupted;
-use crate::cli::{CommonArgs, ExitCode, interrupt_on_signal};
+use crate::cli::{CommonArgs, DataArgs, ExitCode, interrupt_on_signal};
 use crate::record_folder;
 use crate::rerun::judge::MissingSeed;
 use crate::rerun::plan::Subject;
 use crate::rerun::slurm::collect::collect;
+use crate::rerun::slurm::job::JobFolder;
 use crate::rerun::slurm::task::{self, Which};
 use crate::rerun::supervise;
 use crate::stats::Board;
@@ -40,6 +42,10 @@ pub struct CollectArgs {
     /// Write a complete record folder of what was rerun
     #[arg(long, value_name = "DIR")]
     submission: Option<PathBuf>,
+
+    /// Score the artifacts with this program, too [default: the network of the submission's own manifest]
+    #[arg(long, value_name = "MANIFEST", num_args = 0..=1, require_equals = true)]
+    score: Option<Option<PathBuf>>,
 }
 
 /// Run one seed of a job; what the job's script calls
@@ -63,10 +69,20 @@ pub struct SeedArgs {
 }
 
 pub(super) fn run(args: &CollectArgs, common: &CommonArgs) -> anyhow::Result<ExitCode> {
+    super::score::check(&args.score)?;
+    let scorer = match &args.score {
+        Some(_) => {
+            let subject = Subject::read(&JobFolder::of(&args.out).job()?.subject)?;
+            Scorer::open(&args.score, &subject, &DataArgs::default(), common)?
+        }
+        None => None,
+    };
     let terms = VerdictTerms {
         tolerance: args.tolerance,
         board: args.against.as_deref().map(Board::load).transpose()?,
         submission: args.submission.as_deref(),
+        scorer,
+        interrupt: interrupt_on_signal()?,
     };
     terms.submission.map(record_folder::check_empty).transpose()?;
     conclude_job(common, &args.out, &terms)

@@ -6,13 +6,16 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::around::Around;
+use super::score::Scorer;
 use super::show::Show;
 use super::{Args, SandboxChoice, slurm};
 use crate::atomic_write;
 use crate::cli::output::print;
 use crate::cli::outputs::Outputs;
 use crate::cli::signal::unless_interrupted;
-use crate::cli::{CommonArgs, ExitCode, interrupt_on_signal};
+use crate::cli::{CommonArgs, DataArgs, ExitCode, interrupt_on_signal};
+use crate::escape::json::shown;
+use crate::interrupt::Interrupt;
 use crate::manifest::Track;
 use crate::path_safety;
 use crate::record_folder;
@@ -45,18 +48,21 @@ pub(super) fn start(args: &Args, subject: &Subject, plan: &Plan, around: &Around
     let launcher = plan.launcher.as_ref().map(|launcher| launcher.value);
     let way = slurm::way(args, launcher)?;
     let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("rerun-{}", plan.name)));
-    outputs(args, &out).check(false)?;
+    let interrupt = interrupt_on_signal()?;
+    let data = DataArgs { data_path: args.data_path.clone(), tokenizer_path: args.tokenizer_path.clone() };
     let terms = VerdictTerms {
         tolerance: args.tolerance,
         board: args.against.as_deref().map(Board::load).transpose()?,
         submission: args.submission.as_deref(),
+        scorer: Scorer::open(&args.score, subject, &data, &args.common)?,
+        interrupt: interrupt.clone(),
     };
+    outputs(args, &out).check(false)?;
     terms.submission.map(record_folder::check_empty).transpose()?;
     tell_plan(args, plan)?;
     if !plan.startable {
         return Ok(ExitCode::CouldNotCheck);
     }
-    let interrupt = interrupt_on_signal()?;
     let program = std::env::current_exe().context("this program's own path")?;
     let python = plan.packages.interpreter.as_ref().map_or_else(|| args.python.clone(), PathBuf::from);
     let python = around.interpreter(&python)?;
@@ -117,6 +123,8 @@ pub(super) struct VerdictTerms<'a> {
     pub tolerance: Option<f64>,
     pub board: Option<Board>,
     pub submission: Option<&'a Path>,
+    pub scorer: Option<Scorer>,
+    pub interrupt: Interrupt,
 }
 
 /// Judges, and writes what is handed on.
@@ -132,6 +140,8 @@ pub(super) fn conclude(
     let audited = audit::folder(&folder.root, launch.name.clone(), &Options::default())?;
     let policy = Options::default().policy_for(folder.track())?;
     let pr = folder.submission.as_ref().and_then(own_pr);
+    let score = |scorer: &Scorer| scorer.score(&finished.records, out, common, &terms.interrupt);
+    let scoring = terms.scorer.as_ref().map(score).transpose()?.flatten();
     let case = Case {
         name: &launch.name,
         claim: Claim::of(folder),
@@ -147,6 +157,7 @@ pub(super) fn conclude(
         is_smoke: done.is_smoke,
         machine: done.machine,
         against: terms.board.as_ref().map(|board| Against { board, date: claimed_day(folder), pr }),
+        scoring,
     };
     let judgement = judge::judge(&case, out.to_path_buf());
     evidence::write(&judgement, &finished.inputs, out)?;
@@ -162,6 +173,7 @@ fn outputs(args: &Args, out: &Path) -> Outputs {
     let mut outputs = Outputs::default();
     outputs.reads_subject(args.subject());
     outputs.reads_each("the board", &args.against);
+    outputs.reads_each("the manifest", args.score.iter().flatten());
     outputs.reads_each("the tokenizer", &args.tokenizer_path);
     if let Some(data) = &args.data_path {
         outputs.reads_folder(data);

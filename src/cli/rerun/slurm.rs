@@ -65,6 +65,7 @@ pub(super) fn way(args: &Args, launcher: Option<Launcher>) -> anyhow::Result<Opt
             ("--against", args.against.is_some()),
             ("--submission", args.submission.is_some()),
             ("--tolerance", args.tolerance.is_some()),
+            ("--score", args.score.is_some()),
         ];
         if let Some((flag, _)) = later.iter().find(|(_, is_given)| *is_given) {
             anyhow::bail!("{flag} is for the verdict; give it to `rerun collect`, once the job has ended");

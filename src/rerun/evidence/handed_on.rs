@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::escape::visible;
 use crate::record_folder::{Content, NewRecordFolder, RecordFolderError, SeedResult, seed_count};
-use crate::rerun::judge::Judgement;
+use crate::rerun::judge::{Judgement, Standing};
 use crate::rerun::launch::Launch;
 use crate::submission::SubmissionJson;
 
@@ -34,6 +34,7 @@ pub fn write_record_folder(
         files: files.collect(),
         made: format!("Run again by {}: {}.", judgement.harness, seed_count(judgement.records.len())),
         test: welch.map(|welch| format!("Welch's test against the seeds claimed before: two-sided p {:.4}", welch.p)),
+        board: judgement.standing.as_ref().map_or_else(Vec::new, Standing::lines),
         paragraphs: paragraphs(judgement),
         facts: facts(judgement),
         command: command(judgement, launch),

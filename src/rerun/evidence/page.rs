@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Inputs;
 use crate::escape::visible;
 use crate::report::{RunProfile, Severity};
-use crate::rerun::judge::{Agreement, Judgement, Row};
+use crate::rerun::judge::{self, Agreement, Judgement, Row, SeedScore};
 use crate::rerun::record::SeedRecord;
 use crate::rules::runs_of_log;
 use crate::site::{Compared, RunReport, Seeds};
@@ -40,7 +40,13 @@ pub(super) fn page(judgement: &Judgement, inputs: &Inputs, out: &Path) -> RunRep
         bpb: judgement.comparison.mean.rerun,
         level: judgement.level,
         next_needs: judgement.next_needs.clone(),
-        compared: judgement.comparison.rows().map(compared).chain(records.iter().flat_map(measured)).collect(),
+        compared: judgement
+            .comparison
+            .rows()
+            .map(compared)
+            .chain(judgement.scoring.iter().flat_map(|scoring| &scoring.seeds).map(scored))
+            .chain(records.iter().flat_map(measured))
+            .collect(),
         seeds: Seeds {
             claimed: claim.seeds.iter().map(|claimed| (claimed.seed, claimed.value.val_bpb)).collect(),
             found,
@@ -82,6 +88,18 @@ fn compared(row: &Row) -> Compared {
         difference: row.difference.map(|value| format!("{value:+.6}")),
         verdict: row.agreement.words().to_string(),
         is_against: matches!(row.agreement, Agreement::Differs | Agreement::NoResult),
+    }
+}
+
+/// This program's own number of an artifact beside the script's.
+fn scored(seed: &SeedScore) -> Compared {
+    Compared {
+        name: format!("bpb of seed {}: script, and scored here", seed.seed),
+        claimed: seed.script_bpb.map(|value| format!("{value:.6}")),
+        found: seed.val_bpb.map(|value| format!("{value:.6}")),
+        difference: seed.difference.map(|value| format!("{value:+.6}")),
+        verdict: seed.words().to_string(),
+        is_against: matches!(seed.agreement, Agreement::Differs | Agreement::NoResult),
     }
 }
 
@@ -128,6 +146,7 @@ fn environment(judgement: &Judgement) -> Vec<(String, String)> {
         row("interpreter", visible(&machine.python)),
     ];
     rows.extend(machine.driver.iter().map(|driver| row("driver", visible(driver))));
+    rows.extend(judge::gpu_use(judgement).map(|gpus| row("GPUs by NVML", visible(&gpus.words()))));
     if let Some(record) = judgement.records.first() {
         rows.push(row("isolation", visible(&record.surroundings.isolation)));
         rows.push(row("command", visible(&record.command.join(" "))));

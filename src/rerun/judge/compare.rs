@@ -56,7 +56,7 @@ pub struct Row {
 }
 
 impl Row {
-    fn of(seed: Option<u64>, claimed: Option<(f64, f64)>, rerun: Option<f64>, allowed: f64) -> Self {
+    pub(super) fn of(seed: Option<u64>, claimed: Option<(f64, f64)>, rerun: Option<f64>, allowed: f64) -> Self {
         let difference = claimed.zip(rerun).map(|((claimed, _), rerun)| rerun - claimed);
         let agreement = match (rerun, claimed, difference) {
             (None, ..) => Agreement::NoResult,

@@ -25,6 +25,8 @@ pub struct Remark {
 /// By so much may the clock of a log and ours differ before it is remarked: a share, and seconds.
 const CLOCK_SHARE: f64 = 0.1;
 const CLOCK_SECONDS: f64 = 2.0;
+/// So many odd files are remarked one by one.
+const MAX_ODDITIES: usize = 4;
 
 /// Everything to say about a run.
 pub(super) fn remarks(record: &SeedRecord, track: Track, limits: &Limits) -> Vec<Remark> {
@@ -187,8 +189,12 @@ fn behavior(record: &SeedRecord, remarks: &mut Remarks) {
         let message = format!("it left {} processes behind; they were ended", record.left_processes);
         remarks.add(Severity::Warning, "left_processes", message);
     }
-    for odd in record.oddities.iter().take(4) {
+    for odd in record.oddities.iter().take(MAX_ODDITIES) {
         remarks.add(Severity::Warning, "odd_file", odd.clone());
+    }
+    if record.oddities.len() > MAX_ODDITIES {
+        let message = format!("{} more in record.json", record.oddities.len() - MAX_ODDITIES);
+        remarks.add(Severity::Warning, "odd_file", message);
     }
 }
 

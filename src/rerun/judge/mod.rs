@@ -4,6 +4,7 @@ mod claim;
 mod compare;
 mod conduct;
 mod reasons;
+mod scored;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,9 @@ use serde::{Deserialize, Serialize};
 pub use claim::{Claim, ClaimedSeed, ClaimedValue};
 pub use compare::{Agreement, Comparison, Row, Welch, compare};
 pub use conduct::Remark;
+pub use scored::{Scored, Scoring, SeedScore};
 pub use standing::{Against, Standing};
+pub(super) use text::gpu_use;
 pub use text::{markdown, text};
 
 use super::record::SeedRecord;
@@ -58,6 +61,8 @@ pub struct Case<'a> {
     pub machine: MachineFacts,
     /// Standing records, if they are asked about.
     pub against: Option<Against<'a>>,
+    /// The artifacts, scored by this program, if that is asked for.
+    pub scoring: Option<Scoring>,
 }
 
 /// What a reader needs to know of the machine.
@@ -137,6 +142,8 @@ pub struct Judgement {
     pub remarks: Vec<Remark>,
     /// How the reruns stand against a board, if one is given.
     pub standing: Option<Standing>,
+    /// The artifacts, scored by this program, if that is asked for.
+    pub scoring: Option<Scoring>,
     /// What a difference can come from.
     pub reasons: Vec<String>,
     /// The level reached, 0 to 5.
@@ -174,6 +181,7 @@ pub fn judge(case: &Case, folder: PathBuf) -> Judgement {
         let message = format!("seeds ran on unlike machines: {}", case.unlike.join("; "));
         remarks.push(Remark { seed: None, severity: Severity::Note, kind: "machines_differ", message });
     }
+    remarks.extend(case.scoring.iter().flat_map(Scoring::remarks));
     remarks.sort_by_key(|remark| std::cmp::Reverse(remark.severity));
     let reasons = if comparison.differs() || case.is_smoke { reasons::reasons(case) } else { Vec::new() };
     let mut standing = case.against.as_ref().map(|against| standing::standing(case, against));
@@ -193,6 +201,7 @@ pub fn judge(case: &Case, folder: PathBuf) -> Judgement {
         comparison,
         remarks,
         standing,
+        scoring: case.scoring.clone(),
         reasons,
         level: assurance.level.number(),
         level_word,
@@ -243,13 +252,17 @@ fn assurance(case: &Case, comparison: &Comparison, remarks: &[Remark], standing:
 }
 
 impl Judgement {
-    /// 1 if a number differs or a run failed, 2 if nothing could be compared or seeds are not finished, else 0.
+    /// 1 if a number differs or a run failed, 2 if nothing could be compared or seeds are not finished or not
+    /// scored, else 0.
     pub fn conclusion(&self) -> Conclusion {
         let failed = self.remarks.iter().any(|remark| remark.severity == Severity::Fail);
         let is_smoke = self.is_smoke;
         if failed || !is_smoke && self.comparison.differs() || self.level == 0 && !is_smoke {
             Conclusion::Failed
-        } else if self.missing.is_empty() && (is_smoke || self.comparison.agrees()) {
+        } else if self.missing.is_empty()
+            && self.scoring.as_ref().is_none_or(Scoring::is_whole)
+            && (is_smoke || self.comparison.agrees())
+        {
             Conclusion::Passed
         } else {
             Conclusion::Unchecked

@@ -9,8 +9,8 @@ use super::Case;
 use crate::manifest::Track;
 use crate::report::quote;
 use crate::rerun::record::SeedRecord;
-use crate::stats::{Board, BytesPerToken, GateVerdict, RecordTerms, SeedRun, compare};
-use crate::units::{BitsPerByte, Nats};
+use crate::stats::seeds::fewest_bytes_per_token;
+use crate::stats::{Board, GateVerdict, RecordTerms, SeedRun, against_board};
 
 /// A board, and the place of the submission on it.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,15 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// The verdict, then the tests, one line each.
+    pub fn lines(&self) -> Vec<String> {
+        let verdict = match &self.record {
+            Some(record) => format!("Against {record}: {}", self.verdict),
+            None => format!("Against the board: {}", self.verdict),
+        };
+        std::iter::once(verdict).chain(self.tests.iter().cloned()).collect()
+    }
+
     fn undecided(runs: usize, verdict: impl Into<String>) -> Self {
         Standing {
             record: None,
@@ -69,7 +78,9 @@ pub(super) fn standing(case: &Case, against: &Against) -> Standing {
             Some(SeedRun { seed: Some(record.seed), val_bpb: result.val_bpb, val_loss: result.val_loss })
         })
         .collect();
-    let Some(entry) = against.board.standing(against.date, against.pr) else {
+    let terms = RecordTerms { margin: case.limits.record_margin_nats, alpha: case.limits.record_p };
+    let (day, ratio) = ((against.date, against.pr), fewest_bytes_per_token(&runs));
+    let Some((entry, report)) = against_board(against.board, day, (&runs, &runs), ratio, &terms) else {
         return Standing::undecided(runs.len(), "not decided: the board has no record from before this submission");
     };
     let found = Standing {
@@ -77,30 +88,17 @@ pub(super) fn standing(case: &Case, against: &Against) -> Standing {
         record_bpb: Some(entry.val_bpb),
         ..Standing::undecided(runs.len(), "")
     };
-    let ratio = bytes_per_token(&runs).or_else(|| entry.bytes_per_token());
-    let terms = RecordTerms { margin: case.limits.record_margin_nats, alpha: case.limits.record_p };
-    let report = match compare(&runs, &runs, 0, &entry.reference(), ratio, &terms) {
+    let report = match report {
         Ok(report) => report,
         Err(reason) => return Standing { verdict: format!("not decided: {reason}"), ..found },
     };
-    let mut verdict = report.verdict_text();
-    for warning in &report.warnings {
-        verdict += &format!("; {warning}");
-    }
     Standing {
         rerun_bpb: Some(report.mean),
         beats: report.outcome == GateVerdict::Record && report.warnings.is_empty(),
-        verdict,
+        verdict: report.verdict_with_warnings(),
         tests: report.test_lines(),
         ..found
     }
-}
-
-/// The fewest bytes per token of any run: they ask for the largest improvement.
-fn bytes_per_token(runs: &[SeedRun]) -> Option<BytesPerToken> {
-    runs.iter()
-        .filter_map(|run| BytesPerToken::from_claim(Nats(run.val_loss?), BitsPerByte(run.val_bpb)))
-        .min_by(|a, b| a.value().total_cmp(&b.value()))
 }
 
 /// What the runs lack of a record, one sentence each; none if they are one.

@@ -40,6 +40,7 @@ fn record(seed: u64, bpb: f64) -> SeedRecord {
             evaluation: Some(90.0),
         },
         peak: Peak::default(),
+        gpus: Default::default(),
         opened: Vec::new(),
         left_processes: 0,
         output: digest(1000),
@@ -91,6 +92,7 @@ fn verdict(claim: Claim, records: &[SeedRecord], change: impl FnOnce(&mut Case))
         is_smoke: false,
         machine: MachineFacts::default(),
         against: None,
+        scoring: None,
     };
     change(&mut case);
     judge(&case, "runs/good".into())

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::{Agreement, Judgement, Row, Standing};
 use crate::escape::visible;
 use crate::report::Severity;
-use crate::rerun::record::SeedRecord;
+use crate::rerun::record::{GpuUse, SeedRecord};
 
 /// For a terminal.
 pub fn text(judgement: &Judgement) -> String {
@@ -42,6 +42,15 @@ fn write_text(judgement: &Judgement, out: &mut String) -> fmt::Result {
     if let Some(welch) = &comparison.welch {
         writeln!(out, "Welch       t {:.3}, df {:.2}, p {:.4} (two-sided)", welch.t, welch.df, welch.p)?;
     }
+    if let Some(scoring) = &judgement.scoring {
+        writeln!(out, "{:<12}{:>14}{:>14}{:>14}", "seed", "script", "scored here", "difference")?;
+        for seed in &scoring.seeds {
+            let (script, ours, difference) = (number(seed.script_bpb), number(seed.val_bpb), signed(seed.difference));
+            writeln!(out, "{:<12}{script:>14}{ours:>14}{difference:>14}   {}", seed.seed, seed.words())?;
+        }
+        let engine = scoring.engine.as_deref().unwrap_or("no engine");
+        writeln!(out, "scored      by {engine}; {} allowed, manifest {}", scoring.tolerance, scoring.manifest)?;
+    }
     for record in &judgement.records {
         write_record(record, judgement.kept.contains(&record.seed), out)?;
     }
@@ -49,6 +58,9 @@ fn write_text(judgement: &Judgement, out: &mut String) -> fmt::Result {
         let held = record.surroundings.tried.iter().filter(|(_, held, _)| *held).map(|(promise, ..)| promise.as_str());
         let held: Vec<&str> = held.collect();
         writeln!(out, "sandbox     {}; tried from inside: {}", record.surroundings.isolation, held.join(", "))?;
+    }
+    if let Some(gpus) = gpu_use(judgement) {
+        writeln!(out, "GPUs        {}", gpus.words())?;
     }
     for missing in &judgement.missing {
         writeln!(out, "seed {:<7}{}: {}", missing.seed, missing.state.word().to_uppercase(), missing.words)?;
@@ -99,6 +111,11 @@ fn write_record(record: &SeedRecord, kept: bool, out: &mut String) -> fmt::Resul
     writeln!(out, "{}", if kept { "; kept from before" } else { "" })
 }
 
+/// What the GPUs did during the first seed.
+pub(in crate::rerun) fn gpu_use(judgement: &Judgement) -> Option<&GpuUse> {
+    judgement.records.first().map(|record| &record.gpus)
+}
+
 /// For a pull request.
 pub fn markdown(judgement: &Judgement) -> String {
     let mut out = String::new();
@@ -130,6 +147,14 @@ fn write_markdown(judgement: &Judgement, out: &mut String) -> fmt::Result {
     if let Some(welch) = &comparison.welch {
         writeln!(out, "Welch's test: t {:.3}, df {:.2}, two-sided p {:.4}.\n", welch.t, welch.df, welch.p)?;
     }
+    if let Some(scoring) = &judgement.scoring {
+        writeln!(out, "| seed | script | scored by golf-harness | difference | |\n|---:|---:|---:|---:|---|")?;
+        for seed in &scoring.seeds {
+            let (script, ours, difference) = (number(seed.script_bpb), number(seed.val_bpb), signed(seed.difference));
+            writeln!(out, "| {} | {script} | {ours} | {difference} | {} |", seed.seed, seed.words())?;
+        }
+        writeln!(out)?;
+    }
     if let Some(standing) = &judgement.standing {
         let word = if standing.is_record { "a record" } else { "not a record" };
         writeln!(out, "**Board**: {word}. {}\n", plain(&format!("{}{}", against(standing), standing.verdict)))?;
@@ -152,6 +177,9 @@ fn write_markdown(judgement: &Judgement, out: &mut String) -> fmt::Result {
     )?;
     if let Some(record) = judgement.records.first() {
         writeln!(out, "* Isolation: {}", plain(&record.surroundings.isolation))?;
+    }
+    if let Some(gpus) = gpu_use(judgement) {
+        writeln!(out, "* GPUs by NVML: {}", plain(&gpus.words()))?;
     }
     for record in &judgement.records {
         if let (Some(artifact), Some(total)) = (&record.artifact, record.total_bytes()) {

@@ -152,26 +152,54 @@ pub(super) fn remove(folder: &Path) -> io::Result<()> {
     remove_folder(folder)
 }
 
+/// However deep it is: folders in folders are moved up before they are looked into, so that no path gets too long and no
+/// folder is held open for those in it.
 fn remove_folder(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(folder);
-            fs::remove_dir_all(folder)
-        }
-        outcome => outcome,
+    match fs::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(data) if !data.is_dir() => return Err(io::Error::other("it is no folder")),
+        Ok(_) => {}
     }
+    let mut inside = empty(folder)?;
+    let mut moved = 0u64;
+    while let Some(next) = inside.pop() {
+        for deeper in empty(&next)? {
+            let free = loop {
+                let candidate = folder.join(format!("removed-{moved}"));
+                moved += 1;
+                if fs::symlink_metadata(&candidate).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                    break candidate;
+                }
+            };
+            open_up(&deeper);
+            fs::rename(&deeper, &free)?;
+            inside.push(free);
+        }
+        fs::remove_dir(&next)?;
+    }
+    fs::remove_dir(folder)
 }
 
+/// Removes what is no folder from a folder, and gives the folders in it.
+fn empty(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    open_up(folder);
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => folders.push(entry.path()),
+            false => fs::remove_file(entry.path())?,
+        }
+    }
+    Ok(folders)
+}
+
+/// Gives its owner back what permissions were taken from a folder.
 fn open_up(folder: &Path) {
     use std::os::unix::fs::PermissionsExt;
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        // What cannot be opened up is named by the removal that follows.
-        let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
-        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
-        folders.extend(entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
-    }
+    // What cannot be opened up is named by what fails next.
+    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
 }
 
 #[cfg(test)]

@@ -112,6 +112,11 @@ pub enum SessionError {
     Write(#[from] WriteError),
 }
 
+/// The file in a run folder that a session holds locked, by its whole path; its containers are named after it.
+pub fn lock_of(out: &Path) -> io::Result<PathBuf> {
+    out.join(hold::SEEDS).canonicalize()
+}
+
 /// Called before a seed is run: shows it to somebody.
 pub type ObserverOf<'a> = dyn FnMut(u64) -> Box<dyn Observer> + 'a;
 
@@ -186,7 +191,7 @@ impl Session<'_> {
         files::renew(folder).map_err(in_folder)?;
         let place = Place::below(&folder.canonicalize().map_err(in_folder)?);
         files::prepare(self.launch, self.isolation, &place).map_err(in_folder)?;
-        let lock = self.out.join(hold::SEEDS).canonicalize().map_err(in_folder)?;
+        let lock = lock_of(self.out).map_err(in_folder)?;
         let (launch, isolation, program) = (self.launch, self.isolation, self.program);
         let sandbox = Sandbox { isolation, launch, place: &place, program, lock: &lock };
         sandbox.clear();
@@ -252,6 +257,7 @@ impl Session<'_> {
             ended: run.ended,
             times: run.times,
             peak: run.peak,
+            gpus: run.gpus,
             opened: run.opened,
             left_processes: run.left,
             output: run.log.digest,

@@ -1,5 +1,7 @@
 //! What a run left in its working folder: the artifact by its content, and whatever else is new.
 
+use std::collections::BTreeMap;
+
 use crate::escape::visible;
 use crate::rerun::launch::Launch;
 use crate::rerun::record::{FileRecord, FinalValue, LogFacts, ModelRecord};
@@ -8,7 +10,7 @@ use crate::submission::log::SizeKind;
 use crate::submission::walk::AnomalyKind;
 use crate::submission::{LogFile, Opened, OpenedArtifact, RecordFolder};
 
-/// Most files recorded by name.
+/// Most files recorded by name, and most models beside the artifact.
 const MAX_FILES: usize = 200;
 /// Most of the log's final values and errors recorded.
 const MAX_FINALS: usize = 16;
@@ -37,10 +39,18 @@ pub(super) fn outcome(launch: &Launch, place: &Place, log: &LogFile) -> Outcome 
     };
     let mut outcome = Outcome::default();
     let mut models = Vec::new();
+    let mut opened: BTreeMap<&str, &OpenedArtifact> = BTreeMap::new();
+    for artifact in &folder.artifacts {
+        // Names that are no text may look the same; what is worst of them counts for all.
+        match opened.get(artifact.path.as_str()) {
+            Some(known) if danger(known).is_some() => {}
+            _ => drop(opened.insert(&artifact.path, artifact)),
+        }
+    }
     for file in folder.files.iter().filter(|file| !is_ours(&file.path)) {
         let Some(digest) = file.digest else { continue };
         let record = FileRecord { path: visible(&file.path), digest };
-        match folder.artifacts.iter().find(|artifact| artifact.path == file.path) {
+        match opened.get(file.path.as_str()) {
             Some(opened) => models.push(model(record, opened)),
             None if outcome.files.len() < MAX_FILES => outcome.files.push(record),
             None => {}
@@ -49,9 +59,14 @@ pub(super) fn outcome(launch: &Launch, place: &Place, log: &LogFile) -> Outcome 
     let stated = |kind| log.sizes_of(kind).next_back().map(|size| size.bytes);
     let chosen = choose(&models, stated(SizeKind::Model), stated(SizeKind::RawModel));
     outcome.artifact = chosen.map(|at| models.remove(at));
+    // The dangerous ones first, then the largest.
+    models.sort_by_key(|model| std::cmp::Reverse((model.danger.is_some(), model.file.digest.bytes)));
+    let models_left = models.len().saturating_sub(MAX_FILES);
+    models.truncate(MAX_FILES);
     outcome.other_models = models;
-    let odd = folder.anomalies.iter().filter(|anomaly| !is_ours(&anomaly.path));
+    let odd: Vec<_> = folder.anomalies.iter().filter(|anomaly| !is_ours(&anomaly.path)).collect();
     outcome.oddities = odd
+        .iter()
         .take(MAX_ODDITIES)
         .map(|anomaly| {
             let what = match anomaly.kind {
@@ -64,24 +79,36 @@ pub(super) fn outcome(launch: &Launch, place: &Place, log: &LogFile) -> Outcome 
             format!("{}: {what} {}", anomaly.path, anomaly.detail)
         })
         .collect();
+    if odd.len() > MAX_ODDITIES {
+        outcome.oddities.push(format!("{} more like these", odd.len() - MAX_ODDITIES));
+    }
+    if models_left > 0 {
+        outcome.oddities.push(format!("{models_left} more files that may be models"));
+    }
     outcome
 }
 
+/// Why loading a model would be dangerous, if it would.
+fn danger(opened: &OpenedArtifact) -> Option<&str> {
+    match &opened.content {
+        Opened::Refused(words) | Opened::Ambiguous(words, _) => Some(words),
+        _ => None,
+    }
+}
+
 fn model(file: FileRecord, opened: &OpenedArtifact) -> ModelRecord {
-    let (content, danger) = match &opened.content {
-        Opened::Model { description, tensors, values } => {
-            (format!("{description}: {tensors} tensors, {values} values"), None)
-        }
-        Opened::Refused(words) => ("a pickle".to_string(), Some(visible(words))),
-        Opened::Ambiguous(words, _) => ("an archive".to_string(), Some(visible(words))),
-        Opened::Several(words) => (format!("several models: {}", visible(words)), None),
-        Opened::Unknown => ("a format that is not known here".to_string(), None),
+    let content = match &opened.content {
+        Opened::Model { description, tensors, values } => format!("{description}: {tensors} tensors, {values} values"),
+        Opened::Refused(_) => "a pickle".to_string(),
+        Opened::Ambiguous(..) => "an archive".to_string(),
+        Opened::Several(words) => format!("several models: {}", visible(words)),
+        Opened::Unknown => "a format that is not known here".to_string(),
         Opened::NoModel(words) | Opened::Pointer(words) | Opened::Damaged(words) => {
-            (format!("not opened: {}", visible(words)), None)
+            format!("not opened: {}", visible(words))
         }
-        Opened::Other => ("something else in a known format".to_string(), None),
+        Opened::Other => "something else in a known format".to_string(),
     };
-    ModelRecord { file, content: visible(&content), danger }
+    ModelRecord { file, content: visible(&content), danger: danger(opened).map(visible) }
 }
 
 /// Which of the model files is the artifact: the one of the size that the log states for it; else the largest one that

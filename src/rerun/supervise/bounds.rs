@@ -1,6 +1,7 @@
 //! What a run takes, looked at while it runs: memory, processes, disk.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,6 +15,10 @@ use crate::units::Bytes;
 
 /// More files than this are more than any submission writes.
 const MAX_FILES: u64 = 100_000;
+/// Folders deeper than this are deeper than any cache: what lies there would be counted for nothing.
+const MAX_DEPTH: usize = 64;
+/// A folder that cannot be looked into for so many looks in a row is closed on purpose.
+const MAX_CLOSED: u32 = 10;
 /// Room that is left to others where the run's folders lie.
 const RESERVE: Bytes = Bytes(256 << 20);
 /// How often disk is looked at, at most, and which share of the time that may take.
@@ -26,6 +31,8 @@ pub(super) struct Bounds<'a> {
     place: &'a Place,
     root: Root,
     next_disk: Instant,
+    /// Looks in a row that found a folder closed.
+    closed: u32,
     /// The most seen.
     pub peak: Peak,
 }
@@ -34,7 +41,7 @@ impl<'a> Bounds<'a> {
     /// For what runs below this keeper, or in a container whose first process is looked for.
     pub fn new(limits: &'a Limits, place: &'a Place, keeper: u32, container: Option<Watch>) -> Self {
         let root = container.map_or(Root::Keeper(keeper), Root::Awaited);
-        Bounds { limits, place, root, next_disk: Instant::now(), peak: Peak::default() }
+        Bounds { limits, place, root, next_disk: Instant::now(), closed: 0, peak: Peak::default() }
     }
 
     /// The bound that is broken, in words.
@@ -68,6 +75,13 @@ impl<'a> Bounds<'a> {
         }
         if used.files > MAX_FILES {
             return Some(format!("made more than {MAX_FILES} files"));
+        }
+        if used.is_too_deep {
+            return Some(format!("made folders deeper than {MAX_DEPTH}"));
+        }
+        self.closed = if used.is_closed { self.closed + 1 } else { 0 };
+        if self.closed > MAX_CLOSED {
+            return Some("keeps a folder closed to its supervisor".into());
         }
         // Files that were removed and are still written to are in no folder.
         let space = rustix::fs::statvfs(&self.place.work).ok()?;
@@ -106,22 +120,34 @@ impl Root {
 struct Used {
     bytes: Bytes,
     files: u64,
+    is_too_deep: bool,
+    is_closed: bool,
 }
 
 impl Used {
     fn add(&mut self, folder: &Path) {
-        let mut folders = vec![folder.to_path_buf()];
-        while let Some(folder) = folders.pop() {
-            // What cannot be read was made so by the script, and is looked at as soon as it can be.
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let mut folders = vec![(folder.to_path_buf(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            let entries = match fs::read_dir(folder) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    // What has gone meanwhile is nothing.
+                    self.is_closed |= error.kind() == io::ErrorKind::PermissionDenied;
+                    self.is_too_deep |= error.raw_os_error() == Some(rustix::io::Errno::NAMETOOLONG.raw_os_error());
+                    continue;
+                }
+            };
+            for entry in entries.flatten() {
                 if self.files > MAX_FILES {
                     return;
                 }
                 self.files += 1;
                 let Ok(data) = entry.metadata() else { continue };
                 self.bytes.0 += data.blocks() * 512;
-                if data.is_dir() {
-                    folders.push(entry.path());
+                match data.is_dir() {
+                    true if depth >= MAX_DEPTH => self.is_too_deep = true,
+                    true => folders.push((entry.path(), depth + 1)),
+                    false => {}
                 }
             }
         }

@@ -6,6 +6,7 @@
 mod bounds;
 pub(crate) mod cgroup;
 mod clock;
+mod gpus;
 pub(crate) mod keeper;
 mod openings;
 pub(crate) mod processes;
@@ -21,10 +22,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::bounds::Bounds;
+use self::gpus::Sampler;
 use self::keeper::Note;
 use self::openings::Openings;
 use self::recorder::Recorder;
-use super::record::{Ended, Opening, Peak, Times};
+use super::record::{Ended, GpuUse, Opening, Peak, Times};
 use super::sandbox::container::Watch;
 use super::sandbox::{Sandbox, SandboxError};
 use crate::interrupt::Interrupt;
@@ -85,6 +87,8 @@ pub struct Run {
     pub times: Times,
     /// What it took.
     pub peak: Peak,
+    /// What the GPUs did meanwhile.
+    pub gpus: GpuUse,
     /// Data files, when they were first opened.
     pub opened: Vec<Opening>,
     /// Processes it left behind, which were ended.
@@ -135,11 +139,12 @@ pub fn run(
     let (output, writer) = io::pipe()?;
     let (said, speaker) = io::pipe()?;
     command.stdin(Stdio::piped()).stdout(writer).stderr(speaker).process_group(0);
+    let gpus = Sampler::begin();
     let child = command.spawn()?;
     // Drops the ends of the pipes that it holds: only those who write keep them open.
     drop(command);
     let pipes = Pipes { output: Some(output), said: Some(said), heard: Vec::new() };
-    Supervisor { child, pipes, recorder, begun: Instant::now() }.watch(sandbox, interrupt, observer)
+    Supervisor { child, pipes, recorder, gpus, begun: Instant::now() }.watch(sandbox, interrupt, observer)
 }
 
 struct Pipes {
@@ -152,6 +157,7 @@ struct Supervisor {
     child: Child,
     pipes: Pipes,
     recorder: Recorder,
+    gpus: Sampler,
     begun: Instant,
 }
 
@@ -281,6 +287,7 @@ impl Supervisor {
             log,
             times: clock.times(total),
             peak,
+            gpus: self.gpus.end(),
             opened,
             left,
             held: heard.held.into_iter().chain(heard.bounded).collect(),

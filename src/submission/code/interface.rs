@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{Expr, ExprCall, Stmt, StmtFunctionDef, UnaryOp};
+use ruff_python_ast::{Expr, ExprCall, Stmt, StmtFunctionDef};
 use ruff_text_size::Ranged;
 
 use super::Python;
-use super::names::{dotted, number};
+use super::defaults::{self, Argument, environment_value};
+use super::names::dotted;
 
 /// An environment variable the script reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,24 +196,20 @@ impl Reader<'_> {
 
     fn call(&mut self, call: &ExprCall) {
         let name = dotted(&call.func);
-        let keyword = |name: &str| call.arguments.find_keyword(name).map(|keyword| &keyword.value);
         if self.helpers.is_getter(&name) {
-            let default = call.arguments.args.get(1).or_else(|| keyword("default")).and_then(literal);
+            let default = defaults::of_read(call).and_then(environment_value);
             self.read(call.arguments.args.first(), default, false, call);
-        } else if name.ends_with(".add_argument") {
+        } else if let Some(argument) = Argument::of(call) {
             self.found.reads_arguments = true;
-            let flags = call.arguments.args.iter().filter_map(|argument| match argument {
-                Expr::StringLiteral(literal) => Some(literal.value.to_str().to_string()),
-                _ => None,
-            });
-            if let Some(flag) = flags.max_by_key(|flag| (flag.starts_with("--"), flag.len())) {
+            if let Some(&flag) = argument.flags.iter().max_by_key(|flag| (flag.starts_with("--"), flag.len())) {
                 let is_true = |value: &Expr| matches!(value, Expr::BooleanLiteral(literal) if literal.value);
+                let (default, is_there) = (argument.keyword("default"), |name| argument.keyword(name).is_some());
                 self.found.options.push(OptionRead {
+                    flag: flag.to_string(),
                     line: self.python.line(call.start()),
-                    default: keyword("default").and_then(literal),
-                    required: keyword("required").is_some_and(is_true)
-                        || !flag.starts_with('-') && keyword("nargs").is_none() && keyword("default").is_none(),
-                    flag,
+                    default: default.and_then(environment_value),
+                    required: argument.keyword("required").is_some_and(is_true)
+                        || !flag.starts_with('-') && !is_there("nargs") && default.is_none(),
                 });
             }
         } else if let Some((mapping, method)) = name.rsplit_once('.')
@@ -243,7 +240,7 @@ impl<'a> Visitor<'a> for Reader<'_> {
                         },
                         _ => continue,
                     };
-                    if let (Expr::Name(name), Some(value)) = (name, value.and_then(literal)) {
+                    if let (Expr::Name(name), Some(value)) = (name, value.and_then(environment_value)) {
                         let line = self.python.line(field.start());
                         self.found.fields.push(FieldDefault { name: name.id.to_string(), line, value });
                     }
@@ -295,18 +292,6 @@ fn plain_name(expr: &Expr) -> String {
     match expr {
         Expr::Name(_) | Expr::Attribute(_) => dotted(expr),
         _ => String::new(),
-    }
-}
-
-/// A literal as the environment would spell it; `str(3)` and `-1` count.
-fn literal(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::StringLiteral(literal) => Some(literal.value.to_str().to_string()),
-        Expr::BooleanLiteral(literal) => Some(if literal.value { "1" } else { "0" }.to_string()),
-        Expr::NumberLiteral(literal) => number(literal),
-        Expr::UnaryOp(unary) if unary.op == UnaryOp::USub => literal(&unary.operand).map(|value| format!("-{value}")),
-        Expr::Call(call) if plain_name(&call.func) == "str" => call.arguments.args.first().and_then(literal),
-        _ => None,
     }
 }
 

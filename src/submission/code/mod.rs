@@ -8,6 +8,7 @@
 mod aliases;
 pub mod bundle;
 mod byte_table;
+mod defaults;
 mod hidden;
 pub mod imports;
 pub mod interface;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use ruff_python_ast::visitor::{self, Visitor};
-use ruff_python_ast::{Expr, ExprCall, Stmt, UnaryOp};
+use ruff_python_ast::{Expr, Stmt};
 
 use super::Python;
-use super::names::{dotted, number, words};
+use super::defaults::{self, Argument, constant};
+use super::names::{dotted, words};
 
 /// One setting.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,14 +80,10 @@ impl Settings {
     }
 
     /// `parser.add_argument("--ttt-epochs", default=3)`.
-    fn argument(&mut self, call: &ExprCall) {
-        let flag = call.arguments.args.iter().find_map(|arg| match arg {
-            Expr::StringLiteral(text) => text.value.to_str().strip_prefix("--").map(|name| name.replace('-', "_")),
-            _ => None,
-        });
-        let Some(name) = flag else { return };
-        let keyword = |name: &str| call.arguments.find_keyword(name).map(|keyword| &keyword.value);
-        let default = match (keyword("default"), keyword("action")) {
+    fn argument(&mut self, argument: &Argument) {
+        let flag = argument.flags.iter().find_map(|flag| flag.strip_prefix("--"));
+        let Some(name) = flag.map(|name| name.replace('-', "_")) else { return };
+        let default = match (argument.keyword("default"), argument.keyword("action")) {
             (Some(value), _) => setting(value),
             (None, Some(Expr::StringLiteral(action))) if action.value.to_str() == "store_true" => {
                 Some(Setting { variable: None, default: "False".into() })
@@ -111,7 +108,7 @@ fn setting(value: &Expr) -> Option<Setting> {
             if (name.contains("env"))
                 && let Some(Expr::StringLiteral(key)) = arguments.first()
             {
-                let default = call.arguments.find_argument_value("default", 1).and_then(constant);
+                let default = defaults::of_read(call).and_then(constant);
                 let default = default.unwrap_or_default();
                 return Some(Setting { variable: Some(key.value.to_str().to_string()), default });
             }
@@ -131,17 +128,6 @@ fn setting(value: &Expr) -> Option<Setting> {
     }
 }
 
-fn constant(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::StringLiteral(text) => Some(text.value.to_str().to_string()),
-        Expr::BooleanLiteral(literal) => Some(if literal.value { "True" } else { "False" }.into()),
-        Expr::NoneLiteral(_) => Some("None".into()),
-        Expr::NumberLiteral(literal) => number(literal),
-        Expr::UnaryOp(unary) if unary.op == UnaryOp::USub => constant(&unary.operand).map(|text| format!("-{text}")),
-        _ => None,
-    }
-}
-
 impl<'a> Visitor<'a> for Settings {
     fn visit_stmt(&mut self, stmt: &'a Stmt) {
         match stmt {
@@ -157,9 +143,9 @@ impl<'a> Visitor<'a> for Settings {
             }
             Stmt::Expr(expression) => {
                 if let Expr::Call(call) = &*expression.value
-                    && dotted(&call.func).ends_with("add_argument")
+                    && let Some(argument) = Argument::of(call)
                 {
-                    self.argument(call);
+                    self.argument(&argument);
                 }
             }
             _ => {}

@@ -107,8 +107,8 @@ impl Container {
         }
     }
 
-    /// The name of the containers of a run folder: the same for every seed and every start, one at a time.
-    pub(super) fn name(lock: &Path) -> String {
+    /// The name of the containers of a run folder, by its lock: the same for every seed and every start, one at a time.
+    pub fn name(lock: &Path) -> String {
         let digest = ContentDigest::of(lock.as_os_str().as_encoded_bytes()).sha256.to_string();
         format!("golf-harness-{}", digest.get(..16).unwrap_or(&digest))
     }

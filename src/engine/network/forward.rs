@@ -137,7 +137,7 @@ impl<K: Kernels> Forward<'_, K> {
         skips: &mut Vec<K::Buffer>,
         mut record: Option<&mut Vec<BlockRecord<K::Buffer>>>,
     ) -> (K::Buffer, K::Buffer) {
-        let (k, encoders, width) = (self.k, self.config.encoder_layers(), self.config.model_dim);
+        let (k, encoders, width) = (self.k, self.config.num_layers / 2, self.config.model_dim);
         let mut x = k.copy(x0);
         let mut pending: Option<(K::Buffer, &K::Buffer)> = None;
         for (i, block) in self.network.blocks.iter().enumerate() {
@@ -283,7 +283,7 @@ fn pending_residual<'a, K: Kernels>(
 
 /// Which skip enters a block: the row of `skip_weights` and the encoder block whose output is added.
 pub(in crate::engine) fn skip_of(config: &ModelConfig, block: usize) -> Option<(ChannelRow, usize)> {
-    let j = block.checked_sub(config.encoder_layers())?;
+    let j = block.checked_sub(config.num_layers / 2)?;
     let row = ChannelRow { row: j, width: config.model_dim };
-    Some((row, config.encoder_layers().checked_sub(j + 1)?))
+    Some((row, (config.num_layers / 2).checked_sub(j + 1)?))
 }

@@ -25,7 +25,7 @@ pub(super) fn logits<D: Hardware, T: Recorder<D>>(
     let tables = Rc::new(RopeTables::new(config, seq_len));
     let (x0, tape) = embed(config, weights, inputs, seq_len, tape, probe).split_tape();
     let mut x = x0.clone().put_tape(tape);
-    let (encoder, decoder) = weights.blocks.split_at(config.encoder_layers());
+    let (encoder, decoder) = weights.blocks.split_at(config.num_layers / 2);
 
     // U-Net: decoder block j adds the output of encoder block E - 1 - j. With an odd number of layers the last
     // decoder block finds the stack empty.

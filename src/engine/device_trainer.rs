@@ -23,6 +23,8 @@ pub struct TrainerState {
     pub optimizer: Optimizer,
     /// Snapshots so far.
     pub swa: SwaSum,
+    /// The moving average, where the recipe has one; never in a state that comes from where an engine runs.
+    pub ema: Option<Params>,
 }
 
 /// A model in training that stays where the engine runs.

@@ -99,7 +99,7 @@ fn did_you_mean(suggestion: &Option<String>) -> String {
 
 /// Environment variables of the challenge's scripts and the fields they set.
 ///
-/// Names from the challenge's baseline `train_gpt.py`, from PR #286's README, and from the scripts of PRs 287 and 315.
+/// Names from the challenge's baseline `train_gpt.py`, from PR #286's README, and from the scripts of later records.
 pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("RUN_ID", "name"),
     ("DATA_PATH", "data.path"),
@@ -131,6 +131,8 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("MUON_MOMENTUM_WARMUP_STEPS", "optimizer.muon.momentum_warmup_steps"),
     ("MUON_BACKEND_STEPS", "optimizer.muon.newton_schulz_steps"),
     ("MUON_WEIGHT_DECAY", "optimizer.muon.weight_decay"),
+    ("MUON_WD", "optimizer.muon.weight_decay"),
+    ("ADAM_WD", "optimizer.adam.weight_decay"),
     ("BETA1", "optimizer.adam.beta1"),
     ("BETA2", "optimizer.adam.beta2"),
     ("ADAM_EPS", "optimizer.adam.eps"),

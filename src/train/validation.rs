@@ -39,16 +39,17 @@ impl ValidationSplit {
         self.data.tokens.len()
     }
 
-    /// Scores weights; `None` when interrupted on any rank. Each rank scores its part of the windows, and the exact
+    /// Scores weights in a phase of the network's recurrence; `None` when interrupted on any rank. Each rank scores its part of the windows, and the exact
     /// sums of the parts are the sum of the whole.
     pub(super) fn score(
         &self,
         engine: &dyn Engine,
         weights: &Params,
+        phase: usize,
         interrupt: &Interrupt,
         ranks: &dyn Collective,
     ) -> Result<Option<Validation>, TrainError> {
-        let scorer = engine.scorer(&self.model, weights)?;
+        let scorer = engine.scorer(&self.model.clone().in_phase(phase), weights)?;
         let progress = Progress::hidden();
         let evaluation = self.data.evaluation(&*scorer, &progress, interrupt);
         let rank = ranks.rank();

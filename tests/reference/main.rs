@@ -13,6 +13,8 @@ mod support;
 mod tensors;
 
 mod eval;
+#[cfg(feature = "engine")]
+mod family_training;
 mod foreign;
 mod loader;
 #[cfg(feature = "engine")]

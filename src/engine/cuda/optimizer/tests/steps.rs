@@ -40,7 +40,7 @@ fn batches(config: &ModelConfig, step: usize) -> [TokenBatch; MICRO_BATCHES] {
 /// Quantized from the third step on, snapshots after the fourth and fifth.
 pub(super) fn plan(step: usize) -> StepPlan {
     let fake_quant = if step < 2 { FakeQuant::Off } else { FakeQuant::On };
-    StepPlan { lr_multiplier: 1.0 - 0.1 * step as f64, muon_momentum: 0.9, fake_quant, swa_pick: step >= 3 }
+    StepPlan { lr_multiplier: 1.0 - 0.1 * step as f64, muon_momentum: 0.9, fake_quant, swa_pick: step >= 3, phase: 0 }
 }
 
 pub(super) fn recipe(precision: OrthogonalizerPrecision) -> OptimizerConfig {
@@ -50,7 +50,8 @@ pub(super) fn recipe(precision: OrthogonalizerPrecision) -> OptimizerConfig {
 }
 
 pub(super) fn start(config: &ModelConfig, recipe: &OptimizerConfig) -> TrainerState {
-    TrainerState { weights: weights(config), optimizer: Optimizer::new(recipe, config), swa: SwaSum::default() }
+    let optimizer = Optimizer::new(recipe, config);
+    TrainerState { weights: weights(config), optimizer, swa: SwaSum::default(), ema: None }
 }
 
 fn trainer(engine: &dyn Engine, config: &ModelConfig, state: &TrainerState) -> Box<dyn DeviceTrainer> {

@@ -179,6 +179,11 @@ impl ModelConfig {
         if self.rope_dims == 0 { self.head_dim() } else { self.rope_dims }
     }
 
+    /// Whether rotary tables depend on a row's own length.
+    pub fn rope_follows_the_row(&self) -> bool {
+        self.rope_train_length.is_some() && self.run.row_length.is_none()
+    }
+
     /// Rows of the skip weights.
     pub fn num_skips(&self) -> usize {
         super::graph::skip_rows(self)

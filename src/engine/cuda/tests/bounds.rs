@@ -9,7 +9,7 @@ use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::gemm::{Batch, GemmDesc};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::network::{ChannelRow, Heads, Kernels, Linear, QkNormRope, WriteMode};
+use crate::engine::network::{ChannelRow, Heads, Kernels, Linear, Norm, QkNormRope, WriteMode};
 use crate::model::{ModelConfig, RopeTables};
 
 on_both!(
@@ -41,7 +41,7 @@ fn kernels_refuse_other_lengths_and_types<D: Device>(device: &Arc<D>) {
     assert_eq!(error, "add_bf16: argument 1 is stored as f32 where bf16 is needed");
 
     // Rows that are not whole.
-    let error = error_of(k, || drop(k.rms_norm(&five, 2)));
+    let error = error_of(k, || drop(k.rms_norm(&five, Norm::of(2))));
     assert_eq!(error, "rms_norm: argument 1 has 5 values where 4 are needed");
     let error = error_of(k, || drop(k.mix(&four, &five, &k.upload(&[1.0; 4]))));
     assert_eq!(error, "fused_mix_rms_norm: argument 6 has 5 values where 4 are needed");
@@ -101,7 +101,7 @@ fn products_refuse_what_does_not_fit<D: Device>(device: &Arc<D>) {
     let k = &CudaKernels::new(Arc::clone(device), Precision::Bf16);
     let [x, w, y, short] = [6, 12, 8, 7].map(|len| k.store(&random(len, "x")));
     let views = [&x, &w, &y].map(Buffer::view);
-    let error = error_of(k, || k.fused_relu_squared(dims, views, Some(short.view())));
+    let error = error_of(k, || k.fused_squared(dims, 0.0, views, Some(short.view())));
     assert_eq!(error, "gemm_bf16: c has 7 values where 8 are needed");
     let single = k.upload(&[1.0; 4]);
     let error = error_of(k, || k.fused_residual_add(dims, [x.view(), w.view(), y.view(), y.view()]));

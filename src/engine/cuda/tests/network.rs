@@ -11,7 +11,7 @@ use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::gemm::GemmDesc;
 use crate::engine::cuda::stream_lock::StreamLock;
 use crate::engine::{Engine, EngineError, KernelsEngine, Precision, Window};
-use crate::model::{ModelConfig, Params, init};
+use crate::model::{Lanes, ModelConfig, ParallelResidual, Params, Recurrence, Skips, ValueEmbedding, init};
 use crate::optim::FakeQuant;
 use crate::random::RandomStream;
 
@@ -49,6 +49,46 @@ pub(in crate::engine::cuda) fn configs() -> [ModelConfig; 2] {
     [plain, odd]
 }
 
+/// Small networks of the leaderboard's features: a loop whose last blocks are parallel; two lanes with a block run twice;
+/// two lanes that lose their skips.
+pub(in crate::engine::cuda) fn family() -> [ModelConfig; 3] {
+    let [plain, odd] = configs();
+    let looped = ModelConfig {
+        bigram_vocab_size: 0,
+        smear: false,
+        skips: Skips::Gated,
+        mlp_negative_slope: 0.5,
+        rope_dims: 8,
+        rope_train_length: Some(16),
+        xsa_last_n: 2,
+        ln_scale: true,
+        value_embedding: Some(ValueEmbedding { dim: 24, blocks: vec![2, 1] }),
+        recurrence: Some(Recurrence::Loop { first: 1, last: 2, repeats: 2, from_fraction: vec![0.5] }),
+        parallel_residual: Some(ParallelResidual { start: 2, lanes: Lanes::One }),
+        ..plain.clone()
+    };
+    let lanes = ModelConfig {
+        smear: false,
+        resid_mix: false,
+        xsa_last_n: 3,
+        value_embedding: Some(ValueEmbedding { dim: odd.kv_dim(), blocks: vec![0, 2] }),
+        recurrence: Some(Recurrence::Insert { blocks: vec![1], from_step: 0 }),
+        parallel_residual: Some(ParallelResidual { start: 1, lanes: Lanes::Two }),
+        ..odd
+    };
+    let lost = ModelConfig {
+        parallel_residual: Some(ParallelResidual { start: 2, lanes: Lanes::TwoSkipsLost }),
+        mlp_negative_slope: -0.25,
+        ..plain
+    };
+    [looped, lanes, lost]
+}
+
+/// All of them, every other one with quantized weights in training.
+fn trained() -> impl Iterator<Item = (ModelConfig, FakeQuant)> {
+    configs().into_iter().chain(family()).zip([FakeQuant::Off, FakeQuant::On].into_iter().cycle())
+}
+
 /// Initial weights with some noise on all of them, so that nothing is zero.
 pub(in crate::engine::cuda) fn weights(config: &ModelConfig) -> Params {
     let mut weights = init(config, 3);
@@ -80,7 +120,7 @@ pub(in crate::engine::cuda) fn batch(config: &ModelConfig, rows: usize, seq_len:
 }
 
 fn likelihoods_match_the_cpu<D: Device + 'static>(device: &Arc<D>) {
-    for config in configs() {
+    for config in configs().into_iter().chain(family()) {
         let (weights, tokens) = (weights(&config), tokens(&config, 120));
         let windows = [
             Window { tokens: &tokens[..37], first_scored: 0 },
@@ -105,7 +145,7 @@ fn likelihoods_match_the_cpu<D: Device + 'static>(device: &Arc<D>) {
 
 /// Both round at the same places; sums in another order may round to the next value, and that spreads.
 fn bfloat16_likelihoods_are_as_far_off_as_the_cpus<D: Device + 'static>(device: &Arc<D>) {
-    for config in configs() {
+    for config in configs().into_iter().chain(family()) {
         let (weights, tokens) = (weights(&config), tokens(&config, 120));
         let windows: Vec<_> =
             (0..4).map(|i| Window { tokens: &tokens[20 * i..20 * i + 37], first_scored: 9 * i }).collect();
@@ -124,7 +164,7 @@ fn bfloat16_likelihoods_are_as_far_off_as_the_cpus<D: Device + 'static>(device: 
 
 /// Each value of the backward pass is rounded to one part in 512, some dozens of times on its way.
 fn bfloat16_gradients_match_single_precision<D: Device + 'static>(device: &Arc<D>) {
-    for (config, fake_quant) in configs().into_iter().zip([FakeQuant::Off, FakeQuant::On]) {
+    for (config, fake_quant) in trained() {
         let (weights, batch) = (weights(&config), batch(&config, 3, 20));
         let expected = KernelsEngine::default().loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();
         let found = narrow_engine(device).loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();
@@ -157,7 +197,7 @@ fn scores_are_batch_invariant_and_repeatable<D: Device + 'static>(device: &Arc<D
 
 /// Relative distance of every gradient, in the 2-norm.
 fn gradients_match_the_cpu<D: Device + 'static>(device: &Arc<D>) {
-    for (config, fake_quant) in configs().into_iter().zip([FakeQuant::Off, FakeQuant::On]) {
+    for (config, fake_quant) in trained() {
         let (weights, batch) = (weights(&config), batch(&config, 3, 20));
         let expected = KernelsEngine::default().loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();
         let found = engine(device).loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();

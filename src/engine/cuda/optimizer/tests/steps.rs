@@ -99,7 +99,11 @@ fn distance(found: &Params, expected: &Params) -> f64 {
 
 fn five_steps_are_those_of_the_hosts_optimizer<D: Device + 'static>(device: &Arc<D>) {
     let engine = &engine(device);
-    for (config, precision) in configs().iter().zip([OrthogonalizerPrecision::F32, OrthogonalizerPrecision::Bf16]) {
+    use OrthogonalizerPrecision::{Bf16, F32};
+    let [looped, lanes, _] = network::family();
+    let configs = configs().into_iter().chain([looped, lanes]);
+    for (config, precision) in configs.zip([F32, Bf16, F32, F32]) {
+        let config = &config;
         let mut expected = start(config, &recipe(precision));
         let mut trainer = trainer(engine, config, &expected);
         // Sums of the orthogonalizer's products come in another order, and bfloat16 magnifies what that changes; there the

@@ -37,6 +37,10 @@ pub trait DeviceTrainer: Send {
     /// Snapshots so far.
     fn snapshots(&self) -> u64;
 
+    /// Runs the blocks in this phase of the recurrence ([`RunAs::phase`](crate::model::RunAs)) from the coming step on.
+    /// Called between steps.
+    fn set_phase(&mut self, phase: usize);
+
     /// Adds the gradients of a micro-batch's mean loss to those of the coming step.
     ///
     /// Micro-batches come in [`reading_order`](crate::collective::reading_order) and are added as

@@ -1,10 +1,11 @@
 //! The attention branch of a block, before its output projection, and its gradient.
 
 use super::forward::Forward;
+use super::operands::{Heads, Linear, QkNormRope, WriteMode};
 use super::parameters::Block;
 use super::record::VisitRecord;
 use super::rows::Rows;
-use super::traits::{Heads, Kernels, Linear, QkNormRope, WriteMode};
+use super::traits::Kernels;
 use crate::model::BlockRecipe;
 
 /// Attention's results.

@@ -2,10 +2,11 @@
 
 use super::block_grad::SourceGrad;
 use super::forward::Forward;
+use super::operands::{Linear, Norm, WriteMode};
 use super::parameters::Network;
 use super::record::Record;
 use super::rows::Rows;
-use super::traits::{Kernels, Linear, Norm, WriteMode};
+use super::traits::Kernels;
 
 /// A part of the network whose gradients a backward pass has added all it will add to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,41 +81,5 @@ impl<K: Kernels> Forward<'_, K> {
             self.values_grad(rows, values, grad_values, grads);
         }
         nll
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::cpu::CpuKernels;
-    use crate::engine::network::{fold, widened};
-    use crate::model::{Graph, ModelConfig, RopeTables, init};
-
-    #[test]
-    fn what_is_final_is_named_from_the_networks_end_to_its_beginning() {
-        for tie_embeddings in [true, false] {
-            let config = ModelConfig {
-                vocab_size: 12,
-                num_layers: 3,
-                model_dim: 8,
-                num_heads: 2,
-                num_kv_heads: 1,
-                bigram_vocab_size: 5,
-                bigram_dim: 4,
-                tie_embeddings,
-                ..Default::default()
-            };
-            let k = &CpuKernels::default();
-            let network = Network::upload(k, &config, &fold(&init(&config, 1))).unwrap();
-            let tables = &k.rope_tables(&RopeTables::new(&config, 4));
-            let graph = &Graph::new(&config);
-            let forward = Forward { k, config: &config, graph, network: &network, scaled: None, tables };
-            let rows = &Rows::new(k, &config, &[1, 2, 3, 4], 4);
-            let targets = &k.ids(&widened(&[2, 3, 4, 5]), config.vocab_size);
-            let (mut named, mut grads) = (Vec::new(), Network::zeros(k, &config).unwrap());
-            forward.backward(rows, targets, 0.25, forward.record(rows), &mut grads, &mut |part| named.push(part));
-            let expected = [Finished::Head, Finished::Block(2), Finished::Block(1), Finished::Block(0)];
-            assert_eq!(named, expected[usize::from(tie_embeddings)..]);
-        }
     }
 }

@@ -1,10 +1,11 @@
 //! One visit of a block, by its recipe: what attention and MLP read, and where their outputs go.
 
 use super::forward::Forward;
+use super::operands::{Linear, Mix, Norm, PendingResidual};
 use super::parameters::Block;
 use super::record::VisitRecord;
 use super::rows::Rows;
-use super::traits::{Kernels, Linear, Mix, Norm, PendingResidual};
+use super::traits::Kernels;
 use crate::model::{BlockRecipe, Residual};
 
 /// What a visit begins with.

@@ -2,10 +2,11 @@
 
 use super::forward::Forward;
 use super::lanes::StreamGrad;
+use super::operands::{Norm, WriteMode};
 use super::parameters::Network;
 use super::record::{Record, VisitRecord};
 use super::rows::Rows;
-use super::traits::{Kernels, Norm, WriteMode};
+use super::traits::Kernels;
 use crate::model::{Residual, Visit};
 
 /// Gradients of what every visit reads: the first activations, and the value embedding where there is one.

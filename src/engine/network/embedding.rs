@@ -1,10 +1,11 @@
 //! The network's first activations: the table, the bigram table beside it, the norm, the smear; and their gradients.
 
 use super::forward::Forward;
+use super::operands::{Linear, Norm, WriteMode};
 use super::parameters::Network;
 use super::record::Record;
 use super::rows::Rows;
-use super::traits::{Kernels, Linear, Norm, WriteMode};
+use super::traits::Kernels;
 
 impl<K: Kernels> Forward<'_, K> {
     /// Bigram rows read, activations before the norm, and the first activations.

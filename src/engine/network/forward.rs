@@ -1,10 +1,11 @@
 //! The forward pass, recording or not: the visits of the graph one after another.
 
 use super::block::{BlockInput, BlockOutput};
+use super::operands::{FusedMixInputs, FusedMixOutputs, Norm, PendingResidual};
 use super::parameters::{Network, Scaled};
 use super::record::{Record, VisitRecord};
 use super::rows::Rows;
-use super::traits::{FusedMixInputs, FusedMixOutputs, Kernels, Norm, PendingResidual};
+use super::traits::Kernels;
 use crate::model::{Graph, ModelConfig};
 
 /// Runs the network on a device.

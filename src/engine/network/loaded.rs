@@ -2,9 +2,10 @@
 
 use super::fold::{fold, fold_tables};
 use super::forward::Forward;
+use super::operands::Linear;
 use super::parameters::Network;
 use super::rows::Rows;
-use super::traits::{Kernels, Linear};
+use super::traits::Kernels;
 use crate::engine::{EngineError, Precision, check};
 use crate::model::{Graph, ModelConfig, Params, RopeTables};
 

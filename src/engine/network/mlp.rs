@@ -1,9 +1,10 @@
 //! The MLP of a block, before its output projection, and its gradient.
 
 use super::forward::Forward;
+use super::operands::{Linear, WriteMode};
 use super::parameters::Block;
 use super::rows::Rows;
-use super::traits::{Kernels, Linear, WriteMode};
+use super::traits::Kernels;
 use crate::model::BlockRecipe;
 
 impl<K: Kernels> Forward<'_, K> {

@@ -18,6 +18,7 @@ mod forward;
 mod lanes;
 mod loaded;
 mod mlp;
+mod operands;
 mod parameters;
 mod record;
 mod rows;
@@ -29,9 +30,13 @@ pub(in crate::engine) use backward::Finished;
 pub(in crate::engine) use fold::{fold, fold_tables, scale_of, unfold};
 pub(in crate::engine) use forward::Forward;
 pub(in crate::engine) use loaded::Loaded;
+pub(in crate::engine) use operands::{
+    ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, Norm, PendingResidual, QkNormRope,
+    Skip, WriteMode,
+};
 pub(in crate::engine) use parameters::{Network, Scaled};
 pub(in crate::engine) use rows::{Rows, hashed, widened};
-pub(in crate::engine) use traits::{
-    ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Kernels, Linear, Mix, Norm, PendingResidual,
-    QkNormRope, Skip, WriteMode, mixed_after, squared_after, squared_after_grad,
-};
+pub(in crate::engine) use traits::{Kernels, mixed_after, squared_after, squared_after_grad};
+
+#[cfg(test)]
+pub(in crate::engine) mod tests;

@@ -1,10 +1,11 @@
 //! Outputs of the encoder on their way into the decoder.
 
 use super::forward::Forward;
+use super::operands::{ChannelRow, GatedSkip, Skip};
 use super::parameters::Skips;
 use super::record::Record;
 use super::rows::Rows;
-use super::traits::{ChannelRow, GatedSkip, Kernels, Skip};
+use super::traits::Kernels;
 use crate::model::SkipInput;
 
 impl<K: Kernels> Forward<'_, K> {

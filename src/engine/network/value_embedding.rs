@@ -1,10 +1,11 @@
 //! The embedding that is added to the values of some blocks: read and projected once a pass, added on each visit.
 
 use super::forward::Forward;
+use super::operands::{Linear, WriteMode};
 use super::parameters::ValueTable;
 use super::record::Values;
 use super::rows::Rows;
-use super::traits::{Kernels, Linear, WriteMode};
+use super::traits::Kernels;
 
 impl<K: Kernels> Forward<'_, K> {
     /// Reads and projects the embedding, where there is one.

@@ -10,8 +10,11 @@ use crate::engine::cuda::engine::CudaEngine;
 use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::gemm::GemmDesc;
 use crate::engine::cuda::stream_lock::StreamLock;
+pub(in crate::engine::cuda) use crate::engine::network::tests::{
+    family, noisy_weights as weights, plain_and_odd as configs,
+};
 use crate::engine::{Engine, EngineError, KernelsEngine, Precision, Window};
-use crate::model::{Lanes, ModelConfig, ParallelResidual, Params, Recurrence, Skips, ValueEmbedding, init};
+use crate::model::{ModelConfig, Params};
 use crate::optim::FakeQuant;
 use crate::random::RandomStream;
 
@@ -23,80 +26,9 @@ on_both!(
     bfloat16_gradients_match_single_precision,
 );
 
-/// Small networks: plain; odd dims, untied, table as wide as the model.
-pub(in crate::engine::cuda) fn configs() -> [ModelConfig; 2] {
-    let plain = ModelConfig {
-        vocab_size: 50,
-        num_layers: 4,
-        model_dim: 64,
-        num_heads: 4,
-        num_kv_heads: 2,
-        bigram_vocab_size: 32,
-        bigram_dim: 16,
-        ..Default::default()
-    };
-    let odd = ModelConfig {
-        vocab_size: 37,
-        num_layers: 3,
-        model_dim: 36,
-        num_heads: 2,
-        num_kv_heads: 1,
-        mlp_mult: 1.5,
-        bigram_dim: 36,
-        tie_embeddings: false,
-        ..plain.clone()
-    };
-    [plain, odd]
-}
-
-/// Small networks of the leaderboard's features: a loop whose last blocks are parallel; two lanes with a block run twice;
-/// two lanes that lose their skips.
-pub(in crate::engine::cuda) fn family() -> [ModelConfig; 3] {
-    let [plain, odd] = configs();
-    let looped = ModelConfig {
-        bigram_vocab_size: 0,
-        smear: false,
-        skips: Skips::Gated,
-        mlp_negative_slope: 0.5,
-        rope_dims: 8,
-        rope_train_length: Some(16),
-        xsa_last_n: 2,
-        ln_scale: true,
-        value_embedding: Some(ValueEmbedding { dim: 24, blocks: vec![2, 1] }),
-        recurrence: Some(Recurrence::Loop { first: 1, last: 2, repeats: 2, from_fraction: vec![0.5] }),
-        parallel_residual: Some(ParallelResidual { start: 2, lanes: Lanes::One }),
-        ..plain.clone()
-    };
-    let lanes = ModelConfig {
-        smear: false,
-        resid_mix: false,
-        xsa_last_n: 3,
-        value_embedding: Some(ValueEmbedding { dim: odd.kv_dim(), blocks: vec![0, 2] }),
-        recurrence: Some(Recurrence::Insert { blocks: vec![1], from_step: 0 }),
-        parallel_residual: Some(ParallelResidual { start: 1, lanes: Lanes::Two }),
-        ..odd
-    };
-    let lost = ModelConfig {
-        parallel_residual: Some(ParallelResidual { start: 2, lanes: Lanes::TwoSkipsLost }),
-        mlp_negative_slope: -0.25,
-        ..plain
-    };
-    [looped, lanes, lost]
-}
-
 /// All of them, every other one with quantized weights in training.
 fn trained() -> impl Iterator<Item = (ModelConfig, FakeQuant)> {
     configs().into_iter().chain(family()).zip([FakeQuant::Off, FakeQuant::On].into_iter().cycle())
-}
-
-/// Initial weights with some noise on all of them, so that nothing is zero.
-pub(in crate::engine::cuda) fn weights(config: &ModelConfig) -> Params {
-    let mut weights = init(config, 3);
-    let mut stream = RandomStream::new(3, "noise");
-    for (_, tensor) in weights.iter_mut() {
-        tensor.data_mut().iter_mut().for_each(|value| *value += 0.1 * stream.normal() as f32);
-    }
-    weights
 }
 
 fn tokens(config: &ModelConfig, len: usize) -> Vec<u16> {

@@ -172,6 +172,20 @@ impl<'a, D: Device + 'a> DeviceTrainer for CudaTrainer<'a, D> {
         self.snapshot_count
     }
 
+    fn set_phase(&mut self, phase: usize) {
+        if self.config.run.phase == Some(phase) {
+            return;
+        }
+        self.config.run.phase = Some(phase);
+        let graph = Graph::new(&self.config);
+        if graph != self.graph {
+            let _stream = self.kernels.shared.lock_stream();
+            // What is recorded runs the blocks in the old order.
+            self.groups.clear();
+        }
+        self.graph = graph;
+    }
+
     fn micro_batch(&mut self, batch: &TokenBatch, fake_quant: FakeQuant) -> Result<(), EngineError> {
         self.run_micro_batch(batch, fake_quant)
     }

@@ -173,7 +173,8 @@ fn optimizer(run: &Value) -> OptimizerConfig {
             newton_schulz_steps: count(optim, "muon_backend_steps") as u32,
             weight_decay: number(optim, "muon_wd"),
             precision: OrthogonalizerPrecision::F32,
-            row_normalize: optim["muon_row_normalize"].as_bool().unwrap(),
+            // 1218 came before normalized rows.
+            row_normalize: run["pr"].as_u64().unwrap() >= 1285,
         },
         adam: AdamConfig {
             beta1: number(optim, "beta1"),

@@ -14,6 +14,8 @@ mod tensors;
 
 mod eval;
 #[cfg(feature = "engine")]
+mod family;
+#[cfg(feature = "engine")]
 mod family_training;
 mod foreign;
 mod loader;

@@ -9,7 +9,7 @@ use super::attention::attention;
 use super::hardware::Hardware;
 use super::linear::{channels, linear, row, scaled};
 use super::weights::{BlockWeights, Weights};
-use super::{Matrix, Recorder};
+use super::{Matrix, Recorder, Scalar};
 use crate::model::{BlockRecipe, ModelConfig, Residual, RopeTables};
 
 /// What all blocks of a forward pass see.
@@ -27,7 +27,7 @@ pub(super) struct Context<'a, D: Hardware> {
 
 impl<D: Hardware> Context<'_, D> {
     /// The value embedding with the scale that a block adds it by, if it does.
-    pub fn value_embedding(&self, recipe: &BlockRecipe) -> Option<(&Tensor<(), f32, D>, &Matrix<D>)> {
+    pub fn value_embedding(&self, recipe: &BlockRecipe) -> Option<(&Scalar<D>, &Matrix<D>)> {
         let scales = &self.weights.value_embedding.as_ref()?.layer_scales;
         scales.get(recipe.value_embedding?).zip(self.values)
     }

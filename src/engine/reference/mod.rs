@@ -42,6 +42,8 @@ use hardware::Hardware;
 
 /// `[rows, columns]`.
 type Matrix<D, T = NoneTape> = Tensor<(usize, usize), f32, D, T>;
+/// One value.
+type Scalar<D> = Tensor<(), f32, D>;
 /// `[channels]`.
 type Vector<D, T = NoneTape> = Tensor<(usize,), f32, D, T>;
 /// `[batch, kv heads, group * seq_len, seq_len]`: what every query of a head thinks of every key.

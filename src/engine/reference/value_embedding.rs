@@ -5,7 +5,7 @@ use dfdx::prelude::*;
 use super::hardware::Hardware;
 use super::linear::linear;
 use super::weights::Weights;
-use super::{Matrix, Recorder, index};
+use super::{Matrix, Recorder, Scalar, index};
 
 /// `scale * proj(embed[id])` of every token, `[tokens, K d]`, made once for all blocks, and its tape.
 pub(super) fn value_embedding<D: Hardware, T: Recorder<D>>(
@@ -23,7 +23,7 @@ pub(super) fn value_embedding<D: Hardware, T: Recorder<D>>(
 
 /// Adds it to a block's values, by the scale of the block's place in the list.
 pub(super) fn add_to_values<D: Hardware, T: Recorder<D>>(
-    layer_scale: &Tensor<(), f32, D>,
+    layer_scale: &Scalar<D>,
     embedding: &Matrix<D>,
     values: Matrix<D, T>,
 ) -> Matrix<D, T> {
@@ -31,7 +31,7 @@ pub(super) fn add_to_values<D: Hardware, T: Recorder<D>>(
 }
 
 /// A parameter of one value times a matrix.
-pub(super) fn scalar_times<D: Hardware, T: Recorder<D>>(scale: &Tensor<(), f32, D>, x: Matrix<D, T>) -> Matrix<D, T> {
+pub(super) fn scalar_times<D: Hardware, T: Recorder<D>>(scale: &Scalar<D>, x: Matrix<D, T>) -> Matrix<D, T> {
     let shape = *x.shape();
     x * scale.retaped::<T>().broadcast_like::<_, Axes2<0, 1>>(&shape)
 }

@@ -3,12 +3,12 @@
 use dfdx::prelude::*;
 
 use super::hardware::Hardware;
-use super::{Matrix, Vector};
+use super::{Matrix, Scalar, Vector};
 use crate::model::{HostTensor, LayoutMismatch, ModelConfig, Params, Skips};
 
 /// The bigram table and what turns a row of it into a residual.
 pub(super) struct BigramWeights<D: Hardware> {
-    pub scale: Tensor<(), f32, D>,
+    pub scale: Scalar<D>,
     pub table: Matrix<D>,
     /// Absent when the table is as wide as the model.
     pub projection: Option<Matrix<D>>,
@@ -30,12 +30,12 @@ pub(super) struct BlockWeights<D: Hardware> {
 
 /// The second embedding of each token, absent where no block adds it.
 pub(super) struct ValueEmbeddingWeights<D: Hardware> {
-    pub scale: Tensor<(), f32, D>,
+    pub scale: Scalar<D>,
     pub table: Matrix<D>,
     /// Absent when the table is as wide as keys and values.
     pub projection: Option<Matrix<D>>,
     /// A factor for each block that adds it, in the order they are listed.
-    pub layer_scales: Vec<Tensor<(), f32, D>>,
+    pub layer_scales: Vec<Scalar<D>>,
 }
 
 /// All parameters. The fields share storage and gradient identity with `leaves`.
@@ -43,7 +43,7 @@ pub(super) struct Weights<D: Hardware> {
     pub skip_weights: Option<Matrix<D>>,
     pub skip_gates: Option<Matrix<D>>,
     /// The first lane's share of the output, where there are two.
-    pub lane_merge: Option<Tensor<(), f32, D>>,
+    pub lane_merge: Option<Scalar<D>>,
     pub tok_emb: Matrix<D>,
     pub bigram: Option<BigramWeights<D>>,
     pub smear_gate: Option<Vector<D>>,
@@ -149,7 +149,7 @@ impl<'a, D: Hardware, I: Iterator<Item = (&'a str, &'a HostTensor)>> LeavesFolde
         Ok((flat, tensor.shape()))
     }
 
-    fn scalar(&mut self) -> Result<Tensor<(), f32, D>, LayoutMismatch> {
+    fn scalar(&mut self) -> Result<Scalar<D>, LayoutMismatch> {
         Ok(self.next()?.0.reshape_like(&()))
     }
 

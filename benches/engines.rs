@@ -24,7 +24,7 @@ const REPEATS: usize = 3;
 
 /// A step at a rate that keeps the weights where they are.
 const PLAN: StepPlan =
-    StepPlan { lr_multiplier: 1e-6, muon_momentum: 0.95, fake_quant: FakeQuant::Off, swa_pick: false };
+    StepPlan { lr_multiplier: 1e-6, muon_momentum: 0.95, fake_quant: FakeQuant::Off, swa_pick: false, phase: 0 };
 
 struct Case {
     name: &'static str,

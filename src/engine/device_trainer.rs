@@ -23,6 +23,8 @@ pub struct TrainerState {
     pub optimizer: Optimizer,
     /// Snapshots so far.
     pub swa: SwaSum,
+    /// The moving average, where the recipe has one; never in a state that comes from where an engine runs.
+    pub ema: Option<Params>,
 }
 
 /// A model in training that stays where the engine runs.
@@ -34,6 +36,10 @@ pub trait DeviceTrainer: Send {
 
     /// Snapshots so far.
     fn snapshots(&self) -> u64;
+
+    /// Runs the blocks in this phase of the recurrence ([`RunAs::phase`](crate::model::RunAs)) from the coming step on.
+    /// Called between steps.
+    fn set_phase(&mut self, phase: usize);
 
     /// Adds the gradients of a micro-batch's mean loss to those of the coming step.
     ///

@@ -310,7 +310,9 @@ impl ScoreJob {
 
     fn prepare(&self, file: &WeightsFile) -> Result<Prepared, ScoreJobError> {
         let model = &self.effective.manifest.model;
-        Ok(self.engine.prepare(&self.device, self.precision, model, &file.read(model)?)?)
+        let weights = file.read(model)?;
+        let model = model.clone().in_rows_of(self.effective.manifest.eval.seq_len as usize);
+        Ok(self.engine.prepare(&self.device, self.precision, &model, &weights)?)
     }
 
     /// A whole evaluation must have scored something, and what it scored must be text. Parts may be empty.

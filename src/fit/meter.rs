@@ -24,7 +24,8 @@ impl Meter<'_> {
     pub fn loss(&self, weights: &Params) -> Result<f64, FitError> {
         let tokens = &self.calibration.tokens;
         let plan = WindowPlan::non_overlapping(tokens.len() as u64, self.calibration.seq_len)?;
-        let scorer = KernelsEngine::default().scorer(self.model, weights)?;
+        let model = self.model.clone().in_rows_of(self.calibration.seq_len as usize);
+        let scorer = KernelsEngine::default().scorer(&model, weights)?;
         let windows: Vec<Window<'_>> = plan
             .iter(0..plan.windows())
             .map(|span| Window { tokens: &tokens[span.tokens()], first_scored: 0 })

@@ -1,6 +1,6 @@
 //! Recipe values that parse but cannot be: zero strides, worlds that do not divide 8, batches that do not fit.
 
-use super::Manifest;
+use super::{Manifest, ScheduleConfig};
 use crate::model::layout;
 use crate::quant::{ScaleSearch, UnmatchedPattern, limits};
 
@@ -42,6 +42,7 @@ pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> 
     if !(1..=22).contains(&manifest.quantization.zstd_level) {
         return fail("quantization.zstd_level", format!("{} is outside 1..=22", manifest.quantization.zstd_level));
     }
+    check_end_of_training(schedule)?;
     check_classes(manifest).or_else(|message| fail("quantization.classes", message))?;
     let quantization = &manifest.quantization;
     if quantization.scale_search != ScaleSearch::Max && quantization.low_bit_clip_quantile != 1.0 {
@@ -52,6 +53,7 @@ pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> 
     }
     for (field, value, range) in [
         ("schedule.max_wallclock_seconds", schedule.max_wallclock_seconds, 0.0..=1e9),
+        ("schedule.reserve_seconds", schedule.reserve_seconds, 0.0..=1e9),
         ("schedule.swa.start_frac", schedule.swa.start_frac, 0.0..=1.0),
         ("schedule.qat.start_frac", schedule.qat.start_frac, 0.0..=1.0),
         ("quantization.prune_fraction", manifest.quantization.prune_fraction, 0.0..=1.0),
@@ -70,6 +72,11 @@ pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> 
         ("optimizer.adam.beta2", manifest.optimizer.adam.beta2, 0.0..=1.0),
         ("optimizer.adam.eps", manifest.optimizer.adam.eps, 0.0..=1.0),
         ("optimizer.adam.weight_decay", manifest.optimizer.adam.weight_decay, 0.0..=1e6),
+        ("optimizer.adam.embed_weight_decay", manifest.optimizer.adam.embed_weight_decay.unwrap_or(0.0), 0.0..=1e6),
+        ("schedule.warmdown_frac", schedule.warmdown_frac.unwrap_or(0.0), 0.0..=1.0),
+        ("schedule.min_lr", schedule.min_lr, 0.0..=1.0),
+        ("schedule.qat.below_multiplier", schedule.qat.below_multiplier.unwrap_or(0.0), 0.0..=1.0),
+        ("schedule.ema.decay", schedule.ema.as_ref().map_or(0.0, |ema| ema.decay), 0.0..=1.0),
         // A claim that may be off by more claims nothing.
         ("tolerance.rescored_bpb", manifest.tolerance.rescored_bpb, 0.0..=1.0),
         ("tolerance.retrained_bpb", manifest.tolerance.retrained_bpb, 0.0..=1.0),
@@ -77,6 +84,24 @@ pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> 
         if !range.contains(&value) {
             return fail(field, format!("{value} is outside {}..={}", range.start(), range.end()));
         }
+    }
+    Ok(())
+}
+
+/// Averages of the weights, and the time kept for what follows training.
+fn check_end_of_training(schedule: &ScheduleConfig) -> Result<(), (String, String)> {
+    let fail = |field: &str, message: String| Err((field.to_string(), message));
+    if schedule.ema.is_some() && schedule.swa.enabled {
+        return fail("schedule.ema", "training ends with one average: set schedule.swa.enabled to false".into());
+    }
+    if schedule.ema.as_ref().is_some_and(|ema| ema.decay >= 1.0) {
+        return fail("schedule.ema.decay", "must be below 1, or the average never moves".into());
+    }
+    let cap = schedule.max_wallclock_seconds;
+    let is_reserve = schedule.reserve_seconds == 0.0 || (0.0..cap).contains(&schedule.reserve_seconds);
+    if cap > 0.0 && !is_reserve {
+        let message = format!("{} is outside 0..max_wallclock_seconds ({cap})", schedule.reserve_seconds);
+        return fail("schedule.reserve_seconds", message);
     }
     Ok(())
 }

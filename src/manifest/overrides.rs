@@ -10,6 +10,7 @@ use serde_yaml::{Mapping, Value};
 
 use super::load::parse_unseen;
 use super::{LoadError, Manifest, QuantizationConfig, load};
+use crate::model::ModelConfig;
 use crate::path_safety::folder_of;
 use crate::quant::ClassPattern;
 
@@ -98,7 +99,7 @@ fn did_you_mean(suggestion: &Option<String>) -> String {
 
 /// Environment variables of the challenge's scripts and the fields they set.
 ///
-/// Names from the challenge's baseline `train_gpt.py` and from PR #286's README.
+/// Names from the challenge's baseline `train_gpt.py`, from PR #286's README, and from the scripts of later records.
 pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("RUN_ID", "name"),
     ("DATA_PATH", "data.path"),
@@ -116,6 +117,9 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("TIED_EMBED_INIT_STD", "model.tied_embed_init_std"),
     ("BIGRAM_VOCAB_SIZE", "model.bigram_vocab_size"),
     ("BIGRAM_DIM", "model.bigram_dim"),
+    ("XSA_LAST_N", "model.xsa_last_n"),
+    ("ROPE_DIMS", "model.rope_dims"),
+    ("LN_SCALE", "model.ln_scale"),
     ("EMBED_LR", "optimizer.embed_lr"),
     ("TIED_EMBED_LR", "optimizer.tied_embed_lr"),
     ("HEAD_LR", "optimizer.head_lr"),
@@ -127,6 +131,8 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("MUON_MOMENTUM_WARMUP_STEPS", "optimizer.muon.momentum_warmup_steps"),
     ("MUON_BACKEND_STEPS", "optimizer.muon.newton_schulz_steps"),
     ("MUON_WEIGHT_DECAY", "optimizer.muon.weight_decay"),
+    ("MUON_WD", "optimizer.muon.weight_decay"),
+    ("ADAM_WD", "optimizer.adam.weight_decay"),
     ("BETA1", "optimizer.adam.beta1"),
     ("BETA2", "optimizer.adam.beta2"),
     ("ADAM_EPS", "optimizer.adam.eps"),
@@ -212,18 +218,37 @@ const PATH_FIELDS: [&str; 2] = ["data.path", "data.tokenizer.path"];
 /// Fields absent from the YAML form while they have no value.
 const OPTIONAL_FIELDS: [&str; 1] = ["data.tokenizer.path"];
 
-/// Writes out the quantizer's settings that rest at a default and are left out of the YAML form then.
+/// Writes out settings that rest at a default and are left out of the YAML form then.
 fn show_resting(tree: &mut Value) {
-    if let Some(quantization) = tree.get_mut("quantization").and_then(Value::as_mapping_mut) {
-        let defaults = QuantizationConfig::default();
-        for (key, value) in [
-            ("classes", Value::Sequence(Vec::new())),
-            ("low_bit_clip_quantile", Value::from(defaults.low_bit_clip_quantile)),
-            ("scale_search", Value::from(defaults.scale_search.to_string())),
-        ] {
-            quantization.entry(Value::from(key)).or_insert(value);
+    let mut show = |section: &str, resting: Vec<(&str, Value)>| {
+        let Some(section) = tree.get_mut(section).and_then(Value::as_mapping_mut) else { return };
+        for (key, value) in resting {
+            section.entry(Value::from(key)).or_insert(value);
         }
-    }
+    };
+    let quantization = QuantizationConfig::default();
+    show(
+        "quantization",
+        vec![
+            ("classes", Value::Sequence(Vec::new())),
+            ("low_bit_clip_quantile", Value::from(quantization.low_bit_clip_quantile)),
+            ("scale_search", Value::from(quantization.scale_search.to_string())),
+        ],
+    );
+    let model = ModelConfig::default();
+    show(
+        "model",
+        vec![
+            ("smear", Value::from(model.smear)),
+            ("skips", serde_yaml::to_value(model.skips).unwrap_or(Value::Null)),
+            ("resid_mix", Value::from(model.resid_mix)),
+            ("mlp_negative_slope", Value::from(model.mlp_negative_slope)),
+            ("rope_dims", Value::from(model.rope_dims)),
+            ("xsa_last_n", Value::from(model.xsa_last_n)),
+            ("ln_scale", Value::from(model.ln_scale)),
+            ("init", serde_yaml::to_value(model.init).unwrap_or(Value::Null)),
+        ],
+    );
 }
 
 /// Class rules from a text: `PATTERN=CLASS,PATTERN=CLASS`, none for an empty one.
@@ -314,7 +339,8 @@ mod tests {
     #[test]
     fn every_variable_of_the_table_names_a_field_that_takes_its_value() {
         for (variable, field) in ENVIRONMENT {
-            let original = serde_yaml::to_value(manifest()).unwrap();
+            let mut original = serde_yaml::to_value(manifest()).unwrap();
+            show_resting(&mut original);
             let value = field.split('.').try_fold(&original, |node, key| node.get(key));
             let text = match value {
                 Some(Value::Bool(on)) => if *on { "0" } else { "1" }.to_string(),

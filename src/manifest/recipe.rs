@@ -69,6 +69,9 @@ pub struct MuonConfig {
     pub weight_decay: f64,
     /// Precision of the orthogonalizer.
     pub precision: OrthogonalizerPrecision,
+    /// Whether each row of the direction is divided by its norm before it is orthogonalized (MuonEq-R, 1285).
+    #[serde(skip_serializing_if = "is_default")]
+    pub row_normalize: bool,
 }
 
 impl Default for MuonConfig {
@@ -80,6 +83,7 @@ impl Default for MuonConfig {
             newton_schulz_steps: 5,
             weight_decay: 0.04,
             precision: OrthogonalizerPrecision::Bf16,
+            row_normalize: false,
         }
     }
 }
@@ -96,11 +100,14 @@ pub struct AdamConfig {
     pub eps: f64,
     /// Decoupled weight decay of embeddings and scalars.
     pub weight_decay: f64,
+    /// That of embeddings, where it is another (1218).
+    #[serde(skip_serializing_if = "is_default")]
+    pub embed_weight_decay: Option<f64>,
 }
 
 impl Default for AdamConfig {
     fn default() -> Self {
-        AdamConfig { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.01 }
+        AdamConfig { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.01, embed_weight_decay: None }
     }
 }
 
@@ -114,6 +121,16 @@ pub struct ScheduleConfig {
     pub iterations: u64,
     /// Length of the final learning-rate ramp to zero, steps.
     pub warmdown_iters: u64,
+    /// Length of the final ramp as a fraction of the time under the cap, or of `iterations` without one, instead of
+    /// `warmdown_iters` (1218).
+    #[serde(skip_serializing_if = "is_default")]
+    pub warmdown_frac: Option<f64>,
+    /// Least multiplier of such a ramp.
+    #[serde(skip_serializing_if = "is_default")]
+    pub min_lr: f64,
+    /// Seconds of the cap that are kept for what follows training: it ends so much earlier (1218).
+    #[serde(skip_serializing_if = "is_default")]
+    pub reserve_seconds: f64,
     /// Steps taken and then thrown away before the clock starts.
     pub warmup_steps: u64,
     /// Training stops after the step that crosses this; 0 means no cap.
@@ -130,6 +147,9 @@ pub struct ScheduleConfig {
     pub train_log_every: u64,
     /// Stochastic weight averaging.
     pub swa: SwaConfig,
+    /// Exponential moving average of the weights, instead of the average of snapshots (287).
+    #[serde(skip_serializing_if = "is_default")]
+    pub ema: Option<EmaConfig>,
     /// Quantization-aware training.
     pub qat: QatConfig,
 }
@@ -140,6 +160,9 @@ impl Default for ScheduleConfig {
             seed: 1337,
             iterations: 20_000,
             warmdown_iters: 3_000,
+            warmdown_frac: None,
+            min_lr: 0.0,
+            reserve_seconds: 0.0,
             warmup_steps: 20,
             max_wallclock_seconds: 600.0,
             train_batch_tokens: 786_432,
@@ -148,6 +171,7 @@ impl Default for ScheduleConfig {
             val_loss_every: 1_000,
             train_log_every: 200,
             swa: SwaConfig::default(),
+            ema: None,
             qat: QatConfig::default(),
         }
     }
@@ -171,6 +195,15 @@ impl Default for SwaConfig {
     }
 }
 
+/// Exponential moving average: `average = decay * average + (1 - decay) * weights` after every step, in single precision,
+/// from the weights that the timed run starts with. It is what training ends with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmaConfig {
+    /// Share of the average that a step keeps, in [0, 1): 0.997 in 287.
+    pub decay: f64,
+}
+
 /// Late quantization-aware training with straight-through gradients.
 ///
 /// Rounds as PR #286 does, attention to int6 and the MLP to int5, scales from the row's largest magnitude: never by the
@@ -182,11 +215,14 @@ pub struct QatConfig {
     pub enabled: bool,
     /// Fraction of the wall-clock cap (or of `iterations` without one) after which it is on.
     pub start_frac: f64,
+    /// Instead: on where the learning-rate multiplier is below this (0.15 in 414).
+    #[serde(skip_serializing_if = "is_default")]
+    pub below_multiplier: Option<f64>,
 }
 
 impl Default for QatConfig {
     fn default() -> Self {
-        QatConfig { enabled: true, start_frac: 0.85 }
+        QatConfig { enabled: true, start_frac: 0.85, below_multiplier: None }
     }
 }
 
@@ -242,8 +278,8 @@ fn is_one(value: &f64) -> bool {
     *value == 1.0
 }
 
-fn is_default(search: &ScaleSearch) -> bool {
-    *search == ScaleSearch::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How validation is scored.

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{InitRule, Lanes, ParallelResidual, Recurrence, RunAs, Skips, ValueEmbedding};
+
 /// Precision of the RoPE tables.
 ///
 /// `f32` is the default because it is the model the PR describes. `bf16` repeats what its script really
@@ -18,7 +20,7 @@ pub enum RopePrecision {
     Bf16,
 }
 
-/// The network. Defaults are those of PR #286: 24,730,705 parameters.
+/// The network. Defaults are those of PR #286: 24,730,705 parameters. What a manifest leaves out is as there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelConfig {
@@ -50,6 +52,55 @@ pub struct ModelConfig {
     pub bigram_vocab_size: usize,
     /// Width of the bigram table; equal to D leaves the projection out.
     pub bigram_dim: usize,
+    /// Whether each position's first activations are blended with those of the position before (SmearGate).
+    #[serde(skip_serializing_if = "is_default_switch")]
+    pub smear: bool,
+    /// What decoder blocks take from encoder blocks.
+    #[serde(skip_serializing_if = "is_default")]
+    pub skips: Skips,
+    /// Whether blocks mix the network's first activations into their input (`resid_mix`).
+    #[serde(skip_serializing_if = "is_default_switch")]
+    pub resid_mix: bool,
+    /// The MLP's activation is `u^2` above zero and `(s u)^2` below; 0 for relu^2, 0.5 for LeakyReLU(0.5)^2 (549).
+    #[serde(skip_serializing_if = "is_default")]
+    pub mlp_negative_slope: f64,
+    /// Coordinates of each head that are rotated, from the first on (partial RoPE, 315); 0 for all.
+    #[serde(skip_serializing_if = "is_default")]
+    pub rope_dims: usize,
+    /// Row length from which the rotary base grows: for rows of T > n tokens it is `base (T/n)^(r/(r-2))` with r rotated
+    /// coordinates (the scripts' NTK rule; 1024 in 287 to 1019). None: the base stays.
+    #[serde(skip_serializing_if = "is_default")]
+    pub rope_train_length: Option<usize>,
+    /// Blocks, from the last one back, whose attention loses what points along the query's own value (XSA, 287).
+    #[serde(skip_serializing_if = "is_default")]
+    pub xsa_last_n: usize,
+    /// Whether attention and MLP of block l, 0-based, read `1 / sqrt(l + 1)` times their norm (LN scale, 315).
+    #[serde(skip_serializing_if = "is_default")]
+    pub ln_scale: bool,
+    /// A second embedding that is added to values (414).
+    #[serde(skip_serializing_if = "is_default")]
+    pub value_embedding: Option<ValueEmbedding>,
+    /// Blocks that are run more than once (1334, 1394, 1412, 1493).
+    #[serde(skip_serializing_if = "is_default")]
+    pub recurrence: Option<Recurrence>,
+    /// Attention and MLP side by side (1334, 1412, 1477, 1493).
+    #[serde(skip_serializing_if = "is_default")]
+    pub parallel_residual: Option<ParallelResidual>,
+    /// How matrices and the table start.
+    #[serde(skip_serializing_if = "is_default")]
+    pub init: InitRule,
+    /// How the network is run; set by training and scoring.
+    #[serde(skip)]
+    pub run: RunAs,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Switches of what PR #286 has are on by default.
+fn is_default_switch(on: &bool) -> bool {
+    *on
 }
 
 impl Default for ModelConfig {
@@ -69,6 +120,19 @@ impl Default for ModelConfig {
             tied_embed_init_std: 0.005,
             bigram_vocab_size: 4096,
             bigram_dim: 128,
+            smear: true,
+            skips: Skips::Plain,
+            resid_mix: true,
+            mlp_negative_slope: 0.0,
+            rope_dims: 0,
+            rope_train_length: None,
+            xsa_last_n: 0,
+            ln_scale: false,
+            value_embedding: None,
+            recurrence: None,
+            parallel_residual: None,
+            init: InitRule::Orthogonal,
+            run: RunAs::default(),
         }
     }
 }
@@ -89,6 +153,8 @@ const MAX_LAYERS: usize = 1 << 10;
 const MAX_TABLE_ROWS: usize = 1 << 20;
 /// Token ids are u16 in the shards.
 const MAX_VOCAB: usize = 1 << 16;
+/// Block visits of a forward pass with all its repetitions.
+const MAX_VISITS: usize = 1 << 12;
 /// 4 Gi parameters: 650 times what fits in the challenge's budget at 5 bits each.
 const MAX_PARAMETERS: u128 = 1 << 32;
 
@@ -108,19 +174,41 @@ impl ModelConfig {
         (self.mlp_mult * self.model_dim as f64) as usize
     }
 
-    /// Blocks of the first half, each of which feeds a skip.
-    pub fn encoder_layers(&self) -> usize {
-        self.num_layers / 2
+    /// Coordinates of each head that are rotated (r).
+    pub fn rotated_dims(&self) -> usize {
+        if self.rope_dims == 0 { self.head_dim() } else { self.rope_dims }
     }
 
-    /// Blocks of the second half.
-    pub fn decoder_layers(&self) -> usize {
-        self.num_layers - self.encoder_layers()
+    /// Whether rotary tables depend on a row's own length.
+    pub fn rope_follows_the_row(&self) -> bool {
+        self.rope_train_length.is_some() && self.run.row_length.is_none()
     }
 
-    /// Skip connections from encoder to decoder.
+    /// Rows of the skip weights.
     pub fn num_skips(&self) -> usize {
-        self.encoder_layers().min(self.decoder_layers())
+        super::graph::skip_rows(self)
+    }
+
+    /// Whether the value embedding is projected to the width of keys and values.
+    pub fn has_value_projection(&self) -> bool {
+        self.value_embedding.as_ref().is_some_and(|embedding| embedding.dim != self.kv_dim())
+    }
+
+    /// Whether the last blocks have two lanes, which the scalar `lane_merge` joins.
+    pub fn has_lanes(&self) -> bool {
+        self.parallel_residual.is_some_and(|parallel| parallel.lanes != Lanes::One)
+    }
+
+    /// The same network in a phase of its recurrence: 0 without repetitions.
+    pub fn in_phase(mut self, phase: usize) -> Self {
+        self.run.phase = Some(phase);
+        self
+    }
+
+    /// The same network for rows padded to so many tokens.
+    pub fn in_rows_of(mut self, tokens: usize) -> Self {
+        self.run.row_length = Some(tokens);
+        self
     }
 
     /// Whether there is a bigram table.
@@ -134,17 +222,24 @@ impl ModelConfig {
     }
 
     /// Why the bigram path can never learn, if so: its table starts at zero, and so does a projection with a side
-    /// below 64 ([`super::init`](fn@super::init)). The gradient of each is a product with the other, so both stay zero.
+    /// below 64, or any projection in PyTorch's default ([`super::init`](fn@super::init)). The gradient of each is a product
+    /// with the other, so both stay zero.
     pub fn idle_bigram(&self) -> Option<String> {
         let least = super::init::ORTHOGONAL_MIN_SIDE;
         let (dim, model_dim) = (self.bigram_dim, self.model_dim);
-        (self.has_bigram_projection() && dim.min(model_dim) < least).then(|| {
-            format!(
-                "the bigram path can never learn: a projection from {dim} to {model_dim} starts at zero because a side \
-                 is below {least}, as its table does, so that neither ever gets a gradient; use at least {least} for \
-                 both, bigram_dim equal to model_dim, or bigram_vocab_size 0"
-            )
-        })
+        let by_rule = matches!(self.init, InitRule::Torch | InitRule::Overtone);
+        if !self.has_bigram_projection() || !by_rule && dim.min(model_dim) >= least {
+            return None;
+        }
+        let (why, instead) = match by_rule {
+            true => ("the rule of model.init leaves it there".to_string(), "another model.init".to_string()),
+            false => (format!("a side is below {least}"), format!("at least {least} for both")),
+        };
+        Some(format!(
+            "the bigram path can never learn: a projection from {dim} to {model_dim} starts at zero because {why}, as its \
+             table does, so that neither ever gets a gradient; use {instead}, bigram_dim equal to model_dim, or \
+             bigram_vocab_size 0"
+        ))
     }
 
     /// Checks every size against the mathematics and against generous bounds.
@@ -201,6 +296,7 @@ impl ModelConfig {
                 return fail("bigram_dim", format!("{} is outside 1..={MAX_DIM}", self.bigram_dim));
             }
         }
+        self.check_blocks()?;
         let parameters = super::params::count(self);
         if parameters > MAX_PARAMETERS {
             return fail(
@@ -209,6 +305,89 @@ impl ModelConfig {
             );
         }
         Ok(())
+    }
+
+    /// Checks what the blocks do and in which order.
+    fn check_blocks(&self) -> Result<(), ConfigError> {
+        let fail = |field, message| Err(ConfigError { field, message });
+        let (layers, width) = (self.num_layers, self.head_dim());
+        if !self.mlp_negative_slope.is_finite() || self.mlp_negative_slope.abs() > 1.0 {
+            return fail("mlp_negative_slope", format!("{} is outside -1..=1", self.mlp_negative_slope));
+        }
+        if self.rope_dims > width || !self.rope_dims.is_multiple_of(2) {
+            let message = format!("{} must be even and at most the head width {width} (0: all)", self.rope_dims);
+            return fail("rope_dims", message);
+        }
+        if self.rope_train_length.is_some() && self.rotated_dims() < 4 {
+            return fail(
+                "rope_train_length",
+                "the base grows only where 4 coordinates or more are rotated".to_string(),
+            );
+        }
+        if self.rope_train_length == Some(0) {
+            return fail("rope_train_length", "must be 1 or more".to_string());
+        }
+        if self.xsa_last_n > layers {
+            return fail("xsa_last_n", format!("{} blocks of {layers}", self.xsa_last_n));
+        }
+        if let Some(embedding) = &self.value_embedding {
+            if embedding.dim == 0 || embedding.dim > MAX_DIM {
+                return fail("value_embedding.dim", format!("{} is outside 1..={MAX_DIM}", embedding.dim));
+            }
+            each_once("value_embedding.blocks", &embedding.blocks, layers)?;
+        }
+        if let Some(parallel) = self.parallel_residual
+            && (parallel.start >= layers || self.has_lanes() && parallel.start == 0)
+        {
+            let least = usize::from(self.has_lanes());
+            return fail("parallel_residual.start", format!("{} is outside {least}..{layers}", parallel.start));
+        }
+        match &self.recurrence {
+            Some(recurrence) => check_recurrence(recurrence, layers),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks that a list names some of the blocks, each once.
+fn each_once(field: &'static str, blocks: &[usize], layers: usize) -> Result<(), ConfigError> {
+    let fail = |message| Err(ConfigError { field, message });
+    if blocks.is_empty() {
+        return fail("names no block".to_string());
+    }
+    for (at, &block) in blocks.iter().enumerate() {
+        if block >= layers {
+            return fail(format!("block {block} is outside 0..{layers}"));
+        }
+        if blocks[..at].contains(&block) {
+            return fail(format!("block {block} is named twice"));
+        }
+    }
+    Ok(())
+}
+
+fn check_recurrence(recurrence: &Recurrence, layers: usize) -> Result<(), ConfigError> {
+    let fail = |field, message| Err(ConfigError { field, message });
+    match recurrence {
+        Recurrence::Insert { blocks, .. } => each_once("recurrence.blocks", blocks, layers),
+        Recurrence::Loop { first, last, repeats, from_fraction } => {
+            if first > last || *last >= layers {
+                return fail("recurrence.first", format!("blocks {first} to {last} are no loop in 0..{layers}"));
+            }
+            let most = (MAX_VISITS - layers) / (last - first + 1);
+            if *repeats == 0 || *repeats > most {
+                return fail("recurrence.repeats", format!("{repeats} is outside 1..={most}"));
+            }
+            if from_fraction.len() != 1 && from_fraction.len() != *repeats {
+                let message = format!("{} fractions; one for all, or one for each of {repeats}", from_fraction.len());
+                return fail("recurrence.from_fraction", message);
+            }
+            let in_order = from_fraction.windows(2).all(|pair| pair[0] <= pair[1]);
+            if !in_order || !from_fraction.iter().all(|fraction| (0.0..=1.0).contains(fraction)) {
+                return fail("recurrence.from_fraction", "fractions are 0 to 1, none below the one before it".into());
+            }
+            Ok(())
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn orthogonal(stream: &mut RandomStream, rows: usize, columns: usize)
 }
 
 /// Eight running sums in a fixed order.
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     const LANES: usize = 8;
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut lanes = [0.0; LANES];

@@ -2,16 +2,16 @@
 
 use rayon::prelude::*;
 
-use super::{HostTensor, ModelConfig};
+use super::{HostTensor, ModelConfig, Skips};
 
 /// What a parameter is, for the optimizer groups and the quantizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParamRole {
-    /// `tok_emb.weight` and `bigram.embed.weight`: AdamW at the embedding rate.
+    /// `tok_emb.weight` and the tables of bigrams and values: AdamW at the embedding rate.
     Embedding,
-    /// Block matrices and `bigram.proj.weight`: Muon.
+    /// Block matrices and the projections of those tables: Muon.
     Matrix,
-    /// Gains, gates, mixes, scales, skips: AdamW at the scalar rate.
+    /// Gains, gates, mixes, scales, skips, the merge of lanes: AdamW at the scalar rate.
     Control,
     /// `lm_head.weight`, present when embeddings are untied: Adam at the head rate, no decay.
     Head,
@@ -28,13 +28,21 @@ pub struct ParamSpec {
     pub role: ParamRole,
 }
 
-/// Every parameter of the network in state-dict order (model specification of PR #286, section 2).
+/// Every parameter of the network in state-dict order.
 pub fn layout(config: &ModelConfig) -> Vec<ParamSpec> {
     use ParamRole::{Control, Embedding, Head, Matrix};
     let (dim, kv, hidden) = (config.model_dim, config.kv_dim(), config.mlp_hidden());
     let mut specs = Vec::new();
     let mut add = |name: String, shape: &[usize], role| specs.push(ParamSpec { name, shape: shape.to_vec(), role });
-    add("skip_weights".into(), &[config.num_skips(), dim], Control);
+    if config.skips != Skips::None {
+        add("skip_weights".into(), &[config.num_skips(), dim], Control);
+    }
+    if config.skips == Skips::Gated {
+        add("skip_gates".into(), &[config.num_skips(), dim], Control);
+    }
+    if config.has_lanes() {
+        add("lane_merge".into(), &[], Control);
+    }
     add("tok_emb.weight".into(), &[config.vocab_size, dim], Embedding);
     if config.has_bigram() {
         add("bigram.scale".into(), &[], Control);
@@ -43,12 +51,16 @@ pub fn layout(config: &ModelConfig) -> Vec<ParamSpec> {
             add("bigram.proj.weight".into(), &[dim, config.bigram_dim], Matrix);
         }
     }
-    add("smear.gate".into(), &[dim], Control);
+    if config.smear {
+        add("smear.gate".into(), &[dim], Control);
+    }
     for i in 0..config.num_layers {
         let mut block = |name: &str, shape: &[usize], role| add(format!("blocks.{i}.{name}"), shape, role);
         block("attn_scale", &[dim], Control);
         block("mlp_scale", &[dim], Control);
-        block("resid_mix", &[2, dim], Control);
+        if config.resid_mix {
+            block("resid_mix", &[2, dim], Control);
+        }
         block("attn.q_gain", &[config.num_heads], Control);
         block("attn.c_q.weight", &[dim, dim], Matrix);
         block("attn.c_k.weight", &[kv, dim], Matrix);
@@ -56,6 +68,16 @@ pub fn layout(config: &ModelConfig) -> Vec<ParamSpec> {
         block("attn.proj.weight", &[dim, dim], Matrix);
         block("mlp.fc.weight", &[hidden, dim], Matrix);
         block("mlp.proj.weight", &[dim, hidden], Matrix);
+    }
+    if let Some(embedding) = &config.value_embedding {
+        add("ve_shared.scale".into(), &[], Control);
+        add("ve_shared.embed.weight".into(), &[config.vocab_size, embedding.dim], Embedding);
+        if config.has_value_projection() {
+            add("ve_shared.proj.weight".into(), &[kv, embedding.dim], Matrix);
+        }
+        for j in 0..embedding.blocks.len() {
+            add(format!("ve_layer_scales.{j}"), &[1], Control);
+        }
     }
     if !config.tie_embeddings {
         add("lm_head.weight".into(), &[config.vocab_size, dim], Head);
@@ -67,7 +89,8 @@ pub fn layout(config: &ModelConfig) -> Vec<ParamSpec> {
 pub(super) fn count(config: &ModelConfig) -> u128 {
     let wide = |n: usize| n as u128;
     let (dim, kv, hidden) = (wide(config.model_dim), wide(config.kv_dim()), wide(config.mlp_hidden()));
-    let block = 4 * dim + wide(config.num_heads) + 2 * dim * dim + 2 * kv * dim + 2 * hidden * dim;
+    let mix = if config.resid_mix { 2 * dim } else { 0 };
+    let block = 2 * dim + mix + wide(config.num_heads) + 2 * dim * dim + 2 * kv * dim + 2 * hidden * dim;
     let bigram = match (config.has_bigram(), config.has_bigram_projection()) {
         (false, _) => 0,
         (true, projected) => {
@@ -76,7 +99,15 @@ pub(super) fn count(config: &ModelConfig) -> u128 {
         }
     };
     let tables = wide(config.vocab_size) * dim * if config.tie_embeddings { 1 } else { 2 };
-    wide(config.num_skips()) * dim + tables + bigram + dim + wide(config.num_layers) * block
+    let values = config.value_embedding.as_ref().map_or(0, |embedding| {
+        let width = wide(embedding.dim);
+        let projection = if config.has_value_projection() { kv * width } else { 0 };
+        1 + wide(config.vocab_size) * width + projection + wide(embedding.blocks.len())
+    });
+    let skips = wide(config.num_skips()) * dim * if config.skips == Skips::Gated { 2 } else { 1 };
+    let smear = if config.smear { dim } else { 0 };
+    let merge = u128::from(config.has_lanes());
+    skips + merge + tables + bigram + smear + values + wide(config.num_layers) * block
 }
 
 /// Named tensors in state-dict order: weights, gradients or optimizer state.
@@ -220,6 +251,7 @@ pub fn add_values(sum: &mut [f32], other: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Lanes, ParallelResidual, Recurrence, ValueEmbedding};
 
     #[test]
     fn default_network_has_24_730_705_parameters() {
@@ -231,13 +263,61 @@ mod tests {
     }
 
     #[test]
+    fn networks_of_the_leaderboard_have_the_counts_of_their_logs() {
+        let naive =
+            ModelConfig { num_layers: 9, mlp_mult: 2.0, bigram_vocab_size: 0, smear: false, ..Default::default() };
+        let of_287 = ModelConfig { num_layers: 9, ..Default::default() };
+        let of_414 = ModelConfig {
+            num_layers: 11,
+            bigram_vocab_size: 2048,
+            value_embedding: Some(ValueEmbedding { dim: 128, blocks: vec![9, 10] }),
+            ..Default::default()
+        };
+        let of_1218 = ModelConfig {
+            vocab_size: 4096,
+            mlp_mult: 4.0,
+            bigram_vocab_size: 0,
+            smear: false,
+            skips: Skips::Gated,
+            ..of_414.clone()
+        };
+        let two_lanes = Some(ParallelResidual { start: 7, lanes: Lanes::TwoSkipsLost });
+        let inserted = Recurrence::Insert { blocks: vec![4, 5], from_step: 3000 };
+        let of_1334 = ModelConfig { recurrence: Some(inserted), parallel_residual: two_lanes, ..of_1218.clone() };
+        let looped = |first| Recurrence::Loop { first, last: 5, repeats: 2, from_fraction: vec![0.5] };
+        let of_1394 =
+            ModelConfig { vocab_size: 8192, value_embedding: None, recurrence: Some(looped(4)), ..of_1218.clone() };
+        let of_1477 = ModelConfig { parallel_residual: two_lanes, ..of_1394.clone() };
+        let of_1493 = ModelConfig { recurrence: Some(looped(3)), ..of_1394.clone() };
+        for (config, expected) in [
+            (naive, 17_059_912),
+            (of_287, 22_368_841),
+            (of_414, 26_993_756),
+            (of_1218, 34_401_371),
+            (of_1334, 34_401_372),
+            (of_1394, 35_943_512),
+            (of_1477, 35_943_513),
+            (of_1493, 35_944_536),
+        ] {
+            assert_eq!(config.check(), Ok(()));
+            assert_eq!(count(&config), expected);
+        }
+    }
+
+    #[test]
     fn closed_form_count_matches_the_layout_for_odd_shapes() {
         let base = ModelConfig { model_dim: 64, num_heads: 4, num_kv_heads: 2, vocab_size: 100, ..Default::default() };
+        let values = |dim| Some(ValueEmbedding { dim, blocks: vec![1, 0] });
+        let again = Recurrence::Loop { first: 1, last: 2, repeats: 2, from_fraction: vec![0.5] };
+        let two = Some(ParallelResidual { start: 3, lanes: Lanes::Two });
         for config in [
             ModelConfig { num_layers: 1, ..base.clone() },
             ModelConfig { num_layers: 5, tie_embeddings: false, ..base.clone() },
             ModelConfig { num_layers: 2, bigram_dim: 64, ..base.clone() },
             ModelConfig { num_layers: 3, bigram_vocab_size: 0, mlp_mult: 2.3, ..base.clone() },
+            ModelConfig { smear: false, skips: Skips::Gated, resid_mix: false, ..base.clone() },
+            ModelConfig { skips: Skips::None, value_embedding: values(16), ..base.clone() },
+            ModelConfig { value_embedding: values(32), recurrence: Some(again), parallel_residual: two, ..base },
         ] {
             let elements: usize = layout(&config).iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
             assert_eq!(count(&config), elements as u128, "{config:?}");

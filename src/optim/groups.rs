@@ -32,9 +32,10 @@ impl Group {
     /// Decay pulls gains, scales and gates toward 0, not 1, as in the PR. An untied head has none.
     pub fn of(role: ParamRole, optimizer: &OptimizerConfig, tie_embeddings: bool) -> Self {
         let adam_decay = optimizer.adam.weight_decay;
+        let embed_decay = optimizer.adam.embed_weight_decay.unwrap_or(adam_decay);
         let (method, learning_rate, weight_decay) = match role {
-            ParamRole::Embedding if tie_embeddings => (Method::AdamW, optimizer.tied_embed_lr, adam_decay),
-            ParamRole::Embedding => (Method::AdamW, optimizer.embed_lr, adam_decay),
+            ParamRole::Embedding if tie_embeddings => (Method::AdamW, optimizer.tied_embed_lr, embed_decay),
+            ParamRole::Embedding => (Method::AdamW, optimizer.embed_lr, embed_decay),
             ParamRole::Head => (Method::AdamW, optimizer.head_lr, 0.0),
             ParamRole::Matrix => (Method::Muon, optimizer.matrix_lr, optimizer.muon.weight_decay),
             ParamRole::Control => (Method::AdamW, optimizer.scalar_lr, adam_decay),

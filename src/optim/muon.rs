@@ -18,7 +18,12 @@ pub struct MuonStep {
     pub newton_schulz_steps: u32,
     /// Precision of the orthogonalizer.
     pub precision: OrthogonalizerPrecision,
+    /// Whether the rows of the direction are normalized first.
+    pub row_normalize: bool,
 }
+
+/// Least norm that a row is divided by (PR 1285).
+const LEAST_ROW_NORM: f32 = 1e-7;
 
 impl MuonStep {
     /// The settings of a recipe at one step.
@@ -29,6 +34,7 @@ impl MuonStep {
             weight_decay: config.weight_decay,
             newton_schulz_steps: config.newton_schulz_steps,
             precision: config.precision,
+            row_normalize: config.row_normalize,
         }
     }
 
@@ -82,6 +88,8 @@ impl MuonStep {
     /// # Panics
     /// When the direction does not hold `rows * columns` values: a defect of the caller.
     pub fn update(&self, direction: &[f32], (rows, columns): (usize, usize)) -> Vec<f32> {
+        let normalized = self.row_normalize.then(|| row_normalized(direction, columns));
+        let direction = normalized.as_deref().unwrap_or(direction);
         let mut update = orthogonalize(direction, rows, columns, self.newton_schulz_steps, self.precision);
         let rounding = Rounding::new(self.precision);
         let aspect = Self::aspect((rows, columns));
@@ -102,6 +110,16 @@ impl MuonStep {
     }
 }
 
+/// Each row divided by its norm; rows of zeros stay.
+fn row_normalized(matrix: &[f32], columns: usize) -> Vec<f32> {
+    let mut rows = matrix.to_vec();
+    for row in rows.chunks_mut(columns.max(1)) {
+        let norm = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt() as f32;
+        row.iter_mut().for_each(|value| *value /= norm.max(LEAST_ROW_NORM));
+    }
+    rows
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,7 +130,20 @@ mod tests {
         weight_decay: 0.25,
         newton_schulz_steps: 5,
         precision: OrthogonalizerPrecision::F32,
+        row_normalize: false,
     };
+
+    #[test]
+    fn normalized_rows_make_the_update_blind_to_their_lengths() {
+        let step = MuonStep { row_normalize: true, ..STEP };
+        let direction = [3.0, -4.0, 1.0, 0.25, 1.5, 2.0];
+        let stretched = [300.0, -400.0, 100.0, 0.025, 0.15, 0.2];
+        let (update, other) = (step.update(&direction, (2, 3)), step.update(&stretched, (2, 3)));
+        assert!(update.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-5), "{update:?} {other:?}");
+        assert_ne!(STEP.update(&direction, (2, 3)), STEP.update(&stretched, (2, 3)));
+        // A row without a gradient stays without.
+        assert_eq!(step.update(&[0.0, 0.0, 3.0, 4.0], (2, 2))[..2], [0.0, 0.0]);
+    }
 
     #[test]
     fn a_missing_gradient_decays_the_weight_and_keeps_the_buffer() {

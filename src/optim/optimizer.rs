@@ -251,7 +251,7 @@ mod tests {
     use crate::optim::FakeQuant;
 
     const PLAN: StepPlan =
-        StepPlan { lr_multiplier: 0.5, muon_momentum: 0.9, fake_quant: FakeQuant::Off, swa_pick: false };
+        StepPlan { lr_multiplier: 0.5, muon_momentum: 0.9, fake_quant: FakeQuant::Off, swa_pick: false, phase: 0 };
 
     fn tiny() -> ModelConfig {
         ModelConfig {

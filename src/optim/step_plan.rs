@@ -13,4 +13,6 @@ pub struct StepPlan {
     pub fake_quant: FakeQuant,
     /// Whether the weights after this step are a snapshot of the average.
     pub swa_pick: bool,
+    /// Phase of the network's recurrence; 0 without repetitions, and for networks that have none.
+    pub phase: usize,
 }

@@ -76,7 +76,8 @@ impl Scoring<'_> {
         let progress = (self.progress)("scoring", 2 * windows);
         let mut records = BTreeMap::new();
         for weights in [Weights::Checkpoint, Weights::Packed] {
-            let scorer = self.engine.scorer(&self.manifest.model, &self.weights(weights, folder)?)?;
+            let model = self.manifest.model.clone().in_rows_of(data.eval.seq_len as usize);
+            let scorer = self.engine.scorer(&model, &self.weights(weights, folder)?)?;
             let evaluation = data.evaluation(&*scorer, &progress, self.interrupt);
             for plan in &plans {
                 let score = evaluation.score(plan, 0..plan.windows(), &mut |_| Ok(()))?;

@@ -11,6 +11,7 @@ use super::session::{Session, Validator};
 use super::{Clock, Recipe, Schedule, Start, Stopwatch, Trace, TrainError, TrainRequest, Trainer, agreement, folder};
 use crate::collective::{Collective, CollectiveError};
 use crate::data::{BatchGeometry, Dataset, Loader, LoaderPosition};
+use crate::engine::TrainerState;
 use crate::manifest;
 use crate::model::{self, Params};
 use crate::optim::{Optimizer, SwaSum};
@@ -52,7 +53,7 @@ pub(super) fn begin<'a>(
         trainer,
         ranks,
         loader,
-        schedule: Schedule::new(schedule, &manifest.optimizer.muon),
+        schedule: Schedule::new(schedule, &manifest.optimizer.muon).repeating(manifest.model.recurrence.as_ref()),
         iterations: schedule.iterations,
         pace,
         trace,
@@ -101,7 +102,7 @@ fn load<'a>(request: &TrainRequest<'a>, trace: &mut Trace) -> Result<(Trainer<'a
         let state = folder::read_state(&request.folder, manifest, trace)?;
         taken = state.counters.batch_position;
         (elapsed_ms, log_bytes) = (state.counters.elapsed_ms, state.counters.log_bytes);
-        Trainer::restored(request.engine, manifest, state.weights, state.optimizer, state.swa)
+        Trainer::restored(request.engine, manifest, state.model)
     } else {
         folder::clear(&request.folder)?;
         // Before anything else, as the mark of whose folder this is.
@@ -120,7 +121,9 @@ fn join<'a>(request: &TrainRequest<'a>, trainer: Trainer<'a>, start: &StartPoint
         let sum = (start.snapshots > 0).then(|| Params::zeros(&manifest.model));
         let optimizer = Optimizer::new(&manifest.optimizer, &manifest.model).after(start.steps);
         let (weights, swa) = (trainer.weights()?.clone(), SwaSum::from_parts(sum, start.snapshots));
-        trainer = Trainer::restored(request.engine, manifest, weights, optimizer, swa).across(ranks);
+        let ema = manifest.schedule.ema.as_ref().map(|_| weights.clone());
+        let state = TrainerState { weights, optimizer, swa, ema };
+        trainer = Trainer::restored(request.engine, manifest, state).across(ranks);
     }
     trainer.copy_from_rank_zero()?;
     Ok(trainer)

@@ -31,9 +31,9 @@ impl<'a> TrainInputs<'a> {
     pub(super) fn validator(
         &self,
         request: &TrainRequest<'a>,
-    ) -> impl FnMut(&Params, &Interrupt) -> Result<Option<Validation>, TrainError> {
+    ) -> impl FnMut(&Params, usize, &Interrupt) -> Result<Option<Validation>, TrainError> {
         let (engine, ranks) = (request.engine, request.ranks);
-        move |weights, interrupt| self.split.score(engine, weights, interrupt, ranks)
+        move |weights, phase, interrupt| self.split.score(engine, weights, phase, interrupt, ranks)
     }
 
     /// An error if the manifest or a file of the data set is another one than at the start.

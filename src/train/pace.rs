@@ -48,6 +48,7 @@ impl Replay {
             ("muon_momentum", then.muon_momentum.to_string(), plan.muon_momentum.to_string()),
             ("qat", format!("{:?}", then.fake_quant), format!("{:?}", plan.fake_quant)),
             ("swa", then.swa_pick.to_string(), plan.swa_pick.to_string()),
+            ("phase", then.phase.to_string(), plan.phase.to_string()),
             ("batch_position", recorded.batch_position.to_string(), batch_position.to_string()),
         ];
         match pairs.into_iter().find(|(_, recorded, ours)| recorded != ours) {

@@ -8,7 +8,6 @@ use super::state::{maker, write_state};
 use super::{Counters, Schedule, Trace, TraceStep, TrainError, Trainer, agreement};
 use crate::collective::Collective;
 use crate::data::{Loader, LoaderPosition};
-use crate::engine::TrainerState;
 use crate::interrupt::Interrupt;
 use crate::model::Params;
 use crate::optim::{FakeQuant, StepPlan};
@@ -25,8 +24,8 @@ pub struct Validation {
     pub bpb: BitsPerByte,
 }
 
-/// Scores weights; `Ok(None)` when interrupted.
-pub(super) type Validator<'a> = dyn FnMut(&Params, &Interrupt) -> Result<Option<Validation>, TrainError> + 'a;
+/// Scores weights in a phase of the network's recurrence; `Ok(None)` when interrupted.
+pub(super) type Validator<'a> = dyn FnMut(&Params, usize, &Interrupt) -> Result<Option<Validation>, TrainError> + 'a;
 
 /// How a loop ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -137,7 +136,8 @@ impl Session<'_> {
         let steps = self.trainer.steps();
         let elapsed_ms = self.ask_rank_zero(|pace| pace.pause(steps))?;
         self.trainer.check_same_everywhere()?;
-        let Some(found) = (self.validator)(self.trainer.weights()?, &self.interrupt)? else {
+        let phase = self.schedule.phase(steps, elapsed_ms);
+        let Some(found) = (self.validator)(self.trainer.weights()?, phase, &self.interrupt)? else {
             return Err(self.suspend()?);
         };
         self.log.line(&log::validation(steps, self.iterations, &found, elapsed_ms))?;
@@ -162,6 +162,7 @@ impl Session<'_> {
             muon_momentum: plan.muon_momentum,
             qat: plan.fake_quant == FakeQuant::On,
             swa: plan.swa_pick,
+            phase: plan.phase,
             batch_position,
             loss: report.loss,
             grad_norm: report.gradient_norm,
@@ -209,9 +210,9 @@ impl Session<'_> {
             made_by: maker(),
         };
         let (path, recipe) = (self.folder.training_state(), self.trace.recipe.digest());
-        let TrainerState { weights, optimizer, swa } = self.trainer.state()?;
+        let state = self.trainer.state()?;
         // The trace was written first: a state never knows more steps than its trace.
-        write_state(&path, recipe, &counters, weights, optimizer, swa)?;
+        write_state(&path, recipe, &counters, state)?;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic_write::{self, WriteError};
 use crate::digest::Digest;
+use crate::engine::TrainerState;
 use crate::manifest::Manifest;
 use crate::model::{HostTensor, LayoutMismatch, Params, WeightsError, layout, parse_safetensors};
 use crate::optim::{Optimizer, SwaSum};
@@ -21,6 +22,7 @@ const MAX_STATE_BYTES: u64 = 4 * (1 << 34) + (1 << 27);
 
 const WEIGHT: &str = "weight/";
 const SWA: &str = "swa_sum/";
+const EMA: &str = "ema/";
 
 /// Counters of a run between two steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,12 +51,8 @@ pub fn maker() -> String {
 pub struct TrainingState {
     /// Where the run is.
     pub counters: Counters,
-    /// Weights after the last step.
-    pub weights: Params,
-    /// Moments of every parameter.
-    pub optimizer: Optimizer,
-    /// Snapshots so far.
-    pub swa: SwaSum,
+    /// Weights after the last step, moments and averages.
+    pub model: TrainerState,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,18 +122,14 @@ pub fn made_by(path: &Path) -> Result<String, StateError> {
 }
 
 /// Writes a state atomically, without copying its tensors first. Equal states give equal bytes.
-pub fn write_state(
-    path: &Path,
-    recipe: Digest,
-    counters: &Counters,
-    weights: &Params,
-    optimizer: &Optimizer,
-    swa: &SwaSum,
-) -> Result<(), WriteError> {
+pub fn write_state(path: &Path, recipe: Digest, counters: &Counters, model: &TrainerState) -> Result<(), WriteError> {
+    let TrainerState { weights, optimizer, swa, ema } = model;
     let mut tensors: Vec<(String, &HostTensor)> = optimizer.moments().collect();
     tensors.extend(weights.iter().map(|(name, tensor)| (format!("{WEIGHT}{name}"), tensor)));
-    let sum = swa.sum().into_iter().flat_map(Params::iter);
-    tensors.extend(sum.map(|(name, tensor)| (format!("{SWA}{name}"), tensor)));
+    for (prefix, average) in [(SWA, swa.sum()), (EMA, ema.as_ref())] {
+        let named = average.into_iter().flat_map(Params::iter);
+        tensors.extend(named.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+    }
     let bytes: BTreeMap<String, (Vec<usize>, Vec<u8>)> =
         tensors.into_iter().map(|(name, tensor)| (name, (tensor.shape().to_vec(), tensor.to_le_bytes()))).collect();
 
@@ -188,13 +182,18 @@ impl TrainingState {
             0 => None,
             _ => Some(tensors.params(SWA, manifest).arrange(model).map_err(layout_error)?),
         };
+        let ema = match manifest.schedule.ema {
+            None => None,
+            Some(_) => Some(tensors.params(EMA, manifest).arrange(model).map_err(layout_error)?),
+        };
         let mut optimizer = Optimizer::new(&manifest.optimizer, model);
         optimizer.restore(metadata.counters.steps, |name| tensors.0.remove(name)).map_err(layout_error)?;
         if let Some(name) = tensors.0.into_keys().next() {
             return Err(layout_error(LayoutMismatch::Unexpected { name }));
         }
         let swa = SwaSum::from_parts(sum, metadata.swa_snapshots);
-        Ok((TrainingState { counters: metadata.counters, weights, optimizer, swa }, metadata.recipe_sha256))
+        let model = TrainerState { weights, optimizer, swa, ema };
+        Ok((TrainingState { counters: metadata.counters, model }, metadata.recipe_sha256))
     }
 }
 
@@ -235,11 +234,11 @@ mod tests {
         (0..snapshots).for_each(|_| swa.add(&weights));
         let counters =
             Counters { steps: 1, elapsed_ms: 0.1 + 0.2, batch_position: 2056, log_bytes: 99, made_by: maker() };
-        TrainingState { counters, weights, optimizer, swa }
+        TrainingState { counters, model: TrainerState { weights, optimizer, swa, ema: None } }
     }
 
     fn write(state: &TrainingState, path: &Path, recipe: Digest) {
-        write_state(path, recipe, &state.counters, &state.weights, &state.optimizer, &state.swa).unwrap();
+        write_state(path, recipe, &state.counters, &state.model).unwrap();
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub struct TraceStep {
     pub qat: bool,
     /// Whether the weights after the step are a snapshot of the average.
     pub swa: bool,
+    /// Phase of the network's recurrence.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub phase: usize,
     /// Tokens taken off the training stream before the step.
     pub batch_position: u64,
     /// Mean loss over the micro-batches, nats per token.
@@ -55,8 +58,14 @@ impl TraceStep {
             muon_momentum: self.muon_momentum,
             fake_quant: if self.qat { FakeQuant::On } else { FakeQuant::Off },
             swa_pick: self.swa,
+            phase: self.phase,
         }
     }
+}
+
+/// Traces of networks without repetitions do not speak of them.
+fn is_zero(phase: &usize) -> bool {
+    *phase == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -209,6 +218,7 @@ mod tests {
                 muon_momentum: 0.1 + 0.2,
                 qat: step == 1,
                 swa: step == 2,
+                phase: usize::from(step == 2),
                 batch_position: step * 2056,
                 loss: 1.0 / 3.0,
                 grad_norm: 2.0f64.sqrt(),

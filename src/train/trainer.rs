@@ -1,5 +1,7 @@
 //! One optimizer step: micro-batches, accumulated gradients, clipping, update, snapshot.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::buckets::sum_over_ranks;
@@ -10,7 +12,7 @@ use crate::digest::ContentDigest;
 use crate::engine::{DeviceTrainer, Engine, LossAndGradients, TrainerState, TrainerStep};
 use crate::manifest::{MICRO_BATCHES_PER_STEP, Manifest};
 use crate::model::{HostTensor, ModelConfig, Params, add_values};
-use crate::optim::{FakeQuant, MatrixShare, Optimizer, StepPlan, SwaSum, clip_global_norm};
+use crate::optim::{MatrixShare, Optimizer, StepPlan, SwaSum, clip_global_norm, move_average};
 
 /// What a step gave.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,8 @@ pub struct Trainer<'a> {
     engine: &'a dyn Engine,
     model: &'a ModelConfig,
     grad_clip_norm: f64,
+    /// Decay of the moving average, if there is one.
+    ema_decay: Option<f64>,
     ranks: &'a dyn Collective,
     /// The model, or a copy of it.
     host: TrainerState,
@@ -48,20 +52,18 @@ impl<'a> Trainer<'a> {
     /// A model that has taken no step.
     pub fn new(engine: &'a dyn Engine, manifest: &'a Manifest, weights: Params) -> Self {
         let optimizer = Optimizer::new(&manifest.optimizer, &manifest.model);
-        Self::restored(engine, manifest, weights, optimizer, SwaSum::default())
+        let ema = manifest.schedule.ema.as_ref().map(|_| weights.clone());
+        Self::restored(engine, manifest, TrainerState { weights, optimizer, swa: SwaSum::default(), ema })
     }
 
     /// A model in the middle of its training.
-    pub fn restored(
-        engine: &'a dyn Engine,
-        manifest: &'a Manifest,
-        weights: Params,
-        optimizer: Optimizer,
-        swa: SwaSum,
-    ) -> Self {
+    pub fn restored(engine: &'a dyn Engine, manifest: &'a Manifest, host: TrainerState) -> Self {
         let (model, grad_clip_norm) = (&manifest.model, manifest.optimizer.grad_clip_norm);
-        let host = TrainerState { weights, optimizer, swa };
-        Trainer { engine, model, grad_clip_norm, ranks: &Solo, host, residence: Residence::Unasked }
+        let ema_decay = manifest.schedule.ema.as_ref().map(|ema| ema.decay);
+        // What an engine that keeps the model does not know of is done here, with its gradients.
+        let is_special = ema_decay.is_some() || model.recurrence.is_some() || manifest.optimizer.muon.row_normalize;
+        let residence = if is_special { Residence::Host } else { Residence::Unasked };
+        Trainer { engine, model, grad_clip_norm, ema_decay, ranks: &Solo, host, residence }
     }
 
     /// Shares each step with other ranks; the loader of [`Self::step`] must be of the same rank and world.
@@ -79,8 +81,9 @@ impl<'a> Trainer<'a> {
         }
         let host = &mut self.host;
         let weights = host.weights.iter_mut().map(|(_, tensor)| tensor);
-        let snapshots = host.swa.sum_mut().into_iter().flat_map(Params::iter_mut).map(|(_, tensor)| tensor);
-        for tensor in weights.chain(host.optimizer.moments_mut()).chain(snapshots) {
+        let averages = host.swa.sum_mut().into_iter().chain(&mut host.ema);
+        let averages = averages.flat_map(Params::iter_mut).map(|(_, tensor)| tensor);
+        for tensor in weights.chain(host.optimizer.moments_mut()).chain(averages) {
             ranks.broadcast(0, tensor.data_mut())?;
         }
         Ok(())
@@ -142,11 +145,12 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// The final weights: the average of the snapshots where there are several, else the last weights.
+    /// The final weights: the moving average if there is one, the average of the snapshots where there are several, else
+    /// the last weights.
     pub fn into_final_weights(mut self) -> Result<Params, TrainError> {
         self.state()?;
-        let TrainerState { weights, swa, .. } = self.host;
-        Ok(swa.average().unwrap_or(weights))
+        let TrainerState { weights, swa, ema, .. } = self.host;
+        Ok(ema.or_else(|| swa.average()).unwrap_or(weights))
     }
 
     /// Takes one step on the next micro-batches of the stream.
@@ -165,7 +169,7 @@ impl<'a> Trainer<'a> {
     pub fn step_on(&mut self, plan: &StepPlan, batches: &[TokenBatch]) -> Result<StepReport, TrainError> {
         let step = self.steps() + 1;
         if matches!(self.residence, Residence::Unasked) {
-            let TrainerState { weights, optimizer, swa } = &self.host;
+            let TrainerState { weights, optimizer, swa, .. } = &self.host;
             self.residence = match self.engine.device_trainer(self.model, weights, optimizer, swa, self.ranks)? {
                 None => Residence::Host,
                 Some(resident) => Residence::Engine { resident, is_copied: true },
@@ -198,20 +202,23 @@ impl<'a> Trainer<'a> {
         share: f32,
     ) -> Result<(Vec<f32>, f64), TrainError> {
         let step = self.steps() + 1;
-        let (own_losses, mut gradients) = self.summed_gradients(batches, plan.fake_quant)?;
+        let (own_losses, mut gradients) = self.summed_gradients(batches, plan)?;
         let micro_losses = gather_losses(self.ranks, &own_losses)?;
         check_losses(&micro_losses, step)?;
         let mut tensors: Vec<&mut [f32]> = gradients.iter_mut().map(|(_, tensor)| tensor.data_mut()).collect();
         tensors.par_iter_mut().for_each(|values| values.iter_mut().for_each(|value| *value *= share));
         let gradient_norm = clip_global_norm(&mut gradients, self.grad_clip_norm);
         check_norm(gradient_norm, step)?;
-        let TrainerState { weights, optimizer, swa } = &mut self.host;
+        let TrainerState { weights, optimizer, swa, ema } = &mut self.host;
         let rank = self.ranks.rank();
         let share = MatrixShare { rank: rank.index(), of: rank.world_size() };
         let broadcast = |root, values: &mut [f32]| self.ranks.broadcast(root, values);
         optimizer.step_over(weights, &gradients, plan, share, broadcast)?;
         if plan.swa_pick {
             swa.add(weights);
+        }
+        if let (Some(average), Some(decay)) = (ema, self.ema_decay) {
+            move_average(average, weights, decay);
         }
         Ok((micro_losses, gradient_norm))
     }
@@ -220,18 +227,20 @@ impl<'a> Trainer<'a> {
     ///
     /// The last additions are made tensor by tensor from the network's end to its beginning, the order in which a
     /// backward pass finishes them, while finished buckets are already being summed over the ranks.
-    fn summed_gradients(
-        &self,
-        batches: &[TokenBatch],
-        fake_quant: FakeQuant,
-    ) -> Result<(Vec<f32>, Params), TrainError> {
+    fn summed_gradients(&self, batches: &[TokenBatch], plan: &StepPlan) -> Result<(Vec<f32>, Params), TrainError> {
+        // Without repetitions every phase is the same network.
+        let model = &match &self.model.recurrence {
+            None => Cow::Borrowed(self.model),
+            Some(_) => Cow::Owned(self.model.clone().in_phase(plan.phase)),
+        };
         let mut losses = vec![0.0; batches.len()];
         let mut sum = TreeSum::default();
         let mut last = Params::default();
         let order = reading_order(batches.len());
         for (count, index) in order.iter().enumerate() {
             let Some(batch) = batches.get(*index) else { continue };
-            let LossAndGradients { loss, gradients } = self.micro_batch(batch, fake_quant)?;
+            let LossAndGradients { loss, gradients } =
+                self.engine.loss_and_gradients(model, &self.host.weights, batch, plan.fake_quant)?;
             losses[*index] = loss;
             match count + 1 == order.len() {
                 true => last = gradients,
@@ -260,10 +269,6 @@ impl<'a> Trainer<'a> {
             .collect();
         entries.reverse();
         Ok((losses, Params::from_entries(entries)))
-    }
-
-    fn micro_batch(&self, batch: &TokenBatch, fake_quant: FakeQuant) -> Result<LossAndGradients, TrainError> {
-        Ok(self.engine.loss_and_gradients(self.model, &self.host.weights, batch, fake_quant)?)
     }
 }
 

@@ -31,7 +31,8 @@ impl ValidationSplit {
         if data.table.bytes_of_targets(tokens.get(..=plan.scored() as usize).unwrap_or_default()) == 0 {
             return Err(TrainError::NoValidationText { tokens: tokens.len() });
         }
-        Ok(ValidationSplit { data, model: manifest.model.clone(), seq_len })
+        let model = manifest.model.clone().in_rows_of(seq_len as usize);
+        Ok(ValidationSplit { data, model, seq_len })
     }
 
     /// Tokens of the split, scored or not.
@@ -39,16 +40,17 @@ impl ValidationSplit {
         self.data.tokens.len()
     }
 
-    /// Scores weights; `None` when interrupted on any rank. Each rank scores its part of the windows, and the exact
-    /// sums of the parts are the sum of the whole.
+    /// Scores weights in a phase of the network's recurrence; `None` when interrupted on any rank. Each rank scores its
+    /// part of the windows, and the exact sums of the parts are the sum of the whole.
     pub(super) fn score(
         &self,
         engine: &dyn Engine,
         weights: &Params,
+        phase: usize,
         interrupt: &Interrupt,
         ranks: &dyn Collective,
     ) -> Result<Option<Validation>, TrainError> {
-        let scorer = engine.scorer(&self.model, weights)?;
+        let scorer = engine.scorer(&self.model.clone().in_phase(phase), weights)?;
         let progress = Progress::hidden();
         let evaluation = self.data.evaluation(&*scorer, &progress, interrupt);
         let rank = ranks.rank();

@@ -13,6 +13,10 @@ mod support;
 mod tensors;
 
 mod eval;
+#[cfg(feature = "engine")]
+mod family;
+#[cfg(feature = "engine")]
+mod family_training;
 mod foreign;
 mod loader;
 #[cfg(feature = "engine")]

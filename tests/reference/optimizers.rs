@@ -125,6 +125,7 @@ fn adamw_follows_pytorch_for_five_steps(set: ReferenceSet) {
         beta2: betas[1],
         eps: settings["eps"].as_f64().unwrap(),
         weight_decay: settings["weight_decay"].as_f64().unwrap(),
+        embed_weight_decay: None,
     };
     let mut weight = tensors.f32("init");
     let (mut first, mut second) = (vec![0.0; weight.len()], vec![0.0; weight.len()]);

@@ -93,7 +93,7 @@ pub(super) fn mix_grad(
 }
 
 /// `sigmoid(gate)`.
-fn sigmoid(gate: &[f32]) -> Vec<f32> {
+pub(super) fn sigmoid(gate: &[f32]) -> Vec<f32> {
     gate.iter().map(|&gate| 1.0 / (1.0 + exp(-gate))).collect()
 }
 
@@ -158,24 +158,65 @@ pub(super) fn smear_grad(
     }
 }
 
-pub(super) fn relu_squared(x: &[f32]) -> Buffer {
+/// `(max(x, 0) + slope min(x, 0))^2`.
+pub(super) fn leaky_relu_squared(x: &[f32], slope: f32) -> Buffer {
+    // With no slope, nothing is multiplied by it.
+    if slope == 0.0 { squared(x, |x| x.max(0.0)) } else { squared(x, |x| leaky(x, slope)) }
+}
+
+/// Turns the gradient of the square into that of its argument.
+pub(super) fn leaky_relu_squared_grad(x: &[f32], slope: f32, grad: &mut [f32]) {
+    if slope == 0.0 {
+        multiply(grad, x, |x| 2.0 * x.max(0.0));
+    } else {
+        multiply(grad, x, |x| 2.0 * leaky(x, slope * slope));
+    }
+}
+
+#[inline(always)]
+fn leaky(x: f32, slope: f32) -> f32 {
+    x.max(0.0) + slope * x.min(0.0)
+}
+
+#[inline(always)]
+fn squared(x: &[f32], activation: impl Fn(f32) -> f32) -> Buffer {
     let mut y = Buffer::unset(x.len());
     vectorized(
         #[inline(always)]
         || {
             for (y, x) in y.iter_mut().zip(x) {
-                let positive = x.max(0.0);
-                *y = positive * positive;
+                let active = activation(*x);
+                *y = active * active;
             }
         },
     );
     y
 }
 
-/// Turns the gradient of the square into that of its argument.
-pub(super) fn relu_squared_grad(x: &[f32], grad: &mut [f32]) {
+#[inline(always)]
+fn multiply(grad: &mut [f32], x: &[f32], slope: impl Fn(f32) -> f32) {
     vectorized(
         #[inline(always)]
-        || grad.iter_mut().zip(x).for_each(|(grad, x)| *grad *= 2.0 * x.max(0.0)),
+        || grad.iter_mut().zip(x).for_each(|(grad, x)| *grad *= slope(*x)),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::differences::{close, gradients, noise};
+    use super::*;
+
+    #[test]
+    fn the_square_has_the_gradient_of_its_formula() {
+        let [x, grad] = ["x", "grad"].map(|name| noise(101, name));
+        for slope in [0.0, 0.5, -0.25] {
+            let formula = |p: &[Vec<f64>]| -> Vec<f64> {
+                p[0].iter().map(|&x| if x < 0.0 { (f64::from(slope) * x).powi(2) } else { x * x }).collect()
+            };
+            close(&leaky_relu_squared(&x, slope), &formula(&[x.iter().map(|&x| f64::from(x)).collect()]), 1e-6);
+            let mut grad_x = grad.clone();
+            leaky_relu_squared_grad(&x, slope, &mut grad_x);
+            close(&grad_x, &gradients(&[&x], &grad, formula)[0], 1e-5);
+        }
+    }
 }

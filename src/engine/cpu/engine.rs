@@ -1,12 +1,14 @@
 //! The engine's two duties over the kernels.
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 
 use super::CpuKernels;
 use crate::data::TokenBatch;
 use crate::engine::network::{Forward, Kernels, Loaded, Network, Rows, fold, unfold, widened};
 use crate::engine::{Engine, EngineError, EngineKind, LossAndGradients, Precision, Scorer, Window, check};
-use crate::model::{LayoutMismatch, ModelConfig, Params, RopeTables};
+use crate::model::{Graph, LayoutMismatch, ModelConfig, Params, RopeTables};
 use crate::optim::FakeQuant;
 
 /// Most tokens a recorded forward pass handles at once, where a row is no longer.
@@ -59,7 +61,8 @@ impl Engine for KernelsEngine {
         let k = &CpuKernels::default();
         let network = Network::upload(k, config, &fold(weights))?;
         let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
-        let forward = Forward { k, config, network: &network, scaled: None, tables: &tables };
+        let graph = &Graph::new(config);
+        let forward = Forward { k, config, graph, network: &network, scaled: None, tables: &tables };
 
         let group = group_tokens(batch);
         let groups: Vec<_> = batch.inputs.chunks(group).zip(batch.targets.chunks(group)).collect();
@@ -114,8 +117,18 @@ impl<K: Kernels> KernelsScorer<K> {
 impl<K: Kernels> Scorer for KernelsScorer<K> {
     fn nll(&self, windows: &[Window<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
         check::windows(&self.0.config, windows)?;
-        let tables = self.0.tables(windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0));
-        Ok(windows.par_iter().map(|window| self.window(window, &tables)).collect())
+        // Tables serve every shorter row, unless each row's own length decides on them.
+        let lengths: BTreeSet<usize> = windows.iter().map(|window| window.tokens.len() - 1).collect();
+        let lengths: Vec<usize> = match self.0.config.rope_follows_the_row() {
+            true => lengths.into_iter().collect(),
+            false => lengths.into_iter().next_back().into_iter().collect(),
+        };
+        let tables: Vec<_> = lengths.iter().map(|&length| self.0.tables(length)).collect();
+        let score = |window: &Window<'_>| {
+            let place = lengths.partition_point(|&length| length < window.tokens.len() - 1);
+            tables.get(place).map_or_else(Vec::new, |tables| self.window(window, tables))
+        };
+        Ok(windows.par_iter().map(score).collect())
     }
 
     fn logits(&self, inputs: &[u16]) -> Result<Vec<f32>, EngineError> {
@@ -126,6 +139,42 @@ impl<K: Kernels> Scorer for KernelsScorer<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::init;
+
+    #[test]
+    fn tables_follow_a_rows_own_length_unless_it_is_given() {
+        let config = ModelConfig {
+            vocab_size: 32,
+            num_layers: 2,
+            model_dim: 16,
+            num_heads: 2,
+            num_kv_heads: 1,
+            bigram_vocab_size: 0,
+            rope_train_length: Some(8),
+            ..Default::default()
+        };
+        let mut weights = init(&config, 1);
+        let mut stream = crate::random::RandomStream::new(1, "noise");
+        for (_, tensor) in weights.iter_mut() {
+            tensor.data_mut().iter_mut().for_each(|value| *value += 0.3 * stream.normal() as f32);
+        }
+        let tokens: Vec<u16> = (0..21).map(|i| i * 7 % 32).collect();
+        let windows = [7, 21, 12].map(|len| Window { tokens: &tokens[..len], first_scored: 0 });
+        let nll = |config: &ModelConfig, windows: &[Window<'_>]| {
+            KernelsEngine::default().scorer(config, &weights).unwrap().nll(windows).unwrap()
+        };
+        let together = nll(&config, &windows);
+        let alone: Vec<_> = windows.iter().flat_map(|&window| nll(&config, &[window])).collect();
+        assert_eq!(together, alone);
+        // In rows padded to the longest, each is a beginning of it.
+        let padded = nll(&config.clone().in_rows_of(20), &windows);
+        let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(windows.iter().zip(&padded).all(|(window, nll)| close(nll, &padded[1][..window.tokens.len() - 1])));
+        assert!(!close(&together[0], &padded[0]));
+        // As short as the rows trained on, the base is the plain one.
+        let plain = ModelConfig { rope_train_length: None, ..config };
+        assert_eq!(together[0], nll(&plain, &windows[..1])[0]);
+    }
 
     #[test]
     fn groups_are_whole_rows_and_small_micro_batches_are_several() {

@@ -7,14 +7,19 @@
 mod attention;
 mod bf16;
 mod buffer;
+#[cfg(test)]
+mod differences;
 mod elementwise;
 mod engine;
 mod exponential;
+mod gated_skip;
 mod heads;
 mod loss;
 mod matmul;
 mod matrix;
 mod norm;
+mod own_value;
+mod scalars;
 mod softmax;
 mod thin;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -25,7 +30,7 @@ mod tiles;
 use self::buffer::Buffer;
 pub use self::engine::KernelsEngine;
 use self::matrix::{rows, rows_mut};
-use super::network::{ChannelRow, Heads, Kernels, Linear, QkNormRope, WriteMode};
+use super::network::{ChannelRow, GatedSkip, Heads, Kernels, Linear, Norm, QkNormRope, WriteMode};
 use crate::engine::{Precision, isa};
 use crate::model::RopeTables;
 
@@ -170,15 +175,15 @@ impl Kernels for CpuKernels {
         matmul::product(grad_y.transpose(), x, WriteMode::Accumulate, 1.0, rows_mut(grad_w, s.outputs, s.inputs));
     }
 
-    fn rms_norm(&self, x: &Buffer, width: usize) -> Buffer {
-        self.rounded(norm::rms_norm(x, width))
+    fn rms_norm(&self, x: &Buffer, norm: Norm) -> Buffer {
+        self.rounded(norm::rms_norm(x, norm))
     }
 
-    fn rms_norm_grad(&self, x: &Buffer, grad_y: &Buffer, width: usize, mode: WriteMode, grad_x: &mut Buffer) {
+    fn rms_norm_grad(&self, x: &Buffer, grad_y: &Buffer, norm: Norm, mode: WriteMode, grad_x: &mut Buffer) {
         if mode == WriteMode::Overwrite {
             grad_x.fill(0.0);
         }
-        norm::rms_norm_grad(x, grad_y, width, grad_x);
+        norm::rms_norm_grad(x, grad_y, norm, grad_x);
     }
 
     fn smear(&self, a: &Buffer, gate: &Buffer, seq_len: usize) -> Buffer {
@@ -232,6 +237,56 @@ impl Kernels for CpuKernels {
         elementwise::add_scaled_grad(skip, weights, grad_x, grad_skip, grad_weights);
     }
 
+    fn add_gated_skip(&self, GatedSkip { output, weights, gates, row }: GatedSkip<'_, Self>, x: &mut Buffer) {
+        gated_skip::add(output, &weights[row.range()], &gates[row.range()], x);
+        self.round(x);
+    }
+
+    fn add_gated_skip_grad(
+        &self,
+        GatedSkip { output, weights, gates, row }: GatedSkip<'_, Self>,
+        x: &Buffer,
+        grad: &mut Buffer,
+        grad_skip: &mut Buffer,
+        grad_channels: [&mut Buffer; 2],
+    ) {
+        let channels = [weights, gates].map(|channels| &channels[row.range()]);
+        let grad_channels = grad_channels.map(|channels| &mut channels[row.range()]);
+        gated_skip::add_grad([x, output], channels, grad, grad_skip, grad_channels);
+    }
+
+    fn add_value_embedding(&self, e: &Buffer, [a, b]: [&Buffer; 2], v: &mut Buffer) {
+        scalars::add_scaled(e, a[0] * b[0], v);
+        self.round(v);
+    }
+
+    fn add_value_embedding_grad(
+        &self,
+        e: &Buffer,
+        [a, b]: [&Buffer; 2],
+        _width: usize,
+        grad_v: &Buffer,
+        grad_e: &mut Buffer,
+        grad_scales: [&mut Buffer; 2],
+    ) {
+        scalars::add_scaled_grad(e, [a[0], b[0]], grad_v, grad_e, grad_scales.map(|scale| &mut scale[0]));
+    }
+
+    fn merge_lanes(&self, [first, second]: [&Buffer; 2], m: &Buffer) -> Buffer {
+        self.rounded(scalars::merge([first, second], m[0]))
+    }
+
+    fn merge_lanes_grad(
+        &self,
+        [first, second]: [&Buffer; 2],
+        m: &Buffer,
+        _width: usize,
+        grad: &Buffer,
+        grad_m: &mut Buffer,
+    ) -> [Buffer; 2] {
+        scalars::merge_grad([first, second], m[0], grad, &mut grad_m[0])
+    }
+
     fn qk_norm_rope(&self, x: &Buffer, shape: QkNormRope<'_, Self>) -> Buffer {
         self.rounded(heads::qk_norm_rope(x, shape))
     }
@@ -258,12 +313,20 @@ impl Kernels for CpuKernels {
         attention::attention_grad(heads, qkv, outputs, grad)
     }
 
-    fn relu_squared(&self, x: &Buffer) -> Buffer {
-        self.rounded(elementwise::relu_squared(x))
+    fn exclude_own_value(&self, heads: Heads, mixed: &Buffer, v: &Buffer) -> Buffer {
+        self.rounded(own_value::exclude(heads, mixed, v))
     }
 
-    fn relu_squared_grad(&self, x: &Buffer, grad: &mut Buffer) {
-        elementwise::relu_squared_grad(x, grad);
+    fn exclude_own_value_grad(&self, heads: Heads, mixed: &Buffer, v: &Buffer, grad: &mut Buffer) -> Buffer {
+        own_value::exclude_grad(heads, mixed, v, grad)
+    }
+
+    fn leaky_relu_squared(&self, x: &Buffer, slope: f32) -> Buffer {
+        self.rounded(elementwise::leaky_relu_squared(x, slope))
+    }
+
+    fn leaky_relu_squared_grad(&self, x: &Buffer, slope: f32, grad: &mut Buffer) {
+        elementwise::leaky_relu_squared_grad(x, slope, grad);
     }
 
     fn logits(&self, dims: Linear, x: &Buffer, head: &Buffer, cap: f32) -> Buffer {

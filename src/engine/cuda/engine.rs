@@ -9,7 +9,7 @@ use crate::collective::Collective;
 use crate::data::TokenBatch;
 use crate::engine::network::{Forward, Kernels, Loaded, Network, Rows, Scaled, fold, fold_tables, unfold, widened};
 use crate::engine::{DeviceTrainer, Engine, EngineError, EngineKind, LossAndGradients, Precision, Scorer, check};
-use crate::model::{ModelConfig, Params, RopeTables};
+use crate::model::{Graph, ModelConfig, Params, RopeTables};
 use crate::optim::{FakeQuant, Optimizer, SwaSum};
 
 /// Tokens of windows scored at once.
@@ -102,7 +102,8 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
             }
         };
         let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
-        let forward = Forward { k, config, network: &network, scaled: scaled.as_ref(), tables: &tables };
+        let graph = &Graph::new(config);
+        let forward = Forward { k, config, graph, network: &network, scaled: scaled.as_ref(), tables: &tables };
         let mut grads = Network::zeros(k, config)?;
         let mut nll = 0.0f64;
         let weight = 1.0 / batch.inputs.len() as f32;

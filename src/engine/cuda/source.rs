@@ -4,7 +4,7 @@
 const INTRINSICS: &str = "intrinsics.cu";
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 22] = [
+pub(super) const FILES: [(&str, &str); 25] = [
     ("common.cu", include_str!("kernels/common.cu")),
     (INTRINSICS, include_str!("kernels/intrinsics.cu")),
     ("values.cu", include_str!("kernels/values.cu")),
@@ -13,6 +13,9 @@ pub(super) const FILES: [(&str, &str); 22] = [
     ("norm.cu", include_str!("kernels/norm.cu")),
     ("heads.cu", include_str!("kernels/heads.cu")),
     ("embedding.cu", include_str!("kernels/embedding.cu")),
+    ("gated_skip.cu", include_str!("kernels/gated_skip.cu")),
+    ("scalars.cu", include_str!("kernels/scalars.cu")),
+    ("own_value.cu", include_str!("kernels/own_value.cu")),
     ("residual.cu", include_str!("kernels/residual.cu")),
     ("attention.cu", include_str!("kernels/attention.cu")),
     ("attention_bf16_tiles.cu", include_str!("kernels/attention_bf16_tiles.cu")),
@@ -30,17 +33,17 @@ pub(super) const FILES: [(&str, &str); 22] = [
 ];
 
 /// Every kernel by the name it has in the source.
-pub(super) const KERNELS: [&str; 107] = [
+pub(super) const KERNELS: [&str; 125] = [
     "add",
     "add_bf16",
     "tails",
     "tails_bf16",
     "gather",
     "gather_bf16",
-    "relu_squared",
-    "relu_squared_bf16",
-    "relu_squared_grad",
-    "relu_squared_grad_bf16",
+    "leaky_relu_squared",
+    "leaky_relu_squared_bf16",
+    "leaky_relu_squared_grad",
+    "leaky_relu_squared_grad_bf16",
     "add_skip",
     "add_skip_bf16",
     "smear",
@@ -87,6 +90,24 @@ pub(super) const KERNELS: [&str; 107] = [
     "effective_rows_bf16",
     "narrow",
     "repeat",
+    "add_gated_skip",
+    "add_gated_skip_bf16",
+    "add_gated_skip_grad",
+    "add_gated_skip_grad_bf16",
+    "add_by_scalars",
+    "add_by_scalars_bf16",
+    "merge_lanes",
+    "merge_lanes_bf16",
+    "merge_lanes_grad",
+    "merge_lanes_grad_bf16",
+    "difference_dots",
+    "difference_dots_bf16",
+    "exclude_own_value",
+    "exclude_own_value_bf16",
+    "exclude_own_value_grad",
+    "exclude_own_value_grad_bf16",
+    "gated_skip_channels",
+    "factor_gradients",
     "count_ids",
     "start_ids",
     "order_ids",

@@ -1,16 +1,19 @@
 //! A network on a device, ready to score.
 
 use super::fold::{fold, fold_tables};
-use super::forward::{Forward, Rows};
+use super::forward::Forward;
+use super::operands::Linear;
 use super::parameters::Network;
-use super::traits::{Kernels, Linear};
+use super::rows::Rows;
+use super::traits::Kernels;
 use crate::engine::{EngineError, Precision, check};
-use crate::model::{ModelConfig, Params, RopeTables};
+use crate::model::{Graph, ModelConfig, Params, RopeTables};
 
 /// Weights on a device.
 pub(in crate::engine) struct Loaded<K: Kernels> {
     pub kernels: K,
     pub config: ModelConfig,
+    graph: Graph,
     network: Network<K::Buffer>,
 }
 
@@ -23,10 +26,10 @@ impl<K: Kernels> Loaded<K> {
             Precision::Bf16 => fold_tables(&weights),
         };
         let network = Network::upload(&kernels, config, &weights)?;
-        Ok(Loaded { kernels, config: config.clone(), network })
+        Ok(Loaded { kernels, config: config.clone(), graph: Graph::new(config), network })
     }
 
-    /// Cosines and sines of so many positions.
+    /// Cosines and sines of so many positions, for a row of that length unless the configuration says how long rows are.
     pub fn tables(&self, positions: usize) -> K::Tables {
         self.kernels.rope_tables(&RopeTables::new(&self.config, positions))
     }
@@ -55,7 +58,8 @@ impl<K: Kernels> Loaded<K> {
     }
 
     fn forward<'a>(&'a self, tables: &'a K::Tables) -> Forward<'a, K> {
-        Forward { k: &self.kernels, config: &self.config, network: &self.network, scaled: None, tables }
+        let Loaded { kernels: k, config, graph, network } = self;
+        Forward { k, config, graph, network, scaled: None, tables }
     }
 
     fn head_dims(&self, tokens: usize) -> Linear {

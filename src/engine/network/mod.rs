@@ -1,25 +1,42 @@
 //! The fast engine: forward and backward written out, once, over a small set of kernels.
 //!
-//! [`forward`] and [`backward`] are the network; `Kernels` is what a device has to be able to do; `engine::cpu`
+//! [`forward`] and [`backward`] run the visits of a [`Graph`](crate::model::Graph) one after another; [`block`] is one visit
+//! by its recipe, and each other file a part of the network with its gradient beside it. `Kernels` is what a device has to be able to do; `engine::cpu`
 //! is the backend that runs everywhere, `engine::cuda` the one for GPUs. What is skipped, and why no number changes,
 //! is in `docs/engine.md`.
 //!
 //! Work is cut into tasks of whole rows. A task runs on one thread from its first operation to its last, so
 //! that nothing inside it can depend on how many threads there are.
 
+mod attention;
 mod backward;
+mod block;
+mod block_grad;
+mod embedding;
 mod fold;
 mod forward;
+mod lanes;
 mod loaded;
+mod mlp;
+mod operands;
 mod parameters;
+mod record;
+mod rows;
+mod skip;
 mod traits;
+mod value_embedding;
 
 pub(in crate::engine) use backward::Finished;
 pub(in crate::engine) use fold::{fold, fold_tables, scale_of, unfold};
-pub(in crate::engine) use forward::{Forward, Rows, hashed, widened};
+pub(in crate::engine) use forward::Forward;
 pub(in crate::engine) use loaded::Loaded;
-pub(in crate::engine) use parameters::{Network, Scaled};
-pub(in crate::engine) use traits::{
-    ChannelRow, FusedMixInputs, FusedMixOutputs, Heads, Kernels, Linear, PendingResidual, QkNormRope, Skip, WriteMode,
-    squared_after, squared_after_grad,
+pub(in crate::engine) use operands::{
+    ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, Norm, PendingResidual, QkNormRope,
+    Skip, WriteMode,
 };
+pub(in crate::engine) use parameters::{Network, Scaled};
+pub(in crate::engine) use rows::{Rows, hashed, widened};
+pub(in crate::engine) use traits::{Kernels, mixed_after, squared_after, squared_after_grad};
+
+#[cfg(test)]
+pub(in crate::engine) mod tests;

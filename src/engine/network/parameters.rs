@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::traits::Kernels;
-use crate::model::{HostTensor, LayoutMismatch, ModelConfig, ParamRole, ParamSpec, Params, layout};
+use crate::model::{self, HostTensor, LayoutMismatch, ModelConfig, ParamRole, ParamSpec, Params, layout};
 
 /// One value in the state dict, one a channel on the device.
 const BIGRAM_SCALE: &str = "bigram.scale";
@@ -20,7 +20,7 @@ pub(in crate::engine) struct Bigram<B> {
 pub(in crate::engine) struct Block<B> {
     pub attn_scale: B,
     pub mlp_scale: B,
-    pub resid_mix: B,
+    pub resid_mix: Option<B>,
     pub q_gain: B,
     pub c_q: B,
     pub c_k: B,
@@ -41,12 +41,12 @@ impl<B> Bigram<B> {
 }
 
 impl<B> Block<B> {
-    fn build<E>(index: usize, param: &mut impl FnMut(String) -> Result<B, E>) -> Result<Self, E> {
+    fn build<E>(config: &ModelConfig, index: usize, param: &mut impl FnMut(String) -> Result<B, E>) -> Result<Self, E> {
         let mut part = |name: &str| param(format!("blocks.{index}.{name}"));
         Ok(Block {
             attn_scale: part("attn_scale")?,
             mlp_scale: part("mlp_scale")?,
-            resid_mix: part("resid_mix")?,
+            resid_mix: if config.resid_mix { Some(part("resid_mix")?) } else { None },
             q_gain: part("attn.q_gain")?,
             c_q: part("attn.c_q.weight")?,
             c_k: part("attn.c_k.weight")?,
@@ -58,13 +58,58 @@ impl<B> Block<B> {
     }
 }
 
-/// All parameters in state-dict order.
+/// Weights of the skips, a row each, and their gates.
+pub(in crate::engine) struct Skips<B> {
+    pub weights: B,
+    pub gates: Option<B>,
+}
+
+impl<B> Skips<B> {
+    fn build<E>(config: &ModelConfig, param: &mut impl FnMut(String) -> Result<B, E>) -> Result<Option<Self>, E> {
+        let kind = config.skips;
+        if kind == model::Skips::None {
+            return Ok(None);
+        }
+        let weights = param("skip_weights".into())?;
+        let gates = if kind == model::Skips::Gated { Some(param("skip_gates".into())?) } else { None };
+        Ok(Some(Skips { weights, gates }))
+    }
+}
+
+/// The value embedding: its table, projection (absent where the table is as wide as keys and values), and scales of one
+/// value each.
+pub(in crate::engine) struct ValueTable<B> {
+    pub scale: B,
+    pub table: B,
+    pub projection: Option<B>,
+    /// Of the blocks that add it, in the order they are listed.
+    pub layer_scales: Vec<B>,
+}
+
+impl<B> ValueTable<B> {
+    fn build<E>(config: &ModelConfig, param: &mut impl FnMut(String) -> Result<B, E>) -> Result<Option<Self>, E> {
+        let Some(embedding) = &config.value_embedding else { return Ok(None) };
+        Ok(Some(ValueTable {
+            scale: param("ve_shared.scale".into())?,
+            table: param("ve_shared.embed.weight".into())?,
+            projection: if config.has_value_projection() { Some(param("ve_shared.proj.weight".into())?) } else { None },
+            layer_scales: (0..embedding.blocks.len())
+                .map(|j| param(format!("ve_layer_scales.{j}")))
+                .collect::<Result<_, _>>()?,
+        }))
+    }
+}
+
+/// All parameters. What a configuration has not is absent.
 pub(in crate::engine) struct Network<B> {
-    pub skip_weights: B,
+    pub skips: Option<Skips<B>>,
+    /// The weight of the first of two lanes, one value.
+    pub lane_merge: Option<B>,
     pub tok_emb: B,
     pub bigram: Option<Bigram<B>>,
-    pub smear_gate: B,
+    pub smear_gate: Option<B>,
     pub blocks: Vec<Block<B>>,
+    pub value_table: Option<ValueTable<B>>,
     pub lm_head: Option<B>,
 }
 
@@ -131,28 +176,20 @@ impl<B> Network<B> {
             None => Err(LayoutMismatch::Missing { name, expected: Vec::new() }.into()),
         };
         Ok(Network {
-            skip_weights: param("skip_weights".into())?,
+            skips: Skips::build(config, &mut param)?,
+            lane_merge: if config.has_lanes() { Some(param("lane_merge".into())?) } else { None },
             tok_emb: param("tok_emb.weight".into())?,
             bigram: if config.has_bigram() { Some(Bigram::build(config, &mut param)?) } else { None },
-            smear_gate: param("smear.gate".into())?,
-            blocks: (0..config.num_layers).map(|i| Block::build(i, &mut param)).collect::<Result<_, _>>()?,
+            smear_gate: if config.smear { Some(param("smear.gate".into())?) } else { None },
+            blocks: (0..config.num_layers).map(|i| Block::build(config, i, &mut param)).collect::<Result<_, _>>()?,
+            value_table: ValueTable::build(config, &mut param)?,
             lm_head: if config.tie_embeddings { None } else { Some(param("lm_head.weight".into())?) },
         })
     }
 
     /// Downloads everything in state-dict order.
     pub fn download<K: Kernels<Buffer = B>>(self, k: &K, config: &ModelConfig) -> Result<Params, LayoutMismatch> {
-        let mut buffers = vec![self.skip_weights, self.tok_emb];
-        if let Some(bigram) = self.bigram {
-            buffers.extend([bigram.scale, bigram.table].into_iter().chain(bigram.projection));
-        }
-        buffers.push(self.smear_gate);
-        for b in self.blocks {
-            buffers.extend([b.attn_scale, b.mlp_scale, b.resid_mix, b.q_gain, b.c_q, b.c_k, b.c_v, b.attn_proj]);
-            buffers.extend([b.fc, b.mlp_proj]);
-        }
-        buffers.extend(self.lm_head);
-        let mut buffers = buffers.into_iter();
+        let mut buffers = self.into_buffers().into_iter();
         let entry = |ParamSpec { name, shape, .. }: ParamSpec| {
             let Some(buffer) = buffers.next() else {
                 return Err(LayoutMismatch::Missing { name, expected: shape });
@@ -169,6 +206,30 @@ impl<B> Network<B> {
             None => Ok(Params::from_entries(entries)),
             Some(_) => Err(LayoutMismatch::Unexpected { name: "a parameter past the layout's last".into() }),
         }
+    }
+
+    /// Every parameter in state-dict order.
+    fn into_buffers(self) -> Vec<B> {
+        let mut buffers = Vec::new();
+        if let Some(skips) = self.skips {
+            buffers.extend(std::iter::once(skips.weights).chain(skips.gates));
+        }
+        buffers.extend(self.lane_merge);
+        buffers.push(self.tok_emb);
+        if let Some(bigram) = self.bigram {
+            buffers.extend([bigram.scale, bigram.table].into_iter().chain(bigram.projection));
+        }
+        buffers.extend(self.smear_gate);
+        for b in self.blocks {
+            buffers.extend([b.attn_scale, b.mlp_scale].into_iter().chain(b.resid_mix));
+            buffers.extend([b.q_gain, b.c_q, b.c_k, b.c_v, b.attn_proj, b.fc, b.mlp_proj]);
+        }
+        if let Some(values) = self.value_table {
+            buffers.extend([values.scale, values.table].into_iter().chain(values.projection));
+            buffers.extend(values.layer_scales);
+        }
+        buffers.extend(self.lm_head);
+        buffers
     }
 
     /// The output head: the embedding table when tied.

@@ -1,60 +1,9 @@
 //! What a device must be able to do.
 
-/// Whether a result overwrites its destination or is added to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum WriteMode {
-    Overwrite,
-    Accumulate,
-}
-
-/// Dimensions of a linear layer applied to some tokens.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Linear {
-    pub tokens: usize,
-    pub inputs: usize,
-    pub outputs: usize,
-}
-
-/// One row of a small matrix of channel weights.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct ChannelRow {
-    pub row: usize,
-    pub width: usize,
-}
-
-impl ChannelRow {
-    /// Where it lies in the matrix.
-    pub fn range(&self) -> std::ops::Range<usize> {
-        self.row * self.width..(self.row + 1) * self.width
-    }
-}
-
-/// Heads laid side by side in a row of activations.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Heads {
-    /// Tokens in a row of the batch; positions count from 0 in each.
-    pub seq_len: usize,
-    /// Query heads.
-    pub heads: usize,
-    /// Key/value heads; query head `h` reads `h / (heads / kv_heads)`.
-    pub kv_heads: usize,
-    /// Width of a head.
-    pub width: usize,
-    /// Queries begin at this position of every row; the ones before it are not computed.
-    pub first_query: usize,
-}
-
-impl Heads {
-    /// Queries in a row.
-    pub fn queries(&self) -> usize {
-        self.seq_len - self.first_query
-    }
-
-    /// What a query's product with a key is multiplied by: `1 / sqrt(width)`.
-    pub fn score_scale(&self) -> f32 {
-        1.0 / (self.width as f32).sqrt()
-    }
-}
+use super::operands::{
+    ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, Norm, PendingResidual, QkNormRope,
+    Skip, WriteMode,
+};
 
 /// Operations of the network on a device's buffers.
 ///
@@ -143,14 +92,14 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     /// `grad_w += grad_y^T x`.
     fn linear_grad_w(&self, dims: Linear, grad_y: &Self::Buffer, x: &Self::Buffer, grad_w: &mut Self::Buffer);
 
-    /// `x / sqrt(mean(x^2) + eps)` over rows of `width`.
-    fn rms_norm(&self, x: &Self::Buffer, width: usize) -> Self::Buffer;
+    /// `factor * x / sqrt(mean(x^2) + eps)` over rows.
+    fn rms_norm(&self, x: &Self::Buffer, norm: Norm) -> Self::Buffer;
     /// `grad_x (+)=` the gradient by the norm's argument.
     fn rms_norm_grad(
         &self,
         x: &Self::Buffer,
         grad_y: &Self::Buffer,
-        width: usize,
+        norm: Norm,
         mode: WriteMode,
         grad_x: &mut Self::Buffer,
     );
@@ -170,37 +119,28 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     fn add_residual_rms_norm(
         &self,
         residual: Option<PendingResidual<'_, Self>>,
-        width: usize,
+        norm: Norm,
         x: &mut Self::Buffer,
     ) -> Self::Buffer {
         self.add_residual(residual, x);
-        self.rms_norm(x, width)
+        self.rms_norm(x, norm)
     }
     /// The mixture of `x` and `x0`, and its norm.
-    fn mix_rms_norm(&self, x: &Self::Buffer, x0: &Self::Buffer, mix: &Self::Buffer, width: usize) -> [Self::Buffer; 2] {
-        let mixed = self.mix(x, x0, mix);
-        let normed = self.rms_norm(&mixed, width);
+    fn mix_rms_norm(&self, x: &Self::Buffer, mix: Mix<'_, Self>, norm: Norm) -> [Self::Buffer; 2] {
+        let mixed = self.mix(x, mix.x0, mix.weights);
+        let normed = self.rms_norm(&mixed, norm);
         [mixed, normed]
     }
     /// What a block begins with: adds the pending residual and the skip to `x`, mixes in `x0` and normalizes the mixture.
-    fn fused_mix_rms_norm(
-        &self,
-        mut x: Self::Buffer,
-        inputs: FusedMixInputs<'_, Self>,
-    ) -> FusedMixOutputs<Self::Buffer> {
-        self.add_residual(inputs.residual, &mut x);
-        if let Some(Skip { output, weights, row }) = inputs.skip {
-            self.add_skip(output, weights, row, &mut x);
-        }
-        let [mixed, normed] = self.mix_rms_norm(&x, inputs.x0, inputs.mix, inputs.width);
-        FusedMixOutputs { input: x, before: None, mixed, normed }
+    fn fused_mix_rms_norm(&self, x: Self::Buffer, inputs: FusedMixInputs<'_, Self>) -> FusedMixOutputs<Self::Buffer> {
+        mixed_after(self, x, inputs)
     }
 
     /// `(1 - g) a[t] + g a[t - 1]`, `g = sigmoid(gate)`, nothing before position 0.
     fn smear(&self, a: &Self::Buffer, gate: &Self::Buffer, seq_len: usize) -> Self::Buffer;
     /// [`Kernels::smear`] of the norm of `x`, whose rows are as wide as the gate.
     fn norm_smear(&self, x: &Self::Buffer, gate: &Self::Buffer, width: usize, seq_len: usize) -> Self::Buffer {
-        self.smear(&self.rms_norm(x, width), gate, seq_len)
+        self.smear(&self.rms_norm(x, Norm::of(width)), gate, seq_len)
     }
     fn smear_grad(
         &self,
@@ -238,7 +178,46 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         grad_weights: &mut Self::Buffer,
     );
 
-    /// QK norm and RoPE: normalizes each head, rotates it by its position and multiplies it by its gain, if it has one.
+    /// `x = g x + (1 - g) (weights[row] * skip)` by channel, `g = sigmoid(gates[row])`.
+    fn add_gated_skip(&self, skip: GatedSkip<'_, Self>, x: &mut Self::Buffer);
+    /// Given `x` as it was before, turns `grad`, the gradient of the sum, into that of `x` in place; replaces `grad_skip`,
+    /// adds to `grad_channels`, the gradients of weights and gates.
+    fn add_gated_skip_grad(
+        &self,
+        skip: GatedSkip<'_, Self>,
+        x: &Self::Buffer,
+        grad: &mut Self::Buffer,
+        grad_skip: &mut Self::Buffer,
+        grad_channels: [&mut Self::Buffer; 2],
+    );
+
+    /// `v += scales[0] * scales[1] * e`, the scales one value each.
+    fn add_value_embedding(&self, e: &Self::Buffer, scales: [&Self::Buffer; 2], v: &mut Self::Buffer);
+    /// Adds to `grad_e` and to the scales' gradients. `width` is that of a row.
+    fn add_value_embedding_grad(
+        &self,
+        e: &Self::Buffer,
+        scales: [&Self::Buffer; 2],
+        width: usize,
+        grad_v: &Self::Buffer,
+        grad_e: &mut Self::Buffer,
+        grad_scales: [&mut Self::Buffer; 2],
+    );
+
+    /// `m lanes[0] + (1 - m) lanes[1]`, m one value.
+    fn merge_lanes(&self, lanes: [&Self::Buffer; 2], m: &Self::Buffer) -> Self::Buffer;
+    /// Gradients of the lanes; adds to `grad_m`. `width` is that of a row.
+    fn merge_lanes_grad(
+        &self,
+        lanes: [&Self::Buffer; 2],
+        m: &Self::Buffer,
+        width: usize,
+        grad: &Self::Buffer,
+        grad_m: &mut Self::Buffer,
+    ) -> [Self::Buffer; 2];
+
+    /// QK norm and RoPE: normalizes each head, rotates by its position as many of its first coordinates as the tables have
+    /// angles for, and multiplies it by its gain, if it has one.
     ///
     /// `first` is the position of the first token of each row of `rows` tokens.
     fn qk_norm_rope(&self, x: &Self::Buffer, shape: QkNormRope<'_, Self>) -> Self::Buffer;
@@ -263,30 +242,45 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         grad: &Self::Buffer,
     ) -> [Self::Buffer; 3];
 
-    /// `relu(x)^2`.
-    fn relu_squared(&self, x: &Self::Buffer) -> Self::Buffer;
+    /// What points along the query's own value taken out of attention's output (XSA): of query head h with the value v of
+    /// its token, `y_h = m_h - (m_h . u) u`, `u = v / max(|v|, 1e-12)`.
+    fn exclude_own_value(&self, heads: Heads, mixed: &Self::Buffer, v: &Self::Buffer) -> Self::Buffer;
+    /// Turns `grad`, the gradient of y, into that of `mixed` in place; returns the gradient of `v`. All queries of a row
+    /// must be present.
+    fn exclude_own_value_grad(
+        &self,
+        heads: Heads,
+        mixed: &Self::Buffer,
+        v: &Self::Buffer,
+        grad: &mut Self::Buffer,
+    ) -> Self::Buffer;
+
+    /// `(max(x, 0) + slope min(x, 0))^2`.
+    fn leaky_relu_squared(&self, x: &Self::Buffer, slope: f32) -> Self::Buffer;
     /// Turns `grad`, the gradient of the square, into that of `x` in place.
-    fn relu_squared_grad(&self, x: &Self::Buffer, grad: &mut Self::Buffer);
-    /// `relu(x W^T)^2`, and `x W^T` itself if it is to be kept.
+    fn leaky_relu_squared_grad(&self, x: &Self::Buffer, slope: f32, grad: &mut Self::Buffer);
+    /// [`Kernels::leaky_relu_squared`] of `x W^T`, and `x W^T` itself if it is to be kept.
     fn squared_linear(
         &self,
         dims: Linear,
         x: &Self::Buffer,
         w: &Self::Buffer,
+        slope: f32,
         keep: bool,
     ) -> (Self::Buffer, Option<Self::Buffer>) {
-        squared_after(self, dims, x, w, keep)
+        squared_after(self, dims, x, w, slope, keep)
     }
-    /// From the gradient of `relu(hidden)^2 W^T`, replaces `grad_hidden`.
+    /// From the gradient of the squared `hidden` times `W^T`, replaces `grad_hidden`.
     fn squared_linear_grad(
         &self,
         dims: Linear,
         grad_y: &Self::Buffer,
         w: &Self::Buffer,
         hidden: &Self::Buffer,
+        slope: f32,
         grad_hidden: &mut Self::Buffer,
     ) {
-        squared_after_grad(self, dims, grad_y, w, hidden, grad_hidden);
+        squared_after_grad(self, dims, grad_y, w, hidden, slope, grad_hidden);
     }
 
     /// Softcapped logits `[tokens, outputs]`.
@@ -314,11 +308,12 @@ pub(in crate::engine) fn squared_after<K: Kernels + ?Sized>(
     dims: Linear,
     x: &K::Buffer,
     w: &K::Buffer,
+    slope: f32,
     keep: bool,
 ) -> (K::Buffer, Option<K::Buffer>) {
     let mut hidden = k.unset(dims.tokens * dims.outputs);
     k.linear(dims, x, w, WriteMode::Overwrite, &mut hidden);
-    let squared = k.relu_squared(&hidden);
+    let squared = k.leaky_relu_squared(&hidden, slope);
     (squared, keep.then_some(hidden))
 }
 
@@ -329,71 +324,32 @@ pub(in crate::engine) fn squared_after_grad<K: Kernels + ?Sized>(
     grad_y: &K::Buffer,
     w: &K::Buffer,
     hidden: &K::Buffer,
+    slope: f32,
     grad_hidden: &mut K::Buffer,
 ) {
     k.linear_grad_x(dims, grad_y, w, WriteMode::Overwrite, grad_hidden);
-    k.relu_squared_grad(hidden, grad_hidden);
+    k.leaky_relu_squared_grad(hidden, slope, grad_hidden);
 }
 
-/// The product of a residual projection that has not been added to the residual stream yet.
-pub(in crate::engine) struct PendingResidual<'a, K: Kernels + ?Sized> {
-    pub product: &'a K::Buffer,
-    /// By channel.
-    pub scale: &'a K::Buffer,
-    /// Channels.
-    pub width: usize,
-}
-
-/// An encoder block's output on its way into a decoder block.
-pub(in crate::engine) struct Skip<'a, K: Kernels + ?Sized> {
-    pub output: &'a K::Buffer,
-    pub weights: &'a K::Buffer,
-    pub row: ChannelRow,
-}
-
-/// Arguments of [`Kernels::fused_mix_rms_norm`].
-pub(in crate::engine) struct FusedMixInputs<'a, K: Kernels + ?Sized> {
-    pub residual: Option<PendingResidual<'a, K>>,
-    pub skip: Option<Skip<'a, K>>,
-    /// The network's first activations.
-    pub x0: &'a K::Buffer,
-    /// Two rows of channel weights: of the input, of `x0`.
-    pub mix: &'a K::Buffer,
-    /// Channels.
-    pub width: usize,
-    /// Whether the block's input is wanted too.
-    pub keep_input: bool,
-}
-
-/// Results of [`Kernels::fused_mix_rms_norm`].
-pub(in crate::engine) struct FusedMixOutputs<B> {
-    /// `x` with residual and skip added; unspecified values unless `keep_input` was set.
-    pub input: B,
-    /// `x` as it came in, where the operation did not overwrite it.
-    pub before: Option<B>,
-    pub mixed: B,
-    pub normed: B,
-}
-
-/// Shape and parameters of [`Kernels::qk_norm_rope`].
-pub(in crate::engine) struct QkNormRope<'a, K: Kernels + ?Sized> {
-    /// Heads side by side in a row of activations.
-    pub heads: usize,
-    /// Width of a head.
-    pub width: usize,
-    /// Tokens of each row of the batch that are present.
-    pub tokens_per_row: usize,
-    /// Position of the first of them.
-    pub first: usize,
-    /// One factor a head.
-    pub gain: Option<&'a K::Buffer>,
-    pub tables: &'a K::Tables,
-}
-
-impl<K: Kernels + ?Sized> Clone for QkNormRope<'_, K> {
-    fn clone(&self) -> Self {
-        *self
+/// [`Kernels::fused_mix_rms_norm`] in several passes.
+pub(in crate::engine) fn mixed_after<K: Kernels + ?Sized>(
+    k: &K,
+    mut x: K::Buffer,
+    inputs: FusedMixInputs<'_, K>,
+) -> FusedMixOutputs<K::Buffer> {
+    let before = (inputs.keep_input && inputs.residual.is_some()).then(|| k.copy(&x));
+    k.add_residual(inputs.residual, &mut x);
+    if let Some(Skip { output, weights, row }) = inputs.skip {
+        k.add_skip(output, weights, row, &mut x);
+    }
+    match inputs.mix {
+        Some(mix) => {
+            let [mixed, normed] = k.mix_rms_norm(&x, mix, inputs.norm);
+            FusedMixOutputs { input: inputs.keep_input.then_some(x), before, mixed, normed }
+        }
+        None => {
+            let (normed, input) = (k.rms_norm(&x, inputs.norm), inputs.keep_input.then(|| k.copy(&x)));
+            FusedMixOutputs { input, before, mixed: x, normed }
+        }
     }
 }
-
-impl<K: Kernels + ?Sized> Copy for QkNormRope<'_, K> {}

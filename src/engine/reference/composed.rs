@@ -1,12 +1,12 @@
 //! The operations of [`fused`](super::fused) made of dfdx's own, for a device whose memory the processor does not see.
 //!
 //! They keep to what dfdx's CUDA device brings compiled. What it would compile where it runs (concatenating, making
-//! permuted tensors contiguous) needs headers at the paths of the machine that built it. Sums over rows are products
-//! with ones: dfdx's own sums are atomic additions on a GPU, in another order every time.
+//! permuted tensors contiguous) needs headers at the paths of the machine that built it.
 
 use dfdx::prelude::*;
 
-use super::hardware::{Hardware, RMS_EPSILON};
+use super::hardware::{Hardware, HeadRows, RMS_EPSILON};
+use super::linear::row_sums;
 use super::{Matrix, Recorder, Scores, Vector, index};
 use crate::model::RopeTables;
 
@@ -22,9 +22,9 @@ impl Hardware for Cuda {
     fn rope<T: Recorder<Self>>(
         x: Matrix<Self, T>,
         tables: &std::rc::Rc<RopeTables>,
-        seq_len: usize,
+        rows: HeadRows,
     ) -> Matrix<Self, T> {
-        rope(x, tables, seq_len)
+        rope(x, tables, rows)
     }
 
     fn causal_softmax<T: Recorder<Self>>(scores: Scores<Self, T>, scale: f32) -> Scores<Self, T> {
@@ -49,22 +49,34 @@ pub(super) fn rms_norm<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>) -> Matrix<D
 }
 
 /// See [`Hardware::rope`].
-pub(super) fn rope<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>, tables: &RopeTables, seq_len: usize) -> Matrix<D, T> {
-    let (tokens, width) = *x.shape();
-    let half = tables.half;
-    let halves = tokens * width / half;
-    let by_half = (tokens / seq_len, seq_len, width / (2 * half), 2usize, half);
+pub(super) fn rope<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>, tables: &RopeTables, rows: HeadRows) -> Matrix<D, T> {
+    let HeadRows { seq_len, width: head } = rows;
+    let shape @ (tokens, width) = *x.shape();
+    let (half, heads) = (tables.half, tokens * width / head);
+    // Each coordinate as `x cos + partner sin`: the first half of the rotated ones gains from the second, the second loses to
+    // the first, and the rest is its own partner with an angle of 0.
+    let by_coordinate = |position: usize, c: usize| match c {
+        _ if c < half => (tables.cos[position * half + c], tables.sin[position * half + c]),
+        _ if c < 2 * half => (tables.cos[position * half + c - half], -tables.sin[position * half + c - half]),
+        _ => (1.0, 0.0),
+    };
+    let partner = |c: usize| match c {
+        _ if c < half => c + half,
+        _ if c < 2 * half => c - half,
+        _ => c,
+    };
+    let places = || (0..seq_len).flat_map(|position| (0..head).map(move |c| (position, c)));
+    let by_head = (tokens / seq_len, seq_len, width / head, head);
     let dev = x.device().clone();
-    let cos: Matrix<D> = dev.tensor_from_vec(tables.cos.clone(), (seq_len, half));
-    let cos = cos.broadcast_like::<_, Axes3<0, 2, 3>>(&by_half);
-    // The first half of a head gains from the second, the second loses to the first.
-    let sin = tables.sin.chunks_exact(half).flat_map(|row| row.iter().copied().chain(row.iter().map(|sin| -sin)));
-    let sin: Tensor<(usize, usize, usize), f32, D> = dev.tensor_from_vec(sin.collect(), (seq_len, 2, half));
-    let sin = sin.broadcast_like::<_, Axes2<0, 2>>(&by_half);
-    let other = index(&dev, (0..halves).map(|i| i ^ 1).collect());
-    let other: Matrix<D, T> = x.with_empty_tape().reshape_like(&(halves, half)).gather(other);
-    let rotated = x.reshape_like(&by_half) * cos + other.reshape_like(&by_half) * sin;
-    rotated.reshape_like(&(tokens, width))
+    let table = |values: Vec<f32>| -> Tensor<(usize, usize, usize, usize), f32, D> {
+        let table: Matrix<D> = dev.tensor_from_vec(values, (seq_len, head));
+        table.broadcast_like::<_, Axes2<0, 2>>(&by_head)
+    };
+    let cos = table(places().map(|(position, c)| by_coordinate(position, c).0).collect());
+    let sin = table(places().map(|(position, c)| by_coordinate(position, c).1).collect());
+    let other = (0..heads).flat_map(|row| (0..head).map(move |c| row * head + partner(c))).collect();
+    let other: Matrix<D, T> = x.with_empty_tape().reshape_like(&(tokens * width, 1)).gather(index(&dev, other));
+    (x.reshape_like(&by_head) * cos + other.reshape_like(&by_head) * sin).reshape_like(&shape)
 }
 
 /// See [`Hardware::causal_softmax`].
@@ -84,11 +96,4 @@ pub(super) fn causal_softmax<D: Hardware, T: Recorder<D>>(scores: Scores<D, T>, 
     let weights = ((scores.put_tape(tape) - largest) * scale).exp();
     let sums = row_sums(weights.with_empty_tape()).broadcast_like::<_, Axis<1>>(&by_row);
     (weights / sums).reshape_like(&shape)
-}
-
-/// The sum of each row.
-fn row_sums<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>) -> Vector<D, T> {
-    let (rows, width) = *x.shape();
-    let ones: Matrix<D> = x.device().ones_like(&(width, 1));
-    x.matmul(ones).reshape_like(&(rows,))
 }

@@ -35,13 +35,16 @@ pub(super) fn embed<D: Hardware, T: Recorder<D>>(
     }
     let normed = D::rms_norm(x);
     probe.see("after_input_rmsnorm", &normed);
-    let x0 = smear(normed, weights, seq_len);
+    let x0 = match &weights.smear_gate {
+        Some(gate) => smear(normed, gate, seq_len),
+        None => normed,
+    };
     probe.see("x0_after_smear", &x0);
     x0
 }
 
 /// Mixes each position with the one before it: `(1 - g) * a[t] + g * a[t - 1]`, `g = sigmoid(gate)`, `a[-1] = 0`.
-fn smear<D: Hardware, T: Recorder<D>>(a: Matrix<D, T>, weights: &Weights<D>, seq_len: usize) -> Matrix<D, T> {
+fn smear<D: Hardware, T: Recorder<D>>(a: Matrix<D, T>, gate: &Vector<D>, seq_len: usize) -> Matrix<D, T> {
     let shape @ (tokens, _) = *a.shape();
     let dev = a.device().clone();
     // The first position of a window has none before it: it reads itself, times zero. A row of zeros would have to be
@@ -52,7 +55,7 @@ fn smear<D: Hardware, T: Recorder<D>>(a: Matrix<D, T>, weights: &Weights<D>, seq
     let exists: Vector<D> = dev.tensor_from_vec(exists, (tokens,));
     let previous: Matrix<D, T> = a.with_empty_tape().gather(index(&dev, before));
     let previous = previous * exists.broadcast_like::<_, Axis<1>>(&shape);
-    let gate = weights.smear_gate.retaped::<T>().sigmoid();
+    let gate = gate.retaped::<T>().sigmoid();
     let keep = gate.with_empty_tape().negate() + 1.0;
     a * keep.broadcast_like::<_, Axis<0>>(&shape) + previous * gate.broadcast_like::<_, Axis<0>>(&shape)
 }

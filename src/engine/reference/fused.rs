@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use dfdx::prelude::*;
 
-use super::hardware::{Hardware, RMS_EPSILON};
+use super::hardware::{Hardware, HeadRows, RMS_EPSILON};
 use super::{Matrix, Recorder, Scores, Vector};
 use crate::engine::lanes;
 use crate::model::RopeTables;
@@ -16,8 +16,8 @@ impl Hardware for Cpu {
         rms_norm(x)
     }
 
-    fn rope<T: Recorder<Self>>(x: Matrix<Self, T>, tables: &Rc<RopeTables>, seq_len: usize) -> Matrix<Self, T> {
-        rope(x, tables, seq_len)
+    fn rope<T: Recorder<Self>>(x: Matrix<Self, T>, tables: &Rc<RopeTables>, rows: HeadRows) -> Matrix<Self, T> {
+        rope(x, tables, rows)
     }
 
     fn causal_softmax<T: Recorder<Self>>(scores: Scores<Self, T>, scale: f32) -> Scores<Self, T> {
@@ -56,24 +56,26 @@ pub(super) fn rms_norm<T: Recorder<Cpu>>(x: Matrix<Cpu, T>) -> Matrix<Cpu, T> {
 }
 
 /// See [`Hardware::rope`].
-pub(super) fn rope<T: Recorder<Cpu>>(x: Matrix<Cpu, T>, tables: &Rc<RopeTables>, seq_len: usize) -> Matrix<Cpu, T> {
+pub(super) fn rope<T: Recorder<Cpu>>(x: Matrix<Cpu, T>, tables: &Rc<RopeTables>, rows: HeadRows) -> Matrix<Cpu, T> {
     let width = x.shape().1;
     let (forward, backward) = (Rc::clone(tables), Rc::clone(tables));
     fused(
         x,
-        move |x, y| rotate(&forward, width, seq_len, 1.0, x, y),
+        move |x, y| rotate(&forward, width, rows, 1.0, x, y),
         // The transpose of a rotation is the opposite rotation.
-        move |_, grad_y, grad_x| rotate(&backward, width, seq_len, -1.0, grad_y, grad_x),
+        move |_, grad_y, grad_x| rotate(&backward, width, rows, -1.0, grad_y, grad_x),
     )
 }
 
 /// Adds the rotated `x` to `y`.
-fn rotate(tables: &RopeTables, width: usize, seq_len: usize, direction: f32, x: &[f32], y: &mut [f32]) {
-    let half = tables.half;
+fn rotate(tables: &RopeTables, width: usize, rows: HeadRows, direction: f32, x: &[f32], y: &mut [f32]) {
+    let (half, HeadRows { seq_len, width: head }) = (tables.half, rows);
     for (token, (x, y)) in x.chunks_exact(width).zip(y.chunks_exact_mut(width)).enumerate() {
         let row = token % seq_len * half..(token % seq_len + 1) * half;
         let (cos, sin) = (&tables.cos[row.clone()], &tables.sin[row]);
-        for (x, y) in x.chunks_exact(2 * half).zip(y.chunks_exact_mut(2 * half)) {
+        for (x, y) in x.chunks_exact(head).zip(y.chunks_exact_mut(head)) {
+            let ((x, x_rest), (y, y_rest)) = (x.split_at(2 * half), y.split_at_mut(2 * half));
+            y_rest.iter_mut().zip(x_rest).for_each(|(y, x)| *y += x);
             let ((x1, x2), (y1, y2)) = (x.split_at(half), y.split_at_mut(half));
             for i in 0..half {
                 let sin = direction * sin[i];
@@ -196,11 +198,14 @@ mod tests {
 
     #[test]
     fn rope_is_the_composed_one() {
-        let config = ModelConfig { model_dim: 8, num_heads: 2, ..Default::default() };
-        let tables = Rc::new(RopeTables::new(&config, 3));
-        // Two rows of 3 tokens, 2 heads of width 4.
-        let x = noise(&Cpu::default(), 6, 8, 2);
-        compare(&x, |x| rope(x, &tables, 3), |x| composed::rope(x, &tables, 3));
+        // Two rows of 3 tokens, 2 heads of width 8, rotated whole and in part.
+        let x = noise(&Cpu::default(), 6, 16, 2);
+        let rows = HeadRows { seq_len: 3, width: 8 };
+        for rope_dims in [0, 4] {
+            let config = ModelConfig { model_dim: 16, num_heads: 2, rope_dims, ..Default::default() };
+            let tables = Rc::new(RopeTables::new(&config, 3));
+            compare(&x, |x| rope(x, &tables, rows), |x| composed::rope(x, &tables, rows));
+        }
     }
 
     #[test]

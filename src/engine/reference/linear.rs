@@ -22,6 +22,13 @@ pub(super) fn channels<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>, weights: Ve
     x * weights.broadcast_like::<_, Axis<0>>(&shape)
 }
 
+/// The sum of each row, as a product with ones: dfdx's own sums are atomic additions on a GPU, in another order every time.
+pub(super) fn row_sums<D: Hardware, T: Recorder<D>>(x: Matrix<D, T>) -> Vector<D, T> {
+    let (rows, width) = *x.shape();
+    let ones: Matrix<D> = x.device().ones_like(&(width, 1));
+    x.matmul(ones).reshape_like(&(rows,))
+}
+
 /// An activation recorded elsewhere, times a weight for each channel.
 pub(super) fn scaled<D: Hardware, T: Recorder<D>>(weights: Vector<D, T>, x: &Matrix<D>) -> Matrix<D, T> {
     let shape = *x.shape();

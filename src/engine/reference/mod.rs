@@ -4,7 +4,9 @@
 //! feature `dfdx-cuda`, a GPU. Rows of a batch are stacked: activations are matrices `[tokens, width]` with the rows
 //! of a batch one after another.
 //!
-//! [`network`] is the whole forward pass in one page; [`embed`], [`attention`] and [`block`] are its parts.
+//! [`network`] is the whole forward pass in one page: the visits of a [`Graph`](crate::model::Graph), one after another.
+//! [`embed`], [`block`], [`attention`] and [`skip`] are its parts, [`value_embedding`] and [`own_value`] what only some
+//! networks have.
 //! [`hardware`] names the operations that each device does in its own way: [`fused`] has them for the processor,
 //! where dfdx composes them too slowly, `composed` makes them of dfdx's own for a GPU. [`weights`] is the way in and
 //! out of host memory, [`loaded`] what engines do with a network, [`activations`] what can be seen between the layers.
@@ -23,8 +25,11 @@ mod hardware;
 mod linear;
 mod loaded;
 mod network;
+mod own_value;
 #[cfg(any(test, feature = "dfdx-cuda"))]
 mod run_isolated;
+mod skip;
+mod value_embedding;
 mod weights;
 
 pub use activations::Activations;
@@ -37,6 +42,8 @@ use hardware::Hardware;
 
 /// `[rows, columns]`.
 type Matrix<D, T = NoneTape> = Tensor<(usize, usize), f32, D, T>;
+/// One value.
+type Scalar<D> = Tensor<(), f32, D>;
 /// `[channels]`.
 type Vector<D, T = NoneTape> = Tensor<(usize,), f32, D, T>;
 /// `[batch, kv heads, group * seq_len, seq_len]`: what every query of a head thinks of every key.

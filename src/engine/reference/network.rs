@@ -5,13 +5,15 @@ use std::rc::Rc;
 use dfdx::prelude::*;
 
 use super::activations::Probe;
-use super::block::block;
+use super::block::{Context, Streams, block};
 use super::embed::embed;
 use super::hardware::Hardware;
-use super::linear::{linear, row, scaled};
+use super::linear::linear;
+use super::skip::add_skip;
+use super::value_embedding::{scalar_times, value_embedding};
 use super::weights::Weights;
 use super::{Matrix, Recorder, Vector, index};
-use crate::model::{ModelConfig, RopeTables};
+use crate::model::{Graph, ModelConfig, RopeTables};
 
 /// Softcapped logits `[tokens, V]` of rows of `seq_len` tokens.
 pub(super) fn logits<D: Hardware, T: Recorder<D>>(
@@ -22,34 +24,53 @@ pub(super) fn logits<D: Hardware, T: Recorder<D>>(
     tape: T,
     probe: &mut Probe<'_>,
 ) -> Matrix<D, T> {
-    let tables = Rc::new(RopeTables::new(config, seq_len));
-    let (x0, tape) = embed(config, weights, inputs, seq_len, tape, probe).split_tape();
-    let mut x = x0.clone().put_tape(tape);
-    let (encoder, decoder) = weights.blocks.split_at(config.encoder_layers());
+    let tables = &Rc::new(RopeTables::new(config, seq_len));
+    let (x0, mut tape) = embed(config, weights, inputs, seq_len, tape, probe).split_tape();
+    let values = value_embedding::<D, T>(weights, inputs).map(|(values, recorded)| {
+        tape = std::mem::take(&mut tape).merge(recorded);
+        values
+    });
+    let context = &Context { config, weights, tables, seq_len, x0: &x0, values: values.as_ref() };
+    let graph = Graph::new(config);
+    let split = graph.split();
 
-    // U-Net: decoder block j adds the output of encoder block E - 1 - j. With an odd number of layers the last
-    // decoder block finds the stack empty.
-    let mut outputs = Vec::new();
-    for (i, weights) in encoder.iter().enumerate() {
-        probe.fused_mix_rms_norm_rows(i);
-        x = block(config, weights, &tables, x, &x0, seq_len, probe);
-        let (output, tape) = x.split_tape();
-        outputs.push(output.clone());
-        x = output.put_tape(tape);
-    }
-    for (j, weights_of_block) in decoder.iter().enumerate() {
-        if let Some(output) = outputs.pop() {
-            x = x + scaled(row::<D, T>(&weights.skip_weights, j), &output);
+    let mut outputs: Vec<Matrix<D>> = Vec::new();
+    let mut streams = Streams { first: x0.clone().put_tape(tape), second: None };
+    for (i, visit) in graph.visits.iter().enumerate() {
+        if let Some(skip) = visit.skip
+            && let Some(output) = outputs.get(skip.from)
+        {
+            streams.first = add_skip(weights, skip, streams.first, output);
         }
-        probe.fused_mix_rms_norm_rows(encoder.len() + j);
-        x = block(config, weights_of_block, &tables, x, &x0, seq_len, probe);
+        if split == Some(i) {
+            let (x, tape) = streams.first.split_tape();
+            streams = Streams { second: Some(x.clone()), first: x.put_tape(tape) };
+        }
+        probe.fused_mix_rms_norm_rows(i);
+        let Some(weights) = weights.blocks.get(visit.block) else { continue };
+        streams = block(context, weights, &visit.recipe, streams, probe);
+        if i < graph.encoder {
+            let (output, tape) = streams.first.split_tape();
+            outputs.push(output.clone());
+            streams.first = output.put_tape(tape);
+        }
     }
+    let x = merged(weights, streams);
 
     probe.leave_blocks();
     let normed = D::rms_norm(x);
     probe.see("final_norm_out", &normed);
     let cap = config.logit_softcap as f32;
     (linear(normed, &weights.head) / cap).tanh() * cap
+}
+
+/// The stream, or `m` of the first and `1 - m` of the second.
+fn merged<D: Hardware, T: Recorder<D>>(weights: &Weights<D>, streams: Streams<D, T>) -> Matrix<D, T> {
+    let Streams { first, second } = streams;
+    let (Some(second), Some(share)) = (second, &weights.lane_merge) else { return first };
+    let shape = *first.shape();
+    let rest = (share.retaped::<T>().negate() + 1.0).broadcast_like::<_, Axes2<0, 1>>(&shape);
+    scalar_times(share, first) + rest * second
 }
 
 /// Negative log-likelihood of each target, nats.

@@ -3,12 +3,12 @@
 use dfdx::prelude::*;
 
 use super::hardware::Hardware;
-use super::{Matrix, Vector};
-use crate::model::{HostTensor, LayoutMismatch, ModelConfig, Params};
+use super::{Matrix, Scalar, Vector};
+use crate::model::{HostTensor, LayoutMismatch, ModelConfig, Params, Skips};
 
 /// The bigram table and what turns a row of it into a residual.
 pub(super) struct BigramWeights<D: Hardware> {
-    pub scale: Tensor<(), f32, D>,
+    pub scale: Scalar<D>,
     pub table: Matrix<D>,
     /// Absent when the table is as wide as the model.
     pub projection: Option<Matrix<D>>,
@@ -18,7 +18,7 @@ pub(super) struct BigramWeights<D: Hardware> {
 pub(super) struct BlockWeights<D: Hardware> {
     pub attn_scale: Vector<D>,
     pub mlp_scale: Vector<D>,
-    pub resid_mix: Matrix<D>,
+    pub resid_mix: Option<Matrix<D>>,
     pub q_gain: Vector<D>,
     pub c_q: Matrix<D>,
     pub c_k: Matrix<D>,
@@ -28,13 +28,27 @@ pub(super) struct BlockWeights<D: Hardware> {
     pub mlp_proj: Matrix<D>,
 }
 
+/// The second embedding of each token, absent where no block adds it.
+pub(super) struct ValueEmbeddingWeights<D: Hardware> {
+    pub scale: Scalar<D>,
+    pub table: Matrix<D>,
+    /// Absent when the table is as wide as keys and values.
+    pub projection: Option<Matrix<D>>,
+    /// A factor for each block that adds it, in the order they are listed.
+    pub layer_scales: Vec<Scalar<D>>,
+}
+
 /// All parameters. The fields share storage and gradient identity with `leaves`.
 pub(super) struct Weights<D: Hardware> {
-    pub skip_weights: Matrix<D>,
+    pub skip_weights: Option<Matrix<D>>,
+    pub skip_gates: Option<Matrix<D>>,
+    /// The first lane's share of the output, where there are two.
+    pub lane_merge: Option<Scalar<D>>,
     pub tok_emb: Matrix<D>,
     pub bigram: Option<BigramWeights<D>>,
-    pub smear_gate: Vector<D>,
+    pub smear_gate: Option<Vector<D>>,
     pub blocks: Vec<BlockWeights<D>>,
+    pub value_embedding: Option<ValueEmbeddingWeights<D>>,
     /// The embedding table itself when tied.
     pub head: Matrix<D>,
     /// Every parameter flattened, in state-dict order.
@@ -51,7 +65,9 @@ impl<D: Hardware> Weights<D> {
     /// Copies checked host weights into tensors.
     pub fn new(dev: &D, config: &ModelConfig, params: &Params) -> Result<Self, LayoutMismatch> {
         let mut leaves = LeavesFolder { dev, leaves: Vec::new(), params: params.iter() };
-        let skip_weights = leaves.matrix()?;
+        let skip_weights = (config.skips != Skips::None).then(|| leaves.matrix()).transpose()?;
+        let skip_gates = (config.skips == Skips::Gated).then(|| leaves.matrix()).transpose()?;
+        let lane_merge = config.has_lanes().then(|| leaves.scalar()).transpose()?;
         let tok_emb = leaves.matrix()?;
         let bigram = match config.has_bigram() {
             false => None,
@@ -61,12 +77,12 @@ impl<D: Hardware> Weights<D> {
                 projection: config.has_bigram_projection().then(|| leaves.matrix()).transpose()?,
             }),
         };
-        let smear_gate = leaves.vector()?;
+        let smear_gate = config.smear.then(|| leaves.vector()).transpose()?;
         let block = |leaves: &mut LeavesFolder<'_, D, _>| {
             Ok(BlockWeights {
                 attn_scale: leaves.vector()?,
                 mlp_scale: leaves.vector()?,
-                resid_mix: leaves.matrix()?,
+                resid_mix: config.resid_mix.then(|| leaves.matrix()).transpose()?,
                 q_gain: leaves.vector()?,
                 c_q: leaves.matrix()?,
                 c_k: leaves.matrix()?,
@@ -77,9 +93,29 @@ impl<D: Hardware> Weights<D> {
             })
         };
         let blocks = (0..config.num_layers).map(|_| block(&mut leaves)).collect::<Result<_, LayoutMismatch>>()?;
+        let value_embedding = match &config.value_embedding {
+            None => None,
+            Some(embedding) => Some(ValueEmbeddingWeights {
+                scale: leaves.scalar()?,
+                table: leaves.matrix()?,
+                projection: config.has_value_projection().then(|| leaves.matrix()).transpose()?,
+                layer_scales: embedding.blocks.iter().map(|_| leaves.scalar()).collect::<Result<_, _>>()?,
+            }),
+        };
         let head = if config.tie_embeddings { tok_emb.clone() } else { leaves.matrix()? };
         let leaves = leaves.leaves;
-        Ok(Weights { skip_weights, tok_emb, bigram, smear_gate, blocks, head, leaves })
+        Ok(Weights {
+            skip_weights,
+            skip_gates,
+            lane_merge,
+            tok_emb,
+            bigram,
+            smear_gate,
+            blocks,
+            value_embedding,
+            head,
+            leaves,
+        })
     }
 
     /// Takes every parameter's gradient out of the store, in state-dict order; zeros for those the loss does not touch.
@@ -113,7 +149,7 @@ impl<'a, D: Hardware, I: Iterator<Item = (&'a str, &'a HostTensor)>> LeavesFolde
         Ok((flat, tensor.shape()))
     }
 
-    fn scalar(&mut self) -> Result<Tensor<(), f32, D>, LayoutMismatch> {
+    fn scalar(&mut self) -> Result<Scalar<D>, LayoutMismatch> {
         Ok(self.next()?.0.reshape_like(&()))
     }
 

@@ -1,7 +1,7 @@
 //! Sums and mixtures of activations, by channel, and their gradients.
 
 use super::CudaKernels;
-use super::launch::{in_view, len32, values};
+use super::launch::{Operand, in_view, len32, values};
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::view::View;
@@ -106,17 +106,17 @@ pub(super) fn add_skip_grad<D: Device>(
     unsafe { k.columns(kernel, rows, width, width, &before, &[len32(width)], out) };
 }
 
-pub(super) fn relu_squared<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>) -> Buffer<D> {
+pub(super) fn leaky_relu_squared<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, slope: f32) -> Buffer<D> {
     let (y, dtype, n) = (k.like(x), x.dtype(), x.len());
-    let kernel = dtype.select(["relu_squared", "relu_squared_bf16"]);
-    // SAFETY: `relu_squared` reads n values and writes as many.
-    unsafe { k.spans(kernel, n, &[values(x, dtype, n), values(&y, dtype, n)]) };
+    let kernel = dtype.select(["leaky_relu_squared", "leaky_relu_squared_bf16"]);
+    // SAFETY: `leaky_relu_squared` reads n values and writes as many.
+    unsafe { k.spans(kernel, n, &[values(x, dtype, n), values(&y, dtype, n), Operand::F32(slope)]) };
     y
 }
 
-pub(super) fn relu_squared_grad<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, grad: &Buffer<D>) {
+pub(super) fn leaky_relu_squared_grad<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, slope: f32, grad: &Buffer<D>) {
     let (dtype, n) = (x.dtype(), x.len());
-    let kernel = dtype.select(["relu_squared_grad", "relu_squared_grad_bf16"]);
-    // SAFETY: `relu_squared_grad` reads n values and reads and writes as many.
-    unsafe { k.spans(kernel, n, &[values(x, dtype, n), values(grad, dtype, n)]) };
+    let kernel = dtype.select(["leaky_relu_squared_grad", "leaky_relu_squared_grad_bf16"]);
+    // SAFETY: `leaky_relu_squared_grad` reads n values and reads and writes as many.
+    unsafe { k.spans(kernel, n, &[values(x, dtype, n), values(grad, dtype, n), Operand::F32(slope)]) };
 }

@@ -4,6 +4,7 @@ mod attention;
 pub(super) mod attention_bf16;
 mod elementwise;
 mod embedding;
+mod gated_skip;
 pub(in crate::engine::cuda) mod gemm_bf16;
 mod gemm_f32;
 mod ids;
@@ -12,7 +13,9 @@ mod linear;
 mod loss;
 mod norm;
 mod operations;
+mod own_value;
 mod residual;
+mod scalars;
 
 use std::sync::Arc;
 
@@ -41,6 +44,8 @@ impl<D: Device> Clone for CudaKernels<D> {
 pub(super) struct Tables<D: Device> {
     cos: Buffer<D>,
     sin: Buffer<D>,
+    /// Angles of a position: half of a head's rotated coordinates.
+    half: usize,
 }
 
 impl<D: Device> CudaKernels<D> {

@@ -4,14 +4,14 @@ use super::CudaKernels;
 use super::launch::{Operand, SPAN, WARP, len32, optional, values};
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::network::{QkNormRope, WriteMode};
+use crate::engine::network::{Norm, QkNormRope, WriteMode};
 
 const F32: DType = DType::F32;
 
-pub(super) fn rms_norm<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, width: usize) -> Buffer<D> {
+pub(super) fn rms_norm<D: Device>(k: &CudaKernels<D>, x: &Buffer<D>, Norm { width, factor }: Norm) -> Buffer<D> {
     let (y, dtype, rows) = (k.like(x), x.dtype(), x.len() / width);
     let n = rows * width;
-    let operands = [values(x, dtype, n), values(&y, dtype, n), len32(width)];
+    let operands = [values(x, dtype, n), values(&y, dtype, n), len32(width), Operand::F32(factor)];
     // SAFETY: `rms_norm` reads and writes whole rows.
     unsafe { k.rows(dtype.select(["rms_norm", "rms_norm_bf16"]), rows, &operands) };
     y
@@ -21,14 +21,21 @@ pub(super) fn rms_norm_grad<D: Device>(
     k: &CudaKernels<D>,
     x: &Buffer<D>,
     grad_y: &Buffer<D>,
-    width: usize,
+    Norm { width, factor }: Norm,
     mode: WriteMode,
     grad_x: &Buffer<D>,
 ) {
     let (dtype, rows) = (x.dtype(), x.len() / width);
     let n = rows * width;
     let accumulate = Operand::Flag(mode == WriteMode::Accumulate);
-    let operands = [values(x, dtype, n), values(grad_y, dtype, n), values(grad_x, dtype, n), len32(width), accumulate];
+    let operands = [
+        values(x, dtype, n),
+        values(grad_y, dtype, n),
+        values(grad_x, dtype, n),
+        len32(width),
+        Operand::F32(factor),
+        accumulate,
+    ];
     // SAFETY: `rms_norm_grad` reads and writes whole rows.
     unsafe { k.rows(dtype.select(["rms_norm_grad", "rms_norm_grad_bf16"]), rows, &operands) };
 }
@@ -59,24 +66,27 @@ pub(super) fn row_dots<D: Device>(k: &CudaKernels<D>, a: &Buffer<D>, b: &Buffer<
     dots
 }
 
-/// Lanes that share a head (`lanes_of` in `heads.cu`).
-fn lanes_of(width: usize) -> usize {
-    let is_shared = width.is_power_of_two() && (2 * SPAN..=WARP * SPAN).contains(&width);
+/// Lanes that share a head of which so many pairs of channels are rotated (`lanes_of` in `heads.cu`).
+fn lanes_of(width: usize, half: usize) -> usize {
+    let is_shared = 2 * half == width && width.is_power_of_two() && (2 * SPAN..=WARP * SPAN).contains(&width);
     if is_shared { width / SPAN } else { WARP }
 }
 
 /// Tables, gain and dimensions, as both kernels take them.
-fn shape_of<'a, D: Device>(k: &CudaKernels<D>, shape: QkNormRope<'a, CudaKernels<D>>) -> [Operand<'a>; 7] {
+fn shape_of<'a, D: Device>(k: &CudaKernels<D>, shape: QkNormRope<'a, CudaKernels<D>>) -> [Operand<'a>; 8] {
     let QkNormRope { heads, width, tokens_per_row, first, gain, tables } = shape;
     // The tables may have more positions than these rows.
-    let positions = tables.cos.len().max((first + tokens_per_row) * (width / 2));
-    k.check_at_most("qk_norm_rope", "positions", tokens_per_row + first, tables.cos.len() / (width / 2).max(1));
+    let half = tables.half;
+    let positions = tables.cos.len().max((first + tokens_per_row) * half);
+    k.check_at_most("qk_norm_rope", "positions", tokens_per_row + first, tables.cos.len() / half.max(1));
+    k.check_at_most("qk_norm_rope", "rotated coordinates", 2 * half, width);
     [
         values(&tables.cos, F32, positions),
         values(&tables.sin, F32, positions),
         optional(gain.map(Buffer::view), F32, heads),
         len32(heads),
         len32(width),
+        len32(half),
         len32(tokens_per_row),
         len32(first),
     ]
@@ -93,7 +103,7 @@ pub(super) fn qk_norm_rope<D: Device>(
     let kernel = dtype.select(["qk_norm_rope", "qk_norm_rope_bf16"]);
     // SAFETY: `qk_norm_rope` reads and writes whole heads, a gain for each head of a token, and the angles of positions
     // that the tables have.
-    unsafe { k.lanes(kernel, rows, lanes_of(shape.width), &operands) };
+    unsafe { k.lanes(kernel, rows, lanes_of(shape.width, shape.tables.half), &operands) };
     y
 }
 
@@ -113,7 +123,7 @@ pub(super) fn qk_norm_rope_grad<D: Device>(
     let operands = [&written[..], &shape_of(k, shape)].concat();
     let kernel = dtype.select(["qk_norm_rope_grad", "qk_norm_rope_grad_bf16"]);
     // SAFETY: as in `qk_norm_rope`; a gain's term is a value for each head.
-    unsafe { k.lanes(kernel, rows, lanes_of(shape.width), &operands) };
+    unsafe { k.lanes(kernel, rows, lanes_of(shape.width, shape.tables.half), &operands) };
     if let (Some(terms), Some(grad_gain)) = (terms, grad_gain) {
         let tokens = rows / heads;
         let before = [values(&terms, F32, tokens * heads)];

@@ -1,13 +1,15 @@
 //! The network's operations on a device: [`Kernels`] for [`CudaKernels`].
 
 use super::loss::Head;
-use super::{CudaKernels, Ids, Tables, attention, elementwise, embedding, linear, norm, residual};
+use super::{
+    CudaKernels, Ids, Tables, attention, elementwise, embedding, gated_skip, linear, norm, own_value, residual, scalars,
+};
 use crate::engine::Precision;
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::network::{
-    ChannelRow, FusedMixInputs, FusedMixOutputs, Heads, Kernels, Linear, PendingResidual, QkNormRope, WriteMode,
-    squared_after, squared_after_grad,
+    ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Kernels, Linear, Mix, Norm, PendingResidual,
+    QkNormRope, WriteMode, squared_after, squared_after_grad,
 };
 use crate::model::RopeTables;
 
@@ -60,7 +62,7 @@ impl<D: Device> Kernels for CudaKernels<D> {
             Precision::Bf16 => half::bf16::from_f32(value).to_f32(),
         };
         let table = |values: &[f32]| self.upload(&values.iter().map(kept).collect::<Vec<_>>());
-        Tables { cos: table(&tables.cos), sin: table(&tables.sin) }
+        Tables { cos: table(&tables.cos), sin: table(&tables.sin), half: tables.half }
     }
 
     fn tails(&self, x: &Buffer<D>, row: usize, keep: usize) -> Buffer<D> {
@@ -129,12 +131,12 @@ impl<D: Device> Kernels for CudaKernels<D> {
         self.gemm(&linear::by_weights(s, [grad_y, x, &*grad_w].map(Buffer::view)));
     }
 
-    fn rms_norm(&self, x: &Buffer<D>, width: usize) -> Buffer<D> {
-        norm::rms_norm(self, x, width)
+    fn rms_norm(&self, x: &Buffer<D>, norm: Norm) -> Buffer<D> {
+        norm::rms_norm(self, x, norm)
     }
 
-    fn rms_norm_grad(&self, x: &Buffer<D>, grad_y: &Buffer<D>, width: usize, mode: WriteMode, grad_x: &mut Buffer<D>) {
-        norm::rms_norm_grad(self, x, grad_y, width, mode, grad_x);
+    fn rms_norm_grad(&self, x: &Buffer<D>, grad_y: &Buffer<D>, norm: Norm, mode: WriteMode, grad_x: &mut Buffer<D>) {
+        norm::rms_norm_grad(self, x, grad_y, norm, mode, grad_x);
     }
 
     fn norm_smear(&self, x: &Buffer<D>, gate: &Buffer<D>, width: usize, seq_len: usize) -> Buffer<D> {
@@ -144,14 +146,14 @@ impl<D: Device> Kernels for CudaKernels<D> {
     fn add_residual_rms_norm(
         &self,
         residual: Option<PendingResidual<'_, Self>>,
-        width: usize,
+        norm: Norm,
         x: &mut Buffer<D>,
     ) -> Buffer<D> {
-        residual::add_residual_rms_norm(self, residual, width, x)
+        residual::add_residual_rms_norm(self, residual, norm, x)
     }
 
-    fn mix_rms_norm(&self, x: &Buffer<D>, x0: &Buffer<D>, mix: &Buffer<D>, width: usize) -> [Buffer<D>; 2] {
-        residual::mix_rms_norm(self, x, x0, mix, width)
+    fn mix_rms_norm(&self, x: &Buffer<D>, mix: Mix<'_, Self>, norm: Norm) -> [Buffer<D>; 2] {
+        residual::mix_rms_norm(self, x, mix, norm)
     }
 
     fn fused_mix_rms_norm(&self, x: Buffer<D>, inputs: FusedMixInputs<'_, Self>) -> FusedMixOutputs<Buffer<D>> {
@@ -175,7 +177,7 @@ impl<D: Device> Kernels for CudaKernels<D> {
     }
 
     fn mix(&self, x: &Buffer<D>, x0: &Buffer<D>, mix: &Buffer<D>) -> Buffer<D> {
-        let [mixed, _] = self.mix_rms_norm(x, x0, mix, mix.len() / 2);
+        let [mixed, _] = self.mix_rms_norm(x, Mix { x0, weights: mix }, Norm::of(mix.len() / 2));
         mixed
     }
 
@@ -207,6 +209,52 @@ impl<D: Device> Kernels for CudaKernels<D> {
         elementwise::add_skip_grad(self, [skip, weights, grad_x], row, grad_skip, grad_weights);
     }
 
+    fn add_gated_skip(&self, skip: GatedSkip<'_, Self>, x: &mut Buffer<D>) {
+        gated_skip::add(self, skip, x);
+    }
+
+    fn add_gated_skip_grad(
+        &self,
+        skip: GatedSkip<'_, Self>,
+        x: &Buffer<D>,
+        grad: &mut Buffer<D>,
+        grad_skip: &mut Buffer<D>,
+        grad_channels: [&mut Buffer<D>; 2],
+    ) {
+        gated_skip::add_grad(self, skip, x, grad, grad_skip, grad_channels.map(|channels| &*channels));
+    }
+
+    fn add_value_embedding(&self, e: &Buffer<D>, scales: [&Buffer<D>; 2], v: &mut Buffer<D>) {
+        scalars::add_scaled(self, e, scales, v);
+    }
+
+    fn add_value_embedding_grad(
+        &self,
+        e: &Buffer<D>,
+        scales: [&Buffer<D>; 2],
+        width: usize,
+        grad_v: &Buffer<D>,
+        grad_e: &mut Buffer<D>,
+        grad_scales: [&mut Buffer<D>; 2],
+    ) {
+        scalars::add_scaled_grad(self, [e, grad_v], scales, width, grad_e, grad_scales.map(|scale| &*scale));
+    }
+
+    fn merge_lanes(&self, lanes: [&Buffer<D>; 2], m: &Buffer<D>) -> Buffer<D> {
+        scalars::merge(self, lanes, m)
+    }
+
+    fn merge_lanes_grad(
+        &self,
+        lanes: [&Buffer<D>; 2],
+        m: &Buffer<D>,
+        width: usize,
+        grad: &Buffer<D>,
+        grad_m: &mut Buffer<D>,
+    ) -> [Buffer<D>; 2] {
+        scalars::merge_grad(self, lanes, m, width, grad, grad_m)
+    }
+
     fn qk_norm_rope(&self, x: &Buffer<D>, shape: QkNormRope<'_, Self>) -> Buffer<D> {
         norm::qk_norm_rope(self, x, shape)
     }
@@ -236,22 +284,43 @@ impl<D: Device> Kernels for CudaKernels<D> {
         attention::attention_grad(self, heads, qkv, outputs, grad)
     }
 
-    fn relu_squared(&self, x: &Buffer<D>) -> Buffer<D> {
-        elementwise::relu_squared(self, x)
+    fn exclude_own_value(&self, heads: Heads, mixed: &Buffer<D>, v: &Buffer<D>) -> Buffer<D> {
+        own_value::exclude(self, heads, mixed, v)
     }
 
-    fn relu_squared_grad(&self, x: &Buffer<D>, grad: &mut Buffer<D>) {
-        elementwise::relu_squared_grad(self, x, grad);
+    fn exclude_own_value_grad(
+        &self,
+        heads: Heads,
+        mixed: &Buffer<D>,
+        v: &Buffer<D>,
+        grad: &mut Buffer<D>,
+    ) -> Buffer<D> {
+        own_value::exclude_grad(self, heads, mixed, v, grad)
     }
 
-    fn squared_linear(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, keep: bool) -> (Buffer<D>, Option<Buffer<D>>) {
+    fn leaky_relu_squared(&self, x: &Buffer<D>, slope: f32) -> Buffer<D> {
+        elementwise::leaky_relu_squared(self, x, slope)
+    }
+
+    fn leaky_relu_squared_grad(&self, x: &Buffer<D>, slope: f32, grad: &mut Buffer<D>) {
+        elementwise::leaky_relu_squared_grad(self, x, slope, grad);
+    }
+
+    fn squared_linear(
+        &self,
+        s: Linear,
+        x: &Buffer<D>,
+        w: &Buffer<D>,
+        slope: f32,
+        keep: bool,
+    ) -> (Buffer<D>, Option<Buffer<D>>) {
         match self.precision {
-            Precision::F32 => squared_after(self, s, x, w, keep),
+            Precision::F32 => squared_after(self, s, x, w, slope, keep),
             Precision::Bf16 => {
                 let squared = self.unset(s.tokens * s.outputs);
                 let hidden = keep.then(|| self.unset(squared.len()));
                 let kept = hidden.as_ref().map(Buffer::view);
-                self.fused_relu_squared(s, [x, w, &squared].map(Buffer::view), kept);
+                self.fused_squared(s, slope, [x, w, &squared].map(Buffer::view), kept);
                 (squared, hidden)
             }
         }
@@ -263,13 +332,14 @@ impl<D: Device> Kernels for CudaKernels<D> {
         grad_y: &Buffer<D>,
         w: &Buffer<D>,
         hidden: &Buffer<D>,
+        slope: f32,
         grad_hidden: &mut Buffer<D>,
     ) {
         match self.precision {
-            Precision::F32 => squared_after_grad(self, s, grad_y, w, hidden, grad_hidden),
+            Precision::F32 => squared_after_grad(self, s, grad_y, w, hidden, slope, grad_hidden),
             Precision::Bf16 => {
                 let operands = [grad_y, w, hidden, &*grad_hidden].map(Buffer::view);
-                self.fused_relu_squared_grad(s, operands);
+                self.fused_squared_grad(s, slope, operands);
             }
         }
     }

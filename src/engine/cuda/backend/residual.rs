@@ -4,7 +4,7 @@ use super::CudaKernels;
 use super::launch::{Operand, in_view, len32, optional, values};
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::network::{FusedMixInputs, FusedMixOutputs, Kernels, PendingResidual, Skip};
+use crate::engine::network::{FusedMixInputs, FusedMixOutputs, Kernels, Mix, Norm, PendingResidual, Skip, mixed_after};
 
 const NOTHING: [Operand<'static>; 2] = [Operand::Null; 2];
 
@@ -24,7 +24,9 @@ pub(super) fn fused_mix_rms_norm<D: Device>(
     x: Buffer<D>,
     inputs: FusedMixInputs<'_, CudaKernels<D>>,
 ) -> FusedMixOutputs<Buffer<D>> {
-    let (dtype, width) = (x.dtype(), inputs.width);
+    let Some(mix) = inputs.mix else { return mixed_after(k, x, inputs) };
+    let (dtype, norm) = (x.dtype(), inputs.norm);
+    let width = norm.width;
     let n = x.len() / width * width;
     let input = inputs.keep_input.then(|| k.like(&x));
     if let Some(residual) = &inputs.residual {
@@ -37,41 +39,38 @@ pub(super) fn fused_mix_rms_norm<D: Device>(
         [values(output, dtype, n), weights.map_or(Operand::Null, |weights| in_view(weights, DType::F32, width))]
     });
     let kept = input.as_ref().map(Buffer::view);
-    let [mixed, normed] = run(k, &x, [residual, skip], [inputs.x0, inputs.mix], optional(kept, dtype, n), width);
-    match input {
-        Some(input) => FusedMixOutputs { input, before: Some(x), mixed, normed },
-        None => FusedMixOutputs { input: x, before: None, mixed, normed },
-    }
+    let [mixed, normed] = run(k, &x, [residual, skip], mix, optional(kept, dtype, n), norm);
+    FusedMixOutputs { before: input.is_some().then_some(x), input, mixed, normed }
 }
 
 pub(super) fn mix_rms_norm<D: Device>(
     k: &CudaKernels<D>,
     x: &Buffer<D>,
-    x0: &Buffer<D>,
-    mix: &Buffer<D>,
-    width: usize,
+    mix: Mix<'_, CudaKernels<D>>,
+    norm: Norm,
 ) -> [Buffer<D>; 2] {
-    run(k, x, [NOTHING; 2], [x0, mix], Operand::Null, width)
+    run(k, x, [NOTHING; 2], mix, Operand::Null, norm)
 }
 
 fn run<D: Device>(
     k: &CudaKernels<D>,
     x: &Buffer<D>,
     added: [[Operand<'_>; 2]; 2],
-    [x0, mix]: [&Buffer<D>; 2],
+    Mix { x0, weights }: Mix<'_, CudaKernels<D>>,
     kept: Operand<'_>,
-    width: usize,
+    Norm { width, factor }: Norm,
 ) -> [Buffer<D>; 2] {
     let (dtype, rows) = (x.dtype(), x.len() / width);
     let n = rows * width;
     let [mixed, normed] = [k.like(x), k.like(x)];
     let rest = [
         values(x0, dtype, n),
-        values(mix, DType::F32, 2 * width),
+        values(weights, DType::F32, 2 * width),
         kept,
         values(&mixed, dtype, n),
         values(&normed, dtype, n),
         len32(width),
+        Operand::F32(factor),
     ];
     let operands = [&[values(x, dtype, n)][..], added.as_flattened(), &rest].concat();
     let kernel = dtype.select(["fused_mix_rms_norm", "fused_mix_rms_norm_bf16"]);
@@ -83,15 +82,16 @@ fn run<D: Device>(
 pub(super) fn add_residual_rms_norm<D: Device>(
     k: &CudaKernels<D>,
     residual: Option<PendingResidual<'_, CudaKernels<D>>>,
-    width: usize,
+    norm: Norm,
     x: &Buffer<D>,
 ) -> Buffer<D> {
-    let Some(residual) = residual else { return k.rms_norm(x, width) };
+    let Some(residual) = residual else { return k.rms_norm(x, norm) };
+    let Norm { width, factor } = norm;
     k.check_width("add_residual_rms_norm", residual.width, width);
     let (normed, dtype, rows) = (k.like(x), x.dtype(), x.len() / width);
     let n = rows * width;
     let [product, scale] = addend_of(Some(residual), dtype, n);
-    let operands = [values(x, dtype, n), product, scale, values(&normed, dtype, n), len32(width)];
+    let operands = [values(x, dtype, n), product, scale, values(&normed, dtype, n), len32(width), Operand::F32(factor)];
     let kernel = dtype.select(["add_residual_rms_norm", "add_residual_rms_norm_bf16"]);
     // SAFETY: the kernel reads and writes whole rows, with a scale for each channel.
     unsafe { k.rows(kernel, rows, &operands) };

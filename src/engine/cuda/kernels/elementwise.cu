@@ -72,38 +72,47 @@ static __device__ void gather_rows(const T* table, const u32* ids, T* y, u32 wid
     }
 FOR_EACH_DTYPE(GATHER)
 
+static __device__ float leaky_relu(float x, float slope) {
+    return fmaxf(x, 0.0f) + slope * fminf(x, 0.0f);
+}
+
+// y = (max(x, 0) + slope min(x, 0))^2
 template <class T>
-static __device__ void square_positive(const T* x, T* y, u64 n) {
+static __device__ void square_leaky(const T* x, T* y, float slope, u64 n) {
     const u64 i = span_start();
     const u32 count = span_count(i, n);
     float a[SPAN];
     load_span(x + i, count, a);
     for (u32 j = 0; j < SPAN; j++) {
-        const float positive = fmaxf(a[j], 0.0f);
-        a[j] = positive * positive;
+        const float active = leaky_relu(a[j], slope);
+        a[j] = active * active;
     }
     store_span(y + i, count, a);
 }
 
-#define RELU_SQUARED(T, SUFFIX) \
-    extern "C" __global__ void relu_squared##SUFFIX(const T* x, T* y, u64 n) { square_positive(x, y, n); }
-FOR_EACH_DTYPE(RELU_SQUARED)
+#define LEAKY_RELU_SQUARED(T, SUFFIX)                                                             \
+    extern "C" __global__ void leaky_relu_squared##SUFFIX(const T* x, T* y, float slope, u64 n) { \
+        square_leaky(x, y, slope, n);                                                             \
+    }
+FOR_EACH_DTYPE(LEAKY_RELU_SQUARED)
 
 // Turns the gradient of the square into that of its argument.
 template <class T>
-static __device__ void square_positive_grad(const T* x, T* grad, u64 n) {
+static __device__ void square_leaky_grad(const T* x, T* grad, float slope, u64 n) {
     const u64 i = span_start();
     const u32 count = span_count(i, n);
     float a[SPAN], g[SPAN];
     load_span(x + i, count, a);
     load_span(grad + i, count, g);
-    for (u32 j = 0; j < SPAN; j++) g[j] *= 2.0f * fmaxf(a[j], 0.0f);
+    for (u32 j = 0; j < SPAN; j++) g[j] *= 2.0f * leaky_relu(a[j], slope * slope);
     store_span(grad + i, count, g);
 }
 
-#define RELU_SQUARED_GRAD(T, SUFFIX) \
-    extern "C" __global__ void relu_squared_grad##SUFFIX(const T* x, T* grad, u64 n) { square_positive_grad(x, grad, n); }
-FOR_EACH_DTYPE(RELU_SQUARED_GRAD)
+#define LEAKY_RELU_SQUARED_GRAD(T, SUFFIX)                                                                \
+    extern "C" __global__ void leaky_relu_squared_grad##SUFFIX(const T* x, T* grad, float slope, u64 n) { \
+        square_leaky_grad(x, grad, slope, n);                                                             \
+    }
+FOR_EACH_DTYPE(LEAKY_RELU_SQUARED_GRAD)
 
 // x += weights * skip by channel
 template <class T>

@@ -106,7 +106,7 @@ static __device__ void gemm_tiles(const Gemm& p, const Factor& a, const Factor& 
         } else if (p.epilogue == EPILOGUE_SINGLE) {
             store_single(p, sums, own_top, own_first);
         } else {
-            const u32 forward = 1u << EPILOGUE_RELU_SQUARED | 1u << EPILOGUE_RESIDUAL_ADD, back = 1u << EPILOGUE_RELU_SQUARED_GRAD;
+            const u32 forward = 1u << EPILOGUE_SQUARED | 1u << EPILOGUE_RESIDUAL_ADD, back = 1u << EPILOGUE_SQUARED_GRAD;
             store_narrow<(A_ALONG ? B_ALONG ? forward : back : 0u)>(p, sums, own_top, own_first);
         }
     }

@@ -5,10 +5,10 @@
 #define EPILOGUE_NARROW 0u
 // out = factor p + keep other, in single precision
 #define EPILOGUE_SINGLE 1u
-// out = bf16(relu(h)^2) with h = bf16(p), which goes to other if that is not null
-#define EPILOGUE_RELU_SQUARED 2u
-// out = bf16(bf16(p) 2 relu(h)) with h in other
-#define EPILOGUE_RELU_SQUARED_GRAD 3u
+// out = bf16(a^2) with a = max(h, 0) + keep min(h, 0), h = bf16(p), which goes to other if that is not null
+#define EPILOGUE_SQUARED 2u
+// out = bf16(bf16(p) 2 a) with a = max(h, 0) + keep min(h, 0), h in other
+#define EPILOGUE_SQUARED_GRAD 3u
 // out = bf16(out + other[column] bf16(p)), other in single precision
 #define EPILOGUE_RESIDUAL_ADD 4u
 
@@ -36,14 +36,13 @@ static __device__ void transpose_quad(u32 (&values)[4]) {
     }
 }
 
-static __device__ float relu(float x) {
-    return x > 0.0f ? x : 0.0f;
-}
-
 // What becomes of a product that is rounded already; `before` is what was read at its place.
-static __device__ float apply_epilogue(u32 epilogue, float product, float before, float scale) {
-    if (epilogue == EPILOGUE_RELU_SQUARED) return relu(product) * relu(product);
-    if (epilogue == EPILOGUE_RELU_SQUARED_GRAD) return product * (2.0f * relu(before));
+static __device__ float apply_epilogue(u32 epilogue, float product, float before, float scale, float keep) {
+    if (epilogue == EPILOGUE_SQUARED) {
+        const float active = leaky_relu(product, keep);
+        return active * active;
+    }
+    if (epilogue == EPILOGUE_SQUARED_GRAD) return product * (2.0f * leaky_relu(before, keep));
     if (epilogue == EPILOGUE_RESIDUAL_ADD) return before + scale * product;
     return product;
 }
@@ -76,8 +75,8 @@ static __device__ void store_single(const Gemm& p, const float (&sums)[4][8][4],
 template <u32 KINDS>
 static __device__ void store_narrow(const Gemm& p, const float (&sums)[4][8][4], u32 top, u32 first) {
     const u32 lane = threadIdx.x % WARP;
-    const bool squares = KINDS >> EPILOGUE_RELU_SQUARED & 1 && p.epilogue == EPILOGUE_RELU_SQUARED;
-    const bool is_grad = KINDS >> EPILOGUE_RELU_SQUARED_GRAD & 1 && p.epilogue == EPILOGUE_RELU_SQUARED_GRAD;
+    const bool squares = KINDS >> EPILOGUE_SQUARED & 1 && p.epilogue == EPILOGUE_SQUARED;
+    const bool is_grad = KINDS >> EPILOGUE_SQUARED_GRAD & 1 && p.epilogue == EPILOGUE_SQUARED_GRAD;
     const bool adds = KINDS >> EPILOGUE_RESIDUAL_ADD & 1 && p.epilogue == EPILOGUE_RESIDUAL_ADD;
     Words eights[16];
 #pragma unroll
@@ -104,7 +103,7 @@ static __device__ void store_narrow(const Gemm& p, const float (&sums)[4][8][4],
     };
     auto apply = [&](u32 kind) {
         Words before[16] = {};
-        if (kind != EPILOGUE_RELU_SQUARED) {
+        if (kind != EPILOGUE_SQUARED) {
             const bf16* from = kind == EPILOGUE_RESIDUAL_ADD ? out : other;
             // All that is read is asked for before any of it is used.
 #pragma unroll
@@ -125,17 +124,17 @@ static __device__ void store_narrow(const Gemm& p, const float (&sums)[4][8][4],
                 for (u32 l = 0; l < 4; l++) {
                     u32& pair = eights[i].at[l];
                     const u32 old = before[i].at[l];
-                    pair = pack_bf16(apply_epilogue(kind, low_of(pair), low_of(old), scale[2 * l]),
-                                     apply_epilogue(kind, high_of(pair), high_of(old), scale[2 * l + 1]));
+                    pair = pack_bf16(apply_epilogue(kind, low_of(pair), low_of(old), scale[2 * l], p.keep),
+                                     apply_epilogue(kind, high_of(pair), high_of(old), scale[2 * l + 1], p.keep));
                 }
             }
         }
     };
     if (squares) {
         if (other) store(other);
-        apply(EPILOGUE_RELU_SQUARED);
+        apply(EPILOGUE_SQUARED);
     }
-    if (is_grad) apply(EPILOGUE_RELU_SQUARED_GRAD);
+    if (is_grad) apply(EPILOGUE_SQUARED_GRAD);
     if (adds) apply(EPILOGUE_RESIDUAL_ADD);
     store(out);
 }
@@ -155,13 +154,13 @@ static __device__ void store_value(const Gemm& p, float sum, u32 row, u32 column
     }
     const float product = nearest_bf16(p.factor * sum);
     float scale = 0.0f, before = 0.0f;
-    if (p.epilogue == EPILOGUE_RELU_SQUARED_GRAD) before = get(*other);
+    if (p.epilogue == EPILOGUE_SQUARED_GRAD) before = get(*other);
     if (p.epilogue == EPILOGUE_RESIDUAL_ADD) {
         before = get(*out);
         scale = ((const float*)p.other)[column];
     }
-    if (p.epilogue == EPILOGUE_RELU_SQUARED && p.other) put(other, product);
-    put(out, apply_epilogue(p.epilogue, product, before, scale));
+    if (p.epilogue == EPILOGUE_SQUARED && p.other) put(other, product);
+    put(out, apply_epilogue(p.epilogue, product, before, scale, p.keep));
 }
 
 // A warp's 64 x 64 sums by way of 16 KiB of shared memory, value by value.

@@ -2,11 +2,14 @@
 //
 // Where the width is a power of two from 16 to 256, a row has as many lanes as spans, and a warp several rows; elsewhere a
 // warp has a row. A lane of the first half of a row is paired with the one that has the same channels of the second.
+//
+// `half` is how many pairs of channels are rotated, i and i + half; where that is not all of a head, a warp has a row, and
+// the rest is not rotated.
 
 // Lanes of a row, 0 where a warp has it.
-static __device__ u32 lanes_of(u32 width) {
+static __device__ u32 lanes_of(u32 width, u32 half) {
     const bool is_power = (width & (width - 1)) == 0;
-    return is_power && width >= 2 * SPAN && width <= WARP * SPAN ? width / SPAN : 0;
+    return is_power && 2 * half == width && width >= 2 * SPAN && width <= WARP * SPAN ? width / SPAN : 0;
 }
 
 // Sum over the lanes of a row, the same bits in each.
@@ -43,8 +46,8 @@ static __device__ void find_span(HeadSpan& own, const float* cosines, const floa
 // No gain where `gain` is null.
 template <class T>
 static __device__ void norm_rope_heads(const T* x, T* y, const float* cosines, const float* sines, const float* gain,
-                                     u32 heads, u32 width, u32 tokens_per_row, u32 first, u64 rows) {
-    if (const u32 lanes = lanes_of(width)) {
+                                     u32 heads, u32 width, u32 half, u32 tokens_per_row, u32 first, u64 rows) {
+    if (const u32 lanes = lanes_of(width, half)) {
         HeadSpan own;
         find_span(own, cosines, sines, lanes, heads, width, tokens_per_row, first, rows);
         float a[SPAN], squares = 0.0f;
@@ -61,7 +64,7 @@ static __device__ void norm_rope_heads(const T* x, T* y, const float* cosines, c
     }
     const u64 row = warp_row();
     if (row >= rows) return;
-    const u32 half = width / 2, lane = threadIdx.x % WARP;
+    const u32 lane = threadIdx.x % WARP;
     const u64 angles = table_row(row, heads, half, tokens_per_row, first);
     x += row * width;
     y += row * width;
@@ -73,13 +76,14 @@ static __device__ void norm_rope_heads(const T* x, T* y, const float* cosines, c
         put(y + i, x1 * cosines[angles + i] + x2 * sines[angles + i]);
         put(y + i + half, x2 * cosines[angles + i] - x1 * sines[angles + i]);
     }
+    for (u32 i = 2 * half + lane; i < width; i += WARP) put(y + i, get(x[i]) * factor);
 }
 
-#define QK_NORM_ROPE(T, SUFFIX)                                                                                            \
-    extern "C" __global__ void qk_norm_rope##SUFFIX(const T* x, T* y, const float* cosines, const float* sines,            \
-                                               const float* gain, u32 heads, u32 width, u32 tokens_per_row,           \
-                                               u32 first, u64 rows) {                                                 \
-        norm_rope_heads(x, y, cosines, sines, gain, heads, width, tokens_per_row, first, rows);                         \
+#define QK_NORM_ROPE(T, SUFFIX)                                                                                    \
+    extern "C" __global__ void qk_norm_rope##SUFFIX(const T* x, T* y, const float* cosines, const float* sines,    \
+                                                    const float* gain, u32 heads, u32 width, u32 half,             \
+                                                    u32 tokens_per_row, u32 first, u64 rows) {                     \
+        norm_rope_heads(x, y, cosines, sines, gain, heads, width, half, tokens_per_row, first, rows);              \
     }
 FOR_EACH_DTYPE(QK_NORM_ROPE)
 
@@ -87,8 +91,8 @@ FOR_EACH_DTYPE(QK_NORM_ROPE)
 template <class T>
 static __device__ void norm_rope_heads_grad(const T* x, const T* grad_y, T* grad_x, float* gain_terms,
                                           const float* cosines, const float* sines, const float* gain, u32 heads,
-                                          u32 width, u32 tokens_per_row, u32 first, u64 rows) {
-    if (const u32 lanes = lanes_of(width)) {
+                                          u32 width, u32 half, u32 tokens_per_row, u32 first, u64 rows) {
+    if (const u32 lanes = lanes_of(width, half)) {
         HeadSpan own;
         find_span(own, cosines, sines, lanes, heads, width, tokens_per_row, first, rows);
         float a[SPAN], g[SPAN], squares = 0.0f, dot = 0.0f;
@@ -113,7 +117,7 @@ static __device__ void norm_rope_heads_grad(const T* x, const T* grad_y, T* grad
     }
     const u64 row = warp_row();
     if (row >= rows) return;
-    const u32 half = width / 2, lane = threadIdx.x % WARP;
+    const u32 lane = threadIdx.x % WARP;
     const u64 angles = table_row(row, heads, half, tokens_per_row, first);
     x += row * width;
     grad_y += row * width;
@@ -127,6 +131,10 @@ static __device__ void norm_rope_heads_grad(const T* x, const T* grad_y, T* grad
         dot += x1 * (g1 * c - g2 * s);
         dot += x2 * (g2 * c + g1 * s);
     }
+    for (u32 i = 2 * half + lane; i < width; i += WARP) {
+        squares += get(x[i]) * get(x[i]);
+        dot += get(x[i]) * get(grad_y[i]);
+    }
     const float inverse = inverse_rms_of(warp_sum(squares), width);
     dot = warp_sum(dot);
     if (gain_terms && lane == 0) gain_terms[row] = dot * inverse;
@@ -138,13 +146,17 @@ static __device__ void norm_rope_heads_grad(const T* x, const T* grad_y, T* grad
         put(grad_x + i, ((g1 * c - g2 * s) * factor - x1 * pull) * inverse);
         put(grad_x + i + half, ((g2 * c + g1 * s) * factor - x2 * pull) * inverse);
     }
+    for (u32 i = 2 * half + lane; i < width; i += WARP) {
+        put(grad_x + i, (get(grad_y[i]) * factor - get(x[i]) * pull) * inverse);
+    }
 }
 
-#define QK_NORM_ROPE_GRAD(T, SUFFIX)                                                                                       \
-    extern "C" __global__ void qk_norm_rope_grad##SUFFIX(const T* x, const T* grad_y, T* grad_x, float* gain_terms,        \
-                                                    const float* cosines, const float* sines, const float* gain,      \
-                                                    u32 heads, u32 width, u32 tokens_per_row, u32 first, u64 rows) {  \
-        norm_rope_heads_grad(x, grad_y, grad_x, gain_terms, cosines, sines, gain, heads, width, tokens_per_row, first,  \
-                           rows);                                                                                     \
+#define QK_NORM_ROPE_GRAD(T, SUFFIX)                                                                                   \
+    extern "C" __global__ void qk_norm_rope_grad##SUFFIX(const T* x, const T* grad_y, T* grad_x, float* gain_terms,    \
+                                                         const float* cosines, const float* sines, const float* gain,  \
+                                                         u32 heads, u32 width, u32 half, u32 tokens_per_row, u32 first, \
+                                                         u64 rows) {                                                   \
+        norm_rope_heads_grad(x, grad_y, grad_x, gain_terms, cosines, sines, gain, heads, width, half, tokens_per_row,  \
+                             first, rows);                                                                             \
     }
 FOR_EACH_DTYPE(QK_NORM_ROPE_GRAD)

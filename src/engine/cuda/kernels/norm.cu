@@ -32,43 +32,46 @@ static __device__ void scaled_row(const T* x, float factor, T* y, u32 width) {
     });
 }
 
-// y = x / sqrt(mean(x^2) + eps)
+// y = factor x / sqrt(mean(x^2) + eps)
 template <class T>
-static __device__ void norm_rows(const T* x, T* y, u32 width, u64 rows) {
+static __device__ void norm_rows(const T* x, T* y, u32 width, float factor, u64 rows) {
     const u64 row = warp_row();
     if (row >= rows) return;
     x += row * width;
-    scaled_row(x, inverse_rms(x, width), y + row * width, width);
+    scaled_row(x, inverse_rms(x, width) * factor, y + row * width, width);
 }
 
-#define RMS_NORM(T, SUFFIX) \
-    extern "C" __global__ void rms_norm##SUFFIX(const T* x, T* y, u32 width, u64 rows) { norm_rows(x, y, width, rows); }
+#define RMS_NORM(T, SUFFIX)                                                                          \
+    extern "C" __global__ void rms_norm##SUFFIX(const T* x, T* y, u32 width, float factor, u64 rows) { \
+        norm_rows(x, y, width, factor, rows);                                                        \
+    }
 FOR_EACH_DTYPE(RMS_NORM)
 
-// grad_x (+)= (g - x (x . g) inverse^2 / n) inverse
+// grad_x (+)= (g - x (x . g) inverse^2 / n) (inverse factor)
 template <class T>
-static __device__ void norm_rows_grad(const T* x, const T* grad_y, T* grad_x, u32 width, u32 accumulate, u64 rows) {
+static __device__ void norm_rows_grad(const T* x, const T* grad_y, T* grad_x, u32 width, float factor, u32 accumulate,
+                                      u64 rows) {
     const u64 row = warp_row();
     if (row >= rows) return;
     x += row * width;
     grad_y += row * width;
     grad_x += row * width;
     const float inverse = inverse_rms(x, width);
-    const float pull = row_dot(x, grad_y, width) * inverse * inverse / (float)width;
+    const float pull = row_dot(x, grad_y, width) * inverse * inverse / (float)width, scale = inverse * factor;
     row_spans(width, [&](u32 column, u32 count) {
         float a[SPAN], g[SPAN], sum[SPAN] = {};
         load_span(x + column, count, a);
         load_span(grad_y + column, count, g);
         if (accumulate) load_span(grad_x + column, count, sum);
-        for (u32 i = 0; i < count; i++) sum[i] += (g[i] - a[i] * pull) * inverse;
+        for (u32 i = 0; i < count; i++) sum[i] += (g[i] - a[i] * pull) * scale;
         store_span(grad_x + column, count, sum);
     });
 }
 
 #define RMS_NORM_GRAD(T, SUFFIX)                                                                              \
     extern "C" __global__ void rms_norm_grad##SUFFIX(const T* x, const T* grad_y, T* grad_x, u32 width,       \
-                                                     u32 accumulate, u64 rows) {                             \
-        norm_rows_grad(x, grad_y, grad_x, width, accumulate, rows);                                           \
+                                                     float factor, u32 accumulate, u64 rows) {               \
+        norm_rows_grad(x, grad_y, grad_x, width, factor, accumulate, rows);                                   \
     }
 FOR_EACH_DTYPE(RMS_NORM_GRAD)
 

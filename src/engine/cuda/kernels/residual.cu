@@ -12,13 +12,13 @@ static __device__ void add_span(float (&a)[SPAN], const T* more, const float* sc
 
 // Adds residual and skip where they are given, mixes in the network's first activations and normalizes.
 //
-//   x += scale * residual; x += skip_weights * skip; mixed = mix[0] * x + mix[1] * x0; normed = norm(mixed)
+//   x += scale * residual; x += skip_weights * skip; mixed = mix[0] * x + mix[1] * x0; normed = factor * norm(mixed)
 //
 // `residual`, `skip` and `input`, where x goes, may be null.
 template <class T>
 static __device__ void fused_mix_rms_norm_rows(const T* x, const T* residual, const float* scale, const T* skip,
                                    const float* skip_weights, const T* x0, const float* mix, T* input, T* mixed,
-                                   T* normed, u32 width, u64 rows) {
+                                   T* normed, u32 width, float factor, u64 rows) {
     const u64 row = warp_row();
     if (row >= rows) return;
     const u64 start = row * width;
@@ -39,20 +39,23 @@ static __device__ void fused_mix_rms_norm_rows(const T* x, const T* residual, co
         }
         store_span(mixed + i, count, a);
     });
-    scaled_row(mixed + start, inverse_rms_of(warp_sum(squares), width), normed + start, width);
+    scaled_row(mixed + start, inverse_rms_of(warp_sum(squares), width) * factor, normed + start, width);
 }
 
-#define FUSED_MIX_RMS_NORM(T, SUFFIX)                                                                                              \
-    extern "C" __global__ void fused_mix_rms_norm##SUFFIX(const T* x, const T* residual, const float* scale, const T* skip,          \
-                                             const float* skip_weights, const T* x0, const float* mix, T* input,      \
-                                             T* mixed, T* normed, u32 width, u64 rows) {                              \
-        fused_mix_rms_norm_rows(x, residual, scale, skip, skip_weights, x0, mix, input, mixed, normed, width, rows);                \
+#define FUSED_MIX_RMS_NORM(T, SUFFIX)                                                                                  \
+    extern "C" __global__ void fused_mix_rms_norm##SUFFIX(const T* x, const T* residual, const float* scale,          \
+                                                          const T* skip, const float* skip_weights, const T* x0,      \
+                                                          const float* mix, T* input, T* mixed, T* normed, u32 width, \
+                                                          float factor, u64 rows) {                                   \
+        fused_mix_rms_norm_rows(x, residual, scale, skip, skip_weights, x0, mix, input, mixed, normed, width, factor, \
+                                rows);                                                                                \
     }
 FOR_EACH_DTYPE(FUSED_MIX_RMS_NORM)
 
-// x += scale * residual; normed = norm(x)
+// x += scale * residual; normed = factor * norm(x)
 template <class T>
-static __device__ void add_residual_and_normalize(T* x, const T* residual, const float* scale, T* normed, u32 width, u64 rows) {
+static __device__ void add_residual_and_normalize(T* x, const T* residual, const float* scale, T* normed, u32 width,
+                                                  float factor, u64 rows) {
     const u64 row = warp_row();
     if (row >= rows) return;
     const u64 start = row * width;
@@ -65,12 +68,12 @@ static __device__ void add_residual_and_normalize(T* x, const T* residual, const
         for (u32 j = 0; j < count; j++) squares += a[j] * a[j];
         store_span(x + i, count, a);
     });
-    scaled_row(x + start, inverse_rms_of(warp_sum(squares), width), normed + start, width);
+    scaled_row(x + start, inverse_rms_of(warp_sum(squares), width) * factor, normed + start, width);
 }
 
-#define ADD_RESIDUAL_RMS_NORM(T, SUFFIX)                                                                                  \
-    extern "C" __global__ void add_residual_rms_norm##SUFFIX(T* x, const T* residual, const float* scale, T* normed, u32 width, \
-                                                u64 rows) {                                                  \
-        add_residual_and_normalize(x, residual, scale, normed, width, rows);                                                 \
+#define ADD_RESIDUAL_RMS_NORM(T, SUFFIX)                                                                             \
+    extern "C" __global__ void add_residual_rms_norm##SUFFIX(T* x, const T* residual, const float* scale, T* normed, \
+                                                             u32 width, float factor, u64 rows) {                    \
+        add_residual_and_normalize(x, residual, scale, normed, width, factor, rows);                                 \
     }
 FOR_EACH_DTYPE(ADD_RESIDUAL_RMS_NORM)

@@ -9,7 +9,7 @@ use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::gemm::{Batch, GemmDesc};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::network::{ChannelRow, Heads, Kernels, Linear, QkNormRope, WriteMode};
+use crate::engine::network::{ChannelRow, GatedSkip, Heads, Kernels, Linear, Norm, QkNormRope, WriteMode};
 use crate::model::{ModelConfig, RopeTables};
 
 on_both!(
@@ -41,13 +41,22 @@ fn kernels_refuse_other_lengths_and_types<D: Device>(device: &Arc<D>) {
     assert_eq!(error, "add_bf16: argument 1 is stored as f32 where bf16 is needed");
 
     // Rows that are not whole.
-    let error = error_of(k, || drop(k.rms_norm(&five, 2)));
+    let error = error_of(k, || drop(k.rms_norm(&five, Norm::of(2))));
     assert_eq!(error, "rms_norm: argument 1 has 5 values where 4 are needed");
     let error = error_of(k, || drop(k.mix(&four, &five, &k.upload(&[1.0; 4]))));
     assert_eq!(error, "fused_mix_rms_norm: argument 6 has 5 values where 4 are needed");
     let (weights, row) = (k.upload(&[1.0; 5]), ChannelRow { row: 1, width: 4 });
     let error = error_of(k, || k.add_skip(&four, &weights, row, &mut k.copy(&four)));
     assert_eq!(error, "values 4..8 of a buffer of 5");
+
+    let gated = GatedSkip { output: &four, weights: &k.upload(&[1.0; 8]), gates: &weights, row };
+    let error = error_of(k, || k.add_gated_skip(gated, &mut k.copy(&four)));
+    assert_eq!(error, "values 4..8 of a buffer of 5");
+    let error = error_of(k, || drop(k.merge_lanes([&four, &four], &five)));
+    assert_eq!(error, "merge_lanes: argument 3 has 5 values where 1 are needed");
+    let error =
+        error_of(k, || k.add_value_embedding(&five, [&k.upload(&[1.0]), &k.upload(&[1.0])], &mut k.copy(&four)));
+    assert_eq!(error, "add_by_scalars: argument 1 has 5 values where 4 are needed");
 
     let config = ModelConfig { model_dim: 4, num_heads: 1, num_kv_heads: 1, ..Default::default() };
     let tables = &k.rope_tables(&RopeTables::new(&config, 2));
@@ -62,6 +71,14 @@ fn kernels_refuse_other_lengths_and_types<D: Device>(device: &Arc<D>) {
     let heads = Heads { heads: 4, ..heads };
     let error = error_of(k, || drop(k.attention(heads, qkv.each_ref())));
     assert_eq!(error, "attention_32: argument 1 has 6 values where 8 are needed");
+    let [mixed, _, v] = &qkv;
+    let error = error_of(k, || drop(k.exclude_own_value(heads, mixed, v)));
+    assert_eq!(error, "exclude_own_value: argument 1 has 6 values where 8 are needed");
+    let partly = ModelConfig { model_dim: 8, num_heads: 1, num_kv_heads: 1, ..Default::default() };
+    let tables = &k.rope_tables(&RopeTables::new(&partly, 2));
+    let shape = QkNormRope { heads: 1, width: 4, tokens_per_row: 1, first: 0, gain: None, tables };
+    let error = error_of(k, || drop(k.qk_norm_rope(&four, shape)));
+    assert_eq!(error, "qk_norm_rope: rotated coordinates, at most has 8 values where 4 are needed");
 }
 
 fn products_refuse_what_does_not_fit<D: Device>(device: &Arc<D>) {
@@ -101,7 +118,7 @@ fn products_refuse_what_does_not_fit<D: Device>(device: &Arc<D>) {
     let k = &CudaKernels::new(Arc::clone(device), Precision::Bf16);
     let [x, w, y, short] = [6, 12, 8, 7].map(|len| k.store(&random(len, "x")));
     let views = [&x, &w, &y].map(Buffer::view);
-    let error = error_of(k, || k.fused_relu_squared(dims, views, Some(short.view())));
+    let error = error_of(k, || k.fused_squared(dims, 0.0, views, Some(short.view())));
     assert_eq!(error, "gemm_bf16: c has 7 values where 8 are needed");
     let single = k.upload(&[1.0; 4]);
     let error = error_of(k, || k.fused_residual_add(dims, [x.view(), w.view(), y.view(), y.view()]));

@@ -235,11 +235,12 @@ fn squares_are_those_of_the_rounded_product<D: Device>(device: &std::sync::Arc<D
         let forward = Factors::new([tokens, outputs, inputs], [false, true]);
         let [x, w] = forward.stored().map(|values| narrow(&k, &values));
         let hidden: Vec<f32> = forward.single(&k, None).into_iter().map(nearest).collect();
-        let expected: Vec<f32> = hidden.iter().map(|h| nearest(h.max(0.0) * h.max(0.0))).collect();
-        for keeps in [false, true] {
+        for (slope, keeps) in [(0.0, false), (0.0, true), (0.5, true)] {
+            let active = |h: &f32| h.max(0.0) + slope * h.min(0.0);
+            let expected: Vec<f32> = hidden.iter().map(|h| nearest(active(h) * active(h))).collect();
             let [y, kept] = [0, 1].map(|_| narrow(&k, &vec![7.0; hidden.len()]));
             let hidden_view = keeps.then(|| kept.view());
-            k.fused_relu_squared(s, [&x, &w, &y].map(Buffer::view), hidden_view);
+            k.fused_squared(s, slope, [&x, &w, &y].map(Buffer::view), hidden_view);
             assert_equal_bits(&k.download(y), &expected, "squares");
             let expected = if keeps { hidden.clone() } else { vec![7.0; hidden.len()] };
             assert_equal_bits(&k.download(kept), &expected, "hidden values");
@@ -249,11 +250,14 @@ fn squares_are_those_of_the_rounded_product<D: Device>(device: &std::sync::Arc<D
         let back = Factors::new([tokens, outputs, inputs], [false, false]);
         let [grad_y, w] = back.stored().map(|values| narrow(&k, &values));
         let product = back.single(&k, None);
-        let of_one = |(product, h): (&f32, &f32)| nearest(nearest(*product) * (2.0 * h.max(0.0)));
-        let expected: Vec<f32> = product.iter().zip(&hidden).map(of_one).collect();
-        let (before, grad) = (narrow(&k, &hidden), narrow(&k, &vec![7.0; hidden.len()]));
-        k.fused_relu_squared_grad(s, [&grad_y, &w, &before, &grad].map(Buffer::view));
-        assert_equal_bits(&k.download(grad), &expected, "gradients");
+        for slope in [0.0, 0.5f32] {
+            let active = |h: f32| h.max(0.0) + slope * slope * h.min(0.0);
+            let of_one = |(product, h): (&f32, &f32)| nearest(nearest(*product) * (2.0 * active(*h)));
+            let expected: Vec<f32> = product.iter().zip(&hidden).map(of_one).collect();
+            let (before, grad) = (narrow(&k, &hidden), narrow(&k, &vec![7.0; hidden.len()]));
+            k.fused_squared_grad(s, slope, [&grad_y, &w, &before, &grad].map(Buffer::view));
+            assert_equal_bits(&k.download(grad), &expected, "gradients");
+        }
     }
     k.check().unwrap();
 }

@@ -10,8 +10,11 @@ use crate::engine::cuda::engine::CudaEngine;
 use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::gemm::GemmDesc;
 use crate::engine::cuda::stream_lock::StreamLock;
+pub(in crate::engine::cuda) use crate::engine::network::tests::{
+    family, noisy_weights as weights, plain_and_odd as configs,
+};
 use crate::engine::{Engine, EngineError, KernelsEngine, Precision, Window};
-use crate::model::{ModelConfig, Params, init};
+use crate::model::ModelConfig;
 use crate::optim::FakeQuant;
 use crate::random::RandomStream;
 
@@ -23,40 +26,9 @@ on_both!(
     bfloat16_gradients_match_single_precision,
 );
 
-/// Small networks: plain; odd dims, untied, table as wide as the model.
-pub(in crate::engine::cuda) fn configs() -> [ModelConfig; 2] {
-    let plain = ModelConfig {
-        vocab_size: 50,
-        num_layers: 4,
-        model_dim: 64,
-        num_heads: 4,
-        num_kv_heads: 2,
-        bigram_vocab_size: 32,
-        bigram_dim: 16,
-        ..Default::default()
-    };
-    let odd = ModelConfig {
-        vocab_size: 37,
-        num_layers: 3,
-        model_dim: 36,
-        num_heads: 2,
-        num_kv_heads: 1,
-        mlp_mult: 1.5,
-        bigram_dim: 36,
-        tie_embeddings: false,
-        ..plain.clone()
-    };
-    [plain, odd]
-}
-
-/// Initial weights with some noise on all of them, so that nothing is zero.
-pub(in crate::engine::cuda) fn weights(config: &ModelConfig) -> Params {
-    let mut weights = init(config, 3);
-    let mut stream = RandomStream::new(3, "noise");
-    for (_, tensor) in weights.iter_mut() {
-        tensor.data_mut().iter_mut().for_each(|value| *value += 0.1 * stream.normal() as f32);
-    }
-    weights
+/// All of them, every other one with quantized weights in training.
+fn trained() -> impl Iterator<Item = (ModelConfig, FakeQuant)> {
+    configs().into_iter().chain(family()).zip([FakeQuant::Off, FakeQuant::On].into_iter().cycle())
 }
 
 fn tokens(config: &ModelConfig, len: usize) -> Vec<u16> {
@@ -80,7 +52,7 @@ pub(in crate::engine::cuda) fn batch(config: &ModelConfig, rows: usize, seq_len:
 }
 
 fn likelihoods_match_the_cpu<D: Device + 'static>(device: &Arc<D>) {
-    for config in configs() {
+    for config in configs().into_iter().chain(family()) {
         let (weights, tokens) = (weights(&config), tokens(&config, 120));
         let windows = [
             Window { tokens: &tokens[..37], first_scored: 0 },
@@ -105,7 +77,7 @@ fn likelihoods_match_the_cpu<D: Device + 'static>(device: &Arc<D>) {
 
 /// Both round at the same places; sums in another order may round to the next value, and that spreads.
 fn bfloat16_likelihoods_are_as_far_off_as_the_cpus<D: Device + 'static>(device: &Arc<D>) {
-    for config in configs() {
+    for config in configs().into_iter().chain(family()) {
         let (weights, tokens) = (weights(&config), tokens(&config, 120));
         let windows: Vec<_> =
             (0..4).map(|i| Window { tokens: &tokens[20 * i..20 * i + 37], first_scored: 9 * i }).collect();
@@ -124,7 +96,7 @@ fn bfloat16_likelihoods_are_as_far_off_as_the_cpus<D: Device + 'static>(device: 
 
 /// Each value of the backward pass is rounded to one part in 512, some dozens of times on its way.
 fn bfloat16_gradients_match_single_precision<D: Device + 'static>(device: &Arc<D>) {
-    for (config, fake_quant) in configs().into_iter().zip([FakeQuant::Off, FakeQuant::On]) {
+    for (config, fake_quant) in trained() {
         let (weights, batch) = (weights(&config), batch(&config, 3, 20));
         let expected = KernelsEngine::default().loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();
         let found = narrow_engine(device).loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();
@@ -157,7 +129,7 @@ fn scores_are_batch_invariant_and_repeatable<D: Device + 'static>(device: &Arc<D
 
 /// Relative distance of every gradient, in the 2-norm.
 fn gradients_match_the_cpu<D: Device + 'static>(device: &Arc<D>) {
-    for (config, fake_quant) in configs().into_iter().zip([FakeQuant::Off, FakeQuant::On]) {
+    for (config, fake_quant) in trained() {
         let (weights, batch) = (weights(&config), batch(&config, 3, 20));
         let expected = KernelsEngine::default().loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();
         let found = engine(device).loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();

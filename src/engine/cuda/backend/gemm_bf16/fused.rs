@@ -8,22 +8,24 @@ use crate::engine::cuda::view::View;
 use crate::engine::network::Linear;
 
 impl<D: Device> CudaKernels<D> {
-    /// `y = relu(h)^2` with `h = x W^T`, both rounded; `h` is written to `hidden`, if that is given.
-    pub(in crate::engine::cuda) fn fused_relu_squared(
+    /// `y = (max(h, 0) + slope min(h, 0))^2` with `h = x W^T`, both rounded; `h` is written to `hidden`, if that is given.
+    pub(in crate::engine::cuda) fn fused_squared(
         &self,
         dims: Linear,
+        slope: f32,
         operands: [View<'_>; 3],
         hidden: Option<View<'_>>,
     ) {
-        self.gemm_bf16(&forward(dims, operands, Epilogue::ReluSquared { hidden }));
+        self.gemm_bf16(&forward(dims, operands, Epilogue::Squared { slope, hidden }));
     }
 
-    /// `grad_hidden = 2 relu(hidden) grad_y W`, the product rounded and the result again.
+    /// `grad_hidden = 2 (max(hidden, 0) + slope^2 min(hidden, 0)) grad_y W`, the product rounded and the result again.
     ///
     /// The dimensions are those of the layer after the square: its inputs are the hidden values.
-    pub(in crate::engine::cuda) fn fused_relu_squared_grad(
+    pub(in crate::engine::cuda) fn fused_squared_grad(
         &self,
         dims: Linear,
+        slope: f32,
         [grad_y, w, hidden, grad_hidden]: [View<'_>; 4],
     ) {
         self.gemm_bf16(&GemmBf16 {
@@ -33,7 +35,7 @@ impl<D: Device> CudaKernels<D> {
             a_transposed: false,
             b_transposed: false,
             alpha: 1.0,
-            epilogue: Epilogue::ReluSquaredGrad { hidden },
+            epilogue: Epilogue::SquaredGrad { slope, hidden },
             a: grad_y,
             b: w,
             out: grad_hidden,

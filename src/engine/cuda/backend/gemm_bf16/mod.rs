@@ -25,10 +25,11 @@ pub(in crate::engine::cuda) enum Epilogue<'a> {
     Bf16(Addend<'a>),
     /// The same in single precision, `c` too.
     F32(Addend<'a>),
-    /// `out = relu(h)^2` with the rounded product `h`, which is written to `hidden` too, if that is given.
-    ReluSquared { hidden: Option<View<'a>> },
-    /// `out = 2 relu(hidden) p`, with `p` rounded before and the result again.
-    ReluSquaredGrad { hidden: View<'a> },
+    /// `out = (max(h, 0) + slope min(h, 0))^2` with the rounded product `h`, which is written to `hidden` too, if that is
+    /// given.
+    Squared { slope: f32, hidden: Option<View<'a>> },
+    /// `out = 2 (max(hidden, 0) + slope^2 min(hidden, 0)) p`, with `p` rounded before and the result again.
+    SquaredGrad { slope: f32, hidden: View<'a> },
     /// `out += scale p` by channel, with `p` rounded before and the sum again; `scale` is in single precision.
     ResidualAdd { scale: View<'a> },
 }
@@ -47,13 +48,13 @@ impl Addend<'_> {
 }
 
 impl<'a> Epilogue<'a> {
-    /// Its number in the source (`EPILOGUE_*`), `beta`, and the other matrix or vector.
+    /// Its number in the source (`EPILOGUE_*`), `beta` or what stands in its place, and the other matrix or vector.
     fn parts(self) -> (u32, f32, Option<View<'a>>) {
         match self {
             Epilogue::Bf16(addend) => (0, addend.beta, addend.c),
             Epilogue::F32(addend) => (1, addend.beta, addend.c),
-            Epilogue::ReluSquared { hidden } => (2, 0.0, hidden),
-            Epilogue::ReluSquaredGrad { hidden } => (3, 0.0, Some(hidden)),
+            Epilogue::Squared { slope, hidden } => (2, slope, hidden),
+            Epilogue::SquaredGrad { slope, hidden } => (3, slope * slope, Some(hidden)),
             Epilogue::ResidualAdd { scale } => (4, 0.0, Some(scale)),
         }
     }

@@ -86,8 +86,8 @@ impl GemmBf16<'_> {
         let is_known = match self.epilogue {
             Epilogue::Bf16(addend) => addend.beta == 0.0,
             Epilogue::F32(_) => true,
-            Epilogue::ReluSquared { .. } | Epilogue::ResidualAdd { .. } => !self.a_transposed && self.b_transposed,
-            Epilogue::ReluSquaredGrad { .. } => !self.a_transposed && !self.b_transposed,
+            Epilogue::Squared { .. } | Epilogue::ResidualAdd { .. } => !self.a_transposed && self.b_transposed,
+            Epilogue::SquaredGrad { .. } => !self.a_transposed && !self.b_transposed,
         };
         let strides = if self.batch.count > 1 { self.batch.strides } else { [0; 3] };
         let row_starts = [a_row, b_row, self.n].into_iter().chain(strides);

@@ -248,6 +248,7 @@ const STEP: MuonStep = MuonStep {
     weight_decay: 0.25,
     newton_schulz_steps: 5,
     precision: OrthogonalizerPrecision::F32,
+    row_normalize: false,
 };
 
 fn muon_follows_the_host<D: Device>(device: &Arc<D>) {

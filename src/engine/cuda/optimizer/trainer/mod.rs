@@ -21,7 +21,7 @@ use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::view::View;
 use crate::engine::network::{Kernels, Network, Scaled};
 use crate::engine::{DeviceTrainer, EngineError, TrainerState, TrainerStep};
-use crate::model::{HostTensor, ModelConfig, ParamRole, Params};
+use crate::model::{Graph, HostTensor, ModelConfig, ParamRole, Params};
 use crate::optim::{FIRST_MOMENT, FakeQuant, Group, MOMENTUM_BUFFER, Optimizer, SECOND_MOMENT, StepPlan, SwaSum};
 
 /// Tokens of a group, tokens of a row, and the bits of a token's share in the loss.
@@ -45,6 +45,7 @@ pub(in crate::engine::cuda) struct CudaTrainer<'a, D: Device> {
     ranks: Option<Ranks<'a>>,
     kernels: CudaKernels<D>,
     config: ModelConfig,
+    graph: Graph,
     group_tokens: usize,
     arena: Arena,
     weights: Flat<D>,
@@ -109,6 +110,7 @@ impl<'a, D: Device + 'a> CudaTrainer<'a, D> {
         let trainer = CudaTrainer {
             ranks,
             config: config.clone(),
+            graph: Graph::new(config),
             group_tokens: sizes.group_tokens,
             weights,
             network,
@@ -168,6 +170,20 @@ impl<'a, D: Device + 'a> DeviceTrainer for CudaTrainer<'a, D> {
 
     fn snapshots(&self) -> u64 {
         self.snapshot_count
+    }
+
+    fn set_phase(&mut self, phase: usize) {
+        if self.config.run.phase == Some(phase) {
+            return;
+        }
+        self.config.run.phase = Some(phase);
+        let graph = Graph::new(&self.config);
+        if graph != self.graph {
+            let _stream = self.kernels.shared.lock_stream();
+            // What is recorded runs the blocks in the old order.
+            self.groups.clear();
+        }
+        self.graph = graph;
     }
 
     fn micro_batch(&mut self, batch: &TokenBatch, fake_quant: FakeQuant) -> Result<(), EngineError> {

@@ -23,7 +23,7 @@ impl<'a, D: Device + 'a> CudaTrainer<'a, D> {
         };
         let swa = SwaSum::from_parts(sum, self.snapshot_count);
         let weights = self.arena.params(&self.read(&self.weights)?)?;
-        Ok(TrainerState { weights, optimizer, swa })
+        Ok(TrainerState { weights, optimizer, swa, ema: None })
     }
 
     fn read(&self, values: &Buffer<D>) -> Result<Vec<f32>, EngineError> {

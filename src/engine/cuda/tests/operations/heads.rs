@@ -9,15 +9,21 @@ use crate::model::{ModelConfig, RopeTables};
 const HEADS: [(usize, usize, usize, usize, usize); 5] =
     [(1, 1, 0, 1, 2), (2, 5, 0, 3, 16), (1, 7, 4, 2, 64), (3, 2, 1, 4, 128), (1, 33, 0, 1, 34)];
 
-fn tables<K: Kernels>(k: &K, width: usize, positions: usize) -> K::Tables {
-    let config = ModelConfig { model_dim: width, num_heads: 1, num_kv_heads: 1, ..Default::default() };
+/// Of heads of which all or some coordinates are rotated.
+fn tables<K: Kernels>(k: &K, width: usize, positions: usize, rope_dims: usize) -> K::Tables {
+    let config = ModelConfig { model_dim: width, num_heads: 1, num_kv_heads: 1, rope_dims, ..Default::default() };
     k.rope_tables(&RopeTables::new(&config, positions))
+}
+
+fn with_partial_rotations() -> impl Iterator<Item = ((usize, usize, usize, usize, usize), usize)> {
+    HEADS.into_iter().flat_map(|shape| [0, 2, shape.4 / 4 * 2].map(|rope_dims| (shape, rope_dims)))
 }
 
 pub(super) fn heads<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
-    for (rows, tokens_per_row, first, heads, width) in HEADS {
-        let (tables, gain) = (tables(k, width, first + tokens_per_row), k.upload(&random(heads, "gain")));
+    for ((rows, tokens_per_row, first, heads, width), rope_dims) in with_partial_rotations() {
+        let tables = tables(k, width, first + tokens_per_row, rope_dims);
+        let gain = k.upload(&random(heads, "gain"));
         let x = activations(k, rows * tokens_per_row * heads * width, "x");
         for gain in [None, Some(&gain)] {
             let shape = QkNormRope { heads, width, tokens_per_row, first, gain, tables: &tables };
@@ -29,8 +35,9 @@ pub(super) fn heads<K: Kernels>(k: &K) -> Results {
 
 pub(super) fn head_gradients<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
-    for (rows, tokens_per_row, first, heads, width) in HEADS {
-        let (tables, gain) = (tables(k, width, first + tokens_per_row), k.upload(&random(heads, "gain")));
+    for ((rows, tokens_per_row, first, heads, width), rope_dims) in with_partial_rotations() {
+        let tables = tables(k, width, first + tokens_per_row, rope_dims);
+        let gain = k.upload(&random(heads, "gain"));
         let values = rows * tokens_per_row * heads * width;
         let (x, grad) = (activations(k, values, "x"), activations(k, values, "grad"));
         let mut grad_x = k.unset(values);
@@ -71,6 +78,10 @@ pub(super) fn attention<K: Kernels>(k: &K) -> Results {
             let (mixed, lse) = k.attention(heads, [&q, &key, &v]);
             results.push((format!("attention {heads:?}"), k.download(mixed)));
             results.push((format!("lse of {heads:?}"), k.download(lse)));
+            let mixed = activations(k, rows * heads.queries() * heads.heads * width, "mixed");
+            let v = activations(k, rows * seq_len * kv_heads * width, "v");
+            results
+                .push((format!("without the own value {heads:?}"), k.download(k.exclude_own_value(heads, &mixed, &v))));
         }
     }
     results
@@ -86,6 +97,12 @@ pub(super) fn attention_gradients<K: Kernels>(k: &K) -> Results {
         let grads = k.attention_grad(heads, [&q, &key, &v], [&mixed, &lse], &grad);
         for (name, grad) in ["q", "k", "v"].into_iter().zip(grads) {
             results.push((format!("grad of {name} of {heads:?}"), k.download(grad)));
+        }
+        let (mixed, mut grad_mixed) = (activations(k, rows * seq_len * heads.heads * width, "mixed"), k.copy(&grad));
+        let v = activations(k, rows * seq_len * kv_heads * width, "v");
+        let grad_v = k.exclude_own_value_grad(heads, &mixed, &v, &mut grad_mixed);
+        for (what, grad) in [("output", grad_mixed), ("own value", grad_v)] {
+            results.push((format!("grad of the {what} of {heads:?}"), k.download(grad)));
         }
     }
     results

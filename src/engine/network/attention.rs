@@ -1,0 +1,150 @@
+//! The attention branch of a block, before its output projection, and its gradient.
+
+use super::forward::Forward;
+use super::operands::{Heads, Linear, QkNormRope, WriteMode};
+use super::parameters::Block;
+use super::record::VisitRecord;
+use super::rows::Rows;
+use super::traits::Kernels;
+use crate::model::BlockRecipe;
+
+/// Attention's results.
+pub(super) struct Attention<B> {
+    /// The average of the values.
+    pub mixed: B,
+    /// What is projected, where that is not the average.
+    excluded: Option<B>,
+    pub lse: B,
+}
+
+impl<B> Attention<B> {
+    /// What is projected.
+    pub fn output(&self) -> &B {
+        self.excluded.as_ref().unwrap_or(&self.mixed)
+    }
+}
+
+impl<K: Kernels> Forward<'_, K> {
+    /// Queries of the positions from `first` on, keys and values of all; and the norm of those positions, which the
+    /// queries were made of.
+    pub(super) fn qkv(
+        &self,
+        recipe: &BlockRecipe,
+        w: &Block<K::Buffer>,
+        normed: K::Buffer,
+        values: Option<&K::Buffer>,
+        (rows, first): (&Rows<K>, usize),
+    ) -> ([K::Buffer; 3], K::Buffer) {
+        let (k, dim, kv) = (self.k, self.config.model_dim, self.config.kv_dim());
+        let queries = rows.count / rows.seq_len * (rows.seq_len - first);
+        let linear = |tokens, outputs, x: &K::Buffer, w: &K::Buffer| {
+            let mut y = k.unset(tokens * outputs);
+            k.linear(Linear { tokens, inputs: dim, outputs }, x, w, WriteMode::Overwrite, &mut y);
+            y
+        };
+        let key = linear(rows.count, kv, &normed, &w.c_k);
+        let mut value = linear(rows.count, kv, &normed, &w.c_v);
+        if let Some(layer) = recipe.value_embedding {
+            self.add_values(layer, values, &mut value);
+        }
+        let normed = self.tails(normed, (rows, first));
+        let query = linear(queries, dim, &normed, &w.c_q);
+        ([query, key, value], normed)
+    }
+
+    /// Attention of the positions from `first` on.
+    pub(super) fn attend(
+        &self,
+        recipe: &BlockRecipe,
+        w: &Block<K::Buffer>,
+        [q, key, value]: [&K::Buffer; 3],
+        (rows, first): (&Rows<K>, usize),
+    ) -> Attention<K::Buffer> {
+        let (k, heads) = (self.k, self.heads(rows, first));
+        let rotated = [k.qk_norm_rope(q, self.q_norm_rope(w, heads)), k.qk_norm_rope(key, self.k_norm_rope(heads))];
+        let (mixed, lse) = k.attention(heads, [&rotated[0], &rotated[1], value]);
+        let excluded = recipe.excludes_own_value.then(|| k.exclude_own_value(heads, &mixed, value));
+        Attention { mixed, excluded, lse }
+    }
+
+    /// From the gradient of the block's output, those of queries, keys and values as their linears made them, and memory for
+    /// that of the norm they were made of.
+    pub(super) fn attend_grad(
+        &self,
+        recipe: &BlockRecipe,
+        (w, projection): (&Block<K::Buffer>, &K::Buffer),
+        kept: &VisitRecord<K::Buffer>,
+        rows: &Rows<K>,
+        grad: &K::Buffer,
+        grads: &mut Block<K::Buffer>,
+    ) -> ([K::Buffer; 3], K::Buffer) {
+        let (k, dim, heads) = (self.k, self.config.model_dim, self.heads(rows, 0));
+        let dims = Linear { tokens: rows.count, inputs: dim, outputs: dim };
+        let excluded = recipe.excludes_own_value.then(|| k.exclude_own_value(heads, &kept.mixed, &kept.v));
+        k.linear_grad_w(dims, grad, excluded.as_ref().unwrap_or(&kept.mixed), &mut grads.attn_proj);
+        drop(excluded);
+        let mut grad_mixed = k.unset(rows.count * dim);
+        k.linear_grad_x(dims, grad, projection, WriteMode::Overwrite, &mut grad_mixed);
+        let own_value =
+            recipe.excludes_own_value.then(|| k.exclude_own_value_grad(heads, &kept.mixed, &kept.v, &mut grad_mixed));
+        let (q_norm_rope, k_norm_rope) = (self.q_norm_rope(w, heads), self.k_norm_rope(heads));
+        let (q, key) = (k.qk_norm_rope(&kept.q, q_norm_rope), k.qk_norm_rope(&kept.k, k_norm_rope));
+        let [grad_q, grad_k, mut grad_v] =
+            k.attention_grad(heads, [&q, &key, &kept.v], [&kept.mixed, &kept.lse], &grad_mixed);
+        let (mut grad_query, mut grad_key) = (q, key);
+        k.qk_norm_rope_grad(&kept.q, q_norm_rope, &grad_q, &mut grad_query, Some(&mut grads.q_gain));
+        k.qk_norm_rope_grad(&kept.k, k_norm_rope, &grad_k, &mut grad_key, None);
+        if let Some(own_value) = own_value {
+            k.add(&own_value, &mut grad_v);
+        }
+        ([grad_query, grad_key, grad_v], grad_mixed)
+    }
+
+    /// Gradients by the matrices of queries, keys and values; the gradient of the norm they were made of is written or added
+    /// to.
+    pub(super) fn qkv_grad(
+        &self,
+        w: &Block<K::Buffer>,
+        [grad_query, grad_key, grad_v]: &[K::Buffer; 3],
+        normed: &K::Buffer,
+        (mode, grad_normed): (WriteMode, &mut K::Buffer),
+        rows: &Rows<K>,
+        grads: &mut Block<K::Buffer>,
+    ) {
+        let (k, dim, kv) = (self.k, self.config.model_dim, self.config.kv_dim());
+        let dims = |outputs| Linear { tokens: rows.count, inputs: dim, outputs };
+        k.linear_grad_w(dims(dim), grad_query, normed, &mut grads.c_q);
+        k.linear_grad_w(dims(kv), grad_key, normed, &mut grads.c_k);
+        k.linear_grad_w(dims(kv), grad_v, normed, &mut grads.c_v);
+        k.linear_grad_x(dims(dim), grad_query, &w.c_q, mode, grad_normed);
+        k.linear_grad_x(dims(kv), grad_key, &w.c_k, WriteMode::Accumulate, grad_normed);
+        k.linear_grad_x(dims(kv), grad_v, &w.c_v, WriteMode::Accumulate, grad_normed);
+    }
+
+    fn heads(&self, rows: &Rows<K>, first_query: usize) -> Heads {
+        let (heads, kv_heads) = (self.config.num_heads, self.config.num_kv_heads);
+        Heads { seq_len: rows.seq_len, heads, kv_heads, width: self.config.head_dim(), first_query }
+    }
+
+    fn q_norm_rope<'a>(&'a self, w: &'a Block<K::Buffer>, heads: Heads) -> QkNormRope<'a, K> {
+        QkNormRope {
+            heads: heads.heads,
+            width: heads.width,
+            tokens_per_row: heads.queries(),
+            first: heads.first_query,
+            gain: Some(&w.q_gain),
+            tables: self.tables,
+        }
+    }
+
+    fn k_norm_rope(&self, heads: Heads) -> QkNormRope<'_, K> {
+        QkNormRope {
+            heads: heads.kv_heads,
+            width: heads.width,
+            tokens_per_row: heads.seq_len,
+            first: 0,
+            gain: None,
+            tables: self.tables,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The gradient of one visit of a block.
+
+use super::forward::Forward;
+use super::lanes::StreamGrad;
+use super::operands::{Norm, WriteMode};
+use super::parameters::Network;
+use super::record::{Record, VisitRecord};
+use super::rows::Rows;
+use super::traits::Kernels;
+use crate::model::{Residual, Visit};
+
+/// Gradients of what every visit reads: the first activations, and the value embedding where there is one.
+pub(super) struct SourceGrad<B> {
+    pub x0: B,
+    pub values: Option<B>,
+}
+
+impl<K: Kernels> Forward<'_, K> {
+    /// Turns `grad`, the gradient of what a visit has written to, into that of its input.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn block_grad(
+        &self,
+        (at, visit): (usize, &Visit),
+        kept: &VisitRecord<K::Buffer>,
+        record: &Record<K::Buffer>,
+        rows: &Rows<K>,
+        grad: &mut StreamGrad<K::Buffer>,
+        source: &mut SourceGrad<K::Buffer>,
+        grads: &mut Network<K::Buffer>,
+    ) {
+        let (k, recipe) = (self.k, &visit.recipe);
+        let norm = Norm { width: self.config.model_dim, factor: recipe.norm_scale };
+        let Network { blocks, value_table, .. } = grads;
+        let (Some(w), Some(grads)) = (self.network.blocks.get(visit.block), blocks.get_mut(visit.block)) else {
+            return;
+        };
+        let scaled = self.scaled.and_then(|scaled| scaled.blocks.get(visit.block));
+        let [attn_proj, mlp_proj] = scaled.map_or([&w.attn_proj, &w.mlp_proj], |[attn, mlp]| [attn, mlp]);
+        let (x, x0) = (record.input(at, kept.x.as_ref()), &record.x0);
+        // What attention reads is made again rather than kept.
+        let mixture = || match self.mix_of(w, x0) {
+            Some(mix) => {
+                let [mixed, normed] = k.mix_rms_norm(x, mix, norm);
+                (Some(mixed), normed)
+            }
+            None => (None, k.rms_norm(x, norm)),
+        };
+
+        let mlp = (w, mlp_proj);
+        let from_mlp = if recipe.residual == Residual::OneLane {
+            Some(self.mlp_grad(recipe, mlp, &kept.hidden, rows, (&grad.x, || mixture().1), grads))
+        } else {
+            let attended = kept.attended.as_ref().unwrap_or(x0);
+            let stream = grad.lane.as_mut().unwrap_or(&mut grad.x);
+            let normed = || k.rms_norm(attended, norm);
+            let grad_normed = self.mlp_grad(recipe, mlp, &kept.hidden, rows, (stream, normed), grads);
+            k.rms_norm_grad(attended, &grad_normed, norm, WriteMode::Accumulate, stream);
+            None
+        };
+
+        let (qkv, memory) = self.attend_grad(recipe, (w, attn_proj), kept, rows, &grad.x, grads);
+        if let Some(layer) = recipe.value_embedding {
+            self.add_values_grad(layer, record.values.as_ref(), &qkv[2], &mut source.values, value_table);
+        }
+        let (mixed, normed) = mixture();
+        let (mode, mut grad_normed) = match from_mlp {
+            Some(from_mlp) => (WriteMode::Accumulate, from_mlp),
+            None => (WriteMode::Overwrite, memory),
+        };
+        self.qkv_grad(w, &qkv, &normed, (mode, &mut grad_normed), rows, grads);
+        k.rms_norm_grad(mixed.as_ref().unwrap_or(x), &grad_normed, norm, WriteMode::Accumulate, &mut grad.x);
+        if let (Some(mix), Some(grad_mix)) = (&w.resid_mix, &mut grads.resid_mix) {
+            k.mix_grad(x, x0, mix, &mut grad.x, &mut source.x0, grad_mix);
+        }
+    }
+}

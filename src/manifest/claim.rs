@@ -44,6 +44,13 @@ pub struct Claim {
     pub hardware: Option<Hardware>,
 }
 
+impl Claim {
+    /// The pull request that `source` names after its `#`.
+    pub fn pull_request(&self) -> Option<u64> {
+        self.source.as_deref()?.rsplit_once('#')?.1.parse().ok()
+    }
+}
+
 /// Claimed numbers, each with the digits it was printed with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

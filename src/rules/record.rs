@@ -88,14 +88,13 @@ fn manifest(case: &ManifestCase) -> Outcome {
     let loss = claim.metrics.val_loss.as_ref().map(|loss| loss.value());
     let runs = [SeedRun { seed: claim.seeds.first().copied(), val_bpb: bpb.value(), val_loss: loss }];
     let bytes_per_token = loss.and_then(|loss| BytesPerToken::from_claim(Nats(loss), BitsPerByte(bpb.value())));
-    let pr = claim.source.as_deref().and_then(|source| source.rsplit_once('#')?.1.parse().ok());
     decide(
         case.policy,
         &Claim {
             runs: &runs,
             known: &runs,
             date: claim.date.as_deref(),
-            pr,
+            pr: claim.pull_request(),
             bytes_per_token,
             path: &case.files.manifest_name,
         },

@@ -44,6 +44,13 @@ pub const GAPS: &[Gap] = &[
         changes: &[],
     },
     Gap {
+        name: "Unknown export",
+        what: "classes and scales of the export, for which there is no source",
+        words: &[],
+        prevents: &[Task::Pack],
+        changes: &[],
+    },
+    Gap {
         name: "Unverified scales",
         what: "how the script chooses scales of rows; PR #286's rule stands in",
         words: &[],

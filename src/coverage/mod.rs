@@ -9,7 +9,7 @@ mod gap;
 mod page;
 mod row;
 
-pub use feature::{FEATURES, Feature};
+pub use feature::{FEATURES, Feature, Part};
 pub use gap::{GAPS, Gap, Task};
 pub use page::markdown;
 pub use row::{Answer, Row, rows};

@@ -39,8 +39,12 @@ pub fn markdown(records: &[Manifest], board: &Board) -> String {
     let heads: Vec<String> = written.iter().map(|(row, _)| row.pr.to_string()).collect();
     let _ = writeln!(page, "| | {} |\n|---|{}", heads.join(" | "), ":-:|".repeat(written.len()));
     for feature in FEATURES {
-        let marks: Vec<&str> =
-            written.iter().map(|(_, manifest)| if (feature.is_used)(manifest) { "x" } else { "" }).collect();
+        let mark = |manifest: &Manifest| match (feature.is_stated(manifest), (feature.is_used)(manifest)) {
+            (false, _) => "?",
+            (true, true) => "x",
+            (true, false) => "",
+        };
+        let marks: Vec<&str> = written.iter().map(|(_, manifest)| mark(manifest)).collect();
         let _ = writeln!(page, "| {} | {} |", feature.name, marks.join(" | "));
     }
     page += "\n## No manifest\n\nThere are too few facts for these.\n\n| record | known |\n|---|---|\n";
@@ -107,6 +111,6 @@ are too few facts, and the title names nothing that is missing.
 const FEATURES_HEAD: &str = "
 ## Features
 
-Of records with a manifest, as its fields say.
+Of records with a manifest, as its fields say; `?` where it leaves out what would say it.
 
 ";

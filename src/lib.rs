@@ -44,6 +44,7 @@ pub mod artifact;
 pub mod atomic_write;
 pub mod cli;
 pub mod confine;
+pub mod coverage;
 pub mod data;
 pub mod digest;
 pub mod escape;

@@ -24,6 +24,9 @@ mod model;
 #[cfg(feature = "engine")]
 mod optimizers;
 mod quantizer;
+mod records;
+#[cfg(feature = "engine")]
+mod records_trained;
 mod statistics;
 mod tokenizer;
 #[cfg(feature = "engine")]

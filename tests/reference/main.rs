@@ -20,6 +20,7 @@ mod model;
 #[cfg(feature = "engine")]
 mod optimizers;
 mod quantizer;
+mod sample;
 mod statistics;
 mod tokenizer;
 #[cfg(feature = "engine")]

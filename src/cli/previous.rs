@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::artifact;
 use crate::eval::PART_SCHEMA;
+use crate::eval::sample::SAMPLE_PART_SCHEMA;
 use crate::manifest;
 use crate::path_safety::folder_of;
 use crate::regular_file;
@@ -71,7 +72,10 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
         Kind::Artifact => artifact::is_golf(&head) || is_recorded(path),
         Kind::Manifest => manifest::is_written(&text, path),
         Kind::ManualPage => text.lines().take(4).any(|line| line.starts_with(".TH golf-harness")),
-        Kind::Part => text.trim_start().starts_with('{') && text.contains(PART_SCHEMA),
+        Kind::Part => {
+            text.trim_start().starts_with('{')
+                && [PART_SCHEMA, SAMPLE_PART_SCHEMA].iter().any(|schema| text.contains(schema))
+        }
         Kind::Seeds => text.starts_with("{\n  \"schema\": \"golf-harness/seed-summary/"),
         Kind::Raw => false,
         Kind::OfTraining => has_trace(folder_of(path)),

@@ -1,5 +1,7 @@
 //! `score`: from weights to bits per byte, the same bits everywhere.
 
+mod sample;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +10,7 @@ use clap::{Parser, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use self::sample::SampleArgs;
 use super::output::print;
 use super::outputs::Outputs;
 use super::plot::PlotFile;
@@ -16,7 +19,10 @@ use super::signal::unless_interrupted;
 use super::values::at_least;
 use super::{Changes, CommonArgs, ConfigArgs, DataArgs, DeviceArgs, ExitCode, Scope, interrupt_on_signal, use_threads};
 use crate::engine::{EngineError, Isa, Precision, use_isa};
-use crate::eval::{self, EngineChoice, Outcome, Report, ScoreError, ScoreJob, ScoreJobError, Shard, Windowing, probe};
+use crate::eval::sample::{SampleOutcome, merge as merge_sample};
+use crate::eval::{
+    self, EngineChoice, Outcome, Parts, Report, ScoreError, ScoreJob, ScoreJobError, Shard, Windowing, probe,
+};
 use crate::interrupt::Interrupt;
 use crate::manifest::Effective;
 use crate::path_safety::folder_of;
@@ -36,7 +42,7 @@ const SCORING: [&str; 8] =
 ///
 /// The same inputs give the same bits for any number of threads, any batch size and any division into parts.
 ///
-/// Exit codes: 0 scored; 1 a probe failed or two engines disagree; 2 could not score; 130 interrupted, nothing half-written.
+/// Exit codes: 0 scored; 1 a probe failed, two engines disagree, or a claim lies outside the interval or was rejected; 2 could not score; 130 interrupted, nothing half-written.
 #[derive(Parser)]
 #[command(
     version,
@@ -53,6 +59,8 @@ Examples:
   golf-harness score runs/smoke/manifest.yaml --from-nll nll.f32 \\
       --plot losses.svg
   golf-harness score runs/smoke/manifest.yaml --probe
+  golf-harness score runs/smoke/manifest.yaml --sample 200 --seed 7
+  golf-harness score runs/smoke/manifest.yaml --until-decided 0.3356 --seed 7
   golf-harness score runs/smoke/manifest.yaml --shard 1/2 -o 1.json
   golf-harness score runs/smoke/manifest.yaml --shard 2/2 -o 2.json
   golf-harness score merge 1.json 2.json
@@ -138,6 +146,9 @@ pub struct Args {
     #[arg(long, value_name = "NLL", requires = "plot", conflicts_with_all = SCORING)]
     from_nll: Option<PathBuf>,
 
+    #[command(flatten)]
+    sample: SampleArgs,
+
     /// Run the I-th of N contiguous parts of the windows, counted from 1, and write a part record
     #[arg(long, value_name = "I/N", conflicts_with = "probe")]
     shard: Option<Shard>,
@@ -146,7 +157,7 @@ pub struct Args {
     #[arg(long, short, value_name = "FILE", requires = "shard")]
     output: Option<PathBuf>,
 
-    /// Write the scores into the manifest's results
+    /// Write the scores into the manifest's results; what a sample estimates is kept apart from scores
     #[arg(long, conflicts_with_all = ["probe", "shard", "max_tokens"])]
     record: bool,
 
@@ -213,6 +224,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Makes this process ready to compute, and then does what is asked for.
 fn open(args: &Args, manifest: &Path) -> anyhow::Result<ExitCode> {
+    args.sample.check()?;
     use_threads(args.threads)?;
     use_isa(args.isa)?;
     let interrupt = interrupt_on_signal()?;
@@ -231,6 +243,8 @@ fn open(args: &Args, manifest: &Path) -> anyhow::Result<ExitCode> {
     }
     if args.probe {
         probe(args, &job, &args.common.progress("probing", 0), &interrupt)
+    } else if args.sample.is_wanted() {
+        estimate(args, &job, &args.common.progress("scoring", 0), &interrupt)
     } else {
         score(args, &job, &args.common.progress("scoring", 0), &interrupt)
     }
@@ -277,18 +291,13 @@ fn score(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt
     let output = part_file(args);
     let outcome = job.run(progress, interrupt);
     progress.finish();
-    if let Err(error @ ScoreJobError::Score(ScoreError::Engine(EngineError::Disagreement { .. }))) = &outcome {
-        let _ = writeln!(anstream::stderr().lock(), "{error}");
+    if told_of_disagreement(&outcome) {
         return Ok(ExitCode::CheckFailed);
     }
     let outcome = unless_interrupted(outcome, interrupt)?;
     if let Some((path, part)) = output.as_deref().zip(outcome.part.as_ref()) {
         eval::write_part(path, part)?;
-        if !args.common.quiet {
-            let mut stderr = anstream::stderr().lock();
-            let _ =
-                writeln!(stderr, "part {} written to {}; `score merge` adds up all parts", part.shard, path.display());
-        }
+        tell_of_part(path, part.shard, &args.common);
     }
     if let Some((file, losses)) = args.plot.as_ref().zip(outcome.losses.as_ref()) {
         file.write(&loss_plot(&job.effective.manifest.name, losses))?;
@@ -297,12 +306,52 @@ fn score(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt
     Ok(ExitCode::Ok)
 }
 
+/// Scores a sample of the windows.
+fn estimate(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+    let outcome = job.sample(&args.sample.request(job), progress, interrupt);
+    progress.finish();
+    if told_of_disagreement(&outcome) {
+        return Ok(ExitCode::CheckFailed);
+    }
+    match unless_interrupted(outcome, interrupt)? {
+        SampleOutcome::Report(report) => args.sample.print(&report, &args.common),
+        SampleOutcome::Part(part) => {
+            if let Some(path) = part_file(args) {
+                eval::write_sample_part(&path, &part)?;
+                tell_of_part(&path, part.shard, &args.common);
+            }
+            Ok(ExitCode::Ok)
+        }
+    }
+}
+
+/// Two engines that disagree are a check that failed, and not one that could not be made.
+fn told_of_disagreement<T>(outcome: &Result<T, ScoreJobError>) -> bool {
+    match outcome {
+        Err(error @ ScoreJobError::Score(ScoreError::Engine(EngineError::Disagreement { .. }))) => {
+            let _ = writeln!(anstream::stderr().lock(), "{error}");
+            true
+        }
+        _ => false,
+    }
+}
+
+fn tell_of_part(path: &Path, shard: Shard, common: &CommonArgs) {
+    if !common.quiet {
+        let mut stderr = anstream::stderr().lock();
+        let _ = writeln!(stderr, "part {shard} written to {}; `score merge` adds up all parts", path.display());
+    }
+}
+
 fn merge(parts: &[PathBuf], common: &CommonArgs) -> anyhow::Result<ExitCode> {
-    let read = |path: &PathBuf| eval::read_part(path).map(|part| (path.clone(), part));
-    let parts = parts.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let report = eval::merge(parts)?;
-    print(common, || report.document(), || short_or_long(&report, common))?;
-    Ok(ExitCode::Ok)
+    match eval::read_parts(parts)? {
+        Parts::Evaluation(parts) => {
+            let report = eval::merge(parts)?;
+            print(common, || report.document(), || short_or_long(&report, common))?;
+            Ok(ExitCode::Ok)
+        }
+        Parts::Sample(parts) => sample::print_report(&merge_sample(parts)?, common),
+    }
 }
 
 /// Flags to a job, with environment and flags applied to the recipe.
@@ -310,6 +359,8 @@ fn job(args: &Args, manifest: &Path) -> anyhow::Result<ScoreJob> {
     let windowings = match (args.sliding, args.non_overlapping) {
         (true, _) => vec![Windowing::Sliding],
         (_, true) => vec![Windowing::NonOverlapping],
+        // One kind of windows has one sample.
+        _ if args.sample.is_wanted() => vec![Windowing::Sliding],
         _ => vec![Windowing::Sliding, Windowing::NonOverlapping],
     };
     Ok(ScoreJob {

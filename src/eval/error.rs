@@ -132,6 +132,26 @@ pub enum ScoreJobError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A sample is of one pass.
+    #[error(
+        "a sample is of one form of the weights and one kind of windows, and here are {passes} passes; --no-artifact \
+         leaves the checkpoint alone"
+    )]
+    ManyPasses {
+        /// Passes asked for.
+        passes: usize,
+    },
+    /// Too few windows to tell their spread.
+    #[error("a sample of {windows} of {of} windows tells no spread; take more")]
+    SampleTooSmall {
+        /// Windows scored.
+        windows: u64,
+        /// Windows of the split.
+        of: u64,
+    },
+    /// A test without anything to test.
+    #[error("there is no claim to decide on")]
+    NoClaim,
     /// Running the windows failed.
     #[error(transparent)]
     Score(#[from] ScoreError),

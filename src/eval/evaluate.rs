@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{PlanError, Score, WindowPlan, WindowSpan};
+use super::{ExactSum, PlanError, Score, WindowPlan, WindowSpan};
 use crate::atomic_write::WriteError;
 use crate::data::ByteTable;
 use crate::engine::{EngineError, Scorer, Window};
@@ -76,28 +76,51 @@ impl Evaluation<'_> {
     ///
     /// Likelihoods go to `sink` as they are made and are not kept: memory is the split plus one batch.
     pub fn score(&self, plan: &WindowPlan, range: Range<u64>, sink: &mut NllSink<'_>) -> Result<Score, ScoreError> {
-        let longest = plan.iter(range.clone()).next().map_or(0, |span| span.tokens().len());
+        self.run(plan, range, &mut |_, nll| sink(nll))
+    }
+
+    /// Scores some windows, given by ascending indices. `each` gets the nats of each.
+    pub fn score_some(
+        &self,
+        plan: &WindowPlan,
+        windows: &[u64],
+        each: &mut dyn FnMut(u64, f64),
+    ) -> Result<Score, ScoreError> {
+        self.run(plan, windows.iter().copied(), &mut |window, nll| {
+            // Anything not finite was refused before.
+            each(window, ExactSum::of(nll).unwrap_or_default().to_f64());
+            Ok(())
+        })
+    }
+
+    fn run(
+        &self,
+        plan: &WindowPlan,
+        windows: impl Iterator<Item = u64>,
+        each: &mut dyn FnMut(u64, &[f32]) -> Result<(), WriteError>,
+    ) -> Result<Score, ScoreError> {
+        let mut windows = windows.map_while(|index| Some((index, plan.window(index)?))).peekable();
+        let longest = windows.peek().map_or(0, |(_, span)| span.tokens().len());
         let batch = self.batch_windows.max(self.scorer.windows_at_once(longest)).clamp(1, MAX_BATCH_WINDOWS);
         let mut score = Score::default();
-        let mut spans = plan.iter(range.clone()).peekable();
-        while spans.peek().is_some() {
+        while windows.peek().is_some() {
             self.interrupt.check()?;
-            let batch: Vec<WindowSpan> = spans.by_ref().take(batch).collect();
-            let likelihoods = nll(self.scorer, self.tokens, &batch, range.start + score.windows)?;
+            let (indices, spans): (Vec<u64>, Vec<WindowSpan>) = windows.by_ref().take(batch).unzip();
+            let likelihoods = nll(self.scorer, self.tokens, &spans, &indices)?;
             if let Some(mean) = mean(&likelihoods) {
                 self.progress.value(mean);
             }
-            for (span, nll) in batch.iter().zip(likelihoods) {
+            for ((index, span), nll) in indices.into_iter().zip(&spans).zip(likelihoods) {
                 for (prediction, &value) in span.scored().zip(&nll) {
                     score.total.add(value).map_err(|_| ScoreError::NotFinite { prediction, value })?;
                     let (previous, target) = (self.tokens[prediction as usize], self.tokens[prediction as usize + 1]);
                     score.bytes += self.table.bytes_of(previous, target);
                 }
-                sink(&nll)?;
+                each(index, &nll)?;
                 score.tokens += nll.len() as u64;
                 score.windows += 1;
             }
-            self.progress.advance(batch.len() as u64);
+            self.progress.advance(spans.len() as u64);
             if let Some(bpb) = score.val_bpb() {
                 self.progress.note(format!("val_bpb {bpb:.4}"));
             }
@@ -112,12 +135,12 @@ fn mean(likelihoods: &[Vec<f32>]) -> Option<f64> {
     (count > 0).then(|| likelihoods.iter().flatten().copied().map(f64::from).sum::<f64>() / count as f64)
 }
 
-/// Runs windows and checks that exactly the predictions asked for were answered. `first_index` serves errors.
+/// Runs windows and checks that exactly the predictions asked for were answered. `indices` are theirs, for errors.
 pub(super) fn nll(
     scorer: &dyn Scorer,
     tokens: &[u16],
     spans: &[WindowSpan],
-    first_index: u64,
+    indices: &[u64],
 ) -> Result<Vec<Vec<f32>>, ScoreError> {
     let window = |span: &WindowSpan| Window {
         tokens: &tokens[span.tokens()],
@@ -129,7 +152,8 @@ pub(super) fn nll(
         let found = likelihoods.get(offset).map_or(0, Vec::len);
         let expected = span.end - span.first_scored;
         if found as u64 != expected {
-            return Err(ScoreError::Count { window: first_index + offset as u64, found, expected });
+            let window = indices.get(offset).copied().unwrap_or_default();
+            return Err(ScoreError::Count { window, found, expected });
         }
     }
     Ok(likelihoods)
@@ -137,7 +161,7 @@ pub(super) fn nll(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ExactSum, fake};
+    use super::super::fake;
     use super::*;
 
     fn run(scorer: &dyn Scorer, plan: &WindowPlan, range: Range<u64>, batch: usize) -> (Score, Vec<f32>) {

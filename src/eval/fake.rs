@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::sample::mix;
 use crate::data::{ByteTable, TokenBytes};
 use crate::engine::{EngineError, Scorer, Window};
 
@@ -20,14 +21,6 @@ pub fn byte_table() -> ByteTable {
         id => TokenBytes { base_bytes: id % 5, leading_marker: id % 2 == 1, boundary: false },
     };
     ByteTable::new((0..VOCAB as u16).map(entry).collect())
-}
-
-/// SplitMix64's finalizer (Steele, Lea, Flood 2014).
-fn mix(value: u64) -> u64 {
-    let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// Unnormalized log-probabilities after a context: depend on every token of it and on its length.

@@ -3,15 +3,17 @@
 //! [`WindowPlan`] says which predictions each window scores, [`Evaluation`] runs windows through an engine and
 //! adds up a [`Score`] that is exact ([`ExactSum`]): any batch size, thread count or division over machines gives
 //! the same bits. [`non_overlapping`](fn@non_overlapping) is the short way to what training logs. [`probe`](mod@probe) tries to catch the scorer
-//! cheating. [`ScoreJob`] does it all between files and gives a [`Report`]; [`merge`] makes one of the parts of several
+//! cheating. [`sample`] scores a few windows instead of all. [`ScoreJob`] does it all between files and gives a [`Report`]; [`merge`] makes one of the parts of several
 //! machines.
 
 mod coverage;
+mod division;
 mod document;
 mod exact_sum;
 mod log;
 mod part;
 mod report;
+pub mod sample;
 mod score;
 mod settings;
 mod shard;
@@ -44,7 +46,10 @@ pub use coverage::Coverage;
 pub use document::Scoring;
 pub use exact_sum::{ExactSum, NotFinite, ParseExactSumError};
 pub use log::log_lines;
-pub use part::{MergeError, PART_SCHEMA, PartError, PartPass, PartRecord, merge, read_part, write_part};
+pub use part::{
+    MergeError, PART_SCHEMA, PartError, PartPass, PartRecord, Parts, merge, read_part, read_parts, write_part,
+    write_sample_part,
+};
 pub use report::{Agreement, Gap, Pass, Report, RunSettings};
 pub use score::Score;
 pub use settings::{Input, InputRole, Miscount, ScoreSettings, Subset, Weights};

@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ExactSum, Pass, PlanError, Report, Score, ScoreSettings, Shard, Weights, Windowing};
+use super::division::{check_complete, check_division};
+use super::sample::{SAMPLE_PART_SCHEMA, SamplePart};
+use super::{ExactSum, Pass, PlanError, Report, Score, ScoreSettings, Shard, Weights, WindowPlan, Windowing};
 use crate::atomic_write::{self, WriteError};
 
 /// First field of every part record.
 pub const PART_SCHEMA: &str = "golf-harness/score-part/v1";
 /// A record lists a few hundred files at most; anything larger is something else.
 const MAX_PART_BYTES: u64 = 4 * 1024 * 1024;
+/// Parts of samples list their windows, in up to a hundred bytes each.
+const MAX_SAMPLE_PART_BYTES: u64 = 128 * 1024 * 1024;
 /// A million million tokens: keeps every sum below far from overflow.
 const MAX_SPLIT_TOKENS: u64 = 1 << 40;
 
@@ -66,10 +70,12 @@ pub enum PartError {
         source: std::io::Error,
     },
     /// Larger than any record.
-    #[error("{} is larger than {MAX_PART_BYTES} bytes: not a part record", path.display())]
+    #[error("{} is larger than {most} bytes: not a part record", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
+        /// The most that is read.
+        most: u64,
     },
     /// Not JSON, or not this JSON.
     #[error("{} is not a part record: {source}; expected what `score --shard` writes", path.display())]
@@ -80,27 +86,76 @@ pub enum PartError {
         source: serde_json::Error,
     },
     /// Another schema.
-    #[error("{}: schema is `{found}`, this version reads `{PART_SCHEMA}`", path.display())]
+    #[error("{}: schema is `{found}`, this version reads `{expected}`", path.display())]
     Schema {
         /// The file.
         path: PathBuf,
         /// Its schema.
         found: String,
+        /// The one to be read here.
+        expected: &'static str,
     },
 }
 
-/// Reads one part record.
+/// The records to be merged: all of one kind.
+#[derive(Clone, Debug)]
+pub enum Parts {
+    /// Of whole evaluations.
+    Evaluation(Vec<(PathBuf, PartRecord)>),
+    /// Of a sample.
+    Sample(Vec<(PathBuf, SamplePart)>),
+}
+
+/// Reads part records. The kind of the first decides what the others must be.
+pub fn read_parts(paths: &[PathBuf]) -> Result<Parts, PartError> {
+    /// What every record begins with.
+    #[derive(Deserialize)]
+    struct Head {
+        schema: String,
+    }
+    let is_sample =
+        |bytes: &[u8]| serde_json::from_slice::<Head>(bytes).is_ok_and(|head| head.schema == SAMPLE_PART_SCHEMA);
+    let read = |path: &PathBuf| read_bounded(path, MAX_SAMPLE_PART_BYTES);
+    match paths.first() {
+        Some(first) if is_sample(&read(first)?) => {
+            let part = |path: &PathBuf| {
+                let part: SamplePart = parse(path, &read(path)?, SAMPLE_PART_SCHEMA, |part: &SamplePart| &part.schema)?;
+                Ok((path.clone(), part))
+            };
+            Ok(Parts::Sample(paths.iter().map(part).collect::<Result<_, PartError>>()?))
+        }
+        _ => {
+            let part = |path: &PathBuf| read_part(path).map(|part| (path.clone(), part));
+            Ok(Parts::Evaluation(paths.iter().map(part).collect::<Result<_, PartError>>()?))
+        }
+    }
+}
+
+/// Reads one part record of an evaluation.
 pub fn read_part(path: &Path) -> Result<PartRecord, PartError> {
+    parse(path, &read_bounded(path, MAX_PART_BYTES)?, PART_SCHEMA, |part: &PartRecord| &part.schema)
+}
+
+fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, PartError> {
     let read = |source| PartError::Read { path: path.to_path_buf(), source };
     let mut bytes = Vec::new();
-    crate::regular_file::open(path).map_err(read)?.take(MAX_PART_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
-    if bytes.len() as u64 > MAX_PART_BYTES {
-        return Err(PartError::TooLarge { path: path.to_path_buf() });
+    crate::regular_file::open(path).map_err(read)?.take(most + 1).read_to_end(&mut bytes).map_err(read)?;
+    if bytes.len() as u64 > most {
+        return Err(PartError::TooLarge { path: path.to_path_buf(), most });
     }
-    let part: PartRecord =
-        serde_json::from_slice(&bytes).map_err(|source| PartError::Format { path: path.to_path_buf(), source })?;
-    if part.schema != PART_SCHEMA {
-        return Err(PartError::Schema { path: path.to_path_buf(), found: part.schema });
+    Ok(bytes)
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(
+    path: &Path,
+    bytes: &[u8],
+    expected: &'static str,
+    schema: impl Fn(&T) -> &String,
+) -> Result<T, PartError> {
+    let part: T =
+        serde_json::from_slice(bytes).map_err(|source| PartError::Format { path: path.to_path_buf(), source })?;
+    if schema(&part) != expected {
+        return Err(PartError::Schema { path: path.to_path_buf(), found: schema(&part).clone(), expected });
     }
     Ok(part)
 }
@@ -108,7 +163,15 @@ pub fn read_part(path: &Path) -> Result<PartRecord, PartError> {
 /// Writes a part record, atomically.
 pub fn write_part(path: &Path, part: &PartRecord) -> Result<(), WriteError> {
     // Plain structs with string keys always have a JSON form.
-    let mut text = serde_json::to_vec_pretty(part).unwrap_or_default();
+    write(path, serde_json::to_vec_pretty(part).unwrap_or_default())
+}
+
+/// Writes a part record of a sample, atomically; without line breaks, since it lists every window.
+pub fn write_sample_part(path: &Path, part: &SamplePart) -> Result<(), WriteError> {
+    write(path, serde_json::to_vec(part).unwrap_or_default())
+}
+
+fn write(path: &Path, mut text: Vec<u8>) -> Result<(), WriteError> {
     text.push(b'\n');
     atomic_write::write(path, &text)
 }
@@ -191,12 +254,9 @@ pub enum MergeError {
 pub fn merge(mut parts: Vec<(PathBuf, PartRecord)>) -> Result<Report, MergeError> {
     parts.sort_by_key(|(_, part)| part.shard);
     let Some((first_path, first)) = parts.first() else { return Err(MergeError::Empty) };
-    let of = first.shard.of;
+    let shard = |part: &PartRecord| part.shard;
+    check_division(&parts, shard)?;
     for (path, part) in &parts {
-        if part.shard.of != of {
-            let (path, first, found) = (path.clone(), first_path.clone(), part.shard);
-            return Err(MergeError::Division { path, found, first, parts: of });
-        }
         if let Some((what, a, b)) = first.basis.difference(&part.basis) {
             let (first, second) = (first_path.clone(), path.clone());
             return Err(MergeError::Different { first, second, what, a, b });
@@ -208,21 +268,13 @@ pub fn merge(mut parts: Vec<(PathBuf, PartRecord)>) -> Result<Report, MergeError
             return Err(MergeError::Different { first, second, what: "passes", a, b });
         }
     }
-    if let Some(pair) = parts.windows(2).find(|pair| pair[0].1.shard == pair[1].1.shard) {
-        let (first, second) = (pair[0].0.clone(), pair[1].0.clone());
-        return Err(MergeError::Twice { shard: pair[0].1.shard, first, second });
-    }
-    let gap = parts.iter().zip(1..).find(|((_, part), index)| part.shard.index != *index).map(|(_, index)| index);
-    let after_last = (parts.len() as u64 != of).then_some(parts.len() as u64 + 1);
-    if let Some(index) = gap.or(after_last) {
-        return Err(MergeError::Missing { shard: Shard { index, of }, given: parts.len() });
-    }
+    check_complete(&parts, shard)?;
 
     let mut passes = Vec::new();
     for (position, pass) in first.passes.iter().enumerate() {
         let mut score = Score::default();
         for (path, part) in &parts {
-            part.passes[position].check(part).map_err(|wrong| wrong.in_file(path, &part.passes[position]))?;
+            part.passes[position].check(part).map_err(|wrong| wrong.in_file(path, &part.passes[position].name()))?;
             score.merge(&part.passes[position].score());
         }
         passes.push(Pass { weights: pass.weights, windowing: pass.windowing, score });
@@ -234,18 +286,28 @@ pub fn merge(mut parts: Vec<(PathBuf, PartRecord)>) -> Result<Report, MergeError
 }
 
 /// What [`PartPass::check`] found.
-enum Wrong {
+pub(super) enum Wrong {
     Plan(PlanError),
     Numbers(String),
 }
 
 impl Wrong {
-    fn in_file(self, path: &Path, pass: &PartPass) -> MergeError {
+    pub(super) fn in_file(self, path: &Path, pass: &str) -> MergeError {
         let path = path.to_path_buf();
         match self {
             Wrong::Plan(source) => MergeError::Plan { path, source },
-            Wrong::Numbers(what) => MergeError::Inconsistent { path, pass: pass.name(), what },
+            Wrong::Numbers(what) => MergeError::Inconsistent { path, pass: pass.to_string(), what },
         }
+    }
+}
+
+impl ScoreSettings {
+    /// The windows of a record that anybody may have written.
+    pub(super) fn checked_plan(&self, windowing: Windowing) -> Result<WindowPlan, Wrong> {
+        if self.tokens > MAX_SPLIT_TOKENS {
+            return Err(Wrong::Numbers(format!("a split of {} tokens", self.tokens)));
+        }
+        self.plan(windowing).map_err(Wrong::Plan)
     }
 }
 
@@ -260,10 +322,7 @@ impl PartPass {
 
     /// Recomputes windows and tokens of the part from its basis.
     fn check(&self, part: &PartRecord) -> Result<(), Wrong> {
-        if part.basis.tokens > MAX_SPLIT_TOKENS {
-            return Err(Wrong::Numbers(format!("a split of {} tokens", part.basis.tokens)));
-        }
-        let plan = part.basis.plan(self.windowing).map_err(Wrong::Plan)?;
+        let plan = part.basis.checked_plan(self.windowing)?;
         let range = plan.part(part.shard.index, part.shard.of);
         let range = range.ok_or_else(|| Wrong::Numbers(format!("there is no part {}", part.shard)))?;
         let found = (self.first_window, self.windows);

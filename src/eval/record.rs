@@ -1,7 +1,8 @@
 //! Writing scores into the manifest they belong to, and only there.
 
+use super::sample::SampleReport;
 use super::{InputRole, NotRecordable, Report, ScoreInputs, ScoreJob, ScoreJobError, Weights};
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Manifest, Results};
 
 impl ScoreJob {
     /// Refuses early what must not be recorded. `on_disk` is the manifest without overrides.
@@ -34,15 +35,28 @@ impl ScoreJob {
 
     /// Adds the scores to the manifest's results. Everything else in the file stays as it is.
     pub(super) fn record(&self, on_disk: &Manifest, report: &Report) -> Result<(), ScoreJobError> {
+        self.record_by(on_disk, |results| {
+            for pass in &report.passes {
+                if let Some(record) = pass.record(&report.basis.engine) {
+                    results.scores.insert(pass.label(), record);
+                }
+            }
+        })
+    }
+
+    /// Adds what a sample told, beside the scores and never among them.
+    pub(super) fn record_sample(&self, on_disk: &Manifest, report: &SampleReport) -> Result<(), ScoreJobError> {
+        self.record_by(on_disk, |results| {
+            results.samples.insert(report.label(), report.record());
+        })
+    }
+
+    fn record_by(&self, on_disk: &Manifest, add: impl FnOnce(&mut Results)) -> Result<(), ScoreJobError> {
         let mut manifest = manifest::load(&self.manifest_path)?;
         if manifest != *on_disk {
             return Err(NotRecordable::ManifestChanged.into());
         }
-        for pass in &report.passes {
-            if let Some(record) = pass.record(&report.basis.engine) {
-                manifest.results.scores.insert(pass.label(), record);
-            }
-        }
+        add(&mut manifest.results);
         Ok(manifest::save(&manifest, &self.manifest_path)?)
     }
 }

@@ -90,11 +90,11 @@ pub struct Probed {
 }
 
 /// A job whose inputs are open.
-struct Opened {
-    inputs: ScoreInputs,
-    basis: ScoreSettings,
-    files: Vec<WeightsFile>,
-    on_disk: manifest::Manifest,
+pub(super) struct Opened {
+    pub(super) inputs: ScoreInputs,
+    pub(super) basis: ScoreSettings,
+    pub(super) files: Vec<WeightsFile>,
+    pub(super) on_disk: manifest::Manifest,
 }
 
 impl ScoreJob {
@@ -152,13 +152,7 @@ impl ScoreJob {
         opened.inputs.check_unchanged()?;
         nll_file.map(PendingFile::commit).transpose()?;
 
-        let instructions = match (engine::held_to_avx2(), engine::uses_tiles()) {
-            (true, _) => " (held to AVX2)",
-            (false, true) => " (with AMX)",
-            (false, false) => "",
-        };
-        let processor =
-            self.device.accelerator().map_or_else(|| environment::processor() + instructions, str::to_string);
+        let processor = self.processor();
         let run =
             RunSettings { threads: rayon::current_num_threads(), batch_windows: opened.inputs.data.batch_windows() };
         let report = Report {
@@ -251,7 +245,17 @@ impl ScoreJob {
         Ok(probed)
     }
 
-    fn open(&self) -> Result<Opened, ScoreJobError> {
+    /// What runs the model, with limits put on it.
+    pub(super) fn processor(&self) -> String {
+        let instructions = match (engine::held_to_avx2(), engine::uses_tiles()) {
+            (true, _) => " (held to AVX2)",
+            (false, true) => " (with AMX)",
+            (false, false) => "",
+        };
+        self.device.accelerator().map_or_else(|| environment::processor() + instructions, str::to_string)
+    }
+
+    pub(super) fn open(&self) -> Result<Opened, ScoreJobError> {
         let Effective { manifest, folder, .. } = &self.effective;
         let on_disk = manifest::load(&self.manifest_path)?;
         let mut files = Vec::new();
@@ -308,7 +312,7 @@ impl ScoreJob {
         self.windowings.iter().map(plan).collect()
     }
 
-    fn prepare(&self, file: &WeightsFile) -> Result<Prepared, ScoreJobError> {
+    pub(super) fn prepare(&self, file: &WeightsFile) -> Result<Prepared, ScoreJobError> {
         let model = &self.effective.manifest.model;
         let weights = file.read(model)?;
         let model = model.clone().in_rows_of(self.effective.manifest.eval.seq_len as usize);
@@ -332,7 +336,7 @@ impl ScoreJob {
 
 impl Opened {
     /// A model on the tokens to use.
-    fn evaluation<'a>(
+    pub(super) fn evaluation<'a>(
         &'a self,
         scorer: &'a dyn Scorer,
         progress: &'a Progress,
@@ -342,7 +346,7 @@ impl Opened {
     }
 
     /// The tokens to use, of the whole split.
-    fn tokens(&self) -> &[u16] {
+    pub(super) fn tokens(&self) -> &[u16] {
         let tokens = &self.inputs.data.tokens;
         &tokens[..tokens.len().min(self.basis.tokens as usize)]
     }

@@ -38,7 +38,7 @@ pub use recipe::{
     ScheduleConfig, SwaConfig,
 };
 pub use relocate::{relative, relocate};
-pub use results::{Environment, Results, ScoreRecord, StageRecord, Tolerance, TrainingRecord};
+pub use results::{Environment, Results, SampleRecord, ScoreRecord, StageRecord, Tolerance, TrainingRecord};
 pub use run::{
     DataMount, Launcher, MAX_PROCESSES, MountRole, RunConfig, SEED_PLACEHOLDER, is_launcher_variable, is_variable_name,
 };

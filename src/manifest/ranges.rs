@@ -93,6 +93,12 @@ fn check_results(manifest: &Manifest) -> Result<(), (String, String)> {
         within(&format!("results.scores.{label}"), val_loss.0, 0.0, MAX_LOSS)?;
         within(&format!("results.scores.{label}"), val_bpb.0, 0.0, MAX_LOSS)?;
     }
+    for (label, sample) in &manifest.results.samples {
+        let numbers = [sample.val_loss.0, sample.val_bpb.0, sample.val_bpb_low.0, sample.val_bpb_high.0];
+        numbers
+            .into_iter()
+            .try_for_each(|number| within(&format!("results.samples.{label}"), number, 0.0, MAX_LOSS))?;
+    }
     Ok(())
 }
 

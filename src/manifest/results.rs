@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::FileRef;
-use crate::units::{BitsPerByte, Millis, Nats};
+use crate::units::{BitsPerByte, Millis, Nats, group_digits};
 
 /// Filled in stage by stage.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +18,9 @@ pub struct Results {
     /// What `score` found, by label such as `packed/sliding`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "labeled_scores")]
     pub scores: BTreeMap<String, ScoreRecord>,
+    /// What `score --sample` estimated, by the same labels. An estimate is no score: it reaches no level.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub samples: BTreeMap<String, SampleRecord>,
     /// Inputs and outputs of each finished stage of `reproduce`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub stages: BTreeMap<String, StageRecord>,
@@ -77,6 +80,37 @@ pub struct ScoreRecord {
     pub windows: u64,
     /// Engine that ran them.
     pub engine: String,
+}
+
+/// One evaluation of a random sample of the windows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SampleRecord {
+    /// Nats per token, estimated.
+    pub val_loss: Nats,
+    /// Bits per byte, estimated.
+    pub val_bpb: BitsPerByte,
+    /// Lower end of the 95 % interval.
+    pub val_bpb_low: BitsPerByte,
+    /// Its upper end.
+    pub val_bpb_high: BitsPerByte,
+    /// Windows run.
+    pub windows: u64,
+    /// Windows of the whole evaluation.
+    pub of: u64,
+    /// Seed they were drawn with.
+    pub seed: u64,
+    /// Engine that ran them.
+    pub engine: String,
+}
+
+impl std::fmt::Display for SampleRecord {
+    /// What a report says of it: that it is a sample, how large, and how much it tells.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (windows, of) = (group_digits(self.windows.into()), group_digits(self.of.into()));
+        let (low, high) = (self.val_bpb_low.0, self.val_bpb_high.0);
+        write!(f, "rescored (sample of {windows} of {of} windows): val_bpb {low:.5} to {high:.5}")
+    }
 }
 
 /// A finished stage of `reproduce`: done again only if an input changed or an output is gone.

@@ -213,6 +213,7 @@ impl Stages<'_, '_> {
             .manifest;
         // Whatever was packed or scored before belonged to other weights.
         manifest.results.scores.clear();
+        manifest.results.samples.clear();
         manifest.results.stages.clear();
         manifest.artifact = None;
         self.finish(Stage::Train, manifest, inputs, &[&folder.checkpoint(), &folder.trace()])
@@ -265,6 +266,8 @@ impl Stages<'_, '_> {
         let seconds = started.elapsed().as_secs_f64();
         let mut manifest = manifest;
         manifest.results.scores = scores;
+        // What a sample estimated is known now.
+        manifest.results.samples.clear();
         Ok((self.finish(Stage::Score, manifest, inputs, &[])?, bounds, Some(seconds)))
     }
 

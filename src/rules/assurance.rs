@@ -38,8 +38,9 @@ pub fn of_manifest(case: &ManifestCase, findings: &[Finding], computed: Computed
     }
     let recorded = super::manifest::headline_score(results);
     if recorded.is_none() || !computed.scored {
-        let from =
-            recorded.map(|(_, score)| format!(" (recorded, not recomputed: {})", recorded_by(case.manifest, score)));
+        let stated = recorded.map(|(_, score)| recorded_by(case.manifest, score));
+        let sampled = super::manifest::headline_sample(results).map(ToString::to_string);
+        let from = stated.or(sampled).map(|what| format!(" (recorded, not recomputed: {what})"));
         let need = format!(
             "val_bpb recomputed from the artifact: `score` or `reproduce` on the validation data{}",
             from.unwrap_or_default()

@@ -1,6 +1,7 @@
 //! `score` on good and bad input.
 
 mod numbers;
+mod sample;
 mod workshop;
 
 use std::path::Path;

@@ -27,6 +27,7 @@ mod quantizer;
 mod records;
 #[cfg(feature = "engine")]
 mod records_trained;
+mod sample;
 mod statistics;
 mod tokenizer;
 #[cfg(feature = "engine")]

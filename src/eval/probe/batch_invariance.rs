@@ -8,7 +8,7 @@ use crate::eval::{ScoreError, WindowSpan};
 pub(super) fn batch_invariance(subject: &ProbeTarget<'_>) -> Result<ProbeOutcome, ScoreError> {
     let mut outcome = ProbeOutcome::new(ProbeKind::BatchInvariance);
     let (indices, spans): (Vec<u64>, Vec<WindowSpan>) = subject.sampled().into_iter().unzip();
-    let run = |spans: &[WindowSpan]| nll(subject.scorer, subject.tokens, spans, 0);
+    let run = |spans: &[WindowSpan]| nll(subject.scorer, subject.tokens, spans, &[]);
 
     let together = run(&spans)?;
     let mut reversed = run(&spans.iter().rev().copied().collect::<Vec<_>>())?;

@@ -187,7 +187,7 @@ impl ProbeTarget<'_> {
     fn nll_of(&self, tokens: &[u16]) -> Result<Vec<f32>, ScoreError> {
         self.interrupt.check()?;
         let whole = WindowSpan { start: 0, first_scored: 0, end: tokens.len() as u64 - 1 };
-        Ok(nll(self.scorer, tokens, &[whole], 0)?.pop().unwrap_or_default())
+        Ok(nll(self.scorer, tokens, &[whole], &[])?.pop().unwrap_or_default())
     }
 
     /// Another id than `id`, different from call to call but the same in every run.

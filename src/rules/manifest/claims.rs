@@ -158,7 +158,10 @@ fn reproduced(case: &ManifestCase) -> Outcome {
         return Outcome::unknown("no val_bpb is claimed");
     };
     let Some((label, score)) = super::headline_score(results) else {
-        return Outcome::unknown("no score is recorded; run `score` or `reproduce`");
+        return Outcome::unknown(match super::headline_sample(results) {
+            Some(sample) => format!("no score of the whole split is recorded, only {sample}"),
+            None => "no score is recorded; run `score` or `reproduce`".into(),
+        });
     };
     let retrained = results.training.is_some();
     let tolerance = &case.manifest.tolerance;

@@ -40,6 +40,12 @@ fn field(case: &ManifestCase, name: &str) -> Evidence {
     Evidence::file(format!("{}#{name}", case.files.manifest_name))
 }
 
+/// The recorded sample of the windows that says most about the claim, where no score does.
+pub(super) fn headline_sample(results: &crate::manifest::Results) -> Option<&crate::manifest::SampleRecord> {
+    let samples = &results.samples;
+    samples.get("packed/sliding").or_else(|| samples.values().next())
+}
+
 /// The recorded score that answers the claim: packed and sliding if there is one, else the first packed one, else the
 /// first.
 pub(super) fn headline_score(results: &crate::manifest::Results) -> Option<(&String, &crate::manifest::ScoreRecord)> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use clap::{Parser, Subcommand};
 
+use super::device::tell_of_graphs;
 use super::output::print;
 use super::outputs::Outputs;
 use super::previous::{Kind, is_previous};
@@ -229,6 +230,7 @@ fn score(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt
     let output = part_file(args);
     let outcome = job.run(progress, interrupt);
     progress.finish();
+    tell_of_graphs(&args.common);
     if let Err(error @ ScoreJobError::Score(ScoreError::Engine(EngineError::Disagreement { .. }))) = &outcome {
         let _ = writeln!(anstream::stderr().lock(), "{error}");
         return Ok(ExitCode::CheckFailed);
@@ -270,7 +272,7 @@ fn job(args: &Args, manifest: &Path) -> anyhow::Result<ScoreJob> {
         windowings,
         max_tokens: args.max_tokens,
         engine: args.engine,
-        device: args.device.open(&args.common)?,
+        device: args.device.open(args.precision, &args.common)?,
         precision: args.precision,
         shard: args.shard,
         nll_out: args.nll_out.clone(),

@@ -1,9 +1,10 @@
 //! Tokens per second of each engine beside the ceiling that matrix products set.
 //!
-//! `cargo bench --bench engines -- [small|full|gpu|shapes] [kernels|dfdx] [scoring|training] [bf16|avx2] [json]` prints one line
+//! `cargo bench --bench engines -- [small|full|gpu|shapes] [kernels|dfdx] [scoring|training] [bf16|avx2] [json] [group=N]` prints one line
 //! per measurement; without arguments everything but `gpu`, the full size on a CUDA device with the batches of the
 //! challenge's runs, and `shapes`, which times the products of one layer one by one.
-//! `bf16` scores in bfloat16, and on a CUDA device trains in it, `avx2` without wider vectors and without AMX.
+//! `bf16` scores in bfloat16, and on a CUDA device trains in it, `avx2` without wider vectors and without AMX; `group=N`
+//! scores windows of N tokens at once on a CUDA device. Ids are as unevenly spread as those of real text.
 //! Numbers of one run can be compared with one another; those of different runs only where nothing else ran.
 //! `ci/speed/compare.py` alternates these measurements with PyTorch's.
 #![allow(clippy::expect_used, reason = "a benchmark that cannot run stops")]
@@ -12,7 +13,7 @@ use std::time::Instant;
 
 use golf_harness::collective::Solo;
 use golf_harness::data::TokenBatch;
-use golf_harness::engine::{DeviceChoice, EngineDevice, EngineKind, Isa, Precision, Window, use_isa};
+use golf_harness::engine::{DeviceChoice, EngineDevice, EngineKind, GraphLaunches, Isa, Precision, Window, use_isa};
 use golf_harness::manifest::{MICRO_BATCHES_PER_STEP, OptimizerConfig};
 use golf_harness::model::{ModelConfig, init};
 use golf_harness::optim::{FakeQuant, Optimizer, StepPlan, SwaSum};
@@ -79,6 +80,9 @@ fn main() {
         words.iter().any(|word| word == name) || !words.iter().any(|word| names.contains(&word.as_str()))
     };
     let json = words.iter().any(|word| word == "json");
+    let group = words.iter().find_map(|word| word.strip_prefix("group=")).map(|tokens| {
+        tokens.parse::<usize>().ok().filter(|&tokens| tokens > 0).expect("group=N with a number of tokens")
+    });
     if words.iter().any(|word| word == "shapes") {
         return shapes();
     }
@@ -98,17 +102,32 @@ fn main() {
                 let runs_there =
                     runs_there && (precision == Precision::F32 || is_scoring || case.device != DeviceChoice::Cpu);
                 if runs_there && among(&["kernels", "dfdx"], engine) && among(&["scoring", "training"], task) {
-                    measure(case, kind, task, precision, json);
+                    measure(case, kind, task, precision, Shown { json, group });
                 }
             }
         }
     }
 }
 
-fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, json: bool) {
+/// An id from a uniform value in [0, 1): the most frequent of 1,024 stands at 2.4 % of the places, as in FineWeb with the
+/// sp1024 tokenizer (2,000 to 2,600 of 98,304).
+fn skewed(uniform: f64) -> u16 {
+    const SKEW: f64 = 1.85;
+    (1024.0 * uniform.powf(SKEW)) as u16
+}
+
+/// How a measurement is made and shown.
+#[derive(Clone, Copy)]
+struct Shown {
+    json: bool,
+    /// Tokens of windows scored at once, where not the engine's own.
+    group: Option<usize>,
+}
+
+fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, Shown { json, group }: Shown) {
     let weights = init(&case.config, 1);
     let mut stream = RandomStream::new(1, "bench tokens");
-    let mut tokens = |n: usize| -> Vec<u16> { (0..n).map(|_| stream.below(1024) as u16).collect() };
+    let mut tokens = |n: usize| -> Vec<u16> { (0..n).map(|_| skewed(stream.uniform())).collect() };
     let windows: Vec<_> = (0..case.windows).map(|_| tokens(case.seq_len + 1)).collect();
     let windows: Vec<_> =
         windows.iter().map(|tokens| Window { tokens, first_scored: case.seq_len - case.stride }).collect();
@@ -123,7 +142,8 @@ fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, json
             std::process::exit(2);
         }
     };
-    let engine = device.engine(kind, precision).expect("a kind that runs there");
+    let own_groups = || device.engine(kind, precision).expect("a kind that runs there");
+    let engine = group.and_then(|tokens| device.engine_in_groups(precision, tokens)).unwrap_or_else(own_groups);
     let ((seconds, cpu), rows) = if task == "scoring" {
         let scorer = engine.scorer(&case.config, &weights).expect("valid weights");
         (median(|| scorer.nll(&windows).expect("valid windows").len()), case.windows)
@@ -155,10 +175,12 @@ fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, json
     let per_cpu = (rows * case.seq_len) as f64 / cpu;
     let (windows, tokens) = (rows as f64 / seconds, (rows * case.seq_len) as f64 / seconds);
     let (gflops, peak, threads) = (ceiling / 1e9, peak_mib(), rayon::current_num_threads());
+    let GraphLaunches { recorded, single, refused } = GraphLaunches::so_far();
     if json {
         println!(
             "{{\"engine\": \"{kind}\", \"task\": \"{task}\", \"seconds\": {seconds}, \"cpu_seconds\": {cpu}, \"windows_per_s\": {windows}, \
-             \"tokens_per_s\": {tokens}, \"peak_mib\": {peak}, \"gemm_gflops\": {gflops}, \"threads\": {threads}}}"
+             \"tokens_per_s\": {tokens}, \"peak_mib\": {peak}, \"gemm_gflops\": {gflops}, \"threads\": {threads}, \
+             \"graphs\": {{\"recorded\": {recorded}, \"single\": {single}, \"refused\": {refused}}}}}"
         );
     } else {
         let name = case.name;

@@ -136,7 +136,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let effective: anyhow::Result<Vec<Effective>> =
         recipes.iter().map(|recipe| recipe.load(&args.manifest, &args.common)).collect();
     let effective = effective?;
-    let engine = args.device.open(&args.common)?.training_engine(args.engine, args.precision)?;
+    let engine = args.device.open(args.precision, &args.common)?.training_engine(args.engine, args.precision)?;
     let interrupt = interrupt_on_signal()?;
     if args.dry_run || args.estimate {
         return foresee(args, &effective, &*engine, &interrupt);

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+    tell_of_graphs(&args.common);
 use self::sample::SampleArgs;
 use super::output::print;
 use super::outputs::Outputs;
@@ -291,6 +292,7 @@ fn score(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt
     let output = part_file(args);
     let outcome = job.run(progress, interrupt);
     progress.finish();
+    tell_of_graphs(&args.common);
     if told_of_disagreement(&outcome) {
         return Ok(ExitCode::CheckFailed);
     }
@@ -372,7 +374,7 @@ fn job(args: &Args, manifest: &Path) -> anyhow::Result<ScoreJob> {
         windowings,
         max_tokens: args.max_tokens,
         engine: args.engine,
-        device: args.device.open(&args.common)?,
+        device: args.device.open(args.precision, &args.common)?,
         precision: args.precision,
         shard: args.shard,
         nll_out: args.nll_out.clone(),

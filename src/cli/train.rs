@@ -114,7 +114,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.out.as_deref().map_or(Ok(()), |out| check_folder("--out", out))?;
     let effective = args.recipe.load(&args.manifest, &args.common)?;
     let launch_mode = args.ranks.launch_mode()?;
-    let device = args.device.open_for(&args.common, launch_mode.launch())?;
+    let device = args.device.open_for(args.precision, &args.common, launch_mode.launch())?;
     let engine = device.training_engine(args.engine, args.precision)?;
     let interrupt = interrupt_on_signal()?;
     let folder = args.out.as_ref().map_or_else(|| RunFolder::for_run(&effective.manifest.name), RunFolder::new);

@@ -118,6 +118,12 @@ impl EngineDevice {
         }
     }
 
+    /// The kernels engine on an accelerator with other groups of windows than its own, for measurements; `None` on the
+    /// processor, which has no groups.
+    pub fn engine_in_groups(&self, precision: Precision, tokens: usize) -> Option<Box<dyn Engine>> {
+        self.gpu.as_ref().map(|gpu| gpu.engine_in_groups(precision, tokens))
+    }
+
     /// An engine to train with, in that precision: one whose gradients have the same bits every time.
     pub fn training_engine(&self, kind: EngineKind, precision: Precision) -> Result<Box<dyn Engine>, EngineError> {
         let refused = |message: &str| Err(EngineError::Backend { engine: kind, message: message.into() });

@@ -21,7 +21,7 @@ pub(crate) use self::cpu::uses_tiles;
 pub use self::cross_check::{CrossCheck, Difference};
 #[cfg(test)]
 pub(crate) use self::cuda::shimmed_engine;
-pub use self::cuda::{DeviceError, NoDevice};
+pub use self::cuda::{DeviceError, GraphLaunches, NoDevice};
 pub use self::device::{DeviceChoice, EngineDevice, UnknownDevice};
 pub use self::device_trainer::{DeviceTrainer, TrainerState, TrainerStep};
 pub(crate) use self::isa::held_to_avx2;

@@ -44,6 +44,11 @@ impl<D: Device> CudaEngine<D> {
         CudaEngine { kernels, scored_tokens: SCORED_TOKENS, group_tokens, bucket_values: BUCKET_VALUES }
     }
 
+    /// The same with other groups of windows, for a trial: numbers may differ in their last bits.
+    pub fn scoring_in_groups(self, scored_tokens: usize) -> Self {
+        CudaEngine { scored_tokens, ..self }
+    }
+
     /// The same with smaller groups and a bucket a block, for small networks.
     #[cfg(test)]
     pub fn with_groups(kernels: CudaKernels<D>, scored_tokens: usize, group_tokens: usize) -> Self {
@@ -66,10 +71,12 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
     }
 
     fn label(&self) -> String {
-        match self.kernels.precision() {
+        let label = match self.kernels.precision() {
             Precision::F32 => LABEL.to_string(),
             Precision::Bf16 => format!("{LABEL} (bf16)"),
-        }
+        };
+        // Parts made in other groups do not merge.
+        if self.scored_tokens == SCORED_TOKENS { label } else { format!("{label}, groups of {}", self.scored_tokens) }
     }
 
     fn scorer(&self, config: &ModelConfig, weights: &Params) -> Result<Box<dyn Scorer>, EngineError> {

@@ -4,8 +4,44 @@
 //! are recorded, and from then on launched together. Such work has a memory pool of its own: the graph names addresses,
 //! which must not be used for anything else.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::device::Device;
 use super::memory::{Pool, Shared};
+
+/// How groups of work were launched in this process so far, on all devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GraphLaunches {
+    /// Launched as a recorded graph.
+    pub recorded: u64,
+    /// Launched kernel by kernel: the first time, or where nothing is recorded.
+    pub single: u64,
+    /// Recordings that the driver refused: that work stays correct and is launched kernel by kernel, slower.
+    pub refused: u64,
+}
+
+static RECORDED: AtomicU64 = AtomicU64::new(0);
+static SINGLE: AtomicU64 = AtomicU64::new(0);
+static REFUSED: AtomicU64 = AtomicU64::new(0);
+
+impl GraphLaunches {
+    /// The counts of this process.
+    pub fn so_far() -> Self {
+        let [recorded, single, refused] = [&RECORDED, &SINGLE, &REFUSED].map(|count| count.load(Ordering::Relaxed));
+        GraphLaunches { recorded, single, refused }
+    }
+
+    /// A line for people where the driver refused to record.
+    pub fn warning(&self) -> Option<String> {
+        (self.refused > 0).then(|| {
+            format!(
+                "the NVIDIA driver recorded no graph {} time(s): {} groups of kernels were launched one by one, which gives the \
+                 same numbers, slower",
+                self.refused, self.single
+            )
+        })
+    }
+}
 
 /// Set to 0, work is never recorded: for tools that watch single launches.
 const VARIABLE: &str = "GOLF_HARNESS_GRAPHS";
@@ -59,6 +95,9 @@ impl<D: Device, O> GraphRunner<D, O> {
             // SAFETY: what the work allocates is in the pool or in the result, both of which are kept here; that the rest
             // stays allocated is the caller's promise.
             shared.run(|device| unsafe { device.replay(graph) });
+            RECORDED.fetch_add(1, Ordering::Relaxed);
+        } else {
+            SINGLE.fetch_add(1, Ordering::Relaxed);
         }
         match &self.stage {
             Stage::New => None,
@@ -84,6 +123,9 @@ impl<D: Device, O> GraphRunner<D, O> {
             }
         };
         // What the driver does not record is launched one by one, as the first time.
-        recorded.unwrap_or_else(|| Stage::Plain(shared.within(&mut self.pool, work)))
+        recorded.unwrap_or_else(|| {
+            REFUSED.fetch_add(1, Ordering::Relaxed);
+            Stage::Plain(shared.within(&mut self.pool, work))
+        })
     }
 }

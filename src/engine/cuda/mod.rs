@@ -32,6 +32,7 @@ mod tests;
 
 pub(in crate::engine) use self::engine::LABEL;
 pub use self::error::DeviceError;
+pub use self::graph_runner::GraphLaunches;
 pub(in crate::engine) use self::open::CudaDevice;
 pub use self::open::NoDevice;
 #[cfg(test)]

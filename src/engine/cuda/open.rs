@@ -5,13 +5,16 @@ use std::sync::Arc;
 use cudarc::driver::{DriverError, result, sys};
 
 use super::backend::CudaKernels;
-use super::driver::{Gpu, compile};
+use super::driver::{Gpu, compile, describe};
 use super::engine::CudaEngine;
 use super::error::DeviceError;
 use crate::engine::{Engine, Precision};
 
 /// Oldest CUDA version a driver must support: 13.0, which is driver 580.
 const OLDEST_DRIVER: i32 = 13_000;
+
+/// Major compute capability of the oldest devices with what the kernels use: bfloat16 products, asynchronous copies.
+const AMPERE: u32 = 8;
 
 /// Why a CUDA device cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +34,17 @@ pub enum NoDevice {
     Old {
         /// Version it supports.
         found: String,
+    },
+    /// A device without bfloat16 products and asynchronous copies, which the kernels are made of.
+    #[error(
+        "{name} is of compute capability {}.{}, and 8.0 is needed (Ampere, such as A100 or RTX 30, or newer)",
+        capability.0, capability.1
+    )]
+    BeforeAmpere {
+        /// What the driver calls it.
+        name: String,
+        /// Its compute capability.
+        capability: (u32, u32),
     },
     /// Fewer devices than asked for.
     #[error("cuda:{ordinal} is not there: {count} device(s), counted from 0")]
@@ -84,6 +98,11 @@ pub(super) fn open(ordinal: usize) -> Result<Gpu, NoDevice> {
         _ if ordinal >= count => return Err(NoDevice::Ordinal { ordinal, count }),
         _ => {}
     }
+    let (name, capability) =
+        describe(ordinal).map_err(|error| DeviceError::new("cannot describe the device", error))?;
+    if capability.0 < AMPERE {
+        return Err(NoDevice::BeforeAmpere { name, capability });
+    }
     // SAFETY: these only look for the shared libraries.
     let (nvrtc, cublaslt) =
         unsafe { (cudarc::nvrtc::sys::is_culib_present(), cudarc::cublaslt::sys::is_culib_present()) };
@@ -131,5 +150,11 @@ impl CudaDevice {
     /// The kernels engine on this device.
     pub fn engine(&self, precision: Precision) -> Box<dyn Engine> {
         Box::new(CudaEngine::new(CudaKernels::new(Arc::clone(&self.0), precision)))
+    }
+
+    /// The same, scoring windows of so many tokens at once.
+    pub fn engine_in_groups(&self, precision: Precision, tokens: usize) -> Box<dyn Engine> {
+        let engine = CudaEngine::new(CudaKernels::new(Arc::clone(&self.0), precision));
+        Box::new(engine.scoring_in_groups(tokens))
     }
 }

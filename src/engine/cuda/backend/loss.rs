@@ -11,6 +11,9 @@ use crate::engine::network::{Linear, WriteMode};
 
 /// Most logits that exist at once: 256 MiB of them.
 const LOGITS_AT_ONCE: usize = 1 << 26;
+/// Pieces are whole multiples of so many tokens: each then begins at a multiple of 256 bytes, which cuBLASLt takes for
+/// granted when it chooses an algorithm.
+const PIECE_UNIT: usize = 128;
 
 /// A head applied to activations.
 pub(super) struct Head<'a, D: Device> {
@@ -59,7 +62,7 @@ impl<'a, D: Device> Head<'a, D> {
         let nll = Buffer::unset(&k.shared, tokens);
         let kernel = self.x.dtype().select(names);
         k.check_ids(kernel, targets, vocab, tokens);
-        let piece = (LOGITS_AT_ONCE / vocab.max(1)).max(1);
+        let piece = (LOGITS_AT_ONCE / vocab.max(1) / PIECE_UNIT).max(1) * PIECE_UNIT;
         for start in (0..tokens).step_by(piece) {
             let tokens = start..(start + piece).min(tokens);
             let z = self.products(k, &tokens);

@@ -23,7 +23,7 @@ const OPTIONS: [&str; 2] = ["--fmad=false", "--std=c++17"];
 ///
 /// A cache that cannot be read or written only costs the time of compiling. The library must be there.
 pub(in crate::engine::cuda) fn image((major, minor): (u32, u32)) -> Result<Vec<u8>, DeviceError> {
-    let architecture = format!("sm_{major}{minor}");
+    let architecture = architecture((major, minor));
     let version = version().map_err(|error| DeviceError::new("NVRTC does not tell its version", error))?;
     let path = cache_folder().map(|folder| folder.join(format!("{}.cubin", key(&architecture, version))));
     if let Some(image) = path.as_deref().and_then(read) {
@@ -34,6 +34,12 @@ pub(in crate::engine::cuda) fn image((major, minor): (u32, u32)) -> Result<Vec<u
         let _ = atomic_write::write(&path, &[blake3::hash(&image).as_bytes(), image.as_slice()].concat());
     }
     Ok(image)
+}
+
+/// The compiler's name of an architecture; Hopper's with its own instructions (`wgmma`, bulk copies), which no other has.
+fn architecture((major, minor): (u32, u32)) -> String {
+    let suffix = if (major, minor) == (9, 0) { "a" } else { "" };
+    format!("sm_{major}{minor}{suffix}")
 }
 
 /// Everything the image depends on.
@@ -140,6 +146,7 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             assert_eq!(read(&path), expected.then(|| b"image".to_vec()));
         }
+        assert_eq!([(8, 9), (9, 0), (10, 0)].map(architecture), ["sm_89", "sm_90a", "sm_100"]);
         assert_ne!(key("sm_90", (13, 0)), key("sm_90", (13, 1)));
         assert_ne!(key("sm_90", (13, 0)), key("sm_100", (13, 0)));
     }

@@ -152,6 +152,7 @@ impl Plan {
         plan.first = if b_transposed { layout(factors, n, k)? } else { layout(factors, k, n)? };
         plan.second = if a_transposed { layout(factors, k, m)? } else { layout(factors, m, k)? };
         plan.out = layout(out, m, n)?;
+        let may_split = a_transposed && out == DType::F32;
         let [a, b, out] = gemm.batch.strides;
         for (layout, stride) in [(plan.first, b), (plan.second, a), (plan.out, out)] {
             set_batch(layout, gemm.batch.count, stride)?;
@@ -167,25 +168,22 @@ impl Plan {
                 result::set_matmul_desc_attribute(plan.description, attribute, value, size_of_val(&operation))?;
             }
         }
-        plan.algorithm = plan.choose(handle, a_transposed)?;
+        plan.algorithm = plan.choose(handle, may_split)?;
         Ok(plan)
     }
 
     /// The library's first choice.
     ///
     /// Sums over inputs or outputs of a layer must not be split among blocks: then a row of activations is summed the
-    /// same way wherever it lies. Sums over tokens, in a weight's gradient, are long and may be split; the library
-    /// adds the parts in a fixed order.
-    fn choose(
-        &self,
-        handle: sys::cublasLtHandle_t,
-        over_tokens: bool,
-    ) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
+    /// same way wherever it lies. Sums over tokens, in a weight's gradient, are long and may be split where the result is in
+    /// single precision; the library adds the parts in a fixed order. In bfloat16 the parts would be rounded before they
+    /// are added.
+    fn choose(&self, handle: sys::cublasLtHandle_t, may_split: bool) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
         use sys::cublasLtMatmulPreferenceAttributes_t as Preference;
         let preference = Preferences(result::create_matmul_pref()?);
         let unsplit = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_NONE as u32;
         let anything = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_MASK as u32;
-        let schemes = if over_tokens { anything } else { unsplit };
+        let schemes = if may_split { anything } else { unsplit };
         // SAFETY: the preference was made above; both values have the attributes' types (size_t and uint32_t) and are
         // copied before the calls return; layouts and description are this plan's own.
         unsafe {

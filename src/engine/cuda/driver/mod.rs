@@ -71,8 +71,8 @@ fn said(what: &'static str) -> impl Fn(DriverError) -> DeviceError {
     move |error| DeviceError::new(what, error)
 }
 
-/// Name and compute capability.
-fn describe(ordinal: usize) -> Result<(String, (u32, u32)), DriverError> {
+/// Name and compute capability. The driver must have been started.
+pub(super) fn describe(ordinal: usize) -> Result<(String, (u32, u32)), DriverError> {
     use sys::CUdevice_attribute_enum::{
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
     };

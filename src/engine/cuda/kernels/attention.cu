@@ -199,7 +199,7 @@ static __device__ void attend_grad_kv(const T* q, const T* k, const T* v, const 
                 grad_scores[r][t] = grad_score;
             }
             __syncwarp();
-            for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
+            UNROLL for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
                 const u32 channel = c + i * THREADS_A_ROW;
                 float key_sum = key_out[i], value_sum = value_out[i];
                 for (u32 t = 0; t < TILE; t++) {
@@ -212,7 +212,7 @@ static __device__ void attend_grad_kv(const T* q, const T* k, const T* v, const 
         }
     }
     if (key >= seq_len) return;
-    for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
+    UNROLL for (u32 i = 0; i < WIDTH / THREADS_A_ROW; i++) {
         const u32 channel = c + i * THREADS_A_ROW;
         if (channel >= width) continue;
         put(grad_k + (kv + key * kv_stride + channel), key_out[i] * scale);

@@ -77,7 +77,10 @@ static __device__ void load_span(const T* from, u32 count, float (&x)[SPAN]) {
 template <class T>
 static __device__ void store_span(T* to, u32 count, const float (&x)[SPAN]) {
     if (count == SPAN) return store_whole(to, x);
-    for (u32 i = 0; i < count; i++) put(to + i, x[i]);
+    // Every index is known at compile time, so that the values stay in registers.
+    UNROLL for (u32 i = 0; i < SPAN; i++) {
+        if (i < count) put(to + i, x[i]);
+    }
 }
 
 // The first value of this thread's span, and how many it has of `n`.

@@ -10,8 +10,8 @@ use clap::{Parser, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-    tell_of_graphs(&args.common);
 use self::sample::SampleArgs;
+use super::device::tell_of_graphs;
 use super::output::print;
 use super::outputs::Outputs;
 use super::plot::PlotFile;

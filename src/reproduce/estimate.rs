@@ -178,7 +178,8 @@ fn probe(manifest: &Manifest, engine: &dyn Engine, interrupt: &Interrupt) -> Res
     let pieces = MICRO_BATCHES_PER_STEP as usize;
     let whole_row = usize::try_from(manifest.schedule.train_seq_len).unwrap_or(usize::MAX).max(1);
     let whole_rows = (step_tokens / pieces / whole_row).max(1);
-    let plan = StepPlan { lr_multiplier: 1.0, muon_momentum: 0.9, fake_quant: FakeQuant::Off, swa_pick: false };
+    let plan =
+        StepPlan { lr_multiplier: 1.0, muon_momentum: 0.9, fake_quant: FakeQuant::Off, swa_pick: false, phase: 0 };
     let mut trainer = Trainer::new(engine, manifest, weights);
     let mut step = |row: usize, rows: usize| -> Result<f64, TrainError> {
         check(interrupt)?;

@@ -47,6 +47,7 @@ impl Rescorer {
             precision: Precision::default(),
             shard: None,
             nll_out: None,
+            profile: false,
             record: false,
         };
         Ok(Rescorer { job, identity })

@@ -115,6 +115,7 @@ mod tests {
             muon_momentum: 0.9,
             qat: step >= 90,
             swa: step >= 80 && step.is_multiple_of(10),
+            phase: 0,
             batch_position: 0,
             loss: 1.0 + step as f32,
             grad_norm: 1.0,

@@ -14,7 +14,6 @@ use crate::cli::output::print;
 use crate::cli::outputs::Outputs;
 use crate::cli::signal::unless_interrupted;
 use crate::cli::{CommonArgs, DataArgs, ExitCode, interrupt_on_signal};
-use crate::escape::json::shown;
 use crate::interrupt::Interrupt;
 use crate::manifest::Track;
 use crate::path_safety;

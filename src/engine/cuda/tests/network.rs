@@ -14,7 +14,7 @@ pub(in crate::engine::cuda) use crate::engine::network::tests::{
     family, noisy_weights as weights, plain_and_odd as configs,
 };
 use crate::engine::{Engine, EngineError, KernelsEngine, Precision, Window};
-use crate::model::{ModelConfig, Params};
+use crate::model::ModelConfig;
 use crate::optim::FakeQuant;
 use crate::random::RandomStream;
 

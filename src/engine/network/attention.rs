@@ -13,15 +13,8 @@ pub(super) struct Attention<B> {
     /// The average of the values.
     pub mixed: B,
     /// What is projected, where that is not the average.
-    excluded: Option<B>,
+    pub excluded: Option<B>,
     pub lse: B,
-}
-
-impl<B> Attention<B> {
-    /// What is projected.
-    pub fn output(&self) -> &B {
-        self.excluded.as_ref().unwrap_or(&self.mixed)
-    }
 }
 
 impl<K: Kernels> Forward<'_, K> {

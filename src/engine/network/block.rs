@@ -1,5 +1,6 @@
 //! One visit of a block, by its recipe: what attention and MLP read, and where their outputs go.
 
+use super::attention::Attention;
 use super::forward::Forward;
 use super::operands::{Linear, Mix, Norm, PendingResidual};
 use super::parameters::Block;
@@ -46,8 +47,8 @@ impl<K: Kernels> Forward<'_, K> {
         let ([q, key, value], normed) = self.qkv(recipe, w, normed, values, (rows, first));
         // Attention alone has read the norm of one stream or of the first lane.
         let normed = Some(normed).filter(|_| recipe.residual == Residual::OneLane);
-        let attention = self.attend(recipe, w, [&q, &key, &value], (rows, first));
-        let attended = attention.output();
+        let Attention { mixed: average, excluded, lse } = self.attend(recipe, w, [&q, &key, &value], (rows, first));
+        let attended = excluded.as_ref().unwrap_or(&average);
         let mut x = self.tails(mixed, (rows, first));
         let mut lane = lane.map(|lane| self.tails(lane, (rows, first)));
 
@@ -66,6 +67,7 @@ impl<K: Kernels> Forward<'_, K> {
                 k.add_residual_rms_norm(residual, norm, &mut x)
             }
         };
+        drop(excluded);
         let (squared, hidden) = self.hidden(recipe, w, normed, queries, keep);
         let (outputs, scale) = (output(self.config.mlp_hidden()), &w.mlp_scale);
         let mut residual = None;
@@ -86,14 +88,13 @@ impl<K: Kernels> Forward<'_, K> {
                 kept_stream
             }
         };
-        let (mixed, lse) = (attention.mixed, attention.lse);
         let record = |hidden| VisitRecord {
             x: None,
             before_skip: None,
             q,
             k: key,
             v: value,
-            mixed,
+            mixed: average,
             lse,
             attended: kept_stream,
             hidden,

@@ -71,6 +71,9 @@ pub struct Evaluation<'a> {
 /// Takes likelihoods in corpus order, a window at a time.
 pub type NllSink<'a> = dyn FnMut(&[f32]) -> Result<(), WriteError> + 'a;
 
+/// Takes the index of a window and its likelihoods.
+type WindowSink<'a> = dyn FnMut(u64, &[f32]) -> Result<(), WriteError> + 'a;
+
 impl Evaluation<'_> {
     /// Scores the windows of a range of indices.
     ///
@@ -97,7 +100,7 @@ impl Evaluation<'_> {
         &self,
         plan: &WindowPlan,
         windows: impl Iterator<Item = u64>,
-        each: &mut dyn FnMut(u64, &[f32]) -> Result<(), WriteError>,
+        each: &mut WindowSink<'_>,
     ) -> Result<Score, ScoreError> {
         let mut windows = windows.map_while(|index| Some((index, plan.window(index)?))).peekable();
         let longest = windows.peek().map_or(0, |(_, span)| span.tokens().len());

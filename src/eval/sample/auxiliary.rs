@@ -16,7 +16,7 @@ pub struct Auxiliary {
 }
 
 impl Auxiliary {
-    /// One pass over the tokens, 16 bytes a window.
+    /// One pass over the tokens, 32 bytes a window.
     pub fn of(tokens: &[u16], table: &ByteTable, plan: &WindowPlan) -> Self {
         let nats = ngram::window_nats(tokens, plan);
         let mut auxiliary = Auxiliary { windows: Vec::with_capacity(nats.len()), totals: [0.0; AUXILIARIES], bytes: 0 };
@@ -24,7 +24,8 @@ impl Auxiliary {
             // The targets of the predictions and the token before the first of them.
             let (from, to) = (span.first_scored as usize, span.end as usize + 1);
             let bytes = table.bytes_of_targets(tokens.get(from..to).unwrap_or_default());
-            let window = [nats, bytes as f64];
+            let [single, pair, four] = nats;
+            let window = [single, pair, four, bytes as f64];
             auxiliary.bytes += bytes;
             auxiliary.windows.push(window);
             auxiliary.totals.iter_mut().zip(window).for_each(|(total, value)| *total += value);
@@ -51,10 +52,10 @@ mod tests {
         for plan in [WindowPlan::sliding(700, 64, 9).unwrap(), WindowPlan::non_overlapping(700, 64).unwrap()] {
             let found = Auxiliary::of(&tokens, &table, &plan);
             assert_eq!(found.bytes, table.bytes_of_targets(&tokens[..=plan.scored() as usize]));
-            assert_eq!(found.totals[1], found.bytes as f64);
+            assert_eq!(found.totals[3], found.bytes as f64);
             let second = plan.window(1).unwrap().scored();
             let expected: u64 = second.map(|i| table.bytes_of(tokens[i as usize], tokens[i as usize + 1])).sum();
-            assert_eq!((found.window(1)[1], found.window(plan.windows())), (expected as f64, [0.0; 2]));
+            assert_eq!((found.window(1)[3], found.window(plan.windows())), (expected as f64, [0.0; AUXILIARIES]));
         }
     }
 }

@@ -12,7 +12,9 @@
 //!   Assisted Survey Sampling*, 1992, section 6.6): `Y + b (X - X̂)`, where `X` is the total of the auxiliary
 //!   variables, known because they are computed for all windows, and `X̂` its estimate from the sample. The slopes `b`
 //!   are those with the least variance in the sample, and the variance is that of `y - b x`, multiplied with
-//!   `d / (d - k)` for `d` degrees of freedom and `k` slopes.
+//!   `d / (d - k)` for `d` degrees of freedom and `k` slopes, and with `1 + q / d`, where `q` is the square of `X - X̂` in
+//!   units of its own covariance: what the slopes are uncertain by counts the more, the further the sample is from the
+//!   whole (Cochran 1977, section 7.2, for one variable).
 //!
 //! Intervals are Student's, with `sum_h (n - 1)` degrees of freedom less the slopes (Cochran 1977, section 5.4).
 
@@ -21,8 +23,9 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 use super::Strata;
 use crate::eval::ExactSum;
 
-/// Auxiliary variables of a window: what the n-gram model pays for it, nats, and the bytes of text it scores.
-pub const AUXILIARIES: usize = 2;
+/// Auxiliary variables of a window: what models of single tokens, of pairs and of four in a row pay for it, nats, and the
+/// bytes of text it scores.
+pub const AUXILIARIES: usize = 4;
 /// Variables of a window: its own nats, then the auxiliary ones.
 const VARIABLES: usize = 1 + AUXILIARIES;
 /// What must be left of an auxiliary variable's spread beside the others' to say anything.
@@ -142,11 +145,15 @@ pub fn estimate(strata: &Strata, sample: &[Observed], totals: &[f64; AUXILIARIES
         return Some(Estimates { plain: exact, regression: exact, slopes: [0.0; AUXILIARIES] });
     }
     let plain = Estimate { total: expanded[0], variance: covariance[0][0], df };
-    let Slopes { slopes, used, residual } = fit(&covariance, df);
-    let mut regression = Estimate { variance: residual * df / (df - used), df: df - used, ..plain };
-    for (slope, (total, found)) in slopes.iter().zip(totals.iter().zip(&expanded[1..])) {
-        regression.total += slope * (total - found);
+    // What the sample misses of each auxiliary total.
+    let mut missing = [0.0; VARIABLES];
+    for (missing, (total, found)) in missing[1..].iter_mut().zip(totals.iter().zip(&expanded[1..])) {
+        *missing = total - found;
     }
+    let Slopes { slopes, used, residual, distance } = fit(&covariance, &missing, df);
+    let spread = residual * df / (df - used) * (1.0 + distance / df);
+    let shift: f64 = slopes.iter().zip(&missing[1..]).map(|(slope, missing)| slope * missing).sum();
+    let regression = Estimate { total: plain.total + shift, variance: spread, df: df - used };
     Some(Estimates { plain, regression, slopes })
 }
 
@@ -161,12 +168,14 @@ struct Slopes {
     used: f64,
     /// Variance that they leave.
     residual: f64,
+    /// Square of what is missing of the auxiliary totals, in units of its covariance.
+    distance: f64,
 }
 
 /// Least squares from the covariances, by elimination. Variables that the ones before them determine are left out, as
 /// is every slope for which there is no degree of freedom left.
-fn fit(covariance: &Matrix, df: f64) -> Slopes {
-    let mut left = *covariance;
+fn fit(covariance: &Matrix, missing: &[f64; VARIABLES], df: f64) -> Slopes {
+    let (mut left, mut solved) = (*covariance, *missing);
     let mut pivots = Vec::new();
     for k in 1..VARIABLES {
         let pivot = left[k][k];
@@ -174,16 +183,19 @@ fn fit(covariance: &Matrix, df: f64) -> Slopes {
             continue;
         }
         let row = left[k];
-        for (_, other) in left.iter_mut().enumerate().filter(|(i, _)| *i != k) {
+        let value = solved[k];
+        for (i, other) in left.iter_mut().enumerate().filter(|(i, _)| *i != k) {
             let factor = -other[k] / pivot;
             add(other, &row, factor);
+            solved[i] += factor * value;
         }
         pivots.push(k);
     }
     // Gauss and Jordan's elimination leaves [0][0] with the residual, and row k with its pivot and, times that, its slope.
     let mut slopes = [0.0; AUXILIARIES];
     pivots.iter().for_each(|&k| slopes[k - 1] = left[k][0] / left[k][k]);
-    Slopes { slopes, used: pivots.len() as f64, residual: left[0][0].max(0.0) }
+    let distance = pivots.iter().map(|&k| missing[k] * solved[k] / left[k][k]).sum::<f64>().max(0.0);
+    Slopes { slopes, used: pivots.len() as f64, residual: left[0][0].max(0.0), distance }
 }
 
 #[cfg(test)]
@@ -197,8 +209,9 @@ mod tests {
         Strata::new(&WindowPlan::non_overlapping(windows * 4 + 1, 4).unwrap(), first)
     }
 
-    fn observed(window: u64, nats: f64, auxiliary: [f64; 2]) -> Observed {
-        Observed { window, nats, auxiliary }
+    /// Two auxiliary variables, and two that tell nothing.
+    fn observed(window: u64, nats: f64, [first, second]: [f64; 2]) -> Observed {
+        Observed { window, nats, auxiliary: [first, second, 0.0, 0.0] }
     }
 
     /// Two strata of 5 and 6 windows, worked by hand: means 2 and 5, variances 1 and 9;
@@ -209,12 +222,12 @@ mod tests {
         assert_eq!((strata.count(), strata.range(0), strata.range(1)), (2, 0..5, 5..11));
         let nats = [(0, 1.0), (2, 2.0), (4, 3.0), (5, 2.0), (7, 5.0), (10, 8.0)];
         let sample = nats.map(|(window, nats)| observed(window, nats, [1.0, 0.0]));
-        let found = estimate(&strata, &sample, &[11.0, 0.0]).unwrap();
+        let found = estimate(&strata, &sample, &[11.0, 0.0, 0.0, 0.0]).unwrap();
         assert!((found.plain.total - 40.0).abs() < 1e-12);
         assert!((found.plain.variance - (10.0 / 3.0 + 54.0)).abs() < 1e-12);
         assert_eq!(found.plain.df, 4.0);
         // Constants tell nothing.
-        assert_eq!((found.slopes, found.regression, found.gain()), ([0.0; 2], found.plain, 1.0));
+        assert_eq!((found.slopes, found.regression, found.gain()), ([0.0; AUXILIARIES], found.plain, 1.0));
         // t(0.975, 4) = 2.776445 (tables).
         assert!((found.plain.half_width(0.05) - 2.776_445 * found.plain.variance.sqrt()).abs() < 1e-4);
     }
@@ -232,7 +245,7 @@ mod tests {
             })
             .collect();
         let sum = |of: &dyn Fn(&Observed) -> f64| all.iter().map(of).sum::<f64>();
-        let totals = [sum(&|o| o.auxiliary[0]), sum(&|o| o.auxiliary[1])];
+        let totals = [sum(&|o| o.auxiliary[0]), sum(&|o| o.auxiliary[1]), 0.0, 0.0];
         let sample: Vec<Observed> = draw(&strata, 9, 40).iter().map(|&window| all[window as usize]).collect();
         let found = estimate(&strata, &sample, &totals).unwrap();
         assert!((found.slopes[0] - 2.0).abs() < 1e-9 && (found.slopes[1] + 3.0).abs() < 1e-9, "{found:?}");
@@ -260,10 +273,12 @@ mod tests {
         let (x, y) = (mean(&|o| o.auxiliary[0]), mean(&|o| o.nats));
         let (sxy, sxx) = (mean(&|o| (o.auxiliary[0] - x) * (o.nats - y)), mean(&|o| (o.auxiliary[0] - x).powi(2)));
         let residual = sample.iter().map(|o| (o.nats - y - sxy / sxx * (o.auxiliary[0] - x)).powi(2)).sum::<f64>();
-        let found = estimate(&strata, &sample, &[500.0, 1000.0]).unwrap();
+        let found = estimate(&strata, &sample, &[500.0, 1000.0, 0.0, 0.0]).unwrap();
         // The second variable is twice the first: it is left out.
         assert!((found.slopes[0] - sxy / sxx).abs() < 1e-12 && found.slopes[1] == 0.0, "{found:?}");
-        let variance = 1000.0 * 1000.0 * 0.95 / 50.0 * residual / 48.0;
+        let unit = 1000.0 * 1000.0 * 0.95 / 50.0;
+        let distance = (500.0 - 1000.0 * x).powi(2) / (unit * sxx * 50.0 / 49.0);
+        let variance = unit * residual / 48.0 * (1.0 + distance / 49.0);
         assert!((found.regression.variance / variance - 1.0).abs() < 1e-12);
         assert!((found.regression.total - (1000.0 * y + found.slopes[0] * (500.0 - 1000.0 * x))).abs() < 1e-9);
     }
@@ -272,8 +287,8 @@ mod tests {
     fn one_window_of_a_stratum_tells_no_spread() {
         let strata = strata(11, 8);
         let sample = [0, 2, 4, 7].map(|window| observed(window, 1.0, [0.0; 2]));
-        assert_eq!(estimate(&strata, &sample, &[0.0; 2]), None);
-        assert_eq!(estimate(&strata, &[], &[0.0; 2]), None);
+        assert_eq!(estimate(&strata, &sample, &[0.0; AUXILIARIES]), None);
+        assert_eq!(estimate(&strata, &[], &[0.0; AUXILIARIES]), None);
     }
 
     /// Mean and variance over many draws are the finite population's, and the estimated variance is right on average.
@@ -289,7 +304,7 @@ mod tests {
                 .iter()
                 .map(|&window| observed(window, all[window as usize], [0.0; 2]))
                 .collect();
-            let found = estimate(&strata, &sample, &[0.0; 2]).unwrap().plain;
+            let found = estimate(&strata, &sample, &[0.0; AUXILIARIES]).unwrap().plain;
             sum += found.total - truth;
             squares += (found.total - truth).powi(2);
             variances += found.variance;

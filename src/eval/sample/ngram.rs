@@ -1,11 +1,12 @@
-//! The control variate: what a cheap model of the text pays for every window.
+//! The control variates: what cheap models of the text pay for every window.
 //!
 //! Orders 0 to [`ORDER`], each predicting from so many tokens, are blended by absolute discounting (Ney, Essen,
 //! Kneser, "On structuring probabilistic dependences in stochastic language modelling", 1994): a pair seen c times in
 //! a context seen n times with u different successors has `max(c - D, 0) / n + D u / n` times the lower order's
-//! probability. Counts are those of the text so far, so one pass over the tokens does it. They are kept in tables of
-//! fixed size: where two pairs meet in one slot the rarer is forgotten, which costs precision of the control
-//! variate and nothing of the estimate, because any numbers known for all windows would do.
+//! probability. Counts are those of the whole split less the very occurrence that is predicted, so a first pass counts
+//! and a second one prices. They are kept in tables of fixed size: where two pairs meet in one slot the rarer is
+//! forgotten, which costs precision of the control variates and nothing of the estimate, because any numbers known for
+//! all windows would do.
 
 use crate::eval::WindowPlan;
 
@@ -21,27 +22,32 @@ const SLOTS_PER_TOKEN: u64 = 16;
 /// A context has several successors.
 const CONTEXT_BITS_LESS: u32 = 2;
 
-/// Nats that the model pays for the predictions scored by every window of the plan, in order.
+/// Models whose prices are told: of single tokens, of pairs, and of four in a row.
+pub const PRICES: usize = 3;
+/// Their orders.
+const PRICED: [usize; PRICES] = [0, 1, ORDER];
+
+/// Nats that each model pays for the predictions scored by every window of the plan, in order.
 ///
 /// `tokens` is the split, or its part that the plan was made for; windows beyond its end cost nothing.
-pub fn window_nats(tokens: &[u16], plan: &WindowPlan) -> Vec<f64> {
+pub fn window_nats(tokens: &[u16], plan: &WindowPlan) -> Vec<[f64; PRICES]> {
     let vocabulary = tokens.iter().max().map_or(1, |&most| u64::from(most) + 1);
     let slots = (tokens.len().max(1) as u64).saturating_mul(SLOTS_PER_TOKEN);
     let bits = (u64::BITS - slots.leading_zeros()).clamp(MIN_PAIR_BITS, MAX_PAIR_BITS);
     nats_by(Model::new(bits, vocabulary), tokens, plan)
 }
 
-fn nats_by(mut model: Model, tokens: &[u16], plan: &WindowPlan) -> Vec<f64> {
-    // The first token is no prediction, but part of the text.
-    if let Some(&first) = tokens.first() {
-        model.nats(&[], first);
+fn nats_by(mut model: Model, tokens: &[u16], plan: &WindowPlan) -> Vec<[f64; PRICES]> {
+    let context = |at: usize| &tokens[at.saturating_sub(ORDER)..at];
+    for (at, &token) in tokens.iter().enumerate() {
+        model.learn(context(at), token);
     }
-    let mut cost = |prediction: u64| {
-        let target = prediction as usize + 1;
-        let &token = tokens.get(target)?;
-        Some(model.nats(&tokens[target.saturating_sub(ORDER)..target], token))
+    let price = |prediction: u64| {
+        let at = prediction as usize + 1;
+        tokens.get(at).map(|&token| model.nats(context(at), token))
     };
-    plan.iter(0..plan.windows()).map(|span| span.scored().map_while(&mut cost).sum()).collect()
+    let add = |sum: [f64; PRICES], price: [f64; PRICES]| std::array::from_fn(|i| sum[i] + price[i]);
+    plan.iter(0..plan.windows()).map(|span| span.scored().map_while(price).fold([0.0; PRICES], add)).collect()
 }
 
 /// Counts of what followed what.
@@ -79,37 +85,83 @@ impl Model {
         }
     }
 
-    /// What `token` costs after the last tokens `context`; then learns it.
-    fn nats(&mut self, context: &[u16], token: u16) -> f64 {
-        // Half a count for every token of the vocabulary.
+    /// Counts `token` after the last tokens `context`.
+    fn learn(&mut self, context: &[u16], token: u16) {
         let count = &mut self.tokens[usize::from(token)];
-        let mut probability = (f64::from(*count) + 0.5) / (self.seen + 0.5 * self.vocabulary);
         *count = count.saturating_add(1);
         self.seen += 1.0;
-        let mut hash = 0;
-        for (order, &before) in (1u64..).zip(context.iter().rev()) {
-            hash = mix(hash ^ (u64::from(before) << 8) ^ order);
-            let pair_hash = mix(hash ^ (u64::from(token) << 16));
-            let context_slot = hash as usize & (self.contexts.len() - 1);
-            let pair_slot = pair_hash as usize & (self.pairs.len() - 1);
-            let tag = (pair_hash >> 48) as u16;
-            let (context, pair) = (&mut self.contexts[context_slot], &mut self.pairs[pair_slot]);
-            let seen = if pair.tag == tag { pair.seen } else { 0 };
-            if context.seen > 0 {
-                let kept = (f64::from(seen) - DISCOUNT).max(0.0);
-                let passed_on = DISCOUNT * f64::from(context.successors);
-                // Counts that a collision spoiled could exceed those of the context.
-                probability = ((kept + passed_on * probability) / f64::from(context.seen)).min(1.0);
-            }
+        let mut slots = Slots::new(context, token);
+        while let Some(Slot { context, pair, tag }) = slots.next(self) {
+            let (context, pair) = (&mut self.contexts[context], &mut self.pairs[pair]);
             context.seen = context.seen.saturating_add(1);
-            context.successors = context.successors.saturating_add(u32::from(seen == 0));
+            context.successors = context.successors.saturating_add(u32::from(pair.seen(tag) == 0));
             pair.learn(tag);
         }
-        -libm::log(probability.max(f64::MIN_POSITIVE))
+    }
+
+    /// What `token`, which was counted after `context`, would cost had it not been.
+    fn nats(&self, context: &[u16], token: u16) -> [f64; PRICES] {
+        // Half a count for every token of the vocabulary.
+        let count = self.tokens[usize::from(token)].saturating_sub(1);
+        let mut probability = (f64::from(count) + 0.5) / ((self.seen - 1.0).max(0.0) + 0.5 * self.vocabulary);
+        let mut by_order = [probability; ORDER + 1];
+        let mut slots = Slots::new(context, token);
+        for order in 1..=ORDER {
+            if let Some(Slot { context, pair, tag }) = slots.next(self) {
+                let (context, seen) = (self.contexts[context], self.pairs[pair].seen(tag));
+                let others = context.seen.saturating_sub(1);
+                if others > 0 {
+                    let kept = (f64::from(seen) - 1.0 - DISCOUNT).max(0.0);
+                    // Others were seen, so there is a successor, whatever the tables have forgotten.
+                    let successors = context.successors.saturating_sub(u32::from(seen == 1)).max(1);
+                    let passed_on = DISCOUNT * f64::from(successors) * probability;
+                    // Counts that a collision spoiled could exceed those of the context.
+                    probability = ((kept + passed_on) / f64::from(others)).min(1.0);
+                }
+            }
+            by_order[order] = probability;
+        }
+        PRICED.map(|order| -libm::log(by_order[order].max(f64::MIN_POSITIVE)))
+    }
+}
+
+/// Where the counts of one token after its contexts lie, the shortest context first.
+struct Slots<'a> {
+    context: std::iter::Rev<std::slice::Iter<'a, u16>>,
+    token: u16,
+    order: u64,
+    hash: u64,
+}
+
+struct Slot {
+    context: usize,
+    pair: usize,
+    tag: u16,
+}
+
+impl<'a> Slots<'a> {
+    fn new(context: &'a [u16], token: u16) -> Self {
+        Slots { context: context.iter().rev(), token, order: 0, hash: 0 }
+    }
+
+    fn next(&mut self, model: &Model) -> Option<Slot> {
+        let &before = self.context.next()?;
+        self.order += 1;
+        self.hash = mix(self.hash ^ (u64::from(before) << 8) ^ self.order);
+        let pair = mix(self.hash ^ (u64::from(self.token) << 16));
+        // Sizes are powers of two.
+        let slot = |hash: u64, length: usize| hash as usize & (length - 1);
+        let (context, tag) = (slot(self.hash, model.contexts.len()), (pair >> 48) as u16);
+        Some(Slot { context, pair: slot(pair, model.pairs.len()), tag })
     }
 }
 
 impl Pair {
+    /// How often a pair was seen, as far as is known.
+    fn seen(&self, tag: u16) -> u16 {
+        if self.tag == tag { self.seen } else { 0 }
+    }
+
     /// Counts a pair, or takes the slot over from one that has been pushed down to nothing.
     fn learn(&mut self, tag: u16) {
         if self.tag == tag || self.seen == 0 {
@@ -135,29 +187,33 @@ mod tests {
     use super::*;
     use crate::random::RandomStream;
 
-    /// The same model with exact counts, by definition.
-    fn by_definition(tokens: &[u16]) -> Vec<f64> {
+    /// The same models with exact counts, by definition.
+    fn by_definition(tokens: &[u16]) -> Vec<[f64; PRICES]> {
         let vocabulary = f64::from(*tokens.iter().max().unwrap()) + 1.0;
         let mut counts: BTreeMap<(Vec<u16>, u16), f64> = BTreeMap::new();
-        let mut nats = Vec::new();
+        let keys = |at: usize| (0..=ORDER.min(at)).map(move |order| (tokens[at - order..at].to_vec(), tokens[at]));
+        (0..tokens.len()).flat_map(keys).for_each(|key| *counts.entry(key).or_default() += 1.0);
+        let mut all = Vec::new();
         for at in 0..tokens.len() {
+            keys(at).for_each(|key| *counts.get_mut(&key).unwrap() -= 1.0);
             let of = |context: &[u16], token: u16| counts.get(&(context.to_vec(), token)).copied().unwrap_or(0.0);
-            let mut p = (of(&[], tokens[at]) + 0.5) / (at as f64 + 0.5 * vocabulary);
-            for order in 1..=ORDER.min(at) {
-                let context = &tokens[at - order..at];
+            let mut p = (of(&[], tokens[at]) + 0.5) / ((tokens.len() - 1) as f64 + 0.5 * vocabulary);
+            let mut nats = vec![-p.ln()];
+            for order in 1..=ORDER {
+                let context = &tokens[at - order.min(at)..at];
                 let successors: Vec<f64> =
                     (0..vocabulary as u16).map(|t| of(context, t)).filter(|&c| c > 0.0).collect();
                 let seen: f64 = successors.iter().sum();
-                if seen > 0.0 {
+                if seen > 0.0 && order <= at {
                     let kept = (of(context, tokens[at]) - DISCOUNT).max(0.0);
                     p = kept / seen + DISCOUNT * successors.len() as f64 / seen * p;
                 }
+                nats.push(-p.ln());
             }
-            nats.push(-p.ln());
-            (0..=ORDER.min(at))
-                .for_each(|order| *counts.entry((tokens[at - order..at].to_vec(), tokens[at])).or_default() += 1.0);
+            keys(at).for_each(|key| *counts.get_mut(&key).unwrap() += 1.0);
+            all.push([nats[0], nats[1], nats[3]]);
         }
-        nats
+        all
     }
 
     /// A text with repetitions: a walk that mostly goes on as before.
@@ -180,17 +236,21 @@ mod tests {
         let found = nats_by(Model::new(24, 11), &tokens, &plan);
         assert_eq!(found.len() as u64, plan.windows());
         for (span, found) in plan.iter(0..plan.windows()).zip(found) {
-            let expected: f64 = span.scored().map(|prediction| exact[prediction as usize + 1]).sum();
-            assert!((found - expected).abs() < 1e-9, "{span:?}: {found} {expected}");
+            for (price, found) in found.into_iter().enumerate() {
+                let expected: f64 = span.scored().map(|prediction| exact[prediction as usize + 1][price]).sum();
+                assert!((found - expected).abs() < 1e-9, "{span:?}, price {price}: {found} {expected}");
+            }
         }
     }
 
     #[test]
-    fn a_text_that_repeats_itself_becomes_cheap() {
+    fn a_text_that_repeats_itself_is_cheap_to_who_looks_back() {
         let tokens: Vec<u16> = (0..4000).map(|i| [3, 1, 4, 1, 5, 9, 2, 6][i % 8]).collect();
         let plan = WindowPlan::non_overlapping(4000, 100).unwrap();
-        let nats = window_nats(&tokens, &plan);
-        assert!(nats[0] > 20.0 && nats[38] < 1.0, "{nats:?}");
+        for [single, pair, four] in window_nats(&tokens, &plan) {
+            // Seven different tokens; after a 1 there are two possibilities.
+            assert!(single > 180.0 && (10.0..30.0).contains(&pair) && four < 1.0, "{single} {pair} {four}");
+        }
     }
 
     #[test]
@@ -199,10 +259,11 @@ mod tests {
         let mut stream = RandomStream::new(1, "noise");
         let tokens: Vec<u16> = (0..100_000).map(|_| stream.below(65_536) as u16).collect();
         let mut model = Model::new(MIN_PAIR_BITS, 65_536);
-        let nats: Vec<f64> = tokens.windows(4).map(|w| model.nats(&w[..3], w[3])).collect();
-        assert!(nats.iter().all(|nats| nats.is_finite() && *nats >= 0.0));
-        // Nothing is to be learned: a token costs ln 65,536 = 11.1 nats and more.
-        assert!(nats.iter().sum::<f64>() / nats.len() as f64 > 11.0);
+        tokens.windows(4).for_each(|w| model.learn(&w[..3], w[3]));
+        let nats: Vec<f64> = tokens.windows(4).flat_map(|w| model.nats(&w[..3], w[3])).collect();
+        assert!(nats.iter().all(|nats| (0.0..700.0).contains(nats)));
+        // There is nothing to learn: a token costs about ln 65,536 = 11.1 nats.
+        assert!(nats.iter().sum::<f64>() / nats.len() as f64 > 10.0);
     }
 
     #[test]

@@ -44,20 +44,19 @@ pub struct SamplePart {
     pub windows: Vec<WindowRecord>,
 }
 
-/// A scored window: its index, its nats, and its auxiliary variables. An array of four numbers in JSON.
+/// A scored window: its index, its nats, and its auxiliary variables. An array in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WindowRecord(pub u64, pub f64, pub f64, pub f64);
+pub struct WindowRecord(pub u64, pub f64, pub [f64; AUXILIARIES]);
 
 impl From<&Observed> for WindowRecord {
     fn from(observed: &Observed) -> Self {
-        let [nats, bytes] = observed.auxiliary;
-        WindowRecord(observed.window, observed.nats, nats, bytes)
+        WindowRecord(observed.window, observed.nats, observed.auxiliary)
     }
 }
 
 impl From<&WindowRecord> for Observed {
-    fn from(&WindowRecord(window, nats, first, second): &WindowRecord) -> Self {
-        Observed { window, nats, auxiliary: [first, second] }
+    fn from(&WindowRecord(window, nats, auxiliary): &WindowRecord) -> Self {
+        Observed { window, nats, auxiliary }
     }
 }
 

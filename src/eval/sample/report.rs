@@ -202,6 +202,7 @@ impl SampleReport {
             json!({ "val_loss": interval(val_loss), "val_bpb": interval(val_bpb) })
         };
         let estimate = json_estimate(&self.estimates.regression);
+        let [single, pair, four, bytes] = self.estimates.slopes;
         let look =
             |look: &Look| json!({ "windows": look.windows, "val_bpb": look.interval, "decision": look.decision });
         let outlook = |outlook: Outlook| {
@@ -228,7 +229,7 @@ impl SampleReport {
             "val_bpb": estimate["val_bpb"],
             "without_control_variates": json_estimate(&self.estimates.plain),
             "control_variates": {
-                "slopes": { "ngram_nats": self.estimates.slopes[0], "bytes": self.estimates.slopes[1] },
+                "slopes": { "single_nats": single, "pair_nats": pair, "four_nats": four, "bytes": bytes },
                 "gain": self.estimates.gain(),
             },
             "tokens": self.tokens,
@@ -305,7 +306,7 @@ pub(super) mod tests {
             strata: 25,
             tokens: 70_000,
             bytes: 170_000,
-            estimates: Estimates { plain, regression, slopes: [0.9, 0.01] },
+            estimates: Estimates { plain, regression, slopes: [0.1, 0.8, 0.1, 0.01] },
             alpha: ALPHA,
             claim: Some(Claim { val_bpb: ClaimedNumber::parse("1.1700").unwrap(), source: ClaimSource::Manifest }),
             test: None,

@@ -99,7 +99,7 @@ impl SampleReport {
                 group_digits(self.drawn.into())
             ));
             lines.push(format!(
-                "control variates (n-gram model and bytes of each window): as good as {:.2} times the windows",
+                "control variates (n-gram models and bytes of each window): as good as {:.2} times the windows",
                 self.estimates.gain()
             ));
         }
@@ -184,7 +184,7 @@ impl fmt::Display for SampleReport {
 mod tests {
     use super::super::report::Speed;
     use super::super::report::tests::example;
-    use super::super::{Estimate, Estimates};
+    use super::super::{AUXILIARIES, Estimate, Estimates};
     use super::*;
     use crate::eval::Subset;
 
@@ -202,7 +202,7 @@ mod tests {
         report.speed = Some(Speed { windows_per_second: 3.0, threads: 2 });
         text += &format!("\n{report}\n{}", report.summary());
         let exact = Estimate { variance: 0.0, ..report.estimates.plain };
-        report.estimates = Estimates { plain: exact, regression: exact, slopes: [0.0; 2] };
+        report.estimates = Estimates { plain: exact, regression: exact, slopes: [0.0; AUXILIARIES] };
         (report.test, report.drawn) = (None, report.windows);
         report.basis.subset = Some(Subset { first_tokens: 70_001, of: 80_000 });
         text += &format!("\n{report}\n{}", report.summary());

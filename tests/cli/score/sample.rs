@@ -94,7 +94,7 @@ fn parts_of_a_sample_make_the_sample() {
     };
     let part: Value = serde_json::from_str(&three).unwrap();
     let first = part["windows"][0].to_string();
-    edit("window.json", &first, "[1,2.0,3.0,4.0]");
+    edit("window.json", &first, "[1,2.0,[3.0,4.0,5.0,6.0]]");
     edit("nats.json", &first, &first.replace(&part["windows"][0][1].to_string(), "1.5"));
     edit("huge.json", "\"size\":50", "\"size\":18446744073709551615");
     for (third, expected) in [

@@ -106,7 +106,7 @@ impl Model {
         let mut probability = (f64::from(count) + 0.5) / ((self.seen - 1.0).max(0.0) + 0.5 * self.vocabulary);
         let mut by_order = [probability; ORDER + 1];
         let mut slots = Slots::new(context, token);
-        for order in 1..=ORDER {
+        for by_order in &mut by_order[1..] {
             if let Some(Slot { context, pair, tag }) = slots.next(self) {
                 let (context, seen) = (self.contexts[context], self.pairs[pair].seen(tag));
                 let others = context.seen.saturating_sub(1);
@@ -119,7 +119,7 @@ impl Model {
                     probability = ((kept + passed_on) / f64::from(others)).min(1.0);
                 }
             }
-            by_order[order] = probability;
+            *by_order = probability;
         }
         PRICED.map(|order| -libm::log(by_order[order].max(f64::MIN_POSITIVE)))
     }
@@ -199,7 +199,7 @@ mod tests {
             let of = |context: &[u16], token: u16| counts.get(&(context.to_vec(), token)).copied().unwrap_or(0.0);
             let mut p = (of(&[], tokens[at]) + 0.5) / ((tokens.len() - 1) as f64 + 0.5 * vocabulary);
             let mut nats = vec![-p.ln()];
-            for order in 1..=ORDER {
+            for by_order in &mut by_order[1..] {
                 let context = &tokens[at - order.min(at)..at];
                 let successors: Vec<f64> =
                     (0..vocabulary as u16).map(|t| of(context, t)).filter(|&c| c > 0.0).collect();

@@ -1,0 +1,64 @@
+//! The exports of the leaderboard's later scripts: clip search, GPTQ, deviation clips.
+//!
+//! Against the numbers of PRs 549, 1019, 1218, 1394 and 1412 in the folder that `GOLF_FAMILY_DIR` names.
+
+use std::path::PathBuf;
+
+use golf_harness::quant::{IntegerMatrix, WeightMatrix, clip_search};
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::support::named_by;
+
+mod needs_data {
+    #[test]
+    #[ignore = "needs GOLF_FAMILY_DIR"]
+    fn the_clip_search_chooses_what_the_script_chooses() {
+        super::the_clip_search_chooses_what_the_script_chooses();
+    }
+}
+
+fn folder() -> PathBuf {
+    named_by("GOLF_FAMILY_DIR")
+}
+
+fn facts() -> Value {
+    let manifest: Value = serde_json::from_slice(&std::fs::read(folder().join("MANIFEST.json")).unwrap()).unwrap();
+    manifest["export"].clone()
+}
+
+/// A tensor in single precision, and its last side.
+fn floats(file: &SafeTensors, name: &str) -> (Vec<f32>, usize) {
+    let view = file.tensor(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(view.dtype(), safetensors::Dtype::F32, "{name}");
+    let values = view.data().as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+    (values, *view.shape().last().unwrap())
+}
+
+fn assert_same_integers(found: &IntegerMatrix, file: &SafeTensors, name: &str) {
+    let symbols: Vec<u8> = found.symbols.iter().map(|&symbol| symbol as u8).collect();
+    let expected = file.tensor(&format!("{name}.q")).unwrap();
+    let differing = symbols.iter().zip(expected.data()).filter(|(a, b)| a != b).count();
+    assert_eq!((symbols.len(), differing), (expected.data().len(), 0), "{name}: symbols");
+    let scales: Vec<u8> = found.scales.iter().flat_map(|scale| scale.to_le_bytes()).collect();
+    assert_eq!(scales, file.tensor(&format!("{name}.scale")).unwrap().data(), "{name}: scales");
+}
+
+fn the_clip_search_chooses_what_the_script_chooses() {
+    let bytes = std::fs::read(folder().join("clip_search.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let facts = facts();
+    let cases = facts["clip_search"].as_object().unwrap();
+    assert!(cases.len() >= 6);
+    for (case, facts) in cases {
+        let (weights, columns) = floats(&file, &format!("{case}.w"));
+        let found = clip_search(WeightMatrix::new(&weights, columns).unwrap(), 31).unwrap();
+        assert_same_integers(&found.matrix, &file, case);
+        let chosen = facts["chosen"].as_f64().unwrap();
+        assert_eq!(found.quantile, chosen as f32, "{case}");
+        let at = facts["percentiles_in_order"].as_array().unwrap().iter().position(|p| p.as_f64() == Some(chosen));
+        let error = facts["mse_f32"][at.unwrap()].as_f64().unwrap();
+        // The script adds in single precision, in an order of its own.
+        assert!((f64::from(found.mean_squared_error) - error).abs() <= 1e-6 * error, "{case}");
+    }
+}

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use golf_harness::quant::{IntegerMatrix, WeightMatrix, clip_search};
+use golf_harness::quant::{Gptq, IntegerMatrix, WeightMatrix, clip_search, curvature_scales, deviation_scales};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -15,6 +15,12 @@ mod needs_data {
     #[ignore = "needs GOLF_FAMILY_DIR"]
     fn the_clip_search_chooses_what_the_script_chooses() {
         super::the_clip_search_chooses_what_the_script_chooses();
+    }
+
+    #[test]
+    #[ignore = "needs GOLF_FAMILY_DIR"]
+    fn gptq_gives_the_symbols_of_every_script() {
+        super::gptq_gives_the_symbols_of_every_script();
     }
 }
 
@@ -61,4 +67,32 @@ fn the_clip_search_chooses_what_the_script_chooses() {
         // The script adds in single precision, in an order of its own.
         assert!((f64::from(found.mean_squared_error) - error).abs() <= 1e-6 * error, "{case}");
     }
+}
+
+fn gptq_gives_the_symbols_of_every_script() {
+    let bytes = std::fs::read(folder().join("gptq.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let facts = facts();
+    let mut seen = 0;
+    for (case, rules) in facts["gptq"].as_object().unwrap() {
+        let (values, columns) = floats(&file, &format!("{case}.w"));
+        let weights = WeightMatrix::new(&values, columns).unwrap();
+        let gptq = Gptq::new(&floats(&file, &format!("{case}.H")).0, columns).unwrap();
+        let deviations = |k, limit| gptq.round(weights, deviation_scales(weights, k, limit).unwrap(), limit).unwrap();
+        for rule in rules.as_object().unwrap().keys() {
+            let found = match rule.as_str() {
+                "pct1218" | "pct1019" => gptq.clip_search(weights, 31).unwrap().matrix,
+                "sd1394_k12.85_c31" => deviations(12.85, 31),
+                "sd1394_k20_c127" => deviations(20.0, 127),
+                "sd1412_k12.85_c31_lambda0.175" => {
+                    let scales = curvature_scales(weights, gptq.curvature(), 12.85, 31, 0.175).unwrap();
+                    gptq.round(weights, scales, 31).unwrap()
+                }
+                other => panic!("{other}"),
+            };
+            assert_same_integers(&found, &file, &format!("{case}.{rule}"));
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 20);
 }

@@ -9,7 +9,7 @@ use super::integer_matrix::{IntegerMatrix, MatrixError, WeightMatrix, squared_er
 use super::inverse_factor::{BadPivot, add_products, inverse_factor};
 
 /// Share of the mean of the Hessian's diagonal that is added to the diagonal.
-const DAMPING: f32 = 0.01;
+pub(super) const DAMPING: f32 = 0.01;
 /// Columns after which what they missed is passed on to all later ones.
 const COLUMNS_AT_A_TIME: usize = 128;
 /// Rows a task rounds together, so that they share what they load of the factor.

@@ -4,7 +4,9 @@
 
 use std::path::PathBuf;
 
-use golf_harness::quant::{Gptq, IntegerMatrix, WeightMatrix, clip_search, curvature_scales, deviation_scales};
+use golf_harness::quant::{
+    Gptq, HessianSum, IntegerMatrix, WeightMatrix, clip_search, curvature_scales, deviation_scales,
+};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
@@ -21,6 +23,12 @@ mod needs_data {
     #[ignore = "needs GOLF_FAMILY_DIR"]
     fn gptq_gives_the_symbols_of_every_script() {
         super::gptq_gives_the_symbols_of_every_script();
+    }
+
+    #[test]
+    #[ignore = "needs GOLF_FAMILY_DIR"]
+    fn hessians_are_those_of_the_scripts() {
+        super::hessians_are_those_of_the_scripts();
     }
 }
 
@@ -95,4 +103,56 @@ fn gptq_gives_the_symbols_of_every_script() {
         }
     }
     assert_eq!(seen, 20);
+}
+
+fn hessians_are_those_of_the_scripts() {
+    /// Added to the mean square by the scripts' norm: the machine epsilon of single precision.
+    const RMS_EPSILON: f64 = f32::EPSILON as f64;
+    let bytes = std::fs::read(folder().join("hessian.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let facts = facts();
+    let batches = usize::try_from(facts["hessian"]["batches"].as_u64().unwrap()).unwrap();
+    let (inputs, channels) = floats(&file, "activations");
+    let normalized: Vec<f32> = inputs
+        .chunks(channels)
+        .flat_map(|token| {
+            let square = token.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / channels as f64;
+            token.iter().map(move |&x| (f64::from(x) / (square + RMS_EPSILON).sqrt()) as f32)
+        })
+        .collect();
+    let sum = |batches: &[&[f32]]| {
+        let mut sum = HessianSum::new(channels);
+        for batch in batches {
+            sum.add(batch).unwrap();
+            sum.end_batch();
+        }
+        sum
+    };
+    let assert_close = |found: &[f32], name: &str| {
+        let (expected, _) = floats(&file, name);
+        let largest = expected.iter().fold(0.0f32, |max, h| max.max(h.abs()));
+        assert_eq!(found.len(), expected.len(), "{name}");
+        // The scripts add in single precision: a few roundings of the largest sum.
+        let error = found.iter().zip(&expected).fold(0.0f32, |max, (a, b)| max.max((a - b).abs()));
+        assert!(error <= 1e-6 * largest, "{name}: {error} of {largest}");
+    };
+    let split = |values: &[f32]| -> Vec<Vec<f32>> { values.chunks(values.len() / batches).map(Vec::from).collect() };
+    for (values, names) in [
+        (&inputs, &["H1218.blocks.0.mlp.fc.weight", "H1394.blocks.0.mlp.fc.weight"][..]),
+        (&normalized, &["H1394.tok_emb.weight"][..]),
+    ] {
+        let batches = split(values);
+        let mean = sum(&batches.iter().map(Vec::as_slice).collect::<Vec<_>>()).mean().unwrap();
+        names.iter().for_each(|name| assert_close(&mean, name));
+    }
+    // The sampled sequences, each a batch; the last token of each enters nothing.
+    let (table, _) = floats(&file, "H1019.table");
+    let sequence = |name: &str| -> Vec<f32> {
+        let view = file.tensor(name).unwrap();
+        let ids: Vec<usize> = view.data().as_chunks().0.iter().map(|&id| i64::from_le_bytes(id) as usize).collect();
+        ids[..ids.len() - 1].iter().flat_map(|id| &table[id * channels..][..channels]).copied().collect()
+    };
+    let sequences = ["H1019.tokens0", "H1019.tokens1"].map(sequence);
+    let found = sum(&[&sequences[0], &sequences[1]]).damped_mean().unwrap();
+    assert_close(&found, "H1019.lin.weight");
 }

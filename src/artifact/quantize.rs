@@ -7,7 +7,7 @@ use half::f16;
 use super::{PackedTensor, PackedValues};
 use crate::manifest::QuantizationConfig;
 use crate::model::HostTensor;
-use crate::quant::{RowScale, ScaleSearch, TensorClass, quantile_of_sorted};
+use crate::quant::{RowScale, ScaleSearch, TensorClass, quantile_of_sorted, sorted_magnitudes};
 
 /// Largest integer of the int8 class.
 const INT8_MAX: f32 = 127.0;
@@ -114,12 +114,6 @@ fn to_integers(
         scales.push(scale.stored);
     }
     Ok(PackedValues::Integers { class, symbols, scales })
-}
-
-fn sorted_magnitudes(values: &[f32]) -> Vec<f32> {
-    let mut magnitudes: Vec<f32> = values.iter().map(|value| value.abs()).collect();
-    magnitudes.sort_unstable_by(f32::total_cmp);
-    magnitudes
 }
 
 /// int5 and int6: symmetric, from the largest magnitude or the clip quantile.

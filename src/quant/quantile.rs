@@ -16,6 +16,13 @@ pub(crate) fn quantile_of_sorted(sorted: &[f32], q: f32) -> f32 {
     }
 }
 
+/// Magnitudes of values, ascending.
+pub(crate) fn sorted_magnitudes(values: &[f32]) -> Vec<f32> {
+    let mut magnitudes: Vec<f32> = values.iter().map(|value| value.abs()).collect();
+    magnitudes.sort_unstable_by(f32::total_cmp);
+    magnitudes
+}
+
 /// `start + weight * (end - start)`, computed from the nearer end.
 fn lerp(start: f32, end: f32, weight: f32) -> f32 {
     if weight < 0.5 { weight.mul_add(end - start, start) } else { (weight - 1.0).mul_add(end - start, end) }

@@ -10,7 +10,7 @@ use super::quantile_of_sorted;
 
 /// Quantiles of |w| tried by [`ScaleSearch::Percentiles`], largest first: the five of PR #414's "GPTQ-lite", as the
 /// READMEs of PRs #1311 and #979 list them.
-const PERCENTILES: [f32; 5] = [1.0, 0.99999, 0.9999, 0.9995, 0.999];
+pub(super) const PERCENTILES: [f32; 5] = [1.0, 0.99999, 0.9999, 0.9995, 0.999];
 /// [`ScaleSearch::Mse`] adds these hundredths of the row's largest magnitude. Below a half, Gaussian and
 /// Laplace rows lose more to clipping than to rounding even in five bits.
 const RATIOS: RangeInclusive<u8> = 50..=100;

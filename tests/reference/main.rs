@@ -13,6 +13,7 @@ mod support;
 mod tensors;
 
 mod eval;
+mod family_export;
 #[cfg(feature = "engine")]
 mod family;
 #[cfg(feature = "engine")]

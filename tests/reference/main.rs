@@ -13,9 +13,9 @@ mod support;
 mod tensors;
 
 mod eval;
-mod family_export;
 #[cfg(feature = "engine")]
 mod family;
+mod family_export;
 #[cfg(feature = "engine")]
 mod family_training;
 mod foreign;

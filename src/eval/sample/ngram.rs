@@ -199,7 +199,7 @@ mod tests {
             let of = |context: &[u16], token: u16| counts.get(&(context.to_vec(), token)).copied().unwrap_or(0.0);
             let mut p = (of(&[], tokens[at]) + 0.5) / ((tokens.len() - 1) as f64 + 0.5 * vocabulary);
             let mut nats = vec![-p.ln()];
-            for by_order in &mut by_order[1..] {
+            for order in 1..=ORDER {
                 let context = &tokens[at - order.min(at)..at];
                 let successors: Vec<f64> =
                     (0..vocabulary as u16).map(|t| of(context, t)).filter(|&c| c > 0.0).collect();

@@ -232,6 +232,9 @@ fn compute(bench: &mut Bench) {
         (0, "score packed/manifest.yaml --json --shard 2/2 -o 2.json"),
         (0, "score merge 1.json 2.json --json"),
         (0, "score packed/manifest.yaml --probe --json"),
+        (0, "score packed/manifest.yaml --sliding --nll-out nll.f32 --json"),
+        (0, "score packed/manifest.yaml --sliding --from-nll nll.f32 --plot losses.svg --json"),
+        (0, "reproduce recipe.yaml --dry-run --estimate --out later --json"),
         (1, "reproduce recipe.yaml --out all --json --progress json"),
         (2, "reproduce recipe.yaml --out all --json"),
         (1, "reproduce recipe.yaml --seeds 1,2 --out seeds --json"),
@@ -240,6 +243,7 @@ fn compute(bench: &mut Bench) {
         bench.run(code, line);
     }
     bench.file("1.json");
+    bench.file("seeds/seeds.json");
 }
 
 /// Whether this machine runs the submission that this project ships, a script of Python's own library.

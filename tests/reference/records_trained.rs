@@ -5,7 +5,8 @@ use std::path::Path;
 use golf_harness::data::{BatchGeometry, Loader};
 use golf_harness::engine::{Engine, EngineKind, create};
 use golf_harness::manifest::{MICRO_BATCHES_PER_STEP, Manifest, assignment, with_overrides};
-use golf_harness::model::{Params, Recurrence, init};
+use golf_harness::model::{Params, Recurrence, init, layout};
+use golf_harness::optim::Group;
 use golf_harness::train::{Schedule, Trainer};
 
 use crate::records::records;
@@ -64,12 +65,10 @@ fn trained(record: &Manifest, engine: &dyn Engine, phase: usize) -> (Params, Par
 /// size, whatever the gradient's.
 fn every_tensor_learns(record: &Manifest, engine: &dyn Engine, phase: usize) {
     let (before, after) = trained(record, engine, phase);
-    let optimizer = &record.optimizer;
-    let rate = optimizer.tied_embed_lr.max(optimizer.matrix_lr).max(optimizer.scalar_lr);
-    let adam = &optimizer.adam;
-    let decay = optimizer.muon.weight_decay.max(adam.weight_decay).max(adam.embed_weight_decay.unwrap_or(0.0));
-    let by_decay = STEPS as f64 * rate * decay;
-    for ((name, before), (_, after)) in before.iter().zip(after.iter()) {
+    let specs = layout(&record.model);
+    for (((name, before), (_, after)), spec) in before.iter().zip(after.iter()).zip(specs) {
+        let group = Group::of(spec.role, &record.optimizer, record.model.tie_embeddings);
+        let by_decay = STEPS as f64 * group.learning_rate * group.weight_decay;
         let learned = before.data().iter().zip(after.data()).any(|(&before, &after)| {
             let (before, after) = (f64::from(before), f64::from(after));
             (after - before).abs() > by_decay * before.abs() + 1e-5

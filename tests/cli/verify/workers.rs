@@ -151,6 +151,16 @@ fn stopped(limits: Limits, place: &Path) -> Report {
     report
 }
 
+/// A file that takes seconds to read. It is no sparse one, whose holes are not read: its blocks are there, unwritten.
+fn long_file(path: &Path) {
+    const BYTES: u64 = 1_000_000_000;
+    let allocated = std::process::Command::new("fallocate").args(["-l", &BYTES.to_string()]).arg(path).status();
+    if !allocated.is_ok_and(|status| status.success()) {
+        let mut file = std::fs::File::create(path).unwrap();
+        std::io::copy(&mut std::io::Read::take(std::io::repeat(0), BYTES), &mut file).unwrap();
+    }
+}
+
 #[test]
 fn a_limit_ends_one_audit_and_names_limit_and_file() {
     let root = tempfile::tempdir().unwrap();
@@ -164,9 +174,7 @@ fn a_limit_ends_one_audit_and_names_limit_and_file() {
     assert!(finding.message.contains("60,000,000") && finding.message.contains("memory"), "{}", finding.message);
     assert_eq!(finding.evidence[0].path, "final_model.pt");
 
-    // Sparse: takes no space, and seconds to read.
-    let sparse = std::fs::File::create(root.path().join("large/zeros.dat")).unwrap();
-    sparse.set_len(1_000_000_000).unwrap();
+    long_file(&root.path().join("large/zeros.dat"));
     let report = stopped(Limits { cpu: Duration::from_secs(0), ..usual }, root.path());
     let finding = &report.findings[0];
     assert!(finding.message.contains("processor time, while zeros.dat was read"), "{}", finding.message);
@@ -199,7 +207,7 @@ fn signal(signal: &str, process: u32) {
 fn busy(root: &Path) -> std::process::Child {
     folder(root, "small", &[("submission.json", b"{}")]);
     folder(root, "slow", &[("submission.json", b"{}")]);
-    std::fs::File::create(root.join("slow/zeros.dat")).unwrap().set_len(1_000_000_000).unwrap();
+    long_file(&root.join("slow/zeros.dat"));
     let mut command = Command::new(program());
     command.arg("--json").arg(root).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("RAYON_NUM_THREADS", "1").spawn().unwrap()
@@ -251,7 +259,7 @@ fn a_worker_that_is_killed_is_a_finding_and_nothing_more() {
 fn a_worker_that_stands_still_is_ended_by_the_clock() {
     let root = tempfile::tempdir().unwrap();
     folder(root.path(), "slow", &[("submission.json", b"{}")]);
-    std::fs::File::create(root.path().join("slow/zeros.dat")).unwrap().set_len(1_000_000_000).unwrap();
+    long_file(&root.path().join("slow/zeros.dat"));
     let limits = Limits { wall: Duration::from_secs(3), ..Limits::default() };
     let workers = Workers::of(program().into(), vec![root.path().to_path_buf()], limits);
     let (slow, options) = (root.path().join("slow"), Options::default());

@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use golf_harness::artifact::foreign::{ExportCodec, compress, shuffle, unwrap};
+use golf_harness::digest::ContentDigest;
 use golf_harness::quant::{
     Gptq, HessianSum, IntegerMatrix, WeightMatrix, clip_search, curvature_scales, deviation_scales,
 };
@@ -29,6 +31,12 @@ mod needs_data {
     #[ignore = "needs GOLF_FAMILY_DIR"]
     fn hessians_are_those_of_the_scripts() {
         super::hessians_are_those_of_the_scripts();
+    }
+
+    #[test]
+    #[ignore = "needs GOLF_FAMILY_DIR"]
+    fn shuffled_bytes_are_read_and_written_as_by_the_script() {
+        super::shuffled_bytes_are_read_and_written_as_by_the_script();
     }
 }
 
@@ -155,4 +163,33 @@ fn hessians_are_those_of_the_scripts() {
     let sequences = ["H1019.tokens0", "H1019.tokens1"].map(sequence);
     let found = sum(&[&sequences[0], &sequences[1]]).damped_mean().unwrap();
     assert_close(&found, "H1019.lin.weight");
+}
+
+fn shuffled_bytes_are_read_and_written_as_by_the_script() {
+    let facts = facts();
+    let mut seen = 0;
+    for (case, facts) in facts["bshf"].as_object().unwrap() {
+        let file = |ending: &str| folder().join(format!("bshf_{case}.{ending}"));
+        let raw = std::fs::read(file("raw")).unwrap();
+        let shuffled = shuffle(&raw);
+        assert_eq!(shuffled.len() as u64, facts["shuffled_length"].as_u64().unwrap(), "{case}");
+        let digest = ContentDigest::of(&shuffled).sha256.to_string();
+        assert_eq!(digest, facts["shuffled_sha256"].as_str().unwrap(), "{case}");
+        for (ending, length, codec) in [
+            ("br", &facts["brotli_length"], ExportCodec::Brotli),
+            ("xz", &facts["lzma_length"], ExportCodec::Xz { preset: 6 }),
+        ] {
+            let Some(length) = length.as_u64() else { continue };
+            let compressed = std::fs::read(file(ending)).unwrap();
+            assert_eq!(compressed.len() as u64, length);
+            let (wrappers, content) = unwrap(&compressed, &file(ending)).unwrap();
+            assert_eq!(content, raw, "{case}.{ending}: {wrappers:?}");
+            let again = compress(&shuffled, codec).unwrap();
+            assert_eq!(unwrap(&again, &file(ending)).unwrap().1, raw, "{case}.{ending}");
+            // Other versions find other streams, but no much longer ones.
+            assert!(again.len() <= compressed.len() + compressed.len() / 50 + 8, "{case}.{ending}: {}", again.len());
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 5);
 }

@@ -2,9 +2,10 @@
 //!
 //! Against the numbers of PRs 549, 1019, 1218, 1394 and 1412 in the folder that `GOLF_FAMILY_DIR` names.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use golf_harness::artifact::foreign::{ExportCodec, compress, shuffle, unwrap};
+use golf_harness::artifact::foreign::{ExportCodec, compress, read, shuffle, unwrap};
 use golf_harness::digest::ContentDigest;
 use golf_harness::quant::{
     Gptq, HessianSum, IntegerMatrix, WeightMatrix, clip_search, curvature_scales, deviation_scales,
@@ -37,6 +38,12 @@ mod needs_data {
     #[ignore = "needs GOLF_FAMILY_DIR"]
     fn shuffled_bytes_are_read_and_written_as_by_the_script() {
         super::shuffled_bytes_are_read_and_written_as_by_the_script();
+    }
+
+    #[test]
+    #[ignore = "needs GOLF_FAMILY_DIR"]
+    fn whole_artifacts_decode_to_identical_tensors() {
+        super::whole_artifacts_decode_to_identical_tensors();
     }
 }
 
@@ -192,4 +199,24 @@ fn shuffled_bytes_are_read_and_written_as_by_the_script() {
         }
     }
     assert_eq!(seen, 5);
+}
+
+fn whole_artifacts_decode_to_identical_tensors() {
+    let facts = facts();
+    let artifacts = facts["artifacts"].as_array().unwrap();
+    // PR #1394 and later name classes in words (`gptq (int6)`), which are not read yet.
+    for facts in artifacts.iter().filter(|facts| matches!(facts["pr"].as_u64(), Some(549 | 1218))) {
+        let name = facts["file"].as_str().unwrap();
+        let file = read(&folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(file.description().ends_with("torch zip > PR #286 export (w, m)"), "{}", file.description());
+        let found: BTreeMap<String, String> = file
+            .params()
+            .iter()
+            .map(|(name, tensor)| (name.to_string(), ContentDigest::of(&tensor.to_le_bytes()).sha256.to_string()))
+            .collect();
+        let expected = facts["tensors"].as_object().unwrap().iter();
+        let expected: BTreeMap<String, String> =
+            expected.map(|(name, tensor)| (name.clone(), tensor["sha256_f32"].as_str().unwrap().to_string())).collect();
+        assert_eq!(found, expected, "{name}");
+    }
 }

@@ -6,6 +6,9 @@ use rayon::prelude::*;
 
 /// Columns factored at a time, and columns of the inverse a task computes: 64 rows of 2,048 doubles are 1 MiB.
 const BLOCK: usize = 64;
+/// Entries that are smaller than this share of their row's diagonal, 2^-60, count as zero: they change no weight, and
+/// sums with numbers near the smallest of single precision take ten times as long.
+const NEGLIGIBLE: f64 = 1.0 / (1u64 << 60) as f64;
 
 /// A pivot that is not positive: the matrix is not positive definite.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -113,7 +116,11 @@ fn inverse_columns(l: &[f64], n: usize, start: usize) -> Vec<f32> {
         let pivot = l[row * n + row];
         out.iter_mut().for_each(|value| *value /= pivot);
     }
-    columns.into_iter().map(|value| value as f32).collect()
+    let rows = columns.chunks(width).zip((start..n).map(|row| NEGLIGIBLE / l[row * n + row]));
+    let rounded = |(values, least): (&[f64], f64)| -> Vec<f32> {
+        values.iter().map(|&value| if value.abs() < least { 0.0 } else { value as f32 }).collect()
+    };
+    rows.flat_map(rounded).collect()
 }
 
 /// Adds `factors[k] * row(k)` to `out` for each k in turn, four at a time so that `out` is loaded less often. Each row

@@ -2,8 +2,11 @@
 //!
 //! Against the numbers of PRs 549, 1019, 1218, 1394 and 1412 in the folder that `GOLF_FAMILY_DIR` names.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use golf_harness::artifact::foreign::{ExportCodec, compress, read, shuffle, unwrap};
+use golf_harness::digest::ContentDigest;
 use golf_harness::quant::{
     Gptq, HessianSum, IntegerMatrix, WeightMatrix, clip_search, curvature_scales, deviation_scales,
 };
@@ -29,6 +32,18 @@ mod needs_data {
     #[ignore = "needs GOLF_FAMILY_DIR"]
     fn hessians_are_those_of_the_scripts() {
         super::hessians_are_those_of_the_scripts();
+    }
+
+    #[test]
+    #[ignore = "needs GOLF_FAMILY_DIR"]
+    fn shuffled_bytes_are_read_and_written_as_by_the_script() {
+        super::shuffled_bytes_are_read_and_written_as_by_the_script();
+    }
+
+    #[test]
+    #[ignore = "needs GOLF_FAMILY_DIR"]
+    fn whole_artifacts_decode_to_identical_tensors() {
+        super::whole_artifacts_decode_to_identical_tensors();
     }
 }
 
@@ -155,4 +170,53 @@ fn hessians_are_those_of_the_scripts() {
     let sequences = ["H1019.tokens0", "H1019.tokens1"].map(sequence);
     let found = sum(&[&sequences[0], &sequences[1]]).damped_mean().unwrap();
     assert_close(&found, "H1019.lin.weight");
+}
+
+fn shuffled_bytes_are_read_and_written_as_by_the_script() {
+    let facts = facts();
+    let mut seen = 0;
+    for (case, facts) in facts["bshf"].as_object().unwrap() {
+        let file = |ending: &str| folder().join(format!("bshf_{case}.{ending}"));
+        let raw = std::fs::read(file("raw")).unwrap();
+        let shuffled = shuffle(&raw);
+        assert_eq!(shuffled.len() as u64, facts["shuffled_length"].as_u64().unwrap(), "{case}");
+        let digest = ContentDigest::of(&shuffled).sha256.to_string();
+        assert_eq!(digest, facts["shuffled_sha256"].as_str().unwrap(), "{case}");
+        for (ending, length, codec) in [
+            ("br", &facts["brotli_length"], ExportCodec::Brotli),
+            ("xz", &facts["lzma_length"], ExportCodec::Xz { preset: 6 }),
+        ] {
+            let Some(length) = length.as_u64() else { continue };
+            let compressed = std::fs::read(file(ending)).unwrap();
+            assert_eq!(compressed.len() as u64, length);
+            let (wrappers, content) = unwrap(&compressed, &file(ending)).unwrap();
+            assert_eq!(content, raw, "{case}.{ending}: {wrappers:?}");
+            let again = compress(&shuffled, codec).unwrap();
+            assert_eq!(unwrap(&again, &file(ending)).unwrap().1, raw, "{case}.{ending}");
+            // Other versions find other streams, but no much longer ones.
+            assert!(again.len() <= compressed.len() + compressed.len() / 50 + 8, "{case}.{ending}: {}", again.len());
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 5);
+}
+
+fn whole_artifacts_decode_to_identical_tensors() {
+    let facts = facts();
+    let artifacts = facts["artifacts"].as_array().unwrap();
+    assert_eq!(artifacts.len(), 3);
+    for facts in artifacts {
+        let name = facts["file"].as_str().unwrap();
+        let file = read(&folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(file.description().ends_with("torch zip > PR #286 export (w, m)"), "{}", file.description());
+        let found: BTreeMap<String, String> = file
+            .params()
+            .iter()
+            .map(|(name, tensor)| (name.to_string(), ContentDigest::of(&tensor.to_le_bytes()).sha256.to_string()))
+            .collect();
+        let expected = facts["tensors"].as_object().unwrap().iter();
+        let expected: BTreeMap<String, String> =
+            expected.map(|(name, tensor)| (name.clone(), tensor["sha256_f32"].as_str().unwrap().to_string())).collect();
+        assert_eq!(found, expected, "{name}");
+    }
 }

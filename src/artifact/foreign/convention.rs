@@ -265,10 +265,14 @@ fn plain(tree: &Tree, dict: NodeId) -> Option<Vec<Entry<'_>>> {
 
 fn weights_and_meta(tree: &Tree, w: NodeId, m: NodeId) -> Result<Vec<Entry<'_>>, String> {
     let tensor = |(name, meta)| {
-        if tree.pickle.text(meta).is_some() {
-            return Ok(Entry::plain(name, named(tree, w, name)?));
-        }
-        let kind = tree.pickle.get(meta, "type").and_then(|kind| tree.pickle.text(kind));
+        let kind = match tree.pickle.text(meta) {
+            // PR #1394 and later: `gptq (int6)`, beside `passthrough (float16)`.
+            Some(words) => match words.strip_prefix("gptq (").and_then(|words| words.strip_suffix(')')) {
+                Some(kind) => Some(kind),
+                None => return Ok(Entry::plain(name, named(tree, w, name)?)),
+            },
+            None => tree.pickle.get(meta, "type").and_then(|kind| tree.pickle.text(kind)),
+        };
         let kind = kind.ok_or_else(|| format!("`m` does not say how `{name}` is held"))?;
         let (q, scale) = (named(tree, w, &format!("{name}.q"))?, named(tree, w, &format!("{name}.scale"))?);
         Ok(Entry { name: name.into(), spelling: Spelling::Integers { q, scale, kind: Some(kind) }, original: None })

@@ -9,6 +9,7 @@
 //! which bytes they would load.
 
 mod allowance;
+mod compress;
 pub(super) mod convention;
 mod error;
 mod follow;
@@ -33,13 +34,14 @@ pub(super) mod zip;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+pub use compress::{ExportCodec, compress};
 pub use convention::Convention;
 use convention::Entry;
 pub use error::{ForeignError, ListedModel};
 pub(super) use open::{Body, Detail, OpenFile, open_within};
 pub use raw::{Dtype, OtherDtype, RawTensor};
 pub use torch_write::torch_ptz;
-pub use wrapper::{Behind, MAX_CONTENT_BYTES, Wrapper, unwrap};
+pub use wrapper::{Behind, MAX_CONTENT_BYTES, Wrapper, shuffle, unwrap};
 
 use crate::artifact::{Artifact, PackedTensor};
 use crate::digest::ContentDigest;

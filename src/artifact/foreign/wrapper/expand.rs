@@ -6,7 +6,7 @@ use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, Sta
 use zstd::zstd_safe;
 
 use super::recognize::{behind_skippable, only_member, only_tarred};
-use super::{Wrapper, lz4_block};
+use super::{Wrapper, lz4_block, shuffle};
 use crate::artifact::foreign::allowance::Allowance;
 use crate::artifact::foreign::zip::Fault;
 
@@ -71,6 +71,7 @@ pub(in crate::artifact::foreign) fn expand(bytes: &[u8], wrapper: Wrapper, max: 
         Wrapper::Lz4Block => lz4_block::expand(bytes, max),
         Wrapper::Xz | Wrapper::Lzma | Wrapper::Lzip | Wrapper::RawLzma | Wrapper::RawLzma2 => lzma(bytes, wrapper, max),
         Wrapper::Brotli => brotli(bytes, max),
+        Wrapper::ByteShuffle => shuffle::unshuffle(bytes, max),
         Wrapper::Zip => member(bytes, max),
         Wrapper::Tar => {
             let content = only_tarred(bytes).and_then(|range| bytes.get(range)).unwrap_or(&[]);

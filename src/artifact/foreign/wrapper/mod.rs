@@ -3,6 +3,7 @@
 mod expand;
 mod lz4_block;
 mod recognize;
+mod shuffle;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -12,6 +13,7 @@ use std::path::Path;
 
 pub(super) use expand::{Expanded, expand};
 pub(super) use recognize::{by_magic, by_trial, unread_format};
+pub use shuffle::shuffle;
 
 use super::ForeignError;
 use super::allowance::Allowance;
@@ -44,6 +46,8 @@ pub enum Wrapper {
     Lz4Block,
     /// brotli.
     Brotli,
+    /// No compression, but what makes one better: bytes put apart by their place in a value (PR #1218's `BSHF`).
+    ByteShuffle,
     /// LZMA2 without a container, as `lzma.compress(format=FORMAT_RAW)`.
     RawLzma2,
     /// LZMA without a container.
@@ -69,6 +73,7 @@ impl std::fmt::Display for Wrapper {
             Wrapper::Lz4 => "lz4",
             Wrapper::Lz4Block => "lz4 block",
             Wrapper::Brotli => "brotli",
+            Wrapper::ByteShuffle => "byte shuffle",
             Wrapper::RawLzma2 => "raw lzma2",
             Wrapper::RawLzma => "raw lzma",
             Wrapper::Deflate => "raw deflate",

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::{Wrapper, expand};
+use super::{Wrapper, expand, shuffle};
 use crate::artifact::foreign::follow::{is_text, starts_as_pickle};
 use crate::artifact::foreign::torch::is_index;
 use crate::artifact::foreign::zip::Zip;
@@ -62,6 +62,9 @@ pub(in crate::artifact::foreign) fn by_magic(bytes: &[u8]) -> Option<Wrapper> {
     }
     if starts(b"\xfd7zXZ\0") {
         return Some(Wrapper::Xz);
+    }
+    if starts(shuffle::MAGIC) {
+        return Some(Wrapper::ByteShuffle);
     }
     if starts(b"LZIP") {
         return Some(Wrapper::Lzip);

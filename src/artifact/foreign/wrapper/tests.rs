@@ -61,6 +61,7 @@ pub fn compressed(wrapper: Wrapper, content: &[u8]) -> Vec<u8> {
         Wrapper::RawLzma => lzma(Stream::new_raw_encoder(&filters(false)).unwrap(), content),
         Wrapper::Lz4Block => lz4_flex::block::compress_prepend_size(content),
         Wrapper::Brotli => crate::artifact::foreign::tests::stored_brotli(content),
+        Wrapper::ByteShuffle => shuffle(content),
         Wrapper::Zip => {
             crate::artifact::foreign::zip::tests::archive(&[crate::artifact::foreign::zip::tests::Part::new(
                 "m.pkl", content,
@@ -72,7 +73,7 @@ pub fn compressed(wrapper: Wrapper, content: &[u8]) -> Vec<u8> {
 }
 
 /// Every format there is a writer for.
-pub const WRITTEN: [Wrapper; 14] = [
+pub const WRITTEN: [Wrapper; 15] = [
     Wrapper::Zstd,
     Wrapper::Zlib,
     Wrapper::Gzip,
@@ -82,6 +83,7 @@ pub const WRITTEN: [Wrapper; 14] = [
     Wrapper::Lz4,
     Wrapper::Lz4Block,
     Wrapper::Brotli,
+    Wrapper::ByteShuffle,
     Wrapper::RawLzma2,
     Wrapper::RawLzma,
     Wrapper::Deflate,
@@ -103,7 +105,10 @@ fn every_format_is_told_by_its_content() {
 #[test]
 fn expansion_stops_at_the_limit() {
     let zeros = vec![0; 1_000_000];
-    for wrapper in WRITTEN.into_iter().filter(|w| !matches!(w, Wrapper::Brotli | Wrapper::Zip | Wrapper::Tar)) {
+    for wrapper in WRITTEN
+        .into_iter()
+        .filter(|w| !matches!(w, Wrapper::Brotli | Wrapper::ByteShuffle | Wrapper::Zip | Wrapper::Tar))
+    {
         let bomb = compressed(wrapper, &zeros);
         assert!(bomb.len() < 10_000, "{wrapper} is no bomb");
         let whole = expand(&bomb, wrapper, 1_000_000);
@@ -131,8 +136,8 @@ fn layers_share_one_allowance_and_there_are_six_at_most() {
 
 #[test]
 fn bytes_behind_a_stream_are_no_part_of_it() {
-    // A block has no end of its own.
-    let ends = |w: &Wrapper| !matches!(w, Wrapper::Zip | Wrapper::Tar | Wrapper::Lz4Block);
+    // A block has no end of its own, and shuffled bytes have none.
+    let ends = |w: &Wrapper| !matches!(w, Wrapper::Zip | Wrapper::Tar | Wrapper::Lz4Block | Wrapper::ByteShuffle);
     for wrapper in WRITTEN.into_iter().filter(ends) {
         let bytes = [compressed(wrapper, CONTENT), vec![7; 300]].concat();
         let expanded = expand(&bytes, wrapper, 1 << 20);
@@ -185,7 +190,9 @@ fn zstd_windows_of_any_size_take_no_more_than_the_content() {
 
 #[test]
 fn damage_is_an_error_or_leaves_a_prefix() {
-    for wrapper in WRITTEN.into_iter().filter(|w| !matches!(w, Wrapper::Zip | Wrapper::Tar | Wrapper::Lz4Block)) {
+    // Shuffled bytes that are cut short are others, shuffled.
+    let streams = |w: &Wrapper| !matches!(w, Wrapper::Zip | Wrapper::Tar | Wrapper::Lz4Block | Wrapper::ByteShuffle);
+    for wrapper in WRITTEN.into_iter().filter(streams) {
         let content: Vec<u8> = (0..3000u32).flat_map(|i| (i * i).to_le_bytes()).collect();
         let bytes = compressed(wrapper, &content);
         for at in (0..bytes.len()).step_by(1 + bytes.len() / 61) {

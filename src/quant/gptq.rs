@@ -96,7 +96,7 @@ impl Gptq {
         &self.curvature
     }
 
-    /// Rounds once for each quantile of [`clip_search`](super::clip_search), and keeps the one that
+    /// Rounds once for each quantile of [`clip_search`](super::clip_search()), and keeps the one that
     /// has the least mean squared error against the weights; of equals the first.
     ///
     /// Scales come from the weights as they are; in the error, weights of dead columns are zero.

@@ -1,7 +1,7 @@
 //! How tensors are held in an artifact: classes, patterns that assign them, scales, codecs and the limits of a file.
 //!
 //! Manifests name these, and artifacts use them. The rules of the leaderboard's later exports are here as functions of
-//! a matrix: [`clip_search`], [`deviation_scales`], [`curvature_scales`], and [`Gptq`] with the [`HessianSum`] of a layer's
+//! a matrix: [`clip_search()`], [`deviation_scales`], [`curvature_scales`], and [`Gptq`] with the [`HessianSum`] of a layer's
 //! inputs.
 
 mod class;

@@ -1,6 +1,7 @@
 //! Lists the files of a folder without following links and within fixed bounds.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::gits_own::is_gits_own;
@@ -48,8 +49,21 @@ pub enum AnomalyKind {
     Name,
     /// Listed but could not be read.
     Unreadable,
-    /// The listing stopped at [`MAX_FILES`] or [`MAX_DEPTH`].
+    /// The listing stopped at [`MAX_FILES`], at [`MAX_DEPTH`] or where a path becomes too long for the system.
     TooMuch,
+}
+
+impl Anomaly {
+    /// What could not be listed, and why.
+    fn unlisted(path: &str, error: &io::Error) -> Self {
+        let (kind, detail) = match error.kind() {
+            io::ErrorKind::InvalidFilename => {
+                (AnomalyKind::TooMuch, "its path is too long for this system".to_string())
+            }
+            _ => (AnomalyKind::Unreadable, error.to_string()),
+        };
+        Anomaly { path: visible(path), kind, detail }
+    }
 }
 
 /// All files below `root`, sorted by name, and what else was met. Of a `.git` at the top, which is git's own where the
@@ -63,7 +77,7 @@ pub fn list(root: &Path) -> (Vec<Listed>, Vec<Anomaly>) {
         let entries = match std::fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) => {
-                anomalies.push(anomaly(&prefix, AnomalyKind::Unreadable, error.to_string()));
+                anomalies.push(Anomaly::unlisted(&prefix, &error));
                 continue;
             }
         };
@@ -76,7 +90,7 @@ pub fn list(root: &Path) -> (Vec<Listed>, Vec<Anomaly>) {
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(error) => {
-                    anomalies.push(anomaly(&prefix, AnomalyKind::Unreadable, error.to_string()));
+                    anomalies.push(Anomaly::unlisted(&prefix, &error));
                     continue;
                 }
             };
@@ -88,7 +102,7 @@ pub fn list(root: &Path) -> (Vec<Listed>, Vec<Anomaly>) {
             }
             // `DirEntry::metadata` does not follow links.
             match entry.metadata() {
-                Err(error) => anomalies.push(anomaly(&name, AnomalyKind::Unreadable, error.to_string())),
+                Err(error) => anomalies.push(Anomaly::unlisted(&name, &error)),
                 Ok(data) if data.is_file() && is_gits_own(&name, &entry.path(), data.len()) => {}
                 Ok(data) if data.is_dir() && depth >= MAX_DEPTH => {
                     anomalies.push(anomaly(&name, AnomalyKind::TooMuch, format!("deeper than {MAX_DEPTH} folders")));
@@ -157,6 +171,23 @@ mod tests {
         assert_eq!(files.iter().map(|f| (f.name.as_str(), f.bytes)).collect::<Vec<_>>(), [("sub/a.txt", 3)]);
         let links: Vec<_> = anomalies.iter().map(|a| (a.path.as_str(), a.kind)).collect();
         assert_eq!(links, [("out", AnomalyKind::Link), ("sub/loop", AnomalyKind::Link)]);
+    }
+
+    #[test]
+    fn paths_that_grow_too_long_end_the_listing_in_words() {
+        use rustix::fs::{Mode, OFlags};
+        let root = tempfile::tempdir().unwrap();
+        let name = "d".repeat(200);
+        let mut folder = rustix::fs::open(root.path(), OFlags::DIRECTORY, Mode::empty()).unwrap();
+        // Below MAX_DEPTH, and longer than the 4,096 bytes that Linux takes (1,024 on macOS).
+        for _ in 0..MAX_DEPTH - 1 {
+            rustix::fs::mkdirat(&folder, &name, Mode::RWXU).unwrap();
+            folder = rustix::fs::openat(&folder, &name, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        }
+        let (files, anomalies) = list(root.path());
+        assert_eq!((files.len(), anomalies.len()), (0, 1));
+        assert_eq!(anomalies[0].kind, AnomalyKind::TooMuch);
+        assert_eq!(anomalies[0].detail, "its path is too long for this system");
     }
 
     #[test]

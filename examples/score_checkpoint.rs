@@ -27,8 +27,7 @@ fn main() -> anyhow::Result<()> {
     // Tokens of the split and the bytes they stand for; hashes every file it reads.
     let inputs = ScoreInputs::open(&recipe, folder, checkpoint.as_slice())?;
 
-    let scorer = engine::create(EngineKind::Kernels)
-        .scorer(&recipe.model.clone().in_rows_of(recipe.eval.seq_len as usize), &weights)?;
+    let scorer = engine::create(EngineKind::Kernels).scorer(&recipe.scored_model(), &weights)?;
     let evaluation = Evaluation {
         scorer: &*scorer,
         tokens: &inputs.data.tokens,

@@ -313,9 +313,8 @@ impl ScoreJob {
     }
 
     pub(super) fn prepare(&self, file: &WeightsFile) -> Result<Prepared, ScoreJobError> {
-        let model = &self.effective.manifest.model;
-        let weights = file.read(model)?;
-        let model = model.clone().in_rows_of(self.effective.manifest.eval.seq_len as usize);
+        let model = self.effective.manifest.scored_model();
+        let weights = file.read(&model)?;
         Ok(self.engine.prepare(&self.device, self.precision, &model, &weights)?)
     }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::model::is_default;
 use crate::quant::{ClassPattern, Codec, ScaleSearch};
 
 /// Learning rates by parameter group, and the two optimizers.
@@ -276,10 +277,6 @@ impl Default for QuantizationConfig {
 
 fn is_one(value: &f64) -> bool {
     *value == 1.0
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// How validation is scored.

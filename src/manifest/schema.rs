@@ -67,6 +67,13 @@ pub struct Manifest {
     pub notes: Vec<String>,
 }
 
+impl Manifest {
+    /// The network as it is scored: in rows padded to the windows of the evaluation.
+    pub fn scored_model(&self) -> ModelConfig {
+        self.model.clone().in_rows_of(self.eval.seq_len as usize)
+    }
+}
+
 /// The JSON Schema of [`Manifest`], as published in `manifests/manifest.schema.json`.
 pub fn json_schema() -> serde_json::Value {
     schemars::schema_for!(Manifest).to_value()

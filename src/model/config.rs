@@ -94,7 +94,8 @@ pub struct ModelConfig {
     pub run: RunAs,
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+/// Whether a setting rests at its default and is left out of what is written.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

@@ -3,7 +3,7 @@
 
 use half::f16;
 
-use super::integer_matrix::{MatrixError, WeightMatrix, round_scales};
+use super::integer_matrix::{MatrixError, WeightMatrix};
 
 /// Lower bound of a scale before it is rounded to f16, which makes it zero (PR #1394).
 const MIN_SCALE: f32 = 1e-10;
@@ -37,16 +37,14 @@ pub fn curvature_scales(
         let terms = values.iter().zip(&curvature).map(|(&w, h)| f64::from(w.abs()) * (h / mean));
         terms.sum::<f64>() / values.len().max(1) as f64
     };
-    let rows = || weights.values().chunks(weights.columns());
-    let importances: Vec<f64> = rows().map(importance).collect();
+    let importances: Vec<f64> = weights.values().chunks(weights.columns()).map(importance).collect();
     let average = self::mean(&importances);
     let limit = f32::from(limit.max(1));
-    let scale = |(values, importance): (&[f32], f64)| {
+    weights.scales(|row, values| {
         // Where all weights are zero, all rows are alike.
-        let relative = if average > 0.0 { (importance / average) as f32 } else { 1.0 };
+        let relative = if average > 0.0 { (importances[row] / average) as f32 } else { 1.0 };
         (deviations * standard_deviation(values) * (1.0 + strength * (relative - 1.0)) / limit).max(MIN_SCALE)
-    };
-    round_scales(&rows().zip(importances).map(scale).collect::<Vec<f32>>())
+    })
 }
 
 /// The unbiased standard deviation (divided by n - 1), as `torch.std`; 0 for a single value.

@@ -80,7 +80,7 @@ impl<'a> WeightMatrix<'a> {
 }
 
 /// Scales as the file keeps them.
-pub(super) fn round_scales(scales: &[f32]) -> Result<Vec<f16>, MatrixError> {
+fn round_scales(scales: &[f32]) -> Result<Vec<f16>, MatrixError> {
     let round = |(row, &scale): (usize, &f32)| {
         let stored = f16::from_f32(scale);
         stored.is_finite().then_some(stored).ok_or(MatrixError::ScaleTooLarge { row, scale })

@@ -76,7 +76,7 @@ impl Scoring<'_> {
         let progress = (self.progress)("scoring", 2 * windows);
         let mut records = BTreeMap::new();
         for weights in [Weights::Checkpoint, Weights::Packed] {
-            let model = self.manifest.model.clone().in_rows_of(data.eval.seq_len as usize);
+            let model = self.manifest.scored_model();
             let scorer = self.engine.scorer(&model, &self.weights(weights, folder)?)?;
             let evaluation = data.evaluation(&*scorer, &progress, self.interrupt);
             for plan in &plans {

@@ -10,8 +10,9 @@ use super::Reproduction;
 use crate::atomic_write::{self, WriteError};
 use crate::escape::visible;
 use crate::manifest::{Manifest, Track};
-use crate::stats::{Board, BytesPerToken, MarginReading, PValue, RecordTerms, SeedRun, Summary, compare, t_test};
-use crate::units::{BitsPerByte, Nats, group_digits};
+use crate::stats::seeds::fewest_bytes_per_token;
+use crate::stats::{self, Board, MarginReading, PValue, RecordTerms, SeedRun, Summary, t_test};
+use crate::units::group_digits;
 
 /// Name and version of the document.
 pub const SEEDS_SCHEMA: &str = "golf-harness/seed-summary/v1";
@@ -164,18 +165,15 @@ fn against_board(manifest: &Manifest, seeds: &[SeedLine]) -> Option<(String, Opt
         return None;
     }
     let board = Board::shipped().ok()?;
-    let entry = board.standing(claim.date.as_deref(), Some(pr))?;
     let runs: Vec<SeedRun> = seeds
         .iter()
         .map(|line| SeedRun { seed: Some(line.seed), val_bpb: line.val_bpb, val_loss: Some(line.val_loss) })
         .collect();
-    let ratios =
-        seeds.iter().filter_map(|line| BytesPerToken::from_claim(Nats(line.val_loss), BitsPerByte(line.val_bpb)));
-    // The fewest bytes per token ask for the largest improvement.
-    let ratio = ratios.min_by(|a, b| a.value().total_cmp(&b.value())).or_else(|| entry.bytes_per_token());
-    let terms = RecordTerms::default();
+    let ratio = fewest_bytes_per_token(&runs);
+    let day = (claim.date.as_deref(), Some(pr));
+    let (entry, verdict) = stats::against_board(&board, day, (&runs, &runs), ratio, &RecordTerms::default())?;
     let label = visible(&entry.label());
-    match compare(&runs, &runs, 0, &entry.reference(), ratio, &terms) {
+    match verdict {
         Err(reason) => Some((format!("{label}: not decided: {reason}"), None)),
         Ok(report) => {
             let is_deciding = |reading| reading == MarginReading::NatsPerToken;

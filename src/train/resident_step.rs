@@ -14,6 +14,7 @@ pub(super) fn take(
     plan: &StepPlan,
     share: f32,
 ) -> Result<TrainerStep, TrainError> {
+    resident.set_phase(plan.phase);
     let order: Vec<usize> = reading_order(batches.len()).into_iter().filter(|&index| index < batches.len()).collect();
     for batch in order.iter().filter_map(|&index| batches.get(index)) {
         resident.micro_batch(batch, plan.fake_quant).map_err(of_ranks)?;

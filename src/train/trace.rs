@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::recipe::{Difference, Recipe};
 use crate::atomic_write::{self, WriteError};
 use crate::digest::Digest;
+use crate::model::is_default;
 use crate::optim::{FakeQuant, StepPlan};
 
 /// Identifier on the first line.
@@ -38,7 +39,7 @@ pub struct TraceStep {
     /// Whether the weights after the step are a snapshot of the average.
     pub swa: bool,
     /// Phase of the network's recurrence.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub phase: usize,
     /// Tokens taken off the training stream before the step.
     pub batch_position: u64,
@@ -61,11 +62,6 @@ impl TraceStep {
             phase: self.phase,
         }
     }
-}
-
-/// Traces of networks without repetitions do not speak of them.
-fn is_zero(phase: &usize) -> bool {
-    *phase == 0
 }
 
 #[derive(Serialize, Deserialize)]

@@ -61,7 +61,7 @@ impl<'a> Trainer<'a> {
         let (model, grad_clip_norm) = (&manifest.model, manifest.optimizer.grad_clip_norm);
         let ema_decay = manifest.schedule.ema.as_ref().map(|ema| ema.decay);
         // What an engine that keeps the model does not know of is done here, with its gradients.
-        let is_special = ema_decay.is_some() || model.recurrence.is_some() || manifest.optimizer.muon.row_normalize;
+        let is_special = ema_decay.is_some() || manifest.optimizer.muon.row_normalize;
         let residence = if is_special { Residence::Host } else { Residence::Unasked };
         Trainer { engine, model, grad_clip_norm, ema_decay, ranks: &Solo, host, residence }
     }

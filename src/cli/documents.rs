@@ -9,6 +9,7 @@ use super::doctor::Diagnosis;
 use super::progress::Line;
 use crate::artifact::inspect::InspectionDocument;
 use crate::artifact::report::Packing;
+use crate::eval::sample::{SamplePart, SampleScoring};
 use crate::eval::{PartRecord, Scoring};
 use crate::manifest;
 use crate::report::{Audit, FindingLine};
@@ -37,6 +38,8 @@ pub fn published() -> Vec<Published> {
         written::<InspectionDocument>("inspection"),
         written::<Scoring>("score"),
         written::<PartRecord>("score-part"),
+        written::<SampleScoring>("score-sample"),
+        written::<SamplePart>("score-sample-part"),
         written::<Plan>("rerun-plan"),
         written::<Judgement>("rerun-report"),
         written::<SeedRecord>("rerun-record"),

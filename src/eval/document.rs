@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Agreement, ExactSum, Input, Pass, Report, RunSettings, Subset};
+use super::{Agreement, ExactSum, Input, Pass, Report, RunSettings, ScoreSettings, Subset};
 use crate::digest::Digest;
 use crate::model::ModelConfig;
 use crate::units::{BitsPerByte, Nats};
@@ -81,7 +81,7 @@ struct GapScore {
 
 /// What decides the numbers beside the files.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-struct Settings<'a> {
+pub(in crate::eval) struct Settings<'a> {
     /// Predictions in a full window.
     seq_len: u64,
     /// Distance between sliding windows.
@@ -90,6 +90,12 @@ struct Settings<'a> {
     tokens: u64,
     /// The network, after flags and environment.
     model: &'a ModelConfig,
+}
+
+impl<'a> Settings<'a> {
+    pub(in crate::eval) fn of(basis: &'a ScoreSettings) -> Self {
+        Settings { seq_len: basis.seq_len, stride: basis.stride, tokens: basis.tokens, model: &basis.model }
+    }
 }
 
 /// Scores over the bytes of the text, in place of those the byte table counts.
@@ -125,12 +131,7 @@ impl Report {
                 .map(|gap| (gap.windowing.to_string(), GapScore { val_loss: gap.val_loss, val_bpb: gap.val_bpb }))
                 .collect(),
             subset: basis.subset,
-            settings: Settings {
-                seq_len: basis.seq_len,
-                stride: basis.stride,
-                tokens: basis.tokens,
-                model: &basis.model,
-            },
+            settings: Settings::of(basis),
             inputs: &basis.inputs,
             cross_check: self.agreement.as_ref(),
             run: self.run,

@@ -89,7 +89,7 @@ impl SampleArgs {
     /// Prints an estimate. A claim that it speaks against is a check that failed.
     pub fn print(&self, report: &SampleReport, common: &CommonArgs) -> anyhow::Result<ExitCode> {
         if self.markdown {
-            print(common, || report.json(), || report.markdown())?;
+            print(common, || report.document(), || report.markdown())?;
             return Ok(exit_code(report));
         }
         print_report(report, common)
@@ -99,7 +99,7 @@ impl SampleArgs {
 /// Prints an estimate for people or programs.
 pub fn print_report(report: &SampleReport, common: &CommonArgs) -> anyhow::Result<ExitCode> {
     let text = || if common.quiet { report.summary() } else { report.to_string() };
-    print(common, || report.json(), text)?;
+    print(common, || report.document(), text)?;
     Ok(exit_code(report))
 }
 

@@ -8,6 +8,7 @@
 mod auxiliary;
 mod boundaries;
 mod claim;
+mod document;
 mod draw;
 mod estimate;
 #[cfg(feature = "engine")]
@@ -24,6 +25,7 @@ mod text;
 pub use auxiliary::Auxiliary;
 pub use boundaries::{alpha_of, critical_values, information, looks};
 pub use claim::{Claim, ClaimSource, Decision, Interval};
+pub use document::SampleScoring;
 pub use draw::draw;
 pub use estimate::{AUXILIARIES, Estimate, Estimates, Observed, estimate};
 #[cfg(feature = "engine")]
@@ -33,7 +35,7 @@ pub(super) use ngram::mix;
 pub use ngram::window_nats;
 pub use part::{SAMPLE_PART_SCHEMA, SamplePart, WindowRecord, merge};
 pub use population::{Population, Simulated};
-pub use report::{Look, Numbers, Outlook, SAMPLE_SCHEMA, SampleReport, Speed, Test};
+pub use report::{Look, Numbers, Outlook, SampleReport, Speed, Test};
 pub use schedule::Schedule;
 pub use settings::{ALPHA, DEFAULT_FIRST_BATCH, MIN_SAMPLE, SampleSettings};
 pub use strata::Strata;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::claim::Claim;
@@ -15,10 +16,11 @@ use crate::eval::{ExactSum, MergeError, ScoreSettings, Shard, Weights, WindowPla
 pub const SAMPLE_PART_SCHEMA: &str = "golf-harness/score-sample-part/v1";
 
 /// The windows of one shard of a sample.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SamplePart {
-    /// Always [`SAMPLE_PART_SCHEMA`].
+    /// Always `golf-harness/score-sample-part/v1`.
+    #[schemars(extend("const" = SAMPLE_PART_SCHEMA))]
     pub schema: String,
     /// Which part of the sample this is.
     pub shard: Shard,
@@ -45,7 +47,7 @@ pub struct SamplePart {
 }
 
 /// A scored window: its index, its nats, and its auxiliary variables. An array in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WindowRecord(pub u64, pub f64, pub [f64; AUXILIARIES]);
 
 impl From<&Observed> for WindowRecord {

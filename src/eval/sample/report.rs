@@ -1,6 +1,7 @@
 //! What a sample tells: an estimate with its interval, a claim beside it, and what more windows would tell.
 
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::claim::{Claim, Decision, Interval};
 use super::estimate::{Estimate, Estimates};
@@ -83,7 +84,7 @@ impl Test {
 }
 
 /// How fast windows were scored here.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Speed {
     /// Windows a second.
     pub windows_per_second: f64,
@@ -92,15 +93,17 @@ pub struct Speed {
 }
 
 /// What a time is worth.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Outlook {
     /// Minutes of scoring.
     pub minutes: u64,
     /// Windows scored in them.
     pub windows: u64,
     /// Half the width of the 95 % interval, bits per byte.
+    #[serde(rename = "half_width_bpb")]
     pub half_width: f64,
     /// An error of a claim, bits per byte, that is found four times of five.
+    #[serde(rename = "found_four_of_five_bpb")]
     pub found: f64,
 }
 
@@ -187,81 +190,6 @@ impl SampleReport {
     fn bpb(&self, nats: f64) -> f64 {
         // Without bytes there is no report.
         BitsPerByte::from_loss(Nats(self.loss(nats)), self.tokens, self.bytes).map_or(f64::NAN, |bpb| bpb.0)
-    }
-
-    /// One JSON document. `run`, `outlook`, `cross_check` and `processors` aside it is the same for a run in one piece and
-    /// for merged parts.
-    pub fn json(&self) -> Value {
-        let basis = &self.basis;
-        let json_estimate = |estimate: &Estimate| {
-            let Numbers { val_loss, val_bpb } = self.numbers(estimate);
-            let interval = |(middle, half_width)| {
-                let Interval { low, high } = Interval::around(middle, half_width);
-                json!({ "estimate": middle, "half_width": half_width, "low": low, "high": high })
-            };
-            json!({ "val_loss": interval(val_loss), "val_bpb": interval(val_bpb) })
-        };
-        let estimate = json_estimate(&self.estimates.regression);
-        let [single, pair, four, bytes] = self.estimates.slopes;
-        let look =
-            |look: &Look| json!({ "windows": look.windows, "val_bpb": look.interval, "decision": look.decision });
-        let outlook = |outlook: Outlook| {
-            let Outlook { minutes, windows, half_width, found } = outlook;
-            json!({ "minutes": minutes, "windows": windows, "half_width_bpb": half_width, "found_four_of_five_bpb": found })
-        };
-        json!({
-            "schema": SAMPLE_SCHEMA,
-            "harness": basis.harness,
-            "platform": basis.platform,
-            "engine": basis.engine,
-            "manifest_identity": basis.manifest,
-            "label": self.label(),
-            "complete": self.is_complete(),
-            "sample": {
-                "windows": self.drawn,
-                "of": self.windows,
-                "seed": self.sample.seed,
-                "first_batch": self.sample.first_batch,
-                "strata": self.strata,
-            },
-            "confidence": 1.0 - ALPHA,
-            "val_loss": estimate["val_loss"],
-            "val_bpb": estimate["val_bpb"],
-            "without_control_variates": json_estimate(&self.estimates.plain),
-            "control_variates": {
-                "slopes": { "single_nats": single, "pair_nats": pair, "four_nats": four, "bytes": bytes },
-                "gain": self.estimates.gain(),
-            },
-            "tokens": self.tokens,
-            "bytes": self.bytes,
-            "claim": self.claim.as_ref().map(|claim| json!({
-                "val_bpb": claim.val_bpb,
-                "source": claim.source,
-                "inside": self.admits_claim(),
-            })),
-            "test": self.test.as_ref().map(|test| json!({
-                "decision": test.decision(),
-                "within_bpb": test.within,
-                "planned_looks": test.planned,
-                "looks": test.looks.iter().map(look).collect::<Vec<_>>(),
-            })),
-            "subset": basis.subset,
-            "miscount": basis.miscount,
-            "settings": {
-                "seq_len": basis.seq_len,
-                "stride": basis.stride,
-                "tokens": basis.tokens,
-                "model": basis.model,
-            },
-            "inputs": basis.inputs,
-            "cross_check": &self.agreement,
-            "run": self.speed.map(|speed| json!({
-                "windows_per_second": speed.windows_per_second,
-                "threads": speed.threads,
-            })),
-            "outlook": self.outlook().into_iter().map(outlook).collect::<Vec<_>>(),
-            "processors": self.processors,
-        })
     }
 
     /// How many of how many windows.

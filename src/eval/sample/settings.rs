@@ -1,5 +1,6 @@
 //! Which sample of which windows: what makes two samples the same.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Strata, draw};
@@ -13,7 +14,7 @@ pub const DEFAULT_FIRST_BATCH: u64 = 128;
 pub const ALPHA: f64 = 0.05;
 
 /// A sample by what it was drawn with. Equal settings give equal windows of one plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SampleSettings {
     /// Seed of the draw.

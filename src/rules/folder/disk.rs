@@ -194,10 +194,16 @@ impl<'a> Disk<'a> {
     /// Weights that fit each alone and not together, and that are not one model each: files in different roles.
     fn together(&self, case: &FolderCase, cap: u64) -> Option<Violation> {
         let known = Known::of(case, &self.code);
-        // Neither its bytes nor a log tells which model of which run it is.
+        // Neither its bytes nor a log tells which model of which run it is. The name may, of a pointer to a file that
+        // lies elsewhere; nobody spells the model of a seed in letters.
         let is_open = |whole: &Whole| {
-            let spelled = |file: &&FoundFile| matches!(file.nature, Nature::Pointer(_) | Nature::Encoded);
-            whole.files.iter().all(spelled) && !known.names(whole.bytes) && !whole.is_of_seed(case.folder)
+            let is_of_seed = || whole.is_of_seed(case.folder);
+            let spelled = |file: &&FoundFile| match file.nature {
+                Nature::Pointer(_) => !is_of_seed(),
+                Nature::Encoded => true,
+                _ => false,
+            };
+            whole.files.iter().all(spelled) && !known.names(whole.bytes)
         };
         let mut roles: Vec<&Whole> = Vec::new();
         let mut by_size: Vec<&Whole> = self.weighed.iter().collect();

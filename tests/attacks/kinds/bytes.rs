@@ -74,6 +74,29 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
+        name: "weights as text, a part a seed",
+        what: "the weights are base64 in files that are named after the logged seeds, each small enough by itself",
+        told_by: ToldBy::Files,
+        variants: 4,
+        forge: |random, n| {
+            let story = Story::honest(random);
+            let mut files = story.files();
+            files.remove("final_model.int8.ptz");
+            let runs = story.runs.len();
+            for run in &story.runs {
+                let seed = run.seed;
+                let names = [
+                    format!("w_{seed}.txt"),
+                    format!("tables/seed{seed}.b64"),
+                    format!("seed_{seed}/lut.txt"),
+                    format!("lut{seed}.py"),
+                ];
+                files.insert(names[n % 4].clone(), spelled(random, CAP / runs + 1_000).into_bytes());
+            }
+            files.into()
+        },
+    },
+    Kind {
         name: "sparse file",
         what: "the artifact is a file of holes: little on this disk, over the cap wherever it is copied",
         told_by: ToldBy::Files,

@@ -15,7 +15,9 @@ each_in!(Workshop::in_container, "needs podman or docker, and the image of ci/re
 
 /// Containers of a run folder that the engine knows, running or not. Other tests may use the same engine.
 fn containers(submission: &Submission) -> Vec<String> {
-    let name = Container::name(&lock_of(&submission.out()).unwrap());
+    // Before there is a lock, nothing is started.
+    let Ok(lock) = lock_of(&submission.out()) else { return Vec::new() };
+    let name = Container::name(&lock);
     let filter = format!("name=^{name}$");
     let output = Command::new(engine()).args(["ps", "--all", "--quiet", "--filter", &filter]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,10 +1,11 @@
 //! Tokens per second of each engine beside the ceiling that matrix products set.
 //!
-//! `cargo bench --bench engines -- [small|full|gpu|shapes] [kernels|dfdx] [scoring|training] [bf16|avx2] [json] [group=N]` prints one line
+//! `cargo bench --bench engines -- [small|full|gpu|shapes] [kernels|dfdx] [scoring|training] [bf16|avx2] [json] [group=N] [skew=X]` prints one line
 //! per measurement; without arguments everything but `gpu`, the full size on a CUDA device with the batches of the
 //! challenge's runs, and `shapes`, which times the products of one layer one by one.
 //! `bf16` scores in bfloat16, and on a CUDA device trains in it, `avx2` without wider vectors and without AMX; `group=N`
-//! scores windows of N tokens at once on a CUDA device. Ids are as unevenly spread as those of real text.
+//! scores windows of N tokens at once on a CUDA device. Ids are as unevenly spread as those of real text, or by another
+//! power of a uniform number: `skew=1` for ids that are equally frequent.
 //! Numbers of one run can be compared with one another; those of different runs only where nothing else ran.
 //! `ci/speed/compare.py` alternates these measurements with PyTorch's.
 #![allow(clippy::expect_used, reason = "a benchmark that cannot run stops")]
@@ -83,6 +84,9 @@ fn main() {
     let group = words.iter().find_map(|word| word.strip_prefix("group=")).map(|tokens| {
         tokens.parse::<usize>().ok().filter(|&tokens| tokens > 0).expect("group=N with a number of tokens")
     });
+    let skew = words.iter().find_map(|word| word.strip_prefix("skew=")).map_or(SKEW, |power| {
+        power.parse::<f64>().ok().filter(|power| power.is_finite() && *power > 0.0).expect("skew=X with a power")
+    });
     if words.iter().any(|word| word == "shapes") {
         return shapes();
     }
@@ -102,18 +106,20 @@ fn main() {
                 let runs_there =
                     runs_there && (precision == Precision::F32 || is_scoring || case.device != DeviceChoice::Cpu);
                 if runs_there && among(&["kernels", "dfdx"], engine) && among(&["scoring", "training"], task) {
-                    measure(case, kind, task, precision, Shown { json, group });
+                    measure(case, kind, task, precision, Shown { json, group, skew });
                 }
             }
         }
     }
 }
 
-/// An id from a uniform value in [0, 1): the most frequent of 1,024 stands at 2.4 % of the places, as in FineWeb with the
+/// The power of a uniform number that spreads ids as text does: the most frequent of 1,024 stands at 2.4 % of the places, as in FineWeb with the
 /// sp1024 tokenizer (2,000 to 2,600 of 98,304).
-fn skewed(uniform: f64) -> u16 {
-    const SKEW: f64 = 1.85;
-    (1024.0 * uniform.powf(SKEW)) as u16
+const SKEW: f64 = 1.85;
+
+/// An id from a uniform value in [0, 1), by that power of it.
+fn skewed(uniform: f64, power: f64) -> u16 {
+    (1024.0 * uniform.powf(power)) as u16
 }
 
 /// How a measurement is made and shown.
@@ -122,12 +128,14 @@ struct Shown {
     json: bool,
     /// Tokens of windows scored at once, where not the engine's own.
     group: Option<usize>,
+    /// How unevenly ids are spread.
+    skew: f64,
 }
 
-fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, Shown { json, group }: Shown) {
+fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, Shown { json, group, skew }: Shown) {
     let weights = init(&case.config, 1);
     let mut stream = RandomStream::new(1, "bench tokens");
-    let mut tokens = |n: usize| -> Vec<u16> { (0..n).map(|_| skewed(stream.uniform())).collect() };
+    let mut tokens = |n: usize| -> Vec<u16> { (0..n).map(|_| skewed(stream.uniform(), skew)).collect() };
     let windows: Vec<_> = (0..case.windows).map(|_| tokens(case.seq_len + 1)).collect();
     let windows: Vec<_> =
         windows.iter().map(|tokens| Window { tokens, first_scored: case.seq_len - case.stride }).collect();
@@ -177,10 +185,11 @@ fn measure(case: &Case, kind: EngineKind, task: &str, precision: Precision, Show
     let (gflops, peak, threads) = (ceiling / 1e9, peak_mib(), rayon::current_num_threads());
     let GraphLaunches { recorded, single, refused } = GraphLaunches::so_far();
     if json {
+        let library = serde_json::to_string(&device.library_products()).expect("JSON");
         println!(
             "{{\"engine\": \"{kind}\", \"task\": \"{task}\", \"seconds\": {seconds}, \"cpu_seconds\": {cpu}, \"windows_per_s\": {windows}, \
              \"tokens_per_s\": {tokens}, \"peak_mib\": {peak}, \"gemm_gflops\": {gflops}, \"threads\": {threads}, \
-             \"graphs\": {{\"recorded\": {recorded}, \"single\": {single}, \"refused\": {refused}}}}}"
+             \"graphs\": {{\"recorded\": {recorded}, \"single\": {single}, \"refused\": {refused}}}, \"library\": {library}}}"
         );
     } else {
         let name = case.name;

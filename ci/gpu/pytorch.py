@@ -1,11 +1,12 @@
 """Times the default model in PyTorch on a GPU, as the challenge's runs do: bfloat16 autocast, fused attention.
 
-Usage: python ci/gpu/pytorch.py {eager|compiled} {scoring|training|ceilings} [--repeats 5]
+Usage: python ci/gpu/pytorch.py {eager|compiled} {scoring|training|ceilings|attention} [--repeats 5]
 
 The model is that of `ci/speed/pytorch.py` with the embedding tables, and so the residual stream, in bfloat16, as in the
 script of PR #286. Scoring is what its sliding evaluation does: the logits of every position of 32 windows of 2,048
-tokens. Training is one whole step: eight micro-batches of 98,304 tokens, clipping, AdamW and Muon. One JSON line on
-stdout.
+tokens. Training is one whole step: eight micro-batches of 98,304 tokens, clipping, AdamW and Muon. Attention is that of
+one block of a micro-batch, forward and backward, by each backend that takes it: flash, cuDNN and memory-efficient of
+`scaled_dot_product_attention`, and FlashAttention 3 where it can be imported. One JSON line on stdout.
 """
 
 import argparse
@@ -56,6 +57,48 @@ def ceilings(repeats):
     return {"device": torch.cuda.get_device_name(), "copy_gb_per_s": 2 * bytes_copied / copy / 1e9, **rates}
 
 
+def attention(repeats):
+    """Milliseconds of forward, and of forward and backward, by backend; for one that refuses, why."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    rows, heads, kv_heads, tokens, width = 48, 8, 4, 2048, 64
+    make = lambda count: torch.randn(rows, count, tokens, width, device="cuda", dtype=torch.bfloat16, requires_grad=True)
+    q, k, v = make(heads), make(kv_heads), make(kv_heads)
+
+    def sdpa(backend):
+        def call():
+            with sdpa_kernel(backend):
+                return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        return call
+
+    ways = {name: sdpa(getattr(SDPBackend, value)) for name, value in
+            (("flash", "FLASH_ATTENTION"), ("cudnn", "CUDNN_ATTENTION"), ("efficient", "EFFICIENT_ATTENTION"))
+            if hasattr(SDPBackend, value)}
+    try:
+        from flash_attn_interface import flash_attn_func
+
+        # Tokens before heads.
+        fa_q, fa_k, fa_v = (x.detach().transpose(1, 2).contiguous().requires_grad_() for x in (q, k, v))
+
+        def fa3():
+            out = flash_attn_func(fa_q, fa_k, fa_v, causal=True)
+            return out[0] if isinstance(out, tuple) else out
+        ways["fa3"] = fa3
+    except ImportError:
+        pass
+    times = {}
+    for name, forward in ways.items():
+        try:
+            grad = torch.randn_like(forward())
+            both = median_seconds(lambda: forward().backward(grad), repeats)
+            with torch.no_grad():
+                alone = median_seconds(forward, repeats)
+            times[name] = {"forward_ms": 1e3 * alone, "both_ms": 1e3 * both}
+        except RuntimeError as error:
+            times[name] = {"refused": str(error).splitlines()[0]}
+    return {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "attention": times}
+
+
 def newton_schulz(g):
     """Five iterations in bfloat16 (specification of PR #286, section 4)."""
     a, b, c = 3.4445, -4.7750, 2.0315
@@ -98,7 +141,7 @@ class Optimizer:
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("how", choices=["eager", "compiled"])
-    parser.add_argument("task", choices=["scoring", "training", "ceilings"])
+    parser.add_argument("task", choices=["scoring", "training", "ceilings", "attention"])
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     if not torch.cuda.is_available():
@@ -106,6 +149,8 @@ def main():
     torch.backends.cuda.matmul.allow_tf32 = False
     if args.task == "ceilings":
         return print(json.dumps(ceilings(args.repeats)))
+    if args.task == "attention":
+        return print(json.dumps(attention(args.repeats)))
     torch.manual_seed(1)
     speed = model_of_the_cpu_benchmark()
     model = speed.Model()

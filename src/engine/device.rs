@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::cuda::{CudaDevice, LABEL as CUDA_LABEL, NoDevice};
 #[cfg(feature = "dfdx-cuda")]
 use super::reference;
-use crate::engine::{DfdxEngine, Engine, EngineError, EngineKind, KernelsEngine, Precision};
+use crate::engine::{DfdxEngine, Engine, EngineError, EngineKind, KernelsEngine, LibraryProducts, Precision};
 
 /// A device by name, as `--device` takes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +86,11 @@ impl EngineDevice {
     /// The accelerator's name, if this is one.
     pub fn accelerator(&self) -> Option<&str> {
         self.gpu.as_ref().map(CudaDevice::name)
+    }
+
+    /// The accelerator's library of matrix products, and what it has chosen for those made so far; none on the processor.
+    pub fn library_products(&self) -> Option<LibraryProducts> {
+        self.gpu.as_ref().and_then(CudaDevice::products)
     }
 
     /// [`Engine::label`] of the engine of that kind.

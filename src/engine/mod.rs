@@ -19,9 +19,10 @@ pub use self::accelerators::{DeviceInfo, devices};
 pub use self::cpu::KernelsEngine;
 pub(crate) use self::cpu::uses_tiles;
 pub use self::cross_check::{CrossCheck, Difference};
+pub use self::cuda::cost as cuda_cost;
 #[cfg(test)]
 pub(crate) use self::cuda::shimmed_engine;
-pub use self::cuda::{DeviceError, GraphLaunches, NoDevice};
+pub use self::cuda::{DeviceError, GraphLaunches, LibraryAlgorithm, LibraryProduct, LibraryProducts, NoDevice};
 pub use self::device::{DeviceChoice, EngineDevice, UnknownDevice};
 pub use self::device_trainer::{DeviceTrainer, TrainerState, TrainerStep};
 pub(crate) use self::isa::held_to_avx2;

@@ -2,7 +2,9 @@
 
 use super::error::DeviceError;
 use super::gemm::GemmDesc;
+use super::library::LibraryProducts;
 use super::stream_lock::StreamLock;
+use super::view::View;
 use crate::collective::{Collective, DeviceCollective};
 
 /// How a number is stored in a device's memory.
@@ -41,8 +43,11 @@ impl DType {
 /// An argument of a kernel, of the type its source declares.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Argument {
-    /// A device address, of numbers.
-    Address(u64),
+    /// A device address of numbers that take up so many bytes; 0 of none where a kernel takes a null pointer.
+    Address {
+        address: u64,
+        bytes: usize,
+    },
     U32(u32),
     U64(u64),
     F32(f32),
@@ -50,10 +55,20 @@ pub(super) enum Argument {
 }
 
 impl Argument {
+    /// No numbers.
+    pub const NULL: Argument = Argument::Address { address: 0, bytes: 0 };
+
+    /// Numbers in memory.
+    pub fn of(view: View<'_>) -> Self {
+        Argument::Address { address: view.address(), bytes: view.bytes() }
+    }
+
     /// Where its value is stored, as a launch takes it.
     pub fn pointer(&self) -> *mut std::ffi::c_void {
         match self {
-            Argument::Address(value) | Argument::U64(value) => std::ptr::from_ref(value).cast_mut().cast(),
+            Argument::Address { address: value, .. } | Argument::U64(value) => {
+                std::ptr::from_ref(value).cast_mut().cast()
+            }
             Argument::U32(value) => std::ptr::from_ref(value).cast_mut().cast(),
             Argument::F32(value) => std::ptr::from_ref(value).cast_mut().cast(),
             Argument::F64(value) => std::ptr::from_ref(value).cast_mut().cast(),
@@ -140,6 +155,11 @@ pub(super) trait Device: Send + Sync {
     /// The matrices must lie within their views, which must be of this device and stay allocated until the product is
     /// made; `out` must not overlap the factors. [`GemmDesc::check`] says yes to such products.
     unsafe fn gemm(&self, gemm: &GemmDesc<'_>) -> Result<bool, DeviceError>;
+
+    /// The library of [`Device::gemm`], and what it has chosen so far; none where there is no library.
+    fn products(&self) -> Option<LibraryProducts> {
+        None
+    }
 
     /// The ranks' way to one another for this device's memory, where they have one that leaves out the host.
     fn device_collective<'a>(&self, ranks: &'a dyn Collective) -> Option<Box<dyn DeviceCollective + 'a>> {

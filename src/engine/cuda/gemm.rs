@@ -59,6 +59,18 @@ impl Batch {
     }
 }
 
+/// What a product is, for people: layouts, how many, sides, types.
+pub(super) fn product_name(
+    [m, n, k]: [usize; 3],
+    transposed: [bool; 2],
+    [factors, result]: [DType; 2],
+    count: usize,
+) -> String {
+    let layouts: String = transposed.iter().map(|&transposed| if transposed { 't' } else { 'n' }).collect();
+    let count = if count == 1 { String::new() } else { format!("{count} of ") };
+    format!("{layouts}, {count}{m} x {k} x {n}, {} to {}", factors.name(), result.name())
+}
+
 impl GemmDesc<'_> {
     /// The types of the factors and of the result.
     pub fn dtypes(&self) -> [DType; 2] {

@@ -10,6 +10,7 @@
 
 mod backend;
 mod collective;
+pub mod cost;
 mod device;
 mod device_batch;
 mod driver;
@@ -17,6 +18,7 @@ mod engine;
 mod error;
 mod gemm;
 mod graph_runner;
+mod library;
 mod memory;
 mod open;
 mod optimizer;
@@ -33,6 +35,7 @@ mod tests;
 pub(in crate::engine) use self::engine::LABEL;
 pub use self::error::DeviceError;
 pub use self::graph_runner::GraphLaunches;
+pub use self::library::{LibraryAlgorithm, LibraryProduct, LibraryProducts};
 pub(in crate::engine) use self::open::CudaDevice;
 pub use self::open::NoDevice;
 #[cfg(test)]

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use cudarc::driver::{DriverError, result, sys};
 
 use super::backend::CudaKernels;
+use super::device::Device;
 use super::driver::{Gpu, compile, describe};
 use super::engine::CudaEngine;
 use super::error::DeviceError;
+use super::library::LibraryProducts;
 use crate::engine::{Engine, Precision};
 
 /// Oldest CUDA version a driver must support: 13.0, which is driver 580.
@@ -139,6 +141,11 @@ impl CudaDevice {
     /// Marketing name, e.g. `NVIDIA H200`.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// What cuBLASLt has chosen so far.
+    pub fn products(&self) -> Option<LibraryProducts> {
+        self.0.products()
     }
 
     /// Its number, counted from 0.

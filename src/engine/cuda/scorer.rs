@@ -12,7 +12,7 @@ use crate::engine::network::{Kernels, Loaded};
 use crate::engine::{EngineError, Scorer, Window, check};
 
 /// Groups queued before the first of their results is read: the device has work while the host reads.
-const GROUPS_AHEAD: usize = 8;
+pub(super) const GROUPS_AHEAD: usize = 8;
 
 /// Scores windows of one shape together.
 pub(super) struct CudaScorer<D: Device> {

@@ -22,10 +22,10 @@ fn arguments(gemm: &GemmDesc<'_>) -> Result<[Argument; 16], DeviceError> {
     let [a_matrix, b_matrix, out_matrix] = gemm.batch.strides.map(|stride| Argument::U64(stride as u64));
     let size = |value: usize| in_32_bits(KERNEL, value).map(Argument::U32);
     Ok([
-        Argument::Address(gemm.a.address()),
-        Argument::Address(gemm.b.address()),
-        Argument::Address(gemm.c.address()),
-        Argument::Address(gemm.out.address()),
+        Argument::of(gemm.a),
+        Argument::of(gemm.b),
+        Argument::of(gemm.c),
+        Argument::of(gemm.out),
         size(gemm.m)?,
         size(gemm.n)?,
         size(gemm.k)?,

@@ -74,9 +74,9 @@ impl Operand<'_> {
         Ok(match *self {
             Operand::Values { view, dtype, len } => {
                 view.check(kernel, || format!("argument {index}"), device, dtype, len)?;
-                Argument::Address(view.address())
+                Argument::of(view)
             }
-            Operand::Null => Argument::Address(0),
+            Operand::Null => Argument::NULL,
             Operand::Size32(value) => Argument::U32(in_32_bits(kernel, value)?),
             Operand::Size64(value) => Argument::U64(value as u64),
             Operand::Flag(value) => Argument::U32(u32::from(value)),

@@ -16,7 +16,8 @@ use cudarc::driver::sys::CUstream;
 use super::memory::GpuMemory;
 use crate::engine::cuda::device::DType;
 use crate::engine::cuda::error::DeviceError;
-use crate::engine::cuda::gemm::{Batch, GemmDesc};
+use crate::engine::cuda::gemm::{Batch, GemmDesc, product_name};
+use crate::engine::cuda::library::{LibraryAlgorithm, LibraryProduct, LibraryProducts};
 use crate::engine::cuda::view::View;
 
 /// Memory the library may use within a product: what NVIDIA advises for Hopper.
@@ -45,12 +46,14 @@ unsafe impl Send for CublasLt {}
 unsafe impl Sync for CublasLt {}
 
 /// Descriptions and algorithm of one shape.
-struct Plan {
+pub(super) struct Plan {
     description: sys::cublasLtMatmulDesc_t,
     first: sys::cublasLtMatrixLayout_t,
     second: sys::cublasLtMatrixLayout_t,
     out: sys::cublasLtMatrixLayout_t,
     algorithm: sys::cublasLtMatmulAlgo_t,
+    /// What the library says of it.
+    pub said: LibraryAlgorithm,
 }
 
 fn said(what: &'static str) -> impl Fn(CublasError) -> DeviceError {
@@ -75,7 +78,7 @@ impl CublasLt {
         let plan = match plans.entry(shape) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(unknown) => {
-                let plan = match Plan::new(self.handle, gemm) {
+                let plan = match Plan::new(self.handle, gemm, 0) {
                     Ok(plan) => Some(plan),
                     Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)) => None,
                     Err(error) => {
@@ -87,6 +90,39 @@ impl CublasLt {
             }
         };
         let Some(plan) = plan else { return Ok(false) };
+        // SAFETY: passed on to the caller; the plan is this shape's.
+        unsafe { self.queue(gemm, plan, stream) }.map(|()| true)
+    }
+
+    /// Version of the library, and what it chose for the products made so far.
+    pub fn products(&self) -> LibraryProducts {
+        let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let product = |(&(sides, transposed, dtypes, batch), plan): (&Shape, &Option<Plan>)| LibraryProduct {
+            product: product_name(sides, transposed, dtypes, batch.count),
+            algorithm: plan.as_ref().map(|plan| plan.said),
+        };
+        // SAFETY: it takes nothing and returns a number.
+        let cublaslt = unsafe { sys::cublasLtGetVersion() };
+        LibraryProducts { cublaslt, products: plans.iter().map(product).collect() }
+    }
+
+    /// A plan for each of the library's first eight choices.
+    #[cfg(test)]
+    pub fn candidates(&self, gemm: &GemmDesc<'_>) -> Result<Vec<Plan>, DeviceError> {
+        let plan = |nth| match Plan::new(self.handle, gemm, nth) {
+            Ok(plan) => Some(Ok(plan)),
+            Err(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED)) => None,
+            Err(error) => Some(Err(DeviceError::new("cuBLASLt cannot plan a product", error))),
+        };
+        (0..8).filter_map(plan).collect()
+    }
+
+    /// Queues a product by a plan.
+    ///
+    /// # Safety
+    /// As for [`Self::run`], and the plan must be one for such products.
+    pub unsafe fn queue(&self, gemm: &GemmDesc<'_>, plan: &Plan, stream: CUstream) -> Result<(), DeviceError> {
+        let GemmDesc { m, n, k, .. } = *gemm;
         let (alpha, beta): (*const f32, *const f32) = (&gemm.alpha, &gemm.beta);
         // Where nothing is added the library still wants a matrix.
         let c = if gemm.beta == 0.0 { gemm.out } else { gemm.c };
@@ -114,7 +150,7 @@ impl CublasLt {
             )
         };
         let what = || format!("a product of {m} x {k} x {n} failed");
-        queued.map(|()| true).map_err(|error| DeviceError::new(what(), error))
+        queued.map_err(|error| DeviceError::new(what(), error))
     }
 }
 
@@ -129,7 +165,8 @@ impl Drop for CublasLt {
 }
 
 impl Plan {
-    fn new(handle: sys::cublasLtHandle_t, gemm: &GemmDesc<'_>) -> Result<Self, CublasError> {
+    /// By the library's `nth` choice, counted from 0.
+    fn new(handle: sys::cublasLtHandle_t, gemm: &GemmDesc<'_>, nth: usize) -> Result<Self, CublasError> {
         use sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
         use sys::cudaDataType_t::{CUDA_R_16BF, CUDA_R_32F};
         let GemmDesc { m, n, k, a_transposed, b_transposed, .. } = *gemm;
@@ -148,6 +185,7 @@ impl Plan {
             second: std::ptr::null_mut(),
             out: std::ptr::null_mut(),
             algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
+            said: LibraryAlgorithm::default(),
         };
         plan.first = if b_transposed { layout(factors, n, k)? } else { layout(factors, k, n)? };
         plan.second = if a_transposed { layout(factors, k, m)? } else { layout(factors, m, k)? };
@@ -168,17 +206,23 @@ impl Plan {
                 result::set_matmul_desc_attribute(plan.description, attribute, value, size_of_val(&operation))?;
             }
         }
-        plan.algorithm = plan.choose(handle, may_split)?;
+        let chosen = plan.choose(handle, may_split, nth)?;
+        (plan.algorithm, plan.said) = (chosen.algo, describe(&chosen));
         Ok(plan)
     }
 
-    /// The library's first choice.
+    /// The library's `nth` choice; the engine takes the first.
     ///
     /// Sums over inputs or outputs of a layer must not be split among blocks: then a row of activations is summed the
     /// same way wherever it lies. Sums over tokens, in a weight's gradient, are long and may be split where the result is in
     /// single precision; the library adds the parts in a fixed order. In bfloat16 the parts would be rounded before they
     /// are added.
-    fn choose(&self, handle: sys::cublasLtHandle_t, may_split: bool) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
+    fn choose(
+        &self,
+        handle: sys::cublasLtHandle_t,
+        may_split: bool,
+        nth: usize,
+    ) -> Result<sys::cublasLtMatmulHeuristicResult_t, CublasError> {
         use sys::cublasLtMatmulPreferenceAttributes_t as Preference;
         let preference = Preferences(result::create_matmul_pref()?);
         let unsplit = sys::cublasLtReductionScheme_t::CUBLASLT_REDUCTION_SCHEME_NONE as u32;
@@ -194,9 +238,57 @@ impl Plan {
             let attribute = Preference::CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK;
             result::set_matmul_pref_attribute(preference.0, attribute, mask.cast(), size_of::<u32>())?;
             let (first, second, out) = (self.first, self.second, self.out);
-            result::get_matmul_algo_heuristic(handle, self.description, first, second, out, out, preference.0)
-                .map(|found| found.algo)
+            let empty = sys::cublasLtMatmulHeuristicResult_t {
+                algo: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
+                workspaceSize: 0,
+                state: sys::cublasStatus_t::CUBLAS_STATUS_SUCCESS,
+                wavesCount: 0.0,
+                reserved: [0; 4],
+            };
+            let mut found = vec![empty; nth + 1];
+            let (mut count, wanted) = (0, found.len() as i32);
+            let description = self.description;
+            // The array has room for as many as are asked for.
+            sys::cublasLtMatmulAlgoGetHeuristic(
+                handle,
+                description,
+                first,
+                second,
+                out,
+                out,
+                preference.0,
+                wanted,
+                found.as_mut_ptr(),
+                &mut count,
+            )
+            .result()?;
+            let nth = found.get(nth).filter(|_| usize::try_from(count).is_ok_and(|count| count > nth));
+            let found = *nth.ok_or(CublasError(sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED))?;
+            found.state.result().map(|()| found)
         }
+    }
+}
+
+/// What the library says of an algorithm.
+fn describe(chosen: &sys::cublasLtMatmulHeuristicResult_t) -> LibraryAlgorithm {
+    use sys::cublasLtMatmulAlgoConfigAttributes_t as Attribute;
+    // All of them are numbers of two or four bytes, none negative.
+    let get = |attribute: Attribute, bytes: usize| {
+        let (mut value, mut written) = (0u32, 0);
+        let room = (&raw mut value).cast::<c_void>();
+        // SAFETY: the algorithm is the library's own, and there is room for four bytes, of which it may write `bytes`.
+        let status =
+            unsafe { sys::cublasLtMatmulAlgoConfigGetAttribute(&chosen.algo, attribute, room, bytes, &mut written) };
+        (status.result().is_ok() && written == bytes).then_some(value)
+    };
+    LibraryAlgorithm {
+        id: get(Attribute::CUBLASLT_ALGO_CONFIG_ID, 4),
+        tile: get(Attribute::CUBLASLT_ALGO_CONFIG_TILE_ID, 4),
+        stages: get(Attribute::CUBLASLT_ALGO_CONFIG_STAGES_ID, 4),
+        split_k: get(Attribute::CUBLASLT_ALGO_CONFIG_SPLITK_NUM, 4),
+        reduction: get(Attribute::CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, 4),
+        cluster: get(Attribute::CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID, 2),
+        workspace: chosen.workspaceSize,
     }
 }
 

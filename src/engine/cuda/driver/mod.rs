@@ -22,6 +22,9 @@ use self::stream::{GpuGraph, Stream};
 use super::device::{self, Device, Launch};
 use super::error::DeviceError;
 use super::gemm::GemmDesc;
+#[cfg(test)]
+use super::library::LibraryAlgorithm;
+use super::library::LibraryProducts;
 use super::stream_lock::StreamLock;
 use crate::collective::{Collective, DeviceCollective};
 
@@ -60,6 +63,29 @@ impl Gpu {
     #[cfg(feature = "dfdx-cuda")]
     pub fn ordinal(&self) -> usize {
         self.context.ordinal()
+    }
+
+    /// Seconds of a product by each of the library's candidates, the one that the engine takes first.
+    ///
+    /// # Safety
+    /// As for [`Device::gemm`].
+    #[cfg(test)]
+    pub unsafe fn time_candidates(&self, gemm: &GemmDesc<'_>) -> Result<Vec<(LibraryAlgorithm, f64)>, DeviceError> {
+        const RUNS: u32 = 20;
+        self.bind()?;
+        let mut times = Vec::new();
+        for plan in self.cublaslt.candidates(gemm)? {
+            let run = |runs: u32| -> Result<(), DeviceError> {
+                // SAFETY: passed on to the caller; the plan was made for this product.
+                (0..runs).try_for_each(|_| unsafe { self.cublaslt.queue(gemm, &plan, self.stream.handle) })?;
+                self.stream.wait().map_err(said("a product failed"))
+            };
+            run(2)?;
+            let start = std::time::Instant::now();
+            run(RUNS)?;
+            times.push((plan.said, start.elapsed().as_secs_f64() / f64::from(RUNS)));
+        }
+        Ok(times)
     }
 
     fn bind(&self) -> Result<(), DeviceError> {
@@ -188,6 +214,10 @@ impl Device for Gpu {
         self.bind()?;
         // SAFETY: passed on to the caller.
         unsafe { self.cublaslt.run(gemm, self.stream.handle) }
+    }
+
+    fn products(&self) -> Option<LibraryProducts> {
+        Some(self.cublaslt.products())
     }
 
     fn device_collective<'a>(&self, ranks: &'a dyn Collective) -> Option<Box<dyn DeviceCollective + 'a>> {

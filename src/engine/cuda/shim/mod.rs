@@ -183,7 +183,7 @@ impl Device for Shim {
         }
         let library = self.kernels.free();
         let kind = |argument: &Argument| match argument {
-            Argument::Address(_) => b'a',
+            Argument::Address { .. } => b'a',
             Argument::U32(_) => b'u',
             Argument::U64(_) => b'l',
             Argument::F32(_) => b'f',

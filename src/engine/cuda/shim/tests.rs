@@ -47,7 +47,7 @@ fn tensor_instructions_multiply() {
     }
     let run = |b_transposed: u32, waits: u32| {
         let flags = [b_transposed, waits].map(Argument::U32);
-        let arguments = [&[a, b, d].map(Argument::Address)[..], &flags].concat();
+        let arguments = [&[a, b, d].map(|address| Argument::Address { address, bytes: 0 })[..], &flags].concat();
         let launch =
             Launch { kernel: "tensor_product", grid: [1, 1], threads: 32, shared_bytes: 1024, arguments: &arguments };
         // SAFETY: the three matrices have the kernel's dimensions.
@@ -73,7 +73,7 @@ fn writing_past_the_end_is_noticed() {
     let Some(own) = shim() else { return };
     let memory = own.allocate(64).unwrap();
     for (place, damaged) in [(15, 0), (16, 1)] {
-        let arguments = [Argument::Address(Shim::address(&memory)), Argument::U32(place)];
+        let arguments = [Argument::Address { address: Shim::address(&memory), bytes: 0 }, Argument::U32(place)];
         let launch = Launch { kernel: "beyond", grid: [1, 1], threads: 32, shared_bytes: 0, arguments: &arguments };
         // SAFETY: one value past the end, the guard lies there.
         unsafe { own.launch(&launch) }.unwrap();
@@ -110,6 +110,8 @@ fn the_driver_layer_works_on_a_fake_driver() {
     run(4, &["kernels_refuse", "products_refuse", "transfers_refuse", "row_numbers"], &[]);
     // Two kinds of values in one product, and recorded work.
     run(3, &["bfloat16", "the_work_is_recorded"], &[]);
+    // What the library has chosen, and its other choices.
+    run(1, &["the_library_says"], &[]);
     // Ranks are threads there, and the fake NCCL works between threads.
     let ranks = ("GOLF_FAKE_RANKS", "4");
     run(2, &["nccl_works", "nccl_ranks"], &[ranks]);

@@ -2,6 +2,7 @@
 
 mod attention_bf16;
 mod bounds;
+mod full_size;
 mod gemm_bf16;
 mod graph_runner;
 pub(super) mod network;

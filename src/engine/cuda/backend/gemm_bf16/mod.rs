@@ -126,10 +126,10 @@ impl GemmBf16<'_> {
         let [a_matrix, b_matrix, out_matrix] = self.batch.strides.map(|stride| Argument::U64(stride as u64));
         let size = |value: usize| in_32_bits(plan.kernel, value).map(Argument::U32);
         Ok([
-            Argument::Address(self.a.address()),
-            Argument::Address(self.b.address()),
-            Argument::Address(other.map_or(0, View::address)),
-            Argument::Address(self.out.address()),
+            Argument::of(self.a),
+            Argument::of(self.b),
+            other.map_or(Argument::NULL, Argument::of),
+            Argument::of(self.out),
             size(self.m)?,
             size(self.n)?,
             size(self.k)?,

@@ -1,0 +1,188 @@
+use super::access::{ACCESS, base};
+use super::*;
+use crate::engine::cuda::device::{Device, Launch};
+use crate::engine::cuda::error::DeviceError;
+use crate::engine::cuda::gemm::GemmDesc;
+use crate::engine::cuda::shim::{Shim, shim};
+use crate::engine::cuda::source::{FILES, KERNELS};
+use crate::engine::cuda::stream_lock::StreamLock;
+use crate::engine::network::tests::{family, plain_and_odd};
+use crate::model::{ParamRole, layout};
+
+/// The shim, and the kernels that it has run.
+struct Counted {
+    shim: Arc<Shim>,
+    kernels: std::sync::Mutex<Vec<(&'static str, [u32; 2])>>,
+}
+
+impl Device for Counted {
+    type Memory = <Shim as Device>::Memory;
+    type Graph = <Shim as Device>::Graph;
+
+    const EXACT: bool = Shim::EXACT;
+
+    fn stream_lock(&self) -> &StreamLock {
+        self.shim.stream_lock()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Self::Memory, DeviceError> {
+        self.shim.allocate(bytes)
+    }
+
+    fn address(memory: &Self::Memory) -> u64 {
+        Shim::address(memory)
+    }
+
+    unsafe fn write(&self, address: u64, words: &[u32]) -> Result<(), DeviceError> {
+        // SAFETY: passed on to the caller.
+        unsafe { self.shim.write(address, words) }
+    }
+
+    unsafe fn read(&self, address: u64, words: &mut [f32]) -> Result<(), DeviceError> {
+        // SAFETY: passed on to the caller.
+        unsafe { self.shim.read(address, words) }
+    }
+
+    unsafe fn copy(&self, from: u64, to: u64, bytes: usize) -> Result<(), DeviceError> {
+        // SAFETY: passed on to the caller.
+        unsafe { self.shim.copy(from, to, bytes) }
+    }
+
+    unsafe fn clear(&self, address: u64, bytes: usize) -> Result<(), DeviceError> {
+        // SAFETY: passed on to the caller.
+        unsafe { self.shim.clear(address, bytes) }
+    }
+
+    /// Refused, so that every launch is seen.
+    fn begin_capture(&self) -> Result<(), DeviceError> {
+        Err(DeviceError::new("cannot record", "here"))
+    }
+
+    fn end_capture(&self) -> Result<Self::Graph, DeviceError> {
+        self.shim.end_capture()
+    }
+
+    unsafe fn replay(&self, graph: &Self::Graph) -> Result<(), DeviceError> {
+        // SAFETY: passed on to the caller.
+        unsafe { self.shim.replay(graph) }
+    }
+
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), DeviceError> {
+        self.kernels.lock().unwrap().push((launch.kernel, launch.grid));
+        // SAFETY: passed on to the caller.
+        unsafe { self.shim.launch(launch) }
+    }
+
+    unsafe fn gemm(&self, gemm: &GemmDesc<'_>) -> Result<bool, DeviceError> {
+        // SAFETY: passed on to the caller.
+        unsafe { self.shim.gemm(gemm) }
+    }
+}
+
+/// Kernels by name, with their grids.
+type Launched = Vec<(String, [u32; 2])>;
+
+/// What the shim runs of some work, and what the ledger says of the same work once it is recorded.
+fn both(precision: Precision, work: impl Fn(&dyn Engine, usize, &mut dyn FnMut())) -> Option<[Launched; 2]> {
+    let counted = Arc::new(Counted { shim: shim()?, kernels: Default::default() });
+    let engine = CudaEngine::with_groups(CudaKernels::new(Arc::clone(&counted), precision), 80, 40);
+    work(&engine, 1, &mut || counted.kernels.lock().unwrap().clear());
+    let ran = counted.kernels.lock().unwrap().iter().map(|&(kernel, grid)| (kernel.to_string(), grid)).collect();
+    let ledger = Arc::new(Ledger::new(false));
+    let engine = CudaEngine::with_groups(CudaKernels::new(Arc::clone(&ledger), precision), 80, 40);
+    work(&engine, WARM_UP + 1, &mut || ledger.forget());
+    let operations = ledger.account(0).operations.into_iter().filter(|operation| operation.grid != [0; 2]);
+    let kernel = |operation: &Operation| operation.name.split(',').next().unwrap().to_string();
+    Some([ran, operations.map(|operation| (kernel(&operation), operation.grid)).collect()])
+}
+
+fn small_networks() -> impl Iterator<Item = ModelConfig> {
+    plain_and_odd().into_iter().chain(family())
+}
+
+/// The ledger names the very launches that the backend makes, in their order, with their grids.
+#[test]
+fn a_step_launches_what_its_account_says() {
+    for (config, precision) in small_networks().zip([Precision::Bf16, Precision::F32].into_iter().cycle()) {
+        let recipe = OptimizerConfig::default();
+        let step = |engine: &dyn Engine, steps: usize, begin: &mut dyn FnMut()| {
+            train(engine, (&config, &recipe), (2, 20), FakeQuant::On, steps, begin).unwrap();
+        };
+        let Some([ran, accounted]) = both(precision, step) else { return };
+        assert!(ran.len() > 100);
+        assert_eq!(ran, accounted);
+    }
+}
+
+#[test]
+fn a_group_of_windows_launches_what_its_account_says() {
+    for (config, precision) in small_networks().zip([Precision::F32, Precision::Bf16].into_iter().cycle()) {
+        let group = |engine: &dyn Engine, groups: usize, begin: &mut dyn FnMut()| {
+            score(engine, &config, (20, 7), groups, begin).unwrap();
+        };
+        let Some([ran, accounted]) = both(precision, group) else { return };
+        assert!(ran.len() > 20);
+        assert_eq!(ran, accounted);
+    }
+}
+
+/// By the text of the kernels: what is declared `const` is read and nothing else, and every kernel is known.
+#[test]
+fn access_is_that_of_the_declarations() {
+    let text: String = FILES.iter().map(|(_, text)| *text).collect();
+    let declaration = r#"extern "C" __global__ void[^{;]*?(\w+)(?:##\w+)*\(((?:const )?\w+\*[^)]*)\)[\s\\]*\{"#;
+    let mut declared = Vec::new();
+    for found in regex_lite::Regex::new(declaration).unwrap().captures_iter(&text) {
+        let pointers = found[2].split(',').filter(|parameter| parameter.contains('*'));
+        let is_const: Vec<bool> = pointers.map(|pointer| pointer.contains("const ")).collect();
+        match found[1].ends_with('_') {
+            true => declared.extend([32, 64, 128].map(|width| (format!("{}{width}", &found[1]), is_const.clone()))),
+            false => declared.push((found[1].to_string(), is_const)),
+        }
+    }
+    declared.retain(|(name, _)| !name.contains("gemm_"));
+    declared.sort();
+    let own = |access: &str| access.chars().map(|access| "rs".contains(access)).collect();
+    let mut known: Vec<(String, Vec<bool>)> =
+        ACCESS.iter().map(|(name, access)| (name.to_string(), own(access))).collect();
+    known.sort();
+    for (declared, known) in declared.iter().zip(&known) {
+        assert_eq!(declared, known);
+    }
+    assert_eq!(declared.len(), known.len());
+    for kernel in KERNELS.iter().filter(|kernel| !kernel.contains("gemm_")) {
+        assert!(ACCESS.iter().any(|(name, _)| *name == base(kernel)), "{kernel}");
+    }
+}
+
+/// Products of the weights and attention by hand, for the network and the batches of PR 286.
+#[test]
+fn the_flops_of_pr_286_are_those_counted_by_hand() {
+    let config = ModelConfig::default();
+    let (rows, seq_len) = (48, 2048);
+    let width = config.head_dim() as u64;
+    let matrices: Vec<[u64; 2]> = layout(&config)
+        .iter()
+        .filter(|spec| spec.role == ParamRole::Matrix)
+        .map(|spec| [spec.shape[0] as u64, spec.shape[1] as u64])
+        .collect();
+    let weights: u64 = matrices.iter().map(|[rows, columns]| rows * columns).sum();
+    let head = (config.vocab_size * config.model_dim) as u64;
+    let pairs = |rows: u64| (config.num_layers * config.num_heads) as u64 * rows * 2048 * 2049 / 2;
+    let flops = |account: &Account| account.operations.iter().map(|operation| operation.flops).sum::<u64>();
+
+    let recipe = OptimizerConfig::default();
+    let step = training_step(&config, &recipe, (rows, seq_len), Precision::Bf16, FakeQuant::Off).unwrap();
+    let tokens = 8 * (rows * seq_len) as u64;
+    let muon: u64 = matrices
+        .iter()
+        .map(|[rows, columns]| {
+            let (short, long) = (rows.min(columns), rows.max(columns));
+            u64::from(recipe.muon.newton_schulz_steps) * 2 * (2 * short * short * long + short * short * short)
+        })
+        .sum();
+    // Two products forward and seven backward.
+    let attention = 2 * 9 * width * pairs(8 * rows as u64);
+    assert_eq!(flops(&step), 6 * tokens * (weights + head) + attention + muon);
+    assert_eq!(step.tokens as u64, tokens);
+}

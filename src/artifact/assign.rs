@@ -62,7 +62,10 @@ impl ClassRule {
 ///
 /// The whole is needed because "the last k blocks" are counted from the highest block index present.
 pub fn assign(tensors: &[(&str, usize)], config: &QuantizationConfig) -> Result<Vec<ClassRule>, UnmatchedPattern> {
-    if let Some(unmatched) = UnmatchedPattern::find(&config.classes, tensors.iter().map(|(name, _)| *name)) {
+    if let Some(unmatched) = UnmatchedPattern::find(
+        config.classes.iter().map(|rule| rule.pattern.as_str()),
+        tensors.iter().map(|(name, _)| *name),
+    ) {
         return Err(unmatched);
     }
     let layers = tensors.iter().filter_map(|(name, _)| block_index(name)).max().map_or(0, |top| top + 1);

@@ -6,20 +6,33 @@
 
 mod assign;
 mod budget;
+#[cfg(feature = "engine")]
+mod calibrate;
 mod container;
 pub mod foreign;
+mod hessians;
 pub mod inspect;
 mod pack;
 pub mod pack_job;
 mod packed;
 mod prune;
+mod prune_to;
 mod quantize;
+mod quantize_all;
 pub mod report;
 
 pub use assign::{ClassRule, assign};
 pub use budget::Budget;
+#[cfg(feature = "engine")]
+pub use calibrate::{CalibrateError, CalibrationSource, calibrate};
 pub use container::{Artifact, Defect, EncodeError, Encoded, Part, ReadError, encode, is_golf, parse, read};
-pub use pack::{PackError, Packed, pack};
+pub use hessians::{Hessians, needed_hessians};
+#[cfg(feature = "engine")]
+pub(crate) use pack::rules_of;
+pub use pack::{PackContext, PackError, Packed, pack};
 pub use packed::{PackedTensor, PackedValues, scale_count};
 pub use prune::prune;
+pub use prune_to::PruneError;
 pub use quantize::{QuantizeError, quantize};
+#[cfg(feature = "engine")]
+pub(crate) use quantize_all::{Unquantized, quantize_all};

@@ -1,13 +1,14 @@
 //! Weights to an artifact, in memory.
 
-use rayon::prelude::*;
-
-use super::{ClassRule, EncodeError, Encoded, PackedTensor, QuantizeError, assign, encode, prune, quantize};
-use crate::interrupt::Interrupt;
+use super::prune_to::prune_to;
+use super::quantize_all::{Unquantized, quantize_all};
+use super::{ClassRule, EncodeError, Encoded, Hessians, PackedTensor, PruneError, QuantizeError, assign, encode};
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::QuantizationConfig;
-use crate::model::{HostTensor, Params};
+use crate::model::Params;
 use crate::progress::Progress;
 use crate::quant::{TensorClass, UnmatchedPattern};
+use crate::units::Bytes;
 
 /// A packed model and how it came about.
 #[derive(Clone, Debug)]
@@ -43,9 +44,24 @@ pub enum PackError {
     /// Weights that a class cannot hold.
     #[error(transparent)]
     Quantize(#[from] QuantizeError),
+    /// The size asked for cannot be reached.
+    #[error(transparent)]
+    Prune(#[from] PruneError),
     /// The container could not be made.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// The user stopped it.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// What packing needs besides weights and settings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PackContext<'a> {
+    /// Hessians of the matrices that a rule rounds by.
+    pub hessians: Option<&'a Hessians>,
+    /// Bytes of the code, which `prune_to` counts together with the model.
+    pub code: Bytes,
 }
 
 /// Prunes, quantizes and compresses weights in state-dict order.
@@ -55,26 +71,32 @@ pub enum PackError {
 pub fn pack(
     params: Params,
     config: &QuantizationConfig,
+    context: PackContext<'_>,
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> Result<Packed, PackError> {
-    let sizes: Vec<(&str, usize)> = params.iter().map(|(name, tensor)| (name, tensor.len())).collect();
-    let rules = assign(&sizes, config)?;
-    let entries: Vec<(String, HostTensor)> = params.into_entries();
-    let quantized: Vec<(PackedTensor, usize)> = entries
-        .into_par_iter()
-        .zip(&rules)
-        .map(|((name, mut tensor), rule)| {
-            let pruned = prune(&mut tensor, config);
-            Ok((quantize(&name, &tensor, rule.class(), config)?, pruned))
-        })
-        .collect::<Result<_, QuantizeError>>()?;
-    let pruned = quantized.iter().map(|(_, pruned)| *pruned as u64).sum();
-    let tensors: Vec<PackedTensor> = quantized.into_iter().map(|(tensor, _)| tensor).collect();
+    let rules = rules_of(&params, config)?;
+    let tensors = params.into_entries().into_iter().zip(&rules);
+    let tensors = tensors.map(|((name, tensor), rule)| Unquantized { name, tensor, classes: vec![rule.class()] });
+    let quantized = quantize_all(tensors.collect(), config, context.hessians, interrupt)?;
+    let mut pruned = quantized.iter().map(|tensor| tensor.pruned as u64).sum();
+    let mut tensors: Vec<PackedTensor> = quantized.into_iter().flat_map(|tensor| tensor.forms).collect();
+    if let Some(wanted) = config.prune_to {
+        pruned += prune_to(&mut tensors, wanted, |tensors| -> Result<Bytes, EncodeError> {
+            let encoded = encode(tensors, config.codec, config.zstd_level, &Progress::hidden(), interrupt)?;
+            Ok(Bytes(encoded.file.bytes.0.saturating_add(context.code.0)))
+        })??;
+    }
     let assignments =
         tensors.iter().zip(rules).map(|(tensor, rule)| (tensor.name().to_string(), rule, tensor.class())).collect();
     let encoded = encode(&tensors, config.codec, config.zstd_level, progress, interrupt)?;
     Ok(Packed { encoded, assignments, classes: count_classes(&tensors), pruned })
+}
+
+/// The rule that decides each tensor's class.
+pub(crate) fn rules_of(params: &Params, config: &QuantizationConfig) -> Result<Vec<ClassRule>, UnmatchedPattern> {
+    let sizes: Vec<(&str, usize)> = params.iter().map(|(name, tensor)| (name, tensor.len())).collect();
+    assign(&sizes, config)
 }
 
 /// Tensors and weights by class, classes in their usual order, empty ones left out.

@@ -2,15 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Budget, PackError, Packed, pack};
+use super::{Budget, Hessians, PackContext, PackError, Packed, pack};
+#[cfg(feature = "engine")]
+use super::{CalibrateError, CalibrationSource, calibrate, needed_hessians};
 use crate::atomic_write::{self, WriteError};
 use crate::digest::ContentDigest;
 use crate::interrupt::Interrupt;
-use crate::manifest::{self, ArtifactRecord, FileRef, Manifest};
+use crate::manifest::{self, ArtifactRecord, FileRef, HessianRecord, Manifest};
+#[cfg(feature = "engine")]
+use crate::model::LinearInput;
 use crate::model::{self, LayoutMismatch, Params, WeightsError};
 use crate::path_safety::folder_of;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
+use crate::units::Bytes;
 
 /// What to pack, and where to.
 #[derive(Clone, Debug)]
@@ -25,6 +30,8 @@ pub struct PackJob {
     pub artifact: PathBuf,
     /// The updated manifest to write.
     pub manifest_out: PathBuf,
+    /// Shard that GPTQ's Hessians are summed over; `None` for the manifest's first training shard.
+    pub hessian_shard: Option<PathBuf>,
 }
 
 /// The files a job read, as they were at its start.
@@ -99,6 +106,17 @@ pub enum PackJobError {
         /// What does not fit.
         source: LayoutMismatch,
     },
+    /// There are no Hessians to round by.
+    #[cfg(feature = "engine")]
+    #[error(transparent)]
+    Calibrate(#[from] Box<CalibrateError>),
+    /// A rule has rounding gptq, and nothing here runs a network.
+    #[cfg(not(feature = "engine"))]
+    #[error(
+        "rounding gptq runs the network, and this `pack` was built without the numeric engines; build it with \
+         `cargo build --release --bin pack`, without --no-default-features"
+    )]
+    NoEngine,
     /// Quantizing or compressing failed.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -121,8 +139,53 @@ impl PackJob {
     /// Reads, packs, checks that no input changed meanwhile, and writes artifact and manifest, each atomically.
     pub fn run(self, progress: &Progress, interrupt: &Interrupt) -> Result<Done, PackJobError> {
         let (params, inputs) = self.open()?;
-        let packed = pack(params, &self.manifest.quantization, progress, interrupt)?;
-        self.finish(packed, inputs, interrupt)
+        let hessians = self.hessians(&params, progress, interrupt)?;
+        let context = PackContext { hessians: hessians.as_ref(), code: Budget::of(Bytes(0), &self.manifest).code };
+        let packed = pack(params, &self.manifest.quantization, context, progress, interrupt)?;
+        let record = hessians.map(|hessians| hessians.record().clone());
+        self.finish(packed, record, inputs, interrupt)
+    }
+
+    /// The Hessians that the manifest's rules need for the tensors that are integers by its classes.
+    #[cfg(feature = "engine")]
+    fn hessians(
+        &self,
+        params: &Params,
+        progress: &Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Option<Hessians>, PackJobError> {
+        let config = &self.manifest.quantization;
+        if !config.uses_hessians() {
+            return Ok(None);
+        }
+        let rules = super::rules_of(params, config).map_err(PackError::from)?;
+        let classes = params.iter().zip(rules).map(|((name, _), rule)| (name, rule.class()));
+        let integers = classes.filter(|(_, class)| class.symbols().is_some()).map(|(name, _)| name);
+        let needed = needed_hessians(integers, config, &self.manifest.model).map_err(PackError::from)?;
+        self.calibrate(params, needed, progress, interrupt)
+    }
+
+    /// The Hessians of some inputs.
+    #[cfg(feature = "engine")]
+    pub(crate) fn calibrate(
+        &self,
+        params: &Params,
+        needed: Vec<LinearInput>,
+        progress: &Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Option<Hessians>, PackJobError> {
+        let folder = folder_of(&self.manifest_path).to_path_buf();
+        let source = CalibrationSource { folder, shard: self.hessian_shard.clone() };
+        let found = calibrate(&self.manifest, &source, params, needed, progress, interrupt);
+        found.map_err(|error| match error {
+            CalibrateError::Interrupted(interrupted) => interrupted.into(),
+            other => Box::new(other).into(),
+        })
+    }
+
+    #[cfg(not(feature = "engine"))]
+    fn hessians(&self, _: &Params, _: &Progress, _: &Interrupt) -> Result<Option<Hessians>, PackJobError> {
+        if self.manifest.quantization.uses_hessians() { Err(PackJobError::NoEngine) } else { Ok(None) }
     }
 
     /// Checks that the outputs can be written, and reads the weights.
@@ -154,6 +217,7 @@ impl PackJob {
     pub(crate) fn finish(
         self,
         packed: Packed,
+        hessians: Option<HessianRecord>,
         inputs: PackInputs,
         interrupt: &Interrupt,
     ) -> Result<Done, PackJobError> {
@@ -164,10 +228,15 @@ impl PackJob {
             }
         }
         interrupt.check()?;
-        self.write(packed, FileRef::new(checkpoint, checkpoint_digest))
+        self.write(packed, hessians, FileRef::new(checkpoint, checkpoint_digest))
     }
 
-    fn write(self, mut packed: Packed, checkpoint: FileRef) -> Result<Done, PackJobError> {
+    fn write(
+        self,
+        mut packed: Packed,
+        hessians: Option<HessianRecord>,
+        checkpoint: FileRef,
+    ) -> Result<Done, PackJobError> {
         let output_folder = folder_of(&self.manifest_out);
         let absolute = |path: &Path| {
             std::path::absolute(path).map_err(|source| PackJobError::Read { path: path.to_path_buf(), source })
@@ -180,6 +249,7 @@ impl PackJob {
             blake3: encoded.file.blake3,
             payload: encoded.payload,
             zstd: encoded.zstd.clone(),
+            hessians,
             tensors: encoded.tensors.clone(),
         };
         let mut manifest = self.manifest;

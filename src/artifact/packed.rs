@@ -76,6 +76,17 @@ impl PackedTensor {
         &self.values
     }
 
+    /// The symbols of a row of integers, to be replaced by others of the class.
+    pub(super) fn row_mut(&mut self, row: usize) -> Option<&mut [i8]> {
+        match &mut self.values {
+            PackedValues::Integers { symbols, scales, .. } => {
+                let columns = symbols.len().checked_div(scales.len())?.max(1);
+                symbols.chunks_mut(columns).nth(row)
+            }
+            _ => None,
+        }
+    }
+
     /// Storage class.
     pub fn class(&self) -> TensorClass {
         match &self.values {

@@ -10,7 +10,7 @@ use super::outputs::Outputs;
 use super::places::check_folder;
 use super::previous::Kind;
 use super::signal::unless_interrupted;
-use super::values::number;
+use super::values::{at_least, number};
 use super::{Changes, CommonArgs, ExitCode, FitArgs, Scope, interrupt_on_signal, use_threads};
 use crate::artifact::foreign::ForeignError;
 use crate::artifact::inspect::{self, InspectionDocument};
@@ -20,7 +20,7 @@ use crate::atomic_write;
 use crate::interrupt::Interrupt;
 use crate::manifest::Effective;
 use crate::path_safety::folder_of;
-use crate::quant::ClassPattern;
+use crate::quant::{ClassPattern, QuantizerRule};
 use crate::run_folder::{RunFolder, RunLock};
 use crate::site::bytes_page;
 
@@ -28,7 +28,7 @@ use crate::site::bytes_page;
 const SCOPE: Scope = Scope { sections: &["quantization."], refusal: "pack sets quantization.* only" };
 
 /// What makes no sense where nothing is packed.
-const PACKING: [&str; 11] = [
+const PACKING: [&str; 14] = [
     "manifest",
     "checkpoint",
     "output",
@@ -37,6 +37,9 @@ const PACKING: [&str; 11] = [
     "keep_last_k",
     "classes",
     "scale_search",
+    "rules",
+    "hessians",
+    "prune_to",
     "codec",
     "set",
     "fit",
@@ -98,6 +101,21 @@ pub struct Args {
     /// percentiles, or over these and 1.00 to 0.50 of the largest magnitude
     #[arg(long, value_name = "HOW", value_parser = ["max", "percentiles", "mse"])]
     scale_search: Option<String>,
+
+    /// Scales and rounding of tensors by name; repeatable, the first that fits decides; in place of the manifest's own:
+    /// row_maximum, quantile:Q, clip_search, clip_search:row, deviation:K, each with /gptq to round by Hessians
+    /// (`--rule 'blocks.*=deviation:12.85/gptq'`)
+    #[arg(long = "rule", value_name = "PATTERN=SCALES")]
+    rules: Vec<QuantizerRule>,
+
+    /// Shard whose first sequences GPTQ's Hessians are summed over; validation data is refused [default: the manifest's
+    /// first training shard]
+    #[arg(long, value_name = "SHARD")]
+    hessians: Option<PathBuf>,
+
+    /// Set symbols of 1 and -1 to zero, smallest scales first, until code and model take at most BYTES
+    #[arg(long, value_name = "BYTES", value_parser = at_least::<1>, conflicts_with = "fit")]
+    prune_to: Option<u64>,
 
     /// zstd, the usual format, or ans: entropy-coded with adaptive models, smaller, the same weights
     #[arg(long, value_name = "CODEC", value_parser = ["zstd", "ans"])]
@@ -195,14 +213,18 @@ fn inspect(args: &Args, file: &Path) -> anyhow::Result<ExitCode> {
 /// Searches settings instead of taking the manifest's.
 #[cfg(feature = "engine")]
 fn fit(args: &Args, budget: u64, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
+    use super::fit::Pinned;
     use crate::fit;
 
     let changes = changes(args)?;
-    let pins_classes = changes.touches("quantization.classes");
-    let pins_scales = changes.touches("quantization.scale_search");
+    let pinned = Pinned {
+        classes: changes.touches("quantization.classes"),
+        rules: changes.touches("quantization.rules"),
+        scales: changes.touches("quantization.scale_search"),
+    };
     let (job, folder) = job(args, changes)?;
     let _owned = lock(args, &job)?;
-    let job = args.fit.job(budget, job, folder, pins_classes, pins_scales);
+    let job = args.fit.job(budget, job, folder, pinned)?;
     let progress = args.common.progress("fitting", 0);
     let fitted = job.run(&progress, interrupt);
     progress.finish();
@@ -238,6 +260,10 @@ fn lock(args: &Args, job: &PackJob) -> anyhow::Result<Option<RunLock>> {
 fn job(args: &Args, changes: Changes) -> anyhow::Result<(PackJob, PathBuf)> {
     let recipe = args.manifest.clone().context("no MANIFEST is given")?;
     let Effective { manifest, folder: base, .. } = changes.load(&recipe)?;
+    let is_fitted_by_hessians = args.fit.ways.iter().any(|way| way.ends_with("/gptq"));
+    if args.hessians.is_some() && !manifest.quantization.uses_hessians() && !is_fitted_by_hessians {
+        anyhow::bail!("--hessians: no rule rounds by Hessians; give one, such as --rule 'blocks.*=clip_search/gptq'");
+    }
     let (artifact, manifest_out) = match (&args.output, &args.out) {
         (Some(file), _) => (file.clone(), beside(file)),
         (None, out) => {
@@ -253,6 +279,7 @@ fn job(args: &Args, changes: Changes) -> anyhow::Result<(PackJob, PathBuf)> {
     }
     outputs.reads_each("the checkpoint", &args.checkpoint);
     outputs.reads_each("the calibration shard", &args.fit.calibration);
+    outputs.reads_each("the shard of --hessians", &args.hessians);
     match &args.output {
         Some(file) => {
             outputs.writes("--output", file, Kind::Artifact);
@@ -267,20 +294,28 @@ fn job(args: &Args, changes: Changes) -> anyhow::Result<(PackJob, PathBuf)> {
     outputs.writes_each("--svg", &args.svg, Kind::Svg);
     outputs.check(args.force)?;
     let checkpoint = args.checkpoint.clone();
-    Ok((PackJob { manifest, manifest_path: recipe, checkpoint, artifact, manifest_out }, base))
+    let hessian_shard = args.hessians.clone();
+    Ok((PackJob { manifest, manifest_path: recipe, checkpoint, artifact, manifest_out, hessian_shard }, base))
 }
 
 /// What environment and flags change of the recipe.
 fn changes(args: &Args) -> anyhow::Result<Changes> {
-    let classes: Vec<String> = args.classes.iter().map(ToString::to_string).collect();
-    let classes = (!classes.is_empty()).then(|| classes.join(","));
+    let classes = joined(&args.classes);
     Ok(Changes::from_environment(Some(SCOPE))
         .set(&args.set)?
         .flag("--prune", "quantization.prune_fraction", args.prune)
         .flag("--codec", "quantization.codec", args.codec.as_ref())
         .flag("--class", "quantization.classes", classes)
         .flag("--scale-search", "quantization.scale_search", args.scale_search.as_ref())
+        .flag("--rule", "quantization.rules", joined(&args.rules))
+        .flag("--prune-to", "quantization.prune_to", args.prune_to)
         .flag("--keep-last-k", "quantization.keep_last_k_fp16", args.keep_last_k))
+}
+
+/// Rules as the text of a list; none given leave the manifest's.
+fn joined(rules: &[impl ToString]) -> Option<String> {
+    let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
+    (!rules.is_empty()).then(|| rules.join(","))
 }
 
 /// Where the manifest of an artifact goes that has no run folder.

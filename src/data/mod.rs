@@ -6,6 +6,7 @@
 
 mod batch;
 mod byte_table;
+mod calibration;
 mod charsmap;
 mod data_file;
 mod data_gap;
@@ -26,6 +27,7 @@ mod tokenizer_error;
 
 pub use batch::TokenBatch;
 pub use byte_table::{ByteTable, TokenBytes};
+pub use calibration::{Calibration, CalibrationError};
 pub use charsmap::{Charsmap, CharsmapFault};
 pub use data_file::{DataFile, DigestCheck};
 pub use data_gap::{DataGap, IncompleteData};

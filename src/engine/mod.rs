@@ -16,8 +16,8 @@ mod network;
 mod reference;
 
 pub use self::accelerators::{DeviceInfo, devices};
-pub use self::cpu::KernelsEngine;
 pub(crate) use self::cpu::uses_tiles;
+pub use self::cpu::{KernelsEngine, LayerInputs};
 pub use self::cross_check::{CrossCheck, Difference};
 pub use self::cuda::cost as cuda_cost;
 #[cfg(test)]

@@ -1,18 +1,32 @@
 //! Every tensor in every class it may take, quantized once.
 
-use rayon::prelude::*;
-
 use super::search::{CLASSES, Setting};
-use super::{FitError, Group};
-use crate::artifact::{Encoded, PackError, PackedTensor, Part, QuantizeError, assign, encode, prune, quantize};
+use super::{FitError, Group, Way};
+use crate::artifact::{
+    ClassRule, Encoded, Hessians, PackError, PackedTensor, Part, Unquantized, encode, quantize_all, rules_of,
+};
 use crate::interrupt::Interrupt;
 use crate::manifest::QuantizationConfig;
 use crate::model::Params;
 use crate::progress::Progress;
-use crate::quant::{ScaleSearch, TensorClass};
+use crate::quant::TensorClass;
 
-/// The tensors of a model under one way to choose scales.
+/// The classes that each tensor is measured in: all that are searched where a group has it, else the settings' own.
+pub(super) fn wanted_classes(
+    params: &Params,
+    config: &QuantizationConfig,
+    groups: &[Group],
+) -> Result<Vec<Vec<TensorClass>>, FitError> {
+    let rules = rules_of(params, config).map_err(PackError::from)?;
+    let is_searched = |index: usize| groups.iter().any(|group| group.members.contains(&index));
+    let classes =
+        |(index, rule): (usize, ClassRule)| if is_searched(index) { CLASSES.to_vec() } else { vec![rule.class()] };
+    Ok(rules.into_iter().enumerate().map(classes).collect())
+}
+
+/// The tensors of a model under one way to choose integers.
 pub(super) struct Candidates<'a> {
+    pub way: Way,
     /// The settings, the classes of searched tensors aside.
     pub config: QuantizationConfig,
     pub groups: &'a [Group],
@@ -25,31 +39,18 @@ impl<'a> Candidates<'a> {
     /// Prunes and quantizes. Classes outside the groups are those the settings give.
     pub fn new(
         params: &Params,
-        config: QuantizationConfig,
+        (way, config): (Way, QuantizationConfig),
         groups: &'a [Group],
+        hessians: Option<&Hessians>,
         interrupt: &'a Interrupt,
     ) -> Result<Self, FitError> {
-        let sizes: Vec<(&str, usize)> = params.iter().map(|(name, tensor)| (name, tensor.len())).collect();
-        let rules = assign(&sizes, &config).map_err(PackError::from)?;
-        let is_searched = |index: usize| groups.iter().any(|group| group.members.contains(&index));
-        let entries: Vec<_> = params.iter().zip(rules).enumerate().collect();
-        let tensors = entries
-            .into_par_iter()
-            .map(|(index, ((name, tensor), rule))| {
-                let mut tensor = tensor.clone();
-                prune(&mut tensor, &config);
-                let own = [rule.class()];
-                let classes: &[TensorClass] = if is_searched(index) { &CLASSES } else { &own };
-                classes.iter().map(|&class| quantize(name, &tensor, class, &config)).collect()
-            })
-            .collect::<Result<_, QuantizeError>>()
-            .map_err(PackError::from)?;
-        Ok(Candidates { config, groups, tensors, interrupt })
-    }
-
-    /// How scales are chosen here.
-    pub fn search(&self) -> ScaleSearch {
-        self.config.scale_search
+        let classes = wanted_classes(params, &config, groups)?;
+        let tensors = params.iter().zip(classes);
+        let tensors =
+            tensors.map(|((name, tensor), classes)| Unquantized { name: name.into(), tensor: tensor.clone(), classes });
+        let quantized = quantize_all(tensors.collect(), &config, hessians, interrupt)?;
+        let tensors = quantized.into_iter().map(|tensor| tensor.forms).collect();
+        Ok(Candidates { way, config, groups, tensors, interrupt })
     }
 
     fn class_of(&self, setting: &Setting, tensor: usize) -> usize {
@@ -91,8 +92,7 @@ impl<'a> Candidates<'a> {
     /// The manifest's settings for a setting: pinned classes first, then a rule for every tensor that PR #286's rules
     /// would put elsewhere.
     pub fn settings(&self, params: &Params, setting: &Setting) -> Result<QuantizationConfig, FitError> {
-        let sizes: Vec<(&str, usize)> = params.iter().map(|(name, tensor)| (name, tensor.len())).collect();
-        let rules = assign(&sizes, &self.config).map_err(PackError::from)?;
+        let rules = rules_of(params, &self.config).map_err(PackError::from)?;
         let mut config = self.config.clone();
         for (tensor, rule) in self.take(setting).zip(rules) {
             if tensor.class() != rule.class() {

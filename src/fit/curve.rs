@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::search::{CLASSES, Cost, Setting, Step};
-use super::{Calibration, Fitted, Group};
+use super::{Fitted, Group, Way};
 use crate::artifact::report;
-use crate::quant::ScaleSearch;
+use crate::data::Calibration;
 use crate::units::{Bytes, group_digits};
 
 /// What the choice was made from.
@@ -19,20 +19,31 @@ pub struct Curve {
     pub calibration: Calibration,
     /// Loss of the unpacked weights, nats per token.
     pub loss_f32: f64,
-    /// How scales are chosen on this curve.
-    pub search: ScaleSearch,
-    /// Predicted damage of the best fit by way to choose scales; `None` where nothing fits.
-    pub predictions: Vec<(ScaleSearch, Option<f64>)>,
+    /// How integers are chosen on this curve.
+    pub way: Way,
+    /// What each way to choose integers would have come to.
+    pub predictions: Vec<Prediction>,
     /// The groups.
     pub groups: Vec<Group>,
-    /// What every class costs each group, by way to choose scales.
-    pub costs: Vec<(ScaleSearch, Vec<[Cost; CLASSES.len()]>)>,
+    /// What every class costs each group, by way to choose integers.
+    pub costs: Vec<(Way, Vec<[Cost; CLASSES.len()]>)>,
     /// The path of this curve.
     pub steps: Vec<Step>,
     /// Measured points, from large to small.
     pub points: Vec<CurvePoint>,
     /// The choice.
     pub setting: Setting,
+}
+
+/// How near a way to choose integers comes to the choice.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prediction {
+    /// The way.
+    pub way: Way,
+    /// Predicted damage of its best fit; `None` where nothing fits.
+    pub damage: Option<f64>,
+    /// Size of its smallest model whose predicted damage is not above that of the choice.
+    pub bytes: Option<Bytes>,
 }
 
 /// A setting that was packed and measured.
@@ -118,11 +129,14 @@ fn write_curve(out: &mut String, curve: &Curve) -> std::fmt::Result {
         }
         writeln!(out, "  {}", curve.changed(point))?;
     }
-    write!(out, "\nscales       {}", curve.search)?;
-    for (search, damage) in curve.predictions.iter().filter(|(search, _)| *search != curve.search) {
+    write!(out, "\nscales       {}", curve.way)?;
+    for Prediction { way, damage, bytes } in curve.predictions.iter().filter(|other| other.way != curve.way) {
         match damage {
-            Some(damage) => write!(out, "; {search} would be at {damage:+.6} predicted")?,
-            None => write!(out, "; {search} does not fit")?,
+            Some(damage) => write!(out, "; {way} would be at {damage:+.6} predicted")?,
+            None => write!(out, "; {way} does not fit")?,
+        }
+        if let Some(bytes) = bytes {
+            write!(out, ", or take {} bytes at this loss", Bytes(bytes.0.saturating_add(curve.code.0)))?;
         }
     }
     let total = curve.chosen().map_or(Bytes(0), |point| curve.total(point));
@@ -142,6 +156,7 @@ mod tests {
     use super::*;
     use crate::digest::ContentDigest;
     use crate::fit::{picture, search};
+    use crate::quant::ScaleSearch;
 
     /// Two groups, three steps, the second of which was taken back at the choice.
     fn curve() -> Curve {
@@ -173,10 +188,18 @@ mod tests {
                 compared: false,
             },
             loss_f32: 2.052,
-            search: ScaleSearch::Mse,
-            predictions: vec![(ScaleSearch::Max, None), (ScaleSearch::Mse, Some(0.0011))],
+            way: Way::Search(ScaleSearch::Mse),
+            predictions: vec![
+                Prediction { way: Way::Search(ScaleSearch::Max), damage: None, bytes: None },
+                Prediction {
+                    way: "clip_search/gptq".parse().unwrap(),
+                    damage: Some(0.0013),
+                    bytes: Some(Bytes(1_234_567)),
+                },
+                Prediction { way: Way::Search(ScaleSearch::Mse), damage: Some(0.0011), bytes: Some(Bytes(1_203_400)) },
+            ],
             groups: vec![group("tok_emb.weight", 0), group("blocks.0.mlp.*", 3)],
-            costs: vec![(ScaleSearch::Mse, costs)],
+            costs: vec![(Way::Search(ScaleSearch::Mse), costs)],
             points: vec![
                 point(0, None, 2_401_000, 2.051_998),
                 point(1, None, 1_501_200, 2.052_201),

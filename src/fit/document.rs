@@ -8,10 +8,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::search::{CLASSES, Setting, Step};
-use super::{Curve, CurvePoint, Fitted};
+use super::{Curve, CurvePoint, Fitted, Prediction};
 use crate::artifact::report::{self, Packing};
 use crate::digest::ContentDigest;
-use crate::quant::{ScaleSearch, TensorClass};
+use crate::quant::TensorClass;
 use crate::units::Bytes;
 
 /// Name and version of the document of `pack --fit --json`.
@@ -40,8 +40,10 @@ struct Search<'a> {
     calibration: Sample<'a>,
     /// Loss of the unpacked weights, nats per token.
     loss_f32: f64,
-    /// How scales are chosen.
-    scale_search: ScaleSearch,
+    /// How scales are chosen: `max`, `percentiles`, `mse`, or a rule such as `clip_search/gptq`.
+    scale_search: String,
+    /// What each way to choose them would have come to.
+    ways: Vec<WayResult>,
     /// Packed and measured, from large to small.
     curve: Vec<Point>,
     /// Steps from the largest setting to the smallest, by rising damage per byte.
@@ -104,11 +106,22 @@ struct Lowered<'a> {
     damage: f64,
 }
 
+/// How near a way to choose scales comes to the choice.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+struct WayResult {
+    /// The way.
+    scale_search: String,
+    /// Predicted damage of its best fit, nats per token; null where nothing fits.
+    damage: Option<f64>,
+    /// Bytes of its smallest model whose predicted damage is not above that of the choice.
+    model_bytes_at_equal_damage: Option<Bytes>,
+}
+
 /// What holding one group in one class costs, everything else at the highest precision.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 struct CostOfClass<'a> {
-    /// How scales are chosen.
-    scale_search: ScaleSearch,
+    /// How scales are chosen, as above.
+    scale_search: String,
     /// The group.
     group: Option<&'a str>,
     /// The class.
@@ -141,12 +154,17 @@ pub fn document(fitted: &Fitted) -> Fitting<'_> {
             compared_with_validation: calibration.compared,
         },
         loss_f32: curve.loss_f32,
-        scale_search: curve.search,
+        scale_search: curve.way.to_string(),
+        ways: curve.predictions.iter().map(way_result).collect(),
         curve: curve.points.iter().map(|point| measured(curve, point)).collect(),
         path: curve.steps.iter().map(lowered).collect(),
         costs: costs(curve),
     };
     Fitting { schema: FIT_SCHEMA, fit, pack: report::document(&fitted.done) }
+}
+
+fn way_result(&Prediction { way, damage, bytes }: &Prediction) -> WayResult {
+    WayResult { scale_search: way.to_string(), damage, model_bytes_at_equal_damage: bytes }
 }
 
 fn name(curve: &Curve, group: usize) -> Option<&str> {
@@ -174,12 +192,12 @@ fn measured(curve: &Curve, point: &CurvePoint) -> Point {
 
 fn costs(curve: &Curve) -> Vec<CostOfClass<'_>> {
     let mut lines = Vec::new();
-    for (scale_search, costs) in &curve.costs {
+    for (way, costs) in &curve.costs {
         for (group, costs) in costs.iter().enumerate() {
             for (class, cost) in CLASSES.into_iter().zip(costs) {
                 let group = name(curve, group);
                 lines.push(CostOfClass {
-                    scale_search: *scale_search,
+                    scale_search: way.to_string(),
                     group,
                     class,
                     bytes: cost.bytes,

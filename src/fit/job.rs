@@ -1,22 +1,25 @@
 //! `pack --fit` between files.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use super::candidates::Candidates;
-use super::groups::groups;
+use super::candidates::{Candidates, wanted_classes};
+use super::groups::{Group, groups};
 use super::meter::Meter;
 use super::search::{self, CLASSES, Choice, Cost, Setting, Step};
-use super::{Calibration, CalibrationError, Curve, CurvePoint, Grouping};
+use super::{Curve, CurvePoint, Grouping, Prediction, Way};
 use crate::artifact::pack_job::{Done, PackJob, PackJobError};
-use crate::artifact::{Budget, PackError, pack};
+use crate::artifact::{Budget, Hessians, PackContext, PackError, needed_hessians, pack};
+use crate::data::{Calibration, CalibrationError};
 use crate::engine::EngineError;
 use crate::eval::PlanError;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::QuantizationConfig;
+use crate::model::Params;
 use crate::progress::Progress;
-use crate::quant::{ClassPattern, ScaleSearch};
+use crate::quant::ClassPattern;
 use crate::units::Bytes;
 
 /// Points of the curve whose loss is measured, ends included; the chosen setting comes on top.
@@ -37,8 +40,8 @@ pub struct FitJob {
     pub calibration_tokens: u64,
     /// What is lowered together.
     pub grouping: Grouping,
-    /// Ways to choose scales, each searched on its own; of equal damage the first wins.
-    pub searches: Vec<ScaleSearch>,
+    /// Ways to choose integers, each searched on its own; of equal damage the first wins.
+    pub ways: Vec<Way>,
 }
 
 /// A finished fit.
@@ -103,7 +106,7 @@ pub enum FitError {
     Interrupted(#[from] Interrupted),
 }
 
-/// One way to choose scales, searched.
+/// One way to choose integers, searched.
 struct Searched<'a> {
     candidates: Candidates<'a>,
     costs: Vec<[Cost; CLASSES.len()]>,
@@ -124,15 +127,19 @@ impl FitJob {
         let pinned: &[ClassPattern] = &manifest.quantization.classes;
         let groups = groups(&manifest.model, pinned, self.grouping);
 
-        let losses = 1 + self.searches.len() * (1 + groups.len() * (CLASSES.len() - 1));
+        let configs: Vec<(Way, QuantizationConfig)> =
+            self.ways.iter().map(|way| (*way, way.applied(&manifest.quantization, &manifest.model))).collect();
+        let hessians = self.hessians(&params, &configs, &groups, progress, interrupt)?;
+
+        let losses = 1 + self.ways.len() * (1 + groups.len() * (CLASSES.len() - 1));
         progress.set_len(losses as u64);
         let meter = Meter { model: &manifest.model, calibration: &calibration, progress, interrupt };
         let loss_f32 = meter.loss(&params)?;
         let mut searched = Vec::new();
-        for &search in &self.searches {
-            let config = QuantizationConfig { scale_search: search, ..manifest.quantization.clone() };
-            progress.note(format!("scales {search}"));
-            searched.push(explore(Candidates::new(&params, config, &groups, interrupt)?, &meter, losses, room)?);
+        for config in configs {
+            progress.note(format!("scales {}", config.0));
+            let candidates = Candidates::new(&params, config, &groups, hessians.as_ref(), interrupt)?;
+            searched.push(explore(candidates, &meter, losses, room)?);
         }
         let Some((chosen, choice)) = best(&searched) else {
             let smallest = searched.iter().flat_map(|searched| &searched.real).min().copied().unwrap_or(0);
@@ -146,12 +153,9 @@ impl FitJob {
             budget: self.budget,
             code,
             loss_f32,
-            search: chosen.candidates.search(),
-            predictions: searched
-                .iter()
-                .map(|s| (s.candidates.search(), s.choice.as_ref().map(|c| c.damage)))
-                .collect(),
-            costs: searched.iter().map(|searched| (searched.candidates.search(), searched.costs.clone())).collect(),
+            way: chosen.candidates.way,
+            predictions: searched.iter().map(|searched| searched.prediction(choice.damage)).collect(),
+            costs: searched.iter().map(|searched| (searched.candidates.way, searched.costs.clone())).collect(),
             steps: chosen.steps.clone(),
             points,
             setting: choice.setting.clone(),
@@ -161,11 +165,54 @@ impl FitJob {
         drop(searched);
         calibration.check_unchanged()?;
         // From the recorded settings alone, as anybody will pack it again.
-        let packed = pack(params, &config, &Progress::hidden(), interrupt)?;
+        let context = PackContext { hessians: hessians.as_ref(), code };
+        let packed = pack(params, &config, context, &Progress::hidden(), interrupt)?;
+        let record = hessians.filter(|_| config.uses_hessians()).map(|hessians| hessians.record().clone());
         let mut job = self.job;
         job.manifest.quantization = config;
-        let done = job.finish(packed, inputs, interrupt)?;
+        let done = job.finish(packed, record, inputs, interrupt)?;
         Ok(Fitted { done, curve })
+    }
+
+    /// The Hessians that any of the ways rounds by.
+    fn hessians(
+        &self,
+        params: &Params,
+        configs: &[(Way, QuantizationConfig)],
+        groups: &[Group],
+        progress: &Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Option<Hessians>, FitError> {
+        let mut needed = BTreeSet::new();
+        for (_, config) in configs {
+            let classes = params.iter().zip(wanted_classes(params, config, groups)?);
+            let integers = classes.filter(|(_, classes)| classes.iter().any(|class| class.symbols().is_some()));
+            let names = integers.map(|((name, _), _)| name);
+            let of_way = needed_hessians(names, config, &self.job.manifest.model).map_err(PackError::from)?;
+            needed.extend(of_way);
+        }
+        Ok(self.job.calibrate(params, needed.into_iter().collect(), progress, interrupt)?)
+    }
+}
+
+impl Searched<'_> {
+    /// How near this way comes to the choice: what its own best fit would cost, and the bytes it needs to cost no more than
+    /// `damage`.
+    fn prediction(&self, damage: f64) -> Prediction {
+        let mut sum = 0.0;
+        let after_steps = self.steps.iter().map(|step| {
+            sum += step.damage;
+            sum
+        });
+        let damages = std::iter::once(0.0).chain(after_steps);
+        let within = damages.zip(&self.real).filter(|(of_point, _)| *of_point <= damage).map(|(_, bytes)| *bytes);
+        // The choice itself may have one step taken back, and then lies beside the path.
+        let own = self.choice.iter().filter(|choice| choice.damage <= damage).map(|choice| choice.bytes);
+        Prediction {
+            way: self.candidates.way,
+            damage: self.choice.as_ref().map(|choice| choice.damage),
+            bytes: within.chain(own).min().map(Bytes),
+        }
     }
 }
 

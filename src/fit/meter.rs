@@ -1,6 +1,7 @@
 //! The loss of a setting on the calibration sample.
 
-use super::{Calibration, FitError};
+use super::FitError;
+use crate::data::Calibration;
 use crate::engine::{Engine, KernelsEngine, Window};
 use crate::eval::{ExactSum, WindowPlan};
 use crate::interrupt::Interrupt;

@@ -82,7 +82,7 @@ fn draw(out: &mut String, curve: &Curve) -> std::fmt::Result {
     writeln!(
         out,
         "<text x=\"{left}\" y=\"22\">calibration loss above f32, nats per token; scales {}</text>",
-        curve.search
+        curve.way
     )?;
     let (middle, low) = ((left + x.to) / 2.0, HEIGHT - 10.0);
     writeln!(out, "<text x=\"{middle:.1}\" y=\"{low:.1}\" text-anchor=\"middle\">code + model, bytes</text>")?;

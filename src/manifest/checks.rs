@@ -1,8 +1,9 @@
 //! Recipe values that parse but cannot be: zero strides, worlds that do not divide 8, batches that do not fit.
 
-use super::{Manifest, ScheduleConfig};
+use super::{CalibrationConfig, Manifest, ScheduleConfig};
 use crate::model::layout;
 use crate::quant::{ScaleSearch, UnmatchedPattern, limits};
+use crate::units::Bytes;
 
 /// The script runs 8 micro-batches per step over all ranks: `grad_accum = 8 / world_size`.
 pub const MICRO_BATCHES_PER_STEP: u64 = 8;
@@ -44,6 +45,7 @@ pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> 
     }
     check_end_of_training(schedule)?;
     check_classes(manifest).or_else(|message| fail("quantization.classes", message))?;
+    check_rules(manifest)?;
     let quantization = &manifest.quantization;
     if quantization.scale_search != ScaleSearch::Max && quantization.low_bit_clip_quantile != 1.0 {
         return fail(
@@ -111,20 +113,58 @@ const MAX_CLASS_PATTERNS: usize = 8192;
 
 /// Every pattern must name a tensor of this network: found before hours of training rather than after.
 fn check_classes(manifest: &Manifest) -> Result<(), String> {
-    let classes = &manifest.quantization.classes;
-    if classes.is_empty() {
+    check_patterns(manifest, manifest.quantization.classes.iter().map(|rule| rule.pattern.as_str()))
+}
+
+fn check_patterns<'p>(
+    manifest: &Manifest,
+    patterns: impl ExactSizeIterator<Item = &'p str> + Clone,
+) -> Result<(), String> {
+    if patterns.len() == 0 {
         return Ok(());
     }
-    if classes.len() > MAX_CLASS_PATTERNS {
-        return Err(format!("{} patterns; at most {MAX_CLASS_PATTERNS} are supported", classes.len()));
+    if patterns.len() > MAX_CLASS_PATTERNS {
+        return Err(format!("{} patterns; at most {MAX_CLASS_PATTERNS} are supported", patterns.len()));
     }
-    if let Some(long) = classes.iter().find(|rule| rule.pattern.len() as u64 > limits::MAX_NAME_BYTES) {
-        return Err(format!("a pattern of {} bytes is longer than any tensor's name", long.pattern.len()));
+    if let Some(long) = patterns.clone().find(|pattern| pattern.len() as u64 > limits::MAX_NAME_BYTES) {
+        return Err(format!("a pattern of {} bytes is longer than any tensor's name", long.len()));
     }
     let specs = layout(&manifest.model);
-    let unmatched = UnmatchedPattern::find(classes, specs.iter().map(|spec| spec.name.as_str()));
+    let unmatched = UnmatchedPattern::find(patterns, specs.iter().map(|spec| spec.name.as_str()));
     unmatched.map_or(Ok(()), |unmatched| Err(unmatched.to_string()))
 }
+
+/// Scales and rounding by name, and what they need.
+fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
+    let fail = |field: String, message: String| Err((field, message));
+    let quantization = &manifest.quantization;
+    for (index, rule) in quantization.rules.iter().enumerate() {
+        if let Err((field, message)) = rule.quantizer().check() {
+            return fail(format!("quantization.rules[{index}].{field}"), message);
+        }
+    }
+    check_patterns(manifest, quantization.rules.iter().map(|rule| rule.pattern.as_str()))
+        .or_else(|message| fail("quantization.rules".into(), message))?;
+    if let Some(CalibrationConfig { sequences, seq_len }) = &quantization.calibration {
+        if !(1..=MAX_CALIBRATION_SEQUENCES).contains(sequences) {
+            let message = format!("{sequences} is outside 1..={MAX_CALIBRATION_SEQUENCES}");
+            return fail("quantization.calibration.sequences".into(), message);
+        }
+        if let Some(seq_len) = seq_len
+            && !(1..=MAX_SEQ_LEN).contains(seq_len)
+        {
+            let message = format!("{seq_len} is outside 1..={MAX_SEQ_LEN}");
+            return fail("quantization.calibration.seq_len".into(), message);
+        }
+    }
+    match quantization.prune_to {
+        Some(Bytes(0)) => fail("quantization.prune_to".into(), "nothing fits 0 bytes".into()),
+        _ => Ok(()),
+    }
+}
+
+/// Most sequences to calibrate on: a thousand times what records take.
+const MAX_CALIBRATION_SEQUENCES: u64 = 65_536;
 
 /// Longest window accepted: 32 times the challenge's, and still small next to memory.
 const MAX_SEQ_LEN: u64 = 65_536;

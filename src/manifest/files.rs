@@ -139,8 +139,27 @@ pub struct ArtifactRecord {
     pub payload: ContentDigest,
     /// Which zstd made it.
     pub zstd: ZstdRecord,
+    /// What GPTQ's Hessians were summed over, where a rule has rounding gptq.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hessians: Option<HessianRecord>,
     /// Every tensor, in state-dict order.
     pub tensors: Vec<TensorRecord>,
+}
+
+/// The text that Hessians were summed over: the first sequences of a shard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HessianRecord {
+    /// Name of the shard.
+    pub shard: String,
+    /// Its size and digests.
+    pub content: ContentDigest,
+    /// Sequences, each a batch of the mean.
+    pub sequences: u64,
+    /// Tokens of a sequence.
+    pub seq_len: u64,
+    /// Share of the mean of a Hessian's diagonal that was added to the diagonal.
+    pub damping: f64,
 }
 
 /// zstd's bytes depend on its version and level.

@@ -26,7 +26,9 @@ pub use canonical::{canonical_yaml, identity};
 pub use checks::MICRO_BATCHES_PER_STEP;
 pub use claim::{Claim, ClaimMetrics, Hardware, Track};
 pub use claimed_number::{ClaimedNumber, ParseClaimedNumberError};
-pub use files::{ArtifactRecord, CodeFile, DataConfig, FileRef, ShardRef, ShardRole, TensorRecord, ZstdRecord};
+pub use files::{
+    ArtifactRecord, CodeFile, DataConfig, FileRef, HessianRecord, ShardRef, ShardRole, TensorRecord, ZstdRecord,
+};
 pub use load::{LoadError, closest_of_expected, load, parse};
 pub use overrides::{
     ENVIRONMENT, Effective, Override, OverrideError, OverrideSource, assignment, from_environment, with_overrides,
@@ -34,8 +36,8 @@ pub use overrides::{
 pub use program::{Program, ProgramName, ProgramSource};
 pub use rebase_paths::{code_copies, rebase_paths};
 pub use recipe::{
-    AdamConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonalizerPrecision, QatConfig, QuantizationConfig,
-    ScheduleConfig, SwaConfig,
+    AdamConfig, CalibrationConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonalizerPrecision, QatConfig,
+    QuantizationConfig, ScheduleConfig, SwaConfig,
 };
 pub use relocate::{relative, relocate};
 pub use results::{Environment, Results, SampleRecord, ScoreRecord, StageRecord, Tolerance, TrainingRecord};

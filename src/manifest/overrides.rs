@@ -5,14 +5,16 @@
 //! manifest's own YAML form, so that each one passes through the same parser and checks as the file did.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 use super::load::parse_unseen;
 use super::{LoadError, Manifest, QuantizationConfig, load};
 use crate::model::ModelConfig;
 use crate::path_safety::folder_of;
-use crate::quant::ClassPattern;
+use crate::quant::{ClassPattern, QuantizerRule};
 
 /// Where an override came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,8 +217,16 @@ fn apply(manifest: Manifest, overrides: &[Override], path: &Path, current: &Path
 /// Fields that hold a path; texts from outside are relative to the current folder.
 const PATH_FIELDS: [&str; 2] = ["data.path", "data.tokenizer.path"];
 
-/// Fields absent from the YAML form while they have no value.
-const OPTIONAL_FIELDS: [&str; 1] = ["data.tokenizer.path"];
+/// A value of the kind of a field that is absent from the YAML form while it has none.
+fn optional(field: &str) -> Option<Value> {
+    match field {
+        "data.tokenizer.path" => Some(Value::String(String::new())),
+        "quantization.prune_to" | "quantization.calibration.sequences" | "quantization.calibration.seq_len" => {
+            Some(Value::from(0u64))
+        }
+        _ => None,
+    }
+}
 
 /// Writes out settings that rest at a default and are left out of the YAML form then.
 fn show_resting(tree: &mut Value) {
@@ -233,6 +243,7 @@ fn show_resting(tree: &mut Value) {
             ("classes", Value::Sequence(Vec::new())),
             ("low_bit_clip_quantile", Value::from(quantization.low_bit_clip_quantile)),
             ("scale_search", Value::from(quantization.scale_search.to_string())),
+            ("rules", Value::Sequence(Vec::new())),
         ],
     );
     let model = ModelConfig::default();
@@ -251,9 +262,9 @@ fn show_resting(tree: &mut Value) {
     );
 }
 
-/// Class rules from a text: `PATTERN=CLASS,PATTERN=CLASS`, none for an empty one.
-fn class_rules(text: &str) -> Option<Value> {
-    let rules = text.split(',').filter(|rule| !rule.trim().is_empty()).map(str::parse::<ClassPattern>);
+/// Rules from a text: `PATTERN=CLASS,PATTERN=CLASS`, none for an empty one.
+fn rules<R: FromStr + Serialize>(text: &str) -> Option<Value> {
+    let rules = text.split(',').filter(|rule| !rule.trim().is_empty()).map(str::parse::<R>);
     serde_yaml::to_value(rules.collect::<Result<Vec<_>, _>>().ok()?).ok()
 }
 
@@ -272,11 +283,11 @@ fn set(tree: &mut Value, change: &Override, current: &Path) -> Result<(), Overri
             .filter_map(Value::as_str)
             .map(str::to_string)
             .collect();
-        let is_optional = OPTIONAL_FIELDS.contains(&change.field.as_str());
         let mapping = node.as_mapping_mut().ok_or_else(|| unknown(None))?;
-        if !mapping.contains_key(key) && is_optional {
-            let empty =
-                if change.field.ends_with(key) { Value::String(String::new()) } else { Value::Mapping(Mapping::new()) };
+        if !mapping.contains_key(key)
+            && let Some(value) = optional(&change.field)
+        {
+            let empty = if change.field.ends_with(key) { value } else { Value::Mapping(Mapping::new()) };
             mapping.insert(Value::from(key), empty);
         }
         node = mapping.get_mut(key).ok_or_else(|| unknown(closest(key, &known, &change.field)))?;
@@ -317,7 +328,12 @@ fn scalar_like(existing: &Value, change: &Override, current: &Path) -> Result<Va
         },
         Value::Number(_) => text.parse::<u64>().map(Value::from).map_err(|_| misfit("a whole number")),
         Value::Sequence(_) if change.field == "quantization.classes" => {
-            class_rules(text).ok_or_else(|| misfit("a list PATTERN=CLASS,... with classes int5, int6, int8, f16, f32"))
+            let expected = "a list PATTERN=CLASS,... with classes int5, int6, int8, f16, f32";
+            rules::<ClassPattern>(text).ok_or_else(|| misfit(expected))
+        }
+        Value::Sequence(_) if change.field == "quantization.rules" => {
+            let expected = "a list PATTERN=SCALES[/gptq],... such as `blocks.*=deviation:12.85/gptq`";
+            rules::<QuantizerRule>(text).ok_or_else(|| misfit(expected))
         }
         _ => Err(misfit("settable: it is a list or a section, not a single value; edit the manifest")),
     }

@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::is_default;
-use crate::quant::{ClassPattern, Codec, ScaleSearch};
+use crate::quant::{ClassPattern, Codec, QuantizerRule, Rounding, ScaleSearch};
+use crate::units::Bytes;
 
 /// Learning rates by parameter group, and the two optimizers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -250,6 +251,17 @@ pub struct QuantizationConfig {
     /// How the scale of each row of an integer tensor is chosen; `max` is the default.
     #[serde(skip_serializing_if = "is_default")]
     pub scale_search: ScaleSearch,
+    /// Scales and rounding by tensor name; the first pattern that fits decides. Integer tensors that none fits follow
+    /// `scale_search` and the clip quantiles. A pattern that fits no tensor is an error.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<QuantizerRule>,
+    /// What the Hessians of `rounding: gptq` are summed over; read where a rule has it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub calibration: Option<CalibrationConfig>,
+    /// Code and model together take at most so many bytes: of the int5 and int6 symbols that are 1 or -1, as many as
+    /// that needs become zero, those of the smallest scale first (PRs #1019, #1334).
+    #[serde(skip_serializing_if = "is_default")]
+    pub prune_to: Option<Bytes>,
     /// Compression of the payload: zstd, or the smaller ans.
     pub codec: Codec,
     /// zstd level of the payload.
@@ -267,9 +279,37 @@ impl Default for QuantizationConfig {
             int8_clip_quantile: 0.999_998_4,
             low_bit_clip_quantile: 1.0,
             scale_search: ScaleSearch::Max,
+            rules: Vec::new(),
+            calibration: None,
+            prune_to: None,
             codec: Codec::Zstd,
             zstd_level: 22,
         }
+    }
+}
+
+impl QuantizationConfig {
+    /// Whether any tensor is rounded by a Hessian.
+    pub fn uses_hessians(&self) -> bool {
+        self.rules.iter().any(|rule| rule.rounding == Rounding::Gptq)
+    }
+}
+
+/// Training text that GPTQ's Hessians are summed over: the first sequences of the first training shard.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CalibrationConfig {
+    /// Sequences, each a batch of the mean; fewer where the shard ends.
+    pub sequences: u64,
+    /// Tokens of a sequence; without it `schedule.train_seq_len`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub seq_len: Option<u64>,
+}
+
+impl Default for CalibrationConfig {
+    fn default() -> Self {
+        // As many as PR #1019 has its model write; the other scripts take as many batches.
+        CalibrationConfig { sequences: 64, seq_len: None }
     }
 }
 

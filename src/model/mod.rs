@@ -7,6 +7,7 @@ mod features;
 mod graph;
 mod host_tensor;
 mod init;
+mod linear_input;
 mod orthogonal;
 mod params;
 mod rope;
@@ -20,6 +21,7 @@ pub use features::{InitRule, Lanes, ParallelResidual, Recurrence, RunAs, Skips, 
 pub use graph::{BlockRecipe, Graph, Residual, SkipInput, Visit};
 pub use host_tensor::HostTensor;
 pub use init::init;
+pub use linear_input::LinearInput;
 pub use params::{LayoutMismatch, ParamRole, ParamSpec, Params, add_values, layout};
 pub use rope::RopeTables;
 pub use weights_file::{WeightsError, parse_safetensors, read_safetensors, write_safetensors};

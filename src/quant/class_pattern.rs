@@ -68,9 +68,12 @@ pub struct UnmatchedPattern {
 
 impl UnmatchedPattern {
     /// The first pattern that fits none of the names.
-    pub fn find<'a>(patterns: &[ClassPattern], names: impl Iterator<Item = &'a str> + Clone) -> Option<Self> {
-        let lost = patterns.iter().find(|pattern| !names.clone().any(|name| pattern.matches(name)))?;
-        Some(UnmatchedPattern { pattern: lost.pattern.clone(), near: near(&lost.pattern, names) })
+    pub fn find<'a, 'p>(
+        mut patterns: impl Iterator<Item = &'p str>,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<Self> {
+        let lost = patterns.find(|pattern| !names.clone().any(|name| matches(pattern, name)))?;
+        Some(UnmatchedPattern { pattern: lost.to_string(), near: near(lost, names) })
     }
 }
 
@@ -145,7 +148,10 @@ mod tests {
         let names = specs.iter().map(|spec| spec.name.as_str());
         let messages: Vec<String> = ["*=f16", "blocks.*.mpl.*=int6", "tok_emb=f16", "blocks.11.attn.c_k.weight=f16"]
             .into_iter()
-            .filter_map(|text| UnmatchedPattern::find(&[text.parse().unwrap()], names.clone()))
+            .filter_map(|text| {
+                let pattern: ClassPattern = text.parse().unwrap();
+                UnmatchedPattern::find([pattern.pattern.as_str()].into_iter(), names.clone())
+            })
             .map(|error| error.to_string())
             .collect();
         insta::assert_snapshot!(messages.join("\n"), @r"

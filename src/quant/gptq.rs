@@ -9,7 +9,7 @@ use super::integer_matrix::{IntegerMatrix, MatrixError, WeightMatrix, squared_er
 use super::inverse_factor::{BadPivot, add_products, inverse_factor};
 
 /// Share of the mean of the Hessian's diagonal that is added to the diagonal.
-pub(super) const DAMPING: f32 = 0.01;
+pub const DAMPING: f64 = 0.01;
 /// Columns after which what they missed is passed on to all later ones.
 const COLUMNS_AT_A_TIME: usize = 128;
 /// Rows a task rounds together, so that they share what they load of the factor.
@@ -77,7 +77,7 @@ impl Gptq {
         let dead: Vec<bool> = diagonal.iter().map(|&h| h == 0.0).collect();
         let alive = diagonal.iter().map(|&h| if h == 0.0 { 1.0 } else { h });
         let sum: f64 = alive.clone().map(f64::from).sum();
-        let damping = DAMPING * (sum / columns as f64) as f32;
+        let damping = DAMPING as f32 * (sum / columns as f64) as f32;
         let curvature: Vec<f32> = alive.map(|h| h + damping).collect();
         let mut order: Vec<usize> = (0..columns).collect();
         order.sort_by(|&a, &b| curvature[b].total_cmp(&curvature[a]));

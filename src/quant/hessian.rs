@@ -43,6 +43,11 @@ impl HessianSum {
         HessianSum { channels, sum: vec![0.0; channels.saturating_mul(channels)], batches: 0 }
     }
 
+    /// Values of a token.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
     /// Adds what enters the layer: tokens in any number, `[tokens, channels]`. A layer that is run several times in a
     /// batch adds every visit.
     pub fn add(&mut self, inputs: &[f32]) -> Result<(), HessianError> {
@@ -83,7 +88,7 @@ impl HessianSum {
         let mut mean = self.mean()?;
         let diagonal = || mean.iter().step_by(self.channels + 1);
         let average = diagonal().map(|&h| f64::from(h)).sum::<f64>() / self.channels.max(1) as f64;
-        let damping = super::gptq::DAMPING * (average as f32).max(MIN_MEAN_DIAGONAL);
+        let damping = super::gptq::DAMPING as f32 * (average as f32).max(MIN_MEAN_DIAGONAL);
         mean.iter_mut().step_by(self.channels + 1).for_each(|h| *h += damping);
         Ok(mean)
     }

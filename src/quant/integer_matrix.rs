@@ -97,6 +97,19 @@ pub struct IntegerMatrix {
     pub scales: Vec<f16>,
 }
 
+impl IntegerMatrix {
+    /// The nearest of the integers `-limit..=limit`, given a scale for each row.
+    pub fn nearest(weights: WeightMatrix, scales: Vec<f16>, limit: i8) -> Self {
+        let range = symmetric_range(limit);
+        let rows = weights.values().par_chunks(weights.columns()).zip(&scales);
+        let row = |(values, &scale): (&[f32], &f16)| -> Vec<i8> {
+            let scale = stored_scale(scale);
+            values.iter().map(|&value| scale.symbol(value, &range)).collect()
+        };
+        IntegerMatrix { symbols: rows.flat_map_iter(row).collect(), scales }
+    }
+}
+
 /// The symbols `-limit..=limit`.
 pub(super) fn symmetric_range(limit: i8) -> RangeInclusive<i8> {
     -limit.max(0)..=limit.max(0)
@@ -136,6 +149,15 @@ mod tests {
         // 65519 rounds to the largest half, 65520 to infinity.
         assert_eq!(round_scales(&[0.1, 65519.0]).unwrap()[1], f16::MAX);
         assert_eq!(round_scales(&[0.1, 65520.0]), Err(MatrixError::ScaleTooLarge { row: 1, scale: 65520.0 }));
+    }
+
+    #[test]
+    fn symbols_are_the_nearest_within_the_limit() {
+        // Halves of a step go to the even neighbor; a scale of zero gives zeros where weights are zero.
+        let values = [0.25, 0.75, -9.0, 0.0, 0.0, 0.0];
+        let weights = WeightMatrix::new(&values, 3).unwrap();
+        let found = IntegerMatrix::nearest(weights, vec![f16::from_f32(0.5), f16::ZERO], 15);
+        assert_eq!(found.symbols, [0, 2, -15, 0, 0, 0]);
     }
 
     #[test]

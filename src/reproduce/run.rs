@@ -238,6 +238,7 @@ impl Stages<'_, '_> {
             checkpoint: None,
             artifact: folder.artifact(),
             manifest_out: folder.manifest(),
+            hessian_shard: None,
         };
         let progress = (self.request.progress)("packing", 0);
         let done = job.run(&progress, &self.request.interrupt);

@@ -19,10 +19,10 @@ const RECIPE: &str = "schema: golf-harness/manifest/v1\nname: tiny\n\
     data: { path: data, train_pattern: 'tiny_train_*.bin', val_pattern: 'tiny_val_*.bin' }\n";
 
 /// A folder with a recipe, weights and two shards.
-struct Workshop(TempDir);
+pub struct Workshop(pub TempDir);
 
 impl Workshop {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let workshop = Workshop(tempfile::tempdir().unwrap());
         for (from, to) in
             [("smoke/smoke_train_000000.bin", "tiny_train_0.bin"), ("smoke/smoke_val_000000.bin", "tiny_val_0.bin")]
@@ -36,29 +36,29 @@ impl Workshop {
         workshop
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn recipe(&self, more: &str) {
+    pub fn recipe(&self, more: &str) {
         std::fs::write(self.path("recipe.yaml"), RECIPE.to_string() + more).unwrap();
     }
 
-    fn pack(&self, flags: &[&str]) -> assert_cmd::Command {
+    pub fn pack(&self, flags: &[&str]) -> assert_cmd::Command {
         let mut command = golf("pack");
         command.current_dir(self.0.path()).args(["recipe.yaml", "--checkpoint", "weights.safetensors"]).args(flags);
         command
     }
 
     /// `pack --fit` on 512 tokens, as JSON.
-    fn fit(&self, budget: u64, flags: &[&str]) -> Value {
+    pub fn fit(&self, budget: u64, flags: &[&str]) -> Value {
         let budget = budget.to_string();
         let mut command =
             self.pack(&["--fit", &budget, "--calibration-tokens", "512", "-o", "a.golf", "--force", "--json"]);
         serde_json::from_slice(&command.args(flags).assert().success().get_output().stdout).unwrap()
     }
 
-    fn error(&self, flags: &[&str]) -> String {
+    pub fn error(&self, flags: &[&str]) -> String {
         let mut command = self.pack(&["--calibration-tokens", "512", "-o", "a.golf", "--force"]);
         String::from_utf8(command.args(flags).assert().code(2).get_output().stderr.clone()).unwrap()
     }
@@ -191,6 +191,37 @@ fn brute_force_over_every_assignment_is_less_than_one_step_better() {
             all.iter().filter(|(bytes, _)| *bytes <= budget).map(|(_, damage)| *damage).fold(f64::INFINITY, f64::min);
         assert!(found >= best - 1e-12 && found - best <= largest_step, "{budget}: {found} against {best}");
     }
+}
+
+#[test]
+fn ways_are_searched_against_one_another_and_the_recorded_one_packs_again() {
+    let workshop = Workshop::new();
+    let ways = ["max", "deviation:6", "clip_search/gptq"];
+    let flags: Vec<&str> = ways.iter().flat_map(|way| ["--fit-way", way]).chain(["--fit-by", "layer"]).collect();
+    let (smallest, largest) = range(&workshop.fit(16_000_000, &flags));
+    let document = workshop.fit((smallest + largest) / 2, &flags);
+    let results = document["fit"]["ways"].as_array().unwrap();
+    let names: Vec<&str> = results.iter().map(|way| way["scale_search"].as_str().unwrap()).collect();
+    assert_eq!(names, ways);
+    let (total, damage) = chosen(&document);
+    // The choice is the least damage of all; its own way needs no more bytes than it takes for that.
+    let damages = results.iter().filter_map(|way| way["damage"].as_f64());
+    assert_eq!(damages.fold(f64::INFINITY, f64::min), damage);
+    let own = results.iter().find(|way| way["scale_search"] == document["fit"]["scale_search"]).unwrap();
+    assert!(own["model_bytes_at_equal_damage"].as_u64().unwrap() <= total);
+
+    // GPTQ alone: what is recorded names the rule, and gives the same bytes again.
+    let document = workshop.fit((smallest + largest) / 2, &["--fit-way", "clip_search/gptq", "--fit-by", "layer"]);
+    assert_eq!(document["fit"]["scale_search"], "clip_search/gptq");
+    let bytes = std::fs::read(workshop.path("a.golf")).unwrap();
+    let recorded = manifest::load(&workshop.path("a.golf.manifest.yaml")).unwrap();
+    let rules: Vec<String> = recorded.quantization.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(rules, ["bigram.embed.weight=clip_search", "*=clip_search/gptq"]);
+    assert!(recorded.artifact.unwrap().hessians.is_some());
+    let mut again = golf("pack");
+    again.current_dir(workshop.0.path()).args(["a.golf.manifest.yaml", "--checkpoint", "weights.safetensors"]);
+    again.args(["-o", "b.golf"]).assert().success();
+    assert_eq!(std::fs::read(workshop.path("b.golf")).unwrap(), bytes);
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod device;
 #[cfg(feature = "engine")]
 mod fit;
 #[cfg(feature = "engine")]
+mod gptq;
+#[cfg(feature = "engine")]
 mod reproduce;
 #[cfg(feature = "engine")]
 mod score;

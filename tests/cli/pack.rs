@@ -199,6 +199,80 @@ fn classes_and_scales_are_recorded_and_pack_to_the_same_bytes() {
 }
 
 #[test]
+fn rules_are_recorded_and_what_they_cannot_be_is_said() {
+    let workshop = Workshop::new();
+    let flags = ["--rule", "blocks.*.mlp.*=deviation:9.5", "--rule", "*=clip_search", "-o", "a.golf", "--quiet"];
+    workshop.pack(&flags).assert().success();
+    let recorded = manifest::load(&workshop.path("a.golf.manifest.yaml")).unwrap();
+    let rules: Vec<String> = recorded.quantization.rules.iter().map(ToString::to_string).collect();
+    assert_eq!(rules, ["blocks.*.mlp.*=deviation:9.5", "*=clip_search"]);
+    assert_eq!(recorded.artifact.unwrap().hessians, None);
+    let bytes = std::fs::read(workshop.path("a.golf")).unwrap();
+    let mut again = golf("pack");
+    again.current_dir(workshop.0.path()).args(["a.golf.manifest.yaml", "--checkpoint", "weights.safetensors"]);
+    again.args(["-o", "b.golf"]).assert().success();
+    assert_eq!(std::fs::read(workshop.path("b.golf")).unwrap(), bytes);
+
+    let before = workshop.files();
+    let errors: Vec<String> = [
+        &["--rule", "blocks.*.mpl.*=clip_search"][..],
+        &["--rule", "blocks.*=deviation"],
+        &["--rule", "blocks.*=deviation:12.85:0.2"],
+        &["--set", "quantization.rules=blocks.*=quantile:2"],
+        &["--prune-to", "57000"],
+        &["--hessians", "train.bin"],
+        &["--set", "quantization.calibration.sequences=0"],
+    ]
+    .iter()
+    .map(|flags| stderr(workshop.pack(flags).args(["-o", "c.golf"]), 2))
+    .collect();
+    insta::assert_snapshot!(errors.concat());
+    assert_eq!(workshop.files(), before);
+}
+
+#[test]
+fn no_more_ones_become_zero_than_a_size_needs() {
+    let workshop = Workshop::new();
+    let pack = |flags: &[&str]| {
+        let text = stdout(&mut workshop.pack(&[flags, &["-o", "a.golf", "--json"]].concat()), 0);
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let number = |value: &serde_json::Value| value.as_u64().unwrap();
+        let params = artifact::read(&workshop.path("a.golf")).unwrap().params;
+        (number(&document["budget"]["total"]), number(&document["pruned_weights"]), params)
+    };
+    let (whole, none, original) = pack(&[]);
+    assert_eq!(none, 0);
+    assert_eq!(pack(&["--prune-to", &whole.to_string()]).1, 0);
+    let wanted = whole - 60;
+    let (total, count, pruned) = pack(&["--prune-to", &wanted.to_string()]);
+    assert!(total <= wanted && count > 0, "{total} {count}");
+    let mut changed = 0;
+    for ((name, before), (_, after)) in original.iter().zip(pruned.iter()) {
+        let columns = before.shape().last().copied().unwrap_or(1);
+        for (before, after) in before.data().chunks(columns).zip(after.data().chunks(columns)) {
+            // These weights have every symbol in every row: the smallest that is not zero is 1 or -1.
+            let nonzero = before.iter().map(|value| value.abs()).filter(|value| *value > 0.0);
+            let one = nonzero.fold(f32::INFINITY, f32::min);
+            for (before, after) in before.iter().zip(after).filter(|(before, after)| before != after) {
+                assert!(*after == 0.0 && before.abs() == one, "{name}: {before} {after}");
+                assert!(name.starts_with("blocks.") || name == "bigram.proj.weight", "{name}");
+                changed += 1;
+            }
+        }
+    }
+    assert_eq!(changed, count);
+    let recorded = manifest::load(&workshop.path("a.golf.manifest.yaml")).unwrap();
+    assert_eq!(recorded.quantization.prune_to.map(|bytes| bytes.0), Some(wanted));
+}
+
+#[test]
+#[cfg(not(feature = "engine"))]
+fn gptq_needs_an_engine() {
+    let error = stderr(&mut Workshop::new().pack(&["--rule", "blocks.*=clip_search/gptq", "-o", "a.golf"]), 2);
+    assert!(error.contains("rounding gptq runs the network, and this `pack` was built without"), "{error}");
+}
+
+#[test]
 fn a_pattern_without_tensor_is_an_error_with_near_names() {
     let workshop = Workshop::new();
     let before = workshop.files();

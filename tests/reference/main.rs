@@ -19,6 +19,8 @@ mod family_export;
 #[cfg(feature = "engine")]
 mod family_training;
 mod foreign;
+#[cfg(feature = "engine")]
+mod hessians;
 mod loader;
 #[cfg(feature = "engine")]
 mod model;

@@ -34,16 +34,16 @@ fn gradient_tolerance(engine: &dyn Engine) -> f64 {
 }
 
 /// One reference network: weights, tokens and numbers under a common prefix.
-struct Set {
+pub struct Set {
     folder: PathBuf,
-    tag: String,
-    config: ModelConfig,
-    weights: Params,
-    rows: Vec<Vec<u16>>,
+    pub tag: String,
+    pub config: ModelConfig,
+    pub weights: Params,
+    pub rows: Vec<Vec<u16>>,
 }
 
 impl Set {
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{}_{name}.safetensors", self.tag))
     }
 
@@ -62,7 +62,7 @@ impl Set {
 }
 
 /// Every network of a set of reference files.
-fn sets(set: ReferenceSet) -> Vec<Set> {
+pub fn sets(set: ReferenceSet) -> Vec<Set> {
     let mut sets = Vec::new();
     let folder = set.folder();
     let own = folder.join("models.json");

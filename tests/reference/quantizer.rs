@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use golf_harness::artifact::{PackedTensor, PackedValues, assign, encode, pack, parse, prune, quantize};
+use golf_harness::artifact::{PackContext, PackedTensor, PackedValues, assign, encode, pack, parse, prune, quantize};
 use golf_harness::digest::ContentDigest;
 use golf_harness::interrupt::Interrupt;
 use golf_harness::manifest::QuantizationConfig;
@@ -161,7 +161,7 @@ fn pruned_weights_decode_as_pytorch_prunes_them() {
 fn an_artifact_carries_the_same_values(set: ReferenceSet) {
     let export = load(&set.folder());
     let (progress, interrupt) = (Progress::hidden(), Interrupt::none());
-    let packed = pack(export.weights.clone(), &export.config, &progress, &interrupt).unwrap();
+    let packed = pack(export.weights.clone(), &export.config, PackContext::default(), &progress, &interrupt).unwrap();
     let artifact = parse(&packed.encoded.bytes).unwrap();
     let found: BTreeMap<_, _> =
         artifact.params.iter().map(|(name, tensor)| (name.to_string(), sha256(tensor))).collect();

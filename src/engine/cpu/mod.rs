@@ -14,6 +14,7 @@ mod engine;
 mod exponential;
 mod gated_skip;
 mod heads;
+mod layer_inputs;
 mod loss;
 mod matmul;
 mod matrix;
@@ -29,6 +30,7 @@ mod tiles;
 
 use self::buffer::Buffer;
 pub use self::engine::KernelsEngine;
+pub use self::layer_inputs::LayerInputs;
 use self::matrix::{rows, rows_mut};
 use super::network::{ChannelRow, GatedSkip, Heads, Kernels, Linear, Norm, QkNormRope, WriteMode};
 use crate::engine::{Precision, isa};

@@ -7,10 +7,12 @@ use super::parameters::Block;
 use super::record::VisitRecord;
 use super::rows::Rows;
 use super::traits::Kernels;
-use crate::model::{BlockRecipe, Residual};
+use crate::model::{BlockRecipe, LinearInput, Residual};
 
 /// What a visit begins with.
 pub(super) struct BlockInput<'a, B> {
+    /// The block's number.
+    pub index: usize,
     /// The stream with the first activations mixed in, and its norm.
     pub mixed: B,
     pub normed: B,
@@ -35,7 +37,7 @@ impl<K: Kernels> Forward<'_, K> {
         &self,
         recipe: &BlockRecipe,
         w: &Block<K::Buffer>,
-        BlockInput { mixed, normed, lane, values }: BlockInput<'_, K::Buffer>,
+        BlockInput { index, mixed, normed, lane, values }: BlockInput<'_, K::Buffer>,
         (rows, first): (&Rows<K>, usize),
         keep: bool,
     ) -> BlockOutput<K::Buffer> {
@@ -44,11 +46,13 @@ impl<K: Kernels> Forward<'_, K> {
         let queries = rows.count / rows.seq_len * (rows.seq_len - first);
         let output = |inputs| Linear { tokens: queries, inputs, outputs: dim };
 
+        self.see(LinearInput::Attention(index), &normed);
         let ([q, key, value], normed) = self.qkv(recipe, w, normed, values, (rows, first));
         // Attention alone has read the norm of one stream or of the first lane.
         let normed = Some(normed).filter(|_| recipe.residual == Residual::OneLane);
         let Attention { mixed: average, excluded, lse } = self.attend(recipe, w, [&q, &key, &value], (rows, first));
         let attended = excluded.as_ref().unwrap_or(&average);
+        self.see(LinearInput::AttentionProjection(index), attended);
         let mut x = self.tails(mixed, (rows, first));
         let mut lane = lane.map(|lane| self.tails(lane, (rows, first)));
 
@@ -68,7 +72,9 @@ impl<K: Kernels> Forward<'_, K> {
             }
         };
         drop(excluded);
+        self.see(LinearInput::Mlp(index), &normed);
         let (squared, hidden) = self.hidden(recipe, w, normed, queries, keep);
+        self.see(LinearInput::MlpProjection(index), &squared);
         let (outputs, scale) = (output(self.config.mlp_hidden()), &w.mlp_scale);
         let mut residual = None;
         // The backward pass needs what the MLP's norm has read, before the MLP's output is added.

@@ -6,6 +6,7 @@ use super::parameters::Network;
 use super::record::Record;
 use super::rows::Rows;
 use super::traits::Kernels;
+use crate::model::LinearInput;
 
 impl<K: Kernels> Forward<'_, K> {
     /// Bigram rows read, activations before the norm, and the first activations.
@@ -18,6 +19,7 @@ impl<K: Kernels> Forward<'_, K> {
             let h = k.gather(&bigram.table, hashed, config.bigram_dim);
             match &bigram.projection {
                 Some(projection) => {
+                    self.see(LinearInput::Bigram, &h);
                     k.project_into_residual(self.bigram_dims(rows), &h, projection, &bigram.scale, &mut x)
                 }
                 None => k.add(&h, &mut x),

@@ -6,7 +6,7 @@ use super::parameters::{Network, Scaled};
 use super::record::{Record, VisitRecord};
 use super::rows::Rows;
 use super::traits::Kernels;
-use crate::model::{Graph, ModelConfig};
+use crate::model::{Graph, LinearInput, ModelConfig};
 
 /// Runs the network on a device.
 pub(in crate::engine) struct Forward<'a, K: Kernels> {
@@ -18,6 +18,13 @@ pub(in crate::engine) struct Forward<'a, K: Kernels> {
     /// For the backward pass, where the network has scales apart from the matrices.
     pub scaled: Option<&'a Scaled<K::Buffer>>,
     pub tables: &'a K::Tables,
+    /// Who is shown what enters the linear layers; usually nobody.
+    pub observer: Option<&'a dyn Observer<K::Buffer>>,
+}
+
+/// Is shown what enters the linear layers, in the order they are run.
+pub(in crate::engine) trait Observer<B>: Sync {
+    fn see(&self, input: LinearInput, x: &B);
 }
 
 /// What the visits read besides the stream.
@@ -56,7 +63,16 @@ impl<K: Kernels> Forward<'_, K> {
         let (_, _, x0) = self.embed(rows);
         let values = self.values(rows);
         let source = Source { rows, x0: &x0, values: values.as_ref().map(|values| &values.projected) };
-        self.visits(source, first, &mut Vec::new(), None).normed
+        let normed = self.visits(source, first, &mut Vec::new(), None).normed;
+        self.see(LinearInput::Head, &normed);
+        normed
+    }
+
+    /// Shows the observer what enters a linear layer.
+    pub(super) fn see(&self, input: LinearInput, x: &K::Buffer) {
+        if let Some(observer) = self.observer {
+            observer.see(input, x);
+        }
     }
 
     /// All visits: the activations after the last one and their norm, of the positions from `first` on.
@@ -113,7 +129,7 @@ impl<K: Kernels> Forward<'_, K> {
                 outputs.push(input.take());
             }
             let first = if at + 1 == graph.visits.len() { first } else { 0 };
-            let input_of_block = BlockInput { mixed, normed, lane, values };
+            let input_of_block = BlockInput { index: visit.block, mixed, normed, lane, values };
             let output = self.block(&visit.recipe, block, input_of_block, (rows, first), record.is_some());
             let BlockOutput { x: stream, lane: second, residual, kept } = output;
             if let (Some(record), Some(kept)) = (&mut record, kept) {

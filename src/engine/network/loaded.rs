@@ -1,7 +1,7 @@
 //! A network on a device, ready to score.
 
 use super::fold::{fold, fold_tables};
-use super::forward::Forward;
+use super::forward::{Forward, Observer};
 use super::operands::Linear;
 use super::parameters::Network;
 use super::rows::Rows;
@@ -57,9 +57,18 @@ impl<K: Kernels> Loaded<K> {
         Ok(self.kernels.download(logits))
     }
 
+    /// Runs a row and shows what enters its linear layers.
+    pub fn observe(&self, inputs: &[u16], observer: &dyn Observer<K::Buffer>) -> Result<(), EngineError> {
+        check::inputs(&self.config, inputs)?;
+        let tables = self.tables(inputs.len());
+        let rows = Rows::new(&self.kernels, &self.config, inputs, inputs.len());
+        Forward { observer: Some(observer), ..self.forward(&tables) }.score(&rows, 0);
+        Ok(())
+    }
+
     fn forward<'a>(&'a self, tables: &'a K::Tables) -> Forward<'a, K> {
         let Loaded { kernels: k, config, graph, network } = self;
-        Forward { k, config, graph, network, scaled: None, tables }
+        Forward { k, config, graph, network, scaled: None, tables, observer: None }
     }
 
     fn head_dims(&self, tokens: usize) -> Linear {

@@ -97,7 +97,7 @@ fn what_is_final_is_named_from_the_networks_end_to_its_beginning() {
         let network = Network::upload(k, &config, &fold(&init(&config, 1))).unwrap();
         let tables = &k.rope_tables(&RopeTables::new(&config, 4));
         let graph = &Graph::new(&config);
-        let forward = Forward { k, config: &config, graph, network: &network, scaled: None, tables };
+        let forward = Forward { k, config: &config, graph, network: &network, scaled: None, tables, observer: None };
         let rows = &Rows::new(k, &config, &[1, 2, 3, 4], 4);
         let targets = &k.ids(&widened(&[2, 3, 4, 5]), config.vocab_size);
         let (mut named, mut grads) = (Vec::new(), Network::zeros(k, &config).unwrap());

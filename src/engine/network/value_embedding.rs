@@ -6,6 +6,7 @@ use super::parameters::ValueTable;
 use super::record::Values;
 use super::rows::Rows;
 use super::traits::Kernels;
+use crate::model::LinearInput;
 
 impl<K: Kernels> Forward<'_, K> {
     /// Reads and projects the embedding, where there is one.
@@ -13,6 +14,7 @@ impl<K: Kernels> Forward<'_, K> {
         let (k, table) = (self.k, self.network.value_table.as_ref()?);
         let read = k.gather(&table.table, &rows.ids, self.value_dims(rows).inputs);
         let Some(projection) = &table.projection else { return Some(Values { read: None, projected: read }) };
+        self.see(LinearInput::Values, &read);
         let dims = self.value_dims(rows);
         let mut projected = k.unset(dims.tokens * dims.outputs);
         k.linear(dims, &read, projection, WriteMode::Overwrite, &mut projected);

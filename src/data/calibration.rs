@@ -1,14 +1,14 @@
-//! The tokens that damage is measured on: training text, never validation text.
+//! The tokens that settings are chosen on, and Hessians summed over: training text, never validation text.
 //!
 //! Settings chosen on validation data would make the model depend on what it is scored on; the challenge's maintainers
 //! ruled that out (PR #728), and what reads training data counts as training time (ruling on PR #677).
 
 use std::path::{Path, PathBuf};
 
-use crate::data::{Dataset, DigestCheck, Shard, ShardError, Wanted, check_vocabulary};
+use super::{Dataset, DigestCheck, Shard, ShardError, Wanted, check_vocabulary};
 use crate::digest::ContentDigest;
 use crate::glob::matches;
-use crate::manifest::{Manifest, ShardRole};
+use crate::manifest::{CalibrationConfig, Manifest, ShardRole};
 
 /// Runs of tokens looked for in the validation split.
 const PROBES: usize = 64;
@@ -22,10 +22,12 @@ const ACCIDENT: usize = PROBES / 8;
 #[non_exhaustive]
 pub enum CalibrationError {
     /// No training shard was found and none was named.
-    #[error("no training shard of the manifest is here ({reason}); name one with --calibration SHARD")]
+    #[error("no training shard of the manifest is here ({reason}); name one with {flag} SHARD")]
     NoShard {
         /// What was missing.
         reason: String,
+        /// The flag that names one.
+        flag: &'static str,
     },
     /// The file belongs to the split that is scored.
     #[error(
@@ -58,7 +60,7 @@ pub enum CalibrationError {
         tokens: u64,
     },
     /// The shard changed while it was in use.
-    #[error("{} changed during the search; nothing was written", path.display())]
+    #[error("{} changed while it was in use; nothing was written", path.display())]
     Changed {
         /// The shard.
         path: PathBuf,
@@ -81,7 +83,8 @@ pub struct Calibration {
 }
 
 impl Calibration {
-    /// Opens `shard`, or the manifest's last training shard, and takes the first `predictions` predictions of it.
+    /// What damage is measured on: the first `predictions` predictions of `shard`, or of the manifest's last training
+    /// shard, the one a short run is least likely to have read: weights forgive rounding on text they know by heart.
     ///
     /// `folder` is where the manifest's relative paths start.
     pub fn open(
@@ -92,8 +95,30 @@ impl Calibration {
     ) -> Result<Self, CalibrationError> {
         let path = match shard {
             Some(path) => path.to_path_buf(),
-            None => last_training_shard(manifest, folder)?,
+            None => training_shards(manifest, folder, "--calibration")?.1,
         };
+        Self::of(manifest, folder, path, predictions, manifest.eval.seq_len)
+    }
+
+    /// What Hessians are summed over: the first sequences of `shard`, or of the manifest's first training shard, where
+    /// the scripts start as well.
+    pub fn for_hessians(manifest: &Manifest, folder: &Path, shard: Option<&Path>) -> Result<Self, CalibrationError> {
+        let path = match shard {
+            Some(path) => path.to_path_buf(),
+            None => training_shards(manifest, folder, "--hessians")?.0,
+        };
+        let CalibrationConfig { sequences, seq_len } = manifest.quantization.calibration.clone().unwrap_or_default();
+        let seq_len = seq_len.unwrap_or(manifest.schedule.train_seq_len);
+        Self::of(manifest, folder, path, sequences.saturating_mul(seq_len), seq_len)
+    }
+
+    fn of(
+        manifest: &Manifest,
+        folder: &Path,
+        path: PathBuf,
+        predictions: u64,
+        seq_len: u64,
+    ) -> Result<Self, CalibrationError> {
         let mut shard = Shard::open(&path)?;
         let count = shard.tokens().min(predictions.saturating_add(1));
         if count < 2 {
@@ -104,8 +129,14 @@ impl Calibration {
         shard.read_into(0, count as usize, &mut tokens)?;
         let compared = refuse_validation(manifest, folder, &path, &digest, &tokens)?;
         check_vocabulary(&tokens, manifest.model.vocab_size as u32, 0).map_err(|fault| shard.error(fault))?;
-        let seq_len = manifest.eval.seq_len.min(count - 1);
+        let seq_len = seq_len.min(count - 1);
         Ok(Calibration { path, digest, tokens, seq_len, compared })
+    }
+
+    /// The inputs of each window, side by side.
+    pub fn sequences(&self) -> impl ExactSizeIterator<Item = &[u16]> {
+        let inputs = self.tokens.get(..self.predictions() as usize).unwrap_or_default();
+        inputs.chunks_exact(self.seq_len as usize)
     }
 
     /// Predictions that are measured: those that fill windows.
@@ -127,13 +158,20 @@ fn digest(path: &Path) -> Result<ContentDigest, CalibrationError> {
     ContentDigest::of_file(path).map_err(|source| CalibrationError::Read { path: path.to_path_buf(), source })
 }
 
-/// The last in reading order: the one a short run is least likely to have read. Weights forgive rounding on text they
-/// know by heart.
-fn last_training_shard(manifest: &Manifest, folder: &Path) -> Result<PathBuf, CalibrationError> {
+/// The first and the last in reading order.
+fn training_shards(
+    manifest: &Manifest,
+    folder: &Path,
+    flag: &'static str,
+) -> Result<(PathBuf, PathBuf), CalibrationError> {
     let wanted = Wanted { train: true, val: false, tokenizer: false };
     let found = Dataset::inspect(&manifest.data, folder, wanted, DigestCheck::Skip);
     let reason = || found.gaps.first().map_or_else(|| "none is listed".to_string(), ToString::to_string);
-    found.dataset.train_paths().pop().ok_or_else(|| CalibrationError::NoShard { reason: reason() })
+    let paths = found.dataset.train_paths();
+    match (paths.first(), paths.last()) {
+        (Some(first), Some(last)) => Ok((first.clone(), last.clone())),
+        _ => Err(CalibrationError::NoShard { reason: reason(), flag }),
+    }
 }
 
 /// An error if the file is validation data by name, place, digest or text; else whether the split was here to compare.
@@ -251,6 +289,28 @@ mod tests {
         std::fs::remove_file(folder.path().join("x_train_.bin")).unwrap();
         let error = Calibration::open(&manifest, folder.path(), None, 10).unwrap_err().to_string();
         assert!(error.contains("name one with --calibration SHARD"), "{error}");
+    }
+
+    #[test]
+    fn hessians_are_of_the_first_sequences_of_the_first_shard() {
+        let (folder, mut manifest) = workshop();
+        write_shard(&folder.path().join("x_train_.bin"), &text("first", 300)).unwrap();
+        manifest.quantization.calibration = Some(CalibrationConfig { sequences: 5, seq_len: Some(32) });
+        let of = |manifest: &Manifest| Calibration::for_hessians(manifest, folder.path(), None).unwrap();
+        let first = text("first", 300);
+        let expected: Vec<&[u16]> = (0..5).map(|i| &first[32 * i..32 * (i + 1)]).collect();
+        assert_eq!(of(&manifest).sequences().collect::<Vec<_>>(), expected);
+        // 299 predictions hold nine sequences of 32.
+        manifest.quantization.calibration = Some(CalibrationConfig { sequences: 100, seq_len: Some(32) });
+        assert_eq!(of(&manifest).sequences().len(), 9);
+        manifest.quantization.calibration = None;
+        manifest.schedule.train_seq_len = 100;
+        assert_eq!(of(&manifest).sequences().map(<[u16]>::len).collect::<Vec<_>>(), [100, 100]);
+        for shard in ["x_train_.bin", "x_train_0.bin"] {
+            std::fs::remove_file(folder.path().join(shard)).unwrap();
+        }
+        let error = Calibration::for_hessians(&manifest, folder.path(), None).unwrap_err().to_string();
+        assert!(error.contains("name one with --hessians SHARD"), "{error}");
     }
 
     #[test]

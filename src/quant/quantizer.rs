@@ -1,0 +1,294 @@
+//! How the integers of a tensor are chosen: what the scales of its rows are, and how weights are rounded to them.
+
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::glob::matches;
+
+/// Most standard deviations that the largest symbol may stand for.
+const MAX_DEVIATIONS: f64 = 1e3;
+
+/// What a clip quantile is chosen for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClipUnit {
+    /// One for a whole matrix, scales of at least 1 / largest symbol (PRs #414, #549).
+    #[default]
+    Matrix,
+    /// One for each row, as `scale_search: percentiles`.
+    Row,
+}
+
+/// The scale of each row of an integer tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ScaleRule {
+    /// The largest magnitude of the row is the largest symbol.
+    RowMaximum {},
+    /// PR #286's rule of the class, clipped at this quantile of the row's magnitudes.
+    Quantile {
+        /// In (0, 1].
+        quantile: f64,
+    },
+    /// The clip quantile, of 0.999, 0.9995, 0.9999, 0.99999 and 1, that misses the weights least.
+    ClipSearch {
+        /// What one quantile is chosen for.
+        #[serde(default)]
+        per: ClipUnit,
+    },
+    /// So many standard deviations of the row are the largest symbol (PR #1394).
+    Deviation {
+        /// Standard deviations: 12.85 for int6 and 20 for int8 in PR #1394.
+        deviations: f64,
+        /// How much wider the scale of a row is that weighs more in the loss than the average row, in [0, 1]; needs
+        /// `rounding: gptq` for its Hessian (PR #1412: 0.175).
+        #[serde(default, skip_serializing_if = "is_zero")]
+        curvature: f64,
+    },
+}
+
+/// How a weight becomes a symbol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rounding {
+    /// The nearest one.
+    #[default]
+    Nearest,
+    /// The nearest to what makes up for the columns before, by a Hessian from calibration tokens (PRs #1019, #1218).
+    Gptq,
+}
+
+impl Rounding {
+    fn is_nearest(&self) -> bool {
+        *self == Rounding::Nearest
+    }
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
+/// Scales and rounding.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quantizer {
+    /// Scales.
+    pub scales: ScaleRule,
+    /// Rounding.
+    pub rounding: Rounding,
+}
+
+/// Tensors by name, and how their integers are chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuantizerRule {
+    /// State-dict name; `*` is any run of characters, `?` any one: `blocks.*`.
+    pub pattern: String,
+    /// The scale of each row.
+    pub scales: ScaleRule,
+    /// How weights become symbols; `nearest` is the default.
+    #[serde(default, skip_serializing_if = "Rounding::is_nearest")]
+    pub rounding: Rounding,
+}
+
+impl Quantizer {
+    /// What is wrong with it: the field's last name, and why.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        match self.scales {
+            ScaleRule::Quantile { quantile } if !(quantile > 0.0 && quantile <= 1.0) => {
+                Err(("scales.quantile", format!("{quantile} is outside (0, 1]")))
+            }
+            ScaleRule::Deviation { deviations, .. } if !(deviations > 0.0 && deviations <= MAX_DEVIATIONS) => {
+                Err(("scales.deviations", format!("{deviations} is outside (0, {MAX_DEVIATIONS}]")))
+            }
+            ScaleRule::Deviation { curvature, .. } if !(0.0..=1.0).contains(&curvature) => {
+                Err(("scales.curvature", format!("{curvature} is outside 0..=1")))
+            }
+            ScaleRule::Deviation { curvature, .. } if curvature > 0.0 && self.rounding != Rounding::Gptq => {
+                Err(("scales.curvature", "is taken from a Hessian; set rounding to gptq, or leave this at 0".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl QuantizerRule {
+    /// The rule for tensors of a pattern.
+    pub fn new(pattern: impl Into<String>, Quantizer { scales, rounding }: Quantizer) -> Self {
+        QuantizerRule { pattern: pattern.into(), scales, rounding }
+    }
+
+    /// Scales and rounding.
+    pub fn quantizer(&self) -> Quantizer {
+        Quantizer { scales: self.scales, rounding: self.rounding }
+    }
+
+    /// That of the first of some rules that fits a name.
+    pub fn first(rules: &[QuantizerRule], name: &str) -> Option<Quantizer> {
+        rules.iter().find(|rule| matches(&rule.pattern, name)).map(QuantizerRule::quantizer)
+    }
+}
+
+impl std::fmt::Display for Quantizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.scales {
+            ScaleRule::RowMaximum {} => write!(f, "row_maximum")?,
+            ScaleRule::Quantile { quantile } => write!(f, "quantile:{quantile}")?,
+            ScaleRule::ClipSearch { per: ClipUnit::Matrix } => write!(f, "clip_search")?,
+            ScaleRule::ClipSearch { per: ClipUnit::Row } => write!(f, "clip_search:row")?,
+            ScaleRule::Deviation { deviations, curvature: 0.0 } => write!(f, "deviation:{deviations}")?,
+            ScaleRule::Deviation { deviations, curvature } => write!(f, "deviation:{deviations}:{curvature}")?,
+        }
+        match self.rounding {
+            Rounding::Nearest => Ok(()),
+            Rounding::Gptq => write!(f, "/gptq"),
+        }
+    }
+}
+
+impl std::fmt::Display for QuantizerRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}", self.pattern, self.quantizer())
+    }
+}
+
+/// A text that is no quantizer.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error(
+    "`{text}` is not SCALES or SCALES/gptq, with SCALES row_maximum, quantile:Q, clip_search, clip_search:row, \
+     deviation:K or deviation:K:CURVATURE{}",
+    because(why)
+)]
+pub struct ParseQuantizerError {
+    text: String,
+    why: Option<String>,
+}
+
+fn because(why: &Option<String>) -> String {
+    why.as_ref().map_or(String::new(), |why| format!(" ({why})"))
+}
+
+impl FromStr for Quantizer {
+    type Err = ParseQuantizerError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let error = |why| ParseQuantizerError { text: text.to_string(), why };
+        let (scales, rounding) = match text.split_once('/') {
+            None => (text, Rounding::Nearest),
+            Some((scales, "gptq")) => (scales, Rounding::Gptq),
+            Some((scales, "nearest")) => (scales, Rounding::Nearest),
+            Some(_) => return Err(error(None)),
+        };
+        let number = |text: &str| text.parse::<f64>().map_err(|_| error(Some(format!("`{text}` is no number"))));
+        let parts: Vec<&str> = scales.split(':').collect();
+        let scales = match parts[..] {
+            ["row_maximum"] => ScaleRule::RowMaximum {},
+            ["quantile", quantile] => ScaleRule::Quantile { quantile: number(quantile)? },
+            ["clip_search"] | ["clip_search", "matrix"] => ScaleRule::ClipSearch { per: ClipUnit::Matrix },
+            ["clip_search", "row"] => ScaleRule::ClipSearch { per: ClipUnit::Row },
+            ["deviation", deviations] => ScaleRule::Deviation { deviations: number(deviations)?, curvature: 0.0 },
+            ["deviation", deviations, curvature] => {
+                ScaleRule::Deviation { deviations: number(deviations)?, curvature: number(curvature)? }
+            }
+            _ => return Err(error(None)),
+        };
+        let quantizer = Quantizer { scales, rounding };
+        quantizer.check().map_err(|(field, why)| error(Some(format!("{field}: {why}"))))?;
+        Ok(quantizer)
+    }
+}
+
+/// A text that is not PATTERN=QUANTIZER.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParseQuantizerRuleError {
+    /// There is no pattern.
+    #[error("`{0}` is not PATTERN=SCALES, such as `blocks.*=deviation:12.85/gptq`")]
+    Pattern(String),
+    /// What follows is no quantizer.
+    #[error(transparent)]
+    Quantizer(#[from] ParseQuantizerError),
+}
+
+impl FromStr for QuantizerRule {
+    type Err = ParseQuantizerRuleError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.rsplit_once('=') {
+            Some((pattern, quantizer)) if !pattern.trim().is_empty() => {
+                Ok(QuantizerRule::new(pattern.trim(), quantizer.trim().parse()?))
+            }
+            _ => Err(ParseQuantizerRuleError::Pattern(text.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXTS: [&str; 7] = [
+        "row_maximum",
+        "quantile:0.9995",
+        "clip_search",
+        "clip_search:row/gptq",
+        "deviation:12.85",
+        "deviation:20/gptq",
+        "deviation:12.85:0.175/gptq",
+    ];
+
+    #[test]
+    fn texts_and_yaml_give_the_same_rules_back() {
+        for text in TEXTS {
+            let rule: QuantizerRule = format!("blocks.*={text}").parse().unwrap();
+            assert_eq!(rule.to_string(), format!("blocks.*={text}"));
+            let yaml = serde_yaml::to_string(&rule).unwrap();
+            assert_eq!(serde_yaml::from_str::<QuantizerRule>(&yaml).unwrap(), rule, "{yaml}");
+        }
+        let yaml = "{ pattern: a, scales: { rule: deviation, deviations: 12.85, curvature: 0.175 }, rounding: gptq }";
+        let rule: QuantizerRule = serde_yaml::from_str(yaml).unwrap();
+        assert_eq!(rule.to_string(), "a=deviation:12.85:0.175/gptq");
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_counts() {
+        let rules: Vec<QuantizerRule> = ["a.*=row_maximum", "*=clip_search"].map(|text| text.parse().unwrap()).to_vec();
+        let of = |name| QuantizerRule::first(&rules, name).map(|quantizer| quantizer.to_string());
+        assert_eq!((of("a.b").as_deref(), of("b").as_deref()), (Some("row_maximum"), Some("clip_search")));
+        assert_eq!(QuantizerRule::first(&rules[..1], "b"), None);
+    }
+
+    #[test]
+    fn what_is_no_rule_is_told_why() {
+        for (text, why) in [
+            ("=clip_search", "is not PATTERN=SCALES"),
+            ("clip_search", "is not PATTERN=SCALES"),
+            ("a=clip", "is not SCALES or SCALES/gptq"),
+            ("a=row_maximum/gtpq", "is not SCALES or SCALES/gptq"),
+            ("a=deviation:many", "`many` is no number"),
+            ("a=deviation:0", "scales.deviations: 0 is outside (0, 1000]"),
+            ("a=quantile:1.5", "scales.quantile: 1.5 is outside (0, 1]"),
+            ("a=quantile:nan", "scales.quantile: NaN is outside"),
+            ("a=deviation:3:2/gptq", "scales.curvature: 2 is outside 0..=1"),
+            ("a=deviation:12.85:0.175", "scales.curvature: is taken from a Hessian; set rounding to gptq"),
+        ] {
+            let error = text.parse::<QuantizerRule>().unwrap_err().to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn fields_of_other_rules_are_errors() {
+        for yaml in [
+            "{ pattern: a, scales: { rule: row_maximum, quantile: 1 } }",
+            "{ pattern: a, scales: { rule: deviation } }",
+            "{ pattern: a, scales: { rule: clip_search, deviations: 3 } }",
+            "{ pattern: a, scales: { rule: clip_search, per: column } }",
+            "{ pattern: a, scales: { rule: row_maximum }, rounding: up }",
+            "{ pattern: a }",
+        ] {
+            assert!(serde_yaml::from_str::<QuantizerRule>(yaml).is_err(), "{yaml}");
+        }
+    }
+}

@@ -278,7 +278,8 @@ impl Sandbox<'_> {
                 command.args(bubblewrap::arguments(self.launch, self.place, self.program));
             }
             Isolation::Container(container) => {
-                command.envs(container::engine::variables());
+                // Podman's monitor leaves a file where it is started when memory runs out.
+                command.envs(container::engine::variables()).current_dir(&self.place.tmp);
                 if let Some(removal) = container.removal(&Container::name(self.lock)) {
                     command.arg(keeper::FINALLY);
                     command.arg(serde_json::to_string(&removal).map_err(std::io::Error::other)?);

@@ -1,7 +1,6 @@
-"""The runner of `ci/gpu/first_half_hour.py` with commands that pass, fail and hang; no GPU is needed."""
+"""`first_half_hour.py` with commands that pass, fail and hang; no GPU is needed."""
 
 import contextlib
-import importlib.util
 import io
 import json
 import os
@@ -12,18 +11,11 @@ import time
 import unittest
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parents[2] / "ci" / "gpu" / "first_half_hour.py"
+HERE = Path(__file__).resolve().parent
+SCRIPT = HERE / "first_half_hour.py"
 
-
-def load():
-    spec = importlib.util.spec_from_file_location("first_half_hour", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-runner = load()
+sys.path.insert(0, str(HERE))
+import first_half_hour as runner  # noqa: E402
 
 
 def step(name: str, code: str, limit: int = 20, **more) -> "runner.Step":

@@ -1,9 +1,9 @@
 //! The networks of the leaderboard: every feature of the model section, forward and backward.
 //!
-//! The engines beside one another on networks of one feature each, and beside the scripts' own modules in double precision
-//! (`GOLF_FAMILY_DIR`).
+//! The engines beside one another on networks of one feature each, beside PyTorch in double precision
+//! (`ci/reference/family.py`), and beside the scripts' own modules in it (`GOLF_FAMILY_DIR`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use golf_harness::data::TokenBatch;
 use golf_harness::engine::{Engine, EngineKind, Window, create};
@@ -15,6 +15,7 @@ use golf_harness::optim::FakeQuant;
 use golf_harness::random::RandomStream;
 use serde_json::Value;
 
+use crate::shipped::shipped;
 use crate::support::named_by;
 use crate::tensors;
 
@@ -22,7 +23,7 @@ mod needs_data {
     #[test]
     #[ignore = "needs GOLF_FAMILY_DIR"]
     fn networks_follow_the_scripts() {
-        super::networks_follow_the_scripts();
+        assert!(super::networks_follow(&super::folder()) >= 15);
     }
 
     #[test]
@@ -40,8 +41,8 @@ fn folder() -> PathBuf {
     named_by("GOLF_FAMILY_DIR")
 }
 
-fn manifest() -> Value {
-    serde_json::from_slice(&std::fs::read(folder().join("MANIFEST.json")).unwrap()).unwrap()
+fn manifest(folder: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join("MANIFEST.json")).unwrap()).unwrap()
 }
 
 fn both() -> [Box<dyn Engine>; 2] {
@@ -114,13 +115,18 @@ fn config(entry: &Value) -> ModelConfig {
     }
 }
 
-fn networks_follow_the_scripts() {
-    let manifest = manifest();
+#[test]
+fn networks_follow_pytorch() {
+    assert_eq!(networks_follow(&shipped().join("family")), 4);
+}
+
+/// Holds both engines against every network of a folder; how many there are.
+fn networks_follow(folder: &Path) -> usize {
+    let manifest = manifest(folder);
     let networks = manifest["networks"].as_array().unwrap();
-    assert!(networks.len() >= 15, "{}", networks.len());
     for entry in networks {
         let name = entry["name"].as_str().unwrap();
-        let file = |what: &str| folder().join(format!("{name}_{what}.safetensors"));
+        let file = |what: &str| folder.join(format!("{name}_{what}.safetensors"));
         let whole = config(entry);
         whole.check().unwrap_or_else(|error| panic!("{name}: {error}"));
         let weights =
@@ -164,10 +170,11 @@ fn networks_follow_the_scripts() {
             }
         }
     }
+    networks.len()
 }
 
 fn rope_tables_are_the_scripts() {
-    let manifest = manifest();
+    let manifest = manifest(&folder());
     let tables = tensors::read(&folder().join("rope_tables.safetensors"));
     let mut compared = 0;
     for (name, case) in manifest["rope_tables"].as_object().unwrap() {

@@ -250,6 +250,8 @@ impl SampleReport {
             "settings": {
                 "seq_len": basis.seq_len,
                 "stride": basis.stride,
+                "tail": basis.tail,
+                "whole_windows": basis.whole_windows,
                 "tokens": basis.tokens,
                 "model": basis.model,
             },
@@ -276,6 +278,7 @@ pub(super) mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::manifest::ClaimedNumber;
+    use crate::manifest::Tail;
     use crate::model::ModelConfig;
 
     use super::super::claim::ClaimSource;
@@ -293,6 +296,9 @@ pub(super) mod tests {
                 model: ModelConfig::default(),
                 seq_len: 6000,
                 stride: 64,
+                tail: Tail::Once,
+                whole_windows: false,
+                ttt: None,
                 tokens: 70_001,
                 subset: None,
                 inputs: Vec::new(),

@@ -72,6 +72,8 @@ fn of_engines() -> Vec<Published> {
         written::<super::reproduce::ReproductionPlans>("reproduction-plans"),
         written::<crate::reproduce::SeedsSummary>("seed-summary"),
         written::<super::score::LossPlot>("loss-plot"),
+        written::<crate::eval::ttt::TraceDocument>("ttt-trace"),
+        written::<super::score::TraceCheck>("ttt-check"),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::artifact;
 use crate::eval::PART_SCHEMA;
 use crate::eval::sample::SAMPLE_PART_SCHEMA;
+use crate::eval::ttt::TRACE_SCHEMA;
 use crate::manifest;
 use crate::path_safety::folder_of;
 use crate::regular_file;
@@ -32,6 +33,8 @@ pub enum Kind {
     ManualPage,
     /// A part record of `score`.
     Part,
+    /// A trace of test-time training.
+    TttTrace,
     /// Numbers without a mark of their own, or a recipe that a person may have worked on: never recognized.
     Raw,
     /// State, checkpoint, trace or log of a run.
@@ -76,6 +79,7 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
             text.trim_start().starts_with('{')
                 && [PART_SCHEMA, SAMPLE_PART_SCHEMA].iter().any(|schema| text.contains(schema))
         }
+        Kind::TttTrace => text.starts_with(&format!("{{\"schema\":\"{TRACE_SCHEMA}\"")),
         Kind::Seeds => text.starts_with("{\n  \"schema\": \"golf-harness/seed-summary/"),
         Kind::Raw => false,
         Kind::OfTraining => has_trace(folder_of(path)),

@@ -34,7 +34,7 @@ enum Command {
     #[cfg(feature = "engine")]
     Train(train::Args),
     #[cfg(feature = "engine")]
-    Score(score::Args),
+    Score(Box<score::Args>),
     #[cfg(feature = "engine")]
     Reproduce(reproduce::Args),
     /// Not in this build: train the model a manifest describes

@@ -1,6 +1,7 @@
 //! `score`: from weights to bits per byte, the same bits everywhere.
 
 mod sample;
+mod ttt;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::sample::SampleArgs;
+pub use self::ttt::TraceCheck;
 use super::device::tell_of_graphs;
 use super::output::print;
 use super::outputs::Outputs;
@@ -36,8 +38,8 @@ const SCOPE: Scope =
     Scope { sections: &["data.", "model.", "eval."], refusal: "score sets data.*, model.* and eval.* only" };
 
 /// What makes no sense where nothing is scored.
-const SCORING: [&str; 8] =
-    ["artifact", "no_artifact", "checkpoint", "nll_out", "shard", "record", "probe", "batch_windows"];
+const SCORING: [&str; 9] =
+    ["artifact", "no_artifact", "checkpoint", "nll_out", "ttt_trace", "shard", "record", "probe", "batch_windows"];
 
 /// Score a model on the validation split: val_loss (nats per token) and val_bpb (bits per byte).
 ///
@@ -138,6 +140,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "probe")]
     nll_out: Option<PathBuf>,
 
+    /// Score by the weights as they are, where the manifest has them learn from what was scored (eval.ttt)
+    #[arg(long)]
+    no_ttt: bool,
+
+    /// Write what was scored and what was learned from it, in order, where the manifest has eval.ttt
+    /// [default: ttt-trace.jsonl]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["probe", "no_ttt", "shard"])]
+    ttt_trace: Option<PathBuf>,
+
     /// Draw where the loss of the first pass lies, by place in the window and by document: a page (.html) or
     /// pictures (.svg)
     #[arg(long, value_name = "FILE", conflicts_with = "probe")]
@@ -196,6 +207,12 @@ enum Command {
         #[arg(value_name = "PART", required = true)]
         parts: Vec<PathBuf>,
     },
+    /// Check that a trace of test-time training learned from no token before it was scored
+    CheckTrace {
+        /// File that --ttt-trace wrote
+        #[arg(value_name = "TRACE", required = true)]
+        trace: PathBuf,
+    },
 }
 
 /// Name and version of the document of a picture of losses.
@@ -218,6 +235,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     args.common.apply_color();
     match (&args.command, &args.manifest) {
         (Some(Command::Merge { parts }), _) => merge(parts, &args.common),
+        (Some(Command::CheckTrace { trace }), _) => ttt::check(trace, &args.common),
         (None, Some(manifest)) => open(args, manifest),
         (None, None) => anyhow::bail!("no manifest given; see --help"),
     }
@@ -260,6 +278,7 @@ fn check_outputs(args: &Args, job: &ScoreJob) -> anyhow::Result<()> {
     outputs.reads_each("the checkpoint", &args.checkpoint);
     outputs.writes_each("--output", &part_file(args), Kind::Part);
     outputs.writes_each("--nll-out", &args.nll_out, Kind::Raw);
+    outputs.writes_each("--ttt-trace", &job.ttt_trace, Kind::TttTrace);
     outputs.reads_each("the file of likelihoods", &args.from_nll);
     if let Some(file) = &args.plot {
         outputs.writes("--plot", file.path(), file.kind());
@@ -305,6 +324,9 @@ fn score(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt
         file.write(&loss_plot(&job.effective.manifest.name, losses))?;
     }
     print(&args.common, || outcome.report.document(), || text(&outcome, &args.common))?;
+    if let Some(path) = &job.ttt_trace {
+        ttt::tell_of_trace(path, &args.common);
+    }
     Ok(ExitCode::Ok)
 }
 
@@ -365,9 +387,14 @@ fn job(args: &Args, manifest: &Path) -> anyhow::Result<ScoreJob> {
         _ if args.sample.is_wanted() => vec![Windowing::Sliding],
         _ => vec![Windowing::Sliding, Windowing::NonOverlapping],
     };
+    let mut effective = changes(args)?.or_data_of(&args.config.load(&[], &args.common)?, manifest)?.load(manifest)?;
+    if args.no_ttt {
+        effective.manifest.eval.ttt = None;
+    }
     Ok(ScoreJob {
         manifest_path: manifest.to_path_buf(),
-        effective: changes(args)?.or_data_of(&args.config.load(&[], &args.common)?, manifest)?.load(manifest)?,
+        ttt_trace: ttt::trace_file(args, &effective.manifest, &windowings)?,
+        effective,
         packed: !args.no_artifact,
         artifact: args.artifact.clone(),
         checkpoint: args.checkpoint.clone(),

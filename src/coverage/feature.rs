@@ -1,6 +1,6 @@
 //! What a manifest's fields say of a record.
 
-use crate::manifest::{Manifest, OptimizerConfig, QuantizationConfig};
+use crate::manifest::{Manifest, OptimizerConfig, QuantizationConfig, Tail};
 use crate::model::{InitRule, Lanes, Recurrence, Skips};
 use crate::quant::{ClassPattern, ScaleSearch, TensorClass};
 
@@ -99,6 +99,9 @@ pub const FEATURES: &[Feature] = &[
         is_used: |m| m.quantization.scale_search != ScaleSearch::Max,
     },
     Feature { name: "sliding windows", part: Part::Scoring, is_used: |m| m.eval.stride < m.eval.seq_len },
+    Feature { name: "whole windows of the text", part: Part::Scoring, is_used: |m| m.eval.whole_windows },
+    Feature { name: "end of the text scored again", part: Part::Scoring, is_used: |m| m.eval.tail == Tail::AsScript },
+    Feature { name: "test-time training", part: Part::Scoring, is_used: |m| m.eval.ttt.is_some() },
 ];
 
 impl Feature {

@@ -65,13 +65,6 @@ pub const GAPS: &[Gap] = &[
         changes: &[Task::Score, Task::Train],
     },
     Gap {
-        name: "Rescored tail",
-        what: "windows at the end of the text score targets that were scored before",
-        words: &[],
-        prevents: &[],
-        changes: &[Task::Score],
-    },
-    Gap {
         name: "Late QAT in int6",
         what: "fake quantization of the MLP to six bits; here it is five",
         words: &[],
@@ -79,9 +72,9 @@ pub const GAPS: &[Gap] = &[
         changes: &[Task::Train],
     },
     Gap {
-        name: "Test-time training",
-        what: "SGD on chunks of the text that were scored before",
-        words: &["test-time training"],
+        name: "Phased test-time training",
+        what: "test-time training of another kind than SGD on chunks of the text that were scored before",
+        words: &["phased test-time training"],
         prevents: &[Task::Score],
         changes: &[],
     },

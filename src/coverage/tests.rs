@@ -71,8 +71,13 @@ fn gaps_come_from_notes_and_from_titles() {
     assert_eq!(answer(180, Task::Train), Answer::Yes);
     assert_eq!(answer(162, Task::Train), Answer::No(vec!["Not known"]));
     assert_eq!(answer(162, Task::Pack), Answer::No(vec!["Unknown export"]));
-    assert_eq!(answer(414, Task::Score), Answer::Nearly(vec!["Rescored tail"]));
-    assert_eq!(answer(1493, Task::Score), Answer::No(vec!["Test-time training"]));
+    assert_eq!(answer(414, Task::Score), Answer::Yes);
+    assert_eq!(answer(549, Task::Score), Answer::Yes);
+    assert_eq!(answer(1493, Task::Score), Answer::Nearly(vec!["Rotary tables"]));
+    assert_eq!(
+        answer(1736, Task::Score),
+        Answer::No(vec!["Phased test-time training", "Case operators", "Gated attention"])
+    );
     assert_eq!(answer(1493, Task::Train), Answer::Nearly(vec!["Rotary tables"]));
     assert_eq!(answer(1493, Task::Pack), Answer::No(vec!["GPTQ", "SDClip"]));
     assert_eq!(answer(148, Task::Score), Answer::Unknown);

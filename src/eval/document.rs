@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{Agreement, ExactSum, Input, Pass, Report, RunSettings, ScoreSettings, Subset};
 use crate::digest::Digest;
-use crate::model::ModelConfig;
+use crate::manifest::{Tail, TttConfig};
+use crate::model::{ModelConfig, is_default};
 use crate::units::{BitsPerByte, Nats};
 
 /// Name and version of the document of `score --json` and `score merge --json`.
@@ -30,7 +31,7 @@ pub struct Scoring<'a> {
     manifest_identity: Digest,
     /// The pass that counts, a key of `scores`.
     headline: Option<String>,
-    /// A pass by weights and windows, such as `packed/sliding`.
+    /// A pass by weights and windows, such as `packed/sliding`; `packed/sliding-ttt` where the weights learned on the way.
     scores: BTreeMap<String, PassScore>,
     /// Packed minus checkpoint by kind of windows, where both were scored.
     quantization_gap: BTreeMap<String, GapScore>,
@@ -86,6 +87,15 @@ pub(in crate::eval) struct Settings<'a> {
     seq_len: u64,
     /// Distance between sliding windows.
     stride: u64,
+    /// What sliding windows score that the end of the text cuts short; left out where each target counts once.
+    #[serde(skip_serializing_if = "is_default")]
+    tail: Tail,
+    /// Whether the split was read as far as it fills whole windows; left out where all of it was.
+    #[serde(skip_serializing_if = "is_default")]
+    whole_windows: bool,
+    /// How the weights learned from what was scored; left out where they stayed as they were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttt: Option<&'a TttConfig>,
     /// Tokens used.
     tokens: u64,
     /// The network, after flags and environment.
@@ -94,7 +104,15 @@ pub(in crate::eval) struct Settings<'a> {
 
 impl<'a> Settings<'a> {
     pub(in crate::eval) fn of(basis: &'a ScoreSettings) -> Self {
-        Settings { seq_len: basis.seq_len, stride: basis.stride, tokens: basis.tokens, model: &basis.model }
+        Settings {
+            seq_len: basis.seq_len,
+            stride: basis.stride,
+            tail: basis.tail,
+            whole_windows: basis.whole_windows,
+            ttt: basis.ttt.as_ref(),
+            tokens: basis.tokens,
+            model: &basis.model,
+        }
     }
 }
 
@@ -128,7 +146,7 @@ impl Report {
             scores: self.passes.iter().map(|pass| (pass.label(), pass_score(pass))).collect(),
             quantization_gap: gaps
                 .iter()
-                .map(|gap| (gap.windowing.to_string(), GapScore { val_loss: gap.val_loss, val_bpb: gap.val_bpb }))
+                .map(|gap| (gap.windows.clone(), GapScore { val_loss: gap.val_loss, val_bpb: gap.val_bpb }))
                 .collect(),
             subset: basis.subset,
             settings: Settings::of(basis),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::ttt::TttError;
 use super::{InputRole, ScoreError, Weights, Windowing};
 use crate::artifact::foreign::ForeignError;
 use crate::atomic_write::WriteError;
@@ -131,6 +132,27 @@ pub enum ScoreJobError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// Test-time training failed.
+    #[error(transparent)]
+    Ttt(#[from] TttError),
+    /// What needs weights that stay as they are.
+    #[error(
+        "{what} needs weights that stay as they are, and with eval.ttt they learn from all that was scored before; --no-ttt \
+         scores without that"
+    )]
+    Learning {
+        /// What needs them.
+        what: &'static str,
+    },
+    /// What does not go with a text whose end counts several times.
+    #[error(
+        "{why}, and with eval.tail as-script those at the end of the text are scored several times; use --set \
+         eval.tail=once"
+    )]
+    TailAsScript {
+        /// What does not go with it.
+        why: &'static str,
     },
     /// A sample is of one pass.
     #[error(

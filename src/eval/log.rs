@@ -8,8 +8,8 @@ use super::{Report, Weights, Windowing};
 ///
 /// `elapsed` holds the time of each pass of the report, in its order.
 pub fn log_lines(report: &Report, elapsed: &[Duration]) -> Option<String> {
-    let wanted = (Weights::Packed, Windowing::Sliding);
-    let position = report.passes.iter().position(|pass| (pass.weights, pass.windowing) == wanted)?;
+    let wanted = (Weights::Packed, Windowing::Sliding, false);
+    let position = report.passes.iter().position(|pass| (pass.weights, pass.windowing, pass.learns) == wanted)?;
     let (loss, bpb) = report.passes[position].numbers()?;
     let time = elapsed.get(position).map_or(0, Duration::as_millis);
     let batch = report.run.map_or(0, |run| run.batch_windows);

@@ -3,7 +3,8 @@
 //! [`WindowPlan`] says which predictions each window scores, [`Evaluation`] runs windows through an engine and
 //! adds up a [`Score`] that is exact ([`ExactSum`]): any batch size, thread count or division over machines gives
 //! the same bits. [`non_overlapping`](fn@non_overlapping) is the short way to what training logs. [`probe`](mod@probe) tries to catch the scorer
-//! cheating. [`sample`] scores a few windows instead of all. [`ScoreJob`] does it all between files and gives a [`Report`]; [`merge`] makes one of the parts of several
+//! cheating. [`sample`] scores a few windows instead of all; [`ttt`] has the weights
+//! learn from what was scored. [`ScoreJob`] does it all between files and gives a [`Report`]; [`merge`] makes one of the parts of several
 //! machines.
 
 mod coverage;
@@ -17,6 +18,7 @@ pub mod sample;
 mod score;
 mod settings;
 mod shard;
+pub mod ttt;
 mod window;
 
 #[cfg(feature = "engine")]
@@ -33,6 +35,8 @@ mod inputs;
 mod loss_profile;
 #[cfg(feature = "engine")]
 mod non_overlapping;
+#[cfg(feature = "engine")]
+mod passes;
 #[cfg(feature = "engine")]
 pub mod probe;
 #[cfg(feature = "engine")]
@@ -54,7 +58,7 @@ pub use report::{Agreement, Gap, Pass, Report, RunSettings};
 pub use score::Score;
 pub use settings::{Input, InputRole, Miscount, ScoreSettings, Subset, Weights};
 pub use shard::{ParseShardError, Shard};
-pub use window::{PlanError, WindowPlan, WindowSpan, Windowing};
+pub use window::{PlanError, TailRule, WindowPlan, WindowSpan, Windowing};
 
 #[cfg(feature = "engine")]
 pub use engines::EngineChoice;

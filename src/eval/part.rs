@@ -277,7 +277,7 @@ pub fn merge(mut parts: Vec<(PathBuf, PartRecord)>) -> Result<Report, MergeError
             part.passes[position].check(part).map_err(|wrong| wrong.in_file(path, &part.passes[position].name()))?;
             score.merge(&part.passes[position].score());
         }
-        passes.push(Pass { weights: pass.weights, windowing: pass.windowing, score });
+        passes.push(Pass { weights: pass.weights, windowing: pass.windowing, learns: false, score });
     }
     let mut processors: Vec<String> = parts.iter().map(|(_, part)| part.processor.clone()).collect();
     processors.sort();
@@ -289,6 +289,15 @@ pub fn merge(mut parts: Vec<(PathBuf, PartRecord)>) -> Result<Report, MergeError
 pub(super) enum Wrong {
     Plan(PlanError),
     Numbers(String),
+}
+
+impl std::fmt::Display for Wrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Wrong::Plan(source) => source.fmt(f),
+            Wrong::Numbers(what) => f.write_str(what),
+        }
+    }
 }
 
 impl Wrong {
@@ -311,6 +320,11 @@ impl ScoreSettings {
     }
 }
 
+/// Most bytes that so many tokens stand for: one stands for at most 65,535 and a space.
+pub(super) fn most_bytes(tokens: u64) -> u64 {
+    tokens.saturating_mul(1 << 16)
+}
+
 impl PartPass {
     fn name(&self) -> String {
         format!("{}/{}", self.weights, self.windowing)
@@ -330,13 +344,11 @@ impl PartPass {
         if found != expected {
             return Err(Wrong::Numbers(format!("windows {found:?} (first, count) where the part has {expected:?}")));
         }
-        let edges = plan.window(range.start).zip(range.end.checked_sub(1).and_then(|last| plan.window(last)));
-        let tokens = if range.is_empty() { 0 } else { edges.map_or(0, |(a, b)| b.end - a.first_scored) };
+        let tokens = plan.scored_before(range.end) - plan.scored_before(range.start);
         if self.tokens != tokens {
             return Err(Wrong::Numbers(format!("{} tokens where its windows score {tokens}", self.tokens)));
         }
-        // One token stands for at most 65,535 bytes and a space.
-        if self.bytes > tokens.saturating_mul(1 << 16) {
+        if self.bytes > most_bytes(tokens) {
             return Err(Wrong::Numbers(format!("{} bytes for {tokens} tokens", self.bytes)));
         }
         Ok(())

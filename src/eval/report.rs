@@ -9,6 +9,9 @@ use super::{Input, Score, ScoreSettings, Weights, Windowing};
 use crate::manifest::ScoreRecord;
 use crate::units::{BitsPerByte, Nats, group_digits};
 
+/// What marks a pass whose weights learned on the way.
+const LEARNING_SUFFIX: &str = "-ttt";
+
 /// One evaluation of one form of the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pass {
@@ -16,14 +19,21 @@ pub struct Pass {
     pub weights: Weights,
     /// Kind of windows.
     pub windowing: Windowing,
+    /// Whether the weights learned from each chunk once it was scored.
+    pub learns: bool,
     /// What came out.
     pub score: Score,
 }
 
 impl Pass {
-    /// `packed/sliding` and the like: the key of the pass in reports and manifests.
+    /// `packed/sliding`, `packed/sliding-ttt` and the like: the key of the pass in reports and manifests.
     pub fn label(&self) -> String {
-        format!("{}/{}", self.weights, self.windowing)
+        format!("{}/{}", self.weights, self.windows())
+    }
+
+    /// The windows, and whether the weights learned on the way.
+    pub fn windows(&self) -> String {
+        format!("{}{}", self.windowing, if self.learns { LEARNING_SUFFIX } else { "" })
     }
 
     /// Mean loss and bits per byte, where anything was scored.
@@ -93,10 +103,10 @@ pub struct Report {
 }
 
 /// What quantization costs: packed minus checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Gap {
-    /// Kind of windows.
-    pub windowing: Windowing,
+    /// The windows of both passes.
+    pub windows: String,
     /// Nats per token.
     pub val_loss: f64,
     /// Bits per byte.
@@ -117,9 +127,10 @@ impl Report {
     /// Packed minus checkpoint, for every kind of windows that both were scored with.
     pub fn gaps(&self) -> Vec<Gap> {
         let gap = |windowing| {
-            let (packed_loss, packed_bpb) = self.pass(Weights::Packed, windowing)?.numbers()?;
+            let packed = self.pass(Weights::Packed, windowing)?;
+            let (packed_loss, packed_bpb) = packed.numbers()?;
             let (loss, bpb) = self.pass(Weights::Checkpoint, windowing)?.numbers()?;
-            Some(Gap { windowing, val_loss: packed_loss.0 - loss.0, val_bpb: packed_bpb.0 - bpb.0 })
+            Some(Gap { windows: packed.windows(), val_loss: packed_loss.0 - loss.0, val_bpb: packed_bpb.0 - bpb.0 })
         };
         [Windowing::Sliding, Windowing::NonOverlapping].into_iter().filter_map(gap).collect()
     }
@@ -164,15 +175,18 @@ impl fmt::Display for Report {
             };
             let [tokens, bytes, windows] =
                 [pass.score.tokens, pass.score.bytes, pass.score.windows].map(|n| group_digits(n.into()));
-            let (weights, windowing) = (pass.weights.to_string(), pass.windowing.to_string());
-            row(f, [&weights, &windowing, &loss, &bpb, &tokens, &bytes, &windows])?;
+            let (weights, windows_run) = (pass.weights.to_string(), pass.windows());
+            row(f, [&weights, &windows_run, &loss, &bpb, &tokens, &bytes, &windows])?;
         }
         for gap in self.gaps() {
             let (loss, bpb) = (format!("{:+.8}", gap.val_loss), format!("{:+.8}", gap.val_bpb));
-            row(f, ["gap", &gap.windowing.to_string(), &loss, &bpb, "", "", ""])?;
+            row(f, ["gap", &gap.windows, &loss, &bpb, "", "", ""])?;
         }
         let (seq_len, stride) = (group_digits(basis.seq_len.into()), group_digits(basis.stride.into()));
         writeln!(f, "\nengine {}, windows of {seq_len} tokens, sliding by {stride}", basis.engine)?;
+        for said in [basis.end_of_text(), basis.learning()].into_iter().flatten() {
+            writeln!(f, "{said}")?;
+        }
         if let Some(miscount) = &basis.miscount {
             let (table, text) = (group_digits(miscount.table_bytes.into()), group_digits(miscount.text_bytes.into()));
             write!(

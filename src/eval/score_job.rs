@@ -2,19 +2,20 @@
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::engines::Prepared;
 use super::inputs::{ScoreInputs, WeightsFile};
+use super::passes::Passes;
 use super::probe::{ProbeKind, ProbeOutcome, ProbeTarget, probe};
 use super::{
-    Agreement, EngineChoice, Evaluation, LossProfile, Miscount, PART_SCHEMA, PartPass, PartRecord, Pass, Report,
-    RunSettings, ScoreError, ScoreJobError, ScoreSettings, ScoringData, Shard, Subset, Weights, WindowPlan, Windowing,
+    EngineChoice, Evaluation, LossProfile, Miscount, PART_SCHEMA, PartRecord, Pass, Report, RunSettings, ScoreError,
+    ScoreJobError, ScoreSettings, ScoringData, Shard, Subset, Weights, WindowPlan, Windowing,
 };
-use crate::atomic_write::{self, PendingFile};
+use crate::atomic_write;
 use crate::engine::{self, EngineDevice, Precision, Scorer};
 use crate::interrupt::Interrupt;
-use crate::manifest::{self, Effective, environment};
+use crate::manifest::{self, Effective, Tail, environment};
 use crate::progress::Progress;
 use crate::regular_file;
 
@@ -48,6 +49,8 @@ pub struct ScoreJob {
     pub shard: Option<Shard>,
     /// Where the likelihoods of the first pass go: one little-endian f32 a token, in corpus order.
     pub nll_out: Option<PathBuf>,
+    /// Where the trace of test-time training goes, a JSON object a line.
+    pub ttt_trace: Option<PathBuf>,
     /// Write the scores into the manifest.
     pub record: bool,
     /// Keep where the loss of the first pass lies.
@@ -100,57 +103,30 @@ pub(super) struct Opened {
 impl ScoreJob {
     /// Scores. Outputs are written last, once the inputs are known not to have changed.
     pub fn run(&self, progress: &Progress, interrupt: &Interrupt) -> Result<Outcome, ScoreJobError> {
-        for path in self.nll_out.iter().chain(self.record.then_some(&self.manifest_path)) {
+        let recorded = self.record.then_some(&self.manifest_path);
+        for path in self.nll_out.iter().chain(&self.ttt_trace).chain(recorded) {
             atomic_write::check_writable(path)?;
+        }
+        if self.shard.is_some() {
+            self.refuse_learning("a part of the windows")?;
+        }
+        if self.profile {
+            self.refuse_with_tail("a picture of losses shows each target once")?;
         }
         let opened = self.open()?;
         if self.record {
             self.check_recordable(&opened.on_disk, &opened.inputs)?;
         }
-        let mut nll_file = self.nll_out.as_deref().map(PendingFile::create).transpose()?;
         let plans = self.plans(&opened.basis)?;
         let windows: u64 = plans.iter().map(|(_, range)| range.end - range.start).sum();
         progress.set_len(windows * opened.files.len() as u64);
-
-        let (mut passes, mut part_passes, mut elapsed) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut agreement, mut profile): (Option<Agreement>, Option<LossProfile>) = (None, None);
-        for file in &opened.files {
-            let prepared = self.prepare(file)?;
-            for (plan, range) in &plans {
-                let started = Instant::now();
-                let evaluation = opened.evaluation(prepared.scorer(), progress, interrupt);
-                let mut first_pass_file = nll_file.as_mut().filter(|_| passes.is_empty());
-                let is_profiled = self.profile && passes.is_empty();
-                let mut pass_profile = is_profiled.then(|| LossProfile::new(*plan, range.start));
-                let mut buffer = Vec::new();
-                let score = evaluation.score(plan, range.clone(), &mut |nll| {
-                    if let Some(profile) = &mut pass_profile {
-                        profile.add(nll, opened.tokens(), &opened.inputs.data.table);
-                    }
-                    let Some(file) = first_pass_file.as_deref_mut() else { return Ok(()) };
-                    buffer.clear();
-                    buffer.extend(nll.iter().flat_map(|value| value.to_le_bytes()));
-                    file.append(&buffer)
-                })?;
-                elapsed.push(started.elapsed());
-                let (weights, windowing) = (file.weights, plan.windowing());
-                profile = profile.or(pass_profile);
-                passes.push(Pass { weights, windowing, score });
-                part_passes.push(PartPass {
-                    weights,
-                    windowing,
-                    first_window: range.start,
-                    windows: score.windows,
-                    tokens: score.tokens,
-                    bytes: score.bytes,
-                    total_nats: score.total,
-                });
-            }
-            agreement = prepared.agreement().map(|found| found.or_worse(agreement));
-        }
+        let Passes { passes, parts, elapsed, agreement, profile, nll, trace } =
+            self.passes(&opened, &plans, progress, interrupt)?;
         self.check_scored(&passes, &opened.basis)?;
         opened.inputs.check_unchanged()?;
-        nll_file.map(PendingFile::commit).transpose()?;
+        for file in [nll, trace].into_iter().flatten() {
+            file.commit()?;
+        }
 
         let processor = self.processor();
         let run =
@@ -170,7 +146,7 @@ impl ScoreJob {
             shard,
             processor,
             basis: opened.basis,
-            passes: part_passes,
+            passes: parts,
         });
         let label = report.passes.first().map(Pass::label).unwrap_or_default();
         let data = opened.inputs.data;
@@ -185,8 +161,9 @@ impl ScoreJob {
         let tokens = self.max_tokens.map_or(data.tokens.len(), |most| data.tokens.len().min(most as usize));
         let tokens = &data.tokens[..tokens];
         let windowing = self.windowings.first().copied().unwrap_or(Windowing::Sliding);
-        let (seq_len, stride) = (manifest.eval.seq_len, manifest.eval.stride);
-        let plan = WindowPlan::new(windowing, tokens.len() as u64, seq_len, stride).map_err(ScoreError::from)?;
+        let seq_len = manifest.eval.seq_len;
+        self.refuse_with_tail("a picture of losses shows each target once")?;
+        let plan = WindowPlan::of(&manifest.eval, windowing, tokens.len() as u64).map_err(ScoreError::from)?;
         let failed = |source| ScoreJobError::ReadLosses { path: path.to_path_buf(), source };
         let file = regular_file::open(path).map_err(failed)?;
         let (bytes, predictions) = (file.metadata().map_err(failed)?.len(), plan.scored());
@@ -221,6 +198,8 @@ impl ScoreJob {
         progress: &Progress,
         interrupt: &Interrupt,
     ) -> Result<Vec<Probed>, ScoreJobError> {
+        self.refuse_learning("a probe")?;
+        self.refuse_with_tail("a probe asks that each target be scored once")?;
         let opened = self.open()?;
         let plans = self.plans(&opened.basis)?;
         progress.set_len((plans.len() * opened.files.len() * ProbeKind::ALL.len()) as u64);
@@ -294,12 +273,23 @@ impl ScoreJob {
             model: manifest.model.clone(),
             seq_len: manifest.eval.seq_len,
             stride: manifest.eval.stride,
+            tail: manifest.eval.tail,
+            whole_windows: manifest.eval.whole_windows,
+            ttt: manifest.eval.ttt.clone(),
             tokens,
             subset: (tokens < of).then_some(Subset { first_tokens: tokens, of }),
             inputs: inputs.files.clone(),
             miscount: Miscount::of(&inputs.data.tokens[..tokens as usize], &inputs.data.tokenizer),
         };
         Ok(Opened { inputs, basis, files, on_disk })
+    }
+
+    /// Refuses what does not go with a text whose end counts several times.
+    fn refuse_with_tail(&self, why: &'static str) -> Result<(), ScoreJobError> {
+        match self.effective.manifest.eval.tail {
+            Tail::AsScript if self.windowings.contains(&Windowing::Sliding) => Err(ScoreJobError::TailAsScript { why }),
+            _ => Ok(()),
+        }
     }
 
     /// The windows of every pass over one form of the weights.

@@ -10,7 +10,7 @@ use crate::progress::Progress;
 /// The validation split, ready to be scored.
 #[derive(Clone, Debug)]
 pub struct ScoringData {
-    /// All tokens of the split, in order.
+    /// All tokens of the split that the evaluation reads, in order.
     pub tokens: Vec<u16>,
     /// The tokenizer; it has exactly the model's vocabulary.
     pub tokenizer: Tokenizer,
@@ -41,14 +41,15 @@ impl ScoringData {
         Ok(Self::of(dataset.val_tokens(vocab_size)?, tokenizer, manifest))
     }
 
-    fn of(tokens: Vec<u16>, tokenizer: Tokenizer, manifest: &Manifest) -> Self {
+    fn of(mut tokens: Vec<u16>, tokenizer: Tokenizer, manifest: &Manifest) -> Self {
+        tokens.truncate(manifest.eval.tokens_read(tokens.len() as u64) as usize);
         let table = tokenizer.byte_table();
         ScoringData { tokens, tokenizer, table, eval: manifest.eval.clone() }
     }
 
-    /// The manifest's windows of one kind over the whole split.
+    /// The manifest's windows of one kind over the whole split, for weights that stay as they are.
     pub fn plan(&self, windowing: Windowing) -> Result<WindowPlan, PlanError> {
-        WindowPlan::new(windowing, self.tokens.len() as u64, self.eval.seq_len, self.eval.stride)
+        WindowPlan::of(&self.eval, windowing, self.tokens.len() as u64)
     }
 
     /// Windows given to an engine at a time.

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{PlanError, WindowPlan, Windowing};
+use super::{PlanError, TailRule, WindowPlan, Windowing};
 use crate::data::Tokenizer;
 use crate::digest::{ContentDigest, Digest};
-use crate::model::ModelConfig;
+use crate::manifest::{FrozenParts, Tail, TttConfig};
+use crate::model::{ModelConfig, is_default};
+use crate::units::group_digits;
 
 /// Which form of a model's weights is scored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -95,6 +97,15 @@ pub struct ScoreSettings {
     pub seq_len: u64,
     /// Distance between sliding windows.
     pub stride: u64,
+    /// What sliding windows score that the end of the text cuts short.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tail: Tail,
+    /// Whether the split was read as far as it fills whole windows.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub whole_windows: bool,
+    /// How the weights learned from what was scored, where they did.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ttt: Option<TttConfig>,
     /// Tokens used.
     pub tokens: u64,
     /// Set where that is not the whole split.
@@ -133,7 +144,42 @@ impl Miscount {
 impl ScoreSettings {
     /// The windows of one kind.
     pub fn plan(&self, windowing: Windowing) -> Result<WindowPlan, PlanError> {
-        WindowPlan::new(windowing, self.tokens, self.seq_len, self.stride)
+        let plan = WindowPlan::new(windowing, self.tokens, self.seq_len, self.stride)?;
+        Ok(plan.with_tail(TailRule::of(self.tail, self.ttt.is_some())))
+    }
+
+    /// A line on the end of the text, where it counts several times or is not read.
+    pub(super) fn end_of_text(&self) -> Option<String> {
+        let mut said = Vec::new();
+        if self.whole_windows {
+            said.push("the split is read as far as it fills whole windows".to_string());
+        }
+        if let (Tail::AsScript, Ok(plan)) = (self.tail, self.plan(Windowing::Sliding)) {
+            let [stride, scored, predictions] =
+                [plan.stride(), plan.scored(), plan.predictions()].map(|n| group_digits(n.into()));
+            said.push(format!(
+                "sliding windows that the end of the text cuts short score their last {stride} targets again, as the \
+                 script does: {scored} are summed, with their bytes, where the text has {predictions}"
+            ));
+        }
+        (!said.is_empty()).then(|| format!("END OF THE TEXT: {}", said.join("; ")))
+    }
+
+    /// A line on how the weights learned, where they did.
+    pub(super) fn learning(&self) -> Option<String> {
+        let TttConfig { learning_rate, momentum, epochs, clip, freeze_blocks, frozen, .. } = self.ttt.as_ref()?;
+        let [chunk, sequences] =
+            [self.ttt.as_ref()?.chunk_tokens, self.ttt.as_ref()?.sequences_per_step].map(|n| group_digits(n.into()));
+        let still = match (freeze_blocks, frozen) {
+            (0, _) => String::new(),
+            (_, FrozenParts::All) => format!("; the first {freeze_blocks} blocks stay as they are"),
+            (_, FrozenParts::Vectors) => format!("; scales, mixes and gains of the first {freeze_blocks} blocks stay"),
+        };
+        Some(format!(
+            "TEST-TIME TRAINING in sliding windows: each chunk of {chunk} tokens is scored first and learned from \
+             afterwards, by SGD at {learning_rate} falling to 0, momentum {momentum}, {epochs} epochs, {sequences} \
+             sequences a step, gradients clipped to {clip}{still}"
+        ))
     }
 
     /// The first respect in which two scores do not have the same basis, with both values; paths do not count.
@@ -150,6 +196,9 @@ impl ScoreSettings {
             ("model", format!("{:?}", self.model), format!("{:?}", other.model)),
             ("window length", self.seq_len.to_string(), other.seq_len.to_string()),
             ("stride", self.stride.to_string(), other.stride.to_string()),
+            ("tail", self.tail.to_string(), other.tail.to_string()),
+            ("whole windows", self.whole_windows.to_string(), other.whole_windows.to_string()),
+            ("test-time training", format!("{:?}", self.ttt), format!("{:?}", other.ttt)),
             ("number of tokens", self.tokens.to_string(), other.tokens.to_string()),
             ("subset", format!("{:?}", self.subset), format!("{:?}", other.subset)),
         ];

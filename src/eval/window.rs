@@ -2,12 +2,15 @@
 //!
 //! A split of N tokens holds N - 1 *predictions*: prediction `i` is of token `i + 1` from the tokens up to `i`.
 //! A window is a run of consecutive predictions fed to the model at once; it scores a suffix of them, and what it
-//! scores follows what the window before it scored. Corpus order and window order are therefore the same.
+//! scores follows what the window before it scored. Corpus order and window order are therefore the same. Many scripts
+//! score the end of the text several times instead ([`TailRule`]).
 
 use std::ops::Range;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::manifest::{EvalConfig, Tail};
 
 /// How windows follow one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +29,28 @@ impl std::fmt::Display for Windowing {
             Windowing::Sliding => "sliding",
             Windowing::NonOverlapping => "non-overlapping",
         })
+    }
+}
+
+/// What sliding windows score that the end of the text cuts short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TailRule {
+    /// What no window before scored, and windows without such predictions are not run.
+    Once,
+    /// The last `stride` of their own: every start before the end of the text has a window (287 to 1019).
+    Rescored,
+    /// The same, and windows shorter than a stride are not run, save the first (test-time training of 549).
+    RescoredByStride,
+}
+
+impl TailRule {
+    /// The rule of a manifest, for windows scored while the weights learn or by weights that stay.
+    pub fn of(tail: Tail, learns: bool) -> Self {
+        match (tail, learns) {
+            (Tail::Once, _) => TailRule::Once,
+            (Tail::AsScript, false) => TailRule::Rescored,
+            (Tail::AsScript, true) => TailRule::RescoredByStride,
+        }
     }
 }
 
@@ -81,6 +106,7 @@ pub struct WindowPlan {
     predictions: u64,
     seq_len: u64,
     stride: u64,
+    tail: TailRule,
 }
 
 impl WindowPlan {
@@ -92,12 +118,26 @@ impl WindowPlan {
         }
     }
 
+    /// The windows of a manifest over the tokens that it reads, for weights that stay as they are.
+    pub fn of(eval: &EvalConfig, windowing: Windowing, tokens: u64) -> Result<Self, PlanError> {
+        Ok(Self::new(windowing, tokens, eval.seq_len, eval.stride)?.with_tail(TailRule::of(eval.tail, false)))
+    }
+
     /// Sliding windows of at most `seq_len` predictions over a split of `tokens` tokens.
     pub fn sliding(tokens: u64, seq_len: u64, stride: u64) -> Result<Self, PlanError> {
         if stride == 0 || stride > seq_len {
             return Err(PlanError { seq_len, stride });
         }
-        Ok(WindowPlan { windowing: Windowing::Sliding, predictions: tokens.saturating_sub(1), seq_len, stride })
+        let (windowing, predictions, tail) = (Windowing::Sliding, tokens.saturating_sub(1), TailRule::Once);
+        Ok(WindowPlan { windowing, predictions, seq_len, stride, tail })
+    }
+
+    /// The same with another rule for the end of the text; non-overlapping windows have none there.
+    pub fn with_tail(self, tail: TailRule) -> Self {
+        match self.windowing {
+            Windowing::Sliding => WindowPlan { tail, ..self },
+            Windowing::NonOverlapping => self,
+        }
     }
 
     /// Windows of exactly `seq_len` predictions, side by side.
@@ -128,19 +168,44 @@ impl WindowPlan {
 
     /// Number of windows.
     pub fn windows(&self) -> u64 {
-        match self.windowing {
-            Windowing::NonOverlapping => self.predictions / self.seq_len,
-            Windowing::Sliding if self.predictions == 0 => 0,
+        match (self.windowing, self.tail) {
+            (Windowing::NonOverlapping, _) => self.predictions / self.seq_len,
+            (Windowing::Sliding, _) if self.predictions == 0 => 0,
             // The first window takes up to `seq_len` predictions, each later one up to `stride` more.
-            Windowing::Sliding => 1 + self.predictions.saturating_sub(self.seq_len).div_ceil(self.stride),
+            (Windowing::Sliding, TailRule::Once) => {
+                1 + self.predictions.saturating_sub(self.seq_len).div_ceil(self.stride)
+            }
+            (Windowing::Sliding, TailRule::Rescored) => self.predictions.div_ceil(self.stride),
+            (Windowing::Sliding, TailRule::RescoredByStride) => (self.predictions / self.stride).max(1),
         }
     }
 
-    /// Number of predictions scored: all of them, or for non-overlapping windows all that fill a window.
+    /// Number of predictions scored, those scored again counted again: all of them, or for non-overlapping windows all
+    /// that fill a window.
     pub fn scored(&self) -> u64 {
+        self.scored_before(self.windows())
+    }
+
+    /// Predictions that the windows before that index score, those scored again counted again.
+    pub fn scored_before(&self, index: u64) -> u64 {
+        let index = index.min(self.windows());
+        let Some(last) = index.checked_sub(1) else { return 0 };
+        let reached = last.saturating_mul(self.stride).saturating_add(self.seq_len).min(self.predictions);
+        match self.tail {
+            TailRule::Once => reached,
+            // Each window but the first scores its own stride, or what of a stride is left at its start.
+            TailRule::Rescored | TailRule::RescoredByStride => {
+                let strides = index.saturating_mul(self.stride).min(self.predictions);
+                self.seq_len.min(self.predictions).saturating_add(strides - self.stride.min(self.predictions))
+            }
+        }
+    }
+
+    /// How often predictions are scored that were scored before.
+    pub fn rescored(&self) -> u64 {
         match self.windowing {
-            Windowing::Sliding => self.predictions,
-            Windowing::NonOverlapping => self.windows() * self.seq_len,
+            Windowing::Sliding => self.scored() - self.predictions.min(self.scored()),
+            Windowing::NonOverlapping => 0,
         }
     }
 
@@ -151,9 +216,10 @@ impl WindowPlan {
         }
         let start = index * self.stride;
         let end = start.saturating_add(self.seq_len).min(self.predictions);
-        let first_scored = match index {
-            0 => 0,
-            _ => start.saturating_add(self.seq_len - self.stride),
+        let first_scored = match (index, self.tail) {
+            (0, _) => 0,
+            (_, TailRule::Once) => start.saturating_add(self.seq_len - self.stride),
+            (_, TailRule::Rescored | TailRule::RescoredByStride) => end - self.stride.min(end - start),
         };
         Some(WindowSpan { start, first_scored, end })
     }
@@ -234,7 +300,47 @@ mod tests {
         assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
     }
 
+    #[test]
+    fn the_end_of_the_text_counts_as_often_as_the_scripts_count_it() {
+        // 100 predictions, windows of 64 every 16: the windows that the end cuts are of 52, 36, 20 and 4.
+        let plan = WindowPlan::sliding(101, 64, 16).unwrap();
+        let scored = |rule| -> Vec<(u64, u64)> {
+            let plan = plan.with_tail(rule);
+            plan.iter(0..u64::MAX).skip(3).map(|window| (window.first_scored, window.end)).collect()
+        };
+        assert_eq!(scored(TailRule::Once), [(96, 100)]);
+        assert_eq!(scored(TailRule::Rescored), [(84, 100), (84, 100), (84, 100), (96, 100)]);
+        assert_eq!(scored(TailRule::RescoredByStride), [(84, 100), (84, 100), (84, 100)]);
+        let rescored = |rule| plan.with_tail(rule).rescored();
+        assert_eq!([TailRule::Once, TailRule::Rescored, TailRule::RescoredByStride].map(rescored), [0, 48, 44]);
+        let plain = WindowPlan::non_overlapping(101, 16).unwrap();
+        assert_eq!(plain.with_tail(TailRule::Rescored), plain);
+    }
+
     proptest! {
+        #[test]
+        fn scripts_score_the_last_of_every_window(tokens in 0u64..400, seq_len in 1u64..60, stride in 1u64..60) {
+            prop_assume!(stride <= seq_len);
+            let predictions = tokens.saturating_sub(1);
+            for (rule, least) in [(TailRule::Rescored, 1), (TailRule::RescoredByStride, stride)] {
+                let plan = WindowPlan::sliding(tokens, seq_len, stride).unwrap().with_tail(rule);
+                let (mut expected, mut before, mut start) = (Vec::new(), 0, 0);
+                while start < predictions {
+                    let end = (start + seq_len).min(predictions);
+                    let length = end - start;
+                    if length >= least || start == 0 {
+                        prop_assert_eq!(plan.scored_before(expected.len() as u64), before);
+                        let scored = if start == 0 { length } else { length.min(stride) };
+                        expected.push(WindowSpan { start, first_scored: end - scored, end });
+                        before += scored;
+                    }
+                    start += stride;
+                }
+                prop_assert_eq!((plan.windows(), plan.scored()), (expected.len() as u64, before));
+                prop_assert_eq!(plan.iter(0..u64::MAX).collect::<Vec<_>>(), expected);
+            }
+        }
+
         #[test]
         fn closed_forms_agree_with_the_loop(tokens in 0u64..400, seq_len in 1u64..60, stride in 1u64..60) {
             prop_assume!(stride <= seq_len);

@@ -1,5 +1,6 @@
 //! Recipe values that parse but cannot be: zero strides, worlds that do not divide 8, batches that do not fit.
 
+use super::evaluation::{MAX_SEQ_LEN, check_eval};
 use super::{CalibrationConfig, Manifest, ScheduleConfig};
 use crate::model::layout;
 use crate::quant::{ScaleSearch, UnmatchedPattern, limits};
@@ -28,18 +29,7 @@ pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> 
             format!("{} is not a multiple of 8 x train_seq_len = {micro} (at most 2^32)", schedule.train_batch_tokens),
         );
     }
-    if manifest.eval.seq_len == 0 || manifest.eval.seq_len > MAX_SEQ_LEN {
-        return fail("eval.seq_len", format!("{} is outside 1..={MAX_SEQ_LEN}", manifest.eval.seq_len));
-    }
-    if manifest.eval.stride == 0 || manifest.eval.stride > manifest.eval.seq_len {
-        return fail(
-            "eval.stride",
-            format!("{} is outside 1..=eval.seq_len ({})", manifest.eval.stride, manifest.eval.seq_len),
-        );
-    }
-    if manifest.eval.batch_windows == 0 {
-        return fail("eval.batch_windows", "must be at least 1".into());
-    }
+    check_eval(&manifest.eval)?;
     if !(1..=22).contains(&manifest.quantization.zstd_level) {
         return fail("quantization.zstd_level", format!("{} is outside 1..=22", manifest.quantization.zstd_level));
     }
@@ -165,6 +155,3 @@ fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
 
 /// Most sequences to calibrate on: a thousand times what records take.
 const MAX_CALIBRATION_SEQUENCES: u64 = 65_536;
-
-/// Longest window accepted: 32 times the challenge's, and still small next to memory.
-const MAX_SEQ_LEN: u64 = 65_536;

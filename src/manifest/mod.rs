@@ -8,6 +8,7 @@ mod checks;
 mod claim;
 mod claimed_number;
 pub mod environment;
+mod evaluation;
 mod files;
 mod load;
 mod locate;
@@ -26,6 +27,7 @@ pub use canonical::{canonical_yaml, identity};
 pub use checks::MICRO_BATCHES_PER_STEP;
 pub use claim::{Claim, ClaimMetrics, Hardware, Track};
 pub use claimed_number::{ClaimedNumber, ParseClaimedNumberError};
+pub use evaluation::{EvalConfig, FrozenParts, Tail, TttConfig};
 pub use files::{
     ArtifactRecord, CodeFile, DataConfig, FileRef, HessianRecord, ShardRef, ShardRole, TensorRecord, ZstdRecord,
 };
@@ -36,8 +38,8 @@ pub use overrides::{
 pub use program::{Program, ProgramName, ProgramSource};
 pub use rebase_paths::{code_copies, rebase_paths};
 pub use recipe::{
-    AdamConfig, CalibrationConfig, EvalConfig, MuonConfig, OptimizerConfig, OrthogonalizerPrecision, QatConfig,
-    QuantizationConfig, ScheduleConfig, SwaConfig,
+    AdamConfig, CalibrationConfig, MuonConfig, OptimizerConfig, OrthogonalizerPrecision, QatConfig, QuantizationConfig,
+    ScheduleConfig, SwaConfig,
 };
 pub use relocate::{relative, relocate};
 pub use results::{Environment, Results, SampleRecord, ScoreRecord, StageRecord, Tolerance, TrainingRecord};

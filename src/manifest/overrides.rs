@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 use super::load::parse_unseen;
-use super::{LoadError, Manifest, QuantizationConfig, load};
+use super::{EvalConfig, LoadError, Manifest, QuantizationConfig, load};
 use crate::model::ModelConfig;
 use crate::path_safety::folder_of;
 use crate::quant::{ClassPattern, QuantizerRule};
@@ -259,6 +259,11 @@ fn show_resting(tree: &mut Value) {
             ("ln_scale", Value::from(model.ln_scale)),
             ("init", serde_yaml::to_value(model.init).unwrap_or(Value::Null)),
         ],
+    );
+    let eval = EvalConfig::default();
+    show(
+        "eval",
+        vec![("tail", Value::from(eval.tail.to_string())), ("whole_windows", Value::from(eval.whole_windows))],
     );
 }
 

@@ -1,4 +1,4 @@
-//! The recipe: optimizer, schedule, quantization, evaluation. Defaults are those of PR #286.
+//! The recipe: optimizer, schedule, quantization. Defaults are those of PR #286.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -317,22 +317,4 @@ impl Default for CalibrationConfig {
 
 fn is_one(value: &f64) -> bool {
     *value == 1.0
-}
-
-/// How validation is scored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct EvalConfig {
-    /// Window length.
-    pub seq_len: u64,
-    /// Step between window starts, in [1, seq_len].
-    pub stride: u64,
-    /// Windows given to the engine at a time; never changes a number.
-    pub batch_windows: u64,
-}
-
-impl Default for EvalConfig {
-    fn default() -> Self {
-        EvalConfig { seq_len: 2_048, stride: 64, batch_windows: 32 }
-    }
 }

@@ -1,4 +1,4 @@
-//! What changes weights: Muon and AdamW over groups of parameters, gradient clipping, weight averaging, fake quantization.
+//! What changes weights: Muon and AdamW over groups of parameters, SGD, gradient clipping, weight averaging, fake quantization.
 
 mod adamw;
 mod clip;
@@ -9,6 +9,7 @@ mod matmul;
 mod muon;
 mod newton_schulz;
 mod optimizer;
+mod sgd;
 mod step_plan;
 mod swa;
 
@@ -22,5 +23,6 @@ pub(crate) use newton_schulz::COEFFICIENTS;
 pub use newton_schulz::orthogonalize;
 pub(crate) use optimizer::{FIRST_MOMENT, MOMENTUM_BUFFER, SECOND_MOMENT};
 pub use optimizer::{MatrixShare, Optimizer};
+pub use sgd::Sgd;
 pub use step_plan::StepPlan;
 pub use swa::SwaSum;

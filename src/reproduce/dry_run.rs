@@ -286,9 +286,9 @@ pub(super) fn parameters(manifest: &Manifest) -> u64 {
 
 /// The windows that either form of the weights is scored with.
 pub(super) fn scored_plans(manifest: &Manifest, val_tokens: u64) -> Vec<WindowPlan> {
-    let (seq_len, stride) = (manifest.eval.seq_len, manifest.eval.stride);
+    let (eval, tokens) = (&manifest.eval, manifest.eval.tokens_read(val_tokens));
     let plans = [Windowing::NonOverlapping, Windowing::Sliding];
-    plans.into_iter().filter_map(|kind| WindowPlan::new(kind, val_tokens, seq_len, stride).ok()).collect()
+    plans.into_iter().filter_map(|kind| WindowPlan::of(eval, kind, tokens).ok()).collect()
 }
 
 fn writes(request: &Request<'_>, stage: Stage) -> Vec<PathBuf> {

@@ -25,6 +25,9 @@ pub(super) fn look(
     data: &Dataset,
     inputs: &dyn Fn(Stage, &Manifest) -> Option<Vec<FileRef>>,
 ) -> Result<Held, ReproduceError> {
+    if request.effective.manifest.eval.ttt.is_some() {
+        return Err(ReproduceError::Learning);
+    }
     let folder = &request.folder;
     let is_begun = folder.training_state().exists() || folder.checkpoint().exists();
     if request.fresh || !is_begun {
@@ -71,10 +74,9 @@ pub(super) fn look(
 /// What decides the numbers after training.
 fn later_settings(manifest: &Manifest) -> Recipe {
     let section = |value: Result<Value, serde_json::Error>| value.unwrap_or(Value::Null);
-    let (seq_len, stride) = (manifest.eval.seq_len, manifest.eval.stride);
     Recipe::from_json(json!({
         "quantization": section(serde_json::to_value(&manifest.quantization)),
-        "eval": { "seq_len": seq_len, "stride": stride },
+        "eval": manifest.eval.deciding(),
     }))
 }
 

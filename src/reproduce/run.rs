@@ -102,6 +102,12 @@ pub enum ReproduceError {
         /// What made it.
         reason: String,
     },
+    /// The recipe has weights learn while they are scored.
+    #[error(
+        "reproduce scores weights that stay as they are, and eval.ttt has them learn from what was scored; `train`, `pack` \
+         and `score` one after another do that"
+    )]
+    Learning,
     /// Ctrl-C; run the same command again to continue.
     #[error("interrupted; the same command continues from here")]
     Interrupted(#[source] Interrupted),
@@ -302,7 +308,10 @@ impl Stages<'_, '_> {
             Stage::Score | Stage::Verify => {
                 let mut inputs = digest_files([folder.checkpoint().as_path(), folder.artifact().as_path()])?;
                 inputs.extend(self.data.val.iter().chain(&self.data.tokenizer).filter_map(data_input));
-                inputs.push(digest_settings("eval", &(eval.seq_len, eval.stride, engine)));
+                inputs.push(match eval.rests() {
+                    true => digest_settings("eval", &(eval.seq_len, eval.stride, engine)),
+                    false => digest_settings("eval", &(eval.deciding(), engine)),
+                });
                 inputs
             }
         };

@@ -47,6 +47,7 @@ impl Rescorer {
             precision: Precision::default(),
             shard: None,
             nll_out: None,
+            ttt_trace: None,
             profile: false,
             record: false,
         };

@@ -169,6 +169,20 @@ impl Bench {
         self.check(name, &document);
     }
 
+    /// Scores with weights that learn, and checks the trace.
+    #[cfg(feature = "engine")]
+    fn learning(&mut self) {
+        use golf_harness::manifest::{self, TttConfig};
+        let at = |name: &str| self.folder.path().join(name);
+        let mut manifest = manifest::load(&at("packed/manifest.yaml")).unwrap();
+        manifest.eval.ttt = Some(TttConfig { chunk_tokens: 400, ..TttConfig::default() });
+        manifest::save(&manifest, &at("packed/learning.yaml")).unwrap();
+        self.run(0, "score packed/learning.yaml --ttt-trace trace.jsonl --json");
+        let trace = std::fs::read_to_string(self.folder.path().join("trace.jsonl")).unwrap();
+        trace.lines().for_each(|line| drop(self.check("trace.jsonl", &parse(line))));
+        self.run(0, "score check-trace trace.jsonl --json");
+    }
+
     fn check(&mut self, line: &str, document: &Value) -> String {
         let (first, schema) = document.as_object().unwrap().iter().next().unwrap();
         assert_eq!(first, "schema", "`{line}`: {document}");
@@ -248,6 +262,7 @@ fn compute(bench: &mut Bench) {
     bench.file("1.json");
     bench.file("sampled.json");
     bench.file("seeds/seeds.json");
+    bench.learning();
 }
 
 /// Whether this machine runs the submission that this project ships, a script of Python's own library.

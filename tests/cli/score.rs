@@ -2,6 +2,7 @@
 
 mod numbers;
 mod sample;
+mod ttt;
 mod workshop;
 
 use std::path::Path;

@@ -50,11 +50,11 @@ fn training() -> Value {
     serde_json::from_slice(&std::fs::read(folder().join("training.json")).unwrap()).unwrap()
 }
 
-fn number(value: &Value, key: &str) -> f64 {
+pub fn number(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or_else(|| panic!("{key} in {value}"))
 }
 
-fn count(value: &Value, key: &str) -> usize {
+pub fn count(value: &Value, key: &str) -> usize {
     usize::try_from(value[key].as_u64().unwrap_or_else(|| panic!("{key} in {value}"))).unwrap()
 }
 
@@ -123,7 +123,8 @@ fn twenty_steps_of_1218_and_1493_follow_pytorch() {
     }
 }
 
-fn model(run: &Value) -> ModelConfig {
+/// The network of a run, as its entry tells it.
+pub fn model(run: &Value) -> ModelConfig {
     let config = &run["config"];
     let (layers, dim) = (count(config, "num_layers"), count(config, "model_dim"));
     let value_blocks =
@@ -132,8 +133,10 @@ fn model(run: &Value) -> ModelConfig {
         first: count(config, "loop_start"),
         last: count(config, "loop_end"),
         repeats: count(config, "num_loops"),
-        from_fraction: vec![number(run, "enable_looping_at")],
+        // Runs that only score are on their last phase.
+        from_fraction: vec![run["enable_looping_at"].as_f64().unwrap_or(0.5)],
     });
+    let bigram = config["bigram"].as_array().map(|sizes| [0, 1].map(|side| sizes[side].as_u64().unwrap() as usize));
     let start = config["parallel_residual_start"].as_i64().unwrap();
     ModelConfig {
         vocab_size: count(config, "vocab_size"),
@@ -143,7 +146,8 @@ fn model(run: &Value) -> ModelConfig {
         num_kv_heads: count(config, "num_kv_heads"),
         mlp_mult: count(config, "mlp_hidden") as f64 / dim as f64,
         logit_softcap: number(config, "logit_softcap"),
-        bigram_vocab_size: 0,
+        bigram_vocab_size: bigram.map_or(0, |[rows, _]| rows),
+        bigram_dim: bigram.map_or(1, |[_, width]| width),
         smear: config["smear"].as_bool().unwrap(),
         skips: if config["skip_gates"] == true { Skips::Gated } else { Skips::Plain },
         mlp_negative_slope: 0.5,

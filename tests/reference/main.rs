@@ -18,6 +18,8 @@ mod family;
 mod family_export;
 #[cfg(feature = "engine")]
 mod family_training;
+#[cfg(feature = "engine")]
+mod family_ttt;
 mod foreign;
 #[cfg(feature = "engine")]
 mod hessians;

@@ -64,6 +64,7 @@ impl ScoreJob {
         if self.record {
             atomic_write::check_writable(&self.manifest_path)?;
         }
+        self.refuse_learning("a sample of the windows")?;
         let opened = self.open()?;
         if self.record {
             self.check_recordable(&opened.on_disk, &opened.inputs)?;

@@ -10,6 +10,7 @@ use super::estimate::{AUXILIARIES, Observed, estimate};
 use super::report::SampleReport;
 use super::settings::{self, ALPHA, SampleSettings};
 use crate::eval::division::{check_complete, check_division};
+use crate::eval::part::most_bytes;
 use crate::eval::{ExactSum, MergeError, ScoreSettings, Shard, Weights, WindowPlan, Windowing};
 
 /// First field of every part record of a sample.
@@ -167,7 +168,7 @@ fn check_basis(path: &Path, part: &SamplePart) -> Result<WindowPlan, MergeError>
     if part.sample.first_batch > part.sample.size {
         return Err(part.inconsistent(path, "a first batch larger than the sample"));
     }
-    if part.bytes == 0 || part.bytes > plan.scored().saturating_mul(1 << 16) {
+    if part.bytes == 0 || part.bytes > most_bytes(plan.scored()) {
         return Err(part.inconsistent(path, format!("{} bytes for {} tokens", part.bytes, plan.scored())));
     }
     Ok(plan)

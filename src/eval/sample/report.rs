@@ -204,6 +204,7 @@ pub(super) mod tests {
     use super::*;
     use crate::digest::Digest;
     use crate::manifest::ClaimedNumber;
+    use crate::manifest::Tail;
     use crate::model::ModelConfig;
 
     use super::super::claim::ClaimSource;
@@ -221,6 +222,9 @@ pub(super) mod tests {
                 model: ModelConfig::default(),
                 seq_len: 6000,
                 stride: 64,
+                tail: Tail::Once,
+                whole_windows: false,
+                ttt: None,
                 tokens: 70_001,
                 subset: None,
                 inputs: Vec::new(),

@@ -113,6 +113,7 @@ impl SampleReport {
         }
         let (seq_len, stride) = (group_digits(self.basis.seq_len.into()), group_digits(self.basis.stride.into()));
         lines.push(format!("engine {}, windows of {seq_len} tokens, sliding by {stride}", self.basis.engine));
+        lines.extend(self.basis.end_of_text());
         lines.extend(self.agreement.iter().map(ToString::to_string));
         lines.extend(self.about_speed());
         lines

@@ -47,7 +47,8 @@ impl<K: Kernels> Forward<'_, K> {
         let ([q, key, value], normed) = self.qkv(recipe, w, normed, values, (rows, first));
         // Attention alone has read the norm of one stream or of the first lane.
         let normed = Some(normed).filter(|_| recipe.residual == Residual::OneLane);
-        let Attention { mixed: average, excluded, lse } = self.attend(recipe, w, [&q, &key, &value], (rows, first));
+        let Attention { mixed: average, excluded, lse, rotated } =
+            self.attend(recipe, w, [&q, &key, &value], (rows, first));
         let attended = excluded.as_ref().unwrap_or(&average);
         let mut x = self.tails(mixed, (rows, first));
         let mut lane = lane.map(|lane| self.tails(lane, (rows, first)));
@@ -68,7 +69,10 @@ impl<K: Kernels> Forward<'_, K> {
             }
         };
         drop(excluded);
-        let (squared, hidden) = self.hidden(recipe, w, normed, queries, keep);
+        let keeps = keep && k.keeps();
+        let rotated = keeps.then_some(rotated);
+        let (squared, hidden) = self.hidden(recipe, w, &normed, queries, keep);
+        let mlp_normed = keeps.then_some(normed);
         let (outputs, scale) = (output(self.config.mlp_hidden()), &w.mlp_scale);
         let mut residual = None;
         // The backward pass needs what the MLP's norm has read, before the MLP's output is added.
@@ -98,6 +102,9 @@ impl<K: Kernels> Forward<'_, K> {
             lse,
             attended: kept_stream,
             hidden,
+            squared: keeps.then_some(squared),
+            rotated,
+            mlp_normed,
         };
         BlockOutput { x, lane, residual, kept: hidden.map(record) }
     }

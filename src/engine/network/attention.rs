@@ -15,6 +15,8 @@ pub(super) struct Attention<B> {
     /// What is projected, where that is not the average.
     pub excluded: Option<B>,
     pub lse: B,
+    /// Queries and keys after norm and rotation.
+    pub rotated: [B; 2],
 }
 
 impl<K: Kernels> Forward<'_, K> {
@@ -57,7 +59,7 @@ impl<K: Kernels> Forward<'_, K> {
         let rotated = [k.qk_norm_rope(q, self.q_norm_rope(w, heads)), k.qk_norm_rope(key, self.k_norm_rope(heads))];
         let (mixed, lse) = k.attention(heads, [&rotated[0], &rotated[1], value]);
         let excluded = recipe.excludes_own_value.then(|| k.exclude_own_value(heads, &mixed, value));
-        Attention { mixed, excluded, lse }
+        Attention { mixed, excluded, lse, rotated }
     }
 
     /// From the gradient of the block's output, those of queries, keys and values as their linears made them, and memory for
@@ -66,7 +68,7 @@ impl<K: Kernels> Forward<'_, K> {
         &self,
         recipe: &BlockRecipe,
         (w, projection): (&Block<K::Buffer>, &K::Buffer),
-        kept: &VisitRecord<K::Buffer>,
+        kept: &mut VisitRecord<K::Buffer>,
         rows: &Rows<K>,
         grad: &K::Buffer,
         grads: &mut Block<K::Buffer>,
@@ -81,7 +83,9 @@ impl<K: Kernels> Forward<'_, K> {
         let own_value =
             recipe.excludes_own_value.then(|| k.exclude_own_value_grad(heads, &kept.mixed, &kept.v, &mut grad_mixed));
         let (q_norm_rope, k_norm_rope) = (self.q_norm_rope(w, heads), self.k_norm_rope(heads));
-        let (q, key) = (k.qk_norm_rope(&kept.q, q_norm_rope), k.qk_norm_rope(&kept.k, k_norm_rope));
+        let rotated = kept.rotated.take();
+        let [q, key] =
+            rotated.unwrap_or_else(|| [k.qk_norm_rope(&kept.q, q_norm_rope), k.qk_norm_rope(&kept.k, k_norm_rope)]);
         let [grad_q, grad_k, mut grad_v] =
             k.attention_grad(heads, [&q, &key, &kept.v], [&kept.mixed, &kept.lse], &grad_mixed);
         let (mut grad_query, mut grad_key) = (q, key);

@@ -56,7 +56,7 @@ impl<K: Kernels> Forward<'_, K> {
                 k.add(&grad_output, &mut grad.x);
             }
             let before_skip = kept.before_skip.take();
-            self.block_grad((at, visit), &kept, &record, rows, &mut grad, &mut source, grads);
+            self.block_grad((at, visit), &mut kept, &record, rows, &mut grad, &mut source, grads);
             drop(kept);
             if self.graph.visits[..at].iter().all(|earlier| earlier.block != visit.block) {
                 finished(Finished::Block(visit.block));

@@ -50,7 +50,8 @@ impl<K: Kernels> Forward<'_, K> {
         let ([q, key, value], normed) = self.qkv(recipe, w, normed, values, (rows, first));
         // Attention alone has read the norm of one stream or of the first lane.
         let normed = Some(normed).filter(|_| recipe.residual == Residual::OneLane);
-        let Attention { mixed: average, excluded, lse } = self.attend(recipe, w, [&q, &key, &value], (rows, first));
+        let Attention { mixed: average, excluded, lse, rotated } =
+            self.attend(recipe, w, [&q, &key, &value], (rows, first));
         let attended = excluded.as_ref().unwrap_or(&average);
         self.see(LinearInput::AttentionProjection(index), attended);
         let mut x = self.tails(mixed, (rows, first));
@@ -72,8 +73,11 @@ impl<K: Kernels> Forward<'_, K> {
             }
         };
         drop(excluded);
+        let keeps = keep && k.keeps();
+        let rotated = keeps.then_some(rotated);
         self.see(LinearInput::Mlp(index), &normed);
-        let (squared, hidden) = self.hidden(recipe, w, normed, queries, keep);
+        let (squared, hidden) = self.hidden(recipe, w, &normed, queries, keep);
+        let mlp_normed = keeps.then_some(normed);
         self.see(LinearInput::MlpProjection(index), &squared);
         let (outputs, scale) = (output(self.config.mlp_hidden()), &w.mlp_scale);
         let mut residual = None;
@@ -104,6 +108,9 @@ impl<K: Kernels> Forward<'_, K> {
             lse,
             attended: kept_stream,
             hidden,
+            squared: keeps.then_some(squared),
+            rotated,
+            mlp_normed,
         };
         BlockOutput { x, lane, residual, kept: hidden.map(record) }
     }

@@ -21,7 +21,7 @@ impl<K: Kernels> Forward<'_, K> {
     pub(super) fn block_grad(
         &self,
         (at, visit): (usize, &Visit),
-        kept: &VisitRecord<K::Buffer>,
+        kept: &mut VisitRecord<K::Buffer>,
         record: &Record<K::Buffer>,
         rows: &Rows<K>,
         grad: &mut StreamGrad<K::Buffer>,
@@ -36,7 +36,8 @@ impl<K: Kernels> Forward<'_, K> {
         };
         let scaled = self.scaled.and_then(|scaled| scaled.blocks.get(visit.block));
         let [attn_proj, mlp_proj] = scaled.map_or([&w.attn_proj, &w.mlp_proj], |[attn, mlp]| [attn, mlp]);
-        let (x, x0) = (record.input(at, kept.x.as_ref()), &record.x0);
+        let (own, squared, mlp_normed) = (kept.x.take(), kept.squared.take(), kept.mlp_normed.take());
+        let (x, x0) = (record.input(at, own.as_ref()), &record.x0);
         // What attention reads is made again rather than kept.
         let mixture = || match self.mix_of(w, x0) {
             Some(mix) => {
@@ -47,13 +48,15 @@ impl<K: Kernels> Forward<'_, K> {
         };
 
         let mlp = (w, mlp_proj);
+        let hidden = (&kept.hidden, squared);
         let from_mlp = if recipe.residual == Residual::OneLane {
-            Some(self.mlp_grad(recipe, mlp, &kept.hidden, rows, (&grad.x, || mixture().1), grads))
+            let normed = || mlp_normed.unwrap_or_else(|| mixture().1);
+            Some(self.mlp_grad(recipe, mlp, hidden, rows, (&grad.x, normed), grads))
         } else {
             let attended = kept.attended.as_ref().unwrap_or(x0);
             let stream = grad.lane.as_mut().unwrap_or(&mut grad.x);
-            let normed = || k.rms_norm(attended, norm);
-            let grad_normed = self.mlp_grad(recipe, mlp, &kept.hidden, rows, (stream, normed), grads);
+            let normed = || mlp_normed.unwrap_or_else(|| k.rms_norm(attended, norm));
+            let grad_normed = self.mlp_grad(recipe, mlp, hidden, rows, (stream, normed), grads);
             k.rms_norm_grad(attended, &grad_normed, norm, WriteMode::Accumulate, stream);
             None
         };

@@ -13,20 +13,21 @@ impl<K: Kernels> Forward<'_, K> {
         &self,
         recipe: &BlockRecipe,
         w: &Block<K::Buffer>,
-        normed: K::Buffer,
+        normed: &K::Buffer,
         tokens: usize,
         keep: bool,
     ) -> (K::Buffer, Option<K::Buffer>) {
         let dims = Linear { tokens, inputs: self.config.model_dim, outputs: self.config.mlp_hidden() };
-        self.k.squared_linear(dims, &normed, &w.fc, recipe.negative_slope, keep)
+        self.k.squared_linear(dims, normed, &w.fc, recipe.negative_slope, keep)
     }
 
-    /// From the gradient of the block's output, that of the norm the MLP has read, which `normed` makes again.
+    /// From the gradient of the block's output, that of the norm the MLP has read, which `normed` gives; hidden values before
+    /// the square, and after it where they were kept.
     pub(super) fn mlp_grad(
         &self,
         recipe: &BlockRecipe,
         (w, projection): (&Block<K::Buffer>, &K::Buffer),
-        hidden: &K::Buffer,
+        (hidden, squared): (&K::Buffer, Option<K::Buffer>),
         rows: &Rows<K>,
         (grad, normed): (&K::Buffer, impl FnOnce() -> K::Buffer),
         grads: &mut Block<K::Buffer>,
@@ -34,7 +35,7 @@ impl<K: Kernels> Forward<'_, K> {
         let (k, dim, width) = (self.k, self.config.model_dim, self.config.mlp_hidden());
         let dims = |inputs, outputs| Linear { tokens: rows.count, inputs, outputs };
         let slope = recipe.negative_slope;
-        let squared = k.leaky_relu_squared(hidden, slope);
+        let squared = squared.unwrap_or_else(|| k.leaky_relu_squared(hidden, slope));
         k.linear_grad_w(dims(width, dim), grad, &squared, &mut grads.mlp_proj);
         let mut grad_hidden = squared;
         k.squared_linear_grad(dims(width, dim), grad, projection, hidden, slope, &mut grad_hidden);

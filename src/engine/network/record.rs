@@ -17,6 +17,11 @@ pub(in crate::engine) struct VisitRecord<B> {
     pub attended: Option<B>,
     /// Before the square.
     pub hidden: B,
+    /// Where [`Kernels::keeps`](super::Kernels::keeps): after the square; queries and keys as attention reads them; the norm
+    /// that the MLP reads.
+    pub squared: Option<B>,
+    pub rotated: Option<[B; 2]>,
+    pub mlp_normed: Option<B>,
 }
 
 /// Rows of the value table and what the blocks add of them.

@@ -56,6 +56,12 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     /// single precision and stand apart in bfloat16, which could not hold the folded matrix.
     fn precision(&self) -> crate::engine::Precision;
 
+    /// Whether the forward pass keeps what the backward pass could make again from less: memory for time. The bits are the
+    /// same either way.
+    fn keeps(&self) -> bool {
+        false
+    }
+
     /// `y (+)= x W^T`.
     fn linear(&self, dims: Linear, x: &Self::Buffer, w: &Self::Buffer, mode: WriteMode, y: &mut Self::Buffer);
     /// The projection that ends attention or the MLP: adds `scale (x W^T)` by channel to the residual stream `y` and

@@ -32,11 +32,13 @@ pub(super) struct CudaKernels<D: Device> {
     pub(super) shared: Arc<Shared<D>>,
     /// How activations and matrices are stored.
     precision: Precision,
+    /// Whether the forward pass keeps what the backward pass could make again.
+    keeps: bool,
 }
 
 impl<D: Device> Clone for CudaKernels<D> {
     fn clone(&self) -> Self {
-        CudaKernels { shared: Arc::clone(&self.shared), precision: self.precision }
+        CudaKernels { shared: Arc::clone(&self.shared), precision: self.precision, keeps: self.keeps }
     }
 }
 
@@ -50,7 +52,14 @@ pub(super) struct Tables<D: Device> {
 
 impl<D: Device> CudaKernels<D> {
     pub fn new(device: Arc<D>, precision: Precision) -> Self {
-        CudaKernels { shared: Arc::new(Shared::new(device)), precision }
+        // A GPU has more memory than a group's activations need, and waits for it.
+        CudaKernels { shared: Arc::new(Shared::new(device)), precision, keeps: true }
+    }
+
+    /// The same with less memory, for what that changes.
+    #[cfg(test)]
+    pub fn making_again(self) -> Self {
+        CudaKernels { keeps: false, ..self }
     }
 
     /// How activations and matrices are stored.

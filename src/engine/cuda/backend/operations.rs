@@ -91,6 +91,10 @@ impl<D: Device> Kernels for CudaKernels<D> {
         self.precision
     }
 
+    fn keeps(&self) -> bool {
+        self.keeps
+    }
+
     fn linear(&self, s: Linear, x: &Buffer<D>, w: &Buffer<D>, mode: WriteMode, y: &mut Buffer<D>) {
         linear::linear(self, s, x, w, mode, y);
     }

@@ -88,8 +88,11 @@ pub(super) const ACCESS: [(&str, &str); 72] = [
     ("clip_factor", "rrw"),
 ];
 
-/// Hyperbolic tangents and exponentials of one logit.
-const SPECIAL: [(&str, u64); 3] = [("softcap", 1), ("nll", 3), ("nll_grad", 5)];
+/// Hyperbolic tangents and exponentials of one logit, where a warp keeps a token's logits and where it does not.
+const SPECIAL: [(&str, [u64; 2]); 3] = [("softcap", [1, 1]), ("nll", [2, 3]), ("nll_grad", [2, 5])];
+
+/// Largest vocabulary whose logits a warp keeps (`KEPT_LOGITS` in `loss.cu`).
+const KEPT_LOGITS: u64 = 1024;
 
 /// Products of attention as floating-point operations for a pair of query and key and a channel: two in the forward pass,
 /// three in the kernel for the gradients of queries, four in the one for those of keys and values.
@@ -159,7 +162,11 @@ pub(super) fn of_launch(launch: &Launch<'_>) -> Result<Operation, DeviceError> {
     };
     let values = |bytes: u64| bytes / if launch.kernel == name { 4 } else { 2 };
     let special = SPECIAL.iter().find(|(kernel, _)| *kernel == name);
-    let special = special.map_or(0, |(_, each)| each * arguments.bytes.first().map_or(0, |&bytes| values(bytes)));
+    let special = special.map_or(0, |(_, [kept, again])| {
+        let is_kept = arguments.narrow.first().is_some_and(|&vocab| vocab <= KEPT_LOGITS);
+        let logits = arguments.bytes.first().map_or(0, |&bytes| values(bytes));
+        logits * if is_kept { kept } else { again }
+    });
     // Every row of the table looks through all ids.
     let passes = if matches!(name, "count_ids" | "order_ids") { arguments.wide.last().copied() } else { None };
     let cached = passes.map_or(0, |passes| passes * arguments.bytes.first().copied().unwrap_or(0));

@@ -5,6 +5,7 @@ mod bounds;
 mod full_size;
 mod gemm_bf16;
 mod graph_runner;
+mod loss;
 pub(super) mod network;
 mod operations;
 mod steps;

@@ -22,6 +22,7 @@ on_both!(
     likelihoods_match_the_cpu,
     scores_are_batch_invariant_and_repeatable,
     gradients_match_the_cpu,
+    what_is_kept_changes_no_bit,
     bfloat16_likelihoods_are_as_far_off_as_the_cpus,
     bfloat16_gradients_match_single_precision,
 );
@@ -140,6 +141,19 @@ fn gradients_match_the_cpu<D: Device + 'static>(device: &Arc<D>) {
             let size = norm(&mut expected.data().iter().copied());
             assert!(distance <= 5e-5 * size, "{name}: {distance:e} of {size:e}");
         }
+    }
+}
+
+/// What the backward pass makes again where it is not kept.
+fn what_is_kept_changes_no_bit<D: Device + 'static>(device: &Arc<D>) {
+    for ((config, fake_quant), precision) in trained().zip([Precision::Bf16, Precision::F32].into_iter().cycle()) {
+        let (weights, batch) = (weights(&config), batch(&config, 3, 20));
+        let kernels = CudaKernels::new(Arc::clone(device), precision);
+        let [kept, again] = [kernels.clone(), kernels.making_again()].map(|kernels| {
+            let engine = CudaEngine::with_groups(kernels, 80, 40);
+            engine.loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap()
+        });
+        assert_eq!((kept.loss.to_bits(), kept.gradients), (again.loss.to_bits(), again.gradients));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::manifest::{Manifest, OptimizerConfig, QuantizationConfig};
 use crate::model::{InitRule, Lanes, Recurrence, Skips};
-use crate::quant::{ClassPattern, ScaleSearch, TensorClass};
+use crate::quant::{ClassPattern, ClipUnit, ScaleRule, ScaleSearch, TensorClass};
 
 /// Part of a record that a feature is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,25 @@ pub const FEATURES: &[Feature] = &[
         part: Part::Export,
         is_used: |m| m.quantization.scale_search != ScaleSearch::Max,
     },
+    Feature {
+        name: "clip search of a matrix",
+        part: Part::Export,
+        is_used: |m| has_scales(m, |scales| matches!(scales, ScaleRule::ClipSearch { per: ClipUnit::Matrix })),
+    },
+    Feature {
+        name: "scales by deviation (SDClip)",
+        part: Part::Export,
+        is_used: |m| has_scales(m, |scales| matches!(scales, ScaleRule::Deviation { .. })),
+    },
+    Feature {
+        name: "Hessian clip",
+        part: Part::Export,
+        is_used: |m| {
+            has_scales(m, |scales| matches!(scales, ScaleRule::Deviation { curvature, .. } if *curvature > 0.0))
+        },
+    },
+    Feature { name: "GPTQ", part: Part::Export, is_used: |m| m.quantization.uses_hessians() },
+    Feature { name: "selective pruning", part: Part::Export, is_used: |m| m.quantization.prune_to.is_some() },
     Feature { name: "sliding windows", part: Part::Scoring, is_used: |m| m.eval.stride < m.eval.seq_len },
 ];
 
@@ -120,6 +139,10 @@ fn has_raised_base(manifest: &Manifest) -> bool {
 
 fn lanes(manifest: &Manifest) -> Option<Lanes> {
     manifest.model.parallel_residual.map(|parallel| parallel.lanes)
+}
+
+fn has_scales(manifest: &Manifest, is_meant: fn(&ScaleRule) -> bool) -> bool {
+    manifest.quantization.rules.iter().any(|rule| is_meant(&rule.scales))
 }
 
 /// The class that the manifest names for a tensor; without one, PR #286's rules hold.

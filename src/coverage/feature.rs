@@ -2,7 +2,7 @@
 
 use crate::manifest::{Manifest, OptimizerConfig, QuantizationConfig};
 use crate::model::{InitRule, Lanes, Recurrence, Skips};
-use crate::quant::{ClassPattern, ClipUnit, ScaleRule, ScaleSearch, TensorClass};
+use crate::quant::{ClassPattern, ClipUnit, ScaleRule, TensorClass};
 
 /// Part of a record that a feature is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,11 +93,6 @@ pub const FEATURES: &[Feature] = &[
         is_used: |m| named(&m.quantization, "tok_emb.weight").is_none(),
     },
     Feature { name: "magnitude pruning", part: Part::Export, is_used: |m| m.quantization.prune_fraction > 0.0 },
-    Feature {
-        name: "search of scales",
-        part: Part::Export,
-        is_used: |m| m.quantization.scale_search != ScaleSearch::Max,
-    },
     Feature {
         name: "clip search of a matrix",
         part: Part::Export,

@@ -244,7 +244,7 @@ fn no_more_ones_become_zero_than_a_size_needs() {
     let (whole, none, original) = pack(&[]);
     assert_eq!(none, 0);
     assert_eq!(pack(&["--prune-to", &whole.to_string()]).1, 0);
-    let wanted = whole - 20;
+    let wanted = whole - 1;
     let (total, count, pruned) = pack(&["--prune-to", &wanted.to_string()]);
     assert!(total <= wanted && count > 0, "{total} {count}");
     let mut changed = 0;

@@ -2,7 +2,7 @@
 
 use crate::manifest::{Manifest, OptimizerConfig, QuantizationConfig, Tail};
 use crate::model::{InitRule, Lanes, Recurrence, Skips};
-use crate::quant::{ClassPattern, ScaleSearch, TensorClass};
+use crate::quant::{ClassPattern, ClipUnit, ScaleRule, TensorClass};
 
 /// Part of a record that a feature is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +94,24 @@ pub const FEATURES: &[Feature] = &[
     },
     Feature { name: "magnitude pruning", part: Part::Export, is_used: |m| m.quantization.prune_fraction > 0.0 },
     Feature {
-        name: "search of scales",
+        name: "clip search of a matrix",
         part: Part::Export,
-        is_used: |m| m.quantization.scale_search != ScaleSearch::Max,
+        is_used: |m| has_scales(m, |scales| matches!(scales, ScaleRule::ClipSearch { per: ClipUnit::Matrix })),
     },
+    Feature {
+        name: "scales by deviation (SDClip)",
+        part: Part::Export,
+        is_used: |m| has_scales(m, |scales| matches!(scales, ScaleRule::Deviation { .. })),
+    },
+    Feature {
+        name: "Hessian clip",
+        part: Part::Export,
+        is_used: |m| {
+            has_scales(m, |scales| matches!(scales, ScaleRule::Deviation { curvature, .. } if *curvature > 0.0))
+        },
+    },
+    Feature { name: "GPTQ", part: Part::Export, is_used: |m| m.quantization.uses_hessians() },
+    Feature { name: "selective pruning", part: Part::Export, is_used: |m| m.quantization.prune_to.is_some() },
     Feature { name: "sliding windows", part: Part::Scoring, is_used: |m| m.eval.stride < m.eval.seq_len },
     Feature { name: "whole windows of the text", part: Part::Scoring, is_used: |m| m.eval.whole_windows },
     Feature { name: "end of the text scored again", part: Part::Scoring, is_used: |m| m.eval.tail == Tail::AsScript },
@@ -123,6 +137,10 @@ fn has_raised_base(manifest: &Manifest) -> bool {
 
 fn lanes(manifest: &Manifest) -> Option<Lanes> {
     manifest.model.parallel_residual.map(|parallel| parallel.lanes)
+}
+
+fn has_scales(manifest: &Manifest, is_meant: fn(&ScaleRule) -> bool) -> bool {
+    manifest.quantization.rules.iter().any(|rule| is_meant(&rule.scales))
 }
 
 /// The class that the manifest names for a tensor; without one, PR #286's rules hold.

@@ -49,6 +49,8 @@ impl<K: Kernels> Forward<'_, K> {
         let normed = Some(normed).filter(|_| recipe.residual == Residual::OneLane);
         let Attention { mixed: average, excluded, lse, rotated } =
             self.attend(recipe, w, [&q, &key, &value], (rows, first));
+        let keeps = keep && k.keeps();
+        let rotated = keeps.then_some(rotated);
         let attended = excluded.as_ref().unwrap_or(&average);
         let mut x = self.tails(mixed, (rows, first));
         let mut lane = lane.map(|lane| self.tails(lane, (rows, first)));
@@ -69,8 +71,6 @@ impl<K: Kernels> Forward<'_, K> {
             }
         };
         drop(excluded);
-        let keeps = keep && k.keeps();
-        let rotated = keeps.then_some(rotated);
         let (squared, hidden) = self.hidden(recipe, w, &normed, queries, keep);
         let mlp_normed = keeps.then_some(normed);
         let (outputs, scale) = (output(self.config.mlp_hidden()), &w.mlp_scale);

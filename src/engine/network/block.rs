@@ -52,6 +52,8 @@ impl<K: Kernels> Forward<'_, K> {
         let normed = Some(normed).filter(|_| recipe.residual == Residual::OneLane);
         let Attention { mixed: average, excluded, lse, rotated } =
             self.attend(recipe, w, [&q, &key, &value], (rows, first));
+        let keeps = keep && k.keeps();
+        let rotated = keeps.then_some(rotated);
         let attended = excluded.as_ref().unwrap_or(&average);
         self.see(LinearInput::AttentionProjection(index), attended);
         let mut x = self.tails(mixed, (rows, first));
@@ -73,8 +75,6 @@ impl<K: Kernels> Forward<'_, K> {
             }
         };
         drop(excluded);
-        let keeps = keep && k.keeps();
-        let rotated = keeps.then_some(rotated);
         self.see(LinearInput::Mlp(index), &normed);
         let (squared, hidden) = self.hidden(recipe, w, &normed, queries, keep);
         let mlp_normed = keeps.then_some(normed);

@@ -86,7 +86,12 @@ impl<K: Kernels> Forward<'_, K> {
         mut record: Option<&mut Vec<VisitRecord<K::Buffer>>>,
     ) -> Visited<K::Buffer> {
         let (k, graph, width) = (self.k, self.graph, self.config.model_dim);
-        let (mut x, mut lane) = (k.copy(x0), None);
+        // The first activations stay as they are: a first visit that begins with a mixture reads them where they lie.
+        let is_mixed_first = graph.visits.first().is_some_and(|visit| {
+            let block = self.network.blocks.get(visit.block);
+            visit.skip.is_none() && graph.split() != Some(0) && block.is_some_and(|block| block.resid_mix.is_some())
+        });
+        let (mut x, mut lane) = (if is_mixed_first { k.unset(0) } else { k.copy(x0) }, None);
         let mut pending: Option<(K::Buffer, &K::Buffer)> = None;
         for (at, visit) in graph.visits.iter().enumerate() {
             let Some(block) = self.network.blocks.get(visit.block) else { continue };
@@ -116,7 +121,13 @@ impl<K: Kernels> Forward<'_, K> {
                 norm: Norm { width, factor: visit.recipe.norm_scale },
                 keep_input: is_input || is_split || at > 0 && record.is_some(),
             };
-            let FusedMixOutputs { mut input, before, mixed, normed } = k.fused_mix_rms_norm(x, inputs);
+            let FusedMixOutputs { mut input, before, mixed, normed } = match inputs.mix {
+                Some(mix) if at == 0 && is_mixed_first => {
+                    let [mixed, normed] = k.mix_rms_norm(x0, mix, inputs.norm);
+                    FusedMixOutputs { input: None, before: None, mixed, normed }
+                }
+                _ => k.fused_mix_rms_norm(x, inputs),
+            };
             drop(product);
             if let Some(before) = before {
                 self.keep_attended(record.as_deref_mut().filter(|_| is_pending), |_| before);

@@ -186,3 +186,22 @@ fn the_flops_of_pr_286_are_those_counted_by_hand() {
     assert_eq!(flops(&step), 6 * tokens * (weights + head) + attention + muon);
     assert_eq!(step.tokens as u64, tokens);
 }
+
+/// A row of the table of a group of windows, and its time by the rates.
+#[test]
+fn bytes_and_times_of_a_group_are_those_counted_by_hand() {
+    let (group, windows) = scored_group(&ModelConfig::default(), (2048, 64), None, Precision::Bf16).unwrap();
+    assert_eq!((windows, group.tokens), (32, 65_536));
+    let assumptions = Assumptions { memory: 2.0, library: 0.5, tensor: 1000.0, launch: 3.0, ..Default::default() };
+    let table = Table::new(&group.operations, &assumptions);
+    // Queries and outputs of nine blocks; the last block has 64 of 2,048 positions.
+    let row = table.rows.iter().find(|row| row.name == "cuBLASLt nt, 65536 x 512 x 512, bf16 to bf16").unwrap();
+    let (read, written) = (2 * (65_536 * 512 + 512 * 512), 2 * 65_536 * 512);
+    assert_eq!((row.calls, row.read, row.written), (18, 18 * read, 18 * written));
+    assert_eq!(row.flops, 18 * 2 * 65_536 * 512 * 512);
+    let (moved, made) = ((read + written) as f64 / 2e12, 2.0 * 65_536.0 * 512.0 * 512.0 / 500e12);
+    assert!((row.seconds - 18.0 * (moved.max(made) + 3e-6)).abs() < 1e-12);
+    let seconds: f64 = table.rows.iter().map(|row| row.seconds).sum();
+    assert!((seconds - table.sum.seconds).abs() < 1e-9);
+    assert_eq!(table.sum.calls, group.operations.len() as u64);
+}

@@ -1,4 +1,4 @@
-//! What a training step and a group of scored windows cost, without a GPU: the engine runs on a [device](ledger) that
+//! What a training step and a group of scored windows cost, without a GPU: the engine runs on a device that
 //! computes nothing and keeps an account of what it was asked for.
 //!
 //! The operations are the engine's own, of any network and batch, in the order it launches them. Times are those of a

@@ -1,20 +1,11 @@
-"""The contenders of `ci/gpu/compare.py`, and what it says of their rates; nothing is measured."""
+"""The contenders of `compare.py`, and what it says of their rates; nothing is measured."""
 
-import importlib.util
+import sys
 import unittest
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parents[2] / "ci" / "gpu" / "compare.py"
-
-
-def load():
-    spec = importlib.util.spec_from_file_location("gpu_compare", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-compare = load()
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import compare  # noqa: E402
 
 
 class Contenders(unittest.TestCase):

@@ -65,13 +65,6 @@ pub const GAPS: &[Gap] = &[
         changes: &[Task::Score, Task::Train],
     },
     Gap {
-        name: "Late QAT in int6",
-        what: "fake quantization of the MLP to six bits; here it is five",
-        words: &[],
-        prevents: &[],
-        changes: &[Task::Train],
-    },
-    Gap {
         name: "Phased test-time training",
         what: "test-time training of another kind than SGD on chunks of the text that were scored before",
         words: &["phased test-time training"],

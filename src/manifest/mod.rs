@@ -12,6 +12,7 @@ mod evaluation;
 mod files;
 mod load;
 mod locate;
+mod mlp_bits;
 mod overrides;
 mod program;
 mod ranges;
@@ -32,6 +33,7 @@ pub use files::{
     ArtifactRecord, CodeFile, DataConfig, FileRef, HessianRecord, ShardRef, ShardRole, TensorRecord, ZstdRecord,
 };
 pub use load::{LoadError, closest_of_expected, load, parse};
+pub use mlp_bits::MlpBits;
 pub use overrides::{
     ENVIRONMENT, Effective, Override, OverrideError, OverrideSource, assignment, from_environment, with_overrides,
 };

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::MlpBits;
 use crate::model::is_default;
 use crate::quant::{ClassPattern, Codec, QuantizerRule, Rounding, ScaleSearch};
 use crate::units::Bytes;
@@ -220,11 +221,14 @@ pub struct QatConfig {
     /// Instead: on where the learning-rate multiplier is below this (0.15 in 414).
     #[serde(skip_serializing_if = "is_default")]
     pub below_multiplier: Option<f64>,
+    /// Bits of the MLP's weights; 5 is PR #286's, 6 that of PRs 315 to 1019. Attention has 6.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mlp_bits: MlpBits,
 }
 
 impl Default for QatConfig {
     fn default() -> Self {
-        QatConfig { enabled: true, start_frac: 0.85, below_multiplier: None }
+        QatConfig { enabled: true, start_frac: 0.85, below_multiplier: None, mlp_bits: MlpBits::Five }
     }
 }
 

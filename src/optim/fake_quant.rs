@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use crate::model::{HostTensor, Params};
 
-/// Largest magnitude of an int6 weight (attention).
+/// Largest magnitude of an int6 weight (attention, and the MLP from PR #315 on).
 const INT6_LIMIT: f32 = 31.0;
-/// Largest magnitude of an int5 weight (MLP).
+/// Largest magnitude of an int5 weight (the MLP in PR #286).
 const INT5_LIMIT: f32 = 15.0;
 /// Floor of a row's scale, so that a row of zeros divides by something.
 const MIN_SCALE: f32 = 1e-12;
@@ -18,6 +18,8 @@ pub enum FakeQuant {
     Off,
     /// int6 attention and int5 MLP weights, gradients straight through.
     On,
+    /// The same with int6 MLP weights (PRs #315 to #1019).
+    AllInt6,
 }
 
 impl FakeQuant {
@@ -25,12 +27,21 @@ impl FakeQuant {
     pub(crate) fn applied(self, weights: &Params) -> Cow<'_, Params> {
         match self {
             FakeQuant::Off => Cow::Borrowed(weights),
-            FakeQuant::On => Cow::Owned(fake_quantize(weights)),
+            FakeQuant::On | FakeQuant::AllInt6 => Cow::Owned(fake_quantize(weights, self)),
+        }
+    }
+
+    /// The grid of a parameter with this [`fake_quant_limit`]; `None` where it stays as it is.
+    pub(crate) fn grid(self, limit: Option<f32>) -> Option<f32> {
+        match self {
+            FakeQuant::Off => None,
+            FakeQuant::On => limit,
+            FakeQuant::AllInt6 => limit.map(|_| INT6_LIMIT),
         }
     }
 }
 
-/// The grid a parameter is rounded to in quantization-aware training; `None` for those that stay as they are.
+/// The grid a parameter is rounded to in PR #286's quantization-aware training; `None` for those that stay as they are.
 ///
 /// Only the six linears of a block take part: not the embeddings and not the bigram projection.
 pub fn fake_quant_limit(name: &str) -> Option<f32> {
@@ -60,10 +71,10 @@ pub fn fake_quantize_rows(values: &mut [f32], columns: usize, limit: f32) {
 ///
 /// The gradient at these values is the straight-through gradient of the originals: rounding is treated as
 /// the identity, also where a value was clamped, and the scale is a constant.
-pub fn fake_quantize(weights: &Params) -> Params {
+pub fn fake_quantize(weights: &Params, fake_quant: FakeQuant) -> Params {
     let quantize = |(name, tensor): (&str, &HostTensor)| {
         let mut tensor = tensor.clone();
-        if let (Some(limit), Some((_, columns))) = (fake_quant_limit(name), tensor.matrix_sides()) {
+        if let (Some(limit), Some((_, columns))) = (fake_quant.grid(fake_quant_limit(name)), tensor.matrix_sides()) {
             fake_quantize_rows(tensor.data_mut(), columns, limit);
         }
         (name.to_string(), tensor)
@@ -90,5 +101,21 @@ mod tests {
         for name in ["bigram.proj.weight", "tok_emb.weight", "lm_head.weight", "blocks.0.attn.q_gain"] {
             assert_eq!(fake_quant_limit(name), None);
         }
+    }
+
+    #[test]
+    fn int6_everywhere_is_a_finer_grid_for_the_mlp_alone() {
+        let row = |name: &str| (name.to_string(), HostTensor::new(vec![1, 3], vec![31.0, 2.5, 0.9]).unwrap());
+        let (attention, mlp, table) = ("blocks.0.attn.c_q.weight", "blocks.0.mlp.fc.weight", "tok_emb.weight");
+        let weights = Params::from_entries([attention, mlp, table].map(row).to_vec());
+        let seen = |fake_quant: FakeQuant, name| fake_quant.applied(&weights).get(name).unwrap().data().to_vec();
+        // Steps of 31 / 15 and of 1.
+        let coarse = 31.0 / 15.0;
+        assert_eq!(seen(FakeQuant::On, mlp), [15.0 * coarse, coarse, 0.0]);
+        assert_eq!(seen(FakeQuant::AllInt6, mlp), [31.0, 2.0, 1.0]);
+        for name in [attention, table] {
+            assert_eq!(seen(FakeQuant::AllInt6, name), seen(FakeQuant::On, name));
+        }
+        assert_eq!(seen(FakeQuant::AllInt6, table), [31.0, 2.5, 0.9]);
     }
 }

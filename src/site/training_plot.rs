@@ -114,6 +114,7 @@ mod tests {
             lr_multiplier: if step < 60 { 1.0 } else { 0.5 },
             muon_momentum: 0.9,
             qat: step >= 90,
+            qat_all_int6: false,
             swa: step >= 80 && step.is_multiple_of(10),
             phase: 0,
             batch_position: 0,

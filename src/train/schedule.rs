@@ -1,9 +1,9 @@
 //! What changes from step to step: learning-rate multiplier, momentum, late QAT, SWA picks, phase of the recurrence.
 //!
-//! Model specification of PR #286, section 5, and the scripts of PRs 1218 to 1493. Everything here is a function of the step number and the
-//! elapsed time, so a recorded time gives the same decisions again.
+//! Model specification of PR #286, section 5, and the scripts of PRs 1218 to 1493. Everything here is a function of the
+//! step number and the elapsed time, so a recorded time gives the same decisions again.
 
-use crate::manifest::{MuonConfig, ScheduleConfig};
+use crate::manifest::{MlpBits, MuonConfig, ScheduleConfig};
 use crate::model::Recurrence;
 use crate::optim::{FakeQuant, StepPlan};
 
@@ -112,7 +112,11 @@ impl Schedule {
             Some(below) => self.lr_multiplier(step, elapsed_ms) < below,
             None => self.fraction(step, elapsed_ms) >= qat.start_frac,
         };
-        if qat.enabled && has_begun { FakeQuant::On } else { FakeQuant::Off }
+        match qat.mlp_bits {
+            _ if !(qat.enabled && has_begun) => FakeQuant::Off,
+            MlpBits::Five => FakeQuant::On,
+            MlpBits::Six => FakeQuant::AllInt6,
+        }
     }
 
     /// SWA: a snapshot after every `every`-th step whose multiplier is below `start_frac`.
@@ -197,11 +201,14 @@ mod tests {
         assert!(fractional.reaches_cap(588_000.0) && !fractional.reaches_cap(587_999.0));
         let floored = schedule(|s| (s.warmdown_frac, s.min_lr) = (Some(0.5), 0.1));
         assert_eq!(floored.lr_multiplier(0, 599_000.0), 0.1);
-        let below = schedule(|s| {
+        let mut below = schedule(|s| {
             (s.warmdown_frac, s.qat.below_multiplier) = (Some(0.5), Some(0.15));
         });
         assert_eq!(below.fake_quant(0, 550_000.0), FakeQuant::Off);
         assert_eq!(below.fake_quant(0, 560_000.0), FakeQuant::On);
+        below.schedule.qat.mlp_bits = MlpBits::Six;
+        assert_eq!(below.fake_quant(0, 550_000.0), FakeQuant::Off);
+        assert_eq!(below.fake_quant(0, 560_000.0), FakeQuant::AllInt6);
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub struct TraceStep {
     pub muon_momentum: f64,
     /// Whether linears were fake-quantized.
     pub qat: bool,
+    /// Whether the MLP's weights were rounded to six bits instead of five.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub qat_all_int6: bool,
     /// Whether the weights after the step are a snapshot of the average.
     pub swa: bool,
     /// Phase of the network's recurrence.
@@ -57,7 +60,11 @@ impl TraceStep {
         StepPlan {
             lr_multiplier: self.lr_multiplier,
             muon_momentum: self.muon_momentum,
-            fake_quant: if self.qat { FakeQuant::On } else { FakeQuant::Off },
+            fake_quant: match (self.qat, self.qat_all_int6) {
+                (false, _) => FakeQuant::Off,
+                (true, false) => FakeQuant::On,
+                (true, true) => FakeQuant::AllInt6,
+            },
             swa_pick: self.swa,
             phase: self.phase,
         }
@@ -212,7 +219,8 @@ mod tests {
                 elapsed_ms: 0.1 + step as f64 / 3.0,
                 lr_multiplier: 1.0 / 3.0,
                 muon_momentum: 0.1 + 0.2,
-                qat: step == 1,
+                qat: step >= 1,
+                qat_all_int6: step == 2,
                 swa: step == 2,
                 phase: usize::from(step == 2),
                 batch_position: step * 2056,

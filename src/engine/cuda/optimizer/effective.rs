@@ -84,7 +84,7 @@ impl<D: Device> CudaKernels<D> {
     /// Makes them from the weights as they are stored: block linears rounded to their grids if asked for, scales folded in
     /// or kept apart.
     ///
-    /// The same numbers as `fold(&fake_quantize(weights))`, rounded to what stores them.
+    /// The same numbers as `fold(&fake_quant.applied(weights))`, rounded to what stores them.
     pub(super) fn make_effective(
         &self,
         arena: &Arena,
@@ -190,10 +190,7 @@ impl<D: Device> CudaKernels<D> {
 
 /// The kernels' `limit`: 0 for what is not rounded.
 fn grid(transformed: Transformed, fake_quant: FakeQuant) -> f32 {
-    match (fake_quant, transformed.limit) {
-        (FakeQuant::On, Some(limit)) => limit,
-        _ => 0.0,
-    }
+    fake_quant.grid(transformed.limit).unwrap_or(0.0)
 }
 
 /// Dimensions and strides of matrices and scales.

@@ -15,7 +15,7 @@ use crate::engine::cuda::tests::{kernels, largest_error, on_both, random};
 use crate::engine::network::{Kernels, fold, unfold};
 use crate::manifest::{AdamConfig, OrthogonalizerPrecision};
 use crate::model::{HostTensor, Params};
-use crate::optim::{AdamStep, FakeQuant, MuonStep, clip_global_norm, fake_quantize};
+use crate::optim::{AdamStep, FakeQuant, MuonStep, clip_global_norm};
 
 on_both!(
     sums_agree_with_the_hosts,
@@ -173,9 +173,8 @@ fn effective_weights_are_the_hosts<D: Device>(device: &Arc<D>) {
         tied.data_mut()[..5].copy_from_slice(&[31.0, 2.5, -3.5, -0.5, 30.5]);
         let held = k.upload(&arena.pack(0..arena.len(), |name| weights.get(name)).unwrap());
         let effective = EffectiveWeights::new(k, &arena, &config);
-        for (fake_quant, expected) in
-            [(FakeQuant::On, fold(&fake_quantize(&weights))), (FakeQuant::Off, fold(&weights))]
-        {
+        for fake_quant in [FakeQuant::On, FakeQuant::AllInt6, FakeQuant::Off] {
+            let expected = fold(&fake_quant.applied(&weights));
             k.make_effective(&arena, &held, &effective, fake_quant);
             assert_eq!(arena.params(&k.read(effective.plain())).unwrap(), expected, "{fake_quant:?}");
         }
@@ -193,7 +192,7 @@ fn scales_are_unfolded_as_on_the_host<D: Device>(device: &Arc<D>) {
         expected.iter_mut().filter(|(name, _)| is_folded(name)).for_each(|(_, scale)| scale.data_mut().fill(0.0));
         let [held, gradients] =
             [&weights, &expected].map(|params| k.upload(&arena.pack(0..arena.len(), |name| params.get(name)).unwrap()));
-        let seen = if fake_quant == FakeQuant::On { fake_quantize(&weights) } else { weights.clone() };
+        let seen = fake_quant.applied(&weights).into_owned();
         unfold(&seen, &mut expected);
         k.unfold(&arena.transformed(&Members::ALL), &held, &gradients, fake_quant);
         for ((name, found), (_, expected)) in arena.params(&k.read(&gradients)).unwrap().iter().zip(expected.iter()) {

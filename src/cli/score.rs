@@ -343,6 +343,8 @@ fn estimate(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interr
             if let Some(path) = part_file(args) {
                 eval::write_sample_part(&path, &part)?;
                 tell_of_part(&path, part.shard, &args.common);
+                // Of a part nothing is estimated: its document is the record.
+                print(&args.common, || &*part, String::new)?;
             }
             Ok(ExitCode::Ok)
         }

@@ -20,6 +20,8 @@ const RMS_EPSILON: f64 = f32::EPSILON as f64;
 
 fn hessians_are_those_of_the_recorded_values(set: ReferenceSet) {
     let mut checked = 0;
+    // Of the larger set's four blocks only the first has its attention recorded.
+    let least = if set == ReferenceSet::Shipped { 18 } else { 15 };
     let is_recorded = |set: &&Set| {
         let file = set.file("probes_f64");
         file.exists() && tensors::read(&file).contains_key("final_norm_out")
@@ -30,7 +32,7 @@ fn hessians_are_those_of_the_recorded_values(set: ReferenceSet) {
         assert_eq!(found.len(), LinearInput::all(&set.config).len());
         for (input, sum) in found {
             let channels = sum.channels();
-            let x = &expected[&input];
+            let Some(x) = expected.get(&input) else { continue };
             let batches = set.rows.len() as f64;
             let mut hessian = vec![0.0; channels * channels];
             for token in x.chunks(channels) {
@@ -44,7 +46,7 @@ fn hessians_are_those_of_the_recorded_values(set: ReferenceSet) {
             checked += 1;
         }
     }
-    assert!(checked >= 18, "{checked}");
+    assert!(checked >= least, "{checked}");
 }
 
 /// Sums over the engine's inputs, each row a batch.
@@ -62,7 +64,7 @@ fn found_sums(set: &Set) -> BTreeMap<LinearInput, HessianSum> {
     sums
 }
 
-/// The inputs of all layers, from values between them: `[tokens, channels]`, all rows one after another.
+/// The inputs of the layers around which values are recorded: `[tokens, channels]`, all rows one after another.
 fn expected_inputs(set: &Set) -> BTreeMap<LinearInput, Vec<f64>> {
     let probes = tensors::read(&set.file("probes_f64"));
     let weight = |name: String| -> Vec<f64> {
@@ -82,7 +84,9 @@ fn expected_inputs(set: &Set) -> BTreeMap<LinearInput, Vec<f64>> {
         let stream = probe("in").data.iter().zip(x0).enumerate();
         let mixed: Vec<f64> = stream.map(|(at, (x, x0))| mix[at % dim] * x + mix[dim + at % dim] * x0).collect();
         inputs.insert(LinearInput::Attention(i), normalized(&mixed, dim));
-        inputs.insert(LinearInput::AttentionProjection(i), heads_side_by_side(probe("sdpa_out")));
+        if let Some(average) = probes.get(&format!("block{i}.sdpa_out")) {
+            inputs.insert(LinearInput::AttentionProjection(i), heads_side_by_side(average));
+        }
         let scale = weight(format!("blocks.{i}.attn_scale"));
         let attended = mixed.iter().zip(&probe("attn_out").data).enumerate();
         let attended: Vec<f64> = attended.map(|(at, (x, a))| x + scale[at % dim] * a).collect();

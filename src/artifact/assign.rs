@@ -1,6 +1,7 @@
 //! Which tensor gets which storage class: the decision order of PR #286's export.
 
 use crate::manifest::QuantizationConfig;
+use crate::model::in_block;
 use crate::quant::{ClassPattern, TensorClass, UnmatchedPattern};
 
 /// Parts of names that mark control tensors (PR #286, `CONTROL_TENSOR_NAME_PATTERNS`).
@@ -97,7 +98,7 @@ fn decide(name: &str, elements: u64, first_kept: u64, config: &QuantizationConfi
 /// N of a name that starts with `blocks.N.`.
 fn block_index(name: &str) -> Option<u64> {
     // Capped, so that `1 + index` cannot overflow whatever a file calls its tensors.
-    name.strip_prefix("blocks.")?.split_once('.')?.0.parse::<u32>().ok().map(u64::from)
+    in_block(name)?.0.parse::<u32>().ok().map(u64::from)
 }
 
 #[cfg(test)]

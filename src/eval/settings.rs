@@ -167,9 +167,9 @@ impl ScoreSettings {
 
     /// A line on how the weights learned, where they did.
     pub(super) fn learning(&self) -> Option<String> {
-        let TttConfig { learning_rate, momentum, epochs, clip, freeze_blocks, frozen, .. } = self.ttt.as_ref()?;
-        let [chunk, sequences] =
-            [self.ttt.as_ref()?.chunk_tokens, self.ttt.as_ref()?.sequences_per_step].map(|n| group_digits(n.into()));
+        let ttt = self.ttt.as_ref()?;
+        let TttConfig { learning_rate, momentum, epochs, clip, freeze_blocks, frozen, .. } = ttt;
+        let [chunk, sequences] = [ttt.chunk_tokens, ttt.sequences_per_step].map(|n| group_digits(n.into()));
         let still = match (freeze_blocks, frozen) {
             (0, _) => String::new(),
             (_, FrozenParts::All) => format!("; the first {freeze_blocks} blocks stay as they are"),

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::orthogonal::orthogonal;
 use super::singular_values::overtone;
-use super::{HostTensor, InitRule, ModelConfig, ParamSpec, Params, layout};
+use super::{HostTensor, InitRule, ModelConfig, ParamSpec, Params, in_block, layout};
 use crate::random::RandomStream;
 
 /// Linears with both sides at least this long start orthogonal; smaller ones keep PyTorch's default.
@@ -34,7 +34,7 @@ pub fn init(config: &ModelConfig, seed: u64) -> Params {
 fn initial(config: &ModelConfig, spec: &ParamSpec, stream: &mut RandomStream) -> HostTensor {
     let shape = spec.shape.as_slice();
     let constant = |value| HostTensor::full(shape, value);
-    let (block, leaf) = match spec.name.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
+    let (block, leaf) = match in_block(&spec.name) {
         Some((index, leaf)) => (index.parse().unwrap_or(0), leaf),
         None => (0, spec.name.as_str()),
     };

@@ -22,6 +22,7 @@ pub use graph::{BlockRecipe, Graph, Residual, SkipInput, Visit};
 pub use host_tensor::HostTensor;
 pub use init::init;
 pub use linear_input::LinearInput;
+pub(crate) use params::in_block;
 pub use params::{LayoutMismatch, ParamRole, ParamSpec, Params, add_values, layout};
 pub use rope::RopeTables;
 pub use weights_file::{WeightsError, parse_safetensors, read_safetensors, write_safetensors};

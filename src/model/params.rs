@@ -28,6 +28,11 @@ pub struct ParamSpec {
     pub role: ParamRole,
 }
 
+/// Of a parameter `blocks.N.REST`: N, which the name need not spell as a number, and REST.
+pub(crate) fn in_block(name: &str) -> Option<(&str, &str)> {
+    name.strip_prefix("blocks.")?.split_once('.')
+}
+
 /// Every parameter of the network in state-dict order.
 pub fn layout(config: &ModelConfig) -> Vec<ParamSpec> {
     use ParamRole::{Control, Embedding, Head, Matrix};

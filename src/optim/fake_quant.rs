@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::model::{HostTensor, Params};
+use crate::model::{HostTensor, Params, in_block};
 
 /// Largest magnitude of an int6 weight (attention, and the MLP from PR #315 on).
 const INT6_LIMIT: f32 = 31.0;
@@ -45,7 +45,7 @@ impl FakeQuant {
 ///
 /// Only the six linears of a block take part: not the embeddings and not the bigram projection.
 pub fn fake_quant_limit(name: &str) -> Option<f32> {
-    let (_, part) = name.strip_prefix("blocks.")?.split_once('.')?;
+    let (_, part) = in_block(name)?;
     match part {
         "attn.c_q.weight" | "attn.c_k.weight" | "attn.c_v.weight" | "attn.proj.weight" => Some(INT6_LIMIT),
         "mlp.fc.weight" | "mlp.proj.weight" => Some(INT5_LIMIT),
@@ -71,7 +71,7 @@ pub fn fake_quantize_rows(values: &mut [f32], columns: usize, limit: f32) {
 ///
 /// The gradient at these values is the straight-through gradient of the originals: rounding is treated as
 /// the identity, also where a value was clamped, and the scale is a constant.
-pub fn fake_quantize(weights: &Params, fake_quant: FakeQuant) -> Params {
+fn fake_quantize(weights: &Params, fake_quant: FakeQuant) -> Params {
     let quantize = |(name, tensor): (&str, &HostTensor)| {
         let mut tensor = tensor.clone();
         if let (Some(limit), Some((_, columns))) = (fake_quant.grid(fake_quant_limit(name)), tensor.matrix_sides()) {

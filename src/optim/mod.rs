@@ -16,7 +16,7 @@ mod swa;
 pub use adamw::AdamStep;
 pub use clip::{clip_global_norm, global_norm};
 pub use ema::move_average;
-pub use fake_quant::{FakeQuant, fake_quant_limit, fake_quantize, fake_quantize_rows};
+pub use fake_quant::{FakeQuant, fake_quant_limit, fake_quantize_rows};
 pub use groups::{Group, Method, STEP_ORDER};
 pub use muon::MuonStep;
 pub(crate) use newton_schulz::COEFFICIENTS;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::SampleReport;
 use super::claim::{ClaimSource, Decision, Interval};
 use super::estimate::Estimate;
-use super::report::{Outlook, SAMPLE_SCHEMA, Speed};
+use super::report::{Look, Outlook, SAMPLE_SCHEMA, Speed};
 use super::settings::ALPHA;
 use crate::digest::Digest;
 use crate::eval::document::Settings;
@@ -51,7 +51,7 @@ pub struct SampleScoring<'a> {
     /// What the result is held against, if anything.
     claim: Option<HeldClaim<'a>>,
     /// The test, if it went on until a decision.
-    test: Option<Decided>,
+    test: Option<Decided<'a>>,
     /// Set where only the beginning of the split was scored.
     subset: Option<Subset>,
     /// Set where the byte table does not count the bytes of the text.
@@ -149,7 +149,7 @@ struct HeldClaim<'a> {
 
 /// A test with its looks.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-struct Decided {
+struct Decided<'a> {
     /// What came out.
     decision: Decision,
     /// How far from the claim the value may lie, bits per byte.
@@ -157,18 +157,7 @@ struct Decided {
     /// Looks that were planned, the last at all windows.
     planned_looks: u64,
     /// Looks taken.
-    looks: Vec<DecidedLook>,
-}
-
-/// One look of a test.
-#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-struct DecidedLook {
-    /// Windows scored by then.
-    windows: u64,
-    /// Bits per byte by then.
-    val_bpb: Interval,
-    /// What it said.
-    decision: Decision,
+    looks: &'a [Look],
 }
 
 impl SampleReport {
@@ -216,11 +205,7 @@ impl SampleReport {
                 decision: test.decision(),
                 within_bpb: test.within,
                 planned_looks: test.planned,
-                looks: test
-                    .looks
-                    .iter()
-                    .map(|look| DecidedLook { windows: look.windows, val_bpb: look.interval, decision: look.decision })
-                    .collect(),
+                looks: &test.looks,
             }),
             subset: basis.subset,
             miscount: basis.miscount,

@@ -66,11 +66,12 @@ pub struct Test {
 }
 
 /// One look of a test.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Look {
     /// Windows scored by then.
     pub windows: u64,
     /// Bits per byte by then.
+    #[serde(rename = "val_bpb")]
     pub interval: Interval,
     /// What it said.
     pub decision: Decision,

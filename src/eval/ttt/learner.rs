@@ -6,7 +6,7 @@ use crate::data::TokenBatch;
 use crate::engine::{Engine, LossAndGradients};
 use crate::interrupt::Interrupt;
 use crate::manifest::{FrozenParts, TttConfig};
-use crate::model::{ModelConfig, Params};
+use crate::model::{ModelConfig, Params, in_block};
 use crate::optim::{FakeQuant, Sgd, clip_global_norm};
 
 /// Weights, and how they learn.
@@ -75,8 +75,7 @@ fn batch(tokens: &[u16], chunk: &Chunk, first: u64, count: u64) -> TokenBatch {
 
 /// Whether a parameter learns: all do but those of frozen blocks.
 fn learns(name: &str, config: &TttConfig) -> bool {
-    let block = name.strip_prefix("blocks.").and_then(|rest| rest.split_once('.'));
-    let Some((Ok(index), part)) = block.map(|(index, part)| (index.parse::<u64>(), part)) else { return true };
+    let Some((Ok(index), part)) = in_block(name).map(|(index, part)| (index.parse::<u64>(), part)) else { return true };
     let is_matrix = part.ends_with(".weight");
     index >= config.freeze_blocks || is_matrix && config.frozen == FrozenParts::Vectors
 }

@@ -11,7 +11,7 @@ use crate::engine::cuda::device::Device;
 use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::network::scale_of;
-use crate::model::{HostTensor, ModelConfig, ParamRole, ParamSpec, Params, layout};
+use crate::model::{HostTensor, ModelConfig, ParamRole, ParamSpec, Params, in_block, layout};
 use crate::optim::fake_quant_limit;
 
 /// Every offset is a multiple of so many values: 256 bytes of bfloat16, the alignment that cuBLASLt assumes.
@@ -43,7 +43,7 @@ impl Slot {
 
     /// Number of the block it belongs to, and its name there.
     fn block(&self) -> Option<(usize, &str)> {
-        let (number, part) = self.name.strip_prefix("blocks.")?.split_once('.')?;
+        let (number, part) = in_block(&self.name)?;
         Some((number.parse().ok()?, part))
     }
 

@@ -3,8 +3,9 @@
 // A block's threads are fibers of one thread of the system. A fiber runs until it ends or waits at a barrier; when all
 // have, the ones whose barrier is complete go on. A barrier that can never be complete (some threads of the block or
 // warp have ended, or wait elsewhere) stops the launch with a message: on a GPU that is undefined behavior.
-// Blocks run one after another. Of races only those show that an order of warps brings out (`release`). Tensor-core
-// instructions and copies ahead are in tensor.h.
+// Blocks run one after another, or several at a time where a launch asks for that: then another one may go on at every
+// barrier of all of a block's threads, and while one waits for its turn. Of races only those show that an order of warps or
+// of such blocks brings out (`release`). Tensor-core instructions and copies ahead are in tensor.h.
 
 #include <math.h>
 #include <stdint.h>
@@ -87,7 +88,7 @@ static void begin(SharedAddress& place, void (*work)()) {
 #endif
 }
 
-enum class State { New, Ready, AtBlock, AtWarp, Ended };
+enum class State { New, Ready, AtBlock, AtWarp, AtTurn, Ended };
 
 struct Fiber {
     SharedAddress place;
@@ -99,26 +100,39 @@ static std::function<void()> body;
 static SharedAddress scheduler;
 static std::vector<Fiber*> fibers;
 static Fiber* running;
-static State states[MOST_THREADS];
-static Fiber* owners[MOST_THREADS];
-// Threads begun, and how many may be.
-static unsigned started, begun_to, threads;
-// Whether the first warp that can go does, or the last.
-static bool first_goes;
-// Two sets of exchanged values: a lane may write the next while another still reads the last.
+static unsigned threads;
+// Two sets of exchanged values: a lane may write the next while another still reads the last. Blocks share them: no block
+// stops for another in the middle of an exchange.
 static uint64_t exchanged[2][MOST_THREADS];
-static unsigned char turns[MOST_THREADS];
 // A block's memory beyond what kernels declare, as large as the largest device's.
 const size_t DYNAMIC_BYTES = 227 << 10;
-alignas(128) static unsigned char dynamic[DYNAMIC_BYTES];
 
 // A copy of 16 bytes to shared memory that has been asked for; of zeros where `from` is null.
 struct Copy {
     void* to;
     const void* from;
 };
-// Each thread's groups of copies that have not been waited for.
-static std::vector<std::vector<Copy>> copies[MOST_THREADS];
+// A block that has begun.
+struct Block {
+    Dimensions index;
+    State states[MOST_THREADS];
+    Fiber* owners[MOST_THREADS];
+    // Threads begun, and how many may be.
+    unsigned started, begun_to;
+    // Whether the first warp that can go does, or the last.
+    bool first_goes;
+    unsigned char turns[MOST_THREADS];
+    // Each thread's groups of copies that have not been waited for.
+    std::vector<std::vector<Copy>> copies[MOST_THREADS];
+    // What the threads wait for that are at a turn.
+    const unsigned* counters[MOST_THREADS];
+    unsigned awaited[MOST_THREADS];
+    // Whether it could do nothing since any other did something.
+    bool waits;
+    alignas(128) unsigned char dynamic[DYNAMIC_BYTES];
+};
+// The one whose threads run.
+static Block* block;
 
 static void to_scheduler() {
     go_to(running->place, scheduler);
@@ -127,14 +141,14 @@ static void to_scheduler() {
 // Runs one thread of the block after another as long as none of them waits.
 static void work() {
     for (;;) {
-        while (started < begun_to) {
-            const unsigned warp = started / LANES, lane = started % LANES;
-            running->thread = (first_goes ? warp : threads / LANES - 1 - warp) * LANES + lane;
-            started++;
-            owners[running->thread] = running;
+        while (block->started < block->begun_to) {
+            const unsigned warp = block->started / LANES, lane = block->started % LANES;
+            running->thread = (block->first_goes ? warp : threads / LANES - 1 - warp) * LANES + lane;
+            block->started++;
+            block->owners[running->thread] = running;
             threadIdx = {running->thread, 0, 0};
             body();
-            states[running->thread] = State::Ended;
+            block->states[running->thread] = State::Ended;
         }
         running->idle = true;
         to_scheduler();
@@ -159,8 +173,16 @@ static Fiber* idle_fiber() {
 }
 
 static void wait_as(State state) {
-    states[running->thread] = state;
+    block->states[running->thread] = state;
     to_scheduler();
+}
+
+// Waits until a counter in memory has a value.
+static void wait_for(const unsigned* counter, unsigned value) {
+    if (*counter == value) return;
+    block->counters[running->thread] = counter;
+    block->awaited[running->thread] = value;
+    wait_as(State::AtTurn);
 }
 
 // Lets go whoever's barrier is complete; false if nobody is.
@@ -169,59 +191,125 @@ static void wait_as(State state) {
 // others have not done yet, where no barrier keeps it from that. In one block the first warps go first, in the next the
 // last ones.
 static bool release() {
-    unsigned at_block = 0;
+    State* const states = block->states;
+    unsigned at_block = 0, at_turn = 0;
     const unsigned warps = threads / LANES;
     for (unsigned turn = 0; turn < warps; turn++) {
-        const unsigned warp = (first_goes ? turn : warps - 1 - turn) * LANES;
+        const unsigned warp = (block->first_goes ? turn : warps - 1 - turn) * LANES;
         unsigned at_warp = 0;
         for (unsigned i = warp; i < warp + LANES; i++) {
             at_warp += states[i] == State::AtWarp;
             at_block += states[i] == State::AtBlock;
+            if (states[i] != State::AtTurn || *block->counters[i] != block->awaited[i]) continue;
+            states[i] = State::Ready;
+            at_turn++;
         }
         if (at_warp < LANES) continue;
         for (unsigned i = warp; i < warp + LANES; i++) states[i] = State::Ready;
         return true;
     }
-    if (at_block < threads) return false;
-    // Each warp goes on by itself.
-    for (unsigned i = 0; i < threads; i++) states[i] = State::AtWarp;
-    return release();
+    if (at_turn > 0) return true;
+    return false;
 }
 
-// Runs one block; what is wrong, or null.
-static const char* run_block() {
-    started = begun_to = 0;
-    first_goes = !first_goes;
+// Whether all threads are at the block's barrier; each warp then goes on by itself.
+static bool pass_barrier() {
     for (unsigned i = 0; i < threads; i++) {
-        states[i] = State::New;
-        turns[i] = 0;
-        if (copies[i].size() != 1 || !copies[i][0].empty()) copies[i].assign(1, {});
+        if (block->states[i] != State::AtBlock) return false;
     }
+    for (unsigned i = 0; i < threads; i++) block->states[i] = State::AtWarp;
+    return true;
+}
+
+static void begin_block(unsigned x, unsigned y, unsigned shared_bytes) {
+    static bool last_first_goes;
+    block->index = {x, y, 0};
+    block->started = block->begun_to = 0;
+    block->first_goes = last_first_goes = !last_first_goes;
+    block->waits = false;
+    for (unsigned i = 0; i < threads; i++) {
+        block->states[i] = State::New;
+        block->turns[i] = 0;
+        auto& copies = block->copies[i];
+        if (copies.size() != 1 || !copies[0].empty()) copies.assign(1, {});
+    }
+    memset(block->dynamic, 0xFA, shared_bytes);
+}
+
+enum class Stop { Ended, AtBarrier, AtTurn, Divergent };
+
+// Runs the block until it has ended, all its threads are at a barrier, or none can go on.
+static Stop advance() {
+    blockIdx = block->index;
     for (;;) {
         if (release()) {
             for (unsigned i = 0; i < threads; i++) {
-                if (states[i] == State::Ready) resume(owners[i]);
+                if (block->states[i] == State::Ready) resume(block->owners[i]);
             }
             continue;
         }
-        if (begun_to < threads) {
-            begun_to += LANES;
-            while (started < begun_to) resume(idle_fiber());
+        if (pass_barrier()) return Stop::AtBarrier;
+        if (block->begun_to < threads) {
+            block->begun_to += LANES;
+            while (block->started < block->begun_to) resume(idle_fiber());
             continue;
         }
-        bool ended = true;
-        for (unsigned i = 0; i < threads; i++) ended = ended && states[i] == State::Ended;
-        if (ended) return nullptr;
-        // The fibers that wait stay behind; nothing runs them again.
-        fibers.clear();
-        return "divergent barrier: some threads wait for others that ended or wait elsewhere";
+        bool ended = true, at_turn = false;
+        for (unsigned i = 0; i < threads; i++) {
+            ended = ended && block->states[i] == State::Ended;
+            at_turn = at_turn || block->states[i] == State::AtTurn;
+        }
+        return ended ? Stop::Ended : at_turn ? Stop::AtTurn : Stop::Divergent;
     }
+}
+
+// Runs all blocks of a grid, `at_once` of them at a time; what is wrong, or null. Blocks begin in the grid's order; which
+// goes on is drawn with `seed`.
+static const char* run_blocks(unsigned columns, unsigned rows, unsigned shared_bytes, unsigned at_once, uint32_t seed) {
+    static std::vector<Block*> blocks;
+    std::vector<Block*> idle, begun;
+    while (blocks.size() < at_once) blocks.push_back(new Block());
+    idle.assign(blocks.begin(), blocks.begin() + at_once);
+    const uint64_t count = uint64_t{columns} * rows;
+    for (uint64_t next = 0; next < count || !begun.empty();) {
+        while (next < count && !idle.empty()) {
+            block = idle.back();
+            idle.pop_back();
+            begin_block(next % columns, next / columns, shared_bytes);
+            begun.push_back(block);
+            next++;
+        }
+        // Numerical Recipes' generator; its upper bits.
+        seed = seed * 1664525u + 1013904223u;
+        const size_t chosen = (seed >> 16) % begun.size();
+        block = begun[chosen];
+        const Stop stop = advance();
+        if (stop == Stop::AtTurn) {
+            block->waits = true;
+            bool all_wait = true;
+            for (const Block* other : begun) all_wait = all_wait && other->waits;
+            if (!all_wait) continue;
+        }
+        if (stop == Stop::Divergent || stop == Stop::AtTurn) {
+            // The fibers that wait stay behind; nothing runs them again.
+            fibers.clear();
+            return stop == Stop::AtTurn
+                       ? "every block that has begun waits for its turn"
+                       : "divergent barrier: some threads wait for others that ended or wait elsewhere";
+        }
+        for (Block* other : begun) other->waits = false;
+        if (stop == Stop::Ended) {
+            begun.erase(begun.begin() + chosen);
+            idle.push_back(block);
+        }
+    }
+    return nullptr;
 }
 
 template <class T>
 static T exchange(T value, unsigned partner) {
     static_assert(sizeof(T) == 4 || sizeof(T) == 8, "shuffles of 32-bit and 64-bit values only");
-    const unsigned thread = running->thread, turn = turns[thread] ^= 1;
+    const unsigned thread = running->thread, turn = block->turns[thread] ^= 1;
     memcpy(&exchanged[turn][thread], &value, sizeof(T));
     wait_as(State::AtWarp);
     memcpy(&value, &exchanged[turn][thread / LANES * LANES + partner], sizeof(T));
@@ -259,6 +347,8 @@ struct Launch {
     const char* kinds;
     char* message;
     size_t message_bytes;
+    // Blocks at a time, where more than one, and the seed of their order. Only for kernels without `__shared__` memory.
+    unsigned at_once, seed;
 };
 
 template <class... A, size_t... I>
@@ -288,15 +378,11 @@ static int run(void (*kernel)(A...), const Launch& launch, std::index_sequence<I
     threads = launch.threads;
     gridDim = {launch.grid[0], launch.grid[1], 1};
     blockDim = {threads, 1, 1};
-    for (unsigned y = 0; y < launch.grid[1]; y++) {
-        for (unsigned x = 0; x < launch.grid[0]; x++) {
-            blockIdx = {x, y, 0};
-            memset(dynamic, 0xFA, launch.shared_bytes);
-            if (const char* wrong = run_block()) {
-                snprintf(launch.message, launch.message_bytes, "%s, block %u %u: %s", launch.name, x, y, wrong);
-                return 1;
-            }
-        }
+    const unsigned at_once = launch.at_once > 1 ? launch.at_once : 1;
+    if (const char* wrong = run_blocks(launch.grid[0], launch.grid[1], launch.shared_bytes, at_once, launch.seed)) {
+        snprintf(launch.message, launch.message_bytes, "%s, block %u %u: %s", launch.name, blockIdx.x, blockIdx.y,
+                 wrong);
+        return 1;
     }
     return 0;
 }

@@ -13,7 +13,7 @@ static T given[2][MOST_THREADS];
 // Gives something to the warp's other lanes; what all of them gave.
 template <class T>
 static const T* share(const T& own) {
-    const unsigned thread = running->thread, turn = turns[thread] ^= 1;
+    const unsigned thread = running->thread, turn = block->turns[thread] ^= 1;
     given<T>[turn][thread] = own;
     wait_as(State::AtWarp);
     return &given<T>[turn][thread / LANES * LANES];
@@ -72,7 +72,7 @@ static const char* const* share_row(const char* row) {
 
 }  // namespace shim
 
-#define DYNAMIC_SHARED(name) unsigned char* const name = shim::dynamic
+#define DYNAMIC_SHARED(name) unsigned char* const name = shim::block->dynamic
 #define UNROLL
 
 struct SharedAddress {
@@ -153,16 +153,16 @@ static inline void load_matrices_transposed(uint32_t (&r)[4], SharedAddress row)
 }
 
 static inline void copy_ahead(void* shared, const void* global, bool present) {
-    shim::copies[shim::running->thread].back().push_back({shared, present ? global : nullptr});
+    shim::block->copies[shim::running->thread].back().push_back({shared, present ? global : nullptr});
 }
 
 static inline void copies_close() {
-    shim::copies[shim::running->thread].emplace_back();
+    shim::block->copies[shim::running->thread].emplace_back();
 }
 
 template <int PENDING>
 static inline void copies_wait() {
-    auto& groups = shim::copies[shim::running->thread];
+    auto& groups = shim::block->copies[shim::running->thread];
     // The last group is the one not closed yet.
     while (groups.size() > PENDING + 1) {
         for (const shim::Copy& copy : groups.front()) {
@@ -174,4 +174,21 @@ static inline void copies_wait() {
         }
         groups.erase(groups.begin());
     }
+}
+
+static inline unsigned take_ticket(unsigned* counter) {
+    return (*counter)++;
+}
+
+static inline void wait_for_turn(const unsigned* counter, unsigned turn) {
+    shim::wait_for(counter, turn);
+}
+
+static inline void set_turn(unsigned* counter, unsigned turn) {
+    *counter = turn;
+}
+
+template <class T>
+static inline T load_fresh(const T* from) {
+    return *from;
 }

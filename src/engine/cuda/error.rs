@@ -52,6 +52,14 @@ pub enum DeviceError {
         /// Which operand.
         operand: String,
     },
+    /// Columns of a wider matrix, where an operation takes numbers that are neighbors.
+    #[error("{operation}: {operand} is columns of a wider matrix")]
+    Columns {
+        /// A kernel, a copy or a product.
+        operation: &'static str,
+        /// Which operand.
+        operand: String,
+    },
     /// A part of a buffer that reaches past its end.
     #[error("values {start}..{end} of a buffer of {len}")]
     Range {

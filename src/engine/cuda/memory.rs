@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::device::{DType, Device};
 use super::error::DeviceError;
 use super::stream_lock::StreamGuard;
-use super::view::{View, check_range};
+use super::view::{Columns, View};
 
 /// Sizes are rounded up to this many bytes, so that nearly equal ones share memory.
 const GRAIN: usize = 512;
@@ -169,6 +169,8 @@ pub(super) struct Buffer<D: Device> {
     dtype: DType,
     memory: Memory<D>,
     len: usize,
+    /// Where its values are not neighbors.
+    columns: Option<Columns>,
 }
 
 enum Memory<D: Device> {
@@ -188,14 +190,59 @@ impl<D: Device> Buffer<D> {
     pub fn unset_of(dtype: DType, shared: &Arc<Shared<D>>, len: usize) -> Self {
         // Copies from and to the host are made in words.
         let bytes = (len * dtype.bytes()).next_multiple_of(size_of::<u32>());
-        Buffer { shared: Arc::clone(shared), dtype, memory: Memory::Own(shared.take(bytes)), len }
+        Buffer { shared: Arc::clone(shared), dtype, memory: Memory::Own(shared.take(bytes)), len, columns: None }
     }
 
     /// Some of another buffer's values, which stays as long as any part of it does.
     pub fn part(whole: &Arc<Self>, values: Range<usize>) -> Result<Self, DeviceError> {
-        check_range(&values, whole.len)?;
+        whole.view().slice(values.clone())?;
         let (shared, dtype, len) = (Arc::clone(&whole.shared), whole.dtype, values.len());
-        Ok(Buffer { shared, dtype, memory: Memory::Part(Arc::clone(whole), values.start), len })
+        Ok(Buffer { shared, dtype, memory: Memory::Part(Arc::clone(whole), values.start), len, columns: None })
+    }
+
+    /// Matrices side by side: of one buffer of rows, the columns of so many widths from the first on, which together are
+    /// whole rows.
+    pub fn side_by_side<const N: usize>(whole: &Arc<Self>, widths: [usize; N]) -> Result<[Self; N], DeviceError> {
+        let stride = widths.iter().sum::<usize>();
+        let rows = whole.len / stride.max(1);
+        if whole.columns.is_some() || rows * stride != whole.len {
+            return Err(DeviceError::Range { start: 0, end: rows * stride, len: whole.len });
+        }
+        let mut start = 0;
+        Ok(widths.map(|width| {
+            let memory = Memory::Part(Arc::clone(whole), start);
+            start += width;
+            let (shared, columns) = (Arc::clone(&whole.shared), Some(Columns { width, stride }));
+            Buffer { shared, dtype: whole.dtype, memory, len: rows * width, columns }
+        }))
+    }
+
+    /// The buffer that these are all columns of, in their order; nothing where they are not.
+    pub fn beside<'a, const N: usize>(parts: [&'a Self; N]) -> Option<&'a Arc<Self>> {
+        let Memory::Part(whole, _) = &parts.first()?.memory else { return None };
+        let mut next = 0;
+        for part in parts {
+            let (Memory::Part(own, start), Some(Columns { width, stride })) = (&part.memory, part.columns) else { return None };
+            if !Arc::ptr_eq(own, whole) || *start != next || part.len / width * stride != whole.len {
+                return None;
+            }
+            next += width;
+        }
+        (parts.first()?.columns?.stride == next).then_some(whole)
+    }
+
+    /// The values of parts of one buffer that follow one another; nothing where they do not.
+    pub fn joined<'a, const N: usize>(parts: [&'a Self; N]) -> Option<View<'a>> {
+        let Memory::Part(whole, first) = &parts.first()?.memory else { return None };
+        let mut next = *first;
+        for part in parts {
+            let Memory::Part(own, start) = &part.memory else { return None };
+            if !Arc::ptr_eq(own, whole) || *start != next || part.columns.is_some() {
+                return None;
+            }
+            next += part.len;
+        }
+        whole.view().slice(*first..next).ok()
     }
 
     /// Values copied to the device, given by their bits.
@@ -217,7 +264,12 @@ impl<D: Device> Buffer<D> {
     pub fn view(&self) -> View<'_> {
         // SAFETY: the memory was allocated for this many values of this device, or is a part, within bounds, of a buffer
         // that was; it is given back when the buffer is dropped, which the view's lifetime forbids meanwhile.
-        unsafe { View::new(self.address(), self.len, self.dtype, self.shared.id()) }
+        let view = unsafe { View::new(self.address(), self.len, self.dtype, self.shared.id()) };
+        match self.columns {
+            None => view,
+            // SAFETY: all rows of the columns are in the buffer that they are of (checked when they were made).
+            Some(columns) => unsafe { view.in_columns(columns) },
+        }
     }
 
     fn address(&self) -> u64 {

@@ -4,19 +4,21 @@
 const INTRINSICS: &str = "intrinsics.cu";
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 25] = [
+pub(super) const FILES: [(&str, &str); 27] = [
     ("common.cu", include_str!("kernels/common.cu")),
     (INTRINSICS, include_str!("kernels/intrinsics.cu")),
     ("values.cu", include_str!("kernels/values.cu")),
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),
     ("columns.cu", include_str!("kernels/columns.cu")),
     ("norm.cu", include_str!("kernels/norm.cu")),
+    ("query_grads.cu", include_str!("kernels/query_grads.cu")),
     ("heads.cu", include_str!("kernels/heads.cu")),
     ("embedding.cu", include_str!("kernels/embedding.cu")),
     ("gated_skip.cu", include_str!("kernels/gated_skip.cu")),
     ("scalars.cu", include_str!("kernels/scalars.cu")),
     ("own_value.cu", include_str!("kernels/own_value.cu")),
     ("residual.cu", include_str!("kernels/residual.cu")),
+    ("mix_norm_grad.cu", include_str!("kernels/mix_norm_grad.cu")),
     ("attention.cu", include_str!("kernels/attention.cu")),
     ("attention_bf16_tiles.cu", include_str!("kernels/attention_bf16_tiles.cu")),
     ("attention_bf16.cu", include_str!("kernels/attention_bf16.cu")),
@@ -33,7 +35,7 @@ pub(super) const FILES: [(&str, &str); 25] = [
 ];
 
 /// Every kernel by the name it has in the source.
-pub(super) const KERNELS: [&str; 125] = [
+pub(super) const KERNELS: [&str; 126] = [
     "add",
     "add_bf16",
     "tails",
@@ -72,6 +74,8 @@ pub(super) const KERNELS: [&str; 125] = [
     "fused_mix_rms_norm_bf16",
     "add_residual_rms_norm",
     "add_residual_rms_norm_bf16",
+    "mix_rms_norm_grad",
+    "mix_rms_norm_grad_bf16",
     "softcap",
     "softcap_bf16",
     "nll",
@@ -133,15 +137,14 @@ pub(super) const KERNELS: [&str; 125] = [
     "attention_grad_kv_128",
     "attention_grad_kv_128_bf16",
     "tensor_attention_sums",
+    "tensor_query_grads",
+    "tensor_qk_norm_rope_grad",
     "tensor_attention_32",
-    "tensor_attention_grad_q_32",
-    "tensor_attention_grad_kv_32",
+    "tensor_attention_grad_32",
     "tensor_attention_64",
-    "tensor_attention_grad_q_64",
-    "tensor_attention_grad_kv_64",
+    "tensor_attention_grad_64",
     "tensor_attention_128",
-    "tensor_attention_grad_q_128",
-    "tensor_attention_grad_kv_128",
+    "tensor_attention_grad_128",
     "gemm_f32",
     "gemm_bf16_nn",
     "gemm_bf16_nt",
@@ -199,7 +202,7 @@ mod tests {
                 found.extend(["", "_grad_q", "_grad_kv"].map(|kind| format!("attention{kind}_{width}{suffix}")));
             }
             assert!(text.contains(&format!("\nTENSOR_ATTENTION({width}, ")));
-            found.extend(["", "_grad_q", "_grad_kv"].map(|kind| format!("tensor_attention{kind}_{width}")));
+            found.extend(["", "_grad"].map(|kind| format!("tensor_attention{kind}_{width}")));
         }
         // And those of products, whose names are the macro's first argument.
         let of_macro = |line: &str| Some(line.strip_prefix("GEMM_BF16(")?.split_once(',')?.0.to_string());

@@ -16,7 +16,16 @@ pub(super) struct View<'a> {
     dtype: DType,
     /// Address of the owning device's bookkeeping: tells devices apart.
     owner: usize,
+    /// Where they are not neighbors.
+    columns: Option<Columns>,
     buffer: PhantomData<&'a ()>,
+}
+
+/// Some columns of a wider matrix: rows of `width` numbers, which begin `stride` numbers apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Columns {
+    pub width: usize,
+    pub stride: usize,
 }
 
 impl<'a> View<'a> {
@@ -24,7 +33,15 @@ impl<'a> View<'a> {
     /// The numbers must be allocated memory of the device that `owner` stands for, for as long as `'a`; or `address` is
     /// 0, and there is no memory.
     pub(super) unsafe fn new(address: u64, len: usize, dtype: DType, owner: usize) -> Self {
-        View { address, len, dtype, owner, buffer: PhantomData }
+        View { address, len, dtype, owner, columns: None, buffer: PhantomData }
+    }
+
+    /// The first `len` numbers of these columns, of which this view is the first of each row and all between.
+    ///
+    /// # Safety
+    /// As for [`Self::new`], of all rows.
+    pub(super) unsafe fn in_columns(self, columns: Columns) -> Self {
+        View { columns: Some(columns), ..self }
     }
 
     /// Device address of the first number; 0 after a failure of the device, when nothing is run anymore.
@@ -42,6 +59,17 @@ impl<'a> View<'a> {
         self.dtype
     }
 
+    /// Numbers from the beginning of one row of `width` to the next; an error where they are other columns.
+    pub fn row_stride(self, operation: &'static str, width: usize) -> Result<usize, DeviceError> {
+        match self.columns {
+            None => Ok(width),
+            Some(columns) if columns.width == width => Ok(columns.stride),
+            Some(Columns { width: found, .. }) => {
+                Err(DeviceError::Length { operation, operand: "columns".into(), found, expected: width })
+            }
+        }
+    }
+
     /// Bytes of all.
     pub fn bytes(self) -> usize {
         self.len * self.dtype.bytes()
@@ -50,13 +78,31 @@ impl<'a> View<'a> {
     /// Some of the numbers.
     pub fn slice(self, values: Range<usize>) -> Result<View<'a>, DeviceError> {
         check_range(&values, self.len)?;
+        if self.columns.is_some() {
+            return Err(DeviceError::Columns { operation: "a part", operand: "the buffer".into() });
+        }
         let skipped = (values.start * self.dtype.bytes()) as u64;
         let address = if self.address == 0 { 0 } else { self.address + skipped };
         Ok(View { address, len: values.len(), ..self })
     }
 
-    /// Checks that these are `expected` numbers of that type in memory of `owner`.
+    /// Checks that these are `expected` neighboring numbers of that type in memory of `owner`.
     pub fn check(
+        self,
+        operation: &'static str,
+        operand: impl Fn() -> String,
+        owner: usize,
+        dtype: DType,
+        expected: usize,
+    ) -> Result<(), DeviceError> {
+        if self.columns.is_some() {
+            return Err(DeviceError::Columns { operation, operand: operand() });
+        }
+        self.check_rows(operation, operand, owner, dtype, expected)
+    }
+
+    /// The same where they may be columns of a wider matrix.
+    pub fn check_rows(
         self,
         operation: &'static str,
         operand: impl Fn() -> String,
@@ -79,7 +125,12 @@ impl<'a> View<'a> {
 
     /// Whether a byte is in both.
     pub fn overlaps(self, other: View<'_>) -> bool {
-        let end = |view: View<'_>| view.address + view.bytes() as u64;
+        // Columns reach from their first number to their last.
+        let extent = |view: View<'_>| match view.columns {
+            Some(Columns { width, stride }) if view.len > 0 => (view.len / width - 1) * stride + width,
+            _ => view.len,
+        };
+        let end = |view: View<'_>| view.address + (extent(view) * view.dtype.bytes()) as u64;
         self.address < end(other) && other.address < end(self)
     }
 }

@@ -1,7 +1,7 @@
 //! The attention branch of a block, before its output projection, and its gradient.
 
 use super::forward::Forward;
-use super::operands::{Heads, Linear, QkNormRope, WriteMode};
+use super::operands::{AttentionInputs, Heads, Linear, QkNormRope, Qkv, WriteMode};
 use super::parameters::Block;
 use super::record::VisitRecord;
 use super::rows::Rows;
@@ -31,6 +31,9 @@ impl<K: Kernels> Forward<'_, K> {
         (rows, first): (&Rows<K>, usize),
     ) -> ([K::Buffer; 3], K::Buffer) {
         let (k, dim, kv) = (self.k, self.config.model_dim, self.config.kv_dim());
+        if first == 0 && recipe.value_embedding.is_none() && !recipe.excludes_own_value {
+            return (k.qkv(self.qkv_dims(rows), &normed, [&w.c_q, &w.c_k, &w.c_v]), normed);
+        }
         let queries = rows.count / rows.seq_len * (rows.seq_len - first);
         let linear = |tokens, outputs, x: &K::Buffer, w: &K::Buffer| {
             let mut y = k.unset(tokens * outputs);
@@ -84,17 +87,18 @@ impl<K: Kernels> Forward<'_, K> {
             recipe.excludes_own_value.then(|| k.exclude_own_value_grad(heads, &kept.mixed, &kept.v, &mut grad_mixed));
         let (q_norm_rope, k_norm_rope) = (self.q_norm_rope(w, heads), self.k_norm_rope(heads));
         let rotated = kept.rotated.take();
-        let [q, key] =
+        let rotated =
             rotated.unwrap_or_else(|| [k.qk_norm_rope(&kept.q, q_norm_rope), k.qk_norm_rope(&kept.k, k_norm_rope)]);
-        let [grad_q, grad_k, mut grad_v] =
-            k.attention_grad(heads, [&q, &key, &kept.v], [&kept.mixed, &kept.lse], &grad_mixed);
-        let (mut grad_query, mut grad_key) = (q, key);
-        k.qk_norm_rope_grad(&kept.q, q_norm_rope, &grad_q, &mut grad_query, Some(&mut grads.q_gain));
-        k.qk_norm_rope_grad(&kept.k, k_norm_rope, &grad_k, &mut grad_key, None);
-        if let Some(own_value) = own_value {
-            k.add(&own_value, &mut grad_v);
-        }
-        ([grad_query, grad_key, grad_v], grad_mixed)
+        let inputs = AttentionInputs {
+            projected: [&kept.q, &kept.k, &kept.v],
+            rotated,
+            shapes: [q_norm_rope, k_norm_rope],
+            outputs: [&kept.mixed, &kept.lse],
+            grad: &grad_mixed,
+            own_value,
+        };
+        let grads_made = k.attention_inputs_grad(heads, inputs, &mut grads.q_gain);
+        (grads_made, grad_mixed)
     }
 
     /// Gradients by the matrices of queries, keys and values; the gradient of the norm they were made of is written or added
@@ -102,20 +106,20 @@ impl<K: Kernels> Forward<'_, K> {
     pub(super) fn qkv_grad(
         &self,
         w: &Block<K::Buffer>,
-        [grad_query, grad_key, grad_v]: &[K::Buffer; 3],
+        qkv: &[K::Buffer; 3],
         normed: &K::Buffer,
         (mode, grad_normed): (WriteMode, &mut K::Buffer),
         rows: &Rows<K>,
         grads: &mut Block<K::Buffer>,
     ) {
-        let (k, dim, kv) = (self.k, self.config.model_dim, self.config.kv_dim());
-        let dims = |outputs| Linear { tokens: rows.count, inputs: dim, outputs };
-        k.linear_grad_w(dims(dim), grad_query, normed, &mut grads.c_q);
-        k.linear_grad_w(dims(kv), grad_key, normed, &mut grads.c_k);
-        k.linear_grad_w(dims(kv), grad_v, normed, &mut grads.c_v);
-        k.linear_grad_x(dims(dim), grad_query, &w.c_q, mode, grad_normed);
-        k.linear_grad_x(dims(kv), grad_key, &w.c_k, WriteMode::Accumulate, grad_normed);
-        k.linear_grad_x(dims(kv), grad_v, &w.c_v, WriteMode::Accumulate, grad_normed);
+        let Block { c_q, c_k, c_v, .. } = grads;
+        let operands = (normed, [&w.c_q, &w.c_k, &w.c_v]);
+        self.k.qkv_grad(self.qkv_dims(rows), qkv.each_ref(), operands, [c_q, c_k, c_v], (mode, grad_normed));
+    }
+
+    fn qkv_dims(&self, rows: &Rows<K>) -> Qkv {
+        let (dim, keys, head) = (self.config.model_dim, self.config.kv_dim(), self.config.head_dim());
+        Qkv { tokens: rows.count, inputs: dim, queries: dim, keys, head }
     }
 
     fn heads(&self, rows: &Rows<K>, first_query: usize) -> Heads {

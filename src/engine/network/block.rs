@@ -49,10 +49,13 @@ impl<K: Kernels> Forward<'_, K> {
         self.see(LinearInput::Attention(index), &normed);
         let ([q, key, value], normed) = self.qkv(recipe, w, normed, values, (rows, first));
         // Attention alone has read the norm of one stream or of the first lane.
-        let normed = Some(normed).filter(|_| recipe.residual == Residual::OneLane);
+        let keeps = keep && k.keeps();
+        let (normed, attention_normed) = match recipe.residual {
+            Residual::OneLane => (Some(normed), None),
+            _ => (None, keeps.then_some(normed)),
+        };
         let Attention { mixed: average, excluded, lse, rotated } =
             self.attend(recipe, w, [&q, &key, &value], (rows, first));
-        let keeps = keep && k.keeps();
         let rotated = keeps.then_some(rotated);
         let attended = excluded.as_ref().unwrap_or(&average);
         self.see(LinearInput::AttentionProjection(index), attended);
@@ -110,6 +113,7 @@ impl<K: Kernels> Forward<'_, K> {
             hidden,
             squared: keeps.then_some(squared),
             rotated,
+            normed: attention_normed,
             mlp_normed,
         };
         BlockOutput { x, lane, residual, kept: hidden.map(record) }

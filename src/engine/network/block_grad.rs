@@ -2,7 +2,7 @@
 
 use super::forward::Forward;
 use super::lanes::StreamGrad;
-use super::operands::{Norm, WriteMode};
+use super::operands::{MixGrads, Norm, WriteMode};
 use super::parameters::Network;
 use super::record::{Record, VisitRecord};
 use super::rows::Rows;
@@ -38,7 +38,7 @@ impl<K: Kernels> Forward<'_, K> {
         let [attn_proj, mlp_proj] = scaled.map_or([&w.attn_proj, &w.mlp_proj], |[attn, mlp]| [attn, mlp]);
         let (own, squared, mlp_normed) = (kept.x.take(), kept.squared.take(), kept.mlp_normed.take());
         let (x, x0) = (record.input(at, own.as_ref()), &record.x0);
-        // What attention reads is made again rather than kept.
+        // What attention reads is made again where it is not kept.
         let mixture = || match self.mix_of(w, x0) {
             Some(mix) => {
                 let [mixed, normed] = k.mix_rms_norm(x, mix, norm);
@@ -65,15 +65,17 @@ impl<K: Kernels> Forward<'_, K> {
         if let Some(layer) = recipe.value_embedding {
             self.add_values_grad(layer, record.values.as_ref(), &qkv[2], &mut source.values, value_table);
         }
-        let (mixed, normed) = mixture();
+        let (mixed, normed) = kept.normed.take().map_or_else(mixture, |normed| (None, normed));
         let (mode, mut grad_normed) = match from_mlp {
             Some(from_mlp) => (WriteMode::Accumulate, from_mlp),
             None => (WriteMode::Overwrite, memory),
         };
         self.qkv_grad(w, &qkv, &normed, (mode, &mut grad_normed), rows, grads);
-        k.rms_norm_grad(mixed.as_ref().unwrap_or(x), &grad_normed, norm, WriteMode::Accumulate, &mut grad.x);
-        if let (Some(mix), Some(grad_mix)) = (&w.resid_mix, &mut grads.resid_mix) {
-            k.mix_grad(x, x0, mix, &mut grad.x, &mut source.x0, grad_mix);
+        if let (Some(mix), Some(weights)) = (self.mix_of(w, x0), &mut grads.resid_mix) {
+            let grads = MixGrads { mixed: &mut grad.x, x0: &mut source.x0, weights };
+            k.mix_rms_norm_grad((x, mixed.as_ref()), mix, (norm, &grad_normed), grads);
+        } else {
+            k.rms_norm_grad(mixed.as_ref().unwrap_or(x), &grad_normed, norm, WriteMode::Accumulate, &mut grad.x);
         }
     }
 }

@@ -114,6 +114,16 @@ pub(in crate::engine) struct Mix<'a, K: Kernels + ?Sized> {
     pub weights: &'a K::Buffer,
 }
 
+/// Gradients that [`Kernels::mix_rms_norm_grad`] changes.
+pub(in crate::engine) struct MixGrads<'a, B> {
+    /// Of the mixture where it does not come from its norm; becomes that of what `x0` is mixed into.
+    pub mixed: &'a mut B,
+    /// Added to.
+    pub x0: &'a mut B,
+    /// Added to.
+    pub weights: &'a mut B,
+}
+
 /// Arguments of [`Kernels::fused_mix_rms_norm`].
 pub(in crate::engine) struct FusedMixInputs<'a, K: Kernels + ?Sized> {
     pub residual: Option<PendingResidual<'a, K>>,
@@ -148,6 +158,46 @@ pub(in crate::engine) struct QkNormRope<'a, K: Kernels + ?Sized> {
     /// One factor a head.
     pub gain: Option<&'a K::Buffer>,
     pub tables: &'a K::Tables,
+}
+
+/// The linear layers of queries, keys and values, which read the same rows.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct Qkv {
+    pub tokens: usize,
+    pub inputs: usize,
+    /// Outputs of queries, and of keys and of values each.
+    pub queries: usize,
+    pub keys: usize,
+    /// Width of a head.
+    pub head: usize,
+}
+
+impl Qkv {
+    /// Outputs of the three.
+    pub fn outputs(&self) -> [usize; 3] {
+        [self.queries, self.keys, self.keys]
+    }
+
+    /// The three.
+    pub fn linears(&self) -> [Linear; 3] {
+        self.outputs().map(|outputs| Linear { tokens: self.tokens, inputs: self.inputs, outputs })
+    }
+}
+
+/// What the gradients of attention, and of what comes before it, are made of.
+pub(in crate::engine) struct AttentionInputs<'a, K: Kernels + ?Sized> {
+    /// Queries and keys as their linears made them, values as attention read them.
+    pub projected: [&'a K::Buffer; 3],
+    /// Queries and keys as attention read them.
+    pub rotated: [K::Buffer; 2],
+    /// Of queries and keys.
+    pub shapes: [QkNormRope<'a, K>; 2],
+    /// Attention's output, and `lse`.
+    pub outputs: [&'a K::Buffer; 2],
+    /// The gradient of the output.
+    pub grad: &'a K::Buffer,
+    /// What else is added to the gradient of values.
+    pub own_value: Option<K::Buffer>,
 }
 
 impl<K: Kernels + ?Sized> Clone for QkNormRope<'_, K> {

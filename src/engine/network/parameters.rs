@@ -58,6 +58,14 @@ impl<B> Block<B> {
     }
 }
 
+impl<B> Block<B> {
+    /// Matrices of one input as the device wants them.
+    fn stacked<K: Kernels<Buffer = B>>(self, k: &K) -> Self {
+        let [c_q, c_k, c_v] = k.stacked([self.c_q, self.c_k, self.c_v]);
+        Block { c_q, c_k, c_v, ..self }
+    }
+}
+
 /// Weights of the skips, a row each, and their gates.
 pub(in crate::engine) struct Skips<B> {
     pub weights: B,
@@ -148,7 +156,7 @@ impl<B> Network<B> {
         params: &Params,
     ) -> Result<Self, LayoutMismatch> {
         params.check_layout(config)?;
-        Self::build(config, &mut |spec| {
+        let mut network: Self = Self::build(config, &mut |spec| {
             let missing = || LayoutMismatch::Missing { name: spec.name.clone(), expected: spec.shape.clone() };
             let values = params.get(&spec.name).ok_or_else(missing)?.data();
             Ok(match spec.role {
@@ -156,7 +164,9 @@ impl<B> Network<B> {
                 ParamRole::Control => k.upload(values),
                 _ => k.store(values),
             })
-        })
+        })?;
+        network.blocks = network.blocks.into_iter().map(|block| block.stacked(k)).collect();
+        Ok(network)
     }
 
     /// Zeros of the same shapes, to add gradients to.

@@ -18,9 +18,10 @@ pub(in crate::engine) struct VisitRecord<B> {
     /// Before the square.
     pub hidden: B,
     /// Where [`Kernels::keeps`](super::Kernels::keeps): after the square; queries and keys as attention reads them; the norm
-    /// that the MLP reads.
+    /// that attention's linears read, where it is not the MLP's; the norm that the MLP reads.
     pub squared: Option<B>,
     pub rotated: Option<[B; 2]>,
+    pub normed: Option<B>,
     pub mlp_normed: Option<B>,
 }
 

@@ -1,8 +1,8 @@
 //! What a device must be able to do.
 
 use super::operands::{
-    ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, Norm, PendingResidual, QkNormRope,
-    Skip, WriteMode,
+    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, MixGrads, Norm, PendingResidual,
+    QkNormRope, Qkv, Skip, WriteMode,
 };
 
 /// Operations of the network on a device's buffers.
@@ -98,6 +98,28 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     /// `grad_w += grad_y^T x`.
     fn linear_grad_w(&self, dims: Linear, grad_y: &Self::Buffer, x: &Self::Buffer, grad_w: &mut Self::Buffer);
 
+    /// Matrices that one input is multiplied with, as the device wants them for [`Kernels::qkv`].
+    fn stacked(&self, matrices: [Self::Buffer; 3]) -> [Self::Buffer; 3] {
+        matrices
+    }
+    /// Queries, keys and values of an input. What comes out is read by [`Kernels::qk_norm_rope`], [`Kernels::attention`] and
+    /// their gradients, and by nothing else: a device may have them side by side in one buffer.
+    fn qkv(&self, dims: Qkv, x: &Self::Buffer, w: [&Self::Buffer; 3]) -> [Self::Buffer; 3] {
+        qkv_after(self, dims, x, w)
+    }
+    /// From the gradients that [`Kernels::attention_inputs_grad`] returned: adds to those of the matrices; `grad_x (+)=` that
+    /// of the input.
+    fn qkv_grad(
+        &self,
+        dims: Qkv,
+        grads: [&Self::Buffer; 3],
+        (x, w): (&Self::Buffer, [&Self::Buffer; 3]),
+        grad_w: [&mut Self::Buffer; 3],
+        (mode, grad_x): (WriteMode, &mut Self::Buffer),
+    ) {
+        qkv_grad_after(self, dims, grads, (x, w), grad_w, (mode, grad_x));
+    }
+
     /// `factor * x / sqrt(mean(x^2) + eps)` over rows.
     fn rms_norm(&self, x: &Self::Buffer, norm: Norm) -> Self::Buffer;
     /// `grad_x (+)=` the gradient by the norm's argument.
@@ -170,6 +192,18 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         grad_x0: &mut Self::Buffer,
         grad_mix: &mut Self::Buffer,
     );
+
+    /// The gradient of [`Kernels::mix_rms_norm`]: [`Kernels::rms_norm_grad`] of the mixture, then [`Kernels::mix_grad`].
+    /// `mixed` is the mixture, where it is at hand.
+    fn mix_rms_norm_grad(
+        &self,
+        (x, mixed): (&Self::Buffer, Option<&Self::Buffer>),
+        mix: Mix<'_, Self>,
+        (norm, grad_normed): (Norm, &Self::Buffer),
+        grads: MixGrads<'_, Self::Buffer>,
+    ) {
+        mix_rms_norm_grad_after(self, (x, mixed), mix, (norm, grad_normed), grads);
+    }
 
     /// `x += weights[row] * skip` by channel.
     fn add_skip(&self, skip: &Self::Buffer, weights: &Self::Buffer, row: ChannelRow, x: &mut Self::Buffer);
@@ -248,6 +282,17 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         grad: &Self::Buffer,
     ) -> [Self::Buffer; 3];
 
+    /// [`Kernels::attention_grad`] and both [`Kernels::qk_norm_rope_grad`]: gradients of queries, keys and values as their
+    /// linears made them. Adds to `grad_gain`, the queries'.
+    fn attention_inputs_grad(
+        &self,
+        heads: Heads,
+        inputs: AttentionInputs<'_, Self>,
+        grad_gain: &mut Self::Buffer,
+    ) -> [Self::Buffer; 3] {
+        attention_inputs_grad_after(self, heads, inputs, grad_gain)
+    }
+
     /// What points along the query's own value taken out of attention's output (XSA): of query head h with the value v of
     /// its token, `y_h = m_h - (m_h . u) u`, `u = v / max(|v|, 1e-12)`.
     fn exclude_own_value(&self, heads: Heads, mixed: &Self::Buffer, v: &Self::Buffer) -> Self::Buffer;
@@ -308,6 +353,60 @@ pub(in crate::engine) trait Kernels: Send + Sync {
     ) -> Self::Buffer;
 }
 
+/// [`Kernels::qkv`] in three products.
+pub(in crate::engine) fn qkv_after<K: Kernels + ?Sized>(
+    k: &K,
+    dims: Qkv,
+    x: &K::Buffer,
+    w: [&K::Buffer; 3],
+) -> [K::Buffer; 3] {
+    let [query, key, value] = dims.linears();
+    let [w_query, w_key, w_value] = w;
+    let linear = |dims: Linear, w| {
+        let mut y = k.unset(dims.tokens * dims.outputs);
+        k.linear(dims, x, w, WriteMode::Overwrite, &mut y);
+        y
+    };
+    [linear(query, w_query), linear(key, w_key), linear(value, w_value)]
+}
+
+/// [`Kernels::qkv_grad`] in six products.
+pub(in crate::engine) fn qkv_grad_after<K: Kernels + ?Sized>(
+    k: &K,
+    dims: Qkv,
+    grads: [&K::Buffer; 3],
+    (x, w): (&K::Buffer, [&K::Buffer; 3]),
+    grad_w: [&mut K::Buffer; 3],
+    (mode, grad_x): (WriteMode, &mut K::Buffer),
+) {
+    for ((dims, grad), grad_w) in dims.linears().into_iter().zip(grads).zip(grad_w) {
+        k.linear_grad_w(dims, grad, x, grad_w);
+    }
+    let modes = [mode, WriteMode::Accumulate, WriteMode::Accumulate];
+    for (((dims, grad), w), mode) in dims.linears().into_iter().zip(grads).zip(w).zip(modes) {
+        k.linear_grad_x(dims, grad, w, mode, grad_x);
+    }
+}
+
+/// [`Kernels::attention_inputs_grad`] in several passes.
+pub(in crate::engine) fn attention_inputs_grad_after<K: Kernels + ?Sized>(
+    k: &K,
+    heads: Heads,
+    inputs: AttentionInputs<'_, K>,
+    grad_gain: &mut K::Buffer,
+) -> [K::Buffer; 3] {
+    let AttentionInputs { projected, rotated: [q, key], shapes, outputs, grad, own_value } = inputs;
+    let ([query_made, key_made, v], [q_shape, k_shape]) = (projected, shapes);
+    let [grad_q, grad_k, mut grad_v] = k.attention_grad(heads, [&q, &key, v], outputs, grad);
+    let (mut grad_query, mut grad_key) = (q, key);
+    k.qk_norm_rope_grad(query_made, q_shape, &grad_q, &mut grad_query, Some(grad_gain));
+    k.qk_norm_rope_grad(key_made, k_shape, &grad_k, &mut grad_key, None);
+    if let Some(own_value) = own_value {
+        k.add(&own_value, &mut grad_v);
+    }
+    [grad_query, grad_key, grad_v]
+}
+
 /// [`Kernels::squared_linear`] in two passes.
 pub(in crate::engine) fn squared_after<K: Kernels + ?Sized>(
     k: &K,
@@ -335,6 +434,21 @@ pub(in crate::engine) fn squared_after_grad<K: Kernels + ?Sized>(
 ) {
     k.linear_grad_x(dims, grad_y, w, WriteMode::Overwrite, grad_hidden);
     k.leaky_relu_squared_grad(hidden, slope, grad_hidden);
+}
+
+/// [`Kernels::mix_rms_norm_grad`] in two passes.
+pub(in crate::engine) fn mix_rms_norm_grad_after<K: Kernels + ?Sized>(
+    k: &K,
+    (x, mixed): (&K::Buffer, Option<&K::Buffer>),
+    mix: Mix<'_, K>,
+    (norm, grad_normed): (Norm, &K::Buffer),
+    grads: MixGrads<'_, K::Buffer>,
+) {
+    let made = mixed.is_none().then(|| k.mix(x, mix.x0, mix.weights));
+    if let Some(mixed) = mixed.or(made.as_ref()) {
+        k.rms_norm_grad(mixed, grad_normed, norm, WriteMode::Accumulate, grads.mixed);
+    }
+    k.mix_grad(x, mix.x0, mix.weights, grads.mixed, grads.x0, grads.weights);
 }
 
 /// [`Kernels::fused_mix_rms_norm`] in several passes.

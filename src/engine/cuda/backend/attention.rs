@@ -1,10 +1,12 @@
 //! Attention: which kernel, how many blocks. Heads that tensor cores can have go to [`attention_bf16`].
 
+use std::sync::Arc;
+
 use super::launch::{Operand, len32, values};
 use super::{CudaKernels, attention_bf16, norm};
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::network::Heads;
+use crate::engine::network::{AttentionInputs, Heads, attention_inputs_grad_after};
 
 /// Threads of a row of an attention tile (`THREADS_A_ROW` in `attention.cu`).
 const THREADS_A_ROW: usize = 8;
@@ -161,6 +163,40 @@ pub(super) fn attention_grad<D: Device>(
     unsafe {
         kernels.launch(dtype.select(by_queries), blocks(heads.heads), threads, &for_queries);
         kernels.launch(dtype.select(by_keys), blocks(heads.kv_heads), threads, &for_keys);
+    }
+    grads
+}
+
+/// Where tensor cores have attention, the gradients of queries are rounded by the pass that reads them. Gradients lie side by
+/// side where what they are the gradients of does.
+pub(super) fn attention_inputs_grad<D: Device>(
+    kernels: &CudaKernels<D>,
+    heads: Heads,
+    inputs: AttentionInputs<'_, CudaKernels<D>>,
+    grad_gain: &mut Buffer<D>,
+) -> [Buffer<D>; 3] {
+    let AttentionInputs { projected, rotated, shapes: [q_shape, k_shape], outputs, grad, .. } = &inputs;
+    let [query, key, value] = *projected;
+    if kernels.dtype() != DType::Bf16 || !attention_bf16::takes(heads.width) {
+        return attention_inputs_grad_after(kernels, heads, inputs, grad_gain);
+    }
+    let beside = Buffer::beside(*projected).and_then(|all| {
+        let (widths, all) = ([heads.heads, heads.kv_heads, heads.kv_heads], Arc::new(kernels.like(all)));
+        kernels.shared.keep(Buffer::side_by_side(&all, widths.map(|heads_of_them| heads_of_them * heads.width)))
+    });
+    let grads = beside.unwrap_or_else(|| [query, key, value].map(|x| kernels.like(x)));
+    let [grad_query, grad_key, grad_value] = &grads;
+    let grad_rotated = kernels.like(key);
+    let [q, k] = rotated.each_ref().map(Buffer::view);
+    let written = [grad_rotated.view(), grad_value.view()];
+    let outputs = outputs.map(Buffer::view);
+    let rows = rows(heads, key);
+    let of_queries =
+        attention_bf16::gradients(kernels, heads, rows, [q, k, value.view()], outputs, grad.view(), written);
+    norm::query_norm_rope_grad(kernels, query, *q_shape, &of_queries, grad_query, Some(grad_gain));
+    norm::qk_norm_rope_grad(kernels, key, *k_shape, &grad_rotated, grad_key, None);
+    if let Some(own_value) = &inputs.own_value {
+        kernels.add_views(own_value.view(), grad_value.view());
     }
     grads
 }

@@ -2,7 +2,7 @@
 
 use super::CudaKernels;
 use super::attention::{Lengths, check_heads};
-use super::launch::{Operand, SPAN, in_view, len32, values};
+use super::launch::{Operand, SPAN, in_rows, in_view, len32, values};
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::view::View;
@@ -13,21 +13,23 @@ const BF16: DType = DType::Bf16;
 
 /// Threads of a block (`ATTENTION_THREADS` in `attention_bf16_tiles.cu`).
 const THREADS: u32 = 128;
-/// Keys, or queries in the kernel by keys, of a tile (`TILE_KEYS`, `TILE_QUERIES`).
+/// Keys of a tile (`TILE_KEYS`); rows of sums are padded to a multiple of it.
 const TILE: usize = 64;
 /// Tiles of a block's two stages, each of two kinds of rows.
 const STAGED: usize = 2 * 2 * TILE;
+/// Queries of a counter of turns (`TURN_QUERIES` in `attention_bf16_grad.cu`).
+const TURN_QUERIES: usize = 32;
 /// Threads of a block of `tensor_attention_sums`, and of one of its queries.
 const SUMS_THREADS: usize = 256;
 const SUMS_THREADS_A_QUERY: usize = 8;
 
-/// Kernels for heads up to a width, with the rows a block owns.
+/// Kernels for heads up to a width, with the rows a block owns, and the queries of a tile of the gradients' kernel.
 struct Compiled {
     width: usize,
     rows: usize,
+    queries: usize,
     forward: &'static str,
-    by_queries: &'static str,
-    by_keys: &'static str,
+    gradients: &'static str,
 }
 
 /// Four warps of 32 rows, or of 16 where heads are so wide that more sums than that do not fit in registers.
@@ -35,23 +37,23 @@ const COMPILED: [Compiled; 3] = [
     Compiled {
         width: 32,
         rows: 128,
+        queries: 64,
         forward: "tensor_attention_32",
-        by_queries: "tensor_attention_grad_q_32",
-        by_keys: "tensor_attention_grad_kv_32",
+        gradients: "tensor_attention_grad_32",
     },
     Compiled {
         width: 64,
         rows: 128,
+        queries: 64,
         forward: "tensor_attention_64",
-        by_queries: "tensor_attention_grad_q_64",
-        by_keys: "tensor_attention_grad_kv_64",
+        gradients: "tensor_attention_grad_64",
     },
     Compiled {
         width: 128,
         rows: 64,
+        queries: 32,
         forward: "tensor_attention_128",
-        by_queries: "tensor_attention_grad_q_128",
-        by_keys: "tensor_attention_grad_kv_128",
+        gradients: "tensor_attention_grad_128",
     },
 ];
 
@@ -67,6 +69,14 @@ impl Compiled {
         rows * self.width * size_of::<half::bf16>()
     }
 
+    /// Bytes of shared memory of a block of the gradients: keys and values, slopes, and two stages of queries, of their
+    /// outputs' gradients, and of a shift and a delta each.
+    fn shared_bytes_of_gradients(&self) -> usize {
+        let sums = 2 * 2 * self.queries * size_of::<f32>();
+        let slopes = self.rows * self.queries * size_of::<half::bf16>();
+        self.shared_bytes(2 * self.rows + 2 * 2 * self.queries) + slopes + sums
+    }
+
     fn blocks(&self, tokens: usize, heads: usize, rows: usize) -> [usize; 2] {
         [tokens.div_ceil(self.rows) * heads * rows, 1]
     }
@@ -80,8 +90,8 @@ pub(in crate::engine::cuda) fn takes(width: usize) -> bool {
 
 /// Attention of `rows` rows of the batch, for heads that [`takes`] says yes to.
 ///
-/// Queries, keys and values (bfloat16, `[tokens, heads, width]`, from addresses that are multiples of 16), and what is
-/// written: outputs (bfloat16, as the queries) and each query's logsumexp (single precision, `[queries, heads]`).
+/// Queries, keys and values (bfloat16, `[tokens, heads, width]`, from addresses that are multiples of 16; values may be
+/// columns of a wider matrix, of a multiple of 8), and what is written: outputs (bfloat16, as the queries) and each query's logsumexp (single precision, `[queries, heads]`).
 pub(in crate::engine::cuda) fn attention<D: Device>(
     kernels: &CudaKernels<D>,
     heads: Heads,
@@ -91,11 +101,13 @@ pub(in crate::engine::cuda) fn attention<D: Device>(
 ) {
     let (compiled, lengths) = (Compiled::for_heads(heads.width), Lengths::new(heads, rows));
     check_heads(kernels, compiled.forward, heads, compiled.width);
-    let dims = [heads.seq_len, heads.first_query, heads.heads, heads.kv_heads, heads.width].map(len32);
+    let v_stride = kernels.row_stride(compiled.forward, v, heads.kv_heads * heads.width);
+    kernels.check_at_most(compiled.forward, "values of a row beyond whole spans", v_stride % SPAN, 0);
+    let dims = [heads.seq_len, heads.first_query, heads.heads, heads.kv_heads, v_stride, heads.width].map(len32);
     let tensors = [
         in_view(q, BF16, lengths.queries),
         in_view(k, BF16, lengths.keys),
-        in_view(v, BF16, lengths.keys),
+        in_rows(v, BF16, lengths.keys),
         in_view(mixed, BF16, lengths.queries),
         in_view(lse, F32, lengths.lse),
     ];
@@ -108,6 +120,36 @@ pub(in crate::engine::cuda) fn attention<D: Device>(
     unsafe { kernels.launch_with(compiled.forward, grid, THREADS, shared_bytes, &operands) };
 }
 
+/// Gradients of queries as the kernel adds them up: in single precision, not scaled, padded, in the order of fragments
+/// (`query_grads.cu`).
+pub(super) struct QueryGrads<D: Device> {
+    sums: Buffer<D>,
+    /// Queries of a row, of which the last may be padding.
+    padded: usize,
+    /// Channels of a head, of which the last may be padding.
+    tile_width: usize,
+    scale: f32,
+}
+
+impl<D: Device> QueryGrads<D> {
+    /// What kernels that read them take: the sums, their dimensions, and what they are multiplied by.
+    pub fn operands(&self) -> (Operand<'_>, [Operand<'_>; 2], Operand<'_>) {
+        let sums = values(&self.sums, F32, self.sums.len());
+        (sums, [self.padded, self.tile_width].map(len32), Operand::F32(self.scale))
+    }
+
+    /// As bfloat16, of the shape of the queries.
+    fn round(&self, kernels: &CudaKernels<D>, heads: Heads, grad_q: View<'_>) {
+        let n = grad_q.len() / (heads.heads * heads.width) * (heads.heads * heads.width);
+        let (sums, [padded, tile_width], scale) = self.operands();
+        let [seq_len, query_heads, width] = [heads.seq_len, heads.heads, heads.width].map(len32);
+        let operands =
+            [sums, in_view(grad_q, BF16, n), seq_len, padded, query_heads, tile_width, width, scale];
+        // SAFETY: the kernel reads the sums of all queries and writes as many values; spans are whole, since heads are.
+        unsafe { kernels.spans("tensor_query_grads", n, &operands) };
+    }
+}
+
 /// Gradients of [`attention`] where all queries were computed (`first_query` is 0).
 ///
 /// Queries, keys and values; what the forward pass wrote; the gradient of its outputs (bfloat16); and what is written:
@@ -116,42 +158,66 @@ pub(in crate::engine::cuda) fn attention_grad<D: Device>(
     kernels: &CudaKernels<D>,
     heads: Heads,
     rows: usize,
-    [q, k, v]: [View<'_>; 3],
-    [mixed, lse]: [View<'_>; 2],
+    qkv: [View<'_>; 3],
+    outputs: [View<'_>; 2],
     grad: View<'_>,
     [grad_q, grad_k, grad_v]: [View<'_>; 3],
 ) {
+    gradients(kernels, heads, rows, qkv, outputs, grad, [grad_k, grad_v]).round(kernels, heads, grad_q);
+}
+
+/// The same, with the gradients of queries as they are added up. Values and their gradients may be columns of wider
+/// matrices of one width.
+pub(super) fn gradients<D: Device>(
+    kernels: &CudaKernels<D>,
+    heads: Heads,
+    rows: usize,
+    [q, k, v]: [View<'_>; 3],
+    [mixed, lse]: [View<'_>; 2],
+    grad: View<'_>,
+    [grad_k, grad_v]: [View<'_>; 2],
+) -> QueryGrads<D> {
     let (compiled, lengths) = (Compiled::for_heads(heads.width), Lengths::new(heads, rows));
-    check_heads(kernels, compiled.by_queries, heads, compiled.width);
-    kernels.check_at_most(compiled.by_queries, "first query", heads.first_query, 0);
+    check_heads(kernels, compiled.gradients, heads, compiled.width);
+    kernels.check_at_most(compiled.gradients, "first query", heads.first_query, 0);
+    let [v_stride, grad_v_stride] =
+        [v, grad_v].map(|x| kernels.row_stride(compiled.gradients, x, heads.kv_heads * heads.width));
+    kernels.check_width(compiled.gradients, grad_v_stride, v_stride);
+    kernels.check_at_most(compiled.gradients, "values of a row beyond whole spans", v_stride % SPAN, 0);
     let padded = heads.seq_len.next_multiple_of(TILE);
     let queries = rows * padded * heads.heads;
-    // A shift and a delta for each query.
-    let sums = Buffer::unset(&kernels.shared, 2 * queries);
-    let sums = values(&sums, F32, 2 * queries);
+    // A shift and a delta for each query, a ticket, and a turn for some queries together.
+    let (sums, turns) = (Buffer::unset(&kernels.shared, 2 * queries), 1 + queries / TURN_QUERIES);
+    let counters = Buffer::unset(&kernels.shared, turns);
+    let [sums, counters] = [values(&sums, F32, 2 * queries), values(&counters, F32, turns)];
     let grad = in_view(grad, BF16, lengths.queries);
     let dims = [heads.seq_len, padded, heads.heads].map(len32);
-    let tensors = [in_view(mixed, BF16, lengths.queries), grad, in_view(lse, F32, lengths.lse), sums];
+    let tensors = [in_view(mixed, BF16, lengths.queries), grad, in_view(lse, F32, lengths.lse), sums, counters];
     let operands = [&tensors[..], &dims, &[len32(heads.width)]].concat();
     let blocks = queries * SUMS_THREADS_A_QUERY / SUMS_THREADS;
     // SAFETY: the kernel reads outputs, their gradients and `lse` of all queries, and writes two values for each query of
-    // the padded rows, which its blocks cover exactly.
+    // the padded rows, which its blocks cover exactly, the ticket, and a turn for every 32 of them.
     unsafe { kernels.launch("tensor_attention_sums", [blocks, 1], SUMS_THREADS as u32, &operands) };
 
-    let inputs =
-        [in_view(q, BF16, lengths.queries), in_view(k, BF16, lengths.keys), in_view(v, BF16, lengths.keys), sums, grad];
-    let more = [len32(heads.kv_heads), len32(heads.width), Operand::F32(heads.score_scale())];
-    let grid = |heads_of_them: usize| compiled.blocks(heads.seq_len, heads_of_them, rows);
-    let own_and_staged = compiled.shared_bytes(2 * compiled.rows + STAGED);
-    let for_queries = [&inputs[..], &[in_view(grad_q, BF16, lengths.queries)], &dims, &more].concat();
-    let written = [grad_k, grad_v].map(|grad| in_view(grad, BF16, lengths.keys));
-    let for_keys = [&inputs[..], &written, &dims, &more].concat();
-    // Each stage of queries has their shifts and deltas too.
-    let with_sums = own_and_staged + 2 * 2 * TILE * size_of::<f32>();
-    // SAFETY: as in `attention`; the first kernel writes a gradient for each query, the second one for each key and value.
-    // A block has its own rows of two kinds and two stages in shared memory.
-    unsafe {
-        kernels.launch_with(compiled.by_queries, grid(heads.heads), THREADS, own_and_staged, &for_queries);
-        kernels.launch_with(compiled.by_keys, grid(heads.kv_heads), THREADS, with_sums, &for_keys);
-    }
+    let added = Buffer::unset(&kernels.shared, queries * compiled.width);
+    let tensors = [
+        in_view(q, BF16, lengths.queries),
+        in_view(k, BF16, lengths.keys),
+        in_rows(v, BF16, lengths.keys),
+        sums,
+        grad,
+        counters,
+        values(&added, F32, queries * compiled.width),
+        in_view(grad_k, BF16, lengths.keys),
+        in_rows(grad_v, BF16, lengths.keys),
+    ];
+    let more = [heads.kv_heads, v_stride, heads.width].map(len32);
+    let scale = heads.score_scale();
+    let operands = [&tensors[..], &dims, &more, &[Operand::F32(scale)]].concat();
+    let grid = compiled.blocks(heads.seq_len, heads.kv_heads, rows);
+    // SAFETY: as in `attention`; ticket and turns are zero, and there is a block for each tile of keys. Each writes the
+    // gradients of its keys and values, and all together those of the padded queries, the first to come of each before it
+    // is read.
+    unsafe { kernels.launch_with(compiled.gradients, grid, THREADS, compiled.shared_bytes_of_gradients(), &operands) };
+    QueryGrads { sums: added, padded, tile_width: compiled.width, scale }
 }

@@ -28,6 +28,12 @@ pub(in crate::engine::cuda) enum Operand<'a> {
         dtype: DType,
         len: usize,
     },
+    /// The same of numbers that may be columns of a wider matrix; the kernel is told their stride.
+    Rows {
+        view: View<'a>,
+        dtype: DType,
+        len: usize,
+    },
     /// No numbers, where a kernel takes a null pointer for that.
     Null,
     /// A size, of the kernel's type `u32`.
@@ -48,6 +54,11 @@ pub(in crate::engine::cuda) fn values<D: Device>(buffer: &Buffer<D>, dtype: DTyp
 /// The same for a part of a buffer.
 pub(in crate::engine::cuda) fn in_view(view: View<'_>, dtype: DType, len: usize) -> Operand<'_> {
     Operand::Values { view, dtype, len }
+}
+
+/// The same for what may be columns of a wider matrix.
+pub(in crate::engine::cuda) fn in_rows(view: View<'_>, dtype: DType, len: usize) -> Operand<'_> {
+    Operand::Rows { view, dtype, len }
 }
 
 /// The same for what may be absent.
@@ -74,6 +85,10 @@ impl Operand<'_> {
         Ok(match *self {
             Operand::Values { view, dtype, len } => {
                 view.check(kernel, || format!("argument {index}"), device, dtype, len)?;
+                Argument::of(view)
+            }
+            Operand::Rows { view, dtype, len } => {
+                view.check_rows(kernel, || format!("argument {index}"), device, dtype, len)?;
                 Argument::of(view)
             }
             Operand::Null => Argument::NULL,
@@ -112,6 +127,11 @@ impl<D: Device> CudaKernels<D> {
             let operand = "what is added (channels)".into();
             self.shared.keep(Err::<(), _>(DeviceError::Length { operation, operand, found, expected }));
         }
+    }
+
+    /// Values from the beginning of one row of `width` to the next; keeps an error where there are no such rows.
+    pub(super) fn row_stride(&self, operation: &'static str, view: View<'_>, width: usize) -> usize {
+        self.shared.keep(view.row_stride(operation, width)).unwrap_or(width)
     }
 
     /// Some of a buffer's values; keeps an error where they reach past its end.
@@ -224,14 +244,33 @@ impl<D: Device> CudaKernels<D> {
         after: &[Operand<'_>],
         out: View<'_>,
     ) {
+        let threads = if width.is_multiple_of(SPAN) { width / SPAN } else { width };
+        let blocks = (threads.div_ceil(SPAN_THREADS), SPAN_THREADS);
+        // SAFETY: passed on to the caller.
+        unsafe { self.columns_by(kernel, rows, blocks, columns, before, after, out) };
+    }
+
+    /// The same with so many blocks of so many threads for each chunk of rows.
+    ///
+    /// # Safety
+    /// As for [`Self::columns`].
+    #[allow(clippy::too_many_arguments)]
+    pub(super) unsafe fn columns_by(
+        &self,
+        kernel: &'static str,
+        rows: usize,
+        (blocks, threads): (usize, usize),
+        columns: usize,
+        before: &[Operand<'_>],
+        after: &[Operand<'_>],
+        out: View<'_>,
+    ) {
         let chunks = rows.div_ceil(ROWS_A_CHUNK);
         let partial = Buffer::unset(&self.shared, chunks * columns);
         let partial = values(&partial, DType::F32, chunks * columns);
         let operands = [before, &[partial], after, &[len64(rows)]].concat();
-        let threads = if width.is_multiple_of(SPAN) { width / SPAN } else { width };
-        let grid = [chunks, threads.div_ceil(SPAN_THREADS)];
         // SAFETY: passed on to the caller; a chunk a block, and the partial sums have room for all chunks.
-        unsafe { self.launch(kernel, grid, SPAN_THREADS as u32, &operands) };
+        unsafe { self.launch(kernel, [chunks, blocks], threads as u32, &operands) };
         let operands = [partial, in_view(out, DType::F32, columns), len32(columns), len32(chunks)];
         // SAFETY: `column_sums` reads [chunks, columns] values and adds to as many as there are columns.
         unsafe { self.launch("column_sums", [columns.div_ceil(WARP), 1], THREADS, &operands) };

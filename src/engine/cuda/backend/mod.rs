@@ -14,6 +14,7 @@ mod loss;
 mod norm;
 mod operations;
 mod own_value;
+mod qkv;
 mod residual;
 mod scalars;
 

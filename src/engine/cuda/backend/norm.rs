@@ -1,7 +1,8 @@
 //! RMSNorm of rows, and QK norm with RoPE of heads.
 
 use super::CudaKernels;
-use super::launch::{Operand, SPAN, WARP, len32, optional, values};
+use super::attention_bf16::QueryGrads;
+use super::launch::{Operand, SPAN, WARP, in_rows, len32, optional, values};
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::network::{Norm, QkNormRope, WriteMode};
@@ -72,24 +73,25 @@ fn lanes_of(width: usize, half: usize) -> usize {
     if is_shared { width / SPAN } else { WARP }
 }
 
-/// Tables, gain and dimensions, as both kernels take them.
-fn shape_of<'a, D: Device>(k: &CudaKernels<D>, shape: QkNormRope<'a, CudaKernels<D>>) -> [Operand<'a>; 8] {
+/// Tables, gain and dimensions, as the kernels take them: what is constant, and what describes `x`.
+fn shape_of<'a, D: Device>(
+    k: &CudaKernels<D>,
+    x: &Buffer<D>,
+    shape: QkNormRope<'a, CudaKernels<D>>,
+) -> ([Operand<'a>; 3], [Operand<'a>; 6]) {
     let QkNormRope { heads, width, tokens_per_row, first, gain, tables } = shape;
     // The tables may have more positions than these rows.
     let half = tables.half;
     let positions = tables.cos.len().max((first + tokens_per_row) * half);
     k.check_at_most("qk_norm_rope", "positions", tokens_per_row + first, tables.cos.len() / half.max(1));
     k.check_at_most("qk_norm_rope", "rotated coordinates", 2 * half, width);
-    [
+    let constants = [
         values(&tables.cos, F32, positions),
         values(&tables.sin, F32, positions),
         optional(gain.map(Buffer::view), F32, heads),
-        len32(heads),
-        len32(width),
-        len32(half),
-        len32(tokens_per_row),
-        len32(first),
-    ]
+    ];
+    let stride = k.row_stride("qk_norm_rope", x.view(), heads * width);
+    (constants, [heads, width, half, tokens_per_row, first, stride].map(len32))
 }
 
 pub(super) fn qk_norm_rope<D: Device>(
@@ -99,7 +101,8 @@ pub(super) fn qk_norm_rope<D: Device>(
 ) -> Buffer<D> {
     let (y, dtype, rows) = (k.like(x), x.dtype(), x.len() / shape.width);
     let n = rows * shape.width;
-    let operands = [&[values(x, dtype, n), values(&y, dtype, n)], &shape_of(k, shape)[..]].concat();
+    let (constants, dims) = shape_of(k, x, shape);
+    let operands = [&[in_rows(x.view(), dtype, n), values(&y, dtype, n)], &constants[..], &dims].concat();
     let kernel = dtype.select(["qk_norm_rope", "qk_norm_rope_bf16"]);
     // SAFETY: `qk_norm_rope` reads and writes whole heads, a gain for each head of a token, and the angles of positions
     // that the tables have.
@@ -115,14 +118,46 @@ pub(super) fn qk_norm_rope_grad<D: Device>(
     grad_x: &Buffer<D>,
     grad_gain: Option<&Buffer<D>>,
 ) {
+    let dtype = x.dtype();
+    let kernel = dtype.select(["qk_norm_rope_grad", "qk_norm_rope_grad_bf16"]);
+    let grads = values(grad_y, dtype, x.len() / shape.width * shape.width);
+    norm_rope_grad(k, kernel, x, shape, (grads, &[], &[]), grad_x, grad_gain);
+}
+
+/// The same of queries, whose gradients lie as attention adds them up.
+pub(super) fn query_norm_rope_grad<D: Device>(
+    k: &CudaKernels<D>,
+    x: &Buffer<D>,
+    shape: QkNormRope<'_, CudaKernels<D>>,
+    grads: &QueryGrads<D>,
+    grad_x: &Buffer<D>,
+    grad_gain: Option<&Buffer<D>>,
+) {
+    let (sums, dims, scale) = grads.operands();
+    norm_rope_grad(k, "tensor_qk_norm_rope_grad", x, shape, (sums, &dims, &[scale]), grad_x, grad_gain);
+}
+
+/// Both: the gradients of the heads as `kernel` takes them, with what it takes before and behind the shape.
+fn norm_rope_grad<D: Device>(
+    k: &CudaKernels<D>,
+    kernel: &'static str,
+    x: &Buffer<D>,
+    shape: QkNormRope<'_, CudaKernels<D>>,
+    (grads, before, behind): (Operand<'_>, &[Operand<'_>], &[Operand<'_>]),
+    grad_x: &Buffer<D>,
+    grad_gain: Option<&Buffer<D>>,
+) {
     let (dtype, heads, rows) = (x.dtype(), shape.heads, x.len() / shape.width);
     let n = rows * shape.width;
     let terms = grad_gain.is_some().then(|| Buffer::unset(&k.shared, rows));
     let gain_terms = optional(terms.as_ref().map(Buffer::view), F32, rows);
-    let written = [values(x, dtype, n), values(grad_y, dtype, n), values(grad_x, dtype, n), gain_terms];
-    let operands = [&written[..], &shape_of(k, shape)].concat();
-    let kernel = dtype.select(["qk_norm_rope_grad", "qk_norm_rope_grad_bf16"]);
-    // SAFETY: as in `qk_norm_rope`; a gain's term is a value for each head.
+    let [x_stride, grad_stride] = [x, grad_x].map(|x| k.row_stride(kernel, x.view(), heads * shape.width));
+    k.check_width(kernel, grad_stride, x_stride);
+    let tensors = [in_rows(x.view(), dtype, n), grads, in_rows(grad_x.view(), dtype, n), gain_terms];
+    let (constants, dims) = shape_of(k, x, shape);
+    let operands = [&tensors[..], &constants, before, &dims, behind].concat();
+    // SAFETY: as in `qk_norm_rope`, where rows of `grad_x` are as far apart as those of `x` (checked above); a gain's term is
+    // a value for each head.
     unsafe { k.lanes(kernel, rows, lanes_of(shape.width, shape.tables.half), &operands) };
     if let (Some(terms), Some(grad_gain)) = (terms, grad_gain) {
         let tokens = rows / heads;

@@ -2,14 +2,15 @@
 
 use super::loss::Head;
 use super::{
-    CudaKernels, Ids, Tables, attention, elementwise, embedding, gated_skip, linear, norm, own_value, residual, scalars,
+    CudaKernels, Ids, Tables, attention, elementwise, embedding, gated_skip, linear, norm, own_value, qkv, residual,
+    scalars,
 };
 use crate::engine::Precision;
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::network::{
-    ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Kernels, Linear, Mix, Norm, PendingResidual,
-    QkNormRope, WriteMode, squared_after, squared_after_grad,
+    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Kernels, Linear, Mix, MixGrads, Norm,
+    PendingResidual, QkNormRope, Qkv, WriteMode, squared_after, squared_after_grad,
 };
 use crate::model::RopeTables;
 
@@ -135,6 +136,25 @@ impl<D: Device> Kernels for CudaKernels<D> {
         self.gemm(&linear::by_weights(s, [grad_y, x, &*grad_w].map(Buffer::view)));
     }
 
+    fn stacked(&self, matrices: [Buffer<D>; 3]) -> [Buffer<D>; 3] {
+        qkv::stacked(self, matrices)
+    }
+
+    fn qkv(&self, dims: Qkv, x: &Buffer<D>, w: [&Buffer<D>; 3]) -> [Buffer<D>; 3] {
+        qkv::qkv(self, dims, x, w)
+    }
+
+    fn qkv_grad(
+        &self,
+        dims: Qkv,
+        grads: [&Buffer<D>; 3],
+        operands: (&Buffer<D>, [&Buffer<D>; 3]),
+        grad_w: [&mut Buffer<D>; 3],
+        to: (WriteMode, &mut Buffer<D>),
+    ) {
+        qkv::qkv_grad(self, dims, grads, operands, grad_w, to);
+    }
+
     fn rms_norm(&self, x: &Buffer<D>, norm: Norm) -> Buffer<D> {
         norm::rms_norm(self, x, norm)
     }
@@ -195,6 +215,16 @@ impl<D: Device> Kernels for CudaKernels<D> {
         grad_mix: &mut Buffer<D>,
     ) {
         elementwise::mix_grad(self, [x, x0, mix], grad, grad_x0, grad_mix);
+    }
+
+    fn mix_rms_norm_grad(
+        &self,
+        inputs: (&Buffer<D>, Option<&Buffer<D>>),
+        mix: Mix<'_, Self>,
+        normed: (Norm, &Buffer<D>),
+        grads: MixGrads<'_, Buffer<D>>,
+    ) {
+        residual::mix_rms_norm_grad(self, inputs, mix, normed, grads);
     }
 
     fn add_skip(&self, skip: &Buffer<D>, weights: &Buffer<D>, row: ChannelRow, x: &mut Buffer<D>) {
@@ -286,6 +316,15 @@ impl<D: Device> Kernels for CudaKernels<D> {
         grad: &Buffer<D>,
     ) -> [Buffer<D>; 3] {
         attention::attention_grad(self, heads, qkv, outputs, grad)
+    }
+
+    fn attention_inputs_grad(
+        &self,
+        heads: Heads,
+        inputs: AttentionInputs<'_, Self>,
+        grad_gain: &mut Buffer<D>,
+    ) -> [Buffer<D>; 3] {
+        attention::attention_inputs_grad(self, heads, inputs, grad_gain)
     }
 
     fn exclude_own_value(&self, heads: Heads, mixed: &Buffer<D>, v: &Buffer<D>) -> Buffer<D> {

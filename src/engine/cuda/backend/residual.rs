@@ -1,10 +1,13 @@
 //! The residual stream between the parts of a block, one pass each.
 
 use super::CudaKernels;
-use super::launch::{Operand, in_view, len32, optional, values};
+use super::launch::{Operand, SPAN, WARP, in_view, len32, optional, values};
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::network::{FusedMixInputs, FusedMixOutputs, Kernels, Mix, Norm, PendingResidual, Skip, mixed_after};
+use crate::engine::network::{
+    FusedMixInputs, FusedMixOutputs, Kernels, Mix, MixGrads, Norm, PendingResidual, Skip, mix_rms_norm_grad_after,
+    mixed_after,
+};
 
 const NOTHING: [Operand<'static>; 2] = [Operand::Null; 2];
 
@@ -96,4 +99,36 @@ pub(super) fn add_residual_rms_norm<D: Device>(
     // SAFETY: the kernel reads and writes whole rows, with a scale for each channel.
     unsafe { k.rows(kernel, rows, &operands) };
     normed
+}
+
+/// Spans of a lane, and warps of a block (`mix_norm_grad.cu`).
+const MIX_SPANS: usize = 2;
+const MIX_WARPS: usize = 4;
+
+pub(super) fn mix_rms_norm_grad<D: Device>(
+    k: &CudaKernels<D>,
+    (x, mixed): (&Buffer<D>, Option<&Buffer<D>>),
+    mix: Mix<'_, CudaKernels<D>>,
+    (norm, grad_normed): (Norm, &Buffer<D>),
+    grads: MixGrads<'_, Buffer<D>>,
+) {
+    let (dtype, Norm { width, factor }) = (x.dtype(), norm);
+    if !width.is_multiple_of(SPAN) || width > MIX_SPANS * WARP * SPAN {
+        return mix_rms_norm_grad_after(k, (x, mixed), mix, (norm, grad_normed), grads);
+    }
+    let rows = x.len() / width;
+    let n = rows * width;
+    let before = [
+        values(x, dtype, n),
+        values(mix.x0, dtype, n),
+        values(mix.weights, DType::F32, 2 * width),
+        values(grad_normed, dtype, n),
+        values(&*grads.mixed, dtype, n),
+        values(&*grads.x0, dtype, n),
+    ];
+    let kernel = dtype.select(["mix_rms_norm_grad", "mix_rms_norm_grad_bf16"]);
+    let (blocks, after) = ((1, MIX_WARPS * WARP), [len32(width), Operand::F32(factor)]);
+    // SAFETY: the kernel takes rows of this width (checked above), reads and writes whole rows, and makes two sums for each
+    // channel.
+    unsafe { k.columns_by(kernel, rows, blocks, 2 * width, &before, &after, grads.weights.view()) };
 }

@@ -24,19 +24,19 @@ pub(super) const ACCESS: [(&str, &str); 72] = [
     ("attention_grad_q_128", "rrrrrrw"),
     ("attention_grad_q_32", "rrrrrrw"),
     ("attention_grad_q_64", "rrrrrrw"),
-    ("tensor_attention_sums", "rrrw"),
+    ("tensor_attention_sums", "rrrww"),
     ("tensor_attention_128", "rrrww"),
     ("tensor_attention_32", "rrrww"),
     ("tensor_attention_64", "rrrww"),
-    ("tensor_attention_grad_kv_128", "rrrrrww"),
-    ("tensor_attention_grad_kv_32", "rrrrrww"),
-    ("tensor_attention_grad_kv_64", "rrrrrww"),
-    ("tensor_attention_grad_q_128", "rrrrrw"),
-    ("tensor_attention_grad_q_32", "rrrrrw"),
-    ("tensor_attention_grad_q_64", "rrrrrw"),
+    ("tensor_attention_grad_128", "rrrrrbwww"),
+    ("tensor_attention_grad_32", "rrrrrbwww"),
+    ("tensor_attention_grad_64", "rrrrrbwww"),
+    ("tensor_query_grads", "rw"),
+    ("tensor_qk_norm_rope_grad", "rrwwrrr"),
     ("column_partials", "rw"),
     ("column_sums", "rb"),
     ("mix_grad", "rrrbbw"),
+    ("mix_rms_norm_grad", "rrrrbbw"),
     ("add_skip_grad", "rrrww"),
     ("smear_grad", "rrrbw"),
     ("smear_gate_grad", "rrb"),
@@ -94,9 +94,18 @@ const SPECIAL: [(&str, [u64; 2]); 3] = [("softcap", [1, 1]), ("nll", [2, 3]), ("
 /// Largest vocabulary whose logits a warp keeps (`KEPT_LOGITS` in `loss.cu`).
 const KEPT_LOGITS: u64 = 1024;
 
-/// Products of attention as floating-point operations for a pair of query and key and a channel: two in the forward pass,
-/// three in the kernel for the gradients of queries, four in the one for those of keys and values.
-const PRODUCTS: [(&str, u64); 3] = [("attention_grad_q", 3), ("attention_grad_kv", 4), ("attention", 2)];
+/// Products of attention as floating-point operations for a pair of query and key and a channel: two in the forward pass;
+/// for gradients five on tensor cores, and otherwise three in the kernel for those of queries, four in the one for those of
+/// keys and values.
+const PRODUCTS: [(&str, u64); 4] =
+    [("attention_grad_q", 3), ("attention_grad_kv", 4), ("attention_grad", 5), ("attention", 2)];
+
+/// Keys of a block of attention's gradients on tensor cores, by the width that the kernel is compiled for.
+const KEYS_A_BLOCK: [(&str, u64); 3] = [
+    ("tensor_attention_grad_32", 128),
+    ("tensor_attention_grad_64", 128),
+    ("tensor_attention_grad_128", 64),
+];
 
 /// A launch's arguments by their kind, each in the order of the declaration.
 struct Arguments {
@@ -169,7 +178,10 @@ pub(super) fn of_launch(launch: &Launch<'_>) -> Result<Operation, DeviceError> {
     });
     // Every row of the table looks through all ids.
     let passes = if matches!(name, "count_ids" | "order_ids") { arguments.wide.last().copied() } else { None };
-    let cached = passes.map_or(0, |passes| passes * arguments.bytes.first().copied().unwrap_or(0));
+    let cached = match passes {
+        Some(passes) => passes * arguments.bytes.first().copied().unwrap_or(0),
+        None => added_up(launch.kernel, &arguments),
+    };
     Ok(Operation { name: launch.kernel.into(), kind, grid: launch.grid, read, written, cached, flops, special })
 }
 
@@ -193,6 +205,15 @@ fn attention(kernel: &str, arguments: &Arguments) -> Option<(Kind, u64)> {
         (Some(_), _) => Kind::AttentionGrad,
     };
     Some((kind, 2 * products * width * pairs))
+}
+
+/// Bytes of queries' gradients that attention reads and writes again: every block of keys adds to those of the queries that
+/// see its keys, and the first of them writes what nobody has read.
+fn added_up(kernel: &str, arguments: &Arguments) -> u64 {
+    let Some((_, keys)) = KEYS_A_BLOCK.iter().find(|(name, _)| *name == kernel) else { return 0 };
+    let (&[seq_len, padded, ..], Some(&sums)) = (&arguments.narrow[..], arguments.bytes.get(6)) else { return 0 };
+    let blocks_before: u64 = (0..seq_len).map(|query| query / keys).sum();
+    2 * blocks_before * (sums / padded.max(1))
 }
 
 /// A product by this crate's kernels: factors, what is added or made beside it, and the result.

@@ -181,8 +181,8 @@ fn the_flops_of_pr_286_are_those_counted_by_hand() {
             u64::from(recipe.muon.newton_schulz_steps) * 2 * (2 * short * short * long + short * short * short)
         })
         .sum();
-    // Two products forward and seven backward.
-    let attention = 2 * 9 * width * pairs(8 * rows as u64);
+    // Two products forward and five backward.
+    let attention = 2 * 7 * width * pairs(8 * rows as u64);
     assert_eq!(flops(&step), 6 * tokens * (weights + head) + attention + muon);
     assert_eq!(step.tokens as u64, tokens);
 }
@@ -194,14 +194,41 @@ fn bytes_and_times_of_a_group_are_those_counted_by_hand() {
     assert_eq!((windows, group.tokens), (32, 65_536));
     let assumptions = Assumptions { memory: 2.0, library: 0.5, tensor: 1000.0, launch: 3.0, ..Default::default() };
     let table = Table::new(&group.operations, &assumptions);
-    // Queries and outputs of nine blocks; the last block has 64 of 2,048 positions.
-    let row = table.rows.iter().find(|row| row.name == "cuBLASLt nt, 65536 x 512 x 512, bf16 to bf16").unwrap();
-    let (read, written) = (2 * (65_536 * 512 + 512 * 512), 2 * 65_536 * 512);
-    assert_eq!((row.calls, row.read, row.written), (18, 18 * read, 18 * written));
-    assert_eq!(row.flops, 18 * 2 * 65_536 * 512 * 512);
-    let (moved, made) = ((read + written) as f64 / 2e12, 2.0 * 65_536.0 * 512.0 * 512.0 / 500e12);
-    assert!((row.seconds - 18.0 * (moved.max(made) + 3e-6)).abs() < 1e-12);
+    // Queries, keys and values of nine blocks; of the last block the scored positions have queries, 64 of 2,048.
+    let row = table.rows.iter().find(|row| row.name == "cuBLASLt nt, 65536 x 512 x 1024, bf16 to bf16").unwrap();
+    let (read, written) = (2 * (65_536 * 512 + 1024 * 512), 2 * 65_536 * 1024);
+    assert_eq!((row.calls, row.read, row.written), (9, 9 * read, 9 * written));
+    assert_eq!(row.flops, 9 * 2 * 65_536 * 512 * 1024);
+    let (moved, made) = ((read + written) as f64 / 2e12, 2.0 * 65_536.0 * 512.0 * 1024.0 / 500e12);
+    assert!((row.seconds - 9.0 * (moved.max(made) + 3e-6)).abs() < 1e-12);
     let seconds: f64 = table.rows.iter().map(|row| row.seconds).sum();
     assert!((seconds - table.sum.seconds).abs() < 1e-9);
     assert_eq!(table.sum.calls, group.operations.len() as u64);
+}
+
+/// The bytes of attention's gradients, and what it reads and writes again, for one head of a short row.
+#[test]
+fn bytes_of_attentions_gradients_are_those_counted_by_hand() {
+    let config = ModelConfig {
+        model_dim: 64,
+        num_heads: 1,
+        num_kv_heads: 1,
+        num_layers: 1,
+        vocab_size: 16,
+        bigram_vocab_size: 0,
+        ..Default::default()
+    };
+    let recipe = OptimizerConfig::default();
+    let step = training_step(&config, &recipe, (3, 300), Precision::Bf16, FakeQuant::Off).unwrap();
+    let of = |name: &str| step.operations.iter().find(|operation| operation.name == name).unwrap();
+    let gradients = of("tensor_attention_grad_64");
+    // Queries, keys, values and the output's gradient in two bytes; a shift, a delta and 64 sums for each of 320 padded
+    // queries, a ticket and a turn for every 32 of them.
+    let (values, counters) = (3 * 300 * 64 * 2, 4 * (1 + 3 * 320 / 32));
+    assert_eq!(gradients.read, 4 * values + 3 * 320 * 2 * 4 + counters);
+    assert_eq!(gradients.written, 2 * values + 3 * 320 * 64 * 4 + counters);
+    // 128 queries see a second block of keys before the first, 44 a third and a second.
+    assert_eq!(gradients.cached, 2 * 3 * (128 + 2 * 44) * 64 * 4);
+    assert_eq!(gradients.flops, 3 * 5 * 2 * 64 * 300 * 301 / 2);
+    assert_eq!(gradients.kind, Kind::AttentionGrad);
 }

@@ -85,7 +85,8 @@ static __device__ void online_softmax(float (&scores)[STRIPS][TILE_KEYS / 8][4],
 
 template <u32 WIDTH, u32 STRIPS>
 static __device__ void attend_bf16(const bf16* q, const bf16* k, const bf16* v, bf16* mixed, float* lse,
-                                   u32 seq_len, u32 first_query, u32 heads, u32 kv_heads, u32 width, float scale) {
+                                   u32 seq_len, u32 first_query, u32 heads, u32 kv_heads, u32 v_stride, u32 width,
+                                   float scale) {
     const u32 OWN = 16 * STRIPS, ROWS = WARPS * OWN;
     DYNAMIC_SHARED(memory);
     bf16* const queries = (bf16*)memory;
@@ -93,7 +94,8 @@ static __device__ void attend_bf16(const bf16* q, const bf16* k, const bf16* v, 
     const u32 count = seq_len - first_query, stride = heads * width, kv_stride = kv_heads * width;
     const Task own = late_first<ROWS>(count, heads);
     const u64 first = own.row * count * stride + own.head * width;
-    const u64 kv = own.row * seq_len * kv_stride + own.head / (heads / kv_heads) * width;
+    const u32 kv_channel = own.head / (heads / kv_heads) * width;
+    const u64 of_keys = own.row * seq_len * kv_stride + kv_channel, of_values = own.row * seq_len * v_stride + kv_channel;
     const u32 lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
     const u32 warp_row = threadIdx.x / WARP * OWN, warp_first = own.start + warp_row;
     bf16* const own_queries = queries + warp_row * WIDTH;
@@ -101,8 +103,8 @@ static __device__ void attend_bf16(const bf16* q, const bf16* k, const bf16* v, 
     const u32 end = first_query + (own.start + ROWS < count ? own.start + ROWS : count);
     const u32 seen = first_query + warp_first;
     const auto fetch_keys = [&](u32 start) {
-        fetch<WIDTH, TILE_KEYS>(next, k + kv, kv_stride, start, seq_len, width);
-        fetch<WIDTH, TILE_KEYS>(next + TILE_KEYS * WIDTH, v + kv, kv_stride, start, seq_len, width);
+        fetch<WIDTH, TILE_KEYS>(next, k + of_keys, kv_stride, start, seq_len, width);
+        fetch<WIDTH, TILE_KEYS>(next + TILE_KEYS * WIDTH, v + of_values, v_stride, start, seq_len, width);
     };
 
     fetch<WIDTH, ROWS>(queries, q + first, stride, own.start, count, width);

@@ -89,3 +89,34 @@ template <int PENDING>
 static __device__ void copies_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
 }
+
+// A number that no other block has taken, from 0 on, in the order of asking.
+static __device__ u32 take_ticket(u32* counter) {
+    return atomicAdd(counter, 1u);
+}
+
+// Waits until a counter is at `turn`. What the block that set it had written before is seen after the next barrier.
+static __device__ void wait_for_turn(const u32* counter, u32 turn) {
+    u32 found;
+    do {
+        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(found) : "l"(counter) : "memory");
+    } while (found != turn);
+}
+
+// Sets a counter after all that the block has written before the last barrier.
+static __device__ void set_turn(u32* counter, u32 turn) {
+    asm volatile("fence.acq_rel.gpu;\n\tst.release.gpu.global.u32 [%0], %1;" ::"l"(counter), "r"(turn) : "memory");
+}
+
+// What other blocks may have written meanwhile: past this SM's own cache.
+template <class T>
+static __device__ T load_fresh(const T* from) {
+    static_assert(sizeof(T) == 16, "one access");
+    T value;
+    u32* words = (u32*)&value;
+    asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])
+                 : "l"(from)
+                 : "memory");
+    return value;
+}

@@ -1,12 +1,14 @@
 //! Weights in the form the network uses, and gradients of the weights as they are stored.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::arena::{Arena, Members, Scales, Transformed};
+use super::arena::{ALIGNMENT, Arena, Members, Scales, Transformed};
 use super::sums::DOUBLE;
 use crate::engine::EngineError;
 use crate::engine::cuda::backend::{CudaKernels, Operand, in_view, len32, len64, optional, values};
 use crate::engine::cuda::device::{DType, Device};
+use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::network::{Kernels, Network, Scaled};
 use crate::model::{ModelConfig, ParamRole};
@@ -25,6 +27,24 @@ pub(super) struct EffectiveWeights<D: Device> {
     /// In bfloat16: matrices with their scales folded in, for the backward pass, and the bigram table's scale for every
     /// channel.
     folded: Option<(Flat<D>, Arc<Buffer<D>>)>,
+    /// In bfloat16: of each block the matrices of queries, keys and values, one after another, for one product.
+    stacked: Option<Flat<D>>,
+}
+
+/// Of a block, the matrices that are stacked.
+const STACKED: [&str; 3] = ["attn.c_q.weight", "attn.c_k.weight", "attn.c_v.weight"];
+
+/// Where they are in the arena and among the stacked.
+fn stacked_places(arena: &Arena, block: usize) -> Result<[(Range<usize>, Range<usize>); 3], DeviceError> {
+    let [queries, keys, values] = STACKED.map(|part| arena.place(&format!("blocks.{block}.{part}")));
+    let places = [queries?, keys?, values?];
+    // Every block has matrices of the same shapes.
+    let mut start = block * places.iter().map(Range::len).sum::<usize>().next_multiple_of(ALIGNMENT);
+    Ok(places.map(|place| {
+        let own = start..start + place.len();
+        start = own.end;
+        (place, own)
+    }))
 }
 
 impl<D: Device> EffectiveWeights<D> {
@@ -35,7 +55,10 @@ impl<D: Device> EffectiveWeights<D> {
             DType::F32 => None,
             DType::Bf16 => Some((zeros(), Arc::new(k.gradients(config.model_dim)))),
         };
-        EffectiveWeights { plain: zeros(), folded }
+        let blocks = 0..config.num_layers;
+        let end = |block| stacked_places(arena, block).map_or(0, |[.., (_, own)]| own.end);
+        let stacked = folded.is_some().then(|| Arc::new(k.zeros(blocks.map(end).max().unwrap_or(0))));
+        EffectiveWeights { plain: zeros(), folded, stacked }
     }
 
     /// All of them in the arena's order, but for the controls of bfloat16.
@@ -56,6 +79,12 @@ impl<D: Device> EffectiveWeights<D> {
             let is_apart = spec.role == ParamRole::Control && self.folded.is_some();
             part(arena, if is_apart { weights } else { &self.plain }, &spec.name)
         })?;
+        if let Some(stacked) = &self.stacked {
+            for (i, block) in network.blocks.iter_mut().enumerate() {
+                let [queries, keys, values] = stacked_places(arena, i)?.map(|(_, own)| Buffer::part(stacked, own));
+                (block.c_q, block.c_k, block.c_v) = (queries?, keys?, values?);
+            }
+        }
         let Some((folded, channels)) = &self.folded else { return Ok((network, None)) };
         if let Some(bigram) = &mut network.bigram {
             bigram.scale = Buffer::part(channels, 0..channels.len())?;
@@ -100,6 +129,13 @@ impl<D: Device> CudaKernels<D> {
         for transformed in arena.transformed(&Members::ALL) {
             if grid(transformed, fake_quant) != 0.0 || transformed.scales.is_some() {
                 self.transform(transformed, weights, effective, fake_quant);
+            }
+        }
+        if let Some(stacked) = &effective.stacked {
+            let places = (0..).map_while(|block| stacked_places(arena, block).ok());
+            for (place, own) in places.flatten() {
+                let (Some(from), Some(to)) = (self.slice(plain, place), self.slice(stacked, own)) else { return };
+                self.shared.copy(from, to);
             }
         }
         if let (Some((_, channels)), Some(scale)) = (&effective.folded, arena.bigram_scale()) {

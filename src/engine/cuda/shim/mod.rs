@@ -26,7 +26,20 @@ struct RawLaunch {
     kinds: *const c_char,
     message: *mut c_char,
     message_bytes: usize,
+    at_once: u32,
+    seed: u32,
 }
+
+/// Blocks of a launch in progress at once, and the seed of the order in which they go on; for kernels that have no shared
+/// memory but what the launch gives them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Interleaving {
+    pub at_once: u32,
+    pub seed: u32,
+}
+
+/// Kernels whose blocks wait for one another.
+const TAKING_TURNS: [&str; 2] = ["tensor_attention_grad_", "turns"];
 
 type Run = unsafe extern "C" fn(*const RawLaunch) -> c_int;
 
@@ -41,6 +54,8 @@ pub(super) struct Shim {
     /// Whether to refuse work of a thread that does not hold the stream lock: tests of single kernels are alone and do not
     /// lock it.
     is_strict: bool,
+    /// How blocks that wait for one another are run.
+    interleaving: Interleaving,
 }
 
 /// Something to do later.
@@ -62,12 +77,17 @@ pub(super) fn shim() -> Option<Arc<Shim>> {
     });
     let kernels = Arc::clone(kernels.as_ref()?);
     let (damaged, recording, stream_lock) = (Arc::default(), Mutex::default(), StreamLock::default());
-    Some(Arc::new(Shim { kernels, damaged, recording, stream_lock, is_strict: false }))
+    Some(Arc::new(Shim { kernels, damaged, recording, stream_lock, is_strict: false, interleaving: Interleaving::default() }))
 }
 
 /// The same, where only the thread that holds the stream lock may use the device.
 pub(super) fn strict_shim() -> Option<Arc<Shim>> {
     shim().map(|shim| Arc::new(Shim { is_strict: true, ..Arc::into_inner(shim).unwrap() }))
+}
+
+/// The same, with blocks that wait for one another in progress at once.
+pub(super) fn interleaved_shim(interleaving: Interleaving) -> Option<Arc<Shim>> {
+    shim().map(|shim| Arc::new(Shim { interleaving, ..Arc::into_inner(shim).unwrap() }))
 }
 
 impl Shim {
@@ -192,6 +212,8 @@ impl Device for Shim {
         let name = CString::new(launch.kernel).unwrap();
         let kinds = CString::new(launch.arguments.iter().map(kind).collect::<Vec<u8>>()).unwrap();
         let mut arguments: Vec<_> = launch.arguments.iter().map(Argument::pointer).collect();
+        let takes_turns = TAKING_TURNS.iter().any(|name| kernel.starts_with(name));
+        let Interleaving { at_once, seed } = if takes_turns { self.interleaving } else { Interleaving::default() };
         let mut message = [0 as c_char; 256];
         let raw = RawLaunch {
             name: name.as_ptr(),
@@ -202,6 +224,8 @@ impl Device for Shim {
             kinds: kinds.as_ptr(),
             message: message.as_mut_ptr(),
             message_bytes: message.len(),
+            at_once,
+            seed,
         };
         // SAFETY: the function has this signature in the source above and checks the arguments' types before use.
         let code = unsafe { library.get::<Run>(b"golf_run\0").unwrap()(&raw) };

@@ -28,3 +28,19 @@ extern "C" __global__ void tensor_product(const bf16* a, const bf16* b, float* d
         for (u32 i = 0; i < 4; i++) d[(g + i / 2 * 8) * 16 + half * 8 + 2 * t + i % 2] = sums[i];
     }
 }
+// Every block adds its ticket to those of the blocks before: sum = 2 sum + ticket, `waits` for its turn or not. Tickets past
+// `last` wait for a turn that never comes.
+extern "C" __global__ void turns(u32* counters, u32* sum, u32 last, u32 waits) {
+    DYNAMIC_SHARED(memory);
+    u32* const ticket = (u32*)memory;
+    if (threadIdx.x == 0) *ticket = take_ticket(counters);
+    __syncthreads();
+    const u32 own = *ticket;
+    if (threadIdx.x == 0 && waits) wait_for_turn(counters + 1, own < last ? own : ~0u);
+    __syncthreads();
+    const u32 before = *sum;
+    __syncthreads();
+    if (threadIdx.x == 0) *sum = 2 * before + own;
+    __syncthreads();
+    if (threadIdx.x == 0) set_turn(counters + 1, own + 1);
+}

@@ -68,6 +68,42 @@ fn tensor_instructions_multiply() {
     }
 }
 
+/// Blocks that wait for their turns do, whatever their order; without waiting an order shows; a turn that never comes stops
+/// the launch.
+#[test]
+fn blocks_in_progress_at_once_take_turns() {
+    const BLOCKS: u32 = 9;
+    let run = |interleaving: Interleaving, last: u32, waits: u32| {
+        let shim = interleaved_shim(interleaving)?;
+        let memory = [8, 4].map(|bytes| shim.allocate(bytes).unwrap());
+        let [counters, sum] = [0, 1].map(|i| Shim::address(&memory[i]));
+        // SAFETY: both are memory of so many words.
+        unsafe {
+            shim.write(counters, &[0, 0]).unwrap();
+            shim.write(sum, &[0]).unwrap();
+        }
+        let addresses = [counters, sum].map(|address| Argument::Address { address, bytes: 0 });
+        let arguments = [&addresses[..], &[last, waits].map(Argument::U32)].concat();
+        let launch =
+            Launch { kernel: "turns", grid: [BLOCKS, 1], threads: 64, shared_bytes: 128, arguments: &arguments };
+        let mut found = [0.0];
+        // SAFETY: the memory has the words that the kernel uses.
+        let ran = unsafe { shim.launch(&launch).map(|()| shim.read(sum, &mut found).unwrap()) };
+        Some(ran.map(|()| found[0].to_bits()))
+    };
+    let expected = (0..BLOCKS).fold(0, |sum, ticket| 2 * sum + ticket);
+    let Some(one_by_one) = run(Interleaving::default(), BLOCKS, 1) else { return };
+    assert_eq!(one_by_one, Ok(expected));
+    let seeds = 0..8;
+    let orders = |waits| seeds.clone().map(move |seed| run(Interleaving { at_once: 4, seed }, BLOCKS, waits).unwrap());
+    assert!(orders(1).all(|found| found == Ok(expected)));
+    assert!(orders(0).any(|found| found != Ok(expected)), "no order shows that nobody waits");
+    for interleaving in [Interleaving::default(), Interleaving { at_once: 4, seed: 1 }] {
+        let error = run(interleaving, 5, 1).unwrap().unwrap_err();
+        assert!(error.to_string().contains("waits for its turn"), "{error}");
+    }
+}
+
 #[test]
 fn writing_past_the_end_is_noticed() {
     let Some(own) = shim() else { return };

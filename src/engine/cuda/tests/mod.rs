@@ -8,6 +8,7 @@ mod graph_runner;
 mod loss;
 pub(super) mod network;
 mod operations;
+mod qkv;
 mod steps;
 
 use std::sync::{Arc, OnceLock};

@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
     let evaluation = Evaluation {
         scorer: &*scorer,
         tokens: &inputs.data.tokens,
-        table: &inputs.data.table,
+        bytes: inputs.data.bytes(),
         batch_windows: 32,
         progress: &Progress::hidden(),
         interrupt: &Interrupt::none(),

@@ -51,6 +51,7 @@ pub mod escape;
 pub mod eval;
 mod glob;
 pub mod interrupt;
+mod is_default;
 pub mod manifest;
 pub mod model;
 pub mod path_safety;

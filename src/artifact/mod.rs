@@ -9,9 +9,11 @@ mod budget;
 #[cfg(feature = "engine")]
 mod calibrate;
 mod container;
+mod encode_as;
 pub mod foreign;
 mod hessians;
 pub mod inspect;
+mod low_rank;
 mod pack;
 pub mod pack_job;
 mod packed;
@@ -26,6 +28,7 @@ pub use budget::Budget;
 #[cfg(feature = "engine")]
 pub use calibrate::{CalibrateError, CalibrationSource, calibrate};
 pub use container::{Artifact, Defect, EncodeError, Encoded, Part, ReadError, encode, is_golf, parse, read};
+pub(crate) use encode_as::encode_as;
 pub use hessians::{Hessians, needed_hessians};
 #[cfg(feature = "engine")]
 pub(crate) use pack::rules_of;

@@ -34,26 +34,29 @@ struct Row {
     ones: u64,
 }
 
-/// The least number of ones to prune, by bisection, and the pruned tensors; `size` packs.
+/// The least number of ones to prune, by bisection, and the pruned tensors packed; `pack` packs, and says what the size
+/// comes to.
 ///
-/// The outer error is what `size` returned, the inner that even all are too few.
-pub(super) fn prune_to<E>(
+/// The outer error is what `pack` returned, the inner that even all are too few.
+pub(super) fn prune_to<T, E>(
     tensors: &mut [PackedTensor],
     wanted: Bytes,
-    mut size: impl FnMut(&[PackedTensor]) -> Result<Bytes, E>,
-) -> Result<Result<u64, PruneError>, E> {
-    if size(tensors)? <= wanted {
-        return Ok(Ok(0));
+    mut pack: impl FnMut(&[PackedTensor]) -> Result<(Bytes, T), E>,
+) -> Result<Result<(u64, T), PruneError>, E> {
+    let (size, packed) = pack(tensors)?;
+    if size <= wanted {
+        return Ok(Ok((0, packed)));
     }
+    drop(packed);
     let rows = rows(tensors);
     let symbols = rows.iter().map(|row| row.ones).sum();
     let original = tensors.to_vec();
     let mut try_with = |tensors: &mut [PackedTensor], count: u64| {
         tensors.clone_from_slice(&original);
         prune_first(tensors, &rows, count);
-        size(tensors)
+        pack(tensors)
     };
-    let smallest = try_with(tensors, symbols)?;
+    let (smallest, mut packed) = try_with(tensors, symbols)?;
     if smallest > wanted {
         return Ok(Err(PruneError { wanted, symbols, smallest }));
     }
@@ -61,11 +64,16 @@ pub(super) fn prune_to<E>(
     let (mut few, mut enough) = (0, symbols);
     while enough - few > 1 {
         let middle = few + (enough - few) / 2;
-        if try_with(tensors, middle)? <= wanted { enough = middle } else { few = middle }
+        let (size, tried) = try_with(tensors, middle)?;
+        if size <= wanted {
+            (enough, packed) = (middle, tried);
+        } else {
+            few = middle;
+        }
     }
     tensors.clone_from_slice(&original);
     prune_first(tensors, &rows, enough);
-    Ok(Ok(enough))
+    Ok(Ok((enough, packed)))
 }
 
 /// Rows with ones, in the order in which they are pruned.
@@ -139,9 +147,9 @@ mod tests {
     }
 
     /// A file of 100 bytes, and one more for each symbol that is not zero.
-    fn size(tensors: &[PackedTensor]) -> Result<Bytes, Infallible> {
+    fn pack(tensors: &[PackedTensor]) -> Result<(Bytes, Vec<PackedTensor>), Infallible> {
         let nonzero = symbols(tensors).iter().flatten().filter(|symbol| **symbol != 0).count();
-        Ok(Bytes(100 + nonzero as u64))
+        Ok((Bytes(100 + nonzero as u64), tensors.to_vec()))
     }
 
     #[test]
@@ -149,8 +157,10 @@ mod tests {
         // 3 + 5 + 5 are not zero. Scale 0.5 in b, then in c; then 1 in c; then 2 in b.
         let pruned = |wanted| {
             let mut tensors = model();
-            let Ok(found) = prune_to(&mut tensors, Bytes(wanted), size);
-            (found.unwrap(), symbols(&tensors))
+            let Ok(found) = prune_to(&mut tensors, Bytes(wanted), pack);
+            let (count, packed) = found.unwrap();
+            assert_eq!(packed, tensors, "{wanted}");
+            (count, symbols(&tensors))
         };
         let a = vec![1, -1, 2];
         assert_eq!(pruned(113), (0, symbols(&model())));
@@ -162,9 +172,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_reached_is_told_with_what_can() {
-        let Ok(found) = prune_to(&mut model(), Bytes(104), size);
+        let Ok(found) = prune_to(&mut model(), Bytes(104), pack);
         assert_eq!(found, Err(PruneError { wanted: Bytes(104), symbols: 8, smallest: Bytes(105) }));
-        let Ok(found) = prune_to(&mut [], Bytes(99), size);
+        let Ok(found) = prune_to(&mut [], Bytes(99), pack);
         let error = found.unwrap_err().to_string();
         assert!(error.contains("99 bytes of code and model cannot be reached: with all 0 symbols"), "{error}");
     }

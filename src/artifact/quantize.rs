@@ -121,6 +121,19 @@ pub(super) fn quantize_with(
     Ok(PackedTensor::from_trusted_parts(name, tensor.shape().to_vec(), values))
 }
 
+/// A factor of a correction in its class, the largest magnitude of each row its largest symbol.
+pub(super) fn quantize_factor(
+    name: &str,
+    tensor: &HostTensor,
+    class: TensorClass,
+) -> Result<PackedTensor, QuantizeError> {
+    let rules = vec![QuantizerRule::new(
+        "*",
+        Quantizer { scales: ScaleRule::RowMaximum {}, rounding: Rounding::Nearest, low_rank: None },
+    )];
+    quantize(name, tensor, class, &QuantizationConfig { rules, ..Default::default() })
+}
+
 fn to_halves(name: &str, tensor: &HostTensor) -> Result<Vec<f16>, QuantizeError> {
     let convert = |(index, &value): (usize, &f32)| {
         let half = f16::from_f32(value);

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::hessians::UnusableHessian;
+use super::low_rank::{Correction, correction};
 use super::quantize::quantize_with;
 use super::{Hessians, PackError, PackedTensor, QuantizeError, prune};
 use crate::interrupt::Interrupt;
@@ -22,6 +23,8 @@ pub(crate) struct Quantized {
     pub forms: Vec<PackedTensor>,
     /// Weights that pruning set to zero.
     pub pruned: usize,
+    /// What corrects the only form.
+    pub correction: Option<Correction>,
 }
 
 /// Prunes and quantizes, in the order of the tensors; each is consumed as it is done. Bytes do not depend on threads.
@@ -77,5 +80,11 @@ fn quantized(
 ) -> Result<Quantized, QuantizeError> {
     let pruned = prune(&mut tensor, config);
     let forms = classes.into_iter().map(|class| quantize_with(&name, &tensor, class, config, gptq));
-    Ok(Quantized { forms: forms.collect::<Result<_, _>>()?, pruned })
+    let forms: Vec<PackedTensor> = forms.collect::<Result<_, _>>()?;
+    let quantizer = QuantizerRule::first(&config.rules, &name);
+    let correction = match (quantizer.and_then(|quantizer| quantizer.low_rank), &forms[..]) {
+        (Some(low_rank), [form]) if form.class().symbols().is_some() => correction(&tensor, form, low_rank)?,
+        _ => None,
+    };
+    Ok(Quantized { forms, pruned, correction })
 }

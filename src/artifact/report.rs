@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::pack_job::Done;
 use super::{Budget, ClassRule, Part};
 use crate::manifest::{ArtifactRecord, FileRef, QuantizationConfig};
-use crate::quant::TensorClass;
+use crate::quant::{ArtifactContainer, TensorClass};
 use crate::units::{Bytes, group_digits};
 
 /// Name and version of the document of `pack --json`.
@@ -41,14 +41,23 @@ fn write_text(out: &mut String, done: &Done, verbose: bool) -> std::fmt::Result 
         "class", "tensors", "weights", "f32 bytes", "stored bytes", "bits/weight"
     )?;
     for count in &done.packed.classes {
-        let stored = stored(done, Part::Class(count.class));
-        let bits = stored.0 as f64 * 8.0 / count.elements.max(1) as f64;
         let before = Bytes(count.elements * F32_BYTES);
         let weights = group_digits(count.elements.into());
-        writeln!(out, "{:<7} {:>7} {weights:>12} {before:>13} {stored:>13} {bits:>12.3}", count.class, count.tensors)?;
+        write!(out, "{:<7} {:>7} {weights:>12} {before:>13}", count.class, count.tensors)?;
+        if let Some(stored) = stored(done, Part::Class(count.class)) {
+            let bits = stored.0 as f64 * 8.0 / count.elements.max(1) as f64;
+            write!(out, " {stored:>13} {bits:>12.3}")?;
+        }
+        writeln!(out)?;
     }
     for part in [Part::Scales, Part::Table] {
-        writeln!(out, "{part:<7} {:>7} {:>12} {:>13} {:>13}", "", "", "", stored(done, part))?;
+        if let Some(stored) = stored(done, part) {
+            writeln!(out, "{part:<7} {:>7} {:>12} {:>13} {stored:>13}", "", "", "")?;
+        }
+    }
+    if let ArtifactContainer::Torch(_) = done.manifest.quantization.container {
+        let (container, held) = (done.manifest.quantization.container, done.packed.encoded.payload.bytes);
+        writeln!(out, "{container}: {held} bytes of torch.save, compressed as one")?;
     }
     let (tensors, weights) = totals(done);
     let bits = record.bytes.0 as f64 * 8.0 / weights.max(1) as f64;
@@ -85,9 +94,11 @@ fn verdict(done: &Done) -> &'static str {
     if done.budget.is_kept() { "within budget" } else { "OVER BUDGET" }
 }
 
-fn stored(done: &Done, wanted: Part) -> Bytes {
+/// Compressed bytes of a part; `None` where all parts are compressed as one.
+fn stored(done: &Done, wanted: Part) -> Option<Bytes> {
     let parts = &done.packed.encoded.parts;
-    parts.iter().find(|(part, _)| *part == wanted).map_or(Bytes(0), |(_, bytes)| *bytes)
+    let part = parts.iter().find(|(part, _)| *part == wanted).map_or(Bytes(0), |(_, bytes)| *bytes);
+    (!parts.is_empty()).then_some(part)
 }
 
 fn totals(done: &Done) -> (u64, u64) {
@@ -112,10 +123,12 @@ pub struct Packing<'a> {
     quantization: &'a QuantizationConfig,
     /// The classes in use.
     classes: Vec<ClassTotal>,
-    /// Compressed bytes of all scales.
-    scales_bytes: Bytes,
-    /// Bytes of names, shapes and digests.
-    table_bytes: Bytes,
+    /// Compressed bytes of all scales; absent where all is compressed as one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scales_bytes: Option<Bytes>,
+    /// Bytes of names, shapes and digests; absent where all is compressed as one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table_bytes: Option<Bytes>,
     /// Weights set to zero.
     pruned_weights: u64,
     /// Code and model against the cap.
@@ -135,8 +148,9 @@ struct ClassTotal {
     weights: u64,
     /// Bytes of these weights in single precision.
     f32_bytes: u64,
-    /// Compressed bytes, scales aside.
-    stored_bytes: Bytes,
+    /// Compressed bytes, scales aside; absent where all is compressed as one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stored_bytes: Option<Bytes>,
 }
 
 /// The report as one JSON document.

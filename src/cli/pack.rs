@@ -20,7 +20,7 @@ use crate::atomic_write;
 use crate::interrupt::Interrupt;
 use crate::manifest::Effective;
 use crate::path_safety::folder_of;
-use crate::quant::{ClassPattern, QuantizerRule};
+use crate::quant::{ArtifactContainer, ClassPattern, Quantizer, QuantizerRule, Rounding};
 use crate::run_folder::{RunFolder, RunLock};
 use crate::site::bytes_page;
 
@@ -28,7 +28,7 @@ use crate::site::bytes_page;
 const SCOPE: Scope = Scope { sections: &["quantization."], refusal: "pack sets quantization.* only" };
 
 /// What makes no sense where nothing is packed.
-const PACKING: [&str; 14] = [
+const PACKING: [&str; 15] = [
     "manifest",
     "checkpoint",
     "output",
@@ -40,6 +40,7 @@ const PACKING: [&str; 14] = [
     "rules",
     "hessians",
     "prune_to",
+    "container",
     "codec",
     "set",
     "fit",
@@ -59,6 +60,7 @@ Examples:
   golf-harness pack --inspect fixtures/fuzz/artifact/mixed.golf --svg bytes.svg
   golf-harness pack runs/smoke/manifest.yaml
   golf-harness pack runs/smoke/manifest.yaml --codec ans -o small.golf
+  golf-harness pack runs/smoke/manifest.yaml --container torch:brotli/labels -o final_model.int6.ptz
   golf-harness pack runs/smoke/manifest.yaml --prune 0.03 --out runs/pruned
   golf-harness pack runs/smoke/manifest.yaml --fit 390000 --out runs/fitted
 
@@ -104,7 +106,7 @@ pub struct Args {
 
     /// Scales and rounding of tensors by name; repeatable, the first that fits decides; in place of the manifest's own:
     /// row_maximum, quantile:Q, clip_search, clip_search:row, deviation:K, each with /gptq to round by Hessians
-    /// (`--rule 'blocks.*=deviation:12.85/gptq'`)
+    /// (`--rule 'blocks.*=deviation:12.85/gptq'`), and with +low_rank:R:CLASS to store a correction of rank R beside them
     #[arg(long = "rule", value_name = "PATTERN=SCALES")]
     rules: Vec<QuantizerRule>,
 
@@ -116,6 +118,12 @@ pub struct Args {
     /// Set symbols of 1 and -1 to zero, smallest scales first, until code and model take at most BYTES
     #[arg(long, value_name = "BYTES", value_parser = at_least::<1>, conflicts_with = "fit")]
     prune_to: Option<u64>,
+
+    /// The kind of file: golf, this program's own, or torch:CODEC/META, what the challenge's scripts write and load, with
+    /// CODEC none, zlib, zstd, xz (each with :LEVEL) or brotli, and META types, methods or labels: torch is PR #286's,
+    /// torch:xz:9 PR #1019's, torch:brotli/methods PR #1218's, torch:brotli/labels PR #1394's [default: golf]
+    #[arg(long, value_name = "CONTAINER")]
+    container: Option<ArtifactContainer>,
 
     /// zstd, the usual format, or ans: entropy-coded with adaptive models, smaller, the same weights
     #[arg(long, value_name = "CODEC", value_parser = ["zstd", "ans"])]
@@ -260,7 +268,8 @@ fn lock(args: &Args, job: &PackJob) -> anyhow::Result<Option<RunLock>> {
 fn job(args: &Args, changes: Changes) -> anyhow::Result<(PackJob, PathBuf)> {
     let recipe = args.manifest.clone().context("no MANIFEST is given")?;
     let Effective { manifest, folder: base, .. } = changes.load(&recipe)?;
-    let is_fitted_by_hessians = args.fit.ways.iter().any(|way| way.ends_with("/gptq"));
+    let is_by_hessians = |way: &String| way.parse::<Quantizer>().is_ok_and(|way| way.rounding == Rounding::Gptq);
+    let is_fitted_by_hessians = args.fit.ways.iter().any(is_by_hessians);
     if args.hessians.is_some() && !manifest.quantization.uses_hessians() && !is_fitted_by_hessians {
         anyhow::bail!("--hessians: no rule rounds by Hessians; give one, such as --rule 'blocks.*=clip_search/gptq'");
     }
@@ -269,7 +278,7 @@ fn job(args: &Args, changes: Changes) -> anyhow::Result<(PackJob, PathBuf)> {
         (None, out) => {
             let default = || PackJob::default_folder(&manifest, &recipe);
             let folder = out.as_ref().map_or_else(default, RunFolder::new);
-            (folder.artifact(), folder.manifest())
+            (folder.artifact(manifest.quantization.container.file_name()), folder.manifest())
         }
     };
     let mut outputs = Outputs::default();
@@ -304,6 +313,7 @@ fn changes(args: &Args) -> anyhow::Result<Changes> {
     Ok(Changes::from_environment(Some(SCOPE))
         .set(&args.set)?
         .flag("--prune", "quantization.prune_fraction", args.prune)
+        .flag("--container", "quantization.container", args.container)
         .flag("--codec", "quantization.codec", args.codec.as_ref())
         .flag("--class", "quantization.classes", classes)
         .flag("--scale-search", "quantization.scale_search", args.scale_search.as_ref())

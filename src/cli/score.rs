@@ -334,6 +334,7 @@ fn score(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt
 fn estimate(args: &Args, job: &ScoreJob, progress: &Progress, interrupt: &Interrupt) -> anyhow::Result<ExitCode> {
     let outcome = job.sample(&args.sample.request(job), progress, interrupt);
     progress.finish();
+    tell_of_graphs(&args.common);
     if told_of_disagreement(&outcome) {
         return Ok(ExitCode::CheckFailed);
     }

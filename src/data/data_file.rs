@@ -84,7 +84,11 @@ impl Expected {
                 Err(error) => return Err(unreadable(error)),
             }
         } else {
-            Some(Shard::open(&path).map_err(|error| DataGap::Shard { role, error })?.tokens())
+            let opened = match role {
+                DataRole::Sidecar => Shard::open_sidecar(&path),
+                _ => Shard::open(&path),
+            };
+            Some(opened.map_err(|error| DataGap::Shard { role, error })?.tokens())
         };
         let bytes = Bytes(std::fs::metadata(&path).map_err(unreadable)?.len());
         if let (Some(stated), Some(found)) = (self.tokens, tokens)

@@ -63,6 +63,39 @@ pub enum DataGap {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// Another number of sidecars than of validation shards.
+    #[error(
+        "byte sidecars: {sidecars} for {shards} validation shard(s); data.byte_sidecar needs one for each, in the same \
+         order of names"
+    )]
+    Sidecars {
+        /// Sidecars found.
+        sidecars: usize,
+        /// Validation shards found.
+        shards: usize,
+    },
+    /// A sidecar of another length than its shard.
+    #[error("byte sidecar {}: holds {counts} counts, but {} has {tokens} tokens; it is of another shard", path.display(), shard.display())]
+    SidecarLength {
+        /// The sidecar.
+        path: PathBuf,
+        /// Counts in it.
+        counts: u64,
+        /// The validation shard in its place.
+        shard: PathBuf,
+        /// Tokens in that.
+        tokens: u64,
+    },
+    /// Counts that a pattern would take for tokens.
+    #[error(
+        "validation shards: by its name {} holds counts of bytes, not tokens; name such files by --set \
+         data.byte_sidecar.pattern=PATTERN, or narrow data.val_pattern",
+        path.display()
+    )]
+    UnnamedSidecar {
+        /// The file.
+        path: PathBuf,
+    },
     /// A shard is missing or damaged.
     #[error("{role}: {error}")]
     Shard {

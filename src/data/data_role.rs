@@ -9,6 +9,8 @@ pub enum DataRole {
     Train,
     /// A validation shard.
     Val,
+    /// Counts of bytes, one for each token of a validation shard.
+    Sidecar,
     /// The SentencePiece model.
     Tokenizer,
 }
@@ -19,6 +21,7 @@ impl DataRole {
         match self {
             DataRole::Train => "data.train_pattern",
             DataRole::Val => "data.val_pattern",
+            DataRole::Sidecar => "data.byte_sidecar.pattern",
             DataRole::Tokenizer => "data.tokenizer.path",
         }
     }
@@ -29,6 +32,7 @@ impl fmt::Display for DataRole {
         f.pad(match self {
             DataRole::Train => "training shard",
             DataRole::Val => "validation shard",
+            DataRole::Sidecar => "byte sidecar",
             DataRole::Tokenizer => "tokenizer",
         })
     }

@@ -6,7 +6,7 @@ use super::data_file::{DataFile, DigestCheck, Expected};
 use super::data_gap::{DataGap, IncompleteData};
 use super::data_role::DataRole;
 use super::sentencepiece::Tokenizer;
-use super::shard::{Shard, ShardError, check_vocabulary};
+use super::shard::{Shard, ShardError, ShardFault, check_vocabulary};
 use super::tokenizer_error::TokenizerError;
 use crate::digest::ContentDigest;
 use crate::glob;
@@ -38,6 +38,10 @@ pub struct Dataset {
     pub train: Vec<DataFile>,
     /// Validation shards.
     pub val: Vec<DataFile>,
+    /// Counts of bytes, one file for each validation shard; empty where the tokenizer's table counts.
+    pub sidecar: Vec<DataFile>,
+    /// What all counts come to, where the manifest states it.
+    pub text_bytes: Option<u64>,
     /// The SentencePiece model.
     pub tokenizer: Option<DataFile>,
 }
@@ -64,18 +68,22 @@ impl Dataset {
     pub fn inspect(config: &DataConfig, base: &Path, wanted: Wanted, check: DigestCheck) -> Inspection {
         let mut inspection = Inspection::default();
         let folder = base.join(&config.path);
+        let sidecar = config.byte_sidecar.as_ref().map(|sidecar| sidecar.pattern.as_str());
+        inspection.dataset.text_bytes = config.byte_sidecar.as_ref().and_then(|sidecar| sidecar.text_bytes);
         let splits = [
-            (wanted.train, ShardRole::Train, &config.train_pattern),
-            (wanted.val, ShardRole::Val, &config.val_pattern),
+            (wanted.train, ShardRole::Train, config.train_pattern.as_str()),
+            (wanted.val, ShardRole::Val, config.val_pattern.as_str()),
+            (wanted.val && sidecar.is_some(), ShardRole::ValBytes, sidecar.unwrap_or_default()),
         ];
         for (_, role, pattern) in splits.into_iter().filter(|(wanted, ..)| *wanted) {
             let listed: Vec<&ShardRef> = config.shards.iter().filter(|shard| shard.role == role).collect();
             let (files, role) = match role {
                 ShardRole::Train => (&mut inspection.dataset.train, DataRole::Train),
                 ShardRole::Val => (&mut inspection.dataset.val, DataRole::Val),
+                ShardRole::ValBytes => (&mut inspection.dataset.sidecar, DataRole::Sidecar),
             };
             let shards = if listed.is_empty() {
-                matching_shards(&folder, pattern, role)
+                matching_shards(&folder, pattern, role, sidecar)
             } else {
                 Ok(listed.into_iter().map(|shard| Expected::of_shard(shard, &folder, role)).collect())
             };
@@ -92,6 +100,9 @@ impl Dataset {
                 }
             }
         }
+        if sidecar.is_some() && wanted.val && inspection.gaps.is_empty() {
+            inspection.gaps.extend(inspection.dataset.unpaired());
+        }
         if wanted.tokenizer {
             match &config.tokenizer {
                 None => inspection.gaps.push(DataGap::NoTokenizerNamed),
@@ -104,9 +115,25 @@ impl Dataset {
         inspection
     }
 
-    /// Every file: training shards, validation shards, tokenizer.
+    /// What does not go together of sidecars and validation shards.
+    fn unpaired(&self) -> Option<DataGap> {
+        let (sidecars, shards) = (self.sidecar.len(), self.val.len());
+        if sidecars != shards {
+            return Some(DataGap::Sidecars { sidecars, shards });
+        }
+        let (sidecar, shard) =
+            self.sidecar.iter().zip(&self.val).find(|(sidecar, shard)| sidecar.tokens != shard.tokens)?;
+        Some(DataGap::SidecarLength {
+            path: sidecar.path.clone(),
+            counts: sidecar.tokens.unwrap_or(0),
+            shard: shard.path.clone(),
+            tokens: shard.tokens.unwrap_or(0),
+        })
+    }
+
+    /// Every file: training shards, validation shards, sidecars, tokenizer.
     pub fn files(&self) -> impl Iterator<Item = &DataFile> {
-        self.train.iter().chain(&self.val).chain(&self.tokenizer)
+        self.train.iter().chain(&self.val).chain(&self.sidecar).chain(&self.tokenizer)
     }
 
     /// Paths of the training shards in reading order.
@@ -124,6 +151,24 @@ impl Dataset {
             check_vocabulary(&tokens[start..], vocab_size, 0).map_err(|fault| shard.error(fault))?;
         }
         Ok(tokens)
+    }
+
+    /// The bytes of every validation token by the sidecars, in the order of [`Dataset::val_tokens`]; `None` without
+    /// sidecars. Their sum is held against what the manifest states.
+    pub fn val_bytes(&self) -> Result<Option<Vec<u16>>, ShardError> {
+        let Some(last) = self.sidecar.last() else { return Ok(None) };
+        let mut counts = Vec::new();
+        for file in &self.sidecar {
+            let mut sidecar = Shard::open_sidecar(&file.path)?;
+            sidecar.read_into(0, sidecar.tokens() as usize, &mut counts)?;
+        }
+        let counted: u64 = counts.iter().copied().map(u64::from).sum();
+        match self.text_bytes {
+            Some(stated) if stated != counted => {
+                Err(ShardError { path: last.path.clone(), fault: ShardFault::SidecarSum { counted, stated } })
+            }
+            _ => Ok(Some(counts)),
+        }
     }
 
     /// The tokenizer, held against the vocabulary's size.
@@ -147,7 +192,8 @@ impl Dataset {
             };
             files.iter().map(one).collect()
         };
-        [refs(&self.train, ShardRole::Train), refs(&self.val, ShardRole::Val)].concat()
+        let (train, val) = (refs(&self.train, ShardRole::Train), refs(&self.val, ShardRole::Val));
+        [train, val, refs(&self.sidecar, ShardRole::ValBytes)].concat()
     }
 
     /// Hashes the files once more: an input that changed while it was used spoils what was made from it.
@@ -173,8 +219,17 @@ impl Dataset {
     }
 }
 
-/// The files in `folder` whose names match; an error when there is none.
-fn matching_shards(folder: &Path, pattern: &str, role: DataRole) -> Result<Vec<Expected>, DataGap> {
+/// In the names of sidecars that lie beside validation shards (PR #1729 and later).
+const SIDECAR_MARK: &str = "_val_bytes_";
+
+/// The files in `folder` whose names match; an error when there is none. Validation shards are not those that `sidecar`
+/// names.
+fn matching_shards(
+    folder: &Path,
+    pattern: &str,
+    role: DataRole,
+    sidecar: Option<&str>,
+) -> Result<Vec<Expected>, DataGap> {
     let unreadable = |source| DataGap::Unreadable { role, path: folder.to_path_buf(), source };
     if !folder.is_dir() {
         return Err(DataGap::Folder { role, folder: folder.to_path_buf() });
@@ -184,8 +239,14 @@ fn matching_shards(folder: &Path, pattern: &str, role: DataRole) -> Result<Vec<E
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         entries += 1;
-        if entry.file_name().to_str().is_some_and(|name| glob::matches(pattern, name)) {
-            shards.push(Expected::unstated(role, entry.path()));
+        let name = entry.file_name();
+        let Some(name) = name.to_str().filter(|name| glob::matches(pattern, name)) else { continue };
+        match sidecar {
+            Some(sidecar) if role == DataRole::Val && glob::matches(sidecar, name) => {}
+            None if role == DataRole::Val && name.contains(SIDECAR_MARK) => {
+                return Err(DataGap::UnnamedSidecar { path: entry.path() });
+            }
+            _ => shards.push(Expected::unstated(role, entry.path())),
         }
     }
     if shards.is_empty() {
@@ -198,7 +259,7 @@ fn matching_shards(folder: &Path, pattern: &str, role: DataRole) -> Result<Vec<E
 mod tests {
     use super::super::write_shard;
     use super::*;
-    use crate::manifest::FileRef;
+    use crate::manifest::{ByteSidecar, FileRef};
 
     /// A folder with two training shards, one validation shard and a tokenizer.
     fn folder() -> (tempfile::TempDir, DataConfig) {
@@ -212,6 +273,7 @@ mod tests {
             train_pattern: "x_train_*.bin".into(),
             val_pattern: "x_val_*.bin".into(),
             tokenizer: Some(FileRef::new("tokenizer.model", ContentDigest::of(b"abc"))),
+            byte_sidecar: None,
             shards: Vec::new(),
         };
         (folder, config)
@@ -248,6 +310,42 @@ mod tests {
         write_shard(&folder.path().join("data/x_val_000000.bin"), &[7; 5]).unwrap();
         let message = open(&folder, &config).unwrap_err();
         assert_eq!(message, "validation shard BASE/data/x_val_000000.bin: holds 5 tokens, the manifest states 4");
+    }
+
+    #[test]
+    fn sidecars_go_with_their_shards() {
+        let (folder, mut config) = folder();
+        let put = |name: &str, counts: &[u16]| write_shard(&folder.path().join("data").join(name), counts).unwrap();
+        put("x_val_000001.bin", &[1, 7, 7]);
+        put("x_val_bytes_000000.bin", &[0, 3, 300, 1]);
+        // Its name fits the pattern of the shards.
+        let message = open(&folder, &config).unwrap_err();
+        assert!(message.contains("BASE/data/x_val_bytes_000000.bin holds counts of bytes, not tokens"), "{message}");
+        let sidecar = |text_bytes| Some(ByteSidecar { pattern: "x_val_bytes_*.bin".into(), text_bytes });
+        config.byte_sidecar = sidecar(None);
+        let message = open(&folder, &config).unwrap_err();
+        assert!(message.contains("byte sidecars: 1 for 2 validation shard(s)"), "{message}");
+        put("x_val_bytes_000001.bin", &[0, 5]);
+        let message = open(&folder, &config).unwrap_err();
+        assert!(message.contains("holds 2 counts, but BASE/data/x_val_000001.bin has 3 tokens"), "{message}");
+
+        // One byte a count, too.
+        let mut small = std::fs::read(folder.path().join("data/x_val_000001.bin")).unwrap();
+        small.truncate(1024);
+        small.extend([0, 5, 255]);
+        std::fs::write(folder.path().join("data/x_val_bytes_000001.bin"), small).unwrap();
+        let dataset = open(&folder, &config).unwrap();
+        assert_eq!(dataset.val_tokens(8).unwrap(), [7, 7, 7, 7, 1, 7, 7]);
+        assert_eq!(dataset.val_bytes().unwrap(), Some(vec![0, 3, 300, 1, 0, 5, 255]));
+        // Recorded shards name them, too.
+        config.shards = dataset.shard_refs();
+        config.byte_sidecar = sidecar(Some(564));
+        assert_eq!(open(&folder, &config).unwrap().val_bytes().unwrap(), dataset.val_bytes().unwrap());
+        config.byte_sidecar = sidecar(Some(565));
+        let message = open(&folder, &config).unwrap().val_bytes().unwrap_err().to_string();
+        assert!(message.contains("come to 564 bytes, data.byte_sidecar.text_bytes states 565"), "{message}");
+        config.byte_sidecar = None;
+        assert_eq!(open(&folder, &config).unwrap().val_bytes().unwrap(), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod normalize;
 mod sentencepiece;
 mod sentencepiece_proto;
 mod shard;
+mod target_bytes;
 mod tokenize;
 mod tokenizer_error;
 
@@ -43,5 +44,6 @@ pub use shard::{
     MAX_SHARD_TOKENS, SHARD_HEADER_BYTES, SHARD_MAGIC, SHARD_VERSION, Shard, ShardError, ShardFault, WriteShardError,
     check_vocabulary, decode_shard, write_shard,
 };
+pub use target_bytes::TargetBytes;
 pub use tokenize::{BEGIN_ID, DEFAULT_SHARD_TOKENS, ShardLayout, TokenizeError, TokenizeSummary, tokenize_documents};
 pub use tokenizer_error::{TokenizerError, TokenizerFault};

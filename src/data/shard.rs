@@ -94,6 +94,18 @@ pub enum ShardFault {
         /// Tokens now.
         after: u64,
     },
+    /// Counts that come to another sum than stated.
+    #[error(
+        "with it the byte sidecars come to {} bytes, data.byte_sidecar.text_bytes states {}: these are not the counts of \
+         that text",
+        group_digits(i128::from(*counted)), group_digits(i128::from(*stated))
+    )]
+    SidecarSum {
+        /// Sum of all counts.
+        counted: u64,
+        /// In the manifest.
+        stated: u64,
+    },
     /// A read past the end was asked for.
     #[error("tokens {start}..{end} were asked for, but it holds {tokens}")]
     Range {
@@ -127,11 +139,23 @@ pub struct Shard {
     path: PathBuf,
     file: File,
     tokens: u64,
+    /// Bytes of an entry: 2, or 1 of a sidecar of small counts.
+    entry_bytes: u64,
 }
 
 impl Shard {
     /// Opens a shard and checks magic, version, count and exact size.
     pub fn open(path: &Path) -> Result<Self, ShardError> {
+        Self::open_as(path, false)
+    }
+
+    /// The same of a byte sidecar: a file like a shard that holds a count in the place of each token, in two bytes or in
+    /// one.
+    pub fn open_sidecar(path: &Path) -> Result<Self, ShardError> {
+        Self::open_as(path, true)
+    }
+
+    fn open_as(path: &Path, is_sidecar: bool) -> Result<Self, ShardError> {
         let attempt = || -> Result<Shard, ShardFault> {
             let mut file = crate::regular_file::open(path).map_err(|e| match e.kind() {
                 io::ErrorKind::NotFound => ShardFault::Missing,
@@ -141,8 +165,13 @@ impl Shard {
             let metadata = file.metadata().map_err(ShardFault::Io)?;
             let mut header = Vec::with_capacity(SHARD_HEADER_BYTES as usize);
             (&mut file).take(SHARD_HEADER_BYTES).read_to_end(&mut header).map_err(ShardFault::Io)?;
-            let tokens = token_count(&header, metadata.len())?;
-            Ok(Shard { path: path.to_path_buf(), file, tokens })
+            let (tokens, entry_bytes) = match token_count(&header, metadata.len()) {
+                Err(ShardFault::Size { tokens, found, .. }) if is_sidecar && found == SHARD_HEADER_BYTES + tokens => {
+                    (tokens, 1)
+                }
+                tokens => (tokens?, TOKEN_BYTES),
+            };
+            Ok(Shard { path: path.to_path_buf(), file, tokens, entry_bytes })
         };
         attempt().map_err(|fault| ShardError { path: path.to_path_buf(), fault })
     }
@@ -179,15 +208,19 @@ impl Shard {
         if end > self.tokens {
             return Err(ShardFault::Range { start, end, tokens: self.tokens });
         }
-        self.file.seek(SeekFrom::Start(SHARD_HEADER_BYTES + start * TOKEN_BYTES)).map_err(ShardFault::Io)?;
+        self.file.seek(SeekFrom::Start(SHARD_HEADER_BYTES + start * self.entry_bytes)).map_err(ShardFault::Io)?;
         out.reserve(count);
-        let mut buffer = vec![0u8; count.min(CHUNK_TOKENS) * TOKEN_BYTES as usize];
+        let entry_bytes = self.entry_bytes as usize;
+        let mut buffer = vec![0u8; count.min(CHUNK_TOKENS) * entry_bytes];
         let mut left = count;
         while left > 0 {
             let chunk = left.min(CHUNK_TOKENS);
-            let bytes = &mut buffer[..chunk * TOKEN_BYTES as usize];
+            let bytes = &mut buffer[..chunk * entry_bytes];
             self.file.read_exact(bytes).map_err(ShardFault::Io)?;
-            out.extend(bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])));
+            out.extend(bytes.chunks_exact(entry_bytes).map(|entry| match entry {
+                [low, high] => u16::from_le_bytes([*low, *high]),
+                entry => entry.first().copied().map_or(0, u16::from),
+            }));
             left -= chunk;
         }
         Ok(())

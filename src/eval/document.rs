@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Agreement, ExactSum, Input, Pass, Report, RunSettings, ScoreSettings, Subset};
+use super::{Agreement, ExactSum, Input, Pass, Report, RunSettings, ScoreSettings, SidecarCount, Subset};
 use crate::digest::Digest;
+use crate::is_default::is_default;
 use crate::manifest::{Tail, TttConfig};
-use crate::model::{ModelConfig, is_default};
+use crate::model::ModelConfig;
 use crate::units::{BitsPerByte, Nats};
 
 /// Name and version of the document of `score --json` and `score merge --json`.
@@ -50,6 +51,9 @@ pub struct Scoring<'a> {
     /// Set where the byte table does not count the bytes of the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     miscount: Option<TextScores>,
+    /// What byte sidecars count in place of the table, and what there is to hold it against; left out without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    byte_sidecar: Option<SidecarCount>,
 }
 
 /// One form of the weights with one kind of windows.
@@ -154,6 +158,7 @@ impl Report {
             cross_check: self.agreement.as_ref(),
             run: self.run,
             processors: &self.processors,
+            byte_sidecar: basis.byte_sidecar,
             miscount: basis.miscount.map(|miscount| TextScores {
                 table_bytes: miscount.table_bytes,
                 text_bytes: miscount.text_bytes,

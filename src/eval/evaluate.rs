@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{ExactSum, PlanError, Score, WindowPlan, WindowSpan};
 use crate::atomic_write::WriteError;
-use crate::data::ByteTable;
+use crate::data::TargetBytes;
 use crate::engine::{EngineError, Scorer, Window};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::progress::Progress;
@@ -59,7 +59,7 @@ pub struct Evaluation<'a> {
     /// The whole split.
     pub tokens: &'a [u16],
     /// Bytes of every token.
-    pub table: &'a ByteTable,
+    pub bytes: TargetBytes<'a>,
     /// Windows given to the engine at a time, where it does not want more. Changes no number.
     pub batch_windows: usize,
     /// Told about every finished window.
@@ -116,8 +116,7 @@ impl Evaluation<'_> {
             for ((index, span), nll) in indices.into_iter().zip(&spans).zip(likelihoods) {
                 for (prediction, &value) in span.scored().zip(&nll) {
                     score.total.add(value).map_err(|_| ScoreError::NotFinite { prediction, value })?;
-                    let (previous, target) = (self.tokens[prediction as usize], self.tokens[prediction as usize + 1]);
-                    score.bytes += self.table.bytes_of(previous, target);
+                    score.bytes += self.bytes.of(self.tokens, prediction as usize + 1);
                 }
                 each(index, &nll)?;
                 score.tokens += nll.len() as u64;
@@ -173,7 +172,7 @@ mod tests {
         let evaluation = Evaluation {
             scorer,
             tokens: &tokens,
-            table: &table,
+            bytes: (&table).into(),
             batch_windows: batch,
             progress: &Progress::hidden(),
             interrupt: &Interrupt::none(),
@@ -240,13 +239,37 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_those_of_a_sidecar_where_there_is_one() {
+        let tokens = fake::tokens(203);
+        let counts: Vec<u16> = (0..203).map(|i| i * 7 % 11).collect();
+        let model = fake::hash_model();
+        let plan = WindowPlan::sliding(203, 16, 5).unwrap();
+        let evaluation = Evaluation {
+            scorer: &model,
+            tokens: &tokens,
+            bytes: TargetBytes::Sidecar(&counts),
+            batch_windows: 3,
+            progress: &Progress::hidden(),
+            interrupt: &Interrupt::none(),
+        };
+        let score = evaluation.score(&plan, 0..plan.windows(), &mut |_| Ok(())).unwrap();
+        assert_eq!(score.bytes, counts[1..].iter().copied().map(u64::from).sum::<u64>());
+        // The same losses over other bytes.
+        let (by_table, _) = run(&model, &plan, 0..plan.windows(), 3);
+        assert_eq!((score.total, score.val_loss()), (by_table.total, by_table.val_loss()));
+        let ratio = by_table.bytes as f64 / score.bytes as f64;
+        let bpb = |score: &Score| score.val_bpb().unwrap().0;
+        assert!((bpb(&score) / bpb(&by_table) / ratio - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
     fn a_scorer_that_miscounts_or_returns_nan_is_caught() {
         let plan = WindowPlan::sliding(40, 8, 4).unwrap();
         let tokens = fake::tokens(40);
         let table = fake::byte_table();
         let attempt = |scorer: &dyn Scorer| {
             let (progress, interrupt) = (&Progress::hidden(), &Interrupt::none());
-            Evaluation { scorer, tokens: &tokens, table: &table, batch_windows: 4, progress, interrupt }
+            Evaluation { scorer, tokens: &tokens, bytes: (&table).into(), batch_windows: 4, progress, interrupt }
                 .score(&plan, 0..plan.windows(), &mut |_| Ok(()))
                 .unwrap_err()
         };
@@ -264,7 +287,7 @@ mod tests {
         let evaluation = Evaluation {
             scorer: &fake::hash_model(),
             tokens: &tokens,
-            table: &table,
+            bytes: (&table).into(),
             batch_windows: 4,
             progress,
             interrupt: &interrupt,

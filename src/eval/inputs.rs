@@ -61,6 +61,9 @@ impl ScoreInputs {
         for shard in &dataset.val {
             files.push(data_input(InputRole::Shard, shard)?);
         }
+        for sidecar in &dataset.sidecar {
+            files.push(data_input(InputRole::Sidecar, sidecar)?);
+        }
         if let Some(tokenizer) = &dataset.tokenizer {
             files.push(data_input(InputRole::Tokenizer, tokenizer)?);
         }

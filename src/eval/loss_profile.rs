@@ -4,7 +4,7 @@
 //! number is made of them.
 
 use super::WindowPlan;
-use crate::data::{BEGIN_ID, ByteTable};
+use crate::data::{BEGIN_ID, TargetBytes};
 
 /// Losses of predictions that share something.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -79,7 +79,8 @@ impl LossProfile {
     }
 
     /// Adds the losses that the next window scored, all of them. `tokens` is the split of the plan.
-    pub fn add(&mut self, nll: &[f32], tokens: &[u16], table: &ByteTable) {
+    pub fn add<'a>(&mut self, nll: &[f32], tokens: &[u16], bytes: impl Into<TargetBytes<'a>>) {
+        let bytes = bytes.into();
         let Some(span) = self.plan.window(self.next_window) else { return };
         self.next_window += 1;
         for (prediction, &nats) in span.scored().zip(nll) {
@@ -90,14 +91,14 @@ impl LossProfile {
             self.places[place].add(nats);
             self.total.add(nats);
             let target = prediction as usize + 1;
-            let (Some(&previous), Some(&token)) = (tokens.get(target - 1), tokens.get(target)) else { continue };
+            let Some(&token) = tokens.get(target) else { continue };
             if token == BEGIN_ID {
                 self.documents.extend(self.document.take());
             }
             let first_token = if token == BEGIN_ID || target > 1 { target as u64 } else { 0 };
             let document = self.document.get_or_insert(DocumentLoss { first_token, ..DocumentLoss::default() });
             document.loss.add(nats);
-            document.bytes += table.bytes_of(previous, token);
+            document.bytes += bytes.of(tokens, target);
         }
     }
 
@@ -111,7 +112,7 @@ impl LossProfile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::TokenBytes;
+    use crate::data::{ByteTable, TokenBytes};
 
     /// A token a byte, save the begin mark.
     fn table() -> ByteTable {

@@ -56,7 +56,7 @@ pub use part::{
 };
 pub use report::{Agreement, Gap, Pass, Report, RunSettings};
 pub use score::Score;
-pub use settings::{Input, InputRole, Miscount, ScoreSettings, Subset, Weights};
+pub use settings::{Input, InputRole, Miscount, ScoreSettings, SidecarCount, Subset, Weights};
 pub use shard::{ParseShardError, Shard};
 pub use window::{PlanError, TailRule, WindowPlan, WindowSpan, Windowing};
 

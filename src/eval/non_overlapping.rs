@@ -37,7 +37,7 @@ mod tests {
             let evaluation = Evaluation {
                 scorer: &fake::hash_model(),
                 tokens,
-                table: &table,
+                bytes: (&table).into(),
                 batch_windows: 2,
                 progress: &Progress::hidden(),
                 interrupt: &Interrupt::none(),

@@ -115,25 +115,35 @@ pub fn read_parts(paths: &[PathBuf]) -> Result<Parts, PartError> {
     }
     let is_sample =
         |bytes: &[u8]| serde_json::from_slice::<Head>(bytes).is_ok_and(|head| head.schema == SAMPLE_PART_SCHEMA);
-    let read = |path: &PathBuf| read_bounded(path, MAX_SAMPLE_PART_BYTES);
-    match paths.first() {
-        Some(first) if is_sample(&read(first)?) => {
-            let part = |path: &PathBuf| {
-                let part: SamplePart = parse(path, &read(path)?, SAMPLE_PART_SCHEMA, |part: &SamplePart| &part.schema)?;
-                Ok((path.clone(), part))
-            };
-            Ok(Parts::Sample(paths.iter().map(part).collect::<Result<_, PartError>>()?))
+    let Some((first, others)) = paths.split_first() else { return Ok(Parts::Evaluation(Vec::new())) };
+    let bytes = read_bounded(first, MAX_SAMPLE_PART_BYTES)?;
+    if is_sample(&bytes) {
+        let sample = |path: &Path, bytes: &[u8]| -> Result<SamplePart, PartError> {
+            parse(path, bytes, SAMPLE_PART_SCHEMA, |part: &SamplePart| &part.schema)
+        };
+        let mut parts = vec![(first.clone(), sample(first, &bytes)?)];
+        for path in others {
+            parts.push((path.clone(), sample(path, &read_bounded(path, MAX_SAMPLE_PART_BYTES)?)?));
         }
-        _ => {
-            let part = |path: &PathBuf| read_part(path).map(|part| (path.clone(), part));
-            Ok(Parts::Evaluation(paths.iter().map(part).collect::<Result<_, PartError>>()?))
-        }
+        return Ok(Parts::Sample(parts));
     }
+    if bytes.len() as u64 > MAX_PART_BYTES {
+        return Err(PartError::TooLarge { path: first.clone(), most: MAX_PART_BYTES });
+    }
+    let mut parts = vec![(first.clone(), evaluation(first, &bytes)?)];
+    for path in others {
+        parts.push((path.clone(), read_part(path)?));
+    }
+    Ok(Parts::Evaluation(parts))
 }
 
 /// Reads one part record of an evaluation.
 pub fn read_part(path: &Path) -> Result<PartRecord, PartError> {
-    parse(path, &read_bounded(path, MAX_PART_BYTES)?, PART_SCHEMA, |part: &PartRecord| &part.schema)
+    evaluation(path, &read_bounded(path, MAX_PART_BYTES)?)
+}
+
+fn evaluation(path: &Path, bytes: &[u8]) -> Result<PartRecord, PartError> {
+    parse(path, bytes, PART_SCHEMA, |part: &PartRecord| &part.schema)
 }
 
 fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, PartError> {

@@ -55,7 +55,7 @@ impl ScoreJob {
                 let mut buffer = Vec::new();
                 let mut sink = |nll: &[f32]| -> Result<(), WriteError> {
                     if let Some(profile) = &mut profile {
-                        profile.add(nll, opened.tokens(), &opened.inputs.data.table);
+                        profile.add(nll, opened.tokens(), opened.inputs.data.bytes());
                     }
                     let Some(file) = nll_file.as_deref_mut() else { return Ok(()) };
                     buffer.clear();

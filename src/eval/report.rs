@@ -187,6 +187,9 @@ impl fmt::Display for Report {
         for said in [basis.end_of_text(), basis.learning()].into_iter().flatten() {
             writeln!(f, "{said}")?;
         }
+        if let Some(sidecar) = &basis.byte_sidecar {
+            writeln!(f, "{sidecar}")?;
+        }
         if let Some(miscount) = &basis.miscount {
             let (table, text) = (group_digits(miscount.table_bytes.into()), group_digits(miscount.text_bytes.into()));
             write!(

@@ -186,7 +186,7 @@ impl ScoreJob {
                 }
                 nll.push(value);
             }
-            profile.add(&nll, tokens, &data.table);
+            profile.add(&nll, tokens, data.bytes());
         }
         Ok(Losses { label: windowing.to_string(), profile: profile.finish(), data })
     }
@@ -279,7 +279,12 @@ impl ScoreJob {
             tokens,
             subset: (tokens < of).then_some(Subset { first_tokens: tokens, of }),
             inputs: inputs.files.clone(),
-            miscount: Miscount::of(&inputs.data.tokens[..tokens as usize], &inputs.data.tokenizer),
+            // A sidecar counts in place of the table.
+            miscount: match inputs.data.sidecar {
+                Some(_) => None,
+                None => Miscount::of(&inputs.data.tokens[..tokens as usize], &inputs.data.tokenizer),
+            },
+            byte_sidecar: inputs.data.sidecar_count(tokens as usize),
         };
         Ok(Opened { inputs, basis, files, on_disk })
     }

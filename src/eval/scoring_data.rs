@@ -1,11 +1,23 @@
 //! What models are scored on: the validation tokens, the bytes they stand for, and the manifest's windows over them.
 
-use super::{Evaluation, PlanError, WindowPlan, Windowing};
-use crate::data::{ByteTable, Dataset, ShardError, Tokenizer, TokenizerError};
+use super::{Evaluation, PlanError, SidecarCount, WindowPlan, Windowing};
+use crate::data::{ByteTable, Dataset, ShardError, TargetBytes, Tokenizer, TokenizerError, unigram_bounds};
 use crate::engine::Scorer;
 use crate::interrupt::Interrupt;
 use crate::manifest::{EvalConfig, Manifest};
 use crate::progress::Progress;
+use crate::units::BitsPerByte;
+
+/// Counts of bytes from files beside the shards.
+#[derive(Clone, Debug)]
+pub struct Sidecar {
+    /// One count for each token of the split.
+    counts: Vec<u16>,
+    /// Their sum over the whole split.
+    whole: u64,
+    /// The sum that the manifest states.
+    stated: Option<u64>,
+}
 
 /// The validation split, ready to be scored.
 #[derive(Clone, Debug)]
@@ -14,8 +26,10 @@ pub struct ScoringData {
     pub tokens: Vec<u16>,
     /// The tokenizer; it has exactly the model's vocabulary.
     pub tokenizer: Tokenizer,
-    /// Bytes of every token.
+    /// Bytes of every token by the tokenizer.
     pub table: ByteTable,
+    /// Bytes of every token by the byte sidecars, which count where there are any.
+    pub sidecar: Option<Sidecar>,
     /// The manifest's windows.
     pub eval: EvalConfig,
 }
@@ -27,8 +41,8 @@ impl ScoringData {
         E: From<ShardError> + From<TokenizerError>,
     {
         let vocab_size = manifest.model.vocab_size as u32;
-        let tokens = dataset.val_tokens(vocab_size)?;
-        Ok(Self::of(tokens, dataset.read_tokenizer(vocab_size)?, manifest))
+        let (tokens, counts) = (dataset.val_tokens(vocab_size)?, dataset.val_bytes()?);
+        Ok(Self::of(tokens, counts, dataset.read_tokenizer(vocab_size)?, manifest))
     }
 
     /// [`Self::open`], but of a wrong vocabulary the tokenizer is named rather than the first token outside it.
@@ -38,13 +52,41 @@ impl ScoringData {
     {
         let vocab_size = manifest.model.vocab_size as u32;
         let tokenizer = dataset.read_tokenizer(vocab_size)?;
-        Ok(Self::of(dataset.val_tokens(vocab_size)?, tokenizer, manifest))
+        Ok(Self::of(dataset.val_tokens(vocab_size)?, dataset.val_bytes()?, tokenizer, manifest))
     }
 
-    fn of(mut tokens: Vec<u16>, tokenizer: Tokenizer, manifest: &Manifest) -> Self {
+    fn of(mut tokens: Vec<u16>, counts: Option<Vec<u16>>, tokenizer: Tokenizer, manifest: &Manifest) -> Self {
+        let stated = manifest.data.byte_sidecar.as_ref().and_then(|sidecar| sidecar.text_bytes);
+        let sidecar =
+            counts.map(|counts| Sidecar { whole: counts.iter().copied().map(u64::from).sum(), stated, counts });
         tokens.truncate(manifest.eval.tokens_read(tokens.len() as u64) as usize);
         let table = tokenizer.byte_table();
-        ScoringData { tokens, tokenizer, table, eval: manifest.eval.clone() }
+        ScoringData { tokens, tokenizer, table, sidecar, eval: manifest.eval.clone() }
+    }
+
+    /// What counts the bytes: sidecars where there are any, else the tokenizer's table.
+    pub fn bytes(&self) -> TargetBytes<'_> {
+        match &self.sidecar {
+            Some(sidecar) => TargetBytes::Sidecar(&sidecar.counts),
+            None => TargetBytes::Table(&self.table),
+        }
+    }
+
+    /// What the sidecars count of the first `tokens`, and what there is to hold it against.
+    pub fn sidecar_count(&self, tokens: usize) -> Option<SidecarCount> {
+        let sidecar = self.sidecar.as_ref()?;
+        let text = self.tokens.get(..tokens).unwrap_or(&self.tokens);
+        Some(SidecarCount {
+            counted_bytes: self.bytes().of_all(text, 1..text.len()),
+            decoded_bytes: self.tokenizer.text_bytes_of_targets(text),
+            split_bytes: sidecar.whole,
+            stated_bytes: sidecar.stated,
+        })
+    }
+
+    /// Bits per byte of models without context, of bytes and of tokens; none of a text that the tokens do not spell out.
+    pub fn unigram_bounds(&self) -> Option<(BitsPerByte, BitsPerByte)> {
+        if self.sidecar.is_some() { None } else { unigram_bounds(&self.tokens, &self.tokenizer) }
     }
 
     /// The manifest's windows of one kind over the whole split, for weights that stay as they are.
@@ -64,7 +106,7 @@ impl ScoringData {
         progress: &'a Progress,
         interrupt: &'a Interrupt,
     ) -> Evaluation<'a> {
-        let (tokens, table, batch_windows) = (&self.tokens, &self.table, self.batch_windows());
-        Evaluation { scorer, tokens, table, batch_windows, progress, interrupt }
+        let (tokens, bytes, batch_windows) = (&self.tokens, self.bytes(), self.batch_windows());
+        Evaluation { scorer, tokens, bytes, batch_windows, progress, interrupt }
     }
 }

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{PlanError, TailRule, WindowPlan, Windowing};
 use crate::data::Tokenizer;
 use crate::digest::{ContentDigest, Digest};
+use crate::is_default::is_default;
 use crate::manifest::{FrozenParts, Tail, TttConfig};
-use crate::model::{ModelConfig, is_default};
+use crate::model::ModelConfig;
 use crate::units::group_digits;
 
 /// Which form of a model's weights is scored.
@@ -37,6 +38,8 @@ impl std::fmt::Display for Weights {
 pub enum InputRole {
     /// A validation shard.
     Shard,
+    /// Counts of bytes of a validation shard's tokens.
+    Sidecar,
     /// The SentencePiece model.
     Tokenizer,
     /// The packed weights.
@@ -49,6 +52,7 @@ impl std::fmt::Display for InputRole {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.pad(match self {
             InputRole::Shard => "shard",
+            InputRole::Sidecar => "sidecar",
             InputRole::Tokenizer => "tokenizer",
             InputRole::Artifact => "artifact",
             InputRole::Checkpoint => "checkpoint",
@@ -115,6 +119,53 @@ pub struct ScoreSettings {
     /// Set where the byte table does not count the bytes of the text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miscount: Option<Miscount>,
+    /// Set where byte sidecars count in place of the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub byte_sidecar: Option<SidecarCount>,
+}
+
+/// What byte sidecars count, and what there is to hold it against. The counts come with the data: nothing here shows
+/// which text they are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SidecarCount {
+    /// Bytes of all targets used, by the sidecars.
+    pub counted_bytes: u64,
+    /// Bytes that these tokens decode to by the tokenizer, operators of a transformed text among them.
+    pub decoded_bytes: u64,
+    /// Bytes of the whole split, by the sidecars.
+    pub split_bytes: u64,
+    /// Bytes of the original text as the manifest states them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stated_bytes: Option<u64>,
+}
+
+/// Bytes of the challenge's validation text, in whatever tokens: FineWeb's first 50,000 documents (PR #1916).
+const CHALLENGE_TEXT_BYTES: u64 = 151_078_222;
+
+impl std::fmt::Display for SidecarCount {
+    /// What reports say of it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let SidecarCount { counted_bytes, decoded_bytes, split_bytes, stated_bytes } = *self;
+        let [counted, decoded, split] = [counted_bytes, decoded_bytes, split_bytes].map(|n| group_digits(n.into()));
+        write!(
+            f,
+            "BYTE SIDECAR: {counted} bytes are counted by files that come with the tokens, {decoded} are what the tokens \
+             decode to"
+        )?;
+        if counted_bytes > decoded_bytes {
+            write!(f, "; MORE than the tokens have, which lowers val_bpb")?;
+        }
+        match (split_bytes == CHALLENGE_TEXT_BYTES, stated_bytes) {
+            (true, _) => write!(f, "; the split comes to {split}, as long as the challenge's validation text"),
+            (false, Some(_)) => {
+                write!(f, "; the split comes to {split}, as the manifest states, and nothing else confirms")
+            }
+            (false, None) => {
+                write!(f, "; the split comes to {split}, which nothing confirms (data.byte_sidecar.text_bytes)")
+            }
+        }
+    }
 }
 
 /// What the table of bytes per token counts, and how long the decoded text is: of all targets.
@@ -204,11 +255,34 @@ impl ScoreSettings {
         ];
         let roles = [
             (InputRole::Shard, "validation shards"),
+            (InputRole::Sidecar, "byte sidecars"),
             (InputRole::Tokenizer, "tokenizer"),
             (InputRole::Artifact, "artifact"),
             (InputRole::Checkpoint, "checkpoint"),
         ];
         let files = roles.map(|(role, what)| (what, contents(self, role).join(" "), contents(other, role).join(" ")));
         pairs.into_iter().chain(files).find(|(_, a, b)| a != b)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sidecar_is_told_with_what_confirms_it() {
+        let said = |counted, decoded, split, stated| {
+            SidecarCount { counted_bytes: counted, decoded_bytes: decoded, split_bytes: split, stated_bytes: stated }
+                .to_string()
+        };
+        insta::assert_snapshot!(
+            [
+                said(900, 1000, CHALLENGE_TEXT_BYTES, None),
+                said(900, 1000, 905, Some(905)),
+                said(1100, 1000, 1105, None),
+            ]
+            .join("\n"),
+            @""
+        );
     }
 }

@@ -1,9 +1,11 @@
 //! Every tensor in every class it may take, quantized once.
 
+use std::collections::BTreeMap;
+
 use super::search::{CLASSES, Setting};
 use super::{FitError, Group, Way};
 use crate::artifact::{
-    ClassRule, Encoded, Hessians, PackError, PackedTensor, Part, Unquantized, encode, quantize_all, rules_of,
+    ClassRule, Encoded, Hessians, PackError, PackedTensor, Part, Unquantized, encode_as, quantize_all, rules_of,
 };
 use crate::interrupt::Interrupt;
 use crate::manifest::QuantizationConfig;
@@ -32,6 +34,8 @@ pub(super) struct Candidates<'a> {
     pub groups: &'a [Group],
     /// By tensor: its one form, or one a class in the order of [`CLASSES`].
     tensors: Vec<Vec<PackedTensor>>,
+    /// What the settings decide for each tensor.
+    rules: BTreeMap<String, ClassRule>,
     interrupt: &'a Interrupt,
 }
 
@@ -45,12 +49,14 @@ impl<'a> Candidates<'a> {
         interrupt: &'a Interrupt,
     ) -> Result<Self, FitError> {
         let classes = wanted_classes(params, &config, groups)?;
+        let rules = rules_of(params, &config).map_err(PackError::from)?;
+        let rules = params.iter().map(|(name, _)| name.to_string()).zip(rules).collect();
         let tensors = params.iter().zip(classes);
         let tensors =
             tensors.map(|((name, tensor), classes)| Unquantized { name: name.into(), tensor: tensor.clone(), classes });
         let quantized = quantize_all(tensors.collect(), &config, hessians, interrupt)?;
         let tensors = quantized.into_iter().map(|tensor| tensor.forms).collect();
-        Ok(Candidates { way, config, groups, tensors, interrupt })
+        Ok(Candidates { way, config, groups, tensors, rules, interrupt })
     }
 
     fn class_of(&self, setting: &Setting, tensor: usize) -> usize {
@@ -79,13 +85,21 @@ impl<'a> Candidates<'a> {
     pub fn size_alone(&self, group: &Group, class: usize) -> Result<u64, FitError> {
         let forms = group.members.iter().filter_map(|&tensor| self.tensors.get(tensor)?.get(class));
         let tensors: Vec<PackedTensor> = forms.cloned().collect();
-        let parts = self.encode(&tensors)?.parts;
-        Ok(parts.iter().filter(|(part, _)| *part != Part::Table).map(|(_, bytes)| bytes.0).sum())
+        let encoded = self.encode(&tensors)?;
+        if encoded.parts.is_empty() {
+            // One stream of names and values.
+            return Ok(encoded.file.bytes.0);
+        }
+        Ok(encoded.parts.iter().filter(|(part, _)| *part != Part::Table).map(|(_, bytes)| bytes.0).sum())
     }
 
     fn encode(&self, tensors: &[PackedTensor]) -> Result<Encoded, FitError> {
-        let (codec, level) = (self.config.codec, self.config.zstd_level);
-        let encoded = encode(tensors, codec, level, &Progress::hidden(), self.interrupt);
+        let rule = |tensor: &PackedTensor| {
+            let (class, rule) = (tensor.class(), self.rules.get(tensor.name()));
+            rule.copied().filter(|rule| rule.class() == class).unwrap_or(ClassRule::Named(class))
+        };
+        let rules: Vec<ClassRule> = tensors.iter().map(rule).collect();
+        let encoded = encode_as(tensors, &rules, &self.config, &Progress::hidden(), self.interrupt);
         Ok(encoded.map_err(PackError::from)?)
     }
 

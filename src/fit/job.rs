@@ -80,6 +80,11 @@ pub enum FitError {
         /// Its code.
         code: Bytes,
     },
+    /// A correction that would have to be found anew for every class.
+    #[error(
+        "low_rank of a rule: --fit does not search corrections; leave it out of quantization.rules and of --fit-way"
+    )]
+    LowRank,
     /// The calibration data cannot be used.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
@@ -121,6 +126,12 @@ impl FitJob {
         let manifest = &self.job.manifest;
         let code = Budget::of(Bytes(0), manifest).code;
         let room = self.budget.0.checked_sub(code.0).ok_or(FitError::Code { code, budget: self.budget })?;
+        let of_ways =
+            self.ways.iter().filter_map(|way| if let Way::Rule(rule) = way { Some(rule.low_rank) } else { None });
+        let of_rules = manifest.quantization.rules.iter().map(|rule| rule.low_rank);
+        if of_rules.chain(of_ways).any(|low_rank| low_rank.is_some()) {
+            return Err(FitError::LowRank);
+        }
         let shard = self.calibration.as_deref();
         let calibration = Calibration::open(manifest, &self.folder, shard, self.calibration_tokens)?;
         let (params, inputs) = self.job.open()?;

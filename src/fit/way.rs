@@ -41,12 +41,12 @@ fn tables(model: &ModelConfig) -> impl Iterator<Item = String> {
 }
 
 /// The same scales without a Hessian.
-fn to_nearest(Quantizer { scales, .. }: Quantizer) -> Quantizer {
+fn to_nearest(Quantizer { scales, low_rank, .. }: Quantizer) -> Quantizer {
     let scales = match scales {
         ScaleRule::Deviation { deviations, .. } => ScaleRule::Deviation { deviations, curvature: 0.0 },
         other => other,
     };
-    Quantizer { scales, rounding: Rounding::Nearest }
+    Quantizer { scales, rounding: Rounding::Nearest, low_rank }
 }
 
 impl std::fmt::Display for Way {

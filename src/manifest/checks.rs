@@ -3,7 +3,7 @@
 use super::evaluation::{MAX_SEQ_LEN, check_eval};
 use super::{CalibrationConfig, Manifest, ScheduleConfig};
 use crate::model::layout;
-use crate::quant::{ScaleSearch, UnmatchedPattern, limits};
+use crate::quant::{ArtifactContainer, Codec, ScaleSearch, UnmatchedPattern, limits};
 use crate::units::Bytes;
 
 /// The script runs 8 micro-batches per step over all ranks: `grad_accum = 8 / world_size`.
@@ -32,6 +32,11 @@ pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> 
     check_eval(&manifest.eval)?;
     if !(1..=22).contains(&manifest.quantization.zstd_level) {
         return fail("quantization.zstd_level", format!("{} is outside 1..=22", manifest.quantization.zstd_level));
+    }
+    if manifest.quantization.container != ArtifactContainer::Golf && manifest.quantization.codec != Codec::Zstd {
+        let message =
+            format!("is of golf files, and container is {}; leave this at zstd", manifest.quantization.container);
+        return fail("quantization.codec", message);
     }
     check_end_of_training(schedule)?;
     check_classes(manifest).or_else(|message| fail("quantization.classes", message))?;
@@ -146,6 +151,11 @@ fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
             let message = format!("{seq_len} is outside 1..={MAX_SEQ_LEN}");
             return fail("quantization.calibration.seq_len".into(), message);
         }
+    }
+    let is_corrected = quantization.rules.iter().any(|rule| rule.low_rank.is_some());
+    if is_corrected && quantization.prune_to.is_some() {
+        let message = "would change what low_rank of a rule corrects; leave one of them out";
+        return fail("quantization.prune_to".into(), message.into());
     }
     match quantization.prune_to {
         Some(Bytes(0)) => fail("quantization.prune_to".into(), "nothing fits 0 bytes".into()),

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::model::is_default;
+use crate::is_default::is_default;
 
 /// How validation is scored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

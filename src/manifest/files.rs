@@ -46,6 +46,9 @@ pub enum ShardRole {
     Train,
     /// Scored.
     Val,
+    /// Counts of bytes, one for each token of a scored shard.
+    #[serde(rename = "val_bytes")]
+    ValBytes,
 }
 
 /// One token shard with what is known about it.
@@ -70,6 +73,24 @@ pub struct ShardRef {
     pub blake3: Option<Digest>,
 }
 
+/// Files like shards that hold, in the place of each validation token, how many bytes of the original text it stands for
+/// (PR #1729 and later: `fineweb_val_bytes_000000.bin`). Whoever makes the tokens makes the counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ByteSidecar {
+    /// Shell pattern in `data.path`; one file for each validation shard, in the same order of names.
+    pub pattern: String,
+    /// Bytes of the original text of the whole split, where they are known: all counts must come to them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_bytes: Option<u64>,
+}
+
+impl Default for ByteSidecar {
+    fn default() -> Self {
+        ByteSidecar { pattern: "fineweb_val_bytes_*.bin".into(), text_bytes: None }
+    }
+}
+
 /// Where tokens come from. `DATA_PATH` and `TOKENIZER_PATH` override `path` and `tokenizer.path`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -83,6 +104,10 @@ pub struct DataConfig {
     /// SentencePiece model that gives each token its bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<FileRef>,
+    /// Counts of bytes that come with the validation shards, of tokens over transformed text; the tokenizer's table counts
+    /// without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub byte_sidecar: Option<ByteSidecar>,
     /// Known shards; when listed, exactly these files are used and their digests checked.
     pub shards: Vec<ShardRef>,
 }
@@ -99,6 +124,7 @@ impl Default for DataConfig {
                 sha256: None,
                 blake3: None,
             }),
+            byte_sidecar: None,
             shards: Vec::new(),
         }
     }
@@ -137,8 +163,9 @@ pub struct ArtifactRecord {
     pub blake3: Digest,
     /// The payload before compression, so that content can be compared across zstd versions.
     pub payload: ContentDigest,
-    /// Which zstd made it.
-    pub zstd: ZstdRecord,
+    /// Which zstd made it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zstd: Option<ZstdRecord>,
     /// What GPTQ's Hessians were summed over, where a rule has rounding gptq.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hessians: Option<HessianRecord>,

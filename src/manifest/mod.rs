@@ -30,7 +30,8 @@ pub use claim::{Claim, ClaimMetrics, Hardware, Track};
 pub use claimed_number::{ClaimedNumber, ParseClaimedNumberError};
 pub use evaluation::{EvalConfig, FrozenParts, Tail, TttConfig};
 pub use files::{
-    ArtifactRecord, CodeFile, DataConfig, FileRef, HessianRecord, ShardRef, ShardRole, TensorRecord, ZstdRecord,
+    ArtifactRecord, ByteSidecar, CodeFile, DataConfig, FileRef, HessianRecord, ShardRef, ShardRole, TensorRecord,
+    ZstdRecord,
 };
 pub use load::{LoadError, closest_of_expected, load, parse};
 pub use mlp_bits::MlpBits;

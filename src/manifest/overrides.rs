@@ -221,9 +221,11 @@ const PATH_FIELDS: [&str; 2] = ["data.path", "data.tokenizer.path"];
 fn optional(field: &str) -> Option<Value> {
     match field {
         "data.tokenizer.path" => Some(Value::String(String::new())),
-        "quantization.prune_to" | "quantization.calibration.sequences" | "quantization.calibration.seq_len" => {
-            Some(Value::from(0u64))
-        }
+        "data.byte_sidecar.pattern" => Some(Value::String(String::new())),
+        "data.byte_sidecar.text_bytes"
+        | "quantization.prune_to"
+        | "quantization.calibration.sequences"
+        | "quantization.calibration.seq_len" => Some(Value::from(0u64)),
         _ => None,
     }
 }
@@ -244,6 +246,7 @@ fn show_resting(tree: &mut Value) {
             ("low_bit_clip_quantile", Value::from(quantization.low_bit_clip_quantile)),
             ("scale_search", Value::from(quantization.scale_search.to_string())),
             ("rules", Value::Sequence(Vec::new())),
+            ("container", Value::from(quantization.container.to_string())),
         ],
     );
     let model = ModelConfig::default();

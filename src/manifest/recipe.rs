@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::MlpBits;
-use crate::model::is_default;
-use crate::quant::{ClassPattern, Codec, QuantizerRule, Rounding, ScaleSearch};
+use crate::is_default::is_default;
+use crate::quant::{ArtifactContainer, ClassPattern, Codec, QuantizerRule, Rounding, ScaleSearch};
 use crate::units::Bytes;
 
 /// Learning rates by parameter group, and the two optimizers.
@@ -266,9 +266,13 @@ pub struct QuantizationConfig {
     /// that needs become zero, those of the smallest scale first (PRs #1019, #1334).
     #[serde(skip_serializing_if = "is_default")]
     pub prune_to: Option<Bytes>,
-    /// Compression of the payload: zstd, or the smaller ans.
+    /// The kind of file: `golf`, this program's own, or `torch:CODEC/META`, what the challenge's scripts write and load,
+    /// such as `torch:brotli/labels` (PR #1394). CODEC is none, zlib, zstd, xz or brotli; META is types, methods or labels.
+    #[serde(skip_serializing_if = "is_default")]
+    pub container: ArtifactContainer,
+    /// Compression of the payload of a golf file: zstd, or the smaller ans.
     pub codec: Codec,
-    /// zstd level of the payload.
+    /// zstd level of that payload.
     pub zstd_level: i32,
 }
 
@@ -286,6 +290,7 @@ impl Default for QuantizationConfig {
             rules: Vec::new(),
             calibration: None,
             prune_to: None,
+            container: ArtifactContainer::Golf,
             codec: Codec::Zstd,
             zstd_level: 22,
         }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{InitRule, Lanes, ParallelResidual, Recurrence, RunAs, Skips, ValueEmbedding};
+use crate::is_default::is_default;
 
 /// Precision of the RoPE tables.
 ///
@@ -92,11 +93,6 @@ pub struct ModelConfig {
     /// How the network is run; set by training and scoring.
     #[serde(skip)]
     pub run: RunAs,
-}
-
-/// Whether a setting rests at its default and is left out of what is written.
-pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// Switches of what PR #286 has are on by default.

@@ -15,7 +15,6 @@ mod singular_values;
 mod weights_file;
 
 pub use bigram::bigram_rows;
-pub(crate) use config::is_default;
 pub use config::{ConfigError, ModelConfig, RopePrecision};
 pub use features::{InitRule, Lanes, ParallelResidual, Recurrence, RunAs, Skips, ValueEmbedding};
 pub use graph::{BlockRecipe, Graph, Residual, SkipInput, Visit};

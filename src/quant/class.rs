@@ -48,6 +48,17 @@ impl TensorClass {
         }
     }
 
+    /// Its name, as in manifests and tables.
+    pub fn label(self) -> &'static str {
+        match self {
+            TensorClass::Int5 => "int5",
+            TensorClass::Int6 => "int6",
+            TensorClass::Int8 => "int8",
+            TensorClass::F16 => "f16",
+            TensorClass::F32 => "f32",
+        }
+    }
+
     /// The byte that stands for the class in an artifact.
     pub(crate) fn code(self) -> u8 {
         match self {
@@ -67,13 +78,7 @@ impl TensorClass {
 
 impl fmt::Display for TensorClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            TensorClass::Int5 => "int5",
-            TensorClass::Int6 => "int6",
-            TensorClass::Int8 => "int8",
-            TensorClass::F16 => "f16",
-            TensorClass::F32 => "f32",
-        })
+        f.pad(self.label())
     }
 }
 

@@ -16,5 +16,7 @@ pub const MAX_ELEMENTS: u64 = 1 << 28;
 pub const MAX_FRAMES: u64 = 1 << 16;
 /// Most a compressed frame can expand: zstd's cheapest block is 3 + 1 bytes for 128 KiB.
 pub const MAX_EXPANSION: u64 = 1 << 15;
+/// Highest rank of a correction beside a matrix: what it costs to add to all weights stays far below one forward pass.
+pub const MAX_LOW_RANK: u32 = 64;
 /// Most rows of integer tensors, each of which has a scale.
 pub const MAX_ROWS: u64 = 1 << 22;

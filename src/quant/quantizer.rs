@@ -5,7 +5,9 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{TensorClass, limits};
 use crate::glob::matches;
+use crate::is_default::is_default;
 
 /// Most standard deviations that the largest symbol may stand for.
 const MAX_DEVIATIONS: f64 = 1e3;
@@ -44,7 +46,7 @@ pub enum ScaleRule {
         deviations: f64,
         /// How much wider the scale of a row is that weighs more in the loss than the average row, in [0, 1]; needs
         /// `rounding: gptq` for its Hessian (PR #1412: 0.175).
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "is_default")]
         curvature: f64,
     },
 }
@@ -60,16 +62,6 @@ pub enum Rounding {
     Gptq,
 }
 
-impl Rounding {
-    fn is_nearest(&self) -> bool {
-        *self == Rounding::Nearest
-    }
-}
-
-fn is_zero(value: &f64) -> bool {
-    *value == 0.0
-}
-
 /// Scales and rounding.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quantizer {
@@ -77,6 +69,24 @@ pub struct Quantizer {
     pub scales: ScaleRule,
     /// Rounding.
     pub rounding: Rounding,
+    /// What is stored beside the integers to correct them.
+    pub low_rank: Option<LowRank>,
+}
+
+/// A correction of rank R beside the integers of a matrix: `W ~ integers * scales + L^T R`, of what rounding missed
+/// (LQER, arXiv:2402.02446; PRs #1797, #1855).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LowRank {
+    /// Rank, 1 to 64: 4 in PR #1797.
+    pub rank: u32,
+    /// Class of both factors. Each is stored as a matrix of R rows, so an integer class has a scale for each.
+    #[serde(default = "LowRank::default_factors")]
+    pub factors: TensorClass,
+    /// Of the matrices of this rule, only so many are corrected: those that rounding misses most, by the Frobenius norm.
+    /// All without it; 3 in PR #1797.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub largest: Option<u32>,
 }
 
 /// Tensors by name, and how their integers are chosen.
@@ -88,13 +98,40 @@ pub struct QuantizerRule {
     /// The scale of each row.
     pub scales: ScaleRule,
     /// How weights become symbols; `nearest` is the default.
-    #[serde(default, skip_serializing_if = "Rounding::is_nearest")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub rounding: Rounding,
+    /// A correction stored beside the integers.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub low_rank: Option<LowRank>,
+}
+
+impl LowRank {
+    fn default_factors() -> TensorClass {
+        TensorClass::Int8
+    }
+
+    fn check(self) -> Result<(), (&'static str, String)> {
+        if !(1..=limits::MAX_LOW_RANK).contains(&self.rank) {
+            return Err(("low_rank.rank", format!("{} is outside 1..={}", self.rank, limits::MAX_LOW_RANK)));
+        }
+        match self.largest {
+            Some(0) => Err(("low_rank.largest", "corrects no matrix; leave low_rank out".into())),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Display for LowRank {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "low_rank:{}:{}", self.rank, self.factors)?;
+        self.largest.map_or(Ok(()), |largest| write!(f, ":{largest}"))
+    }
 }
 
 impl Quantizer {
     /// What is wrong with it: the field's last name, and why.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
+        self.low_rank.map_or(Ok(()), LowRank::check)?;
         match self.scales {
             ScaleRule::Quantile { quantile } if !(quantile > 0.0 && quantile <= 1.0) => {
                 Err(("scales.quantile", format!("{quantile} is outside (0, 1]")))
@@ -115,13 +152,13 @@ impl Quantizer {
 
 impl QuantizerRule {
     /// The rule for tensors of a pattern.
-    pub fn new(pattern: impl Into<String>, Quantizer { scales, rounding }: Quantizer) -> Self {
-        QuantizerRule { pattern: pattern.into(), scales, rounding }
+    pub fn new(pattern: impl Into<String>, Quantizer { scales, rounding, low_rank }: Quantizer) -> Self {
+        QuantizerRule { pattern: pattern.into(), scales, rounding, low_rank }
     }
 
     /// Scales and rounding.
     pub fn quantizer(&self) -> Quantizer {
-        Quantizer { scales: self.scales, rounding: self.rounding }
+        Quantizer { scales: self.scales, rounding: self.rounding, low_rank: self.low_rank }
     }
 
     /// That of the first of some rules that fits a name.
@@ -140,10 +177,10 @@ impl std::fmt::Display for Quantizer {
             ScaleRule::Deviation { deviations, curvature: 0.0 } => write!(f, "deviation:{deviations}")?,
             ScaleRule::Deviation { deviations, curvature } => write!(f, "deviation:{deviations}:{curvature}")?,
         }
-        match self.rounding {
-            Rounding::Nearest => Ok(()),
-            Rounding::Gptq => write!(f, "/gptq"),
+        if self.rounding == Rounding::Gptq {
+            write!(f, "/gptq")?;
         }
+        self.low_rank.map_or(Ok(()), |low_rank| write!(f, "+{low_rank}"))
     }
 }
 
@@ -157,7 +194,7 @@ impl std::fmt::Display for QuantizerRule {
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error(
     "`{text}` is not SCALES or SCALES/gptq, with SCALES row_maximum, quantile:Q, clip_search, clip_search:row, \
-     deviation:K or deviation:K:CURVATURE{}",
+     deviation:K or deviation:K:CURVATURE, and +low_rank:R[:CLASS[:LARGEST]] behind it where wanted{}",
     because(why)
 )]
 pub struct ParseQuantizerError {
@@ -174,8 +211,30 @@ impl FromStr for Quantizer {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let error = |why| ParseQuantizerError { text: text.to_string(), why };
-        let (scales, rounding) = match text.split_once('/') {
-            None => (text, Rounding::Nearest),
+        let (before, low_rank) = match text.split_once('+') {
+            None => (text, None),
+            Some((before, low_rank)) => (before, Some(low_rank)),
+        };
+        let whole = |text: &str| text.parse::<u32>().map_err(|_| error(Some(format!("`{text}` is no whole number"))));
+        let class = |text: &str| {
+            let class = TensorClass::ALL.into_iter().find(|class| class.label() == text);
+            class.ok_or_else(|| error(Some(format!("`{text}` is none of int5, int6, int8, f16, f32"))))
+        };
+        let low_rank = match low_rank.map(|text| text.split(':').collect::<Vec<_>>()).as_deref() {
+            None => None,
+            Some(["low_rank", rank]) => {
+                Some(LowRank { rank: whole(rank)?, factors: LowRank::default_factors(), largest: None })
+            }
+            Some(["low_rank", rank, factors]) => {
+                Some(LowRank { rank: whole(rank)?, factors: class(factors)?, largest: None })
+            }
+            Some(["low_rank", rank, factors, largest]) => {
+                Some(LowRank { rank: whole(rank)?, factors: class(factors)?, largest: Some(whole(largest)?) })
+            }
+            Some(_) => return Err(error(None)),
+        };
+        let (scales, rounding) = match before.split_once('/') {
+            None => (before, Rounding::Nearest),
             Some((scales, "gptq")) => (scales, Rounding::Gptq),
             Some((scales, "nearest")) => (scales, Rounding::Nearest),
             Some(_) => return Err(error(None)),
@@ -193,7 +252,7 @@ impl FromStr for Quantizer {
             }
             _ => return Err(error(None)),
         };
-        let quantizer = Quantizer { scales, rounding };
+        let quantizer = Quantizer { scales, rounding, low_rank };
         quantizer.check().map_err(|(field, why)| error(Some(format!("{field}: {why}"))))?;
         Ok(quantizer)
     }
@@ -228,7 +287,7 @@ impl FromStr for QuantizerRule {
 mod tests {
     use super::*;
 
-    const TEXTS: [&str; 7] = [
+    const TEXTS: [&str; 9] = [
         "row_maximum",
         "quantile:0.9995",
         "clip_search",
@@ -236,6 +295,8 @@ mod tests {
         "deviation:12.85",
         "deviation:20/gptq",
         "deviation:12.85:0.175/gptq",
+        "clip_search+low_rank:4:f16",
+        "deviation:12.85/gptq+low_rank:4:int8:3",
     ];
 
     #[test]
@@ -265,6 +326,10 @@ mod tests {
             ("=clip_search", "is not PATTERN=SCALES"),
             ("clip_search", "is not PATTERN=SCALES"),
             ("a=clip", "is not SCALES or SCALES/gptq"),
+            ("a=row_maximum+rank:4", "is not SCALES or SCALES/gptq"),
+            ("a=row_maximum+low_rank:0", "low_rank.rank: 0 is outside 1..=64"),
+            ("a=row_maximum+low_rank:4:int4", "`int4` is none of int5"),
+            ("a=row_maximum+low_rank:4:int8:0", "low_rank.largest: corrects no matrix"),
             ("a=row_maximum/gtpq", "is not SCALES or SCALES/gptq"),
             ("a=deviation:many", "`many` is no number"),
             ("a=deviation:0", "scales.deviations: 0 is outside (0, 1000]"),

@@ -295,7 +295,9 @@ fn writes(request: &Request<'_>, stage: Stage) -> Vec<PathBuf> {
     let folder = &request.folder;
     match stage {
         Stage::Train => vec![folder.checkpoint(), folder.trace(), folder.train_log(), folder.manifest()],
-        Stage::Pack => vec![folder.artifact(), folder.manifest()],
+        Stage::Pack => {
+            vec![folder.artifact(request.effective.manifest.quantization.container.file_name()), folder.manifest()]
+        }
         Stage::Score => vec![folder.manifest()],
         Stage::Verify => vec![folder.manifest(), folder.page()],
     }

@@ -16,6 +16,7 @@ use crate::eval::ScoreError;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::{self, Effective, FileRef, LoadError, Manifest, StageRecord, environment};
 use crate::progress::ProgressFactory;
+use crate::quant::ArtifactContainer;
 use crate::report::RunProfile;
 use crate::rules::audit::{self, AuditError, Computed, Options};
 use crate::rules::{claimed_runs, runs_of_log};
@@ -231,18 +232,19 @@ impl Stages<'_, '_> {
         if manifest.artifact.is_some() && self.earlier(Stage::Pack, &inputs, watcher)?.is_some() {
             return self.keep(Stage::Pack, manifest, watcher);
         }
-        writeln!(
-            watcher,
-            "{:<6} int5, int6, int8, f16, then zstd level {}",
-            Stage::Pack,
-            manifest.quantization.zstd_level
-        )?;
+        let quantization = &manifest.quantization;
+        let artifact = folder.artifact(quantization.container.file_name());
+        let compression = match quantization.container {
+            ArtifactContainer::Golf => format!("zstd level {}", quantization.zstd_level),
+            container => container.to_string(),
+        };
+        writeln!(watcher, "{:<6} int5, int6, int8, f16, then {compression}", Stage::Pack)?;
         manifest::save(&manifest, &folder.manifest())?;
         let job = PackJob {
             manifest,
             manifest_path: folder.manifest(),
             checkpoint: None,
-            artifact: folder.artifact(),
+            artifact: artifact.clone(),
             manifest_out: folder.manifest(),
             hessian_shard: None,
         };
@@ -253,7 +255,7 @@ impl Stages<'_, '_> {
             PackJobError::Interrupted(interrupted) => ReproduceError::Interrupted(interrupted),
             other => other.into(),
         })?;
-        self.finish(Stage::Pack, done.manifest, inputs, &[&folder.artifact()])
+        self.finish(Stage::Pack, done.manifest, inputs, &[&artifact])
     }
 
     fn score(&mut self, manifest: Manifest, watcher: &mut dyn Write) -> Result<Scored, ReproduceError> {
@@ -306,7 +308,10 @@ impl Stages<'_, '_> {
                 inputs
             }
             Stage::Score | Stage::Verify => {
-                let mut inputs = digest_files([folder.checkpoint().as_path(), folder.artifact().as_path()])?;
+                let mut inputs = digest_files([
+                    folder.checkpoint().as_path(),
+                    folder.artifact(manifest.quantization.container.file_name()).as_path(),
+                ])?;
                 inputs.extend(self.data.val.iter().chain(&self.data.tokenizer).filter_map(data_input));
                 inputs.push(match eval.rests() {
                     true => digest_settings("eval", &(eval.seq_len, eval.stride, engine)),

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::artifact::{self, ReadError};
-use crate::data::{Dataset, TokenizerError, unigram_bounds};
+use crate::artifact::foreign::{self, ForeignError};
+use crate::data::{Dataset, TokenizerError};
 use crate::engine::{Engine, EngineError};
 use crate::eval::{PlanError, ScoreError, ScoringData, Weights, WindowPlan, Windowing};
 use crate::interrupt::Interrupt;
@@ -23,7 +23,7 @@ pub enum ScoreStageError {
     Weights(#[from] WeightsError),
     /// The artifact cannot be read.
     #[error(transparent)]
-    Artifact(#[from] ReadError),
+    Artifact(#[from] ForeignError),
     /// Weights that are not those of the manifest's model.
     #[error(transparent)]
     Layout(#[from] LayoutMismatch),
@@ -91,13 +91,13 @@ impl Scoring<'_> {
             }
         }
         progress.finish();
-        Ok((records, unigram_bounds(&data.tokens, &data.tokenizer)))
+        Ok((records, data.unigram_bounds()))
     }
 
     /// The bounds alone, where scores were kept from an earlier run.
     pub fn bounds(&self) -> Result<Option<UnigramBounds>, ScoreStageError> {
         let data = self.open()?;
-        Ok(unigram_bounds(&data.tokens, &data.tokenizer))
+        Ok(data.unigram_bounds())
     }
 
     fn open(&self) -> Result<ScoringData, ScoreStageError> {
@@ -107,7 +107,9 @@ impl Scoring<'_> {
     fn weights(&self, weights: Weights, folder: &RunFolder) -> Result<Params, ScoreStageError> {
         let params = match weights {
             Weights::Checkpoint => read_safetensors(&folder.checkpoint())?,
-            Weights::Packed => artifact::read(&folder.artifact())?.params,
+            Weights::Packed => {
+                foreign::read(&folder.artifact(self.manifest.quantization.container.file_name()))?.params()
+            }
         };
         Ok(params.arrange(&self.manifest.model)?)
     }

@@ -61,8 +61,8 @@ impl RunFolder {
         self.0.join("seeds.json")
     }
 
-    /// The packed model.
-    pub fn artifact(&self) -> PathBuf {
-        self.0.join("model.golf")
+    /// The packed model, under the name that its container has.
+    pub fn artifact(&self, name: &str) -> PathBuf {
+        self.0.join(name)
     }
 }

@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use super::opened::{MAX_EXPANDED_BYTES, MAX_OPENED_BYTES};
 use super::walk;
 use super::{Step, Steps};
+use crate::artifact::foreign::{self, Foreign};
+use crate::artifact::{self, Artifact};
 use crate::digest::ContentDigest;
 use crate::manifest::{FileRef, Manifest};
 use crate::path_safety::{folder_of, join_inside};
+use crate::regular_file;
 use crate::run_folder::{RunFolder, is_lock};
 use crate::units::Bytes;
 
@@ -203,11 +207,28 @@ fn normal(path: &Path) -> PathBuf {
 /// Decodes the artifact if it was read; an error in its own words.
 fn decode(root: &Path, named: &[NamedFile]) -> Option<Result<DecodedArtifact, String>> {
     let artifact = named.iter().find(|file| file.part == Part::Artifact && matches!(file.found, Found::Digest(_)))?;
-    let decoded = crate::artifact::read(&root.join(&artifact.stated.path))
-        .map(|artifact| DecodedArtifact { payload: artifact.payload, tensors: artifact.tensors })
-        .map_err(|error| error.to_string());
-    Some(decoded)
+    let decoded = read_artifact(&root.join(&artifact.stated.path));
+    Some(decoded.map(|artifact| DecodedArtifact { payload: artifact.payload, tensors: artifact.tensors }))
 }
+
+/// An artifact of either kind that `pack` writes.
+fn read_artifact(path: &Path) -> Result<Artifact, String> {
+    let head = regular_file::read_head(path, HEAD_BYTES).map_err(|error| format!("{}: {error}", path.display()))?;
+    if artifact::is_golf(&head) {
+        return artifact::read(path).map_err(|error| error.to_string());
+    }
+    let size = regular_file::open(path).and_then(|file| file.metadata()).map_or(0, |metadata| metadata.len());
+    if size > MAX_OPENED_BYTES {
+        return Err(format!("{}: {size} bytes; at most {MAX_OPENED_BYTES} are opened", path.display()));
+    }
+    let bytes = regular_file::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    foreign::parse_within(&bytes, path, MAX_EXPANDED_BYTES)
+        .map(Foreign::into_artifact)
+        .map_err(|error| error.to_string())
+}
+
+/// Enough to tell what a file is.
+const HEAD_BYTES: u64 = 64;
 
 #[cfg(test)]
 mod tests {

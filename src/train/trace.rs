@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::recipe::{Difference, Recipe};
 use crate::atomic_write::{self, WriteError};
 use crate::digest::Digest;
-use crate::model::is_default;
+use crate::is_default::is_default;
 use crate::optim::{FakeQuant, StepPlan};
 
 /// Identifier on the first line.

@@ -28,7 +28,7 @@ impl ValidationSplit {
         if plan.windows() == 0 {
             return Err(TrainError::ShortValidation { tokens: tokens.len(), seq_len });
         }
-        if data.table.bytes_of_targets(tokens.get(..=plan.scored() as usize).unwrap_or_default()) == 0 {
+        if data.bytes().of_all(tokens, 1..plan.scored() as usize + 1) == 0 {
             return Err(TrainError::NoValidationText { tokens: tokens.len() });
         }
         let model = manifest.model.clone().in_rows_of(seq_len as usize);

@@ -100,7 +100,7 @@ fn artifact_and_manifest_agree_and_decode() {
     );
     assert_eq!(record.payload, artifact.payload);
     assert_eq!(record.tensors, artifact.tensors);
-    assert_eq!(record.zstd.level, 22);
+    assert_eq!(record.zstd.unwrap().level, 22);
     // Paths still lead where they led, from the new folder.
     assert_eq!(manifest.code[0].path, Path::new("../train_gpt.py"));
     let arranged = artifact.params.arrange(&config()).unwrap();

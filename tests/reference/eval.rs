@@ -130,7 +130,7 @@ mod scores {
                 let evaluation = Evaluation {
                     scorer: scorer.as_ref(),
                     tokens: &split[..count as usize],
-                    table: &table,
+                    bytes: (&table).into(),
                     batch_windows: 32,
                     progress: &Progress::hidden(),
                     interrupt: &Interrupt::none(),

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use golf_harness::artifact::foreign::{ExportCodec, compress, read, shuffle, unwrap};
+use golf_harness::artifact::ClassRule;
+use golf_harness::artifact::foreign::{Origin, compress, parse, read, shuffle, torch_archive, torch_export, unwrap};
 use golf_harness::digest::ContentDigest;
 use golf_harness::quant::{
-    Gptq, HessianSum, IntegerMatrix, WeightMatrix, clip_search, curvature_scales, deviation_scales,
+    ArtifactContainer, ExportCodec, Gptq, HessianSum, IntegerMatrix, Rounding, WeightMatrix, clip_search,
+    curvature_scales, deviation_scales,
 };
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -38,6 +40,12 @@ mod needs_data {
     #[ignore = "needs GOLF_FAMILY_DIR"]
     fn shuffled_bytes_are_read_and_written_as_by_the_script() {
         super::shuffled_bytes_are_read_and_written_as_by_the_script();
+    }
+
+    #[test]
+    #[ignore = "needs GOLF_FAMILY_DIR"]
+    fn artifacts_written_again_are_those_of_pytorch_byte_by_byte() {
+        super::artifacts_written_again_are_those_of_pytorch_byte_by_byte();
     }
 
     #[test]
@@ -199,6 +207,29 @@ fn shuffled_bytes_are_read_and_written_as_by_the_script() {
         }
     }
     assert_eq!(seen, 5);
+}
+
+fn artifacts_written_again_are_those_of_pytorch_byte_by_byte() {
+    let gptq = Origin { rule: ClassRule::Small, rounding: Rounding::Gptq };
+    for (pr, container) in [(549, "torch:xz:6"), (1218, "torch:brotli/methods"), (1394, "torch:brotli/labels")] {
+        let path = folder().join(format!("artifact_{pr}.ptz"));
+        let ArtifactContainer::Torch(export) = container.parse().unwrap() else { panic!("{container}") };
+        let shipped = std::fs::read(&path).unwrap();
+        let file = read(&path).unwrap();
+        let origins = vec![gptq; file.packed.len()];
+        let archive = torch_archive(&file.packed, &origins, export.meta);
+        let (wrappers, expected) = unwrap(&shipped, &path).unwrap();
+        // What torch.save wrote: pickle, zip file, and the id that PyTorch makes of names and checksums.
+        let at = archive.iter().zip(&expected).position(|(a, b)| a != b);
+        assert_eq!((at, archive.len()), (None, expected.len()), "{pr}");
+        let written = torch_export(&file.packed, &origins, export).unwrap();
+        assert_eq!(unwrap(&written, &path).unwrap(), (wrappers, expected), "{pr}");
+        let again = parse(&written, &path).unwrap();
+        assert_eq!(again.packed, file.packed, "{pr}");
+        // Other versions of the compressors find other streams, but no much longer ones.
+        let (ours, theirs) = (written.len() as f64, shipped.len() as f64);
+        assert!((ours / theirs - 1.0).abs() < 5e-3, "{pr}: {ours} of {theirs} bytes");
+    }
 }
 
 fn whole_artifacts_decode_to_identical_tensors() {

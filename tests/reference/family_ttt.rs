@@ -118,8 +118,14 @@ fn follow(run: &Value, engine: &dyn Engine) {
             &mut |weights, windows| {
                 let scorer = engine.scorer(&config, weights).unwrap();
                 let (scorer, progress, interrupt) = (&*scorer, &progress, &interrupt);
-                let evaluation =
-                    Evaluation { scorer, tokens: &tokens, table: &table, batch_windows: 8, progress, interrupt };
+                let evaluation = Evaluation {
+                    scorer,
+                    tokens: &tokens,
+                    bytes: (&table).into(),
+                    batch_windows: 8,
+                    progress,
+                    interrupt,
+                };
                 Ok(evaluation.score(&plan, windows, &mut |_| Ok(()))?)
             },
             &mut |line, weights| {

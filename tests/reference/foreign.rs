@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use golf_harness::artifact::foreign::Origin;
 use golf_harness::artifact::inspect::{Kind, Rest, inspect};
-use golf_harness::artifact::{assign, foreign};
+use golf_harness::artifact::{ClassRule, PackedTensor, PackedValues, assign, foreign, scale_count};
 use golf_harness::digest::ContentDigest;
 use golf_harness::manifest::QuantizationConfig;
-use golf_harness::quant::TensorClass;
+use golf_harness::quant::{MetaStyle, Rounding, TensorClass};
+use half::f16;
 
 use crate::shipped::shipped;
 use crate::support::{ReferenceSet, on_both_sets};
@@ -65,6 +67,117 @@ fn the_written_ptz_is_the_shipped_one_that_pytorch_has_loaded() {
     let inner = |bytes: &[u8]| foreign::unwrap(bytes, &path).unwrap().1;
     assert_eq!(inner(&bytes), inner(&std::fs::read(&path).unwrap()));
     assert_eq!(foreign::parse(&bytes, &path).unwrap().packed, file.packed);
+}
+
+#[test]
+fn the_scripts_own_blob_is_written_again_byte_by_byte() {
+    let path = shipped().join("export_model.ptz");
+    let file = foreign::read(&path).unwrap();
+    let sizes: Vec<_> = file.packed.iter().map(|tensor| (tensor.name(), tensor.elements())).collect();
+    let config = QuantizationConfig { passthrough_max_elements: 511, ..Default::default() };
+    let origins: Vec<Origin> = assign(&sizes, &config).unwrap().into_iter().map(Origin::from).collect();
+    let archive = foreign::torch_archive(&file.packed, &origins, MetaStyle::Types);
+    // What torch.save wrote of the same tensors.
+    let expected = foreign::unwrap(&std::fs::read(&path).unwrap(), &path).unwrap().1;
+    let at = archive.iter().zip(&expected).position(|(a, b)| a != b);
+    assert_eq!((at, archive.len()), (None, expected.len()));
+}
+
+/// Tensors of every class and rank, of one value and of none.
+fn all_kinds(count: usize) -> Vec<PackedTensor> {
+    let half = |i: usize| f16::from_f32(i as f32 / 7.0 - 3.0);
+    let tensor = |i: usize| {
+        let shapes = [&[3, 5][..], &[], &[7], &[0, 4], &[2, 2, 300], &[1, 2, 1, 2]];
+        let shape = shapes[i % 6].to_vec();
+        let elements = shape.iter().product();
+        let class =
+            [TensorClass::Int6, TensorClass::F16, TensorClass::Int5, TensorClass::F32, TensorClass::Int8][i % 5];
+        let values = match class {
+            TensorClass::F16 => PackedValues::F16((0..elements).map(half).collect()),
+            TensorClass::F32 => PackedValues::F32((0..elements).map(|i| i as f32 * 0.3).collect()),
+            class => PackedValues::Integers {
+                class,
+                symbols: (0..elements).map(|i| (i * 5 % 29) as i8 - 14).collect(),
+                scales: (0..scale_count(&shape)).map(half).collect(),
+            },
+        };
+        PackedTensor::new(format!("blocks.{i}.x.weight"), shape, values).unwrap()
+    };
+    (0..count).map(tensor).collect()
+}
+
+mod needs_torch {
+    use std::process::Command;
+
+    use golf_harness::quant::ArtifactContainer;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    #[ignore = "needs PyTorch, zstandard and brotli in python3, or in what GOLF_TORCH_PYTHON names"]
+    fn pytorch_loads_what_is_written_and_writes_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut written = Vec::new();
+        // Python's pickler ends an instruction after 1000 keys, and begins another even if nothing is left for it.
+        for (count, container) in [
+            (6, "torch:none"),
+            (0, "torch:none/methods"),
+            (1, "torch:none/labels"),
+            (30, "torch:zlib"),
+            (30, "torch:zstd:22/methods"),
+            (30, "torch:xz:9"),
+            (30, "torch:brotli/labels"),
+            (1000, "torch:none/methods"),
+        ] {
+            let ArtifactContainer::Torch(export) = container.parse().unwrap() else { panic!("{container}") };
+            let tensors = all_kinds(count);
+            let gptq = Origin { rule: ClassRule::Small, rounding: Rounding::Gptq };
+            let bytes = foreign::torch_export(&tensors, &vec![gptq; count], export).unwrap();
+            let codec = container.split([':', '/']).nth(1).unwrap();
+            let path = folder.path().join(format!("{}.{codec}", written.len()));
+            std::fs::write(&path, &bytes).unwrap();
+            written.push((path, tensors, container));
+        }
+        let python = std::env::var("GOLF_TORCH_PYTHON").unwrap_or_else(|_| "python3".into());
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/ci/reference/torch_again.py");
+        let ran = Command::new(python).arg(script).args(written.iter().map(|(path, ..)| path)).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let answers: Vec<Value> =
+            ran.stdout.split(|&b| b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        assert_eq!(answers.len(), written.len());
+        for (answer, (path, tensors, container)) in answers.iter().zip(written) {
+            assert_eq!(answer["same_bytes"], true, "{container}");
+            assert_eq!(answer["m"].as_object().unwrap().len(), tensors.len());
+            for tensor in &tensors {
+                let named = |suffix: &str| &answer["w"][format!("{}{suffix}", tensor.name())];
+                let check = |found: &Value, dtype: &str, shape: &[usize], bytes: &[u8]| {
+                    let digest = ContentDigest::of(bytes).sha256.to_string();
+                    assert_eq!(*found, serde_json::json!([dtype, shape, digest]), "{container}: {}", tensor.name());
+                };
+                let halves = |values: &[f16]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+                match tensor.values() {
+                    PackedValues::F16(values) => check(named(""), "torch.float16", tensor.shape(), &halves(values)),
+                    PackedValues::F32(values) => {
+                        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+                        check(named(""), "torch.float32", tensor.shape(), &bytes);
+                    }
+                    PackedValues::Integers { symbols, scales, .. } => {
+                        let bytes: Vec<u8> = symbols.iter().map(|&symbol| symbol as u8).collect();
+                        check(named(".q"), "torch.int8", tensor.shape(), &bytes);
+                        let per_row = [scales.len()];
+                        let shape = if tensor.shape().len() == 2 { &per_row[..] } else { &[] };
+                        check(named(".scale"), "torch.float16", shape, &halves(scales));
+                    }
+                }
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            if tensors.len() > 1 {
+                let read = foreign::parse(&bytes, &path).unwrap_or_else(|error| panic!("{container}: {error}"));
+                assert_eq!(read.packed, tensors, "{container}");
+            }
+        }
+    }
 }
 
 fn the_scripts_own_blob_is_taken_apart_completely(set: ReferenceSet) {

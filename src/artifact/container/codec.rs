@@ -5,7 +5,7 @@ use std::io::Read;
 use zstd::zstd_safe::{self, CParameter, Strategy};
 
 /// Version of the zstd library linked in, such as `1.5.7`.
-pub(super) fn zstd_version() -> String {
+pub(in crate::artifact) fn zstd_version() -> String {
     zstd_safe::version_string().to_string()
 }
 

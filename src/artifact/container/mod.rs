@@ -41,8 +41,10 @@ mod table;
 mod write;
 
 pub use self::header::is_golf;
+pub(super) use codec::zstd_version;
 pub use error::{Defect, ReadError};
 pub use read::{Artifact, parse, read};
 pub(super) use size_breakdown::{SizeBreakdown, Sizes, contexts, size_breakdown};
 pub(super) use stream_kind::StreamKind;
+pub(super) use write::record_of;
 pub use write::{EncodeError, Encoded, Part, encode};

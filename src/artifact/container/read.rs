@@ -13,6 +13,7 @@ use super::table::{FrameEntry, Table, bytes_of};
 use super::write::{cut_digest, record_of, runs};
 use super::{Defect, ReadError, adaptive, codec};
 use crate::artifact::PackedTensor;
+use crate::artifact::low_rank::corrected;
 use crate::digest::{ContentDigest, ContentHasher};
 use crate::manifest::TensorRecord;
 use crate::model::Params;
@@ -21,9 +22,9 @@ use crate::quant::{Codec, limits};
 /// A decoded artifact. Every digest inside the file has been checked.
 #[derive(Clone, Debug)]
 pub struct Artifact {
-    /// Decoded weights in single precision, in the order of the file (the state dict's).
+    /// Decoded weights in single precision, corrections of low rank added, in the order of the file (the state dict's).
     pub params: Params,
-    /// Name, shape, class and SHA-256 of the decoded values of every tensor, in the same order.
+    /// Name, shape, class and SHA-256 of the decoded values of every tensor as stored, in the same order.
     pub tensors: Vec<TensorRecord>,
     /// The tensors as stored.
     pub packed: Vec<PackedTensor>,
@@ -75,7 +76,7 @@ impl Artifact {
             })
             .collect();
         let (tensors, entries) = decoded.into_iter().unzip();
-        Artifact { params: Params::from_entries(entries), tensors, packed, file, payload }
+        Artifact { params: Params::from_entries(corrected(entries)), tensors, packed, file, payload }
     }
 }
 
@@ -129,6 +130,10 @@ pub fn parse(file: &[u8]) -> Result<Artifact, Defect> {
         }
         tensors.push(record_of(tensor, digest.sha256));
         entries.push((entry.name.clone(), values));
+    }
+    let entries = corrected(entries);
+    if let Some((name, _)) = entries.iter().find(|(_, tensor)| tensor.data().iter().any(|value| !value.is_finite())) {
+        return Err(Defect::at(body, format!("tensor `{name}` is not finite with its correction of low rank")));
     }
     Ok(Artifact {
         params: Params::from_entries(entries),

@@ -31,11 +31,11 @@ pub struct Encoded {
     pub file: ContentDigest,
     /// Digest of the streams before compression, in file order: the same for every codec and zstd version.
     pub payload: ContentDigest,
-    /// The zstd that compressed it.
-    pub zstd: ZstdRecord,
+    /// The zstd that compressed it, if it did.
+    pub zstd: Option<ZstdRecord>,
     /// Every tensor with the SHA-256 of its decoded values.
     pub tensors: Vec<TensorRecord>,
-    /// Where the bytes of the file went; the sizes add up to it.
+    /// Where the bytes of the file went; the sizes add up to it. Empty where all is compressed as one.
     pub parts: Vec<(Part, Bytes)>,
 }
 
@@ -157,7 +157,7 @@ pub fn encode(
         file: ContentDigest::of(&bytes),
         bytes,
         payload: payload.finish(),
-        zstd: ZstdRecord { version: codec::zstd_version(), level },
+        zstd: Some(ZstdRecord { version: codec::zstd_version(), level }),
         tensors: digests.into_iter().map(|(record, _)| record).collect(),
     })
 }
@@ -227,7 +227,7 @@ fn digest_of(tensor: &PackedTensor) -> (TensorRecord, [u8; CHECKSUM_BYTES]) {
 }
 
 /// A tensor's line in the manifest.
-pub(super) fn record_of(tensor: &PackedTensor, sha256: Digest) -> TensorRecord {
+pub(in crate::artifact) fn record_of(tensor: &PackedTensor, sha256: Digest) -> TensorRecord {
     TensorRecord {
         name: tensor.name().to_string(),
         shape: tensor.shape().iter().map(|&side| side as u64).collect(),

@@ -2,27 +2,24 @@
 
 use std::io::{self, Write};
 
+use crate::quant::ExportCodec;
+
 /// brotli's best quality.
 const BROTLI_QUALITY: i32 = 11;
 /// The window of Python's `brotli.compress`, as log2 of its bytes.
 const BROTLI_WINDOW_LOG: i32 = 22;
 
-/// How the bytes of an export are compressed; PR #1218 and later [`shuffle`](super::shuffle) them first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExportCodec {
-    /// brotli at its best (PR #1218 and later).
-    Brotli,
-    /// xz, as `lzma.compress(preset=...)`: 6 in PR #549, 9 in PR #1019.
-    Xz {
-        /// 0 to 9; more is an error.
-        preset: u32,
-    },
-}
-
 /// Compresses the bytes of an export. [`unwrap`](super::unwrap) takes it off again; where neither the content nor the
 /// file's name (`.br`) says so, it cannot know brotli.
 pub fn compress(content: &[u8], codec: ExportCodec) -> io::Result<Vec<u8>> {
     match codec {
+        ExportCodec::Plain => Ok(content.to_vec()),
+        ExportCodec::Zlib { level } => {
+            let mut writer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(level.min(9)));
+            writer.write_all(content)?;
+            writer.finish()
+        }
+        ExportCodec::Zstd { level } => zstd::bulk::compress(content, i32::try_from(level).unwrap_or(i32::MAX)),
         ExportCodec::Brotli => {
             let parameters = brotli::enc::BrotliEncoderParams {
                 quality: BROTLI_QUALITY,
@@ -53,7 +50,12 @@ mod tests {
     fn what_is_compressed_reads_back() {
         // Halves of a slow ramp: their upper bytes repeat.
         let content: Vec<u8> = (0..5000u16).flat_map(|i| half::f16::from_f32(f32::from(i)).to_le_bytes()).collect();
-        for (codec, wrapper) in [(ExportCodec::Brotli, Wrapper::Brotli), (ExportCodec::Xz { preset: 6 }, Wrapper::Xz)] {
+        for (codec, wrapper) in [
+            (ExportCodec::Brotli, Wrapper::Brotli),
+            (ExportCodec::Xz { preset: 6 }, Wrapper::Xz),
+            (ExportCodec::Zlib { level: 9 }, Wrapper::Zlib),
+            (ExportCodec::Zstd { level: 22 }, Wrapper::Zstd),
+        ] {
             let plain = compress(&content, codec).unwrap();
             assert_eq!(unwrap(&plain, Path::new("m.br")).unwrap(), (vec![wrapper], content.clone()));
             let shuffled = compress(&shuffle(&content), codec).unwrap();

@@ -34,15 +34,17 @@ pub(super) mod zip;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-pub use compress::{ExportCodec, compress};
+pub use compress::compress;
 pub use convention::Convention;
 use convention::Entry;
 pub use error::{ForeignError, ListedModel};
 pub(super) use open::{Body, Detail, OpenFile, open_within};
 pub use raw::{Dtype, OtherDtype, RawTensor};
-pub use torch_write::torch_ptz;
+pub(super) use torch_write::torch_compressed;
+pub use torch_write::{Origin, torch_archive, torch_export, torch_ptz};
 pub use wrapper::{Behind, MAX_CONTENT_BYTES, Wrapper, shuffle, unwrap};
 
+use crate::artifact::low_rank::corrected;
 use crate::artifact::{Artifact, PackedTensor};
 use crate::digest::ContentDigest;
 use crate::model::Params;
@@ -106,10 +108,10 @@ impl Foreign {
         Artifact::from_packed(self.packed, self.file, self.content)
     }
 
-    /// Decoded weights in the file's order.
+    /// Decoded weights in the file's order, with the corrections that this crate stores beside a matrix added to it.
     pub fn params(&self) -> Params {
         let decode = |tensor: &PackedTensor| (tensor.name().to_string(), tensor.dequantize());
-        Params::from_entries(self.packed.iter().map(decode).collect())
+        Params::from_entries(corrected(self.packed.iter().map(decode).collect()))
     }
 
     /// One line such as `zstd > torch zip > PR #286 export`.

@@ -2,7 +2,7 @@
 
 use super::estimate::AUXILIARIES;
 use super::ngram;
-use crate::data::ByteTable;
+use crate::data::TargetBytes;
 use crate::eval::WindowPlan;
 
 /// Auxiliary variables of all windows of one plan, and their totals.
@@ -17,13 +17,12 @@ pub struct Auxiliary {
 
 impl Auxiliary {
     /// One pass over the tokens, 32 bytes a window.
-    pub fn of(tokens: &[u16], table: &ByteTable, plan: &WindowPlan) -> Self {
+    pub fn of<'a>(tokens: &[u16], bytes: impl Into<TargetBytes<'a>>, plan: &WindowPlan) -> Self {
+        let count = bytes.into();
         let nats = ngram::window_nats(tokens, plan);
         let mut auxiliary = Auxiliary { windows: Vec::with_capacity(nats.len()), totals: [0.0; AUXILIARIES], bytes: 0 };
         for (span, nats) in plan.iter(0..plan.windows()).zip(nats) {
-            // The targets of the predictions and the token before the first of them.
-            let (from, to) = (span.first_scored as usize, span.end as usize + 1);
-            let bytes = table.bytes_of_targets(tokens.get(from..to).unwrap_or_default());
+            let bytes = count.of_all(tokens, span.first_scored as usize + 1..span.end as usize + 1);
             let [single, pair, four] = nats;
             let window = [single, pair, four, bytes as f64];
             auxiliary.bytes += bytes;
@@ -42,7 +41,7 @@ impl Auxiliary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::TokenBytes;
+    use crate::data::{ByteTable, TokenBytes};
 
     #[test]
     fn bytes_of_windows_add_up_to_those_of_the_text() {

@@ -10,7 +10,7 @@ use super::report::{Look, Outlook, SAMPLE_SCHEMA, Speed};
 use super::settings::ALPHA;
 use crate::digest::Digest;
 use crate::eval::document::Settings;
-use crate::eval::{Agreement, Input, Miscount, Subset};
+use crate::eval::{Agreement, Input, Miscount, SidecarCount, Subset};
 use crate::manifest::ClaimedNumber;
 
 /// The document of `score --sample --json`. `run`, `outlook`, `cross_check` and `processors` aside it is the same for a
@@ -56,6 +56,9 @@ pub struct SampleScoring<'a> {
     subset: Option<Subset>,
     /// Set where the byte table does not count the bytes of the text.
     miscount: Option<Miscount>,
+    /// What byte sidecars count in place of the table, and what there is to hold it against; left out without them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    byte_sidecar: Option<SidecarCount>,
     /// What decides the numbers beside the files.
     settings: Settings<'a>,
     /// Every file read.
@@ -209,6 +212,7 @@ impl SampleReport {
             }),
             subset: basis.subset,
             miscount: basis.miscount,
+            byte_sidecar: basis.byte_sidecar,
             settings: Settings::of(basis),
             inputs: &basis.inputs,
             cross_check: self.agreement.as_ref(),

@@ -77,7 +77,7 @@ impl ScoreJob {
             let (predictions, seq_len) = (plan.predictions(), plan.seq_len());
             return Err(ScoreJobError::NothingScored { predictions, seq_len });
         }
-        let auxiliary = Auxiliary::of(opened.tokens(), &opened.inputs.data.table, &plan);
+        let auxiliary = Auxiliary::of(opened.tokens(), opened.inputs.data.bytes(), &plan);
         if auxiliary.bytes == 0 {
             let label = format!("{}/{windowing}", file.weights);
             return Err(ScoreJobError::NoText { label, tokens: plan.scored() });

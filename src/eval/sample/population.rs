@@ -5,7 +5,7 @@ use super::estimate::{Estimate, Estimates, Observed, estimate};
 use super::schedule::Schedule;
 use super::settings::SampleSettings;
 use super::{Auxiliary, draw};
-use crate::data::ByteTable;
+use crate::data::TargetBytes;
 use crate::eval::WindowPlan;
 use crate::manifest::ClaimedNumber;
 use crate::units::{BitsPerByte, Nats};
@@ -32,7 +32,7 @@ pub struct Simulated {
 impl Population {
     /// From the tokens and from one likelihood for each scored prediction in corpus order, as `score --nll-out` writes
     /// them. `None` if their number is not that of the plan.
-    pub fn new(plan: WindowPlan, tokens: &[u16], table: &ByteTable, nll: &[f32]) -> Option<Self> {
+    pub fn new<'a>(plan: WindowPlan, tokens: &[u16], bytes: impl Into<TargetBytes<'a>>, nll: &[f32]) -> Option<Self> {
         if nll.len() as u64 != plan.scored() {
             return None;
         }
@@ -43,7 +43,7 @@ impl Population {
             here.iter().copied().map(f64::from).sum()
         };
         let nats = plan.iter(0..plan.windows()).map(|span| window(span.end - span.first_scored)).collect();
-        Some(Population { plan, nats, auxiliary: Auxiliary::of(tokens, table, &plan) })
+        Some(Population { plan, nats, auxiliary: Auxiliary::of(tokens, bytes, &plan) })
     }
 
     /// Number of windows.

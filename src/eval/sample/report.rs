@@ -230,6 +230,7 @@ pub(super) mod tests {
                 subset: None,
                 inputs: Vec::new(),
                 miscount: None,
+                byte_sidecar: None,
             },
             weights: Weights::Packed,
             windowing: Windowing::Sliding,

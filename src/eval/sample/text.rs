@@ -105,6 +105,7 @@ impl SampleReport {
         }
         let (tokens, bytes) = (group_digits(self.tokens.into()), group_digits(self.bytes.into()));
         lines.push(format!("of the whole split, counted: {tokens} tokens, {bytes} bytes"));
+        lines.extend(self.basis.byte_sidecar.iter().map(ToString::to_string));
         if let Some(miscount) = &self.basis.miscount {
             let factor = miscount.factor();
             lines.push(format!(

@@ -137,7 +137,7 @@ mod tests {
         let score = |weights: &Params, windows| -> Result<Score, ScoreJobError> {
             let scorer = &*engine.scorer(&model, weights)?;
             let evaluation =
-                Evaluation { scorer, tokens: &tokens, table: &table, batch_windows: 4, progress, interrupt };
+                Evaluation { scorer, tokens: &tokens, bytes: (&table).into(), batch_windows: 4, progress, interrupt };
             Ok(evaluation.score(&plan, windows, &mut |_| Ok(()))?)
         };
         let tell = &mut |line, weights: &Params| {

@@ -29,6 +29,7 @@ pub(super) const RULES: &[Rule] = &[
     quality::SEEDS,
     quality::HARDWARE,
     quality::IDLE_BIGRAM,
+    quality::BYTE_SIDECAR,
     quality::NOTES,
 ];
 

@@ -4,6 +4,7 @@ use super::field;
 use crate::manifest::ClaimedNumber;
 use crate::report::{RuleId, Severity};
 use crate::rules::{Check, ManifestCase, Outcome, Rule, Tracks};
+use crate::units::Bytes;
 
 const DEFAULT: Rule = Rule::BLANK;
 
@@ -60,6 +61,17 @@ pub(super) const IDLE_BIGRAM: Rule = Rule {
     why: "Each gets its gradient through the other. The parameters count and do nothing.",
     example: "model: {model_dim: 96, bigram_vocab_size: 512, bigram_dim: 32}",
     check: Check::Manifest(idle_bigram),
+    ..DEFAULT
+};
+
+pub(super) const BYTE_SIDECAR: Rule = Rule {
+    id: RuleId("byte_sidecar"),
+    statement: "Bits per byte are counted by files that come with the tokens, not by the tokenizer.",
+    reference: "PRs #1729, #1736, #1855: tokens over transformed text with fineweb_val_bytes_*.bin; FineWeb's validation text has 151,078,222 bytes (#1916)",
+    severity: Severity::Review,
+    why: "Counts of more bytes than the original text has lower val_bpb, and no file shows which text they are of.",
+    example: "data: {byte_sidecar: {pattern: fineweb_val_bytes_*.bin}}",
+    check: Check::Manifest(byte_sidecar),
     ..DEFAULT
 };
 
@@ -164,6 +176,20 @@ fn idle_bigram(case: &ManifestCase) -> Outcome {
         None if model.has_bigram() => Outcome::holds("table or projection starts away from zero"),
         None => Outcome::NotApplicable,
     }
+}
+
+fn byte_sidecar(case: &ManifestCase) -> Outcome {
+    let Some(sidecar) = &case.manifest.data.byte_sidecar else { return Outcome::NotApplicable };
+    let stated = match sidecar.text_bytes {
+        Some(bytes) => format!("the manifest states {} bytes of original text", Bytes(bytes)),
+        None => "the manifest states no number of bytes of original text".to_string(),
+    };
+    let message = format!(
+        "`{}` counts the bytes; {stated}. Make the counts again from the original text, with the transform of the \
+         submission, or compare their sum with the text's bytes",
+        crate::escape::visible(&sidecar.pattern)
+    );
+    Outcome::violated(message, vec![field(case, "data.byte_sidecar").found(&sidecar.pattern)])
 }
 
 fn notes(case: &ManifestCase) -> Outcome {

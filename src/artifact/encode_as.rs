@@ -1,0 +1,53 @@
+//! Tensors to the file of the container that the settings name.
+
+use rayon::prelude::*;
+
+use super::container::{record_of, zstd_version};
+use super::foreign::{Origin, torch_archive, torch_compressed};
+use super::{ClassRule, EncodeError, Encoded, PackedTensor, encode};
+use crate::digest::ContentDigest;
+use crate::interrupt::Interrupt;
+use crate::manifest::{QuantizationConfig, ZstdRecord};
+use crate::progress::Progress;
+use crate::quant::{ArtifactContainer, ExportCodec, QuantizerRule, Rounding};
+
+/// [`encode`], or what `torch.save` writes, as `config` has it.
+///
+/// `rules` led to the tensors' classes; some scripts write them down.
+pub(crate) fn encode_as(
+    tensors: &[PackedTensor],
+    rules: &[ClassRule],
+    config: &QuantizationConfig,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<Encoded, EncodeError> {
+    let ArtifactContainer::Torch(export) = config.container else {
+        return encode(tensors, config.codec, config.zstd_level, progress, interrupt);
+    };
+    interrupt.check()?;
+    let origin = |(tensor, &rule): (&PackedTensor, &ClassRule)| {
+        let quantizer = QuantizerRule::first(&config.rules, tensor.name());
+        Origin { rule, rounding: quantizer.map_or(Rounding::Nearest, |quantizer| quantizer.rounding) }
+    };
+    let origins: Vec<Origin> = tensors.iter().zip(rules).map(origin).collect();
+    let archive = torch_archive(tensors, &origins, export.meta);
+    let payload = ContentDigest::of(&archive);
+    progress.set_len(payload.bytes.0);
+    let bytes = torch_compressed(archive, export.codec)?;
+    progress.advance(payload.bytes.0);
+    interrupt.check()?;
+    let record =
+        |tensor: &PackedTensor| record_of(tensor, ContentDigest::of(&tensor.dequantize().to_le_bytes()).sha256);
+    let zstd = match export.codec {
+        ExportCodec::Zstd { level } => Some(ZstdRecord { version: zstd_version(), level: level as i32 }),
+        _ => None,
+    };
+    Ok(Encoded {
+        file: ContentDigest::of(&bytes),
+        bytes,
+        payload,
+        zstd,
+        tensors: tensors.par_iter().map(record).collect(),
+        parts: Vec::new(),
+    })
+}

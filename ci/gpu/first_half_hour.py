@@ -98,7 +98,7 @@ def plan(args) -> list:
                 means="products alone: cuBLASLt's layout; last bits only: rounding of division, root or logarithm"),
         on_card("products", 60, "gemm_bf16::on_a_gpu",
                 means="all layouts: fragments or waits for copies; only `any`: scalar path; only strips: reuse of stages"),
-        on_card("attention", 60, "attention_bf16::on_a_gpu",
+        on_card("attention", 60, "attention_bf16::on_a_gpu", "qkv::on_a_gpu",
                 means="widths 64 and 128 but not 32: swizzle; only over 64 keys: stages; a moving error: a race"),
         on_card("network", 90, "graph_runner::on_a_gpu", "tests::network::on_a_gpu", "optimizer::tests::kernels::on_a_gpu",
                 "optimizer::tests::steps::on_a_gpu",

@@ -218,12 +218,14 @@ impl<D: Device> Buffer<D> {
     }
 
     /// The buffer that these are all columns of, in their order; nothing where they are not.
-    pub fn beside<'a, const N: usize>(parts: [&'a Self; N]) -> Option<&'a Arc<Self>> {
+    pub fn beside<const N: usize>(parts: [&Self; N]) -> Option<&Arc<Self>> {
         let Memory::Part(whole, _) = &parts.first()?.memory else { return None };
         let mut next = 0;
         for part in parts {
-            let (Memory::Part(own, start), Some(Columns { width, stride })) = (&part.memory, part.columns) else { return None };
-            if !Arc::ptr_eq(own, whole) || *start != next || part.len / width * stride != whole.len {
+            let (Memory::Part(own, start), Some(Columns { width, stride })) = (&part.memory, part.columns) else {
+                return None;
+            };
+            if !Arc::ptr_eq(own, whole) || *start != next || part.len / width.max(1) * stride != whole.len {
                 return None;
             }
             next += width;
@@ -232,7 +234,7 @@ impl<D: Device> Buffer<D> {
     }
 
     /// The values of parts of one buffer that follow one another; nothing where they do not.
-    pub fn joined<'a, const N: usize>(parts: [&'a Self; N]) -> Option<View<'a>> {
+    pub fn joined<const N: usize>(parts: [&Self; N]) -> Option<View<'_>> {
         let Memory::Part(whole, first) = &parts.first()?.memory else { return None };
         let mut next = *first;
         for part in parts {

@@ -36,10 +36,10 @@ impl<'a> View<'a> {
         View { address, len, dtype, owner, columns: None, buffer: PhantomData }
     }
 
-    /// The first `len` numbers of these columns, of which this view is the first of each row and all between.
+    /// As many numbers from the same one on, which lie as columns of a wider matrix.
     ///
     /// # Safety
-    /// As for [`Self::new`], of all rows.
+    /// As for [`Self::new`], of all that lies from the first number to the last.
     pub(super) unsafe fn in_columns(self, columns: Columns) -> Self {
         View { columns: Some(columns), ..self }
     }

@@ -31,13 +31,14 @@ pub(in crate::engine) use fold::{fold, fold_tables, scale_of, unfold};
 pub(in crate::engine) use forward::{Forward, Observer};
 pub(in crate::engine) use loaded::Loaded;
 pub(in crate::engine) use operands::{
-    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, MixGrads, Norm, PendingResidual,
-    QkNormRope, Qkv, Skip, WriteMode,
+    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, MixGrads, Norm,
+    PendingResidual, QkNormRope, Qkv, Skip, WriteMode,
 };
 pub(in crate::engine) use parameters::{Network, Scaled};
 pub(in crate::engine) use rows::{Rows, hashed, widened};
 pub(in crate::engine) use traits::{
-    Kernels, attention_inputs_grad_after, mix_rms_norm_grad_after, mixed_after, qkv_after, qkv_grad_after, squared_after, squared_after_grad,
+    Kernels, attention_inputs_grad_after, mix_rms_norm_grad_after, mixed_after, qkv_after, qkv_grad_after,
+    squared_after, squared_after_grad,
 };
 
 #[cfg(test)]

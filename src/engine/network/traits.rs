@@ -1,8 +1,8 @@
 //! What a device must be able to do.
 
 use super::operands::{
-    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, MixGrads, Norm, PendingResidual,
-    QkNormRope, Qkv, Skip, WriteMode,
+    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, MixGrads, Norm,
+    PendingResidual, QkNormRope, Qkv, Skip, WriteMode,
 };
 
 /// Operations of the network on a device's buffers.

@@ -143,8 +143,7 @@ impl<D: Device> QueryGrads<D> {
         let n = grad_q.len() / (heads.heads * heads.width) * (heads.heads * heads.width);
         let (sums, [padded, tile_width], scale) = self.operands();
         let [seq_len, query_heads, width] = [heads.seq_len, heads.heads, heads.width].map(len32);
-        let operands =
-            [sums, in_view(grad_q, BF16, n), seq_len, padded, query_heads, tile_width, width, scale];
+        let operands = [sums, in_view(grad_q, BF16, n), seq_len, padded, query_heads, tile_width, width, scale];
         // SAFETY: the kernel reads the sums of all queries and writes as many values; spans are whole, since heads are.
         unsafe { kernels.spans("tensor_query_grads", n, &operands) };
     }

@@ -9,8 +9,8 @@ use crate::engine::Precision;
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::network::{
-    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Kernels, Linear, Mix, MixGrads, Norm,
-    PendingResidual, QkNormRope, Qkv, WriteMode, squared_after, squared_after_grad,
+    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Kernels, Linear, Mix, MixGrads,
+    Norm, PendingResidual, QkNormRope, Qkv, WriteMode, squared_after, squared_after_grad,
 };
 use crate::model::RopeTables;
 

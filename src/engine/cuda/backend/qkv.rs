@@ -15,7 +15,7 @@ use crate::engine::network::{Kernels, Linear, Qkv, WriteMode, qkv_after, qkv_gra
 
 /// The matrices in one buffer, where their product can be one.
 pub(super) fn stacked<D: Device>(k: &CudaKernels<D>, matrices: [Buffer<D>; 3]) -> [Buffer<D>; 3] {
-    if k.dtype() != DType::Bf16 || std::env::var_os("A_NOSTACK").is_some() {
+    if k.dtype() != DType::Bf16 {
         return matrices;
     }
     let lens = matrices.each_ref().map(Buffer::len);

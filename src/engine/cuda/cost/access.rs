@@ -101,11 +101,8 @@ const PRODUCTS: [(&str, u64); 4] =
     [("attention_grad_q", 3), ("attention_grad_kv", 4), ("attention_grad", 5), ("attention", 2)];
 
 /// Keys of a block of attention's gradients on tensor cores, by the width that the kernel is compiled for.
-const KEYS_A_BLOCK: [(&str, u64); 3] = [
-    ("tensor_attention_grad_32", 128),
-    ("tensor_attention_grad_64", 128),
-    ("tensor_attention_grad_128", 64),
-];
+const KEYS_A_BLOCK: [(&str, u64); 3] =
+    [("tensor_attention_grad_32", 128), ("tensor_attention_grad_64", 128), ("tensor_attention_grad_128", 64)];
 
 /// A launch's arguments by their kind, each in the order of the declaration.
 struct Arguments {

@@ -34,8 +34,11 @@ pub(super) struct EffectiveWeights<D: Device> {
 /// Of a block, the matrices that are stacked.
 const STACKED: [&str; 3] = ["attn.c_q.weight", "attn.c_k.weight", "attn.c_v.weight"];
 
-/// Where they are in the arena and among the stacked.
-fn stacked_places(arena: &Arena, block: usize) -> Result<[(Range<usize>, Range<usize>); 3], DeviceError> {
+/// Where a matrix is in the arena and among the stacked.
+type Places = (Range<usize>, Range<usize>);
+
+/// Where those of a block are.
+fn stacked_places(arena: &Arena, block: usize) -> Result<[Places; 3], DeviceError> {
     let [queries, keys, values] = STACKED.map(|part| arena.place(&format!("blocks.{block}.{part}")));
     let places = [queries?, keys?, values?];
     // Every block has matrices of the same shapes.

@@ -77,7 +77,14 @@ pub(super) fn shim() -> Option<Arc<Shim>> {
     });
     let kernels = Arc::clone(kernels.as_ref()?);
     let (damaged, recording, stream_lock) = (Arc::default(), Mutex::default(), StreamLock::default());
-    Some(Arc::new(Shim { kernels, damaged, recording, stream_lock, is_strict: false, interleaving: Interleaving::default() }))
+    Some(Arc::new(Shim {
+        kernels,
+        damaged,
+        recording,
+        stream_lock,
+        is_strict: false,
+        interleaving: Interleaving::default(),
+    }))
 }
 
 /// The same, where only the thread that holds the stream lock may use the device.

@@ -16,9 +16,9 @@ use crate::model::{ModelConfig, RopeTables};
 
 on_both!(
     one_product_is_three,
-    gradients_through_norm_and_rotation_are_those_of_separate_passes,
+    attention_and_rotation_have_the_gradients_of_separate_passes,
     columns_are_refused_where_numbers_must_be_neighbors,
-    gradients_of_a_mixture_and_its_norm_are_those_of_two_passes,
+    a_mixture_and_its_norm_have_the_gradients_of_two_passes,
 );
 
 fn narrow<D: Device>(device: &Arc<D>) -> CudaKernels<D> {
@@ -102,7 +102,7 @@ fn one_product_is_three<D: Device>(device: &Arc<D>) {
 const HEADS: [(usize, usize, usize, usize, usize, usize); 5] =
     [(2, 70, 2, 1, 32, 0), (1, 65, 2, 2, 64, 16), (2, 9, 2, 1, 40, 0), (1, 40, 1, 1, 128, 0), (1, 129, 2, 1, 16, 0)];
 
-fn gradients_through_norm_and_rotation_are_those_of_separate_passes<D: Device>(device: &Arc<D>) {
+fn attention_and_rotation_have_the_gradients_of_separate_passes<D: Device>(device: &Arc<D>) {
     let k = &narrow(device);
     for (rows, seq_len, heads, kv_heads, width, rope_dims) in HEADS {
         let config = ModelConfig { model_dim: width, num_heads: 1, num_kv_heads: 1, rope_dims, ..Default::default() };
@@ -155,7 +155,7 @@ fn columns_are_refused_where_numbers_must_be_neighbors<D: Device>(device: &Arc<D
 }
 
 /// Gradients have equal bits; those of the weights are sums of the same rows in another order.
-fn gradients_of_a_mixture_and_its_norm_are_those_of_two_passes<D: Device>(device: &Arc<D>) {
+fn a_mixture_and_its_norm_have_the_gradients_of_two_passes<D: Device>(device: &Arc<D>) {
     const REORDERED: f64 = 1e-6;
     for precision in [Precision::F32, Precision::Bf16] {
         let k = &CudaKernels::new(Arc::clone(device), precision);

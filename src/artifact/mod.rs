@@ -12,6 +12,8 @@ mod container;
 pub mod foreign;
 mod hessians;
 pub mod inspect;
+#[cfg(feature = "engine")]
+mod own_text;
 mod pack;
 pub mod pack_job;
 mod packed;

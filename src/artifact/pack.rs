@@ -21,6 +21,8 @@ pub struct Packed {
     pub classes: Vec<ClassCount>,
     /// Weights that pruning set to zero.
     pub pruned: u64,
+    /// Tensors rounded to the nearest for want of a Hessian, where their rule does without.
+    pub without_hessian: Vec<String>,
 }
 
 /// How much of a model is held in a class.
@@ -80,6 +82,9 @@ pub fn pack(
     let tensors = tensors.map(|((name, tensor), rule)| Unquantized { name, tensor, classes: vec![rule.class()] });
     let quantized = quantize_all(tensors.collect(), config, context.hessians, interrupt)?;
     let mut pruned = quantized.iter().map(|tensor| tensor.pruned as u64).sum();
+    let without = quantized.iter().filter(|tensor| tensor.without_hessian);
+    let without_hessian: Vec<String> =
+        without.flat_map(|tensor| &tensor.forms).map(|tensor| tensor.name().to_string()).collect();
     let mut tensors: Vec<PackedTensor> = quantized.into_iter().flat_map(|tensor| tensor.forms).collect();
     if let Some(wanted) = config.prune_to {
         pruned += prune_to(&mut tensors, wanted, |tensors| -> Result<Bytes, EncodeError> {
@@ -90,7 +95,7 @@ pub fn pack(
     let assignments =
         tensors.iter().zip(rules).map(|(tensor, rule)| (tensor.name().to_string(), rule, tensor.class())).collect();
     let encoded = encode(&tensors, config.codec, config.zstd_level, progress, interrupt)?;
-    Ok(Packed { encoded, assignments, classes: count_classes(&tensors), pruned })
+    Ok(Packed { encoded, assignments, classes: count_classes(&tensors), pruned, without_hessian })
 }
 
 /// The rule that decides each tensor's class.

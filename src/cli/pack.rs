@@ -260,7 +260,7 @@ fn lock(args: &Args, job: &PackJob) -> anyhow::Result<Option<RunLock>> {
 fn job(args: &Args, changes: Changes) -> anyhow::Result<(PackJob, PathBuf)> {
     let recipe = args.manifest.clone().context("no MANIFEST is given")?;
     let Effective { manifest, folder: base, .. } = changes.load(&recipe)?;
-    let is_fitted_by_hessians = args.fit.ways.iter().any(|way| way.ends_with("/gptq"));
+    let is_fitted_by_hessians = args.fit.ways.iter().any(|way| way.contains("/gptq"));
     if args.hessians.is_some() && !manifest.quantization.uses_hessians() && !is_fitted_by_hessians {
         anyhow::bail!("--hessians: no rule rounds by Hessians; give one, such as --rule 'blocks.*=clip_search/gptq'");
     }

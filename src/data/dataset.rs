@@ -212,7 +212,7 @@ mod tests {
             train_pattern: "x_train_*.bin".into(),
             val_pattern: "x_val_*.bin".into(),
             tokenizer: Some(FileRef::new("tokenizer.model", ContentDigest::of(b"abc"))),
-            shards: Vec::new(),
+            ..DataConfig::default()
         };
         (folder, config)
     }

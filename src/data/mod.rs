@@ -19,11 +19,13 @@ mod entropy;
 mod geometry;
 mod loader;
 mod normalize;
+mod numpy;
 mod sentencepiece;
 mod sentencepiece_proto;
 mod shard;
 mod tokenize;
 mod tokenizer_error;
+mod window_order;
 
 pub use batch::TokenBatch;
 pub use byte_table::{ByteTable, TokenBytes};
@@ -45,3 +47,4 @@ pub use shard::{
 };
 pub use tokenize::{BEGIN_ID, DEFAULT_SHARD_TOKENS, ShardLayout, TokenizeError, TokenizeSummary, tokenize_documents};
 pub use tokenizer_error::{TokenizerError, TokenizerFault};
+pub use window_order::ReadingOrder;

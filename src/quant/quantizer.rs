@@ -58,9 +58,16 @@ pub enum Rounding {
     Nearest,
     /// The nearest to what makes up for the columns before, by a Hessian from calibration tokens (PRs #1019, #1218).
     Gptq,
+    /// So, and the nearest one where a matrix has no Hessian, or one that is not positive definite (PR #1218).
+    GptqOrNearest,
 }
 
 impl Rounding {
+    /// Whether a Hessian is rounded by, where there is one.
+    pub fn uses_hessian(self) -> bool {
+        self != Rounding::Nearest
+    }
+
     fn is_nearest(&self) -> bool {
         *self == Rounding::Nearest
     }
@@ -143,6 +150,7 @@ impl std::fmt::Display for Quantizer {
         match self.rounding {
             Rounding::Nearest => Ok(()),
             Rounding::Gptq => write!(f, "/gptq"),
+            Rounding::GptqOrNearest => write!(f, "/gptq_or_nearest"),
         }
     }
 }
@@ -156,7 +164,7 @@ impl std::fmt::Display for QuantizerRule {
 /// A text that is no quantizer.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error(
-    "`{text}` is not SCALES or SCALES/gptq, with SCALES row_maximum, quantile:Q, clip_search, clip_search:row, \
+    "`{text}` is not SCALES or SCALES/gptq (or SCALES/gptq_or_nearest), with SCALES row_maximum, quantile:Q, clip_search, clip_search:row, \
      deviation:K or deviation:K:CURVATURE{}",
     because(why)
 )]
@@ -177,6 +185,7 @@ impl FromStr for Quantizer {
         let (scales, rounding) = match text.split_once('/') {
             None => (text, Rounding::Nearest),
             Some((scales, "gptq")) => (scales, Rounding::Gptq),
+            Some((scales, "gptq_or_nearest")) => (scales, Rounding::GptqOrNearest),
             Some((scales, "nearest")) => (scales, Rounding::Nearest),
             Some(_) => return Err(error(None)),
         };
@@ -228,7 +237,8 @@ impl FromStr for QuantizerRule {
 mod tests {
     use super::*;
 
-    const TEXTS: [&str; 7] = [
+    const TEXTS: [&str; 8] = [
+        "clip_search/gptq_or_nearest",
         "row_maximum",
         "quantile:0.9995",
         "clip_search",
@@ -272,6 +282,7 @@ mod tests {
             ("a=quantile:nan", "scales.quantile: NaN is outside"),
             ("a=deviation:3:2/gptq", "scales.curvature: 2 is outside 0..=1"),
             ("a=deviation:12.85:0.175", "scales.curvature: is taken from a Hessian; set rounding to gptq"),
+            ("a=deviation:12.85:0.175/gptq_or_nearest", "scales.curvature: is taken from a Hessian"),
         ] {
             let error = text.parse::<QuantizerRule>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

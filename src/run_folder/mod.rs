@@ -61,6 +61,11 @@ impl RunFolder {
         self.0.join("seeds.json")
     }
 
+    /// What was scored and what was learned from it, in order, where weights learn while they are scored.
+    pub fn ttt_trace(&self) -> PathBuf {
+        self.0.join("ttt-trace.jsonl")
+    }
+
     /// The packed model.
     pub fn artifact(&self) -> PathBuf {
         self.0.join("model.golf")

@@ -11,12 +11,27 @@ use crate::manifest::{QuantizationConfig, ZstdRecord};
 use crate::progress::Progress;
 use crate::quant::{ArtifactContainer, ExportCodec, QuantizerRule, Rounding};
 
+/// How tensors came to what they are; some scripts write it down.
+#[derive(Clone, Copy)]
+pub(crate) struct Chosen<'a> {
+    /// What led to the tensors' classes, in their order.
+    pub rules: &'a [ClassRule],
+    /// Names of those that were rounded to the nearest for want of a Hessian.
+    pub without_hessian: &'a [String],
+}
+
+impl Chosen<'_> {
+    fn origin(&self, tensor: &PackedTensor, rule: ClassRule, config: &QuantizationConfig) -> Origin {
+        let quantizer = QuantizerRule::first(&config.rules, tensor.name());
+        let quantizer = quantizer.filter(|_| !self.without_hessian.iter().any(|name| name == tensor.name()));
+        Origin { rule, rounding: quantizer.map_or(Rounding::Nearest, |quantizer| quantizer.rounding) }
+    }
+}
+
 /// [`encode`], or what `torch.save` writes, as `config` has it.
-///
-/// `rules` led to the tensors' classes; some scripts write them down.
 pub(crate) fn encode_as(
     tensors: &[PackedTensor],
-    rules: &[ClassRule],
+    chosen: &Chosen<'_>,
     config: &QuantizationConfig,
     progress: &Progress,
     interrupt: &Interrupt,
@@ -25,11 +40,8 @@ pub(crate) fn encode_as(
         return encode(tensors, config.codec, config.zstd_level, progress, interrupt);
     };
     interrupt.check()?;
-    let origin = |(tensor, &rule): (&PackedTensor, &ClassRule)| {
-        let quantizer = QuantizerRule::first(&config.rules, tensor.name());
-        Origin { rule, rounding: quantizer.map_or(Rounding::Nearest, |quantizer| quantizer.rounding) }
-    };
-    let origins: Vec<Origin> = tensors.iter().zip(rules).map(origin).collect();
+    let origin = |(tensor, &rule): (&PackedTensor, &ClassRule)| chosen.origin(tensor, rule, config);
+    let origins: Vec<Origin> = tensors.iter().zip(chosen.rules).map(origin).collect();
     let archive = torch_archive(tensors, &origins, export.meta);
     let payload = ContentDigest::of(&archive);
     progress.set_len(payload.bytes.0);

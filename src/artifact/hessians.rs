@@ -16,7 +16,7 @@ pub struct Hessians {
 }
 
 /// A sum without a batch, or one that GPTQ cannot use.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum UnusableHessian {
     #[error(transparent)]
     Sum(#[from] HessianError),
@@ -48,12 +48,13 @@ impl Hessians {
     /// That input's Hessian, ready to round by.
     pub(super) fn gptq(&self, place: usize) -> Result<Option<Gptq>, UnusableHessian> {
         let Some((_, sum)) = self.inputs.get(place) else { return Ok(None) };
-        Ok(Some(Gptq::new(&sum.mean()?, sum.channels())?))
+        let mean = if self.record.written.is_some() { sum.damped_mean()? } else { sum.mean()? };
+        Ok(Some(Gptq::new(&mean, sum.channels())?))
     }
 }
 
 /// The inputs whose Hessians the rules need, given the tensors that are held as integers; an error for one that no
-/// activations are multiplied with.
+/// activations are multiplied with, unless its rule does without.
 pub fn needed_hessians<'a>(
     integers: impl IntoIterator<Item = &'a str>,
     config: &QuantizationConfig,
@@ -63,10 +64,13 @@ pub fn needed_hessians<'a>(
         LinearInput::all(model).into_iter().map(|input| (input, input.readers(model))).collect();
     let mut needed = BTreeSet::new();
     for name in integers {
-        if QuantizerRule::first(&config.rules, name).is_some_and(|rule| rule.rounding == Rounding::Gptq) {
-            let input = all.iter().find(|(_, readers)| readers.iter().any(|reader| reader == name));
-            let (input, _) = input.ok_or_else(|| QuantizeError::NoHessian { name: name.to_string() })?;
-            needed.insert(*input);
+        let rounding = QuantizerRule::first(&config.rules, name).map_or(Rounding::Nearest, |rule| rule.rounding);
+        if rounding.uses_hessian() {
+            match all.iter().find(|(_, readers)| readers.iter().any(|reader| reader == name)) {
+                Some((input, _)) => drop(needed.insert(*input)),
+                None if rounding == Rounding::GptqOrNearest => {}
+                None => return Err(QuantizeError::NoHessian { name: name.to_string() }),
+            }
         }
     }
     Ok(needed.into_iter().collect())
@@ -93,5 +97,9 @@ mod tests {
         let config = QuantizationConfig { rules: vec!["*=clip_search/gptq".parse().unwrap()], ..Default::default() };
         let error = needed_hessians(["bigram.embed.weight"], &config, &model).unwrap_err();
         assert!(error.to_string().contains("`bigram.embed.weight` is read row by row"), "{error}");
+        let rules = vec!["*=clip_search/gptq_or_nearest".parse().unwrap()];
+        let config = QuantizationConfig { rules, ..Default::default() };
+        let found = needed_hessians(["bigram.embed.weight", k], &config, &model).unwrap();
+        assert_eq!(found, [LinearInput::Attention(0)]);
     }
 }

@@ -14,6 +14,8 @@ pub mod foreign;
 mod hessians;
 pub mod inspect;
 mod low_rank;
+#[cfg(feature = "engine")]
+mod own_text;
 mod pack;
 pub mod pack_job;
 mod packed;
@@ -28,7 +30,7 @@ pub use budget::Budget;
 #[cfg(feature = "engine")]
 pub use calibrate::{CalibrateError, CalibrationSource, calibrate};
 pub use container::{Artifact, Defect, EncodeError, Encoded, Part, ReadError, encode, is_golf, parse, read};
-pub(crate) use encode_as::encode_as;
+pub(crate) use encode_as::{Chosen, encode_as};
 pub use hessians::{Hessians, needed_hessians};
 #[cfg(feature = "engine")]
 pub(crate) use pack::rules_of;
@@ -38,4 +40,4 @@ pub use prune::prune;
 pub use prune_to::PruneError;
 pub use quantize::{QuantizeError, quantize};
 #[cfg(feature = "engine")]
-pub(crate) use quantize_all::{Unquantized, quantize_all};
+pub(crate) use quantize_all::{Unquantized, names_without_hessian, quantize_all};

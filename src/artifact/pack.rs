@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::prune_to::prune_to;
-use super::quantize_all::{Quantized, Unquantized, quantize_all};
-use super::{ClassRule, EncodeError, Encoded, Hessians, PackedTensor, PruneError, QuantizeError, assign, encode_as};
+use super::quantize_all::{Quantized, Unquantized, names_without_hessian, quantize_all};
+use super::{
+    Chosen, ClassRule, EncodeError, Encoded, Hessians, PackedTensor, PruneError, QuantizeError, assign, encode_as,
+};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::QuantizationConfig;
 use crate::model::Params;
@@ -23,6 +25,8 @@ pub struct Packed {
     pub classes: Vec<ClassCount>,
     /// Weights that pruning set to zero.
     pub pruned: u64,
+    /// Tensors rounded to the nearest for want of a Hessian, where their rule does without.
+    pub without_hessian: Vec<String>,
 }
 
 /// How much of a model is held in a class.
@@ -82,21 +86,25 @@ pub fn pack(
     let tensors = tensors.map(|((name, tensor), rule)| Unquantized { name, tensor, classes: vec![rule.class()] });
     let quantized = quantize_all(tensors.collect(), config, context.hessians, interrupt)?;
     let mut pruned = quantized.iter().map(|tensor| tensor.pruned as u64).sum();
+    let without_hessian = names_without_hessian(&quantized);
     let (mut tensors, rules) = with_corrections(quantized, rules, config);
+    let encode = |tensors: &[PackedTensor], progress: &Progress| {
+        encode_as(tensors, &Chosen { rules: &rules, without_hessian: &without_hessian }, config, progress, interrupt)
+    };
     let encoded = match config.prune_to {
         Some(wanted) => {
             let (count, encoded) = prune_to(&mut tensors, wanted, |tensors| -> Result<_, EncodeError> {
-                let encoded = encode_as(tensors, &rules, config, &Progress::hidden(), interrupt)?;
+                let encoded = encode(tensors, &Progress::hidden())?;
                 Ok((Bytes(encoded.file.bytes.0.saturating_add(context.code.0)), encoded))
             })??;
             pruned += count;
             encoded
         }
-        None => encode_as(&tensors, &rules, config, progress, interrupt)?,
+        None => encode(&tensors, progress)?,
     };
     let assignments =
-        tensors.iter().zip(rules).map(|(tensor, rule)| (tensor.name().to_string(), rule, tensor.class())).collect();
-    Ok(Packed { encoded, assignments, classes: count_classes(&tensors), pruned })
+        tensors.iter().zip(&rules).map(|(tensor, &rule)| (tensor.name().to_string(), rule, tensor.class())).collect();
+    Ok(Packed { encoded, assignments, classes: count_classes(&tensors), pruned, without_hessian })
 }
 
 /// The tensors in the order of the file, each matrix followed by the factors that correct it, and their rules.

@@ -249,7 +249,7 @@ impl PackJob {
             blake3: encoded.file.blake3,
             payload: encoded.payload,
             zstd: encoded.zstd.clone(),
-            hessians,
+            hessians: hessians.map(|record| HessianRecord { without: packed.without_hessian.clone(), ..record }),
             tensors: encoded.tensors.clone(),
         };
         let mut manifest = self.manifest;

@@ -81,7 +81,7 @@ pub enum QuantizeError {
     /// GPTQ of a tensor that no activations are multiplied with.
     #[error(
         "quantization.rules: `{name}` is read row by row and multiplied with nothing, so it has no Hessian for \
-         rounding gptq; name it in an earlier rule without"
+         rounding gptq; name it in an earlier rule without, or round by gptq_or_nearest"
     )]
     NoHessian {
         /// The tensor.
@@ -238,6 +238,7 @@ fn to_integers_by(
     let gptq = match quantizer.rounding {
         Rounding::Nearest => None,
         Rounding::Gptq => Some(gptq.ok_or_else(|| QuantizeError::NoHessian { name: name.to_string() })?),
+        Rounding::GptqOrNearest => gptq,
     };
     let row_rule = match quantizer.scales {
         ScaleRule::RowMaximum {} => Some((FirstScale::Symmetric(1.0), ScaleSearch::Max)),
@@ -437,6 +438,8 @@ mod tests {
             let symbols = |rule: &str| ruled(rule, TensorClass::Int6, &[1, 3], &[0.4, 0.4, 31.0]).0;
             assert_eq!(symbols(rule), [0, 0, 31], "{rule}");
             assert_eq!(symbols(&format!("{rule}/gptq")), [0, 1, 31], "{rule}");
+            // Without a Hessian it is as rounded to the nearest.
+            assert_eq!(symbols(&format!("{rule}/gptq_or_nearest")), [0, 0, 31], "{rule}");
         }
         let deviation = 31.0 * 0.5f32.sqrt();
         let (symbols, scales) = ruled(&format!("deviation:{deviation}/gptq"), TensorClass::Int6, &[1, 2], &[0.4, 2.4]);
@@ -459,7 +462,7 @@ mod tests {
         ];
         insta::assert_snapshot!(errors.map(|(rule, shape)| quantized(rule, shape)).join("\n"), @r"
         quantization.rules: `w` is no matrix, which clip_search needs; name it in an earlier rule, or hold it in f16
-        quantization.rules: `w` is read row by row and multiplied with nothing, so it has no Hessian for rounding gptq; name it in an earlier rule without
+        quantization.rules: `w` is read row by row and multiplied with nothing, so it has no Hessian for rounding gptq; name it in an earlier rule without, or round by gptq_or_nearest
         tensor `w`: row 0 reaches 4000000, too large for the f16 scale of class int6
         tensor `w`: row 0 asks for the scale 1094874.9, too large for f16 (largest: 65504)
         ");

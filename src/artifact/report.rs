@@ -66,6 +66,9 @@ fn write_text(out: &mut String, done: &Done, verbose: bool) -> std::fmt::Result 
     if done.packed.pruned > 0 {
         writeln!(out, "\npruned  {} weights set to zero", group_digits(done.packed.pruned.into()))?;
     }
+    if !done.packed.without_hessian.is_empty() {
+        writeln!(out, "\nnearest {} without a Hessian that can be used", done.packed.without_hessian.join(", "))?;
+    }
     let budget = &done.budget;
     writeln!(out, "\nmodel   {:>12}  {}", budget.model, done.artifact_path.display())?;
     let files = match done.manifest.code.len() {

@@ -143,6 +143,7 @@ impl Outputs {
                 Kind::Manifest => add(folder.manifest(), Kind::Manifest),
                 Kind::Page => add(folder.page(), Kind::Page),
                 Kind::Seeds => add(folder.seeds(), Kind::Seeds),
+                Kind::TttTrace => add(folder.ttt_trace(), Kind::TttTrace),
                 _ => {}
             }
         }

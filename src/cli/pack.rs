@@ -20,7 +20,7 @@ use crate::atomic_write;
 use crate::interrupt::Interrupt;
 use crate::manifest::Effective;
 use crate::path_safety::folder_of;
-use crate::quant::{ArtifactContainer, ClassPattern, Quantizer, QuantizerRule, Rounding};
+use crate::quant::{ArtifactContainer, ClassPattern, Quantizer, QuantizerRule};
 use crate::run_folder::{RunFolder, RunLock};
 use crate::site::bytes_page;
 
@@ -268,7 +268,7 @@ fn lock(args: &Args, job: &PackJob) -> anyhow::Result<Option<RunLock>> {
 fn job(args: &Args, changes: Changes) -> anyhow::Result<(PackJob, PathBuf)> {
     let recipe = args.manifest.clone().context("no MANIFEST is given")?;
     let Effective { manifest, folder: base, .. } = changes.load(&recipe)?;
-    let is_by_hessians = |way: &String| way.parse::<Quantizer>().is_ok_and(|way| way.rounding == Rounding::Gptq);
+    let is_by_hessians = |way: &String| way.parse::<Quantizer>().is_ok_and(|way| way.rounding.uses_hessian());
     let is_fitted_by_hessians = args.fit.ways.iter().any(is_by_hessians);
     if args.hessians.is_some() && !manifest.quantization.uses_hessians() && !is_fitted_by_hessians {
         anyhow::bail!("--hessians: no rule rounds by Hessians; give one, such as --rule 'blocks.*=clip_search/gptq'");

@@ -286,7 +286,8 @@ struct Told {
 fn one(args: &Args, effective: &Effective, engine: &dyn Engine, interrupt: Interrupt) -> anyhow::Result<Told> {
     let (manifest, base) = (&effective.manifest, &effective.folder);
     let folder = folder_of_one(args, manifest);
-    let kinds = [Kind::OfTraining, Kind::Artifact, Kind::Manifest, Kind::Page];
+    let mut kinds = vec![Kind::OfTraining, Kind::Artifact, Kind::Manifest, Kind::Page];
+    kinds.extend(manifest.eval.ttt.as_ref().map(|_| Kind::TttTrace));
     let mut outputs = Outputs::default();
     outputs.reads("the manifest", &args.manifest).reads_named(manifest, base);
     outputs.reads_each("the board", &args.against);

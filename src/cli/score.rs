@@ -145,7 +145,7 @@ pub struct Args {
     no_ttt: bool,
 
     /// Write what was scored and what was learned from it, in order, where the manifest has eval.ttt
-    /// [default: ttt-trace.jsonl]
+    /// [default: score-ttt-trace.jsonl beside a run's manifest, or in runs/NAME]
     #[arg(long, value_name = "FILE", conflicts_with_all = ["probe", "no_ttt", "shard"])]
     ttt_trace: Option<PathBuf>,
 
@@ -248,9 +248,14 @@ fn open(args: &Args, manifest: &Path) -> anyhow::Result<ExitCode> {
     use_isa(args.isa)?;
     let interrupt = interrupt_on_signal()?;
     let job = job(args, manifest)?;
+    // A trace without a place of its own is a file of a run folder, which is made if need be.
+    let place = job.ttt_trace.as_deref().filter(|_| args.ttt_trace.is_none());
+    let traced = place.map(|path| RunFolder::new(folder_of(path)));
+    let _traced = traced.as_ref().map(RunFolder::lock).transpose()?;
     check_outputs(args, &job)?;
-    let folder = RunFolder::new(folder_of(manifest));
-    let _owned = if args.record { Some(folder.lock()?) } else { None };
+    let recorded =
+        args.record.then(|| RunFolder::new(folder_of(manifest))).filter(|folder| Some(folder) != traced.as_ref());
+    let _recorded = recorded.as_ref().map(RunFolder::lock).transpose()?;
     if let (Some(nll), Some(file)) = (&args.from_nll, &args.plot) {
         let losses = job.read_losses(nll)?;
         file.write(&loss_plot(&job.effective.manifest.name, &losses))?;
@@ -396,7 +401,7 @@ fn job(args: &Args, manifest: &Path) -> anyhow::Result<ScoreJob> {
     }
     Ok(ScoreJob {
         manifest_path: manifest.to_path_buf(),
-        ttt_trace: ttt::trace_file(args, &effective.manifest, &windowings)?,
+        ttt_trace: ttt::trace_file(args, &effective.manifest, manifest, &windowings)?,
         effective,
         packed: !args.no_artifact,
         artifact: args.artifact.clone(),

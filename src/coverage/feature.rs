@@ -1,6 +1,6 @@
 //! What a manifest's fields say of a record.
 
-use crate::manifest::{Manifest, OptimizerConfig, QuantizationConfig, Tail};
+use crate::manifest::{CalibrationText, LoaderOrder, Manifest, OptimizerConfig, QuantizationConfig, Tail};
 use crate::model::{InitRule, Lanes, Recurrence, Skips};
 use crate::quant::{ClassPattern, ClipUnit, ScaleRule, TensorClass};
 
@@ -79,6 +79,11 @@ pub const FEATURES: &[Feature] = &[
     Feature { name: "gradient clipping", part: Part::Training, is_used: |m| m.optimizer.grad_clip_norm > 0.0 },
     Feature { name: "warm-down as a fraction", part: Part::Training, is_used: |m| m.schedule.warmdown_frac.is_some() },
     Feature { name: "seconds kept for packing", part: Part::Training, is_used: |m| m.schedule.reserve_seconds > 0.0 },
+    Feature {
+        name: "coprime order of the text",
+        part: Part::Training,
+        is_used: |m| m.data.loader == LoaderOrder::Coprime,
+    },
     Feature { name: "SWA", part: Part::Training, is_used: |m| m.schedule.swa.enabled },
     Feature { name: "EMA", part: Part::Training, is_used: |m| m.schedule.ema.is_some() },
     Feature { name: "late QAT", part: Part::Training, is_used: |m| m.schedule.qat.enabled },
@@ -111,6 +116,7 @@ pub const FEATURES: &[Feature] = &[
         },
     },
     Feature { name: "GPTQ", part: Part::Export, is_used: |m| m.quantization.uses_hessians() },
+    Feature { name: "GPTQ on its own text", part: Part::Export, is_used: writes_its_text },
     Feature { name: "selective pruning", part: Part::Export, is_used: |m| m.quantization.prune_to.is_some() },
     Feature { name: "sliding windows", part: Part::Scoring, is_used: |m| m.eval.stride < m.eval.seq_len },
     Feature { name: "whole windows of the text", part: Part::Scoring, is_used: |m| m.eval.whole_windows },
@@ -127,6 +133,10 @@ impl Feature {
             Part::Export => manifest.quantization != QuantizationConfig::default(),
         }
     }
+}
+
+fn writes_its_text(manifest: &Manifest) -> bool {
+    manifest.quantization.calibration.as_ref().is_some_and(|calibration| calibration.text == CalibrationText::Model)
 }
 
 /// Whether rows are longer than the length from which the base grows.

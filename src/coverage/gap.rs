@@ -72,6 +72,13 @@ pub const GAPS: &[Gap] = &[
         changes: &[],
     },
     Gap {
+        name: "Order of text",
+        what: "training text read in windows, in an order for which there is no source",
+        words: &[],
+        prevents: &[],
+        changes: &[Task::Train],
+    },
+    Gap {
         name: "Calibration text",
         what: "Hessians of GPTQ over other text than here",
         words: &[],

@@ -10,10 +10,10 @@ use crate::stats::Board;
 /// Records that have no manifest and no row on the board, and what a source says of them.
 const UNWRITTEN: [(u64, &str); 5] = [
     (49, "nothing"),
-    (50, "sliding windows with a stride of 64, of 2026-03-19"),
+    (50, "sliding windows with a stride of 64, of 2026-03-19, by mattqlf (PR #979's README)"),
     (52, "nothing"),
-    (65, "SmearGate is from it"),
-    (265, "XSA is from it"),
+    (65, "SmearGate is from it, by aquariouseworkman (PR #1395's README)"),
+    (265, "XSA is from it, by unnir (PR #1413's README)"),
 ];
 
 /// `docs/coverage.md` for these manifests and this board.

@@ -107,7 +107,8 @@ impl Calibration {
             Some(path) => path.to_path_buf(),
             None => training_shards(manifest, folder, "--hessians")?.0,
         };
-        let CalibrationConfig { sequences, seq_len } = manifest.quantization.calibration.clone().unwrap_or_default();
+        let CalibrationConfig { sequences, seq_len, .. } =
+            manifest.quantization.calibration.clone().unwrap_or_default();
         let seq_len = seq_len.unwrap_or(manifest.schedule.train_seq_len);
         Self::of(manifest, folder, path, sequences.saturating_mul(seq_len), seq_len)
     }
@@ -295,13 +296,15 @@ mod tests {
     fn hessians_are_of_the_first_sequences_of_the_first_shard() {
         let (folder, mut manifest) = workshop();
         write_shard(&folder.path().join("x_train_.bin"), &text("first", 300)).unwrap();
-        manifest.quantization.calibration = Some(CalibrationConfig { sequences: 5, seq_len: Some(32) });
+        manifest.quantization.calibration =
+            Some(CalibrationConfig { sequences: 5, seq_len: Some(32), ..Default::default() });
         let of = |manifest: &Manifest| Calibration::for_hessians(manifest, folder.path(), None).unwrap();
         let first = text("first", 300);
         let expected: Vec<&[u16]> = (0..5).map(|i| &first[32 * i..32 * (i + 1)]).collect();
         assert_eq!(of(&manifest).sequences().collect::<Vec<_>>(), expected);
         // 299 predictions hold nine sequences of 32.
-        manifest.quantization.calibration = Some(CalibrationConfig { sequences: 100, seq_len: Some(32) });
+        manifest.quantization.calibration =
+            Some(CalibrationConfig { sequences: 100, seq_len: Some(32), ..Default::default() });
         assert_eq!(of(&manifest).sequences().len(), 9);
         manifest.quantization.calibration = None;
         manifest.schedule.train_seq_len = 100;

@@ -273,8 +273,7 @@ mod tests {
             train_pattern: "x_train_*.bin".into(),
             val_pattern: "x_val_*.bin".into(),
             tokenizer: Some(FileRef::new("tokenizer.model", ContentDigest::of(b"abc"))),
-            byte_sidecar: None,
-            shards: Vec::new(),
+            ..DataConfig::default()
         };
         (folder, config)
     }

@@ -1,21 +1,30 @@
-//! Cuts training micro-batches off the shards exactly as the challenge's loader does.
+//! Cuts training micro-batches off the shards: as a stream, exactly as the challenge's loader does, or in windows.
 //!
 //! All shards in name order form one endless stream (the first follows the last). A micro-batch
 //! takes `world x (local + 1)` tokens; rank r gets the r-th piece of `local + 1`, whose first
 //! `local` tokens are inputs and whose last `local` are targets. Nothing is shuffled, aligned to
 //! documents or dropped at a shard's end (specification, section 8).
+//!
+//! In windows ([`ReadingOrder`]) each row of a micro-batch is a sequence of its own with its targets.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::shard::{Shard, ShardError, ShardFault, check_vocabulary};
-use super::{BatchGeometry, TokenBatch};
+use super::window_order::WindowOrder;
+use super::{BatchGeometry, ReadingOrder, TokenBatch};
+
+/// Shards that windows are read from and that stay open.
+const MAX_OPEN_SHARDS: usize = 128;
 
 /// Where a loader stands: enough to continue bit-exactly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LoaderPosition {
-    /// Tokens taken off the stream so far, by all ranks together; counts on through wrap-arounds.
+    /// Tokens taken off the stream so far, by all ranks together; counts on through wrap-arounds. Of windows only the
+    /// inputs count.
     pub taken: u64,
 }
 
@@ -29,12 +38,33 @@ pub enum LoaderError {
         /// Shards given.
         shards: usize,
     },
+    /// No shard is as long as a window.
+    #[error(
+        "none of the {shards} training shard(s) holds a window of {seq_len} tokens and its target; lower schedule.train_seq_len or read them in sequence (data.loader)"
+    )]
+    NoWindows {
+        /// Shards given.
+        shards: usize,
+        /// Tokens of a window's inputs.
+        seq_len: u64,
+    },
+    /// More windows than an order is kept of.
+    #[error(
+        "{windows} windows are more than the {most} that are shuffled; raise schedule.train_seq_len, or take data.loader coprime"
+    )]
+    TooManyWindows {
+        /// Windows in all shards.
+        windows: u64,
+        /// Most supported.
+        most: u64,
+    },
     /// A shard is missing, damaged or made with another tokenizer.
     #[error(transparent)]
     Shard(#[from] ShardError),
 }
 
-/// One rank's view of the training stream. Memory: one micro-batch, whatever the shards' size.
+/// One rank's view of the training stream. Memory: one micro-batch, whatever the shards' size; shuffled, eight bytes a window
+/// besides.
 #[derive(Debug)]
 pub struct Loader {
     shards: Vec<Extent>,
@@ -42,7 +72,9 @@ pub struct Loader {
     vocab_size: u32,
     geometry: BatchGeometry,
     position: LoaderPosition,
-    current: Option<(usize, Shard)>,
+    /// In which windows come; `None` of a stream.
+    windows: Option<WindowOrder>,
+    open: BTreeMap<usize, Shard>,
 }
 
 /// A shard's place in the stream.
@@ -58,6 +90,16 @@ impl Loader {
     ///
     /// Ids at or above `vocab_size` are an error when they are read.
     pub fn open(paths: &[PathBuf], geometry: BatchGeometry, vocab_size: u32) -> Result<Self, LoaderError> {
+        Self::open_in_order(paths, geometry, vocab_size, ReadingOrder::default())
+    }
+
+    /// [`Self::open`] in any order.
+    pub fn open_in_order(
+        paths: &[PathBuf],
+        geometry: BatchGeometry,
+        vocab_size: u32,
+        order: ReadingOrder,
+    ) -> Result<Self, LoaderError> {
         let mut shards = Vec::with_capacity(paths.len());
         let mut total = 0u64;
         for path in paths {
@@ -68,7 +110,10 @@ impl Loader {
         if total == 0 {
             return Err(LoaderError::NoTokens { shards: paths.len() });
         }
-        Ok(Loader { shards, total, vocab_size, geometry, position: LoaderPosition::default(), current: None })
+        let tokens: Vec<u64> = shards.iter().map(|shard: &Extent| shard.tokens).collect();
+        let windows = WindowOrder::new(order, &tokens, geometry.seq_len(), geometry.rows())?;
+        let position = LoaderPosition::default();
+        Ok(Loader { shards, total, vocab_size, geometry, position, windows, open: BTreeMap::new() })
     }
 
     /// Tokens in all shards: one epoch.
@@ -93,6 +138,9 @@ impl Loader {
 
     /// The next micro-batch of this rank. On an error the position stays where it was.
     pub fn next_batch(&mut self) -> Result<TokenBatch, LoaderError> {
+        if self.windows.is_some() {
+            return self.next_windows();
+        }
         let local = self.geometry.local_tokens();
         let piece = local + 1;
         // Both below the total, so the sums cannot overflow; `taken` itself wraps after centuries.
@@ -104,6 +152,26 @@ impl Loader {
         inputs.truncate(local);
         self.position.taken = self.position.taken.wrapping_add(self.geometry.world_size() as u64 * piece as u64);
         Ok(TokenBatch { inputs, targets, seq_len: self.geometry.seq_len() })
+    }
+
+    /// A micro-batch of windows: piece `m world + r` of all is the m-th of rank r.
+    fn next_windows(&mut self) -> Result<TokenBatch, LoaderError> {
+        let (local, seq_len) = (self.geometry.local_tokens(), self.geometry.seq_len());
+        let piece = self.position.taken / (local as u64).max(1) + self.geometry.rank() as u64;
+        let windows = self.windows.as_mut().map(|order| order.piece(piece)).unwrap_or_default();
+        let (mut inputs, mut targets) = (Vec::with_capacity(local), Vec::with_capacity(local));
+        let mut tokens = Vec::with_capacity(seq_len + 1);
+        for window in windows {
+            tokens.clear();
+            let vocab_size = self.vocab_size;
+            let shard = self.shard(window.shard)?;
+            shard.read_into(window.start, seq_len + 1, &mut tokens)?;
+            check_vocabulary(&tokens, vocab_size, window.start).map_err(|fault| shard.error(fault))?;
+            inputs.extend_from_slice(tokens.get(..seq_len).unwrap_or_default());
+            targets.extend_from_slice(tokens.get(1..).unwrap_or_default());
+        }
+        self.position.taken = self.position.taken.wrapping_add((self.geometry.world_size() * local) as u64);
+        Ok(TokenBatch { inputs, targets, seq_len })
     }
 
     /// Appends `count` tokens from stream position `start` (below the total), wrapping as often as needed.
@@ -127,21 +195,24 @@ impl Loader {
         Ok(())
     }
 
-    /// The shard at `index`, kept open until another one is needed.
+    /// The shard at `index`. Of a stream it is kept open until another one is needed.
     fn shard(&mut self, index: usize) -> Result<&mut Shard, ShardError> {
-        let kept = match self.current.take() {
-            Some((open, shard)) if open == index => shard,
-            _ => {
+        let most = if self.windows.is_some() { MAX_OPEN_SHARDS } else { 1 };
+        if self.open.len() >= most && !self.open.contains_key(&index) {
+            self.open.clear();
+        }
+        match self.open.entry(index) {
+            Entry::Occupied(open) => Ok(open.into_mut()),
+            Entry::Vacant(place) => {
                 let extent = &self.shards[index];
                 let shard = Shard::open(&extent.path)?;
                 if shard.tokens() != extent.tokens {
                     let fault = ShardFault::Changed { before: extent.tokens, after: shard.tokens() };
                     return Err(shard.error(fault));
                 }
-                shard
+                Ok(place.insert(shard))
             }
-        };
-        Ok(&mut self.current.insert((index, kept)).1)
+        }
     }
 }
 
@@ -151,6 +222,7 @@ mod tests {
 
     use super::super::write_shard;
     use super::*;
+    use crate::manifest::LoaderOrder;
 
     fn shards(folder: &std::path::Path, shards: &[Vec<u16>]) -> Vec<PathBuf> {
         let write = |(i, tokens): (usize, &Vec<u16>)| {
@@ -204,6 +276,48 @@ mod tests {
         write_shard(&paths[1], &[1; 6]).unwrap();
         let error = loader.next_batch().unwrap_err().to_string();
         assert!(error.contains("held 5 tokens when it was opened and holds 6 now"), "{error}");
+    }
+
+    /// Rows are windows with their own targets; ranks share the pieces of one order, whatever their number.
+    #[test]
+    fn windows_are_the_same_on_any_number_of_ranks() {
+        let folder = tempfile::tempdir().unwrap();
+        let content: Vec<Vec<u16>> = [60u16, 45, 70].map(|n| (0..n).map(|i| n * 100 + i).collect()).to_vec();
+        let paths = shards(folder.path(), &content);
+        for order in [LoaderOrder::Shuffled, LoaderOrder::Coprime] {
+            let reading = ReadingOrder { order, seed: 3, ranks: 8 };
+            // Two rows of 5 in each of the eight pieces of a step.
+            let rank = |world: u32, rank| {
+                let geometry = geometry(80, 5, world, rank, u64::from(8 / world));
+                Loader::open_in_order(&paths, geometry, u32::MAX, reading).unwrap()
+            };
+            let mut alone = rank(1, 0);
+            let pieces: Vec<TokenBatch> = (0..24).map(|_| alone.next_batch().unwrap()).collect();
+            assert_eq!(alone.position(), LoaderPosition { taken: 240 });
+            for batch in &pieces {
+                assert_eq!((batch.inputs.len(), batch.seq_len), (10, 5));
+                for (inputs, targets) in batch.inputs.chunks(5).zip(batch.targets.chunks(5)) {
+                    assert!(inputs.iter().zip(targets).all(|(input, target)| input + 1 == *target), "{batch:?}");
+                }
+            }
+            for world in [2, 4, 8] {
+                for index in 0..world {
+                    let mut loader = rank(world, index);
+                    // Resumed behind the first step.
+                    loader.seek(LoaderPosition { taken: 80 });
+                    for m in 0..2 * (8 / world) {
+                        let expected = &pieces[8 + (m * world + index) as usize];
+                        assert_eq!(loader.next_batch().unwrap(), *expected, "{order:?} {world} {index} {m}");
+                    }
+                }
+            }
+        }
+        let open = |seq_len| {
+            let reading = ReadingOrder { order: LoaderOrder::Coprime, seed: 0, ranks: 1 };
+            Loader::open_in_order(&paths, geometry(seq_len, seq_len, 1, 0, 1), u32::MAX, reading)
+        };
+        assert!(open(69).is_ok());
+        assert!(open(70).unwrap_err().to_string().contains("none of the 3 training shard(s) holds a window of 70"));
     }
 
     proptest! {

@@ -19,12 +19,14 @@ mod entropy;
 mod geometry;
 mod loader;
 mod normalize;
+mod numpy;
 mod sentencepiece;
 mod sentencepiece_proto;
 mod shard;
 mod target_bytes;
 mod tokenize;
 mod tokenizer_error;
+mod window_order;
 
 pub use batch::TokenBatch;
 pub use byte_table::{ByteTable, TokenBytes};
@@ -47,3 +49,4 @@ pub use shard::{
 pub use target_bytes::TargetBytes;
 pub use tokenize::{BEGIN_ID, DEFAULT_SHARD_TOKENS, ShardLayout, TokenizeError, TokenizeSummary, tokenize_documents};
 pub use tokenizer_error::{TokenizerError, TokenizerFault};
+pub use window_order::ReadingOrder;

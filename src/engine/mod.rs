@@ -17,7 +17,7 @@ mod reference;
 
 pub use self::accelerators::{DeviceInfo, devices};
 pub(crate) use self::cpu::uses_tiles;
-pub use self::cpu::{KernelsEngine, LayerInputs};
+pub use self::cpu::{Decoder, Decoding, KernelsEngine, LayerInputs};
 pub use self::cross_check::{CrossCheck, Difference};
 pub use self::cuda::cost as cuda_cost;
 #[cfg(test)]

@@ -54,19 +54,7 @@ impl ScoreInputs {
             files.push(Input { role: file.role(), path: file.path.clone(), digest: digest(file.role(), &file.path)? });
         }
         let dataset = Dataset::open(&manifest.data, folder, Wanted::SCORING, DigestCheck::All)?;
-        let data_input = |role, file: &DataFile| -> Result<Input, ScoreJobError> {
-            let known = file.digest.map(Ok);
-            Ok(Input { role, path: file.path.clone(), digest: known.unwrap_or_else(|| digest(role, &file.path))? })
-        };
-        for shard in &dataset.val {
-            files.push(data_input(InputRole::Shard, shard)?);
-        }
-        for sidecar in &dataset.sidecar {
-            files.push(data_input(InputRole::Sidecar, sidecar)?);
-        }
-        if let Some(tokenizer) = &dataset.tokenizer {
-            files.push(data_input(InputRole::Tokenizer, tokenizer)?);
-        }
+        files.extend(data_inputs(&dataset, digest)?);
 
         let data = ScoringData::open_tokenizer_first::<ScoreJobError>(&dataset, manifest)?;
         if data.tokens.len() < 2 {
@@ -94,6 +82,21 @@ impl ScoreInputs {
         }
         Ok(())
     }
+}
+
+/// The files of the data that a score depends on, in order; `digest` hashes those that have not been hashed.
+pub(crate) fn data_inputs<E>(
+    dataset: &Dataset,
+    digest: impl Fn(InputRole, &Path) -> Result<ContentDigest, E>,
+) -> Result<Vec<Input>, E> {
+    let shards = dataset.val.iter().map(|file| (InputRole::Shard, file));
+    let sidecars = dataset.sidecar.iter().map(|file| (InputRole::Sidecar, file));
+    let tokenizer = dataset.tokenizer.iter().map(|file| (InputRole::Tokenizer, file));
+    let input = |(role, file): (InputRole, &DataFile)| {
+        let digest = file.digest.map_or_else(|| digest(role, &file.path), Ok)?;
+        Ok(Input { role, path: file.path.clone(), digest })
+    };
+    shards.chain(sidecars).chain(tokenizer).map(input).collect()
 }
 
 fn digest(role: InputRole, path: &Path) -> Result<ContentDigest, ScoreJobError> {

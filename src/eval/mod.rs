@@ -67,6 +67,7 @@ pub use error::{NotRecordable, ScoreJobError};
 #[cfg(feature = "engine")]
 pub use evaluate::{Evaluation, NllSink, ScoreError};
 #[cfg(feature = "engine")]
+pub(crate) use inputs::data_inputs;
 pub use inputs::{ScoreInputs, WeightsFile};
 #[cfg(feature = "engine")]
 pub use loss_profile::{DocumentLoss, LossProfile, LossSum};

@@ -9,8 +9,8 @@ use super::inputs::{ScoreInputs, WeightsFile};
 use super::passes::Passes;
 use super::probe::{ProbeKind, ProbeOutcome, ProbeTarget, probe};
 use super::{
-    EngineChoice, Evaluation, LossProfile, Miscount, PART_SCHEMA, PartRecord, Pass, Report, RunSettings, ScoreError,
-    ScoreJobError, ScoreSettings, ScoringData, Shard, Subset, Weights, WindowPlan, Windowing,
+    EngineChoice, Evaluation, LossProfile, PART_SCHEMA, PartRecord, Pass, Report, RunSettings, ScoreError,
+    ScoreJobError, ScoreSettings, ScoringData, Shard, Weights, WindowPlan, Windowing,
 };
 use crate::atomic_write;
 use crate::engine::{self, EngineDevice, Precision, Scorer};
@@ -262,30 +262,13 @@ impl ScoreJob {
         if tokens < 2 {
             return Err(ScoreJobError::TooShort { tokens });
         }
-        let basis = ScoreSettings {
-            harness: env!("CARGO_PKG_VERSION").into(),
-            platform: environment::platform(),
-            engine: match self.precision {
-                Precision::F32 => self.device.label(self.engine.reported()),
-                Precision::Bf16 => format!("{} (bf16)", self.device.label(self.engine.reported())),
-            },
-            manifest: manifest::identity(&on_disk),
-            model: manifest.model.clone(),
-            seq_len: manifest.eval.seq_len,
-            stride: manifest.eval.stride,
-            tail: manifest.eval.tail,
-            whole_windows: manifest.eval.whole_windows,
-            ttt: manifest.eval.ttt.clone(),
-            tokens,
-            subset: (tokens < of).then_some(Subset { first_tokens: tokens, of }),
-            inputs: inputs.files.clone(),
-            // A sidecar counts in place of the table.
-            miscount: match inputs.data.sidecar {
-                Some(_) => None,
-                None => Miscount::of(&inputs.data.tokens[..tokens as usize], &inputs.data.tokenizer),
-            },
-            byte_sidecar: inputs.data.sidecar_count(tokens as usize),
+        let label = self.device.label(self.engine.reported());
+        let engine = match self.precision {
+            Precision::F32 => label,
+            Precision::Bf16 => format!("{label} (bf16)"),
         };
+        let identity = manifest::identity(&on_disk);
+        let basis = inputs.data.settings(manifest, identity, engine, inputs.files.clone(), tokens);
         Ok(Opened { inputs, basis, files, on_disk })
     }
 

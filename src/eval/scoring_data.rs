@@ -1,10 +1,13 @@
 //! What models are scored on: the validation tokens, the bytes they stand for, and the manifest's windows over them.
 
-use super::{Evaluation, PlanError, SidecarCount, WindowPlan, Windowing};
+use super::{
+    Evaluation, Input, Miscount, PlanError, ScoreSettings, SidecarCount, Subset, TailRule, WindowPlan, Windowing,
+};
 use crate::data::{ByteTable, Dataset, ShardError, TargetBytes, Tokenizer, TokenizerError, unigram_bounds};
+use crate::digest::Digest;
 use crate::engine::Scorer;
 use crate::interrupt::Interrupt;
-use crate::manifest::{EvalConfig, Manifest};
+use crate::manifest::{EvalConfig, Manifest, environment};
 use crate::progress::Progress;
 use crate::units::BitsPerByte;
 
@@ -92,6 +95,45 @@ impl ScoringData {
     /// The manifest's windows of one kind over the whole split, for weights that stay as they are.
     pub fn plan(&self, windowing: Windowing) -> Result<WindowPlan, PlanError> {
         WindowPlan::of(&self.eval, windowing, self.tokens.len() as u64)
+    }
+
+    /// The sliding windows over the whole split that are scored while weights learn.
+    pub fn learning_plan(&self) -> Result<WindowPlan, PlanError> {
+        Ok(self.plan(Windowing::Sliding)?.with_tail(TailRule::of(self.eval.tail, true)))
+    }
+
+    /// What a score of the first `tokens` tokens depends on, by the manifest as it is used; `identity` is that of its file.
+    pub fn settings(
+        &self,
+        manifest: &Manifest,
+        identity: Digest,
+        engine: String,
+        inputs: Vec<Input>,
+        tokens: u64,
+    ) -> ScoreSettings {
+        let of = self.tokens.len() as u64;
+        let tokens = tokens.min(of);
+        ScoreSettings {
+            harness: env!("CARGO_PKG_VERSION").into(),
+            platform: environment::platform(),
+            engine,
+            manifest: identity,
+            model: manifest.model.clone(),
+            seq_len: manifest.eval.seq_len,
+            stride: manifest.eval.stride,
+            tail: manifest.eval.tail,
+            whole_windows: manifest.eval.whole_windows,
+            ttt: manifest.eval.ttt.clone(),
+            tokens,
+            subset: (tokens < of).then_some(Subset { first_tokens: tokens, of }),
+            inputs,
+            // A sidecar counts in place of the table.
+            miscount: match self.sidecar {
+                Some(_) => None,
+                None => Miscount::of(&self.tokens[..tokens as usize], &self.tokenizer),
+            },
+            byte_sidecar: self.sidecar_count(tokens as usize),
+        }
     }
 
     /// Windows given to an engine at a time.

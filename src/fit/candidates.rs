@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::search::{CLASSES, Setting};
 use super::{FitError, Group, Way};
 use crate::artifact::{
-    ClassRule, Encoded, Hessians, PackError, PackedTensor, Part, Unquantized, encode_as, quantize_all, rules_of,
+    Chosen, ClassRule, Encoded, Hessians, PackError, PackedTensor, Part, Unquantized, encode_as, names_without_hessian,
+    quantize_all, rules_of,
 };
 use crate::interrupt::Interrupt;
 use crate::manifest::QuantizationConfig;
@@ -36,6 +37,8 @@ pub(super) struct Candidates<'a> {
     tensors: Vec<Vec<PackedTensor>>,
     /// What the settings decide for each tensor.
     rules: BTreeMap<String, ClassRule>,
+    /// Those that were rounded to the nearest for want of a Hessian.
+    without_hessian: Vec<String>,
     interrupt: &'a Interrupt,
 }
 
@@ -55,8 +58,9 @@ impl<'a> Candidates<'a> {
         let tensors =
             tensors.map(|((name, tensor), classes)| Unquantized { name: name.into(), tensor: tensor.clone(), classes });
         let quantized = quantize_all(tensors.collect(), &config, hessians, interrupt)?;
+        let without_hessian = names_without_hessian(&quantized);
         let tensors = quantized.into_iter().map(|tensor| tensor.forms).collect();
-        Ok(Candidates { way, config, groups, tensors, rules, interrupt })
+        Ok(Candidates { way, config, groups, tensors, rules, without_hessian, interrupt })
     }
 
     fn class_of(&self, setting: &Setting, tensor: usize) -> usize {
@@ -99,7 +103,8 @@ impl<'a> Candidates<'a> {
             rule.copied().filter(|rule| rule.class() == class).unwrap_or(ClassRule::Named(class))
         };
         let rules: Vec<ClassRule> = tensors.iter().map(rule).collect();
-        let encoded = encode_as(tensors, &rules, &self.config, &Progress::hidden(), self.interrupt);
+        let chosen = Chosen { rules: &rules, without_hessian: &self.without_hessian };
+        let encoded = encode_as(tensors, &chosen, &self.config, &Progress::hidden(), self.interrupt);
         Ok(encoded.map_err(PackError::from)?)
     }
 

@@ -22,7 +22,7 @@ impl Way {
         match self {
             Way::Search(search) => config.scale_search = search,
             Way::Rule(quantizer) => {
-                if quantizer.rounding == Rounding::Gptq {
+                if quantizer.rounding.uses_hessian() {
                     config.rules.extend(tables(model).map(|table| QuantizerRule::new(table, to_nearest(quantizer))));
                 }
                 config.rules.push(QuantizerRule::new("*", quantizer));

@@ -1,7 +1,7 @@
 //! Recipe values that parse but cannot be: zero strides, worlds that do not divide 8, batches that do not fit.
 
 use super::evaluation::{MAX_SEQ_LEN, check_eval};
-use super::{CalibrationConfig, Manifest, ScheduleConfig};
+use super::{CalibrationConfig, CalibrationText, Manifest, ScheduleConfig};
 use crate::model::layout;
 use crate::quant::{ArtifactContainer, Codec, ScaleSearch, UnmatchedPattern, limits};
 use crate::units::Bytes;
@@ -140,7 +140,7 @@ fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
     }
     check_patterns(manifest, quantization.rules.iter().map(|rule| rule.pattern.as_str()))
         .or_else(|message| fail("quantization.rules".into(), message))?;
-    if let Some(CalibrationConfig { sequences, seq_len }) = &quantization.calibration {
+    if let Some(CalibrationConfig { sequences, seq_len, .. }) = &quantization.calibration {
         if !(1..=MAX_CALIBRATION_SEQUENCES).contains(sequences) {
             let message = format!("{sequences} is outside 1..={MAX_CALIBRATION_SEQUENCES}");
             return fail("quantization.calibration.sequences".into(), message);
@@ -157,11 +157,24 @@ fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
         let message = "would change what low_rank of a rule corrects; leave one of them out";
         return fail("quantization.prune_to".into(), message.into());
     }
+    if let Some(CalibrationConfig { text, temperature, seq_len, .. }) = &quantization.calibration {
+        if !(MIN_TEMPERATURE..=MAX_TEMPERATURE).contains(temperature) {
+            let message = format!("{temperature} is outside {MIN_TEMPERATURE}..={MAX_TEMPERATURE}");
+            return fail("quantization.calibration.temperature".into(), message);
+        }
+        if *text == CalibrationText::Model && seq_len.unwrap_or(manifest.schedule.train_seq_len) < 2 {
+            let message = "the last token of a sequence that the model writes is not run; 2 or more are needed";
+            return fail("quantization.calibration.seq_len".into(), message.into());
+        }
+    }
     match quantization.prune_to {
         Some(Bytes(0)) => fail("quantization.prune_to".into(), "nothing fits 0 bytes".into()),
         _ => Ok(()),
     }
 }
 
+/// Temperatures between always the likeliest token and any token at all.
+const MIN_TEMPERATURE: f64 = 0.01;
+const MAX_TEMPERATURE: f64 = 100.0;
 /// Most sequences to calibrate on: a thousand times what records take.
 const MAX_CALIBRATION_SEQUENCES: u64 = 65_536;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{ContentDigest, Digest};
+use crate::is_default::is_default;
 use crate::quant::TensorClass;
 use crate::units::Bytes;
 
@@ -91,6 +92,29 @@ impl Default for ByteSidecar {
     }
 }
 
+/// The order in which training reads its shards.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LoaderOrder {
+    /// One stream through all shards in name order (PR #286).
+    #[default]
+    Sequential,
+    /// Windows of `train_seq_len` tokens: each shard's in an order that is drawn, the shard in proportion to what is left.
+    Shuffled,
+    /// Such windows, each so many after the last one, a number that has no divisor in common with how many there are.
+    Coprime,
+}
+
+impl std::fmt::Display for LoaderOrder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            LoaderOrder::Sequential => "sequential",
+            LoaderOrder::Shuffled => "shuffled",
+            LoaderOrder::Coprime => "coprime",
+        })
+    }
+}
+
 /// Where tokens come from. `DATA_PATH` and `TOKENIZER_PATH` override `path` and `tokenizer.path`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -99,6 +123,12 @@ pub struct DataConfig {
     pub path: PathBuf,
     /// Shell pattern of the training shards (`*` and `?`), read in name order.
     pub train_pattern: String,
+    /// In which order training reads them; `sequential`, one stream, is the default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub loader: LoaderOrder,
+    /// Seed of what an order other than `sequential` draws, apart from that of initialization; 0 is the default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub loader_seed: u64,
     /// Shell pattern of the validation shards.
     pub val_pattern: String,
     /// SentencePiece model that gives each token its bytes.
@@ -117,6 +147,8 @@ impl Default for DataConfig {
         DataConfig {
             path: PathBuf::from("data/datasets/fineweb10B_sp1024"),
             train_pattern: "fineweb_train_*.bin".into(),
+            loader: LoaderOrder::Sequential,
+            loader_seed: 0,
             val_pattern: "fineweb_val_*.bin".into(),
             tokenizer: Some(FileRef {
                 path: PathBuf::from("data/tokenizers/fineweb_1024_bpe.model"),
@@ -177,16 +209,33 @@ pub struct ArtifactRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HessianRecord {
-    /// Name of the shard.
+    /// Name of the shard; empty where the model wrote the text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub shard: String,
-    /// Its size and digests.
+    /// Size and digests of it, or of the tokens that the model wrote, two bytes each, sequence after sequence.
     pub content: ContentDigest,
+    /// How the model wrote the text, where it did.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub written: Option<WrittenText>,
     /// Sequences, each a batch of the mean.
     pub sequences: u64,
     /// Tokens of a sequence.
     pub seq_len: u64,
     /// Share of the mean of a Hessian's diagonal that was added to the diagonal.
     pub damping: f64,
+    /// Matrices that were rounded to the nearest instead, for want of a Hessian that can be used (`gptq_or_nearest`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+}
+
+/// Text that a model wrote by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WrittenText {
+    /// What logits were divided by.
+    pub temperature: f64,
+    /// Seed of the draws.
+    pub seed: u64,
 }
 
 /// zstd's bytes depend on its version and level.

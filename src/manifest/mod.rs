@@ -30,8 +30,8 @@ pub use claim::{Claim, ClaimMetrics, Hardware, Track};
 pub use claimed_number::{ClaimedNumber, ParseClaimedNumberError};
 pub use evaluation::{EvalConfig, FrozenParts, Tail, TttConfig};
 pub use files::{
-    ArtifactRecord, ByteSidecar, CodeFile, DataConfig, FileRef, HessianRecord, ShardRef, ShardRole, TensorRecord,
-    ZstdRecord,
+    ArtifactRecord, ByteSidecar, CodeFile, DataConfig, FileRef, HessianRecord, LoaderOrder, ShardRef, ShardRole,
+    TensorRecord, WrittenText, ZstdRecord,
 };
 pub use load::{LoadError, closest_of_expected, load, parse};
 pub use mlp_bits::MlpBits;
@@ -41,8 +41,8 @@ pub use overrides::{
 pub use program::{Program, ProgramName, ProgramSource};
 pub use rebase_paths::{code_copies, rebase_paths};
 pub use recipe::{
-    AdamConfig, CalibrationConfig, MuonConfig, OptimizerConfig, OrthogonalizerPrecision, QatConfig, QuantizationConfig,
-    ScheduleConfig, SwaConfig,
+    AdamConfig, CalibrationConfig, CalibrationText, MuonConfig, OptimizerConfig, OrthogonalizerPrecision, QatConfig,
+    QuantizationConfig, ScheduleConfig, SwaConfig,
 };
 pub use relocate::{relative, relocate};
 pub use results::{Environment, Results, SampleRecord, ScoreRecord, StageRecord, Tolerance, TrainingRecord};

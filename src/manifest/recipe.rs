@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MlpBits;
 use crate::is_default::is_default;
-use crate::quant::{ArtifactContainer, ClassPattern, Codec, QuantizerRule, Rounding, ScaleSearch};
+use crate::quant::{ArtifactContainer, ClassPattern, Codec, QuantizerRule, ScaleSearch};
 use crate::units::Bytes;
 
 /// Learning rates by parameter group, and the two optimizers.
@@ -300,14 +300,20 @@ impl Default for QuantizationConfig {
 impl QuantizationConfig {
     /// Whether any tensor is rounded by a Hessian.
     pub fn uses_hessians(&self) -> bool {
-        self.rules.iter().any(|rule| rule.rounding == Rounding::Gptq)
+        self.rules.iter().any(|rule| rule.rounding.uses_hessian())
     }
 }
 
-/// Training text that GPTQ's Hessians are summed over: the first sequences of the first training shard.
+/// Text that GPTQ's Hessians are summed over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CalibrationConfig {
+    /// Where it is from; `training` is the default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub text: CalibrationText,
+    /// What logits are divided by where the model writes the text; 0.8 is the default.
+    #[serde(skip_serializing_if = "is_default_temperature")]
+    pub temperature: f64,
     /// Sequences, each a batch of the mean; fewer where the shard ends.
     pub sequences: u64,
     /// Tokens of a sequence; without it `schedule.train_seq_len`.
@@ -318,7 +324,37 @@ pub struct CalibrationConfig {
 impl Default for CalibrationConfig {
     fn default() -> Self {
         // As many as PR #1019 has its model write; the other scripts take as many batches.
-        CalibrationConfig { sequences: 64, seq_len: None }
+        let (text, temperature) = (CalibrationText::Training, DEFAULT_TEMPERATURE);
+        CalibrationConfig { text, temperature, sequences: 64, seq_len: None }
+    }
+}
+
+/// PR #1019's.
+const DEFAULT_TEMPERATURE: f64 = 0.8;
+
+fn is_default_temperature(value: &f64) -> bool {
+    *value == DEFAULT_TEMPERATURE
+}
+
+/// Where the text is from that Hessians are summed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CalibrationText {
+    /// The first sequences of the first training shard.
+    #[default]
+    Training,
+    /// The model writes it, token by token: the first of a sequence is drawn from the whole vocabulary, each other one from
+    /// the softmax of its logits. 1 % of the mean of its diagonal is added to the diagonal of a Hessian of such text, besides
+    /// what GPTQ adds (PR #1019).
+    Model,
+}
+
+impl std::fmt::Display for CalibrationText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            CalibrationText::Training => "training",
+            CalibrationText::Model => "model",
+        })
     }
 }
 

@@ -60,6 +60,15 @@ pub enum Rounding {
     Nearest,
     /// The nearest to what makes up for the columns before, by a Hessian from calibration tokens (PRs #1019, #1218).
     Gptq,
+    /// So, and the nearest one where a matrix has no Hessian, or one that is not positive definite (PR #1218).
+    GptqOrNearest,
+}
+
+impl Rounding {
+    /// Whether a Hessian is rounded by, where there is one.
+    pub fn uses_hessian(self) -> bool {
+        self != Rounding::Nearest
+    }
 }
 
 /// Scales and rounding.
@@ -177,8 +186,10 @@ impl std::fmt::Display for Quantizer {
             ScaleRule::Deviation { deviations, curvature: 0.0 } => write!(f, "deviation:{deviations}")?,
             ScaleRule::Deviation { deviations, curvature } => write!(f, "deviation:{deviations}:{curvature}")?,
         }
-        if self.rounding == Rounding::Gptq {
-            write!(f, "/gptq")?;
+        match self.rounding {
+            Rounding::Nearest => {}
+            Rounding::Gptq => write!(f, "/gptq")?,
+            Rounding::GptqOrNearest => write!(f, "/gptq_or_nearest")?,
         }
         self.low_rank.map_or(Ok(()), |low_rank| write!(f, "+{low_rank}"))
     }
@@ -193,8 +204,8 @@ impl std::fmt::Display for QuantizerRule {
 /// A text that is no quantizer.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error(
-    "`{text}` is not SCALES or SCALES/gptq, with SCALES row_maximum, quantile:Q, clip_search, clip_search:row, \
-     deviation:K or deviation:K:CURVATURE, and +low_rank:R[:CLASS[:LARGEST]] behind it where wanted{}",
+    "`{text}` is not SCALES, SCALES/gptq or SCALES/gptq_or_nearest, with SCALES row_maximum, quantile:Q, clip_search, \
+     clip_search:row, deviation:K or deviation:K:CURVATURE, and +low_rank:R[:CLASS[:LARGEST]] behind it where wanted{}",
     because(why)
 )]
 pub struct ParseQuantizerError {
@@ -236,6 +247,7 @@ impl FromStr for Quantizer {
         let (scales, rounding) = match before.split_once('/') {
             None => (before, Rounding::Nearest),
             Some((scales, "gptq")) => (scales, Rounding::Gptq),
+            Some((scales, "gptq_or_nearest")) => (scales, Rounding::GptqOrNearest),
             Some((scales, "nearest")) => (scales, Rounding::Nearest),
             Some(_) => return Err(error(None)),
         };
@@ -287,7 +299,8 @@ impl FromStr for QuantizerRule {
 mod tests {
     use super::*;
 
-    const TEXTS: [&str; 9] = [
+    const TEXTS: [&str; 10] = [
+        "clip_search/gptq_or_nearest",
         "row_maximum",
         "quantile:0.9995",
         "clip_search",
@@ -337,6 +350,7 @@ mod tests {
             ("a=quantile:nan", "scales.quantile: NaN is outside"),
             ("a=deviation:3:2/gptq", "scales.curvature: 2 is outside 0..=1"),
             ("a=deviation:12.85:0.175", "scales.curvature: is taken from a Hessian; set rounding to gptq"),
+            ("a=deviation:12.85:0.175/gptq_or_nearest", "scales.curvature: is taken from a Hessian"),
         ] {
             let error = text.parse::<QuantizerRule>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

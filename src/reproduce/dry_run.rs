@@ -12,7 +12,8 @@ use super::stage::why_not;
 use super::{Request, Stage};
 use crate::data::{DataFile, Dataset, DigestCheck, Wanted};
 use crate::escape::visible;
-use crate::eval::{WindowPlan, Windowing};
+use crate::eval::ttt::Chunks;
+use crate::eval::{TailRule, WindowPlan, Windowing};
 use crate::manifest::{self, Manifest};
 use crate::model;
 use crate::quant::Codec;
@@ -267,11 +268,16 @@ fn work(manifest: &Manifest, stage: Stage, val_tokens: u64) -> String {
         Stage::Score => {
             let eval = &manifest.eval;
             let windows: u64 = scored_plans(manifest, val_tokens).iter().map(WindowPlan::windows).sum();
+            let learning = learning_chunks(manifest, val_tokens).map(|chunks| {
+                let (windows, of) = (count(chunks.plan().windows()), count(chunks.count()));
+                format!("; then {windows} of the artifact in {of} chunks, each learned from once it is scored")
+            });
             format!(
-                "checkpoint and artifact, side by side and every {}: {} windows of {} tokens",
+                "checkpoint and artifact, side by side and every {}: {} windows of {} tokens{}",
                 eval.stride,
                 count(2 * windows),
-                count(eval.seq_len)
+                count(eval.seq_len),
+                learning.unwrap_or_default()
             )
         }
         Stage::Verify => "digests, budget, claims: always".to_string(),
@@ -291,6 +297,14 @@ pub(super) fn scored_plans(manifest: &Manifest, val_tokens: u64) -> Vec<WindowPl
     plans.into_iter().filter_map(|kind| WindowPlan::of(eval, kind, tokens).ok()).collect()
 }
 
+/// The chunks that weights learn from while they are scored, where they do.
+pub(super) fn learning_chunks(manifest: &Manifest, val_tokens: u64) -> Option<Chunks> {
+    let (eval, tokens) = (&manifest.eval, manifest.eval.tokens_read(val_tokens));
+    let ttt = eval.ttt.as_ref()?;
+    let plan = WindowPlan::of(eval, Windowing::Sliding, tokens).ok()?;
+    Some(Chunks::new(plan.with_tail(TailRule::of(eval.tail, true)), ttt.chunk_tokens))
+}
+
 fn writes(request: &Request<'_>, stage: Stage) -> Vec<PathBuf> {
     let folder = &request.folder;
     match stage {
@@ -298,7 +312,10 @@ fn writes(request: &Request<'_>, stage: Stage) -> Vec<PathBuf> {
         Stage::Pack => {
             vec![folder.artifact(request.effective.manifest.quantization.container.file_name()), folder.manifest()]
         }
-        Stage::Score => vec![folder.manifest()],
+        Stage::Score => {
+            let trace = request.effective.manifest.eval.ttt.as_ref().map(|_| folder.ttt_trace());
+            trace.into_iter().chain([folder.manifest()]).collect()
+        }
         Stage::Verify => vec![folder.manifest(), folder.page()],
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::dry_run::scored_plans;
+use super::dry_run::{learning_chunks, scored_plans};
 use crate::data::TokenBatch;
 use crate::engine::{Engine, Window};
 use crate::eval::WindowPlan;
@@ -72,7 +72,7 @@ pub struct Estimate {
     pub train: TimeRange,
     /// Steps within the cap on time, where that ends training.
     pub steps_in_cap: Option<TimeRange>,
-    /// Scoring checkpoint and artifact.
+    /// Scoring checkpoint and artifact, test-time training included.
     pub score: TimeRange,
     /// Both.
     pub total: TimeRange,
@@ -124,7 +124,12 @@ fn from_pace(manifest: &Manifest, engine: String, val_tokens: u64, pace: Pace, p
     let beside = schedule.warmup_steps as f64 * step + validations.floor() * val_tokens as f64 * score;
     let train = in_time.plus(around(beside));
     let tokens = |plan: &WindowPlan| plan.windows() as f64 * plan.seq_len() as f64;
-    let scored = around(scored_plans(manifest, val_tokens).iter().map(tokens).sum::<f64>() * 2.0 * score);
+    let learning = learning_chunks(manifest, val_tokens).map_or(0.0, |chunks| {
+        let epochs = manifest.eval.ttt.as_ref().map_or(0, |ttt| ttt.epochs) as f64;
+        tokens(chunks.plan()) + epochs * TRAINING_FACTOR * chunks.plan().predictions() as f64
+    });
+    let still = 2.0 * scored_plans(manifest, val_tokens).iter().map(tokens).sum::<f64>();
+    let scored = around((still + learning) * score);
     Estimate {
         schema: ESTIMATE_SCHEMA,
         engine,

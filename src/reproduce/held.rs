@@ -25,9 +25,6 @@ pub(super) fn look(
     data: &Dataset,
     inputs: &dyn Fn(Stage, &Manifest) -> Option<Vec<FileRef>>,
 ) -> Result<Held, ReproduceError> {
-    if request.effective.manifest.eval.ttt.is_some() {
-        return Err(ReproduceError::Learning);
-    }
     let folder = &request.folder;
     let is_begun = folder.training_state().exists() || folder.checkpoint().exists();
     if request.fresh || !is_begun {

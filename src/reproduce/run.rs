@@ -13,8 +13,9 @@ use crate::atomic_write::WriteError;
 use crate::data::{DataGap, Dataset, DigestCheck, Wanted};
 use crate::engine::{Engine, devices};
 use crate::eval::ScoreError;
+use crate::eval::ttt::TttError;
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::manifest::{self, Effective, FileRef, LoadError, Manifest, StageRecord, environment};
+use crate::manifest::{self, Effective, FileRef, LoadError, LoaderOrder, Manifest, StageRecord, environment};
 use crate::progress::ProgressFactory;
 use crate::quant::ArtifactContainer;
 use crate::report::RunProfile;
@@ -103,12 +104,6 @@ pub enum ReproduceError {
         /// What made it.
         reason: String,
     },
-    /// The recipe has weights learn while they are scored.
-    #[error(
-        "reproduce scores weights that stay as they are, and eval.ttt has them learn from what was scored; `train`, `pack` \
-         and `score` one after another do that"
-    )]
-    Learning,
     /// Ctrl-C; run the same command again to continue.
     #[error("interrupted; the same command continues from here")]
     Interrupted(#[source] Interrupted),
@@ -266,10 +261,13 @@ impl Stages<'_, '_> {
             let bounds = self.scoring(&manifest).bounds()?;
             return Ok((self.keep(Stage::Score, manifest, watcher)?, bounds, None));
         }
-        writeln!(watcher, "{:<6} windows of {} every {}", Stage::Score, eval.seq_len, eval.stride)?;
+        let learning = if eval.ttt.is_some() { ", then with test-time training" } else { "" };
+        writeln!(watcher, "{:<6} windows of {} every {}{learning}", Stage::Score, eval.seq_len, eval.stride)?;
+        let trace = eval.ttt.as_ref().map(|_| folder.ttt_trace());
         let started = Instant::now();
         let (scores, bounds) = self.scoring(&manifest).run(folder).map_err(|error| match error {
-            ScoreStageError::Score(ScoreError::Interrupted(interrupted)) => ReproduceError::Interrupted(interrupted),
+            ScoreStageError::Score(ScoreError::Interrupted(interrupted))
+            | ScoreStageError::Ttt(TttError::Interrupted(interrupted)) => ReproduceError::Interrupted(interrupted),
             other => other.into(),
         })?;
         let seconds = started.elapsed().as_secs_f64();
@@ -277,7 +275,8 @@ impl Stages<'_, '_> {
         manifest.results.scores = scores;
         // What a sample estimated is known now.
         manifest.results.samples.clear();
-        Ok((self.finish(Stage::Score, manifest, inputs, &[])?, bounds, Some(seconds)))
+        let outputs: Vec<&PathBuf> = trace.iter().collect();
+        Ok((self.finish(Stage::Score, manifest, inputs, &outputs)?, bounds, Some(seconds)))
     }
 
     fn scoring<'s>(&'s self, manifest: &'s Manifest) -> Scoring<'s> {
@@ -299,6 +298,10 @@ impl Stages<'_, '_> {
                 let recipe = &self.request.effective.manifest;
                 let recipe = (&recipe.model, &recipe.optimizer, &recipe.schedule, engine);
                 let mut inputs = vec![digest_settings("recipe", &recipe)];
+                let data = &self.request.effective.manifest.data;
+                if data.loader != LoaderOrder::Sequential {
+                    inputs.push(digest_settings("loader", &(data.loader, data.loader_seed)));
+                }
                 inputs.extend(self.data.files().filter_map(data_input));
                 inputs
             }

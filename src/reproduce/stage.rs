@@ -18,7 +18,7 @@ pub enum Stage {
     Train,
     /// Quantize and compress it.
     Pack,
-    /// Score checkpoint and artifact, non-overlapping and sliding.
+    /// Score checkpoint and artifact, non-overlapping and sliding, and the artifact with test-time training if there is any.
     Score,
     /// Check every digest, the budget and the claims against one another; cheap, so never skipped.
     Verify,
@@ -52,11 +52,13 @@ pub struct UnreadableFile {
 
 /// Digests of files, for a [`StageRecord`]. Only names are recorded, so that a run folder can be moved.
 pub fn digest_files<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Vec<FileRef>, UnreadableFile> {
-    let digest = |path: &'a Path| match ContentDigest::of_file(path) {
-        Ok(digest) => Ok(FileRef::new(path.file_name().unwrap_or_default(), digest)),
-        Err(source) => Err(UnreadableFile { path: path.to_path_buf(), source }),
-    };
+    let digest = |path: &'a Path| Ok(FileRef::new(path.file_name().unwrap_or_default(), digest_of(path)?));
     files.into_iter().map(digest).collect()
+}
+
+/// The digest of one.
+pub(super) fn digest_of(path: &Path) -> Result<ContentDigest, UnreadableFile> {
+    ContentDigest::of_file(path).map_err(|source| UnreadableFile { path: path.to_path_buf(), source })
 }
 
 /// Settings a stage depends on, as an input of their own.

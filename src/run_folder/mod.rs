@@ -61,6 +61,11 @@ impl RunFolder {
         self.0.join("seeds.json")
     }
 
+    /// What was scored and what was learned from it, in order, where weights learn while they are scored.
+    pub fn ttt_trace(&self) -> PathBuf {
+        self.0.join("ttt-trace.jsonl")
+    }
+
     /// The packed model, under the name that its container has.
     pub fn artifact(&self, name: &str) -> PathBuf {
         self.0.join(name)

@@ -163,6 +163,10 @@ fn stated_files(manifest: &Manifest) -> Vec<(Part, String, FileRef)> {
             files.push((Part::Result, "results.training.log".into(), log.clone()));
         }
     }
+    // A stage's files are named by where it left them, beside the manifest; train's and pack's are above.
+    for output in manifest.results.stages.get("score").into_iter().flat_map(|stage| &stage.outputs) {
+        files.push((Part::Result, "results.stages.score".into(), output.clone()));
+    }
     files
 }
 

@@ -10,7 +10,7 @@ use super::pace::{Pace, Replay};
 use super::session::{Session, Validator};
 use super::{Clock, Recipe, Schedule, Start, Stopwatch, Trace, TrainError, TrainRequest, Trainer, agreement, folder};
 use crate::collective::{Collective, CollectiveError};
-use crate::data::{BatchGeometry, Dataset, Loader, LoaderPosition};
+use crate::data::{BatchGeometry, Dataset, Loader, LoaderPosition, ReadingOrder};
 use crate::engine::TrainerState;
 use crate::manifest;
 use crate::model::{self, Params};
@@ -89,7 +89,9 @@ fn open_loader(request: &TrainRequest<'_>, data: &Dataset) -> Result<Loader, Tra
         rank.world_size() as u32,
         rank.index() as u32,
     )?;
-    Ok(Loader::open(&data.train_paths(), geometry, manifest.model.vocab_size as u32)?)
+    let (order, seed, ranks) = (manifest.data.loader, manifest.data.loader_seed, manifest.schedule.world_size);
+    let order = ReadingOrder { order, seed, ranks };
+    Ok(Loader::open_in_order(&data.train_paths(), geometry, manifest.model.vocab_size as u32, order)?)
 }
 
 /// The model as this rank has it: rank 0's is new or comes out of the folder, the others' are zero.

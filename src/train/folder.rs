@@ -7,7 +7,7 @@ use super::{Start, Trace, TrainError, TrainingState};
 use crate::atomic_write::{self, WriteError};
 use crate::data::Dataset;
 use crate::digest::ContentDigest;
-use crate::manifest::{self, Effective, FileRef, Manifest, Results, TrainingRecord};
+use crate::manifest::{self, Effective, FileRef, LoaderOrder, Manifest, Results, TrainingRecord};
 use crate::model::{self, Params, WeightsError};
 use crate::run_folder::RunFolder;
 
@@ -66,6 +66,11 @@ pub(super) fn read_state(
     if (recorded.steps.len() as u64) < steps {
         let found = recorded.steps.len();
         return Err(resume(format!("it is {steps} steps old, but {} has {found} steps", path.display())));
+    }
+    // Where windows are drawn one after another, all before the position are drawn again: it must be that of the steps.
+    let (taken, of_steps) = (state.counters.batch_position, steps.saturating_mul(manifest.schedule.train_batch_tokens));
+    if manifest.data.loader != LoaderOrder::Sequential && taken != of_steps {
+        return Err(resume(format!("it has read {taken} tokens, and its {steps} steps read {of_steps}")));
     }
     // Later steps were taken and lost; they will be taken again.
     recorded.steps.truncate(steps as usize);

@@ -10,7 +10,7 @@ use super::{TrainError, Validation};
 use crate::atomic_write;
 use crate::collective::Rank;
 use crate::data::Dataset;
-use crate::manifest::{MICRO_BATCHES_PER_STEP, Manifest};
+use crate::manifest::{LoaderOrder, MICRO_BATCHES_PER_STEP, Manifest};
 use crate::model::ParamRole;
 use crate::optim::Group;
 use crate::progress::Progress;
@@ -98,7 +98,10 @@ pub(super) fn heading(
     let rate = |role| float(Group::of(role, optimizer, model.tie_embeddings).learning_rate);
     let attention = if model.num_kv_heads == model.num_heads { "mha" } else { "gqa" };
     let head = if model.tie_embeddings { String::new() } else { format!(" head_lr:{}", rate(ParamRole::Head)) };
-    vec![
+    let loader = &manifest.data;
+    let order = (loader.loader != LoaderOrder::Sequential)
+        .then(|| format!("train_loader:order:{} seed:{}", loader.loader, loader.loader_seed));
+    let mut lines = vec![
         format!("val_bpb:enabled tokenizer_kind=sentencepiece tokenizer_path={tokenizer}"),
         format!("train_loader:dataset:{} train_shards:{}", dataset.display(), data.train.len()),
         format!(
@@ -137,7 +140,10 @@ pub(super) fn heading(
             quantization.keep_last_k_fp16
         ),
         format!("seed:{}", schedule.seed),
-    ]
+    ];
+    // Behind the line of the shards.
+    order.into_iter().for_each(|line| lines.insert(2, line));
+    lines
 }
 
 /// A validation: `step:1000/20000 val_loss:2.2448 val_bpb:1.3295 train_time:122623ms step_avg:122.62ms`.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::digest::{ContentDigest, Digest};
-use crate::manifest::Manifest;
+use crate::manifest::{LoaderOrder, Manifest};
 
 /// Model, optimizer, schedule, training tokens and engine, without what only changes the log.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,13 +42,18 @@ impl Recipe {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             json!({ "file": name, "sha256": digest.sha256.to_string() })
         };
-        Recipe(json!({
+        let mut recipe = json!({
             "engine": engine.to_string(),
             "model": section(serde_json::to_value(&manifest.model)),
             "optimizer": section(serde_json::to_value(&manifest.optimizer)),
             "schedule": schedule,
             "shards": shards.into_iter().map(shard).collect::<Vec<Value>>(),
-        }))
+        });
+        // Left out where it rests, so that digests of earlier traces stay what they were.
+        if manifest.data.loader != LoaderOrder::Sequential {
+            recipe["loader"] = json!({ "order": manifest.data.loader, "seed": manifest.data.loader_seed });
+        }
+        Recipe(recipe)
     }
 
     /// A recipe read back from a file.
@@ -132,5 +137,11 @@ mod tests {
             ("schedule.swa.every", "50", "51")
         );
         assert_eq!(ours.difference(&recipe(&manifest(), b"y")).unwrap().field, "shards.0.sha256");
+        let mut shuffled = manifest();
+        shuffled.data.loader_seed = 1;
+        assert_eq!(ours.difference(&recipe(&shuffled, b"x")), None);
+        shuffled.data.loader = LoaderOrder::Shuffled;
+        let found = ours.difference(&recipe(&shuffled, b"x")).unwrap();
+        assert_eq!((found.field.as_str(), found.theirs.as_str()), ("loader", r#"{"order":"shuffled","seed":1}"#));
     }
 }

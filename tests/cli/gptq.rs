@@ -95,11 +95,53 @@ fn every_layer_misses_less_than_with_the_nearest_symbols() {
 }
 
 #[test]
+fn the_model_writes_the_text_itself_if_it_is_told_to() {
+    let workshop = workshop();
+    let own = ["--set", "quantization.calibration.text=model"];
+    let packed = |flags: &[&str]| {
+        let flags = [&RULES[..], &CALIBRATION, &own, &["-o", "a.golf", "--force", "--quiet"], flags].concat();
+        workshop.pack(&flags).assert().success();
+        std::fs::read(workshop.path("a.golf")).unwrap()
+    };
+    // No training text is needed.
+    std::fs::remove_file(workshop.path("data/tiny_train_0.bin")).unwrap();
+    let one = packed(&["--threads", "1"]);
+    assert_eq!(packed(&["--threads", "3"]), one);
+    let record = recorded(&workshop).artifact.unwrap().hessians.unwrap();
+    assert_eq!((record.shard.as_str(), record.sequences, record.seq_len), ("", 6, 64));
+    assert_eq!(record.content.bytes.0, 6 * 64 * 2);
+    let written = record.written.unwrap();
+    assert_eq!((written.temperature, written.seed), (0.8, 1337));
+    // Another temperature writes another text.
+    packed(&["--set", "quantization.calibration.temperature=1.5"]);
+    let other = recorded(&workshop).artifact.unwrap().hessians.unwrap();
+    assert_ne!(other.content, record.content);
+    let flags = [&RULES[..], &own, &["--hessians", "weights.safetensors"]].concat();
+    let error = workshop.error(&flags);
+    assert!(error.contains("the network writes its text itself"), "{error}");
+}
+
+#[test]
+fn what_has_no_hessian_is_rounded_to_the_nearest_where_its_rule_does_without() {
+    let workshop = workshop();
+    let flags = [&CALIBRATION[..], &["--rule", "*=row_maximum/gptq_or_nearest", "-o", "a.golf", "--force"]].concat();
+    let said = workshop.pack(&flags).assert().success().get_output().stdout.clone();
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("bigram.embed.weight without a Hessian that can be used"), "{said}");
+    let record = recorded(&workshop).artifact.unwrap().hessians.unwrap();
+    assert_eq!(record.without, ["bigram.embed.weight"]);
+    let mixed = std::fs::read(workshop.path("a.golf")).unwrap();
+    let flags = [&RULES[..], &CALIBRATION, &["-o", "a.golf", "--force", "--quiet"]].concat();
+    workshop.pack(&flags).assert().success();
+    assert_eq!(std::fs::read(workshop.path("a.golf")).unwrap(), mixed);
+}
+
+#[test]
 fn what_cannot_be_calibrated_is_said_and_nothing_is_written() {
     let workshop = workshop();
     let error = |flags: &[&str]| workshop.error(flags);
     let all = error(&["--rule", "*=clip_search/gptq"]);
-    insta::assert_snapshot!(all, @"error: quantization.rules: `bigram.embed.weight` is read row by row and multiplied with nothing, so it has no Hessian for rounding gptq; name it in an earlier rule without");
+    insta::assert_snapshot!(all, @"error: quantization.rules: `bigram.embed.weight` is read row by row and multiplied with nothing, so it has no Hessian for rounding gptq; name it in an earlier rule without, or round by gptq_or_nearest");
     let error_on = error(&[&RULES[..], &["--hessians", "data/tiny_val_0.bin"]].concat());
     assert!(error_on.contains("data/tiny_val_0.bin is validation data"), "{error_on}");
     std::fs::remove_file(workshop.path("data/tiny_train_0.bin")).unwrap();

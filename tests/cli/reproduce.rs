@@ -130,6 +130,62 @@ fn a_dry_run_says_what_would_be_done_and_leaves_nothing() {
     assert_eq!(std::fs::read_dir(here.join("run")).unwrap().count(), inside);
 }
 
+/// The artifact is scored with weights that learn, too: as `score` does it, to the bit.
+#[test]
+fn test_time_training_is_a_part_of_scoring() {
+    let workshop = Workshop::new();
+    let ttt = "ttt: { chunk_tokens: 100, learning_rate: 0.05, epochs: 2, sequences_per_step: 2 }";
+    workshop.manifest(&format!(
+        "{RECIPE}eval: {{ seq_len: 16, stride: 8, {ttt} }}\nclaim: {{ metrics: {{ val_bpb: 1.5 }} }}\n"
+    ));
+    let here = workshop.folder.path();
+    let plan = json(here, 0, &["--dry-run"])["plans"][0].clone();
+    let work = plan["stages"][2]["work"].as_str().unwrap();
+    // 499 predictions: 1 + 483 / 8 windows, rounded up, in five chunks.
+    assert!(work.ends_with("; then 62 of the artifact in 5 chunks, each learned from once it is scored"), "{work}");
+    assert!(plan["stages"][2]["writes"][0].as_str().unwrap().ends_with("run/ttt-trace.jsonl"), "{plan:#}");
+
+    let first = json(here, 1, &[]);
+    let labels: Vec<&String> = first["scores"].as_object().unwrap().keys().collect();
+    let expected = ["checkpoint/non-overlapping", "checkpoint/sliding", "packed/non-overlapping", "packed/sliding"];
+    assert_eq!(labels, [&expected[..], &["packed/sliding-ttt"]].concat());
+    let row = |name: &str| {
+        let rows = first["table"].as_array().unwrap();
+        rows.iter().find(|row| row["metric"] == name).unwrap()["reproduced"].clone()
+    };
+    let learned = &first["scores"]["packed/sliding-ttt"];
+    assert_eq!(row("val_bpb"), learned["val_bpb"]);
+    assert_eq!(row("val_tokens").as_f64(), learned["tokens"].as_f64());
+    assert_ne!(learned["val_bpb"], first["scores"]["packed/sliding"]["val_bpb"]);
+
+    let score = |more: &[&str]| -> serde_json::Value {
+        let mut command = golf("score");
+        command.current_dir(here).args(["run/manifest.yaml", "--sliding", "--threads", "1", "--json"]).args(more);
+        serde_json::from_slice(&command.output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(score(&[])["scores"]["packed/sliding-ttt"]["val_bpb"], learned["val_bpb"]);
+    assert_eq!(
+        score(&["--no-ttt"])["scores"]["packed/sliding"]["val_bpb"],
+        first["scores"]["packed/sliding"]["val_bpb"]
+    );
+    golf("score").current_dir(here).args(["check-trace", "run/ttt-trace.jsonl"]).assert().success();
+
+    // The trace counts as the stage's: `score` beside it changes nothing, damage has the stage done again.
+    assert_eq!(json(here, 2, &[])["recorded"], true);
+    let trace = std::fs::read(here.join("run/ttt-trace.jsonl")).unwrap();
+    std::fs::write(here.join("run/ttt-trace.jsonl"), &trace[..trace.len() - 1]).unwrap();
+    let verified = golf("verify").current_dir(here).arg("run/manifest.yaml").output().unwrap();
+    assert!(String::from_utf8_lossy(&verified.stdout).contains("ttt-trace.jsonl"), "{verified:?}");
+    let again = json(here, 1, &[]);
+    assert_eq!(again["stages_kept"], serde_json::json!(["train", "pack"]));
+    assert_eq!(again["scores"], first["scores"]);
+    assert_eq!(std::fs::read(here.join("run/ttt-trace.jsonl")).unwrap(), trace);
+    let refused = refusal(here, &["--set", "eval.ttt.epochs=1"]);
+    assert!(refused.contains("eval.ttt.epochs is 2 there and 1 here"), "{refused}");
+    let text = String::from_utf8(quick(here, &["--fresh"]).output().unwrap().stdout).unwrap();
+    assert!(text.contains("with test-time training"), "{text}");
+}
+
 #[test]
 fn several_seeds_end_in_a_table_that_the_folder_keeps() {
     let workshop = workshop();

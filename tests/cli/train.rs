@@ -208,15 +208,42 @@ fn a_replay_gives_the_same_bytes_and_says_when_it_does_not() {
 }
 
 #[test]
+fn text_in_another_order_is_the_same_on_any_number_of_ranks_and_in_a_replay() {
+    let workshop = Workshop::new();
+    workshop.train(&["--out", "stream", "--quiet"]).assert().success();
+    let mut different = vec![workshop.read("stream/checkpoint.safetensors")];
+    assert!(!workshop.text("stream/train.log").contains("train_loader:order"));
+    for order in ["shuffled", "coprime"] {
+        let set = format!("data.loader={order}");
+        let train = |more: &[&str]| workshop.train(&[&["--set", &set, "--quiet"], more].concat()).assert().success();
+        let same = |a: &str, b: &str| workshop.read(a) == workshop.read(b);
+        train(&["--out", order]);
+        assert!(workshop.text(&format!("{order}/train.log")).contains(&format!("train_loader:order:{order} seed:0")));
+        let [weights, trace] = ["checkpoint.safetensors", "trace.jsonl"].map(|name| format!("{order}/{name}"));
+        train(&["--ranks", "4", "--out", "ranks", "--overwrite"]);
+        assert!(same(&weights, "ranks/checkpoint.safetensors"), "{order}");
+        train(&["--replay", &trace, "--out", "replayed", "--overwrite"]);
+        assert!(same(&weights, "replayed/checkpoint.safetensors") && same(&trace, "replayed/trace.jsonl"), "{order}");
+        let refused = workshop.refusal(&["--replay", &trace, "--out", "other"]);
+        assert!(refused.contains("`loader` is"), "{refused}");
+        train(&["--set", "data.loader_seed=1", "--out", "seeded", "--overwrite"]);
+        different.extend([workshop.read(&weights), workshop.read("seeded/checkpoint.safetensors")]);
+    }
+    assert!((0..different.len()).all(|a| (0..a).all(|b| different[a] != different[b])));
+}
+
+/// In an order whose position is found again by drawing anew; a stream's is a number.
+#[test]
 #[cfg(unix)]
 fn ctrl_c_saves_a_state_that_resume_continues_bit_for_bit() {
     let workshop = Workshop::new();
     workshop.manifest(&RECIPE.replace("iterations: 12", "iterations: 60"));
-    workshop.train(&["--out", "straight", "--quiet"]).assert().success();
+    let shuffled = ["--set", "data.loader=shuffled"];
+    workshop.train(&[&["--out", "straight", "--quiet"], &shuffled[..]].concat()).assert().success();
 
     let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("train"));
     let arguments = ["tiny.yaml", "--threads", "1", "--replay", "straight/trace.jsonl", "--out", "broken", "--quiet"];
-    command.current_dir(workshop.folder.path()).env_clear().args(arguments);
+    command.current_dir(workshop.folder.path()).env_clear().args(arguments).args(shuffled);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(&workshop.path("broken/train.log"), "step:2/60 train_loss");
     let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
@@ -231,6 +258,7 @@ fn ctrl_c_saves_a_state_that_resume_continues_bit_for_bit() {
     assert_eq!(workshop.names("broken"), ["trace.jsonl", "train.log", "training-state.safetensors"]);
 
     let resume = ["--replay", "straight/trace.jsonl", "--out", "broken", "--quiet"];
+    let resume = [&resume[..], &shuffled].concat();
     insta::assert_snapshot!("in_use", workshop.refusal(&resume));
     workshop.train(&[&resume[..], &["--resume"]].concat()).assert().success();
     for name in ["checkpoint.safetensors", "trace.jsonl"] {

@@ -9,13 +9,16 @@ use serde::Serialize;
 
 use super::Args;
 use crate::cli::output::print;
+use crate::cli::previous::{Kind, is_previous};
 use crate::cli::{CommonArgs, ExitCode};
 use crate::eval::Windowing;
 use crate::eval::ttt::{CheckedTrace, check_trace};
 use crate::manifest::Manifest;
+use crate::path_safety::folder_of;
+use crate::run_folder::RunFolder;
 
-/// Name of the trace where none is given.
-const TRACE_FILE: &str = "ttt-trace.jsonl";
+/// Name of the trace where none is given: `reproduce` records its own in a run folder.
+const TRACE_FILE: &str = "score-ttt-trace.jsonl";
 /// Name and version of the document of `score check-trace --json`.
 const CHECK_SCHEMA: &str = "golf-harness/ttt-check/v1";
 
@@ -38,17 +41,26 @@ pub struct TraceCheck {
     finding: Option<String>,
 }
 
+/// The run folder that a trace goes to where no place is given: the manifest's own if a run wrote it there, else
+/// `runs/NAME`.
+pub(super) fn trace_folder(manifest: &Manifest, path: &Path) -> RunFolder {
+    let own = RunFolder::new(folder_of(path));
+    let is_of_run = own.manifest().file_name() == path.file_name() && !path.is_symlink();
+    if is_of_run && is_previous(path, &Kind::Manifest) { own } else { RunFolder::for_run(&manifest.name) }
+}
+
 /// Where the trace goes, if weights learn.
 pub(super) fn trace_file(
     args: &Args,
     manifest: &Manifest,
+    path: &Path,
     windowings: &[Windowing],
 ) -> anyhow::Result<Option<PathBuf>> {
     let learns = manifest.eval.ttt.is_some() && windowings.contains(&Windowing::Sliding);
     let only_scores = !args.probe && !args.sample.is_wanted() && args.shard.is_none() && args.from_nll.is_none();
     match (&args.ttt_trace, learns && only_scores) {
         (Some(path), true) => Ok(Some(path.clone())),
-        (None, true) => Ok(Some(PathBuf::from(TRACE_FILE))),
+        (None, true) => Ok(Some(trace_folder(manifest, path).root().join(TRACE_FILE))),
         (Some(_), false) => bail!("--ttt-trace is for sliding windows of a manifest with eval.ttt"),
         (None, false) => Ok(None),
     }

@@ -62,7 +62,16 @@ impl Engine for KernelsEngine {
         let network = Network::upload(k, config, &fold(weights))?;
         let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
         let graph = &Graph::new(config);
-        let forward = Forward { k, config, graph, network: &network, scaled: None, tables: &tables, observer: None };
+        let forward = Forward {
+            k,
+            config,
+            graph,
+            network: &network,
+            scaled: None,
+            tables: &tables,
+            observer: None,
+            memory: None,
+        };
 
         let group = group_tokens(batch);
         let groups: Vec<_> = batch.inputs.chunks(group).zip(batch.targets.chunks(group)).collect();

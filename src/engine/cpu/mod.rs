@@ -7,6 +7,7 @@
 mod attention;
 mod bf16;
 mod buffer;
+mod decoder;
 #[cfg(test)]
 mod differences;
 mod elementwise;
@@ -29,6 +30,7 @@ mod tile_registers;
 mod tiles;
 
 use self::buffer::Buffer;
+pub use self::decoder::{Decoder, Decoding};
 pub use self::engine::KernelsEngine;
 pub use self::layer_inputs::LayerInputs;
 use self::matrix::{rows, rows_mut};

@@ -110,8 +110,16 @@ impl<D: Device + 'static> Engine for CudaEngine<D> {
         };
         let tables = k.rope_tables(&RopeTables::new(config, batch.seq_len));
         let graph = &Graph::new(config);
-        let forward =
-            Forward { k, config, graph, network: &network, scaled: scaled.as_ref(), tables: &tables, observer: None };
+        let forward = Forward {
+            k,
+            config,
+            graph,
+            network: &network,
+            scaled: scaled.as_ref(),
+            tables: &tables,
+            observer: None,
+            memory: None,
+        };
         let mut grads = Network::zeros(k, config)?;
         let mut nll = 0.0f64;
         let weight = 1.0 / batch.inputs.len() as f32;

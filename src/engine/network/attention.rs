@@ -60,7 +60,12 @@ impl<K: Kernels> Forward<'_, K> {
     ) -> Attention<K::Buffer> {
         let (k, heads) = (self.k, self.heads(rows, first));
         let rotated = [k.qk_norm_rope(q, self.q_norm_rope(w, heads)), k.qk_norm_rope(key, self.k_norm_rope(heads))];
-        let (mixed, lse) = k.attention(heads, [&rotated[0], &rotated[1], value]);
+        let rotated_qkv = [&rotated[0], &rotated[1], value];
+        let (mixed, lse) = match self.memory {
+            None => k.attention(heads, rotated_qkv),
+            // Nothing goes back from here.
+            Some(memory) => (memory.attend(heads, rotated_qkv), k.unset(0)),
+        };
         let excluded = recipe.excludes_own_value.then(|| k.exclude_own_value(heads, &mixed, value));
         Attention { mixed, excluded, lse, rotated }
     }

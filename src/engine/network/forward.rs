@@ -1,7 +1,7 @@
 //! The forward pass, recording or not: the visits of the graph one after another.
 
 use super::block::{BlockInput, BlockOutput};
-use super::operands::{FusedMixInputs, FusedMixOutputs, Norm, PendingResidual};
+use super::operands::{FusedMixInputs, FusedMixOutputs, Heads, Norm, PendingResidual};
 use super::parameters::{Network, Scaled};
 use super::record::{Record, VisitRecord};
 use super::rows::Rows;
@@ -20,7 +20,20 @@ pub(in crate::engine) struct Forward<'a, K: Kernels> {
     pub tables: &'a K::Tables,
     /// Who is shown what enters the linear layers; usually nobody.
     pub observer: Option<&'a dyn Observer<K::Buffer>>,
+    /// Keys and values of earlier positions, where one position is run at a time.
+    pub memory: Option<&'a dyn Memory<K::Buffer>>,
 }
+
+/// Keys and values of the positions that were run before, by visit (KV cache).
+pub(in crate::engine) trait Memory<B>: Sync {
+    /// Takes up the keys and values of one more position of every row and gives its queries' average of all values so far.
+    /// Visits come in their order, once a position.
+    fn attend(&self, heads: Heads, qkv: [&B; 3]) -> B;
+}
+
+/// Tokens that a position's first activations depend on: its own, the one before it by the smear, and the one before that,
+/// with which that one makes a bigram.
+pub(in crate::engine) const CONTEXT: usize = 3;
 
 /// Is shown what enters the linear layers, in the order they are run.
 pub(in crate::engine) trait Observer<B>: Sync {
@@ -66,6 +79,16 @@ impl<K: Kernels> Forward<'_, K> {
         let normed = self.visits(source, first, &mut Vec::new(), None).normed;
         self.see(LinearInput::Head, &normed);
         normed
+    }
+
+    /// Normalized activations of one position of every row, the last of those in `context`: its last [`CONTEXT`] tokens, or
+    /// all there are. `last` has the position's token alone. Keys and values of earlier positions are in the memory.
+    pub fn step(&self, context: &Rows<K>, last: &Rows<K>) -> K::Buffer {
+        let (_, _, x0) = self.embed(context);
+        let x0 = self.tails(x0, (context, context.seq_len - 1));
+        let values = self.values(last);
+        let source = Source { rows: last, x0: &x0, values: values.as_ref().map(|values| &values.projected) };
+        self.visits(source, 0, &mut Vec::new(), None).normed
     }
 
     /// Shows the observer what enters a linear layer.

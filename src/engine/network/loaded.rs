@@ -1,7 +1,7 @@
 //! A network on a device, ready to score.
 
 use super::fold::{fold, fold_tables};
-use super::forward::{Forward, Observer};
+use super::forward::{Forward, Memory, Observer};
 use super::operands::Linear;
 use super::parameters::Network;
 use super::rows::Rows;
@@ -57,6 +57,29 @@ impl<K: Kernels> Loaded<K> {
         Ok(self.kernels.download(logits))
     }
 
+    /// Logits of the last position of some rows, of which `memory` holds all positions before it; `contexts` are as
+    /// [`Forward::step`] wants them, `tables` are those of the position alone.
+    pub fn step(
+        &self,
+        contexts: &[u16],
+        rows: usize,
+        tables: &K::Tables,
+        memory: &dyn Memory<K::Buffer>,
+    ) -> Result<Vec<f32>, EngineError> {
+        check::inputs(&self.config, contexts)?;
+        let length = (contexts.len() / rows.max(1)).max(1);
+        let tokens: Vec<u16> = contexts.iter().skip(length - 1).step_by(length).copied().collect();
+        let (k, config) = (&self.kernels, &self.config);
+        let (context, last) = (Rows::new(k, config, contexts, length), Rows::new(k, config, &tokens, 1));
+        let x = Forward { memory: Some(memory), ..self.forward(tables) }.step(&context, &last);
+        Ok(k.download(k.logits(self.head_dims(rows), &x, self.network.head(), config.logit_softcap as f32)))
+    }
+
+    /// The blocks' visits in a pass.
+    pub fn visits(&self) -> usize {
+        self.graph.visits.len()
+    }
+
     /// Runs a row and shows what enters its linear layers.
     pub fn observe(&self, inputs: &[u16], observer: &dyn Observer<K::Buffer>) -> Result<(), EngineError> {
         check::inputs(&self.config, inputs)?;
@@ -68,7 +91,7 @@ impl<K: Kernels> Loaded<K> {
 
     fn forward<'a>(&'a self, tables: &'a K::Tables) -> Forward<'a, K> {
         let Loaded { kernels: k, config, graph, network } = self;
-        Forward { k, config, graph, network, scaled: None, tables, observer: None }
+        Forward { k, config, graph, network, scaled: None, tables, observer: None, memory: None }
     }
 
     fn head_dims(&self, tokens: usize) -> Linear {

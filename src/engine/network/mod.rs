@@ -28,7 +28,7 @@ mod value_embedding;
 
 pub(in crate::engine) use backward::Finished;
 pub(in crate::engine) use fold::{fold, fold_tables, scale_of, unfold};
-pub(in crate::engine) use forward::{Forward, Observer};
+pub(in crate::engine) use forward::{CONTEXT, Forward, Memory, Observer};
 pub(in crate::engine) use loaded::Loaded;
 pub(in crate::engine) use operands::{
     AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, MixGrads, Norm,

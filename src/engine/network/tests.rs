@@ -1,9 +1,9 @@
 //! The passes as a whole, on the CPU's kernels.
 
-use super::{Finished, Forward, Kernels, Network, Rows, fold, widened};
+use super::{Finished, Forward, Kernels, Loaded, Network, Rows, fold, widened};
 use crate::data::TokenBatch;
 use crate::engine::cpu::CpuKernels;
-use crate::engine::{Engine, KernelsEngine, Window};
+use crate::engine::{Decoder, Engine, KernelsEngine, Precision, Window};
 use crate::model::{
     Graph, Lanes, ModelConfig, ParallelResidual, Params, Recurrence, RopeTables, Skips, ValueEmbedding, init,
 };
@@ -97,13 +97,48 @@ fn what_is_final_is_named_from_the_networks_end_to_its_beginning() {
         let network = Network::upload(k, &config, &fold(&init(&config, 1))).unwrap();
         let tables = &k.rope_tables(&RopeTables::new(&config, 4));
         let graph = &Graph::new(&config);
-        let forward = Forward { k, config: &config, graph, network: &network, scaled: None, tables, observer: None };
+        let forward = Forward {
+            k,
+            config: &config,
+            graph,
+            network: &network,
+            scaled: None,
+            tables,
+            observer: None,
+            memory: None,
+        };
         let rows = &Rows::new(k, &config, &[1, 2, 3, 4], 4);
         let targets = &k.ids(&widened(&[2, 3, 4, 5]), config.vocab_size);
         let (mut named, mut grads) = (Vec::new(), Network::zeros(k, &config).unwrap());
         forward.backward(rows, targets, 0.25, forward.record(rows), &mut grads, &mut |part| named.push(part));
         let expected = [Finished::Head, Finished::Block(2), Finished::Block(1), Finished::Block(0)];
         assert_eq!(named, expected[usize::from(config.tie_embeddings)..]);
+    }
+}
+
+/// Whatever a network has: reading it token by token gives the logits of reading it at once.
+#[test]
+fn token_by_token_is_all_at_once() {
+    for config in family() {
+        let config = config.in_rows_of(12);
+        let (weights, tokens) = (noisy_weights(&config), tokens(&config, 24));
+        let rows: Vec<&[u16]> = tokens.chunks(12).collect();
+        let whole = Loaded::new(CpuKernels::default(), Precision::F32, &config, &weights).unwrap();
+        let expected: Vec<Vec<f32>> = rows.iter().map(|row| whole.logits(row).unwrap()).collect();
+        let decoder = Decoder::new(&config, &weights).unwrap();
+        let mut decoding = decoder.rows(rows.len(), 12);
+        let vocab = config.vocab_size;
+        for position in 0..12 {
+            let next: Vec<u16> = rows.iter().map(|row| row[position]).collect();
+            let logits = decoding.push(&next).unwrap();
+            for (found, expected) in logits.chunks(vocab).zip(&expected) {
+                let expected = &expected[position * vocab..][..vocab];
+                let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 2e-4, "{config:?} position {position}: {worst}");
+            }
+            assert_eq!(logits.len(), 2 * vocab);
+        }
+        assert!(decoding.push(&[0, 0]).unwrap().is_empty());
     }
 }
 

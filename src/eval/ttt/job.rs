@@ -1,6 +1,6 @@
 //! `score` with weights that learn on the way.
 
-use super::{ScoreFirst, TraceLine, TraceStart, TracedTotal};
+use super::{ScoreFirst, TraceStart};
 use crate::atomic_write::PendingFile;
 use crate::eval::score_job::Opened;
 use crate::eval::{Agreement, NllSink, Score, ScoreJob, ScoreJobError, WeightsFile, WindowPlan, Windowing};
@@ -45,14 +45,11 @@ impl ScoreJob {
         let model = &self.effective.manifest.scored_model();
         // One whose gradients have the same bits every time, or a refusal.
         let engine = self.device.training_engine(self.engine.reported(), self.precision)?;
-        let mut write = |line: &TraceLine| -> Result<(), ScoreJobError> {
-            trace.as_deref_mut().map_or(Ok(()), |file| Ok(file.append(&line.to_json_line())?))
-        };
-        let (weights, basis) = (file.weights, opened.basis.clone());
-        write(&TraceLine::Start(Box::new(TraceStart { weights, basis })))?;
+        let start = TraceStart { weights: file.weights, basis: opened.basis.clone() };
         let mut agreement: Option<Agreement> = None;
         let score_first = ScoreFirst { engine: &*engine, model, config, plan, tokens: opened.tokens(), interrupt };
-        let score = score_first.run::<ScoreJobError>(
+        let score = score_first.run_traced::<ScoreJobError>(
+            start,
             file.read(model)?,
             &mut |weights, windows| {
                 let prepared = self.engine.prepare(&self.device, self.precision, model, weights)?;
@@ -60,9 +57,8 @@ impl ScoreJob {
                 agreement = prepared.agreement().map(|found| found.or_worse(agreement.take()));
                 Ok(score)
             },
-            &mut |line, _| write(&line),
+            &mut |line| trace.as_deref_mut().map_or(Ok(()), |file| file.append(line)),
         )?;
-        write(&TraceLine::Total(TracedTotal::from(&score)))?;
         Ok((score, agreement))
     }
 }

@@ -25,5 +25,5 @@ pub use chunks::{Chunk, Chunks};
 pub(super) use job::LearningPass;
 pub use ledger::{Ledger, OrderError, TokenRange};
 #[cfg(feature = "engine")]
-pub use run::{ScoreFirst, ScoreWindows, Tell, TttError};
+pub use run::{ScoreFirst, ScoreWindows, Tell, TttError, WriteLine};
 pub use trace::{TRACE_SCHEMA, TraceDocument, TraceLine, TraceStart, TracedLearning, TracedScore, TracedTotal};

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::learner::Learner;
-use super::{Chunks, Ledger, OrderError, TraceLine, TracedScore};
+use super::{Chunks, Ledger, OrderError, TraceLine, TraceStart, TracedScore, TracedTotal};
+use crate::atomic_write::WriteError;
 use crate::engine::{Engine, EngineError};
 use crate::eval::{Score, WindowPlan};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -63,7 +64,24 @@ pub struct ScoreFirst<'a> {
     pub interrupt: &'a Interrupt,
 }
 
+/// Takes a line of a trace as it is written.
+pub type WriteLine<'a> = dyn FnMut(&[u8]) -> Result<(), WriteError> + 'a;
+
 impl ScoreFirst<'_> {
+    /// [`Self::run`], from the weights and settings of `start`; `write` gets every line of the trace.
+    pub fn run_traced<E: From<TttError> + From<WriteError>>(
+        &self,
+        start: TraceStart,
+        weights: Params,
+        score: &mut ScoreWindows<'_, E>,
+        write: &mut WriteLine<'_>,
+    ) -> Result<Score, E> {
+        write(&TraceLine::Start(Box::new(start)).to_json_line())?;
+        let total = self.run::<E>(weights, score, &mut |line, _| Ok(write(&line.to_json_line())?))?;
+        write(&TraceLine::Total(TracedTotal::from(&total)).to_json_line())?;
+        Ok(total)
+    }
+
     /// Scores all windows, in their order.
     ///
     /// `score` runs a range of windows by the weights of the moment. `tell` gets a line for every chunk scored and every

@@ -53,7 +53,7 @@ fn threads_and_batches_change_no_bit_and_the_trace_tells_what_happened() {
     let report = workshop.json(&["--sliding", "--threads", "1", "--nll-out", "nll.f32"]);
     let other = ["--sliding", "--threads", "2", "--batch-windows", "3", "--ttt-trace", "other.jsonl"];
     assert_eq!(essence(workshop.json(&other)), essence(report.clone()));
-    assert_eq!(workshop.bytes("ttt-trace.jsonl"), workshop.bytes("other.jsonl"));
+    assert_eq!(workshop.bytes("run/score-ttt-trace.jsonl"), workshop.bytes("other.jsonl"));
 
     let plain = workshop.json(&["--sliding", "--no-ttt", "--nll-out", "plain.f32"]);
     assert_ne!(exact(&report, "packed/sliding-ttt"), exact(&plain, "packed/sliding"));
@@ -62,7 +62,7 @@ fn threads_and_batches_change_no_bit_and_the_trace_tells_what_happened() {
     assert_eq!(learned[..104], plain[..104]);
     assert!(learned[104..].iter().zip(&plain[104..]).all(|(a, b)| a != b));
 
-    let trace = lines(&workshop, "ttt-trace.jsonl");
+    let trace = lines(&workshop, "run/score-ttt-trace.jsonl");
     let event = |line: &Value| line.as_object().unwrap().keys().find(|key| *key != "schema").unwrap().clone();
     let events: Vec<String> = trace.iter().map(event).collect();
     let chunk = ["scored", "learned"];
@@ -79,7 +79,8 @@ fn threads_and_batches_change_no_bit_and_the_trace_tells_what_happened() {
     assert!((first["total_nats"].as_f64().unwrap() - sum(&learned[..104])).abs() < 1e-9);
     let total = &trace.last().unwrap()["total"];
     assert_eq!((&total["tokens"], &total["total_nats_exact"]), (&520.into(), exact(&report, "packed/sliding-ttt")));
-    let checked = workshop.command(&["check-trace", "ttt-trace.jsonl"]).assert().success().get_output().stdout.clone();
+    let checked =
+        workshop.command(&["check-trace", "run/score-ttt-trace.jsonl"]).assert().success().get_output().stdout.clone();
     let checked = String::from_utf8(checked).unwrap();
     assert!(checked.contains("6 chunks scored and 5 learned from in 1 pass"), "{checked}");
 }
@@ -88,7 +89,7 @@ fn threads_and_batches_change_no_bit_and_the_trace_tells_what_happened() {
 fn a_trace_in_another_order_or_with_other_numbers_is_refused() {
     let workshop = learning(|_| ());
     workshop.json(&["--sliding"]);
-    let text = String::from_utf8(workshop.bytes("ttt-trace.jsonl")).unwrap();
+    let text = String::from_utf8(workshop.bytes("run/score-ttt-trace.jsonl")).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let swapped = |a: usize, b: usize| {
         let mut lines = lines.clone();
@@ -194,6 +195,40 @@ fn learning_from_it_lowers_the_loss_of_a_text_that_repeats_itself() {
     };
     let (plain, learned) = (loss(&["--no-ttt"], "packed/sliding"), loss(&[], "packed/sliding-ttt"));
     assert!(learned < plain - 0.5, "{learned} after {plain}");
+}
+
+#[test]
+fn a_trace_without_a_place_goes_to_a_run_folder_and_not_to_the_current_one() {
+    let workshop = learning(|_| ());
+    let here = workshop.files();
+    workshop.json(&["--sliding"]);
+    let mut expected = [here, vec!["score-ttt-trace.jsonl".into()]].concat();
+    expected.sort();
+    assert_eq!(workshop.files(), expected);
+    assert!(workshop.path("run/score-ttt-trace.jsonl").exists());
+    // A recipe that no run wrote; what is switched on from outside has the settings given.
+    let flags = ["recipe.yaml", "--artifact", "run/model.golf", "--sliding", "--json", "--set", "eval.ttt=1"];
+    let more = ["--set", "eval.ttt.chunk_tokens=100", "--set", "eval.ttt.epochs=1"];
+    let report = super::workshop::json(&mut workshop.command(&[&flags[..], &more].concat()));
+    assert_eq!(report["settings"]["ttt"]["chunk_tokens"], 100);
+    assert_eq!(lines(&workshop, "runs/tiny/score-ttt-trace.jsonl")[2]["learned"]["epochs"], 1);
+    let off = workshop.json(&["--sliding", "--set", "eval.ttt=0"]);
+    assert_eq!(off["headline"], "packed/sliding");
+}
+
+#[test]
+fn the_scripts_variables_switch_and_set_it() {
+    let workshop = Workshop::new();
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = workshop.command(&["run/manifest.yaml", "--sliding", "--json"]);
+        super::workshop::json(command.envs(variables.iter().copied()))
+    };
+    assert_eq!(run(&[("TTT_LR", "0.05")])["headline"], "packed/sliding");
+    let all = [("TTT_ENABLED", "1"), ("TTT_LR", "0.05"), ("TTT_CHUNK_TOKENS", "100"), ("TTT_GRAD_CLIP", "0.5")];
+    let learned = run(&all);
+    assert_eq!(learned["headline"], "packed/sliding-ttt");
+    let ttt = &learned["settings"]["ttt"];
+    assert_eq!((&ttt["learning_rate"], &ttt["chunk_tokens"], &ttt["clip"]), (&0.05.into(), &100.into(), &0.5.into()));
 }
 
 #[test]

@@ -143,10 +143,8 @@ fn describe(pickler: &mut Pickler<'_>, class: TensorClass, origin: Option<Origin
                 pickler.constant(class.label());
             } else {
                 pickler.constant("method");
-                pickler.constant(match origin.map(|origin| origin.rounding) {
-                    Some(Rounding::Gptq) => "gptq",
-                    _ => "clip_search",
-                });
+                let is_gptq = origin.is_some_and(|origin| origin.rounding.uses_hessian());
+                pickler.constant(if is_gptq { "gptq" } else { "clip_search" });
             }
         }),
     }

@@ -112,7 +112,16 @@ impl<'a, D: Device + 'a> CudaTrainer<'a, D> {
                     Entry::Vacant(unknown) => unknown.insert(DeviceBatch::new(k, config, tokens, batch.seq_len)),
                 };
             let (graph, network) = (&self.graph, &self.network);
-            let forward = Forward { k, config, graph, network, scaled: self.scaled.as_ref(), tables, observer: None };
+            let forward = Forward {
+                k,
+                config,
+                graph,
+                network,
+                scaled: self.scaled.as_ref(),
+                tables,
+                observer: None,
+                memory: None,
+            };
             let work = |on_finished: &mut dyn FnMut(Finished)| {
                 let record = forward.record(rows);
                 forward.backward(rows, targets, weight, record, &mut grads.borrow_mut(), on_finished)

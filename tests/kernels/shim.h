@@ -4,7 +4,7 @@
 // have, the ones whose barrier is complete go on. A barrier that can never be complete (some threads of the block or
 // warp have ended, or wait elsewhere) stops the launch with a message: on a GPU that is undefined behavior.
 // Blocks run one after another. Of races only those show that an order of warps brings out (`release`). Tensor-core
-// instructions and copies ahead are in tensor.h.
+// instructions and copies ahead are in tensor.h, those of Hopper's warpgroups in wgmma.h.
 
 #include <math.h>
 #include <stdint.h>
@@ -110,7 +110,7 @@ static uint64_t exchanged[2][MOST_THREADS];
 static unsigned char turns[MOST_THREADS];
 // A block's memory beyond what kernels declare, as large as the largest device's.
 const size_t DYNAMIC_BYTES = 227 << 10;
-alignas(128) static unsigned char dynamic[DYNAMIC_BYTES];
+alignas(1024) static unsigned char dynamic[DYNAMIC_BYTES];
 
 // A copy of 16 bytes to shared memory that has been asked for; of zeros where `from` is null.
 struct Copy {
@@ -119,6 +119,13 @@ struct Copy {
 };
 // Each thread's groups of copies that have not been waited for.
 static std::vector<std::vector<Copy>> copies[MOST_THREADS];
+// Chunks of 16 bytes of `dynamic` that copies have filled and warpgroups' products do not see yet, and those of them that
+// each thread has filled.
+static bool unseen[DYNAMIC_BYTES / 16], has_unseen;
+static std::vector<uint32_t> arrived[MOST_THREADS];
+
+// What wgmma.h does before a block begins.
+static void begin_warpgroups();
 
 static void to_scheduler() {
     go_to(running->place, scheduler);
@@ -197,6 +204,12 @@ static const char* run_block() {
         turns[i] = 0;
         if (copies[i].size() != 1 || !copies[i][0].empty()) copies[i].assign(1, {});
     }
+    if (has_unseen) {
+        memset(unseen, 0, sizeof unseen);
+        for (auto& chunks : arrived) chunks.clear();
+        has_unseen = false;
+    }
+    begin_warpgroups();
     for (;;) {
         if (release()) {
             for (unsigned i = 0; i < threads; i++) {
@@ -335,3 +348,4 @@ static inline float __uint_as_float(unsigned bits) {
 }
 
 #include "tensor.h"
+#include "wgmma.h"

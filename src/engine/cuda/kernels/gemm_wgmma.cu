@@ -56,8 +56,6 @@ static __device__ void wgmma_tiles(const Gemm& p, const bf16* a, const bf16* b) 
             copies_wait<STAGES - 3>();
             wgmma_sees_copies();
             __syncthreads();
-            // Into the stage before the last one, whose products both warpgroups had waited for when they came here.
-            copy_next();
             const bf16* left = stages + stage * stage_values + own_rows * TILE_ROW;
             const bf16* right = stages + stage * stage_values + a_values;
             wgmma_fence();
@@ -66,6 +64,9 @@ static __device__ void wgmma_tiles(const Gemm& p, const bf16* a, const bf16* b) 
                 wgmma<!B_ALONG>(sums[0], descriptor_along(left, i), b_part, 1);
             }
             wgmma_close();
+            // Into the stage before the last one, whose products both warpgroups had waited for when they came to the
+            // barrier.
+            copy_next();
             wgmma_wait<1>();
             stage = (stage + 1) % STAGES;
         }

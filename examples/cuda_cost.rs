@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Parser;
 use golf_harness::engine::Precision;
-use golf_harness::engine::cuda_cost::{Account, Assumptions, Row, Table, scored_group, training_step};
+use golf_harness::engine::cuda_cost::{Account, Assumptions, Instruction, Row, Table, scored_group, training_step};
 use golf_harness::eval::WindowPlan;
 use golf_harness::manifest::{self, MICRO_BATCHES_PER_STEP};
 use golf_harness::optim::FakeQuant;
@@ -28,6 +28,9 @@ struct Args {
     /// Activations and matrices in single precision instead of bfloat16
     #[arg(long)]
     f32: bool,
+    /// Own kernels by mma.sync, as on a device before Hopper or with GOLF_HARNESS_WGMMA=0
+    #[arg(long)]
+    mma: bool,
     /// Weights rounded in training, as with late QAT
     #[arg(long)]
     fake_quant: bool,
@@ -55,12 +58,18 @@ struct Args {
     /// Share of the tensor cores' rate that cuBLASLt's products reach
     #[arg(long, default_value_t = Assumptions::default().library)]
     library: f64,
-    /// Share that the engine's own products reach
+    /// Share that the engine's own products reach by mma.sync
     #[arg(long, default_value_t = Assumptions::default().own)]
     own: f64,
-    /// Share that attention reaches
+    /// Share that they reach by wgmma
+    #[arg(long, default_value_t = Assumptions::default().wgmma)]
+    wgmma: f64,
+    /// Share that attention reaches by mma.sync
     #[arg(long, default_value_t = Assumptions::default().attention)]
     attention: f64,
+    /// Share that it reaches by wgmma
+    #[arg(long, default_value_t = Assumptions::default().wgmma_attention)]
+    wgmma_attention: f64,
     /// Share that attention's gradients reach
     #[arg(long, default_value_t = Assumptions::default().attention_grad)]
     attention_grad: f64,
@@ -86,8 +95,18 @@ struct Args {
 
 impl Args {
     fn assumptions(&self) -> Assumptions {
-        let &Args { memory, cache, tensor, single, library, own, attention, attention_grad, .. } = self;
-        let &Args { single_product, single_attention, special, host, launch, .. } = self;
+        let &Args { memory, cache, tensor, single, library, own, wgmma, .. } = self;
+        let &Args {
+            attention,
+            wgmma_attention,
+            attention_grad,
+            single_product,
+            single_attention,
+            special,
+            host,
+            launch,
+            ..
+        } = self;
         Assumptions {
             memory,
             cache,
@@ -95,7 +114,9 @@ impl Args {
             single,
             library,
             own,
+            wgmma,
             attention,
+            wgmma_attention,
             attention_grad,
             single_product,
             single_attention,
@@ -133,12 +154,14 @@ fn main() -> anyhow::Result<()> {
     let own_rows = schedule.train_batch_tokens / MICRO_BATCHES_PER_STEP / schedule.train_seq_len.max(1);
     let rows = args.rows.unwrap_or(usize::try_from(own_rows)?);
     let precision = if args.f32 { Precision::F32 } else { Precision::Bf16 };
+    let instruction = if args.mma { Instruction::Mma } else { Instruction::Wgmma };
     let fake_quant = if args.fake_quant { FakeQuant::On } else { FakeQuant::Off };
     let assumptions = args.assumptions();
 
-    let step = training_step(&recipe.model, &recipe.optimizer, (rows, seq_len), precision, fake_quant)?;
+    let step = training_step(&recipe.model, &recipe.optimizer, (rows, seq_len), (precision, instruction), fake_quant)?;
     let (window, stride) = (usize::try_from(eval.seq_len)?, usize::try_from(eval.stride)?);
-    let (group, at_once) = scored_group(&recipe.scored_model(), (window, stride), args.group, precision)?;
+    let (group, at_once) =
+        scored_group(&recipe.scored_model(), (window, stride), args.group, (precision, instruction))?;
     let windows = WindowPlan::sliding(args.tokens, eval.seq_len, eval.stride)?.windows();
     let groups = windows.div_ceil(u64::try_from(at_once)?.max(1));
     let [of_step, of_group] = [&step, &group].map(|account| Table::new(&account.operations, &assumptions));
@@ -148,6 +171,7 @@ fn main() -> anyhow::Result<()> {
         let table = |account: &Account, table: &Table| serde_json::json!({"tokens": account.tokens, "peak_bytes": account.peak_bytes, "table": table});
         let document = serde_json::json!({
             "assumptions": assumptions,
+            "own_kernels": if args.mma { "mma.sync" } else { "wgmma" },
             "training_step": table(&step, &of_step),
             "scored_group": table(&group, &of_group),
             "scoring": {

@@ -22,7 +22,12 @@ if ! python3 -c 'import ctypes; ctypes.CDLL("libnccl.so")' 2> /dev/null; then
     echo "skipped: the tests of NCCL (no libnccl.so on the library path)"
     skip=(--skip nccl_)
 fi
-"$tests" on_a_gpu --include-ignored "${skip[@]}" --nocapture --test-threads=1 2>&1 | tee "$log"
+# Hopper's own kernels have tests that no other device can run.
+filters=(on_a_gpu)
+if nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2> /dev/null | head -1 | grep -qx '9\.0'; then
+    filters+=(on_a_hopper_gpu)
+fi
+"$tests" "${filters[@]}" --include-ignored "${skip[@]}" --nocapture --test-threads=1 2>&1 | tee "$log"
 "$reference" model:: training:: --nocapture 2>&1 | tee -a "$log"
 if grep -q 'no GPU: skipped' "$log"; then
     echo "no GPU was used: nothing above says anything about one" >&2
@@ -33,6 +38,6 @@ if ! command -v compute-sanitizer > /dev/null; then
     exit 0
 fi
 for tool in memcheck racecheck initcheck synccheck; do
-    compute-sanitizer --tool "$tool" --error-exitcode 1 "$tests" on_a_gpu --include-ignored \
+    compute-sanitizer --tool "$tool" --error-exitcode 1 "$tests" "${filters[@]}" --include-ignored \
         "${skip[@]}" --test-threads=1
 done

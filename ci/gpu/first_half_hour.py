@@ -37,6 +37,8 @@ ALL_DONE, SOME_FAILED, NO_GPU, STEPS_LEFT = 0, 1, 2, 3
 GRACE = 5
 # Oldest CUDA version of a driver, as libcuda gives it (src/engine/cuda/open.rs).
 OLDEST_DRIVER = 13_000
+# Hopper's own kernels are not used with this set.
+NO_WGMMA = {"GOLF_HARNESS_WGMMA": "0"}
 # A step whose machine went away twice is not tried again.
 MOST_INTERRUPTIONS = 2
 
@@ -58,6 +60,8 @@ class Step:
     # "json": the last line of the output is kept as the result. "tests": numbers of tests are, and none is a failure.
     reads: str = ""
     environment: dict = dataclasses.field(default_factory=dict)
+    # What later steps are given besides, where this one fails: they leave out what it has found wrong.
+    failed_without: dict = dataclasses.field(default_factory=dict)
 
 
 def newest(folder: pathlib.Path, name: str) -> str:
@@ -75,10 +79,15 @@ def plan(args) -> list:
     own, python = sys.executable, args.python
     compare = [python, str(ROOT / "ci/gpu/compare.py"), bench, "--rounds", "1", "--json"]
 
-    def on_card(name, limit, *filters, means="", environment=None, wrap=()):
+    def on_card(name, limit, *filters, means="", environment=None, wrap=(), failed_without=None):
         command = [*wrap, tests, *filters, "--include-ignored", "--skip", "nccl_", "--nocapture", "--test-threads=1"]
         needs = (tests, *wrap[:1])
-        return Step(name, limit, command, means, needs, reads="tests", environment=environment or {})
+        return Step(name, limit, command, means, needs, reads="tests", environment=environment or {},
+                    failed_without=failed_without or {})
+
+    def by_wgmma(name, limit, *filters, means):
+        return on_card(f"wgmma: {name}", limit, *filters, environment={"GOLF_HARNESS_WGMMA": "1"}, failed_without=NO_WGMMA,
+                       means=f"{means}; what follows runs without wgmma (a card before Hopper has none)")
 
     def timed(name, limit, *words, means="", environment=None):
         command = [bench, "gpu", "kernels", *words, "bf16", "json"]
@@ -91,21 +100,27 @@ def plan(args) -> list:
              means="no driver 580, no device, or a library of CUDA 13 that is not on LD_LIBRARY_PATH"),
         Step("doctor", 15, [program, "doctor", "--json"], needs=(program,), means="a library that the program misses"),
         Step("registers", 60, [own, str(ROOT / "ci/gpu/registers.py"), *library],
-             means="a bfloat16 kernel keeps values in local memory: this NVRTC allots registers otherwise"),
+             means="a bfloat16 kernel keeps values in local memory, or one of wgmma is serialized: another NVRTC"),
         on_card("copies", 100, "operations::on_a_gpu::copies",
                 means="'does not take': machine code or driver; 'Missing symbol': cudarc against the library"),
-        on_card("operations", 90, "operations::on_a_gpu", "bounds::on_a_gpu",
+        on_card("operations", 80, "operations::on_a_gpu", "bounds::on_a_gpu", environment=NO_WGMMA,
                 means="products alone: cuBLASLt's layout; last bits only: rounding of division, root or logarithm"),
-        on_card("products", 60, "gemm_bf16::on_a_gpu",
+        on_card("products", 45, "gemm_bf16::on_a_gpu", environment=NO_WGMMA,
                 means="all layouts: fragments or waits for copies; only `any`: scalar path; only strips: reuse of stages"),
-        on_card("attention", 60, "attention_bf16::on_a_gpu", "qkv::on_a_gpu",
+        on_card("attention", 45, "attention_bf16::on_a_gpu", "qkv::on_a_gpu", environment=NO_WGMMA,
                 means="widths 64 and 128 but not 32: swizzle; only over 64 keys: stages; a moving error: a race"),
+        by_wgmma("products", 40, "gemm_bf16::on_a_gpu", "gemm_bf16::on_a_hopper_gpu",
+                 means="all: descriptors; only `nn`: the columns' offsets; a moving error: a fence between copies and products"),
+        by_wgmma("attention", 40, "attention_bf16::on_a_gpu", "attention_bf16::on_a_hopper_gpu",
+                 means="widths 40 to 64 alone are made by it; only over 64 keys: stages; a moving error: a fence"),
+        by_wgmma("beside mma.sync", 40, "full_size::on_a_hopper_gpu::either_instruction_at_full_size",
+                 means="full grids, or strips: small tests have neither; the log has times of both and of other tiles"),
         on_card("network", 90, "graph_runner::on_a_gpu", "tests::network::on_a_gpu", "optimizer::tests::kernels::on_a_gpu",
                 "optimizer::tests::steps::on_a_gpu",
                 means="graph_runner: recording or reuse of memory; likelihoods by neighbors: cuBLASLt's rows"),
         on_card("suspicion: split sums", 30, "full_size::on_a_gpu::sums_are_split_only_in_single_precision",
                 means="cuBLASLt splits a sum whose parts it rounds to bfloat16"),
-        on_card("suspicion: rows", 90, "full_size::on_a_gpu::windows_score_alike_wherever_they_lie",
+        on_card("suspicion: rows", 85, "full_size::on_a_gpu::windows_score_alike_wherever_they_lie",
                 means="cuBLASLt sums a row by where it lies: make those products with the engine's own kernels"),
         on_card("suspicion: alignment", 30, "full_size::on_a_gpu::logits_come_in_aligned_pieces",
                 means="a piece of the logits does not begin where cuBLASLt's algorithm needs it to"),
@@ -116,22 +131,24 @@ def plan(args) -> list:
         on_card("full size: products", 40, "full_size::on_a_gpu::products_of_whole_groups",
                 means="strips or wide tiles at their real sizes"),
         timed("bench: scoring", 60, "scoring", means="far over 17 ms a group of 65,536 tokens: profile first"),
-        timed("bench: scoring, no graphs", 60, "scoring", environment={"GOLF_HARNESS_GRAPHS": "0"},
+        timed("bench: scoring, no wgmma", 50, "scoring", environment=NO_WGMMA,
+              means="faster than with it: GOLF_HARNESS_WGMMA=0 is the better setting, and ncu says where the kernels wait"),
+        timed("bench: scoring, no graphs", 50, "scoring", environment={"GOLF_HARNESS_GRAPHS": "0"},
               means="as fast as with graphs and `recorded` is 0 there: the driver refuses to record"),
         timed("bench: training", 90, "training", means="out of memory: the pool; far over 820 ms a step: profile first"),
-        timed("bench: training, even ids", 60, "training", "skew=1",
+        timed("bench: training, even ids", 50, "training", "skew=1",
               means="far faster than with ids as in text: gradients of the tables wait for the most frequent id"),
-        *(timed(f"bench: groups of {tokens}", 45, "scoring", f"group={tokens}") for tokens in args.groups),
+        *(timed(f"bench: groups of {tokens}", 40, "scoring", f"group={tokens}") for tokens in args.groups),
         Step("smoke", 75,
              [program, "reproduce", str(ROOT / "manifests/smoke.yaml"), "--device", "cuda", "--out", str(args.out / "smoke")],
              needs=(program,), means="training or scoring as a whole: the table says which number differs"),
-        Step("peers", 230, [*compare, "--without", args.without], needs=(bench, "torch"), reads="json",
+        Step("peers", 210, [*compare, "--without", args.without], needs=(bench, "torch"), reads="json",
              means="PyTorch is faster: where, ncu says"),
-        on_card("memcheck", 110, "gemm_bf16::on_a_gpu", "attention_bf16::on_a_gpu", wrap=(*sanitizer, "memcheck"),
+        on_card("memcheck", 95, "gemm_bf16::on_a_gpu", "attention_bf16::on_a_gpu", wrap=(*sanitizer, "memcheck"),
                 means="an access out of bounds"),
-        on_card("racecheck", 120, "gemm_bf16::on_a_gpu", "attention_bf16::on_a_gpu", wrap=(*sanitizer, "racecheck"),
+        on_card("racecheck", 100, "gemm_bf16::on_a_gpu", "attention_bf16::on_a_gpu", wrap=(*sanitizer, "racecheck"),
                 means="a missing barrier that timing hid"),
-        on_card("steps", 90, "steps::on_a_gpu::thirty", means="training as a whole, beside PyTorch's thirty steps"),
+        on_card("steps", 80, "steps::on_a_gpu::thirty", means="training as a whole, beside PyTorch's thirty steps"),
     ]
 
 
@@ -328,9 +345,12 @@ def go(steps: list, args) -> int:
     def skip(step, reason):
         record(step, {"verdict": SKIPPED, "reason": reason, "seconds": 0.0, "exit": None, "result": None})
 
-    has_run = False
+    has_run, without = False, {}
     for step in steps:
+        step = dataclasses.replace(step, environment={**without, **step.environment})
         before = known.get(step.name, {})
+        if before.get("verdict") in (FAILED, TIMED_OUT):
+            without = {**without, **step.failed_without}
         if is_done(step, before) and not (step.is_gate and before["verdict"] != PASSED):
             continue
         missing = [need for need in step.needs if need != "torch" and not is_there(need)]
@@ -359,6 +379,8 @@ def go(steps: list, args) -> int:
         state["spent"] = round(state["spent"] + found["seconds"], 2)
         has_run = True
         record(step, found)
+        if found["verdict"] in (FAILED, TIMED_OUT):
+            without = {**without, **step.failed_without}
         if step.is_gate and found["verdict"] != PASSED:
             reasons = (found["result"] or {}).get("missing") or [found["reason"]]
             print(f"no usable GPU: {'; '.join(reasons)}. Nothing else was tried.")

@@ -83,6 +83,19 @@ class Runs(unittest.TestCase):
         self.assertEqual(self.verdicts(), {"some": "passed", "none": "failed", "elsewhere": "failed"})
         self.assertEqual(self.state()["steps"]["some"]["result"], {"tests": 3, "failed": 0})
 
+    def test_what_a_step_finds_wrong_is_left_out_of_later_ones(self) -> None:
+        says = "import json, os; print(json.dumps({'set': os.environ.get('FAST_WAY')}))"
+        other = step("other", "raise SystemExit(1)", failed_without={"OTHER_WAY": "0"})
+        for code, expected in (("raise SystemExit(1)", "0"), ("", None)):
+            steps = [step("before", says, reads="json"), step("fast", code, failed_without={"FAST_WAY": "0"}), other,
+                     step("after", says, reads="json"), step("own", says, reads="json", environment={"FAST_WAY": "1"})]
+            self.call(steps, "--again", "all")
+            known = self.state()["steps"]
+            self.assertEqual([known[name]["result"]["set"] for name in ("before", "after", "own")], [None, expected, "1"])
+            # A later call leaves it out, too.
+            self.call(steps, "--again", "after")
+            self.assertEqual(self.state()["steps"]["after"]["result"]["set"], expected)
+
     def test_all_good_is_exit_0(self) -> None:
         self.assertEqual(self.call([step("one", ""), step("two", "")])[0], runner.ALL_DONE)
 
@@ -188,7 +201,7 @@ class Itself(unittest.TestCase):
         """By the source: a filter that matches nothing would be found out on the card only."""
         source = "".join(path.read_text() for path in (SCRIPT.parents[2] / "src/engine/cuda").rglob("*.rs"))
         for word in self.run_script("--plan").stdout.split():
-            if "::on_a_gpu::" in word:
+            if "::on_a_gpu::" in word or "::on_a_hopper_gpu::" in word:
                 name = word.rsplit("::", 1)[1]
                 self.assertTrue(f"fn {name}" in source, word)
 

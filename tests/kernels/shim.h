@@ -5,7 +5,8 @@
 // warp have ended, or wait elsewhere) stops the launch with a message: on a GPU that is undefined behavior.
 // Blocks run one after another, or several at a time where a launch asks for that: then another one may go on at every
 // barrier of all of a block's threads, and while one waits for its turn. Of races only those show that an order of warps or
-// of such blocks brings out (`release`). Tensor-core instructions and copies ahead are in tensor.h.
+// of such blocks brings out (`release`). Tensor-core instructions and copies ahead are in tensor.h, those of Hopper's
+// warpgroups in wgmma.h.
 
 #include <math.h>
 #include <stdint.h>
@@ -32,7 +33,7 @@ static Dimensions gridDim, blockDim, blockIdx, threadIdx;
 
 namespace shim {
 
-const unsigned LANES = 32, MOST_THREADS = 1024;
+const unsigned LANES = 32, QUAD = 4, MOST_THREADS = 1024;
 const size_t STACK_BYTES = 64 << 10;
 
 // Where a stack stands while another is used.
@@ -112,6 +113,21 @@ struct Copy {
     void* to;
     const void* from;
 };
+// One product of a thread's warpgroup, begun and not made.
+struct Product {
+    float (*d)[4];
+    unsigned fragments;
+    bool is_fenced, accumulates, b_by_columns;
+    uint64_t a, b;
+    // Left sides in registers: those of the quad that has this thread's rows; null where `a` is a descriptor.
+    const uint32_t* left[QUAD];
+};
+// What a thread knows of its warpgroup's products.
+struct Warpgroup {
+    // Groups of products; the last is not closed yet.
+    std::vector<std::vector<Product>> groups;
+    bool is_fenced;
+};
 // A block that has begun.
 struct Block {
     Dimensions index;
@@ -124,12 +140,17 @@ struct Block {
     unsigned char turns[MOST_THREADS];
     // Each thread's groups of copies that have not been waited for.
     std::vector<std::vector<Copy>> copies[MOST_THREADS];
+    // Chunks of 16 bytes of `dynamic` that copies have filled and warpgroups' products do not see yet, and those of them
+    // that each thread has filled.
+    bool unseen[DYNAMIC_BYTES / 16], has_unseen;
+    std::vector<uint32_t> arrived[MOST_THREADS];
+    Warpgroup warpgroups[MOST_THREADS];
     // What the threads wait for that are at a turn.
     const unsigned* counters[MOST_THREADS];
     unsigned awaited[MOST_THREADS];
     // Whether it could do nothing since any other did something.
     bool waits;
-    alignas(128) unsigned char dynamic[DYNAMIC_BYTES];
+    alignas(1024) unsigned char dynamic[DYNAMIC_BYTES];
 };
 // The one whose threads run.
 static Block* block;
@@ -232,6 +253,14 @@ static void begin_block(unsigned x, unsigned y, unsigned shared_bytes) {
         block->turns[i] = 0;
         auto& copies = block->copies[i];
         if (copies.size() != 1 || !copies[0].empty()) copies.assign(1, {});
+        auto& [groups, is_fenced] = block->warpgroups[i];
+        if (groups.size() != 1 || !groups[0].empty()) groups.assign(1, {});
+        is_fenced = false;
+    }
+    if (block->has_unseen) {
+        memset(block->unseen, 0, sizeof block->unseen);
+        for (auto& chunks : block->arrived) chunks.clear();
+        block->has_unseen = false;
     }
     memset(block->dynamic, 0xFA, shared_bytes);
 }
@@ -421,3 +450,4 @@ static inline float __uint_as_float(unsigned bits) {
 }
 
 #include "tensor.h"
+#include "wgmma.h"

@@ -2,7 +2,8 @@
 // fragments, as the PTX ISA states them.
 //
 // Products of a fragment are added in double precision and rounded once; a GPU's order is its own. Copies ahead are made
-// when they are waited for and not before, so that a missing wait is seen.
+// when they are waited for and not before, so that a missing wait is seen; in every other block at once, too, so that it
+// is seen where they write over what is still read.
 
 namespace shim {
 
@@ -29,6 +30,24 @@ struct Fragment {
     Part<4> a;
     Part<2> b;
 };
+
+// What runs on by itself is done, in some blocks, as soon as it is asked for, and in the others as late as it may be: of
+// every four blocks each has another pair of both.
+static bool copies_are_early() {
+    return (blockIdx.x ^ blockIdx.y) & 1;
+}
+
+static bool products_are_early() {
+    return (blockIdx.x ^ blockIdx.y) & 2;
+}
+
+static void make(const Copy& copy) {
+    if (copy.from) {
+        memcpy(copy.to, copy.from, 16);
+    } else {
+        memset(copy.to, 0, 16);
+    }
+}
 
 static double bf16_value(uint32_t word, unsigned half) {
     const uint32_t bits = (half ? word >> 16 : word & 0xffffu) << 16;
@@ -153,7 +172,9 @@ static inline void load_matrices_transposed(uint32_t (&r)[4], SharedAddress row)
 }
 
 static inline void copy_ahead(void* shared, const void* global, bool present) {
-    shim::block->copies[shim::running->thread].back().push_back({shared, present ? global : nullptr});
+    const shim::Copy copy = {shared, present ? global : nullptr};
+    if (shim::copies_are_early()) shim::make(copy);
+    shim::block->copies[shim::running->thread].back().push_back(copy);
 }
 
 static inline void copies_close() {
@@ -166,10 +187,11 @@ static inline void copies_wait() {
     // The last group is the one not closed yet.
     while (groups.size() > PENDING + 1) {
         for (const shim::Copy& copy : groups.front()) {
-            if (copy.from) {
-                memcpy(copy.to, copy.from, 16);
-            } else {
-                memset(copy.to, 0, 16);
+            shim::make(copy);
+            const size_t place = static_cast<unsigned char*>(copy.to) - shim::block->dynamic;
+            if (place < shim::DYNAMIC_BYTES) {
+                shim::block->unseen[place / 16] = shim::block->has_unseen = true;
+                shim::block->arrived[shim::running->thread].push_back(place / 16);
             }
         }
         groups.erase(groups.begin());

@@ -89,6 +89,15 @@ pub(super) struct Launch<'a> {
     pub arguments: &'a [Argument],
 }
 
+/// The tensor cores' instruction that this crate's own products and attention of bfloat16 values are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instruction {
+    /// `mma.sync`, of a warp; on every device since Ampere.
+    Mma,
+    /// `wgmma`, of four warps; on Hopper (compute capability 9.0) only. Where there is no such kernel, `mma.sync`.
+    Wgmma,
+}
+
 /// Runs kernels one after another on one stream, in the order of the calls, whatever thread they come from.
 ///
 /// Addresses are raw here: [`Shared`](super::memory::Shared) checks bounds before it calls any of these.
@@ -100,6 +109,11 @@ pub(super) trait Device: Send + Sync {
 
     /// Whether memory is handed out exactly as large as asked for, so that writes past a buffer's end can be detected.
     const EXACT: bool = false;
+
+    /// What own products and attention are made of on it.
+    fn instruction(&self) -> Instruction {
+        Instruction::Mma
+    }
 
     /// The lock of the one stream (and of the one recording of it): held for as long as no other thread's work may come
     /// in between.

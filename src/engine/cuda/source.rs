@@ -1,12 +1,15 @@
 //! The kernels' source, as one translation unit.
 
-/// The file that only a GPU's compiler understands.
-const INTRINSICS: &str = "intrinsics.cu";
+/// The files that only a GPU's compiler understands.
+#[cfg(test)]
+const INTRINSICS: [&str; 2] = ["intrinsics.cu", "wgmma.cu"];
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 27] = [
+pub(super) const FILES: [(&str, &str); 31] = [
     ("common.cu", include_str!("kernels/common.cu")),
-    (INTRINSICS, include_str!("kernels/intrinsics.cu")),
+    ("intrinsics.cu", include_str!("kernels/intrinsics.cu")),
+    ("wgmma.cu", include_str!("kernels/wgmma.cu")),
+    ("wgmma_tiles.cu", include_str!("kernels/wgmma_tiles.cu")),
     ("values.cu", include_str!("kernels/values.cu")),
     ("elementwise.cu", include_str!("kernels/elementwise.cu")),
     ("columns.cu", include_str!("kernels/columns.cu")),
@@ -23,11 +26,13 @@ pub(super) const FILES: [(&str, &str); 27] = [
     ("attention_bf16_tiles.cu", include_str!("kernels/attention_bf16_tiles.cu")),
     ("attention_bf16.cu", include_str!("kernels/attention_bf16.cu")),
     ("attention_bf16_grad.cu", include_str!("kernels/attention_bf16_grad.cu")),
+    ("attention_wgmma.cu", include_str!("kernels/attention_wgmma.cu")),
     ("loss.cu", include_str!("kernels/loss.cu")),
     ("gemm.cu", include_str!("kernels/gemm.cu")),
     ("gemm_bf16_tiles.cu", include_str!("kernels/gemm_bf16_tiles.cu")),
     ("gemm_bf16_epilogue.cu", include_str!("kernels/gemm_bf16_epilogue.cu")),
     ("gemm_bf16.cu", include_str!("kernels/gemm_bf16.cu")),
+    ("gemm_wgmma.cu", include_str!("kernels/gemm_wgmma.cu")),
     ("sums.cu", include_str!("kernels/sums.cu")),
     ("adamw.cu", include_str!("kernels/adamw.cu")),
     ("muon.cu", include_str!("kernels/muon.cu")),
@@ -35,7 +40,7 @@ pub(super) const FILES: [(&str, &str); 27] = [
 ];
 
 /// Every kernel by the name it has in the source.
-pub(super) const KERNELS: [&str; 126] = [
+pub(super) const KERNELS: [&str; 131] = [
     "add",
     "add_bf16",
     "tails",
@@ -145,6 +150,7 @@ pub(super) const KERNELS: [&str; 126] = [
     "tensor_attention_grad_64",
     "tensor_attention_128",
     "tensor_attention_grad_128",
+    "wgmma_attention_64",
     "gemm_f32",
     "gemm_bf16_nn",
     "gemm_bf16_nt",
@@ -154,6 +160,10 @@ pub(super) const KERNELS: [&str; 126] = [
     "wide_gemm_bf16_nt",
     "wide_gemm_bf16_tn",
     "gemm_bf16_any",
+    "wgmma_gemm_bf16_nn",
+    "wgmma_gemm_bf16_nt",
+    "wide_wgmma_gemm_bf16_nn",
+    "wide_wgmma_gemm_bf16_nt",
     "sum_split_k",
     "sum_totals",
     "scale",
@@ -169,10 +179,10 @@ pub(super) fn whole() -> String {
     text(|_| true)
 }
 
-/// The same for the processor: without what `tests/kernels/tensor.h` has instead.
+/// The same for the processor: without what `tests/kernels/tensor.h` and `wgmma.h` have instead.
 #[cfg(test)]
 pub(super) fn portable() -> String {
-    text(|name| name != INTRINSICS)
+    text(|name| !INTRINSICS.contains(&name))
 }
 
 fn text(is_wanted: impl Fn(&str) -> bool) -> String {
@@ -204,8 +214,14 @@ mod tests {
             assert!(text.contains(&format!("\nTENSOR_ATTENTION({width}, ")));
             found.extend(["", "_grad"].map(|kind| format!("tensor_attention{kind}_{width}")));
         }
+        // One whose name stands there without a macro.
+        assert!(text.contains("\n    wgmma_attention_64(const "));
+        found.push("wgmma_attention_64".into());
         // And those of products, whose names are the macro's first argument.
-        let of_macro = |line: &str| Some(line.strip_prefix("GEMM_BF16(")?.split_once(',')?.0.to_string());
+        let of_macro = |line: &str| {
+            let arguments = line.strip_prefix("GEMM_BF16(").or_else(|| line.strip_prefix("GEMM_WGMMA("))?;
+            Some(arguments.split_once(',')?.0.to_string())
+        };
         found.extend(text.lines().filter_map(of_macro));
         found.sort();
         let mut listed: Vec<String> = KERNELS.iter().map(ToString::to_string).collect();

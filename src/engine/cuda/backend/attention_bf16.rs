@@ -1,9 +1,9 @@
 //! Attention of bfloat16 values by tensor cores: which kernel, how many blocks, how much shared memory.
 
-use super::CudaKernels;
 use super::attention::{Lengths, check_heads};
 use super::launch::{Operand, SPAN, in_rows, in_view, len32, values};
-use crate::engine::cuda::device::{DType, Device};
+use super::{CudaKernels, attention_wgmma};
+use crate::engine::cuda::device::{DType, Device, Instruction};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::view::View;
 use crate::engine::network::Heads;
@@ -99,6 +99,9 @@ pub(in crate::engine::cuda) fn attention<D: Device>(
     [q, k, v]: [View<'_>; 3],
     [mixed, lse]: [View<'_>; 2],
 ) {
+    if kernels.instruction == Instruction::Wgmma && attention_wgmma::takes(heads.width) {
+        return attention_wgmma::attention(kernels, heads, rows, [q, k, v], [mixed, lse]);
+    }
     let (compiled, lengths) = (Compiled::for_heads(heads.width), Lengths::new(heads, rows));
     check_heads(kernels, compiled.forward, heads, compiled.width);
     let v_stride = kernels.row_stride(compiled.forward, v, heads.kv_heads * heads.width);

@@ -2,6 +2,7 @@
 
 mod attention;
 pub(super) mod attention_bf16;
+mod attention_wgmma;
 mod elementwise;
 mod embedding;
 mod gated_skip;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 pub(super) use self::attention::WIDEST_HEAD;
 pub(super) use self::ids::Ids;
 pub(super) use self::launch::{Operand, in_view, len32, len64, optional, values};
-use super::device::{DType, Device};
+use super::device::{DType, Device, Instruction};
 use super::error::DeviceError;
 use super::memory::{Buffer, Shared};
 use crate::engine::Precision;
@@ -35,11 +36,13 @@ pub(super) struct CudaKernels<D: Device> {
     precision: Precision,
     /// Whether the forward pass keeps what the backward pass could make again.
     keeps: bool,
+    /// What own products and attention are made of.
+    pub(super) instruction: Instruction,
 }
 
 impl<D: Device> Clone for CudaKernels<D> {
     fn clone(&self) -> Self {
-        CudaKernels { shared: Arc::clone(&self.shared), precision: self.precision, keeps: self.keeps }
+        CudaKernels { shared: Arc::clone(&self.shared), ..*self }
     }
 }
 
@@ -54,13 +57,20 @@ pub(super) struct Tables<D: Device> {
 impl<D: Device> CudaKernels<D> {
     pub fn new(device: Arc<D>, precision: Precision) -> Self {
         // A GPU has more memory than a group's activations need, and waits for it.
-        CudaKernels { shared: Arc::new(Shared::new(device)), precision, keeps: true }
+        let instruction = device.instruction();
+        CudaKernels { shared: Arc::new(Shared::new(device)), precision, keeps: true, instruction }
     }
 
     /// The same with less memory, for what that changes.
     #[cfg(test)]
     pub fn making_again(self) -> Self {
         CudaKernels { keeps: false, ..self }
+    }
+
+    /// The same by kernels that are made of that instruction, which the device must have.
+    #[cfg(test)]
+    pub fn made_of(self, instruction: Instruction) -> Self {
+        CudaKernels { instruction, ..self }
     }
 
     /// How activations and matrices are stored.

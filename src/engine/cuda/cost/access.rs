@@ -13,7 +13,7 @@ use crate::engine::cuda::gemm::{GemmDesc, product_name};
 /// * `w`: written.
 /// * `b`: both.
 /// * `f`: written, and read too where the last 32-bit argument is not 0.
-pub(super) const ACCESS: [(&str, &str); 72] = [
+pub(super) const ACCESS: [(&str, &str); 73] = [
     ("adamw", "bbbrr"),
     ("attention_128", "rrrww"),
     ("attention_32", "rrrww"),
@@ -24,6 +24,7 @@ pub(super) const ACCESS: [(&str, &str); 72] = [
     ("attention_grad_q_128", "rrrrrrw"),
     ("attention_grad_q_32", "rrrrrrw"),
     ("attention_grad_q_64", "rrrrrrw"),
+    ("wgmma_attention_64", "rrrww"),
     ("tensor_attention_sums", "rrrww"),
     ("tensor_attention_128", "rrrww"),
     ("tensor_attention_32", "rrrww"),
@@ -184,7 +185,8 @@ pub(super) fn of_launch(launch: &Launch<'_>) -> Result<Operation, DeviceError> {
 
 /// Kind and floating-point operations of attention.
 fn attention(kernel: &str, arguments: &Arguments) -> Option<(Kind, u64)> {
-    let tensor = kernel.strip_prefix("tensor_");
+    let wgmma = kernel.strip_prefix("wgmma_");
+    let tensor = kernel.strip_prefix("tensor_").or(wgmma);
     let (_, products) = PRODUCTS.iter().find(|(prefix, _)| tensor.unwrap_or(kernel).starts_with(prefix))?;
     if kernel == "tensor_attention_sums" {
         return None;
@@ -198,6 +200,7 @@ fn attention(kernel: &str, arguments: &Arguments) -> Option<(Kind, u64)> {
     let pairs = heads * (seq_len * (seq_len + 1) - first * (first + 1)) / 2;
     let kind = match (tensor, products) {
         (None, _) => Kind::SingleAttention,
+        (Some(_), 2) if wgmma.is_some() => Kind::WgmmaAttention,
         (Some(_), 2) => Kind::Attention,
         (Some(_), _) => Kind::AttentionGrad,
     };
@@ -233,7 +236,11 @@ fn of_own_product(launch: &Launch<'_>, arguments: &Arguments) -> Option<Operatio
     };
     Some(Operation {
         name: format!("{}, {m} x {k} x {n}{what}", launch.kernel),
-        kind: if is_single { Kind::SingleProduct } else { Kind::OwnProduct },
+        kind: match is_single {
+            true => Kind::SingleProduct,
+            false if launch.kernel.contains("wgmma") => Kind::WgmmaProduct,
+            false => Kind::OwnProduct,
+        },
         grid: launch.grid,
         read: a + b + more_read,
         written: out + more_written,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Account;
 use super::access;
 use super::operation::{Kind, Operation};
-use crate::engine::cuda::device::{Device, Launch};
+use crate::engine::cuda::device::{Device, Instruction, Launch};
 use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::gemm::GemmDesc;
 use crate::engine::cuda::stream_lock::StreamLock;
@@ -22,6 +22,7 @@ pub(super) struct Ledger {
     log: Mutex<Log>,
     /// Whether there is a library that multiplies matrices.
     has_library: bool,
+    instruction: Instruction,
 }
 
 #[derive(Default)]
@@ -50,10 +51,10 @@ impl Drop for Claimed {
 }
 
 impl Ledger {
-    /// A device whose products are made by a library, or all by this crate's kernels.
-    pub fn new(has_library: bool) -> Self {
+    /// A device whose products are made by a library, or all by this crate's kernels, which are made of that instruction.
+    pub fn new(has_library: bool, instruction: Instruction) -> Self {
         let (stream_lock, memory, log) = (StreamLock::default(), Arc::default(), Mutex::default());
-        Ledger { stream_lock, next: AtomicU64::new(GRAIN as u64), memory, log, has_library }
+        Ledger { stream_lock, next: AtomicU64::new(GRAIN as u64), memory, log, has_library, instruction }
     }
 
     fn with_log<T>(&self, work: impl FnOnce(&mut Log) -> T) -> T {
@@ -84,6 +85,10 @@ impl Ledger {
 impl Device for Ledger {
     type Memory = Claimed;
     type Graph = Vec<Operation>;
+
+    fn instruction(&self) -> Instruction {
+        self.instruction
+    }
 
     fn stream_lock(&self) -> &StreamLock {
         &self.stream_lock

@@ -20,6 +20,7 @@ use self::ledger::Ledger;
 pub use self::operation::{Kind, Operation};
 pub use self::table::{Row, Table};
 use super::backend::CudaKernels;
+pub use super::device::Instruction;
 use super::engine::CudaEngine;
 use super::scorer::GROUPS_AHEAD;
 use crate::collective::Solo;
@@ -48,7 +49,8 @@ pub struct Account {
     pub tokens: usize,
 }
 
-/// A whole step of training with one rank: micro-batches of `rows` rows of `seq_len` tokens, clipping and the update.
+/// A whole step of training with one rank: micro-batches of `rows` rows of `seq_len` tokens, clipping and the update; by
+/// own kernels of that instruction, where there are.
 ///
 /// # Errors
 /// A network that the engine refuses, or rows of no tokens.
@@ -56,10 +58,10 @@ pub fn training_step(
     config: &ModelConfig,
     recipe: &OptimizerConfig,
     (rows, seq_len): (usize, usize),
-    precision: Precision,
+    (precision, instruction): (Precision, Instruction),
     fake_quant: FakeQuant,
 ) -> Result<Account, EngineError> {
-    let ledger = Arc::new(Ledger::new(true));
+    let ledger = Arc::new(Ledger::new(true, instruction));
     let engine = CudaEngine::new(CudaKernels::new(Arc::clone(&ledger), precision));
     train(&engine, (config, recipe), (rows, seq_len), fake_quant, WARM_UP + 1, &mut || ledger.forget())?;
     Ok(ledger.account(rows * seq_len * MICRO_BATCHES_PER_STEP as usize))
@@ -98,9 +100,9 @@ pub fn scored_group(
     config: &ModelConfig,
     (seq_len, scored): (usize, usize),
     group: Option<usize>,
-    precision: Precision,
+    (precision, instruction): (Precision, Instruction),
 ) -> Result<(Account, usize), EngineError> {
-    let ledger = Arc::new(Ledger::new(true));
+    let ledger = Arc::new(Ledger::new(true, instruction));
     let engine = CudaEngine::new(CudaKernels::new(Arc::clone(&ledger), precision));
     let engine = match group {
         Some(tokens) => engine.scoring_in_groups(tokens),

@@ -10,10 +10,14 @@ pub enum Kind {
     LibraryProduct,
     /// A product by this crate's kernels, of bfloat16 matrices.
     OwnProduct,
+    /// A product by this crate's kernels for Hopper, of `wgmma`.
+    WgmmaProduct,
     /// A product of single-precision matrices, by whichever.
     SingleProduct,
     /// Attention on tensor cores.
     Attention,
+    /// The same by the kernel for Hopper, of `wgmma`.
+    WgmmaAttention,
     /// Its gradients.
     AttentionGrad,
     /// Attention in single precision, and its gradients.

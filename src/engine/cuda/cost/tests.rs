@@ -3,11 +3,14 @@ use super::*;
 use crate::engine::cuda::device::{Device, Launch};
 use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::gemm::GemmDesc;
-use crate::engine::cuda::shim::{Shim, shim};
+use crate::engine::cuda::shim::{Shim, hopper_shim, shim};
 use crate::engine::cuda::source::{FILES, KERNELS};
 use crate::engine::cuda::stream_lock::StreamLock;
 use crate::engine::network::tests::{family, plain_and_odd};
 use crate::model::{ParamRole, layout};
+
+/// What the engine runs on an H100.
+const HOPPER: (Precision, Instruction) = (Precision::Bf16, Instruction::Wgmma);
 
 /// The shim, and the kernels that it has run.
 struct Counted {
@@ -20,6 +23,10 @@ impl Device for Counted {
     type Graph = <Shim as Device>::Graph;
 
     const EXACT: bool = Shim::EXACT;
+
+    fn instruction(&self) -> Instruction {
+        self.shim.instruction()
+    }
 
     fn stream_lock(&self) -> &StreamLock {
         self.shim.stream_lock()
@@ -83,12 +90,17 @@ impl Device for Counted {
 type Launched = Vec<(String, [u32; 2])>;
 
 /// What the shim runs of some work, and what the ledger says of the same work once it is recorded.
-fn both(precision: Precision, work: impl Fn(&dyn Engine, usize, &mut dyn FnMut())) -> Option<[Launched; 2]> {
-    let counted = Arc::new(Counted { shim: shim()?, kernels: Default::default() });
+fn both(
+    precision: Precision,
+    instruction: Instruction,
+    work: impl Fn(&dyn Engine, usize, &mut dyn FnMut()),
+) -> Option<[Launched; 2]> {
+    let shim = if instruction == Instruction::Wgmma { hopper_shim()? } else { shim()? };
+    let counted = Arc::new(Counted { shim, kernels: Default::default() });
     let engine = CudaEngine::with_groups(CudaKernels::new(Arc::clone(&counted), precision), 80, 40);
     work(&engine, 1, &mut || counted.kernels.lock().unwrap().clear());
     let ran = counted.kernels.lock().unwrap().iter().map(|&(kernel, grid)| (kernel.to_string(), grid)).collect();
-    let ledger = Arc::new(Ledger::new(false));
+    let ledger = Arc::new(Ledger::new(false, instruction));
     let engine = CudaEngine::with_groups(CudaKernels::new(Arc::clone(&ledger), precision), 80, 40);
     work(&engine, WARM_UP + 1, &mut || ledger.forget());
     let operations = ledger.account(0).operations.into_iter().filter(|operation| operation.grid != [0; 2]);
@@ -100,15 +112,22 @@ fn small_networks() -> impl Iterator<Item = ModelConfig> {
     plain_and_odd().into_iter().chain(family())
 }
 
+/// In an order that gives either to either precision.
+fn instructions() -> impl Iterator<Item = Instruction> {
+    [Instruction::Wgmma, Instruction::Wgmma, Instruction::Mma, Instruction::Mma].into_iter().cycle()
+}
+
 /// The ledger names the very launches that the backend makes, in their order, with their grids.
 #[test]
 fn a_step_launches_what_its_account_says() {
-    for (config, precision) in small_networks().zip([Precision::Bf16, Precision::F32].into_iter().cycle()) {
+    for ((config, precision), instruction) in
+        small_networks().zip([Precision::Bf16, Precision::F32].into_iter().cycle()).zip(instructions())
+    {
         let recipe = OptimizerConfig::default();
         let step = |engine: &dyn Engine, steps: usize, begin: &mut dyn FnMut()| {
             train(engine, (&config, &recipe), (2, 20), FakeQuant::On, steps, begin).unwrap();
         };
-        let Some([ran, accounted]) = both(precision, step) else { return };
+        let Some([ran, accounted]) = both(precision, instruction, step) else { return };
         assert!(ran.len() > 100);
         assert_eq!(ran, accounted);
     }
@@ -116,11 +135,13 @@ fn a_step_launches_what_its_account_says() {
 
 #[test]
 fn a_group_of_windows_launches_what_its_account_says() {
-    for (config, precision) in small_networks().zip([Precision::F32, Precision::Bf16].into_iter().cycle()) {
+    for ((config, precision), instruction) in
+        small_networks().zip([Precision::F32, Precision::Bf16].into_iter().cycle()).zip(instructions())
+    {
         let group = |engine: &dyn Engine, groups: usize, begin: &mut dyn FnMut()| {
             score(engine, &config, (20, 7), groups, begin).unwrap();
         };
-        let Some([ran, accounted]) = both(precision, group) else { return };
+        let Some([ran, accounted]) = both(precision, instruction, group) else { return };
         assert!(ran.len() > 20);
         assert_eq!(ran, accounted);
     }
@@ -172,7 +193,7 @@ fn the_flops_of_pr_286_are_those_counted_by_hand() {
     let flops = |account: &Account| account.operations.iter().map(|operation| operation.flops).sum::<u64>();
 
     let recipe = OptimizerConfig::default();
-    let step = training_step(&config, &recipe, (rows, seq_len), Precision::Bf16, FakeQuant::Off).unwrap();
+    let step = training_step(&config, &recipe, (rows, seq_len), HOPPER, FakeQuant::Off).unwrap();
     let tokens = 8 * (rows * seq_len) as u64;
     let muon: u64 = matrices
         .iter()
@@ -190,7 +211,7 @@ fn the_flops_of_pr_286_are_those_counted_by_hand() {
 /// A row of the table of a group of windows, and its time by the rates.
 #[test]
 fn bytes_and_times_of_a_group_are_those_counted_by_hand() {
-    let (group, windows) = scored_group(&ModelConfig::default(), (2048, 64), None, Precision::Bf16).unwrap();
+    let (group, windows) = scored_group(&ModelConfig::default(), (2048, 64), None, HOPPER).unwrap();
     assert_eq!((windows, group.tokens), (32, 65_536));
     let assumptions = Assumptions { memory: 2.0, library: 0.5, tensor: 1000.0, launch: 3.0, ..Default::default() };
     let table = Table::new(&group.operations, &assumptions);
@@ -219,7 +240,7 @@ fn bytes_of_attentions_gradients_are_those_counted_by_hand() {
         ..Default::default()
     };
     let recipe = OptimizerConfig::default();
-    let step = training_step(&config, &recipe, (3, 300), Precision::Bf16, FakeQuant::Off).unwrap();
+    let step = training_step(&config, &recipe, (3, 300), (Precision::Bf16, Instruction::Mma), FakeQuant::Off).unwrap();
     let of = |name: &str| step.operations.iter().find(|operation| operation.name == name).unwrap();
     let gradients = of("tensor_attention_grad_64");
     // Queries, keys, values and the output's gradient in two bytes; a shift, a delta and 64 sums for each of 320 padded
@@ -231,4 +252,38 @@ fn bytes_of_attentions_gradients_are_those_counted_by_hand() {
     assert_eq!(gradients.cached, 2 * 3 * (128 + 2 * 44) * 64 * 4);
     assert_eq!(gradients.flops, 3 * 5 * 2 * 64 * 300 * 301 / 2);
     assert_eq!(gradients.kind, Kind::AttentionGrad);
+}
+
+/// Own products and the attention of a step's forward pass by either instruction: the same work, counted by its own share.
+#[test]
+fn either_instruction_does_the_same_work() {
+    let (config, recipe) = (ModelConfig::default(), OptimizerConfig::default());
+    let step = |instruction| {
+        training_step(&config, &recipe, (2, 128), (Precision::Bf16, instruction), FakeQuant::Off).unwrap().operations
+    };
+    let of_kinds = |operations: &[Operation], kinds: [Kind; 2]| {
+        let of_kind = |kind: Kind| {
+            let of_it = operations.iter().filter(|operation| operation.kind == kind);
+            of_it.fold([0; 3], |[calls, flops, bytes], it| [calls + 1, flops + it.flops, bytes + it.read + it.written])
+        };
+        kinds.map(of_kind)
+    };
+    let [warps, warpgroups] = [Instruction::Mma, Instruction::Wgmma].map(step);
+    let [own, by_wgmma] = [[Kind::OwnProduct, Kind::Attention], [Kind::WgmmaProduct, Kind::WgmmaAttention]];
+    let found = of_kinds(&warpgroups, by_wgmma);
+    assert_eq!(found, of_kinds(&warps, own));
+    let layers = 8 * config.num_layers;
+    assert_eq!(found[1][0], layers as u64);
+    for what in [", squared", ", gradient of the square"] {
+        let is_it = |it: &&Operation| it.kind == Kind::WgmmaProduct && it.name.ends_with(what);
+        assert_eq!(warpgroups.iter().filter(is_it).count(), layers, "{what}");
+    }
+    assert_eq!((of_kinds(&warpgroups, own), of_kinds(&warps, by_wgmma)), ([[0; 3]; 2], [[0; 3]; 2]));
+    let assumptions =
+        Assumptions { wgmma: 0.25, wgmma_attention: 0.125, tensor: 100.0, launch: 0.0, ..Default::default() };
+    let rates = [(Kind::WgmmaProduct, 25e12), (Kind::WgmmaAttention, 12.5e12)];
+    for (kind, rate) in rates {
+        let operation = Operation { flops: 1 << 50, ..warpgroups.iter().find(|it| it.kind == kind).unwrap().clone() };
+        assert!((assumptions.seconds(&operation) / ((1u64 << 50) as f64 / rate) - 1.0).abs() < 1e-12);
+    }
 }

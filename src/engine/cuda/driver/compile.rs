@@ -36,9 +36,12 @@ pub(in crate::engine::cuda) fn image((major, minor): (u32, u32)) -> Result<Vec<u
     Ok(image)
 }
 
-/// The compiler's name of an architecture; Hopper's with its own instructions (`wgmma`, bulk copies), which no other has.
+/// Compute capability of the devices with `wgmma`, which no other has.
+pub(super) const HOPPER: (u32, u32) = (9, 0);
+
+/// The compiler's name of an architecture; Hopper's with its own instructions.
 fn architecture((major, minor): (u32, u32)) -> String {
-    let suffix = if (major, minor) == (9, 0) { "a" } else { "" };
+    let suffix = if (major, minor) == HOPPER { "a" } else { "" };
     format!("sm_{major}{minor}{suffix}")
 }
 

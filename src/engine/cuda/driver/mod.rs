@@ -14,12 +14,13 @@ use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 
+use self::compile::HOPPER;
 use self::cublaslt::{CublasLt, WORKSPACE_BYTES};
 use self::memory::GpuMemory;
 use self::module::Module;
 use self::staging::Staging;
 use self::stream::{GpuGraph, Stream};
-use super::device::{self, Device, Launch};
+use super::device::{self, Device, Instruction, Launch};
 use super::error::DeviceError;
 use super::gemm::GemmDesc;
 #[cfg(test)]
@@ -31,6 +32,9 @@ use crate::collective::{Collective, DeviceCollective};
 /// Shared memory a block gets without asking (CUDA C++ Programming Guide, compute capabilities).
 const UNASKED_SHARED_BYTES: u32 = 48 << 10;
 
+/// Set to 0, kernels made of `wgmma` are not used where they could be.
+const WGMMA_VARIABLE: &str = "GOLF_HARNESS_WGMMA";
+
 /// A CUDA device with this crate's kernels loaded.
 pub(super) struct Gpu {
     // Fields are dropped in this order: what lives in the context goes before it.
@@ -40,6 +44,7 @@ pub(super) struct Gpu {
     stream: Stream,
     context: Arc<CudaContext>,
     stream_lock: StreamLock,
+    instruction: Instruction,
     /// What the driver calls it, with compute capability.
     pub name: String,
 }
@@ -53,10 +58,15 @@ impl Gpu {
         let module = Module::load(&image, Arc::clone(&context))?;
         let workspace = GpuMemory::new(WORKSPACE_BYTES, &context)?;
         let cublaslt = CublasLt::new(Arc::clone(&context), workspace)?;
-        let name = format!("{name} (compute capability {}.{})", capability.0, capability.1);
         let stream = Stream::new(&context)?;
         let staging = Staging::new(&context);
-        Ok(Gpu { staging, cublaslt, module, stream, context, stream_lock: StreamLock::default(), name })
+        let has_wgmma = capability == HOPPER;
+        let is_off = has_wgmma && std::env::var_os(WGMMA_VARIABLE).is_some_and(|value| value == "0");
+        let instruction = if has_wgmma && !is_off { Instruction::Wgmma } else { Instruction::Mma };
+        let without = if is_off { ", without wgmma" } else { "" };
+        let name = format!("{name} (compute capability {}.{}{without})", capability.0, capability.1);
+        let stream_lock = StreamLock::default();
+        Ok(Gpu { staging, cublaslt, module, stream, context, stream_lock, instruction, name })
     }
 
     /// Its number, counted from 0.
@@ -111,6 +121,10 @@ pub(super) fn describe(ordinal: usize) -> Result<(String, (u32, u32)), DriverErr
 impl Device for Gpu {
     type Memory = GpuMemory;
     type Graph = GpuGraph;
+
+    fn instruction(&self) -> Instruction {
+        self.instruction
+    }
 
     fn stream_lock(&self) -> &StreamLock {
         &self.stream_lock

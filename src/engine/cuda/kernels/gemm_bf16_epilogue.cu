@@ -1,4 +1,7 @@
-// Epilogues of a bfloat16 product: a warp's 64 x 64 sums, what becomes of them, and how they are stored.
+// Epilogues of a bfloat16 product: a warp's sums, what becomes of them, and how they are stored.
+//
+// A warp has STRIPS strips of 16 rows and FRAGMENTS fragments of 8 columns of each: 64 x 64 sums, or 16 rows of a wider
+// tile.
 
 // Epilogues of a product p; `Epilogue::parts` in backend/gemm_bf16/mod.rs gives the same numbers.
 // out = bf16(factor p + keep other)
@@ -51,15 +54,16 @@ static __device__ float with_other(const Gemm& p, float sum, float other) {
     return p.keep == 0.0f ? p.factor * sum : p.keep * other + p.factor * sum;
 }
 
-// A warp's 64 x 64 sums in single precision, two neighbors at a time.
-static __device__ void store_single(const Gemm& p, const float (&sums)[4][8][4], u32 top, u32 first) {
+// A warp's sums in single precision, two neighbors at a time.
+template <u32 STRIPS, u32 FRAGMENTS>
+static __device__ void store_single(const Gemm& p, const float (&sums)[STRIPS][FRAGMENTS][4], u32 top, u32 first) {
     const u32 lane = threadIdx.x % WARP;
 #pragma unroll
-    for (u32 i = 0; i < 8; i++) {
+    for (u32 i = 0; i < 2 * STRIPS; i++) {
         const u32 row = top + i * 8 + lane / 4;
         const u64 start = (u64)row * p.n + first + lane % 4 * 2;
 #pragma unroll
-        for (u32 j = 0; j < 8; j++) {
+        for (u32 j = 0; j < FRAGMENTS; j++) {
             if (row >= p.m || first + j * 8 >= p.n) continue;
             const float(&own)[4] = sums[i / 2][j];
             Pair before = {};
@@ -70,56 +74,58 @@ static __device__ void store_single(const Gemm& p, const float (&sums)[4][8][4],
     }
 }
 
-// A warp's 64 x 64 sums in bfloat16, which the lanes of a quad exchange so that each has eight neighbors of a row.
-// KINDS has bits for what may become of them here; nothing is kept.
-template <u32 KINDS>
-static __device__ void store_narrow(const Gemm& p, const float (&sums)[4][8][4], u32 top, u32 first) {
+// A warp's sums in bfloat16, which the lanes of a quad exchange so that each has eight neighbors of a row. KINDS has bits
+// for what may become of them here; nothing is kept.
+template <u32 KINDS, u32 STRIPS, u32 FRAGMENTS>
+static __device__ void store_narrow(const Gemm& p, const float (&sums)[STRIPS][FRAGMENTS][4], u32 top, u32 first) {
+    // Of four neighboring fragments of eight rows a lane gets one eight.
+    const u32 IN_A_ROW = FRAGMENTS / 4, EIGHTS = 2 * STRIPS * IN_A_ROW;
     const u32 lane = threadIdx.x % WARP;
     const bool squares = KINDS >> EPILOGUE_SQUARED & 1 && p.epilogue == EPILOGUE_SQUARED;
     const bool is_grad = KINDS >> EPILOGUE_SQUARED_GRAD & 1 && p.epilogue == EPILOGUE_SQUARED_GRAD;
     const bool adds = KINDS >> EPILOGUE_RESIDUAL_ADD & 1 && p.epilogue == EPILOGUE_RESIDUAL_ADD;
-    Words eights[16];
+    Words eights[EIGHTS];
 #pragma unroll
-    for (u32 i = 0; i < 16; i++) {
+    for (u32 i = 0; i < EIGHTS; i++) {
 #pragma unroll
         for (u32 l = 0; l < 4; l++) {
-            const float(&own)[4] = sums[i / 4][i % 2 * 4 + l];
-            const u32 half = i / 2 % 2 * 2;
+            const float(&own)[4] = sums[i / IN_A_ROW / 2][i % IN_A_ROW * 4 + l];
+            const u32 half = i / IN_A_ROW % 2 * 2;
             eights[i].at[l] = pack_bf16(p.factor * own[half], p.factor * own[half + 1]);
         }
         transpose_quad(eights[i].at);
     }
-    // The i-th eight of this lane lies in row i / 2 * 8 and column i % 2 * 32, counted from its first.
+    // The i-th eight of this lane lies in row i / IN_A_ROW * 8 and column i % IN_A_ROW * 32, counted from its first.
     const u32 row = top + lane / 4, column = first + lane % 4 * GEMM_CHUNK;
     const u64 start = (u64)row * p.n + column;
-    auto place_of = [&](u32 i) { return start + ((u64)(i / 2 * 8) * p.n + i % 2 * 32); };
-    auto is_inside = [&](u32 i) { return row + i / 2 * 8 < p.m && column + i % 2 * 32 < p.n; };
+    auto place_of = [&](u32 i) { return start + ((u64)(i / IN_A_ROW * 8) * p.n + i % IN_A_ROW * 32); };
+    auto is_inside = [&](u32 i) { return row + i / IN_A_ROW * 8 < p.m && column + i % IN_A_ROW * 32 < p.n; };
     bf16 *out = (bf16*)p.out, *other = (bf16*)p.other;
     auto store = [&](bf16* to) {
 #pragma unroll
-        for (u32 i = 0; i < 16; i++) {
+        for (u32 i = 0; i < EIGHTS; i++) {
             if (is_inside(i)) *(Words*)(to + place_of(i)) = eights[i];
         }
     };
     auto apply = [&](u32 kind) {
-        Words before[16] = {};
+        Words before[EIGHTS] = {};
         if (kind != EPILOGUE_SQUARED) {
             const bf16* from = kind == EPILOGUE_RESIDUAL_ADD ? out : other;
             // All that is read is asked for before any of it is used.
 #pragma unroll
-            for (u32 i = 0; i < 16; i++) {
+            for (u32 i = 0; i < EIGHTS; i++) {
                 if (is_inside(i)) before[i] = *(const Words*)(from + place_of(i));
             }
         }
 #pragma unroll
-        for (u32 j = 0; j < 2; j++) {
+        for (u32 j = 0; j < IN_A_ROW; j++) {
             float scale[GEMM_CHUNK] = {};
             if (kind == EPILOGUE_RESIDUAL_ADD && is_inside(j)) {
 #pragma unroll
                 for (u32 l = 0; l < GEMM_CHUNK; l++) scale[l] = ((const float*)p.other)[column + j * 32 + l];
             }
 #pragma unroll
-            for (u32 i = j; i < 16; i += 2) {
+            for (u32 i = j; i < EIGHTS; i += IN_A_ROW) {
 #pragma unroll
                 for (u32 l = 0; l < 4; l++) {
                     u32& pair = eights[i].at[l];

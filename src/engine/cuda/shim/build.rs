@@ -11,7 +11,8 @@ use crate::engine::cuda::source::{self, KERNELS};
 
 /// Kernels for the tests of the shim itself.
 const OWN: &str = include_str!("own.cu");
-const OWN_NAMES: [&str; 5] = ["divergent", "half_a_warp", "beyond", "tensor_product", "turns"];
+const OWN_NAMES: [&str; 7] =
+    ["divergent", "half_a_warp", "beyond", "refilled_too_soon", "tensor_product", "turns", "warpgroup_product"];
 
 /// Copies of one library, since its memory is that of one launch at a time.
 pub(super) struct Kernels {

@@ -11,7 +11,7 @@ use std::thread::ThreadId;
 
 use self::build::{Kernels, build};
 use self::guarded::Guarded;
-use super::device::{Argument, Device, Launch};
+use super::device::{Argument, Device, Instruction, Launch};
 use super::error::DeviceError;
 use super::gemm::GemmDesc;
 use super::stream_lock::StreamLock;
@@ -56,6 +56,7 @@ pub(super) struct Shim {
     is_strict: bool,
     /// How blocks that wait for one another are run.
     interleaving: Interleaving,
+    instruction: Instruction,
 }
 
 /// Something to do later.
@@ -77,14 +78,21 @@ pub(super) fn shim() -> Option<Arc<Shim>> {
     });
     let kernels = Arc::clone(kernels.as_ref()?);
     let (damaged, recording, stream_lock) = (Arc::default(), Mutex::default(), StreamLock::default());
+    let instruction = Instruction::Mma;
     Some(Arc::new(Shim {
         kernels,
         damaged,
         recording,
         stream_lock,
         is_strict: false,
+        instruction,
         interleaving: Interleaving::default(),
     }))
+}
+
+/// The same, whose kernels are made of Hopper's instructions.
+pub(super) fn hopper_shim() -> Option<Arc<Shim>> {
+    shim().map(|shim| Arc::new(Shim { instruction: Instruction::Wgmma, ..Arc::into_inner(shim).unwrap() }))
 }
 
 /// The same, where only the thread that holds the stream lock may use the device.
@@ -129,6 +137,10 @@ impl Device for Shim {
     type Graph = Vec<Recorded>;
 
     const EXACT: bool = true;
+
+    fn instruction(&self) -> Instruction {
+        self.instruction
+    }
 
     fn stream_lock(&self) -> &StreamLock {
         &self.stream_lock

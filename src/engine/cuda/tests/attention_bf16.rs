@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{kernels, on_both, random};
+use super::{kernels, on_both, on_hopper, random};
 use crate::engine::Precision;
 use crate::engine::cpu::CpuKernels;
 use crate::engine::cuda::backend::CudaKernels;
@@ -244,8 +244,27 @@ on_both!(
     the_processors_mode_is_met,
 );
 
+on_hopper!(
+    attention_is_close_to_double_precision,
+    heads_in_pairs_and_alone_are_close_to_double_precision,
+    attention_gradients_are_close_to_double_precision,
+    bits_depend_on_nothing_else,
+    the_processors_mode_is_met,
+);
+
 fn attention_is_close_to_double_precision<D: Device>(device: &Arc<D>) {
-    for case in CASES.into_iter().chain(LATE) {
+    check_outputs(device, CASES.into_iter().chain(LATE));
+}
+
+/// Heads that share keys in pairs, and that do not: more tiles than stages, a warpgroup of a block without queries, one
+/// that sees fewer tiles.
+fn heads_in_pairs_and_alone_are_close_to_double_precision<D: Device>(device: &Arc<D>) {
+    let pairs = [case(1, 260, 0, [4, 1], 48), case(2, 140, 75, [4, 2], 64)];
+    check_outputs(device, pairs.into_iter().chain([case(1, 330, 0, [2, 2], 64), case(1, 210, 20, [3, 1], 56)]));
+}
+
+fn check_outputs<D: Device>(device: &Arc<D>, cases: impl Iterator<Item = Case>) {
+    for case in cases {
         let inputs = case.inputs();
         let (mixed, lse, _) = run(device, &inputs);
         check("output", case, &mixed, inputs.queries().flat_map(|query| query.mixed));

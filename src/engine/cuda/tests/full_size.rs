@@ -8,8 +8,9 @@ use super::network::{batch, weights};
 use super::{kernels, random, random_ids};
 use crate::collective::Solo;
 use crate::engine::cuda::backend::CudaKernels;
-use crate::engine::cuda::device::Device;
+use crate::engine::cuda::device::{DType, Device, Instruction};
 use crate::engine::cuda::engine::CudaEngine;
+use crate::engine::cuda::memory::Buffer;
 use crate::engine::network::{Heads, Kernels, Linear};
 use crate::engine::{Engine, Precision, Window};
 use crate::manifest::OptimizerConfig;
@@ -86,6 +87,35 @@ fn products_of_rows<D: Device>(device: &Arc<D>, s: Linear) {
     }
 }
 
+/// Attention and a product by `wgmma` and by `mma.sync`: apart by what rounding the results to bfloat16 explains.
+fn instructions_agree<D: Device>(device: &Arc<D>, rows: usize, heads: Heads, s: Linear) {
+    const ONE_ROUNDING: f64 = 1.0 / 256.0;
+    let queries = rows * heads.seq_len * heads.heads * heads.width;
+    let keys = rows * heads.seq_len * heads.kv_heads * heads.width;
+    let [q, key, value] = [("q", queries), ("k", keys), ("v", keys)].map(|(name, len)| rounded(len, name));
+    let [x, w, grad] = [("x", s.tokens * s.inputs), ("w", s.inputs * s.outputs), ("grad", s.tokens * s.inputs)]
+        .map(|(name, len)| rounded(len, name));
+    let back = Linear { tokens: s.tokens, inputs: s.outputs, outputs: s.inputs };
+    let [warps, warpgroups] = [Instruction::Mma, Instruction::Wgmma].map(|instruction| {
+        let k = narrow_kernels(device).made_of(instruction);
+        let (mixed, lse) = k.attention(heads, [&q, &key, &value].map(|values| k.store(values)).each_ref());
+        let (squared, hidden) = k.squared_linear(s, &k.store(&x), &k.store(&w), 0.5, true);
+        let hidden = hidden.unwrap();
+        let slope = k.buffer_of(DType::Bf16, s.tokens * s.outputs);
+        let [grad, w] = [&grad, &w].map(|values| k.store(values));
+        k.fused_squared_grad(back, 0.5, [&grad, &w, &hidden, &slope].map(Buffer::view));
+        let found = [mixed, lse, squared, hidden, slope].map(|values| k.download(values));
+        k.check().unwrap();
+        found
+    });
+    for (name, (one, other)) in ["mixed", "lse", "squared", "hidden", "slope"].iter().zip(warpgroups.iter().zip(&warps))
+    {
+        let distance = distance(one, other);
+        println!("{name}: {distance:e}");
+        assert!(distance < ONE_ROUNDING, "{name} by wgmma is {distance:e} from that by mma.sync");
+    }
+}
+
 /// Likelihoods of the same windows in the same order, in reverse, and moved on by one: not a bit is another.
 fn windows_score_alike<D: Device + 'static>(
     engine: &CudaEngine<D>,
@@ -149,7 +179,7 @@ fn only_single_precision_is_split<D: Device + 'static>(
 
 mod on_the_processor {
     use super::*;
-    use crate::engine::cuda::shim::shim;
+    use crate::engine::cuda::shim::{hopper_shim, shim};
 
     #[test]
     fn attention_of_some_rows() {
@@ -161,6 +191,13 @@ mod on_the_processor {
     fn products_of_some_rows() {
         let Some(device) = shim() else { return };
         products_of_rows(&device, Linear { tokens: 130, inputs: 64, outputs: 96 });
+    }
+
+    #[test]
+    fn either_instruction_at_a_small_size() {
+        let Some(device) = hopper_shim() else { return };
+        let heads = Heads { seq_len: 70, heads: 2, kv_heads: 1, width: 64, first_query: 0 };
+        instructions_agree(&device, 2, heads, Linear { tokens: 130, inputs: 64, outputs: 96 });
     }
 
     #[test]
@@ -190,7 +227,6 @@ mod on_a_gpu {
     use super::*;
     use crate::engine::LibraryAlgorithm;
     use crate::engine::cuda::gemm::{Batch, GemmDesc};
-    use crate::engine::cuda::memory::Buffer;
 
     #[test]
     #[ignore = "needs a CUDA device"]
@@ -274,5 +310,75 @@ mod on_a_gpu {
         gemm.check(k.shared.id()).unwrap();
         // SAFETY: the operands fit the product (checked above) and stay until it has been waited for.
         unsafe { gpu.time_candidates(&gemm) }.unwrap()
+    }
+}
+
+mod on_a_hopper_gpu {
+    use std::time::Instant;
+
+    use super::super::hopper_gpu;
+    use super::*;
+    use crate::engine::cuda::backend::gemm_bf16::{Epilogue, GemmBf16, Plan};
+    use crate::engine::cuda::gemm::Batch;
+
+    const HEADS: Heads = Heads { seq_len: 2048, heads: 8, kv_heads: 4, width: 64, first_query: 0 };
+    const LINEAR: Linear = Linear { tokens: 65_536, inputs: 512, outputs: 1536 };
+    /// Windows of a group of that many tokens.
+    const ROWS: usize = 32;
+
+    /// Times are printed; that one of the others is faster is no failure.
+    #[test]
+    #[ignore = "needs a CUDA device of compute capability 9.0"]
+    fn either_instruction_at_full_size() {
+        let gpu = hopper_gpu();
+        instructions_agree(&gpu, 8, HEADS, LINEAR);
+        let Linear { tokens, inputs, outputs } = LINEAR;
+        let k = narrow_kernels(&gpu);
+        let seconds = |what: &str, flops: f64, out: &Buffer<_>, work: &dyn Fn()| {
+            const RUNS: u32 = 20;
+            // A little of the result is waited for.
+            let wait = || drop(k.shared.read(out.view().slice(0..2).unwrap()));
+            work();
+            wait();
+            let start = Instant::now();
+            (0..RUNS).for_each(|_| work());
+            wait();
+            let seconds = start.elapsed().as_secs_f64() / f64::from(RUNS);
+            println!("{what}: {:8.1} us, {:6.1} TFLOP/s", 1e6 * seconds, flops / seconds / 1e12);
+        };
+        let [x, w] = [tokens * inputs, inputs * outputs].map(|len| k.store(&rounded(len, "factor")));
+        let [y, hidden] = [0, 1].map(|_| k.buffer_of(DType::Bf16, tokens * outputs));
+        let product = GemmBf16 {
+            m: tokens,
+            n: outputs,
+            k: inputs,
+            a_transposed: false,
+            b_transposed: true,
+            alpha: 1.0,
+            epilogue: Epilogue::Squared { slope: 0.0, hidden: Some(hidden.view()) },
+            a: x.view(),
+            b: w.view(),
+            out: y.view(),
+            batch: Batch::ONE,
+        };
+        let wide = product.plan(Instruction::Wgmma);
+        let narrow = Plan { kernel: "wgmma_gemm_bf16_nt", tile: 128, ..wide };
+        let alone = |plan: Plan| Plan { strip: 1, ..plan };
+        for plan in [product.plan(Instruction::Mma), wide, alone(wide), narrow, alone(narrow)] {
+            let flops = 2.0 * (tokens * inputs * outputs) as f64;
+            let what = format!("{}, strips of {}", plan.kernel, plan.strip);
+            seconds(&what, flops, &y, &|| k.gemm_with_plan(&product, &plan));
+        }
+        let values = |heads: usize| k.store(&rounded(ROWS * HEADS.seq_len * heads * HEADS.width, "values"));
+        let [q, key, value] = [HEADS.heads, HEADS.kv_heads, HEADS.kv_heads].map(values);
+        let pairs = (ROWS * HEADS.heads * HEADS.seq_len * (HEADS.seq_len + 1) / 2) as f64;
+        for instruction in [Instruction::Mma, Instruction::Wgmma] {
+            let k = narrow_kernels(&gpu).made_of(instruction);
+            let flops = 4.0 * HEADS.width as f64 * pairs;
+            seconds(&format!("attention by {instruction:?}"), flops, &y, &|| {
+                drop(k.attention(HEADS, [&q, &key, &value]))
+            });
+        }
+        k.check().unwrap();
     }
 }

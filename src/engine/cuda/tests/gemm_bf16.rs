@@ -1,9 +1,9 @@
 //! Products of bfloat16 matrices beside loops in double precision, and what follows them beside scalar rules.
 
-use super::{kernels, on_both, random};
+use super::{kernels, on_both, on_hopper, random};
 use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::backend::gemm_bf16::{Addend, Epilogue, GemmBf16, Plan};
-use crate::engine::cuda::device::{DType, Device};
+use crate::engine::cuda::device::{DType, Device, Instruction};
 use crate::engine::cuda::gemm::Batch;
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::view::View;
@@ -19,6 +19,17 @@ on_both!(
     residuals_are_added_as_the_rule_says,
     rows_do_not_depend_on_their_place,
     long_sums_are_their_parts_in_order,
+);
+
+on_hopper!(
+    products_are_close_to_double_precision,
+    tiles_of_warpgroups_cover_the_product,
+    kernels_of_warpgroups_add_in_the_same_order,
+    batches_are_products_one_by_one,
+    squares_are_those_of_the_rounded_product,
+    residuals_are_added_as_the_rule_says,
+    rows_do_not_depend_on_their_place,
+    either_instruction_makes_the_product,
 );
 
 /// Rows, columns, inner values.
@@ -76,7 +87,7 @@ impl Factors {
         let [a, b] = self.stored().map(|values| narrow(k, &values));
         let out = k.unset(self.dims[0] * self.dims[1]);
         let product = self.gemm([&a, &b, &out].map(Buffer::view), Epilogue::F32(Addend::NONE));
-        k.gemm_with_plan(&product, &plan.unwrap_or_else(|| product.plan()));
+        k.gemm_with_plan(&product, &plan.unwrap_or_else(|| product.plan(k.instruction)));
         k.download(out)
     }
 
@@ -140,7 +151,61 @@ fn plan(factors: &Factors, tile: usize, strip: usize) -> Plan {
         (_, [false, true]) => "wide_gemm_bf16_nt",
         (_, _) => "wide_gemm_bf16_tn",
     };
-    Plan { kernel, tile, strip, k_per_split: factors.dims[2], splits: 1 }
+    Plan { kernel, instruction: Instruction::Mma, tile, strip, k_per_split: factors.dims[2], splits: 1 }
+}
+
+/// The same of the kernels that are made of `wgmma`.
+fn wgmma_plan(factors: &Factors, tile: usize, strip: usize) -> Plan {
+    let kernel = match (tile, factors.transposed) {
+        (128, [_, false]) => "wgmma_gemm_bf16_nn",
+        (128, [_, true]) => "wgmma_gemm_bf16_nt",
+        (_, [_, false]) => "wide_wgmma_gemm_bf16_nn",
+        (_, [_, true]) => "wide_wgmma_gemm_bf16_nt",
+    };
+    Plan { kernel, instruction: Instruction::Wgmma, ..plan(factors, tile, strip) }
+}
+
+fn tiles_of_warpgroups_cover_the_product<D: Device>(device: &std::sync::Arc<D>) {
+    let k = kernels(device);
+    // Strips of two tiles, the last shorter; fewer steps a tile than stages, and more, the last of 8 inner values; more rows
+    // of tiles than a group has; tiles of which a warpgroup has nothing.
+    for (dims, tile, strip) in
+        [([8, 528, 72], 256, 2), ([130, 264, 328], 256, 1), ([1032, 136, 8], 128, 1), ([130, 272, 200], 128, 2)]
+    {
+        for transposed in [[false, false], [false, true]] {
+            let factors = Factors::new(dims, transposed);
+            let what = format!("{dims:?} {transposed:?} {tile}");
+            assert_close(&factors.single(&k, Some(wgmma_plan(&factors, tile, strip))), &factors, &what);
+        }
+    }
+    k.check().unwrap();
+}
+
+fn kernels_of_warpgroups_add_in_the_same_order<D: Device>(device: &std::sync::Arc<D>) {
+    let k = kernels(device);
+    let dims = [136, 264, 136];
+    let of = |transposed, tile| {
+        let factors = Factors::new(dims, transposed);
+        factors.single(&k, Some(wgmma_plan(&factors, tile, 1)))
+    };
+    let expected = of([false, false], 128);
+    for (transposed, tile) in [([false, true], 128), ([false, false], 256), ([false, true], 256)] {
+        assert_equal_bits(&of(transposed, tile), &expected, &format!("{transposed:?} {tile}"));
+    }
+    k.check().unwrap();
+}
+
+/// Not to the bit: how tensor cores add sixteen products is their own affair.
+fn either_instruction_makes_the_product<D: Device>(device: &std::sync::Arc<D>) {
+    let k = kernels(device);
+    let factors = Factors::new([130, 136, 200], [false, true]);
+    let [warps, warpgroups] = [plan(&factors, 128, 1), wgmma_plan(&factors, 128, 1)];
+    let [warps, warpgroups] = [warps, warpgroups].map(|plan| factors.single(&k, Some(plan)));
+    let size = factors.dims[2] as f32;
+    for (one, other) in warps.iter().zip(&warpgroups) {
+        assert!((one - other).abs() <= size * f32::EPSILON * one.abs().max(size), "{one} and {other}");
+    }
+    k.check().unwrap();
 }
 
 fn strips_and_groups_of_tiles_cover_the_product<D: Device>(device: &std::sync::Arc<D>) {
@@ -158,8 +223,8 @@ fn strips_and_groups_of_tiles_cover_the_product<D: Device>(device: &std::sync::A
 fn every_kernel_adds_in_the_same_order<D: Device>(device: &std::sync::Arc<D>) {
     let k = kernels(device);
     let dims = [136, 264, 72];
-    let any = Plan { kernel: "gemm_bf16_any", tile: 128, strip: 1, k_per_split: dims[2], splits: 1 };
-    let expected = Factors::new(dims, LAYOUTS[0]).single(&k, Some(any));
+    let first = Factors::new(dims, LAYOUTS[0]);
+    let expected = first.single(&k, Some(Plan { kernel: "gemm_bf16_any", ..plan(&first, 128, 1) }));
     for transposed in LAYOUTS {
         let factors = Factors::new(dims, transposed);
         for tile in [128, 256] {

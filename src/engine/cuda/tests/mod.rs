@@ -14,7 +14,7 @@ mod steps;
 use std::sync::{Arc, OnceLock};
 
 use super::backend::CudaKernels;
-use super::device::Device;
+use super::device::{Device, Instruction};
 use super::driver::Gpu;
 use super::open::{self, NoDevice};
 use super::shim::shim;
@@ -44,6 +44,29 @@ macro_rules! on_both {
 }
 pub(super) use on_both;
 
+/// The same for kernels that are made of `wgmma`.
+macro_rules! on_hopper {
+    ($($check:ident),+ $(,)?) => {
+        mod on_the_processor_as_hopper {
+            $(#[test]
+            fn $check() {
+                if let Some(device) = crate::engine::cuda::shim::hopper_shim() {
+                    super::$check(&device);
+                    assert_eq!(device.damaged(), 0, "a kernel wrote past the end of its memory");
+                }
+            })+
+        }
+        mod on_a_hopper_gpu {
+            $(#[test]
+            #[ignore = "needs a CUDA device of compute capability 9.0"]
+            fn $check() {
+                super::$check(&crate::engine::cuda::tests::hopper_gpu());
+            })+
+        }
+    };
+}
+pub(super) use on_hopper;
+
 /// The first GPU, opened once. Tests that call it are ignored unless they are asked for, and fail where there is none.
 pub(super) fn gpu() -> Arc<Gpu> {
     static GPU: OnceLock<Result<Arc<Gpu>, NoDevice>> = OnceLock::new();
@@ -51,6 +74,18 @@ pub(super) fn gpu() -> Arc<Gpu> {
         Ok(gpu) => Arc::clone(gpu),
         Err(reason) => panic!("this test needs a CUDA device: {reason}"),
     }
+}
+
+/// The same, which must have `wgmma`.
+pub(super) fn hopper_gpu() -> Arc<Gpu> {
+    let gpu = gpu();
+    let name = &gpu.name;
+    assert_eq!(
+        gpu.instruction(),
+        Instruction::Wgmma,
+        "needs compute capability 9.0, and GOLF_HARNESS_WGMMA other than 0: {name}"
+    );
+    gpu
 }
 
 /// The engine on the shim, for tests of what lies above it.

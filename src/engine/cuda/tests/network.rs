@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{kernels, largest_error, on_both};
+use super::{kernels, largest_error, on_both, on_hopper};
 use crate::data::TokenBatch;
 use crate::engine::cuda::backend::CudaKernels;
 use crate::engine::cuda::device::{Device, Launch};
@@ -26,6 +26,8 @@ on_both!(
     bfloat16_likelihoods_are_as_far_off_as_the_cpus,
     bfloat16_gradients_match_single_precision,
 );
+
+on_hopper!(bfloat16_likelihoods_are_as_far_off_as_the_cpus, bfloat16_gradients_match_single_precision);
 
 /// All of them, every other one with quantized weights in training.
 fn trained() -> impl Iterator<Item = (ModelConfig, FakeQuant)> {

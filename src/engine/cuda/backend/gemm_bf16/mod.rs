@@ -12,7 +12,7 @@ use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::view::View;
 
 pub(in crate::engine::cuda) use self::plan::Plan;
-use self::plan::{STAGES, STEP, TILE_ROWS};
+use self::plan::TILE_ROWS;
 use super::launch::{Operand, len32};
 
 /// Bytes of a bfloat16 number.
@@ -150,7 +150,7 @@ impl GemmBf16<'_> {
 impl<D: Device> CudaKernels<D> {
     /// Any product, its sums never split.
     pub(in crate::engine::cuda) fn gemm_bf16(&self, gemm: &GemmBf16<'_>) {
-        self.gemm_with_plan(gemm, &gemm.plan());
+        self.gemm_with_plan(gemm, &gemm.plan(self.instruction));
     }
 
     /// A product in single precision whose sums are long, as those over tokens are: split to fill the device (split-K).
@@ -189,8 +189,7 @@ impl<D: Device> CudaKernels<D> {
             let strips = gemm.n.div_ceil(plan.tile * plan.strip);
             let blocks = [gemm.m.div_ceil(TILE_ROWS) * strips, gemm.batch.count * plan.splits];
             let [x, y] = blocks.map(|blocks| in_32_bits(plan.kernel, blocks));
-            let shared_bytes = (STAGES * STEP * (TILE_ROWS + plan.tile) * BYTES) as u32;
-            let (grid, threads) = ([x?, y?], plan.tile as u32);
+            let (grid, threads, shared_bytes) = ([x?, y?], plan.threads(), plan.shared_bytes());
             let launch = Launch { kernel: plan.kernel, grid, threads, shared_bytes, arguments: &arguments };
             // SAFETY: the operands reach as far as the kernel does with these dimensions, and the result is apart from the
             // factors (checked above); the arguments are those the kernels declare (the shim checks their types).

@@ -4,7 +4,7 @@
 const INTRINSICS: &str = "intrinsics.cu";
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 25] = [
+pub(super) const FILES: [(&str, &str); 26] = [
     ("common.cu", include_str!("kernels/common.cu")),
     (INTRINSICS, include_str!("kernels/intrinsics.cu")),
     ("values.cu", include_str!("kernels/values.cu")),
@@ -16,6 +16,7 @@ pub(super) const FILES: [(&str, &str); 25] = [
     ("gated_skip.cu", include_str!("kernels/gated_skip.cu")),
     ("scalars.cu", include_str!("kernels/scalars.cu")),
     ("own_value.cu", include_str!("kernels/own_value.cu")),
+    ("head_gate.cu", include_str!("kernels/head_gate.cu")),
     ("residual.cu", include_str!("kernels/residual.cu")),
     ("attention.cu", include_str!("kernels/attention.cu")),
     ("attention_bf16_tiles.cu", include_str!("kernels/attention_bf16_tiles.cu")),
@@ -33,7 +34,7 @@ pub(super) const FILES: [(&str, &str); 25] = [
 ];
 
 /// Every kernel by the name it has in the source.
-pub(super) const KERNELS: [&str; 125] = [
+pub(super) const KERNELS: [&str; 133] = [
     "add",
     "add_bf16",
     "tails",
@@ -106,6 +107,14 @@ pub(super) const KERNELS: [&str; 125] = [
     "exclude_own_value_bf16",
     "exclude_own_value_grad",
     "exclude_own_value_grad_bf16",
+    "gate_heads",
+    "gate_heads_bf16",
+    "gate_heads_grad",
+    "gate_heads_grad_bf16",
+    "gate_input_grad",
+    "gate_input_grad_bf16",
+    "gate_weight_grad",
+    "gate_weight_grad_bf16",
     "gated_skip_channels",
     "factor_gradients",
     "count_ids",

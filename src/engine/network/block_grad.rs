@@ -61,16 +61,21 @@ impl<K: Kernels> Forward<'_, K> {
             None
         };
 
-        let (qkv, memory) = self.attend_grad(recipe, (w, attn_proj), kept, rows, &grad.x, grads);
+        let early = w.attn_gate.is_some().then(&mixture);
+        let gate_reads = early.as_ref().map(|(_, normed)| normed);
+        let (qkv, memory, along) = self.attend_grad(recipe, (w, attn_proj), kept, gate_reads, (rows, &grad.x), grads);
         if let Some(layer) = recipe.value_embedding {
             self.add_values_grad(layer, record.values.as_ref(), &qkv[2], &mut source.values, value_table);
         }
-        let (mixed, normed) = mixture();
+        let (mixed, normed) = early.unwrap_or_else(mixture);
         let (mode, mut grad_normed) = match from_mlp {
             Some(from_mlp) => (WriteMode::Accumulate, from_mlp),
             None => (WriteMode::Overwrite, memory),
         };
         self.qkv_grad(w, &qkv, &normed, (mode, &mut grad_normed), rows, grads);
+        if let (Some(along), Some((shape, weights)), Some(grad_weights)) = (along, self.gate(w), &mut grads.attn_gate) {
+            k.gate_input_grad(shape, [&along, &normed, weights], &mut grad_normed, grad_weights);
+        }
         k.rms_norm_grad(mixed.as_ref().unwrap_or(x), &grad_normed, norm, WriteMode::Accumulate, &mut grad.x);
         if let (Some(mix), Some(grad_mix)) = (&w.resid_mix, &mut grads.resid_mix) {
             k.mix_grad(x, x0, mix, &mut grad.x, &mut source.x0, grad_mix);

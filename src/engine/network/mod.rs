@@ -31,8 +31,8 @@ pub(in crate::engine) use fold::{fold, fold_tables, scale_of, unfold};
 pub(in crate::engine) use forward::{Forward, Observer};
 pub(in crate::engine) use loaded::Loaded;
 pub(in crate::engine) use operands::{
-    ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, Norm, PendingResidual, QkNormRope,
-    Skip, WriteMode,
+    ChannelRow, FusedMixInputs, FusedMixOutputs, GateShape, GatedSkip, Heads, Linear, Mix, Norm, PendingResidual,
+    QkNormRope, Skip, Smear, WriteMode,
 };
 pub(in crate::engine) use parameters::{Network, Scaled};
 pub(in crate::engine) use rows::{Rows, hashed, widened};

@@ -21,7 +21,8 @@ from network import bigram_ids, nll, rms_norm, rotate
 
 BASE = dict(vocab=48, layers=4, dim=16, heads=2, kv_heads=1, mlp_hidden=32, tied=True, softcap=30.0, rope_base=10000.0,
             rope_dims=8, rope_train_length=2048, smear=False, bigram=None, xsa_blocks=[], ln_scale=False,
-            activation="leaky_relu(0.5) squared", value_embedding=None, skip_gates=True, parallel=None)
+            activation="leaky_relu(0.5) squared", value_embedding=None, skip_gates=True, parallel=None,
+            attention_gate=None, smear_stops_at=None)
 ROWS, SEQ = 2, 24
 
 
@@ -42,6 +43,11 @@ NETWORKS = [
      {"off": list(range(6)), "on": [0, 1, 2, 1, 2, 3, 4, 5]}, 3),
     ("two_lanes", 1477, dict(BASE, layers=6, tied=False, ln_scale=True, xsa_blocks=[4, 5],
                              parallel=dict(kind="two lanes", start=4, skips_after_split="lane 0")), once(6), 3),
+    # The gate of 1667, as its README has it in Python; the smear's mask of 1797.
+    ("gated", 1667, dict(BASE, smear=True, smear_stops_at=1, xsa_blocks=[2, 3], ln_scale=True,
+                         attention_gate=dict(width=5, factor=2.0, slope=1.0)), once(4), 2),
+    ("gated_wide", 1787, dict(BASE, smear=True, smear_stops_at=1, parallel=dict(kind="one lane", start=2),
+                              attention_gate=dict(width=16, factor=1.0, slope=0.5)), once(4), 2),
 ]
 
 
@@ -69,6 +75,8 @@ def layout(g, skip_rows):
             b + "attn.proj.weight": [dim, dim], b + "mlp.fc.weight": [g["mlp_hidden"], dim],
             b + "mlp.proj.weight": [dim, g["mlp_hidden"]],
         }
+        if g.get("attention_gate"):
+            names[b + "attn.attn_gate_w"] = [g["heads"], g["attention_gate"]["width"]]
     if g["parallel"] and g["parallel"]["kind"] == "two lanes":
         names["lane_merge"] = []
     if not g["tied"]:
@@ -135,7 +143,12 @@ def forward(p, ids, g, order):
         if i in g["xsa_blocks"]:
             u = v / v.norm(dim=-1, keepdim=True).clamp_min(1e-12)
             y = y - (y * u).sum(-1, keepdim=True) * u
-        y = y.transpose(1, 2).reshape(batch, seq, -1) @ p[b + "proj.weight"].T
+        y = y.transpose(1, 2)
+        if g.get("attention_gate"):
+            gate = g["attention_gate"]
+            argument = F.linear(x[:, :, : gate["width"]], p[b + "attn_gate_w"])
+            y = y * (gate["factor"] * torch.sigmoid(gate["slope"] * argument)).unsqueeze(-1)
+        y = y.reshape(batch, seq, -1) @ p[b + "proj.weight"].T
         return p[f"blocks.{i}.attn_scale"] * y
 
     def mlp(i, x):
@@ -156,7 +169,10 @@ def forward(p, ids, g, order):
     x = rms_norm(x)
     if g["smear"]:
         gate = torch.sigmoid(p["smear.gate"])
-        x = (1 - gate) * x + gate * F.pad(x, (0, 0, 1, 0))[:, :-1]
+        before = F.pad(x, (0, 0, 1, 0))[:, :-1]
+        if g.get("smear_stops_at") is not None:
+            before = before * (ids != g["smear_stops_at"]).to(x.dtype).unsqueeze(-1)
+        x = (1 - gate) * x + gate * before
     x0 = x
 
     def mixed(i, x):
@@ -218,6 +234,8 @@ def write(folder):
         rng = np.random.Generator(np.random.PCG64(seed))
         weights = draw(rng, layout(g, skip_rows))
         tokens = torch.tensor(rng.integers(0, g["vocab"], [ROWS, SEQ + 1]))
+        if g["smear_stops_at"] is not None:
+            tokens[:, ::7] = g["smear_stops_at"]
         io, gradients = {"tokens": tokens}, {}
         for state, order in states.items():
             losses, found = evaluated(weights, tokens, g, order)

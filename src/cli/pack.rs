@@ -8,7 +8,7 @@ use clap::Parser;
 use super::output::print;
 use super::outputs::Outputs;
 use super::places::check_folder;
-use super::previous::Kind;
+use super::previous::{Kind, beside};
 use super::signal::unless_interrupted;
 use super::values::{at_least, number};
 use super::{Changes, CommonArgs, ExitCode, FitArgs, Scope, interrupt_on_signal, use_threads};
@@ -326,11 +326,4 @@ fn changes(args: &Args) -> anyhow::Result<Changes> {
 fn joined(rules: &[impl ToString]) -> Option<String> {
     let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
     (!rules.is_empty()).then(|| rules.join(","))
-}
-
-/// Where the manifest of an artifact goes that has no run folder.
-fn beside(artifact: &Path) -> PathBuf {
-    let mut name = artifact.as_os_str().to_owned();
-    name.push(".manifest.yaml");
-    PathBuf::from(name)
 }

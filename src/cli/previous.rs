@@ -142,13 +142,22 @@ fn is_map(text: &str) -> bool {
     text.contains("<title>Where the ") && text.contains(" go</title>")
 }
 
+/// Where the manifest of an artifact goes that has no run folder.
+pub fn beside(artifact: &Path) -> PathBuf {
+    let mut name = artifact.as_os_str().to_owned();
+    name.push(".manifest.yaml");
+    PathBuf::from(name)
+}
+
 /// Whether a written manifest beside it names it as its artifact.
 fn is_recorded(path: &Path) -> bool {
-    let beside = RunFolder::new(folder_of(path)).manifest();
     let name = |path: &Path| path.file_name().map(ToOwned::to_owned);
-    is_previous(&beside, &Kind::Manifest)
-        && manifest::load(&beside)
-            .is_ok_and(|manifest| manifest.artifact.is_some_and(|artifact| name(&artifact.path) == name(path)))
+    let is_named_in = |manifest: &Path| {
+        is_previous(manifest, &Kind::Manifest)
+            && manifest::load(manifest)
+                .is_ok_and(|manifest| manifest.artifact.is_some_and(|artifact| name(&artifact.path) == name(path)))
+    };
+    is_named_in(&RunFolder::new(folder_of(path)).manifest()) || is_named_in(&beside(path))
 }
 
 /// Whether a run of `train` keeps its files in this folder: its trace is begun before anything else.

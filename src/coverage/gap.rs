@@ -86,32 +86,20 @@ pub const GAPS: &[Gap] = &[
         changes: &[Task::Pack],
     },
     Gap {
-        name: "Case operators",
-        what: "a tokenizer that writes case as operators, with a file that says how many bytes each token stands for",
-        words: &["case operators"],
-        prevents: &[Task::Score, Task::Train],
-        changes: &[],
-    },
-    Gap {
-        name: "Gated attention",
-        what: "a gate on attention's output",
-        words: &["gated attention", "sparse gate"],
-        prevents: &[Task::Score, Task::Train],
-        changes: &[],
-    },
-    Gap {
         name: "SmearGate masked at BOS",
-        what: "no blending across the beginning of a document",
+        what: "a SmearGate over the first channels of the stream that blends nothing across the beginning of a document; \
+               the one here is by channel",
         words: &["bos"],
         prevents: &[Task::Score, Task::Train],
         changes: &[],
     },
     Gap {
         name: "LQER",
-        what: "low-rank corrections of rounded matrices",
+        what: "low-rank corrections with factors of two and four bits, in groups; those here have a class, int5 the \
+               smallest",
         words: &["lqer"],
-        prevents: &[Task::Score, Task::Pack],
-        changes: &[],
+        prevents: &[Task::Score],
+        changes: &[Task::Pack],
     },
 ];
 

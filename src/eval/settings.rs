@@ -282,7 +282,11 @@ mod tests {
                 said(1100, 1000, 1105, None),
             ]
             .join("\n"),
-            @""
+            @r"
+            BYTE SIDECAR: 900 bytes are counted by files that come with the tokens, 1,000 are what the tokens decode to; the split comes to 151,078,222, as long as the challenge's validation text
+            BYTE SIDECAR: 900 bytes are counted by files that come with the tokens, 1,000 are what the tokens decode to; the split comes to 905, as the manifest states, and nothing else confirms
+            BYTE SIDECAR: 1,100 bytes are counted by files that come with the tokens, 1,000 are what the tokens decode to; MORE than the tokens have, which lowers val_bpb; the split comes to 1,105, which nothing confirms (data.byte_sidecar.text_bytes)
+            "
         );
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{InitRule, Lanes, ParallelResidual, Recurrence, RunAs, Skips, ValueEmbedding};
+use super::{AttentionGate, InitRule, Lanes, ParallelResidual, Recurrence, RunAs, Skips, ValueEmbedding};
 use crate::is_default::is_default;
 
 /// Precision of the RoPE tables.
@@ -56,6 +56,9 @@ pub struct ModelConfig {
     /// Whether each position's first activations are blended with those of the position before (SmearGate).
     #[serde(skip_serializing_if = "is_default_switch")]
     pub smear: bool,
+    /// Whether the blend takes nothing from the position before where a document begins (1797, 1851).
+    #[serde(skip_serializing_if = "is_default")]
+    pub smear_stops_at_begin: bool,
     /// What decoder blocks take from encoder blocks.
     #[serde(skip_serializing_if = "is_default")]
     pub skips: Skips,
@@ -78,6 +81,9 @@ pub struct ModelConfig {
     /// Whether attention and MLP of block l, 0-based, read `1 / sqrt(l + 1)` times their norm (LN scale, 315).
     #[serde(skip_serializing_if = "is_default")]
     pub ln_scale: bool,
+    /// A gate on each head of attention (1667, 1736, 1787).
+    #[serde(skip_serializing_if = "is_default")]
+    pub attention_gate: Option<AttentionGate>,
     /// A second embedding that is added to values (414).
     #[serde(skip_serializing_if = "is_default")]
     pub value_embedding: Option<ValueEmbedding>,
@@ -118,6 +124,7 @@ impl Default for ModelConfig {
             bigram_vocab_size: 4096,
             bigram_dim: 128,
             smear: true,
+            smear_stops_at_begin: false,
             skips: Skips::Plain,
             resid_mix: true,
             mlp_negative_slope: 0.0,
@@ -125,6 +132,7 @@ impl Default for ModelConfig {
             rope_train_length: None,
             xsa_last_n: 0,
             ln_scale: false,
+            attention_gate: None,
             value_embedding: None,
             recurrence: None,
             parallel_residual: None,
@@ -150,6 +158,8 @@ const MAX_LAYERS: usize = 1 << 10;
 const MAX_TABLE_ROWS: usize = 1 << 20;
 /// Token ids are u16 in the shards.
 const MAX_VOCAB: usize = 1 << 16;
+/// Largest factor and slope of an attention gate.
+const MAX_GATE_CONSTANT: f64 = 100.0;
 /// Block visits of a forward pass with all its repetitions.
 const MAX_VISITS: usize = 1 << 12;
 /// 4 Gi parameters: 650 times what fits in the challenge's budget at 5 bits each.
@@ -323,6 +333,22 @@ impl ModelConfig {
         }
         if self.rope_train_length == Some(0) {
             return fail("rope_train_length", "must be 1 or more".to_string());
+        }
+        if self.smear_stops_at_begin && !self.smear {
+            return fail("smear_stops_at_begin", "there is no smear to stop; set smear".to_string());
+        }
+        if let Some(AttentionGate { width, factor, slope, init_std }) = self.attention_gate {
+            if !(1..=self.model_dim).contains(&width) {
+                return fail("attention_gate.width", format!("{width} is outside 1..={}", self.model_dim));
+            }
+            for (field, value) in [("attention_gate.factor", factor), ("attention_gate.slope", slope)] {
+                if !(value > 0.0 && value <= MAX_GATE_CONSTANT) {
+                    return fail(field, format!("{value} is outside (0, {MAX_GATE_CONSTANT}]"));
+                }
+            }
+            if !(0.0..=1.0).contains(&init_std) {
+                return fail("attention_gate.init_std", format!("{init_std} is outside 0..=1"));
+            }
         }
         if self.xsa_last_n > layers {
             return fail("xsa_last_n", format!("{} blocks of {layers}", self.xsa_last_n));

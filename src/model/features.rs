@@ -5,6 +5,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::is_default::is_default;
+
 /// What a decoder block adds to its input from an encoder block's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -28,6 +30,36 @@ pub struct ValueEmbedding {
     pub dim: usize,
     /// Blocks that add it, each at most once.
     pub blocks: Vec<usize>,
+}
+
+/// Heads of attention weighed by a gate: the output of head h, after XSA, is multiplied by
+/// `factor * sigmoid(slope * w_h . x[..width])`, x being what queries, keys and values are made of; `w` is
+/// `attn.attn_gate_w` of `[heads, width]`.
+///
+/// PRs 1667 and 1693 have a width of 12 and a factor of 2, which begins as no gate at all; 1787 and 1797 a width of 12, a
+/// factor of 1 and a slope of 1 or 0.5; 1736 the whole width.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AttentionGate {
+    /// Channels that the gate reads, from the first on.
+    pub width: usize,
+    /// What the sigmoid is multiplied by.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub factor: f64,
+    /// What its argument is multiplied by.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub slope: f64,
+    /// Standard deviation of the initial weights; 0.005 in 1736.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub init_std: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
 }
 
 /// Blocks that are run more than once in a forward pass, from some moment of training on.

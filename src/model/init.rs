@@ -43,6 +43,10 @@ fn initial(config: &ModelConfig, spec: &ParamSpec, stream: &mut RandomStream) ->
         // Half of the previous token, or of the skip, from the start: sigmoid(0).
         "smear.gate" | "skip_gates" => constant(0.0),
         "lane_merge" => constant(0.5),
+        "attn.attn_gate_w" => match config.attention_gate.map_or(0.0, |gate| gate.init_std) {
+            0.0 => constant(0.0),
+            deviation => normal(shape, deviation, stream),
+        },
         "attn.q_gain" => constant(config.qk_gain_init as f32),
         "resid_mix" => resid_mix(config, block),
         "tok_emb.weight" if config.tie_embeddings => table(config, shape, config.tied_embed_init_std, stream),

@@ -16,7 +16,7 @@ mod weights_file;
 
 pub use bigram::bigram_rows;
 pub use config::{ConfigError, ModelConfig, RopePrecision};
-pub use features::{InitRule, Lanes, ParallelResidual, Recurrence, RunAs, Skips, ValueEmbedding};
+pub use features::{AttentionGate, InitRule, Lanes, ParallelResidual, Recurrence, RunAs, Skips, ValueEmbedding};
 pub use graph::{BlockRecipe, Graph, Residual, SkipInput, Visit};
 pub use host_tensor::HostTensor;
 pub use init::init;

@@ -67,6 +67,9 @@ pub fn layout(config: &ModelConfig) -> Vec<ParamSpec> {
             block("resid_mix", &[2, dim], Control);
         }
         block("attn.q_gain", &[config.num_heads], Control);
+        if let Some(gate) = &config.attention_gate {
+            block("attn.attn_gate_w", &[config.num_heads, gate.width], Control);
+        }
         block("attn.c_q.weight", &[dim, dim], Matrix);
         block("attn.c_k.weight", &[kv, dim], Matrix);
         block("attn.c_v.weight", &[kv, dim], Matrix);
@@ -95,7 +98,8 @@ pub(super) fn count(config: &ModelConfig) -> u128 {
     let wide = |n: usize| n as u128;
     let (dim, kv, hidden) = (wide(config.model_dim), wide(config.kv_dim()), wide(config.mlp_hidden()));
     let mix = if config.resid_mix { 2 * dim } else { 0 };
-    let block = 2 * dim + mix + wide(config.num_heads) + 2 * dim * dim + 2 * kv * dim + 2 * hidden * dim;
+    let gate = wide(config.num_heads) * config.attention_gate.map_or(0, |gate| wide(gate.width));
+    let block = 2 * dim + mix + gate + wide(config.num_heads) + 2 * dim * dim + 2 * kv * dim + 2 * hidden * dim;
     let bigram = match (config.has_bigram(), config.has_bigram_projection()) {
         (false, _) => 0,
         (true, projected) => {

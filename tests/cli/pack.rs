@@ -113,6 +113,51 @@ fn artifact_and_manifest_agree_and_decode() {
 }
 
 #[test]
+fn what_pytorch_loads_is_packed_sealed_and_taken_apart() {
+    let workshop = Workshop::new();
+    workshop.recipe("");
+    let flags = ["--container", "torch:brotli/labels", "--rule", "blocks.*.mlp.*=row_maximum+low_rank:2:int8:3"];
+    let report = stdout(workshop.pack(&["--out", "run"]).args(flags), 0);
+    assert!(report.contains("torch:brotli/labels: ") && report.contains(" bytes of torch.save, compressed as one"));
+    let manifest = manifest::load(&workshop.path("run/manifest.yaml")).unwrap();
+    let record = manifest.artifact.unwrap();
+    assert_eq!((record.path.as_path(), record.zstd), (Path::new("model.ptz"), None));
+    let file = std::fs::read(workshop.path("run/model.ptz")).unwrap();
+    assert_eq!(record.bytes.0, file.len() as u64);
+    // Three of four matrices are corrected, by two factors each.
+    let factors = record.tensors.iter().filter(|tensor| tensor.name.contains(".low_rank.")).count();
+    assert_eq!(factors, 6);
+    let found = artifact::foreign::read(&workshop.path("run/model.ptz")).unwrap();
+    assert_eq!(found.description(), "brotli > byte shuffle > torch zip > PR #286 export (w, m)");
+    assert_eq!(found.content, record.payload);
+    assert!(found.params().arrange(&config()).is_ok());
+    let report = stdout(golf("verify").current_dir(workshop.0.path()).args(["run/manifest.yaml", "--json"]), 0);
+    assert!(report.contains("artifact_decodes") || !report.contains("\"fail\""), "{report}");
+    let listed = stdout(golf("pack").current_dir(workshop.0.path()).args(["--inspect", "run/model.ptz"]), 0);
+    assert!(listed.contains("mlp.fc.weight.low_rank.left"), "{listed}");
+
+    // Packed again, by the recorded settings, the same bytes; written by itself it may be written again.
+    let again = |flags: &[&str]| {
+        golf("pack")
+            .current_dir(workshop.0.path())
+            .args(["run/manifest.yaml", "--checkpoint", "weights.safetensors", "-o", "final_model.int6.ptz"])
+            .args(flags)
+            .assert()
+            .success();
+        std::fs::read(workshop.path("final_model.int6.ptz")).unwrap()
+    };
+    assert!(again(&[]) == file && again(&["--threads", "1"]) == file);
+
+    let error = stderr(&mut workshop.pack(&["--container", "torch", "--codec", "ans", "--out", "other"]), 2);
+    assert!(error.contains("quantization.codec: is of golf files, and container is torch:zstd:22"), "{error}");
+    let error = stderr(&mut workshop.pack(&["--container", "zip"]), 2);
+    assert!(error.contains("is not golf, torch or torch:CODEC"), "{error}");
+    let rule = "blocks.*=row_maximum+low_rank:2";
+    let error = stderr(&mut workshop.pack(&["--rule", rule, "--prune-to", "9000", "--out", "other"]), 2);
+    assert!(error.contains("quantization.prune_to: would change what low_rank"), "{error}");
+}
+
+#[test]
 fn code_is_copied_into_the_run_folder_so_that_it_can_be_sealed() {
     let workshop = Workshop::new();
     std::fs::write(workshop.path("train_gpt.py"), "#".repeat(56_721)).unwrap();

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use golf_harness::data::TokenBatch;
 use golf_harness::engine::{Engine, EngineKind, Window, create};
 use golf_harness::model::{
-    InitRule, Lanes, ModelConfig, ParallelResidual, Params, Recurrence, RopePrecision, RopeTables, Skips,
-    ValueEmbedding, init,
+    AttentionGate, InitRule, Lanes, ModelConfig, ParallelResidual, Params, Recurrence, RopePrecision, RopeTables,
+    Skips, ValueEmbedding, init,
 };
 use golf_harness::optim::FakeQuant;
 use golf_harness::random::RandomStream;
@@ -98,6 +98,12 @@ fn config(entry: &Value) -> ModelConfig {
         bigram_vocab_size: bigram.as_array().map_or(0, |sizes| count(&sizes[0])),
         bigram_dim: bigram.as_array().map_or(1, |sizes| count(&sizes[1])),
         smear: graph["smear"].as_bool().unwrap(),
+        smear_stops_at_begin: graph["smear_stops_at"].as_u64() == Some(1),
+        attention_gate: graph["attention_gate"].as_object().map(|gate| {
+            let number = |name: &str| gate[name].as_f64().unwrap();
+            let (factor, slope) = (number("factor"), number("slope"));
+            AttentionGate { width: count(&gate["width"]), factor, slope, init_std: 0.0 }
+        }),
         skips: if graph["skip_gates"] == true { Skips::Gated } else { Skips::Plain },
         mlp_negative_slope: if graph["activation"] == "relu squared" { 0.0 } else { 0.5 },
         rope_dims: if rope_dims == dim / heads { 0 } else { rope_dims },
@@ -117,7 +123,7 @@ fn config(entry: &Value) -> ModelConfig {
 
 #[test]
 fn networks_follow_pytorch() {
-    assert_eq!(networks_follow(&shipped().join("family")), 4);
+    assert_eq!(networks_follow(&shipped().join("family")), 6);
 }
 
 /// Holds both engines against every network of a folder; how many there are.
@@ -221,10 +227,12 @@ fn networks() -> Vec<(&'static str, ModelConfig)> {
     let looped = Recurrence::Loop { first: 1, last: 2, repeats: 2, from_fraction: vec![0.5] };
     let inserted = Recurrence::Insert { blocks: vec![1, 2], from_step: 10 };
     let values = |dim| Some(ValueEmbedding { dim, blocks: vec![3, 1] });
+    let gate = |width, factor| Some(AttentionGate { width, factor, slope: 0.5, init_std: 0.0 });
     let parallel = |start, lanes| Some(ParallelResidual { start, lanes });
     vec![
         ("plain", plain()),
         ("smear", ModelConfig { smear: true, ..plain() }),
+        ("smear that stops", ModelConfig { smear: true, smear_stops_at_begin: true, vocab_size: 4, ..plain() }),
         ("bigram alone", ModelConfig { bigram_vocab_size: 32, bigram_dim: 16, ..plain() }),
         ("no skips", ModelConfig { skips: Skips::None, ..plain() }),
         ("gated skips", ModelConfig { skips: Skips::Gated, ..plain() }),
@@ -233,6 +241,8 @@ fn networks() -> Vec<(&'static str, ModelConfig)> {
         ("partial rotation", ModelConfig { rope_dims: 4, ..plain() }),
         ("larger base", ModelConfig { rope_dims: 4, rope_train_length: Some(8), ..plain() }),
         ("own value excluded", ModelConfig { xsa_last_n: 2, ..plain() }),
+        ("gated heads", ModelConfig { attention_gate: gate(3, 2.0), ..plain() }),
+        ("heads gated by all channels", ModelConfig { attention_gate: gate(24, 1.0), xsa_last_n: 2, ..plain() }),
         ("scaled norms", ModelConfig { ln_scale: true, ..plain() }),
         ("value embedding", ModelConfig { value_embedding: values(10), xsa_last_n: 4, ..plain() }),
         ("value embedding without projection", ModelConfig { value_embedding: values(8), ..plain() }),
@@ -261,6 +271,7 @@ fn networks() -> Vec<(&'static str, ModelConfig)> {
                 rope_dims: 4,
                 xsa_last_n: 4,
                 ln_scale: true,
+                attention_gate: gate(5, 2.0),
                 value_embedding: values(10),
                 recurrence: Some(looped),
                 parallel_residual: parallel(3, Lanes::Two),
@@ -288,7 +299,8 @@ fn both_engines_agree_on_every_feature() {
         let weights = weights(&config);
         let mut stream = RandomStream::new(5, "tokens");
         let (rows, seq_len) = (3, 13);
-        let tokens: Vec<u16> = (0..rows * (seq_len + 1)).map(|_| stream.below(50) as u16).collect();
+        let tokens: Vec<u16> =
+            (0..rows * (seq_len + 1)).map(|_| stream.below(config.vocab_size as u64) as u16).collect();
         let rows: Vec<&[u16]> = tokens.chunks(seq_len + 1).collect();
         let batch = TokenBatch {
             inputs: rows.iter().flat_map(|row| row[..seq_len].to_vec()).collect(),

@@ -2,7 +2,9 @@
 
 use super::buffer::Buffer;
 use super::exponential::exp;
-use super::vectorized;
+use super::{CpuKernels, vectorized};
+use crate::data::BEGIN_ID;
+use crate::engine::network::Smear;
 
 pub(super) fn add(x: &[f32], sum: &mut [f32]) {
     vectorized(
@@ -94,20 +96,34 @@ pub(super) fn mix_grad(
 
 /// `sigmoid(gate)`.
 pub(super) fn sigmoid(gate: &[f32]) -> Vec<f32> {
-    gate.iter().map(|&gate| 1.0 / (1.0 + exp(-gate))).collect()
+    gate.iter().map(|&gate| sigmoid_of(gate)).collect()
 }
 
-pub(super) fn smear(a: &[f32], gate: &[f32], seq_len: usize) -> Buffer {
-    let (width, gate) = (gate.len(), sigmoid(gate));
+/// `1 / (1 + e^-x)`.
+#[inline(always)]
+pub(super) fn sigmoid_of(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// Whether each token takes nothing from the one before.
+fn begins(smear: Smear<'_, CpuKernels>) -> impl Fn(usize) -> bool {
+    move |token| smear.begins.is_some_and(|ids| ids.get(token) == Some(&u32::from(BEGIN_ID)))
+}
+
+pub(super) fn smear(a: &[f32], smear: Smear<'_, CpuKernels>) -> Buffer {
+    let (width, gate, seq_len) = (smear.gate.len(), sigmoid(smear.gate), smear.seq_len);
+    let begins = begins(smear);
     let mut y = Buffer::unset(a.len());
     vectorized(
         #[inline(always)]
         || {
-            for (a, y) in a.chunks_exact(seq_len * width).zip(y.chunks_exact_mut(seq_len * width)) {
+            let rows = a.chunks_exact(seq_len * width).zip(y.chunks_exact_mut(seq_len * width));
+            for (row, (a, y)) in rows.enumerate() {
                 for (y, a) in y.chunks_exact_mut(width).zip(a.chunks_exact(width)) {
                     (0..width).for_each(|i| y[i] = (1.0 - gate[i]) * a[i]);
                 }
-                for (y, before) in y.chunks_exact_mut(width).skip(1).zip(a.chunks_exact(width)) {
+                let later = y.chunks_exact_mut(width).skip(1).zip(a.chunks_exact(width));
+                for (_, (y, before)) in later.enumerate().filter(|(t, _)| !begins(row * seq_len + t + 1)) {
                     (0..width).for_each(|i| y[i] += gate[i] * before[i]);
                 }
             }
@@ -119,21 +135,20 @@ pub(super) fn smear(a: &[f32], gate: &[f32], seq_len: usize) -> Buffer {
 /// Adds to `grad_a` and `grad_gate`.
 pub(super) fn smear_grad(
     a: &[f32],
-    gate: &[f32],
-    seq_len: usize,
+    smear: Smear<'_, CpuKernels>,
     grad_y: &[f32],
     grad_a: &mut [f32],
     grad_gate: &mut [f32],
 ) {
-    let (width, gate) = (gate.len(), sigmoid(gate));
+    let (width, gate, seq_len) = (smear.gate.len(), sigmoid(smear.gate), smear.seq_len);
+    let begins = begins(smear);
     let mut grad_sigmoid = vec![0.0f32; width];
     vectorized(
         #[inline(always)]
         || {
             let row = seq_len * width;
-            for ((a, grad_y), grad_a) in
-                a.chunks_exact(row).zip(grad_y.chunks_exact(row)).zip(grad_a.chunks_exact_mut(row))
-            {
+            let rows = a.chunks_exact(row).zip(grad_y.chunks_exact(row)).zip(grad_a.chunks_exact_mut(row));
+            for (at, ((a, grad_y), grad_a)) in rows.enumerate() {
                 for ((a, grad_y), grad_a) in
                     a.chunks_exact(width).zip(grad_y.chunks_exact(width)).zip(grad_a.chunks_exact_mut(width))
                 {
@@ -142,9 +157,9 @@ pub(super) fn smear_grad(
                         grad_sigmoid[i] -= a[i] * grad_y[i];
                     }
                 }
-                for ((before, grad_y), grad_a) in
-                    a.chunks_exact(width).zip(grad_y.chunks_exact(width).skip(1)).zip(grad_a.chunks_exact_mut(width))
-                {
+                let later = a.chunks_exact(width).zip(grad_y.chunks_exact(width).skip(1));
+                let later = later.zip(grad_a.chunks_exact_mut(width)).enumerate();
+                for (_, ((before, grad_y), grad_a)) in later.filter(|(t, _)| !begins(at * seq_len + t + 1)) {
                     for i in 0..width {
                         grad_a[i] += gate[i] * grad_y[i];
                         grad_sigmoid[i] += before[i] * grad_y[i];

@@ -14,6 +14,7 @@ mod elementwise;
 mod engine;
 mod exponential;
 mod gated_skip;
+mod head_gate;
 mod heads;
 mod layer_inputs;
 mod loss;
@@ -34,7 +35,7 @@ pub use self::decoder::{Decoder, Decoding};
 pub use self::engine::KernelsEngine;
 pub use self::layer_inputs::LayerInputs;
 use self::matrix::{rows, rows_mut};
-use super::network::{ChannelRow, GatedSkip, Heads, Kernels, Linear, Norm, QkNormRope, WriteMode};
+use super::network::{ChannelRow, GateShape, GatedSkip, Heads, Kernels, Linear, Norm, QkNormRope, Smear, WriteMode};
 use crate::engine::{Precision, isa};
 use crate::model::RopeTables;
 
@@ -190,20 +191,19 @@ impl Kernels for CpuKernels {
         norm::rms_norm_grad(x, grad_y, norm, grad_x);
     }
 
-    fn smear(&self, a: &Buffer, gate: &Buffer, seq_len: usize) -> Buffer {
-        self.rounded(elementwise::smear(a, gate, seq_len))
+    fn smear(&self, a: &Buffer, smear: Smear<'_, Self>) -> Buffer {
+        self.rounded(elementwise::smear(a, smear))
     }
 
     fn smear_grad(
         &self,
         a: &Buffer,
-        gate: &Buffer,
-        seq_len: usize,
+        smear: Smear<'_, Self>,
         grad_y: &Buffer,
         grad_a: &mut Buffer,
         grad_gate: &mut Buffer,
     ) {
-        elementwise::smear_grad(a, gate, seq_len, grad_y, grad_a, grad_gate);
+        elementwise::smear_grad(a, smear, grad_y, grad_a, grad_gate);
     }
 
     fn mix(&self, x: &Buffer, x0: &Buffer, mix: &Buffer) -> Buffer {
@@ -323,6 +323,24 @@ impl Kernels for CpuKernels {
 
     fn exclude_own_value_grad(&self, heads: Heads, mixed: &Buffer, v: &Buffer, grad: &mut Buffer) -> Buffer {
         own_value::exclude_grad(heads, mixed, v, grad)
+    }
+
+    fn gate_heads(&self, shape: GateShape, [x, weights, mixed]: [&Buffer; 3]) -> Buffer {
+        self.rounded(head_gate::gate(shape, x, weights, mixed))
+    }
+
+    fn gate_heads_grad(&self, shape: GateShape, [x, weights, mixed]: [&Buffer; 3], grad: &mut Buffer) -> Buffer {
+        head_gate::gate_grad(shape, x, weights, mixed, grad)
+    }
+
+    fn gate_input_grad(
+        &self,
+        shape: GateShape,
+        [along, x, weights]: [&Buffer; 3],
+        grad_x: &mut Buffer,
+        grad_weights: &mut Buffer,
+    ) {
+        head_gate::gate_input_grad(shape, [along, x, weights], grad_x, grad_weights);
     }
 
     fn leaky_relu_squared(&self, x: &Buffer, slope: f32) -> Buffer {

@@ -5,7 +5,7 @@
 const INTRINSICS: [&str; 2] = ["intrinsics.cu", "wgmma.cu"];
 
 /// Files in the order they are compiled; what the others use comes first.
-pub(super) const FILES: [(&str, &str); 31] = [
+pub(super) const FILES: [(&str, &str); 32] = [
     ("common.cu", include_str!("kernels/common.cu")),
     ("intrinsics.cu", include_str!("kernels/intrinsics.cu")),
     ("wgmma.cu", include_str!("kernels/wgmma.cu")),
@@ -20,6 +20,7 @@ pub(super) const FILES: [(&str, &str); 31] = [
     ("gated_skip.cu", include_str!("kernels/gated_skip.cu")),
     ("scalars.cu", include_str!("kernels/scalars.cu")),
     ("own_value.cu", include_str!("kernels/own_value.cu")),
+    ("head_gate.cu", include_str!("kernels/head_gate.cu")),
     ("residual.cu", include_str!("kernels/residual.cu")),
     ("mix_norm_grad.cu", include_str!("kernels/mix_norm_grad.cu")),
     ("attention.cu", include_str!("kernels/attention.cu")),
@@ -40,7 +41,7 @@ pub(super) const FILES: [(&str, &str); 31] = [
 ];
 
 /// Every kernel by the name it has in the source.
-pub(super) const KERNELS: [&str; 131] = [
+pub(super) const KERNELS: [&str; 139] = [
     "add",
     "add_bf16",
     "tails",
@@ -115,6 +116,14 @@ pub(super) const KERNELS: [&str; 131] = [
     "exclude_own_value_bf16",
     "exclude_own_value_grad",
     "exclude_own_value_grad_bf16",
+    "gate_heads",
+    "gate_heads_bf16",
+    "gate_heads_grad",
+    "gate_heads_grad_bf16",
+    "gate_input_grad",
+    "gate_input_grad_bf16",
+    "gate_weight_grad",
+    "gate_weight_grad_bf16",
     "gated_skip_channels",
     "factor_gradients",
     "count_ids",

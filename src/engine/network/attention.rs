@@ -1,7 +1,7 @@
 //! The attention branch of a block, before its output projection, and its gradient.
 
 use super::forward::Forward;
-use super::operands::{AttentionInputs, Heads, Linear, QkNormRope, Qkv, WriteMode};
+use super::operands::{AttentionInputs, GateShape, Heads, Linear, QkNormRope, Qkv, WriteMode};
 use super::parameters::Block;
 use super::record::VisitRecord;
 use super::rows::Rows;
@@ -70,24 +70,45 @@ impl<K: Kernels> Forward<'_, K> {
         Attention { mixed, excluded, lse, rotated }
     }
 
-    /// From the gradient of the block's output, those of queries, keys and values as their linears made them, and memory for
-    /// that of the norm they were made of.
+    /// The heads of attention's output weighed by their gates, where there are any; `x` is what queries were made of.
+    pub(super) fn gated(&self, w: &Block<K::Buffer>, x: Option<&K::Buffer>, mixed: &K::Buffer) -> Option<K::Buffer> {
+        let (shape, weights) = self.gate(w)?;
+        Some(self.k.gate_heads(shape, [x?, weights, mixed]))
+    }
+
+    /// A block's gate.
+    pub(super) fn gate<'a>(&self, w: &'a Block<K::Buffer>) -> Option<(GateShape, &'a K::Buffer)> {
+        let (gate, weights) = (self.config.attention_gate?, w.attn_gate.as_ref()?);
+        let (heads, width) = (self.config.num_heads, self.config.head_dim());
+        let (factor, slope) = (gate.factor as f32, gate.slope as f32);
+        Some((GateShape { inputs: self.config.model_dim, window: gate.width, heads, width, factor, slope }, weights))
+    }
+
+    /// From the gradient of the block's output, those of queries, keys and values as their linears made them, memory for
+    /// that of the norm they were made of, and the gradients of the gates' arguments. `normed` is that norm, where a gate
+    /// reads it.
     pub(super) fn attend_grad(
         &self,
         recipe: &BlockRecipe,
         (w, projection): (&Block<K::Buffer>, &K::Buffer),
         kept: &mut VisitRecord<K::Buffer>,
-        rows: &Rows<K>,
-        grad: &K::Buffer,
+        normed: Option<&K::Buffer>,
+        (rows, grad): (&Rows<K>, &K::Buffer),
         grads: &mut Block<K::Buffer>,
-    ) -> ([K::Buffer; 3], K::Buffer) {
+    ) -> ([K::Buffer; 3], K::Buffer, Option<K::Buffer>) {
         let (k, dim, heads) = (self.k, self.config.model_dim, self.heads(rows, 0));
         let dims = Linear { tokens: rows.count, inputs: dim, outputs: dim };
         let excluded = recipe.excludes_own_value.then(|| k.exclude_own_value(heads, &kept.mixed, &kept.v));
-        k.linear_grad_w(dims, grad, excluded.as_ref().unwrap_or(&kept.mixed), &mut grads.attn_proj);
-        drop(excluded);
+        let attended = excluded.as_ref().unwrap_or(&kept.mixed);
+        let gated = self.gated(w, normed, attended);
+        k.linear_grad_w(dims, grad, gated.as_ref().unwrap_or(attended), &mut grads.attn_proj);
+        drop(gated);
         let mut grad_mixed = k.unset(rows.count * dim);
         k.linear_grad_x(dims, grad, projection, WriteMode::Overwrite, &mut grad_mixed);
+        let along = self.gate(w).zip(normed);
+        let along =
+            along.map(|((shape, weights), x)| k.gate_heads_grad(shape, [x, weights, attended], &mut grad_mixed));
+        drop(excluded);
         let own_value =
             recipe.excludes_own_value.then(|| k.exclude_own_value_grad(heads, &kept.mixed, &kept.v, &mut grad_mixed));
         let (q_norm_rope, k_norm_rope) = (self.q_norm_rope(w, heads), self.k_norm_rope(heads));
@@ -103,7 +124,7 @@ impl<K: Kernels> Forward<'_, K> {
             own_value,
         };
         let grads_made = k.attention_inputs_grad(heads, inputs, &mut grads.q_gain);
-        (grads_made, grad_mixed)
+        (grads_made, grad_mixed, along)
     }
 
     /// Gradients by the matrices of queries, keys and values; the gradient of the norm they were made of is written or added

@@ -48,16 +48,16 @@ impl<K: Kernels> Forward<'_, K> {
 
         self.see(LinearInput::Attention(index), &normed);
         let ([q, key, value], normed) = self.qkv(recipe, w, normed, values, (rows, first));
-        // Attention alone has read the norm of one stream or of the first lane.
-        let keeps = keep && k.keeps();
-        let (normed, attention_normed) = match recipe.residual {
-            Residual::OneLane => (Some(normed), None),
-            _ => (None, keeps.then_some(normed)),
-        };
+        let (keeps, is_parallel) = (keep && k.keeps(), recipe.residual == Residual::OneLane);
+        // Attention alone has read the norm of one stream or of the first lane, and its gate.
+        let normed = Some(normed).filter(|_| is_parallel || keeps || w.attn_gate.is_some());
         let Attention { mixed: average, excluded, lse, rotated } =
             self.attend(recipe, w, [&q, &key, &value], (rows, first));
         let rotated = keeps.then_some(rotated);
         let attended = excluded.as_ref().unwrap_or(&average);
+        let gated = self.gated(w, normed.as_ref(), attended);
+        let (normed, attention_normed) = if is_parallel { (normed, None) } else { (None, normed.filter(|_| keeps)) };
+        let attended = gated.as_ref().unwrap_or(attended);
         self.see(LinearInput::AttentionProjection(index), attended);
         let mut x = self.tails(mixed, (rows, first));
         let mut lane = lane.map(|lane| self.tails(lane, (rows, first)));
@@ -77,7 +77,7 @@ impl<K: Kernels> Forward<'_, K> {
                 k.add_residual_rms_norm(residual, norm, &mut x)
             }
         };
-        drop(excluded);
+        drop((gated, excluded));
         self.see(LinearInput::Mlp(index), &normed);
         let (squared, hidden) = self.hidden(recipe, w, &normed, queries, keep);
         let mlp_normed = keeps.then_some(normed);

@@ -61,16 +61,24 @@ impl<K: Kernels> Forward<'_, K> {
             None
         };
 
-        let (qkv, memory) = self.attend_grad(recipe, (w, attn_proj), kept, rows, &grad.x, grads);
+        let made = |normed: Option<K::Buffer>| normed.map_or_else(&mixture, |normed| (None, normed));
+        let mut kept_normed = kept.normed.take();
+        // A gate reads it, too.
+        let early = w.attn_gate.is_some().then(|| made(kept_normed.take()));
+        let gate_reads = early.as_ref().map(|(_, normed)| normed);
+        let (qkv, memory, along) = self.attend_grad(recipe, (w, attn_proj), kept, gate_reads, (rows, &grad.x), grads);
         if let Some(layer) = recipe.value_embedding {
             self.add_values_grad(layer, record.values.as_ref(), &qkv[2], &mut source.values, value_table);
         }
-        let (mixed, normed) = kept.normed.take().map_or_else(mixture, |normed| (None, normed));
+        let (mixed, normed) = early.unwrap_or_else(|| made(kept_normed));
         let (mode, mut grad_normed) = match from_mlp {
             Some(from_mlp) => (WriteMode::Accumulate, from_mlp),
             None => (WriteMode::Overwrite, memory),
         };
         self.qkv_grad(w, &qkv, &normed, (mode, &mut grad_normed), rows, grads);
+        if let (Some(along), Some((shape, weights)), Some(grad_weights)) = (along, self.gate(w), &mut grads.attn_gate) {
+            k.gate_input_grad(shape, [&along, &normed, weights], &mut grad_normed, grad_weights);
+        }
         if let (Some(mix), Some(weights)) = (self.mix_of(w, x0), &mut grads.resid_mix) {
             let grads = MixGrads { mixed: &mut grad.x, x0: &mut source.x0, weights };
             k.mix_rms_norm_grad((x, mixed.as_ref()), mix, (norm, &grad_normed), grads);

@@ -1,7 +1,7 @@
 //! The network's first activations: the table, the bigram table beside it, the norm, the smear; and their gradients.
 
 use super::forward::Forward;
-use super::operands::{Linear, Norm, WriteMode};
+use super::operands::{Linear, Norm, Smear, WriteMode};
 use super::parameters::Network;
 use super::record::Record;
 use super::rows::Rows;
@@ -27,7 +27,7 @@ impl<K: Kernels> Forward<'_, K> {
             read = Some(h);
         }
         let x0 = match &self.network.smear_gate {
-            Some(gate) => k.norm_smear(&x, gate, width, rows.seq_len),
+            Some(gate) => k.norm_smear(&x, self.smear(gate, rows), width),
             None => k.rms_norm(&x, Norm::of(width)),
         };
         (read, x, x0)
@@ -48,7 +48,7 @@ impl<K: Kernels> Forward<'_, K> {
             (Some(gate), Some(grad_gate)) => {
                 let normed = k.rms_norm(&record.embedded, norm);
                 let mut grad_normed = k.zeros(rows.count * dim);
-                k.smear_grad(&normed, gate, rows.seq_len, &grad_x0, &mut grad_normed, grad_gate);
+                k.smear_grad(&normed, self.smear(gate, rows), &grad_x0, &mut grad_normed, grad_gate);
                 grad_normed
             }
             _ => grad_x0,
@@ -70,6 +70,11 @@ impl<K: Kernels> Forward<'_, K> {
                 _ => k.scatter(&grad, hashed, dim, &mut bigram.table),
             }
         }
+    }
+
+    fn smear<'a>(&self, gate: &'a K::Buffer, rows: &'a Rows<K>) -> Smear<'a, K> {
+        let begins = self.config.smear_stops_at_begin.then_some(&rows.ids);
+        Smear { gate, seq_len: rows.seq_len, begins }
     }
 
     fn bigram_dims(&self, rows: &Rows<K>) -> Linear {

@@ -31,8 +31,8 @@ pub(in crate::engine) use fold::{fold, fold_tables, scale_of, unfold};
 pub(in crate::engine) use forward::{CONTEXT, Forward, Memory, Observer};
 pub(in crate::engine) use loaded::Loaded;
 pub(in crate::engine) use operands::{
-    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, MixGrads, Norm,
-    PendingResidual, QkNormRope, Qkv, Skip, WriteMode,
+    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GateShape, GatedSkip, Heads, Linear, Mix, MixGrads,
+    Norm, PendingResidual, QkNormRope, Qkv, Skip, Smear, WriteMode,
 };
 pub(in crate::engine) use parameters::{Network, Scaled};
 pub(in crate::engine) use rows::{Rows, hashed, widened};

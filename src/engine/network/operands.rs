@@ -74,6 +74,29 @@ impl Heads {
     }
 }
 
+/// Shape of [`Kernels::gate_heads`]: `factor * sigmoid(slope * w_h . x[..window])` for each head h.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct GateShape {
+    /// Channels of a token's input x.
+    pub inputs: usize,
+    /// Channels that the gate reads, from the first on.
+    pub window: usize,
+    /// Heads side by side in a row of outputs, and their width.
+    pub heads: usize,
+    pub width: usize,
+    pub factor: f32,
+    pub slope: f32,
+}
+
+/// Parameters of [`Kernels::smear`].
+pub(in crate::engine) struct Smear<'a, K: Kernels + ?Sized> {
+    /// One value a channel.
+    pub gate: &'a K::Buffer,
+    pub seq_len: usize,
+    /// The tokens, where a begin mark takes nothing from the position before.
+    pub begins: Option<&'a K::Ids>,
+}
+
 /// The product of a residual projection that has not been added to the residual stream yet.
 pub(in crate::engine) struct PendingResidual<'a, K: Kernels + ?Sized> {
     pub product: &'a K::Buffer,
@@ -207,6 +230,14 @@ impl<K: Kernels + ?Sized> Clone for QkNormRope<'_, K> {
 }
 
 impl<K: Kernels + ?Sized> Copy for QkNormRope<'_, K> {}
+
+impl<K: Kernels + ?Sized> Clone for Smear<'_, K> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: Kernels + ?Sized> Copy for Smear<'_, K> {}
 
 impl<K: Kernels + ?Sized> Clone for Mix<'_, K> {
     fn clone(&self) -> Self {

@@ -22,6 +22,8 @@ pub(in crate::engine) struct Block<B> {
     pub mlp_scale: B,
     pub resid_mix: Option<B>,
     pub q_gain: B,
+    /// Of each head, the weights of its gate.
+    pub attn_gate: Option<B>,
     pub c_q: B,
     pub c_k: B,
     pub c_v: B,
@@ -48,6 +50,7 @@ impl<B> Block<B> {
             mlp_scale: part("mlp_scale")?,
             resid_mix: if config.resid_mix { Some(part("resid_mix")?) } else { None },
             q_gain: part("attn.q_gain")?,
+            attn_gate: if config.attention_gate.is_some() { Some(part("attn.attn_gate_w")?) } else { None },
             c_q: part("attn.c_q.weight")?,
             c_k: part("attn.c_k.weight")?,
             c_v: part("attn.c_v.weight")?,
@@ -232,7 +235,9 @@ impl<B> Network<B> {
         buffers.extend(self.smear_gate);
         for b in self.blocks {
             buffers.extend([b.attn_scale, b.mlp_scale].into_iter().chain(b.resid_mix));
-            buffers.extend([b.q_gain, b.c_q, b.c_k, b.c_v, b.attn_proj, b.fc, b.mlp_proj]);
+            buffers.push(b.q_gain);
+            buffers.extend(b.attn_gate);
+            buffers.extend([b.c_q, b.c_k, b.c_v, b.attn_proj, b.fc, b.mlp_proj]);
         }
         if let Some(values) = self.value_table {
             buffers.extend([values.scale, values.table].into_iter().chain(values.projection));

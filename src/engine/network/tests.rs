@@ -5,7 +5,8 @@ use crate::data::TokenBatch;
 use crate::engine::cpu::CpuKernels;
 use crate::engine::{Decoder, Engine, KernelsEngine, Precision, Window};
 use crate::model::{
-    Graph, Lanes, ModelConfig, ParallelResidual, Params, Recurrence, RopeTables, Skips, ValueEmbedding, init,
+    AttentionGate, Graph, Lanes, ModelConfig, ParallelResidual, Params, Recurrence, RopeTables, Skips, ValueEmbedding,
+    init,
 };
 use crate::optim::FakeQuant;
 use crate::random::RandomStream;
@@ -37,8 +38,8 @@ pub(in crate::engine) fn plain_and_odd() -> [ModelConfig; 2] {
 }
 
 /// Small networks of the leaderboard's features: a loop whose last blocks are parallel; two lanes with a block run twice;
-/// two lanes that lose their skips.
-pub(in crate::engine) fn family() -> [ModelConfig; 3] {
+/// two lanes that lose their skips; gated heads and a smear that stops.
+pub(in crate::engine) fn family() -> [ModelConfig; 4] {
     let [plain, odd] = plain_and_odd();
     let looped = ModelConfig {
         bigram_vocab_size: 0,
@@ -66,9 +67,15 @@ pub(in crate::engine) fn family() -> [ModelConfig; 3] {
     let lost = ModelConfig {
         parallel_residual: Some(ParallelResidual { start: 2, lanes: Lanes::TwoSkipsLost }),
         mlp_negative_slope: -0.25,
+        ..plain.clone()
+    };
+    let gated = ModelConfig {
+        smear_stops_at_begin: true,
+        xsa_last_n: 1,
+        attention_gate: Some(AttentionGate { width: 5, factor: 2.0, slope: 1.0, init_std: 0.0 }),
         ..plain
     };
-    [looped, lanes, lost]
+    [looped, lanes, lost, gated]
 }
 
 /// Initial weights with some noise on all of them, so that nothing is zero.

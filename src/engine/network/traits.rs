@@ -1,8 +1,8 @@
 //! What a device must be able to do.
 
 use super::operands::{
-    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Linear, Mix, MixGrads, Norm,
-    PendingResidual, QkNormRope, Qkv, Skip, WriteMode,
+    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GateShape, GatedSkip, Heads, Linear, Mix, MixGrads,
+    Norm, PendingResidual, QkNormRope, Qkv, Skip, Smear, WriteMode,
 };
 
 /// Operations of the network on a device's buffers.
@@ -164,17 +164,17 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         mixed_after(self, x, inputs)
     }
 
-    /// `(1 - g) a[t] + g a[t - 1]`, `g = sigmoid(gate)`, nothing before position 0.
-    fn smear(&self, a: &Self::Buffer, gate: &Self::Buffer, seq_len: usize) -> Self::Buffer;
+    /// `(1 - g) a[t] + g a[t - 1]`, `g = sigmoid(gate)`, nothing before position 0 nor, where the tokens are given, before
+    /// a begin mark.
+    fn smear(&self, a: &Self::Buffer, smear: Smear<'_, Self>) -> Self::Buffer;
     /// [`Kernels::smear`] of the norm of `x`, whose rows are as wide as the gate.
-    fn norm_smear(&self, x: &Self::Buffer, gate: &Self::Buffer, width: usize, seq_len: usize) -> Self::Buffer {
-        self.smear(&self.rms_norm(x, Norm::of(width)), gate, seq_len)
+    fn norm_smear(&self, x: &Self::Buffer, smear: Smear<'_, Self>, width: usize) -> Self::Buffer {
+        self.smear(&self.rms_norm(x, Norm::of(width)), smear)
     }
     fn smear_grad(
         &self,
         a: &Self::Buffer,
-        gate: &Self::Buffer,
-        seq_len: usize,
+        smear: Smear<'_, Self>,
         grad_y: &Self::Buffer,
         grad_a: &mut Self::Buffer,
         grad_gate: &mut Self::Buffer,
@@ -305,6 +305,21 @@ pub(in crate::engine) trait Kernels: Send + Sync {
         v: &Self::Buffer,
         grad: &mut Self::Buffer,
     ) -> Self::Buffer;
+
+    /// Attention's outputs, each head multiplied by its gate: `[x, weights, mixed]`, x being the tokens' inputs and `weights`
+    /// `[heads, window]`.
+    fn gate_heads(&self, shape: GateShape, operands: [&Self::Buffer; 3]) -> Self::Buffer;
+    /// Turns `grad`, the gradient of what is gated, into that of `mixed` in place; returns the gradients of the gates'
+    /// arguments `w_h . x[..window]`, `[tokens, heads]` in single precision.
+    fn gate_heads_grad(&self, shape: GateShape, operands: [&Self::Buffer; 3], grad: &mut Self::Buffer) -> Self::Buffer;
+    /// Adds to the gradients of x and of the weights: `[gradients of the arguments, x, weights]`.
+    fn gate_input_grad(
+        &self,
+        shape: GateShape,
+        operands: [&Self::Buffer; 3],
+        grad_x: &mut Self::Buffer,
+        grad_weights: &mut Self::Buffer,
+    );
 
     /// `(max(x, 0) + slope min(x, 0))^2`.
     fn leaky_relu_squared(&self, x: &Self::Buffer, slope: f32) -> Self::Buffer;

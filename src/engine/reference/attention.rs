@@ -5,6 +5,7 @@ use dfdx::prelude::*;
 use super::activations::Probe;
 use super::block::Context;
 use super::hardware::{Hardware, HeadRows};
+use super::head_gate::head_gates;
 use super::linear::linear;
 use super::own_value::{Layout, without_own_value};
 use super::value_embedding::add_to_values;
@@ -30,6 +31,8 @@ pub(super) fn attention<D: Hardware, T: Recorder<D>>(
         D::rope(x.reshape_like(&(tokens, heads * d)), tables, HeadRows { seq_len, width: d })
     };
 
+    let gate = config.attention_gate.as_ref().zip(weights.attn_gate.as_ref());
+    let gates = gate.map(|(gate, weights)| head_gates(gate, weights, x.with_empty_tape()));
     let q = normalize(linear(x.with_empty_tape(), &weights.c_q), heads).reshape_like(&(tokens, heads, d));
     let q = q * weights.q_gain.clone().broadcast_like::<_, Axes2<0, 2>>(&(tokens, heads, d));
     let k = normalize(linear(x.with_empty_tape(), &weights.c_k), kv_heads);
@@ -57,7 +60,12 @@ pub(super) fn attention<D: Hardware, T: Recorder<D>>(
         let (shape, layout) = (*mixed.shape(), Layout { batch, seq_len, kv_heads, group });
         mixed = without_own_value(layout, mixed.reshape_like(&(tokens * heads, d)), own).reshape_like(&shape);
     }
-    let mixed = swapped(mixed.reshape_like(&(tokens * heads, d)), batch, heads, seq_len);
+    let mut mixed = swapped(mixed.reshape_like(&(tokens * heads, d)), batch, heads, seq_len);
+    if let Some(gates) = gates {
+        let (shape, rows) = (*mixed.shape(), tokens * heads);
+        mixed = mixed.reshape_like(&(rows, d)) * gates.reshape_like(&(rows,)).broadcast_like::<_, Axis<1>>(&(rows, d));
+        mixed = mixed.reshape_like(&shape);
+    }
     linear(mixed.reshape_like(&(tokens, dim)), &weights.attn_proj)
 }
 

@@ -7,6 +7,7 @@ use super::hardware::Hardware;
 use super::linear::linear;
 use super::weights::Weights;
 use super::{Matrix, Recorder, Vector, index};
+use crate::data::BEGIN_ID;
 use crate::model::{ModelConfig, bigram_rows};
 
 /// The residual stream at the first block, `[tokens, D]`. The tape starts here.
@@ -36,20 +37,27 @@ pub(super) fn embed<D: Hardware, T: Recorder<D>>(
     let normed = D::rms_norm(x);
     probe.see("after_input_rmsnorm", &normed);
     let x0 = match &weights.smear_gate {
-        Some(gate) => smear(normed, gate, seq_len),
+        Some(gate) => {
+            let begins = |i: usize| config.smear_stops_at_begin && inputs.get(i) == Some(&BEGIN_ID);
+            smear(normed, gate, |i| i.is_multiple_of(seq_len) || begins(i))
+        }
         None => normed,
     };
     probe.see("x0_after_smear", &x0);
     x0
 }
 
-/// Mixes each position with the one before it: `(1 - g) * a[t] + g * a[t - 1]`, `g = sigmoid(gate)`, `a[-1] = 0`.
-fn smear<D: Hardware, T: Recorder<D>>(a: Matrix<D, T>, gate: &Vector<D>, seq_len: usize) -> Matrix<D, T> {
+/// Mixes each position with the one before it: `(1 - g) * a[t] + g * a[t - 1]`, `g = sigmoid(gate)`, where none counts as
+/// first.
+fn smear<D: Hardware, T: Recorder<D>>(
+    a: Matrix<D, T>,
+    gate: &Vector<D>,
+    is_first: impl Fn(usize) -> bool,
+) -> Matrix<D, T> {
     let shape @ (tokens, _) = *a.shape();
     let dev = a.device().clone();
     // The first position of a window has none before it: it reads itself, times zero. A row of zeros would have to be
     // concatenated, on a GPU by a kernel that dfdx compiles there.
-    let is_first = |i: usize| i.is_multiple_of(seq_len);
     let before = (0..tokens).map(|i| if is_first(i) { i } else { i - 1 }).collect();
     let exists = (0..tokens).map(|i| if is_first(i) { 0.0 } else { 1.0 }).collect();
     let exists: Vector<D> = dev.tensor_from_vec(exists, (tokens,));

@@ -5,7 +5,7 @@
 //! of a batch one after another.
 //!
 //! [`network`] is the whole forward pass in one page: the visits of a [`Graph`](crate::model::Graph), one after another.
-//! [`embed`], [`block`], [`attention`] and [`skip`] are its parts, [`value_embedding`] and [`own_value`] what only some
+//! [`embed`], [`block`], [`attention`] and [`skip`] are its parts, [`value_embedding`], [`own_value`] and [`head_gate`] what only some
 //! networks have.
 //! [`hardware`] names the operations that each device does in its own way: [`fused`] has them for the processor,
 //! where dfdx composes them too slowly, `composed` makes them of dfdx's own for a GPU. [`weights`] is the way in and
@@ -22,6 +22,7 @@ mod embed;
 mod engine;
 mod fused;
 mod hardware;
+mod head_gate;
 mod linear;
 mod loaded;
 mod network;

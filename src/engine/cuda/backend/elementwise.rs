@@ -5,7 +5,7 @@ use super::launch::{Operand, in_view, len32, values};
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::cuda::view::View;
-use crate::engine::network::{ChannelRow, Kernels};
+use crate::engine::network::{ChannelRow, Kernels, Smear};
 
 const F32: DType = DType::F32;
 
@@ -20,26 +20,36 @@ impl<D: Device> CudaKernels<D> {
     }
 }
 
-pub(super) fn smear<D: Device>(k: &CudaKernels<D>, a: &Buffer<D>, gate: &Buffer<D>, seq_len: usize) -> Buffer<D> {
-    let (y, dtype, n, width) = (k.like(a), a.dtype(), a.len(), gate.len());
-    let operands = [values(a, dtype, n), values(gate, F32, width), values(&y, dtype, n), len32(width), len32(seq_len)];
-    // SAFETY: `smear` reads n values and the ones a row before, but for a first row, and a gate for each channel.
+/// The tokens that a smear stops at, one for each of so many rows, or none.
+pub(super) fn begins<'a, D: Device>(smear: Smear<'a, CudaKernels<D>>, rows: usize) -> Operand<'a> {
+    smear.begins.map_or(Operand::Null, |ids| ids.operand(rows))
+}
+
+pub(super) fn smear<D: Device>(k: &CudaKernels<D>, a: &Buffer<D>, smear: Smear<'_, CudaKernels<D>>) -> Buffer<D> {
+    let (y, dtype, n, width) = (k.like(a), a.dtype(), a.len(), smear.gate.len());
+    let ids = begins(smear, n / width);
+    let tensors = [values(a, dtype, n), values(smear.gate, F32, width), ids, values(&y, dtype, n)];
+    let operands = [&tensors[..], &[len32(width), len32(smear.seq_len)]].concat();
+    // SAFETY: `smear` reads n values and the ones a row before, but for a first row, a gate for each channel, and an id for
+    // each row if there are any.
     unsafe { k.spans(dtype.select(["smear", "smear_bf16"]), n, &operands) };
     y
 }
 
 pub(super) fn smear_grad<D: Device>(
     k: &CudaKernels<D>,
-    [a, gate, grad_y]: [&Buffer<D>; 3],
-    seq_len: usize,
+    [a, grad_y]: [&Buffer<D>; 2],
+    smear: Smear<'_, CudaKernels<D>>,
     grad_a: &Buffer<D>,
     grad_gate: &Buffer<D>,
 ) {
-    let (dtype, width) = (a.dtype(), gate.len());
+    let (dtype, gate, width) = (a.dtype(), smear.gate, smear.gate.len());
     let rows = a.len() / width;
     let n = rows * width;
-    let before = [values(a, dtype, n), values(gate, F32, width), values(grad_y, dtype, n), values(grad_a, dtype, n)];
-    let after = [len32(width), len32(seq_len)];
+    let channels = values(gate, F32, width);
+    let before =
+        [values(a, dtype, n), channels, values(grad_y, dtype, n), begins(smear, rows), values(grad_a, dtype, n)];
+    let after = [len32(width), len32(smear.seq_len)];
     let sum = k.gradients(width);
     let kernel = dtype.select(["smear_grad", "smear_grad_bf16"]);
     let gate_operands = [values(&sum, F32, width), values(gate, F32, width), values(grad_gate, F32, width)];

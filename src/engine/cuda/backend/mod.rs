@@ -8,6 +8,7 @@ mod embedding;
 mod gated_skip;
 pub(in crate::engine::cuda) mod gemm_bf16;
 mod gemm_f32;
+mod head_gate;
 mod ids;
 mod launch;
 mod linear;

@@ -2,10 +2,11 @@
 
 use super::CudaKernels;
 use super::attention_bf16::QueryGrads;
+use super::elementwise::begins;
 use super::launch::{Operand, SPAN, WARP, in_rows, len32, optional, values};
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::network::{Norm, QkNormRope, WriteMode};
+use crate::engine::network::{Norm, QkNormRope, Smear, WriteMode};
 
 const F32: DType = DType::F32;
 
@@ -45,14 +46,15 @@ pub(super) fn rms_norm_grad<D: Device>(
 pub(super) fn norm_smear<D: Device>(
     k: &CudaKernels<D>,
     x: &Buffer<D>,
-    gate: &Buffer<D>,
+    smear: Smear<'_, CudaKernels<D>>,
     width: usize,
-    seq_len: usize,
 ) -> Buffer<D> {
     let (y, dtype, rows) = (k.like(x), x.dtype(), x.len() / width);
     let n = rows * width;
-    let operands = [values(x, dtype, n), values(gate, F32, width), values(&y, dtype, n), len32(width), len32(seq_len)];
-    // SAFETY: `norm_smear` reads whole rows and the ones before them, but for a first row, and writes as many.
+    let tensors = [values(x, dtype, n), values(smear.gate, F32, width), begins(smear, rows), values(&y, dtype, n)];
+    let operands = [&tensors[..], &[len32(width), len32(smear.seq_len)]].concat();
+    // SAFETY: `norm_smear` reads whole rows and the ones before them, but for a first row, an id for each row if there are
+    // any, and writes as many rows.
     unsafe { k.rows(dtype.select(["norm_smear", "norm_smear_bf16"]), rows, &operands) };
     y
 }

@@ -2,15 +2,15 @@
 
 use super::loss::Head;
 use super::{
-    CudaKernels, Ids, Tables, attention, elementwise, embedding, gated_skip, linear, norm, own_value, qkv, residual,
-    scalars,
+    CudaKernels, Ids, Tables, attention, elementwise, embedding, gated_skip, head_gate, linear, norm, own_value, qkv,
+    residual, scalars,
 };
 use crate::engine::Precision;
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::network::{
-    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Heads, Kernels, Linear, Mix, MixGrads,
-    Norm, PendingResidual, QkNormRope, Qkv, WriteMode, squared_after, squared_after_grad,
+    AttentionInputs, ChannelRow, FusedMixInputs, FusedMixOutputs, GateShape, GatedSkip, Heads, Kernels, Linear, Mix,
+    MixGrads, Norm, PendingResidual, QkNormRope, Qkv, Smear, WriteMode, squared_after, squared_after_grad,
 };
 use crate::model::RopeTables;
 
@@ -163,8 +163,8 @@ impl<D: Device> Kernels for CudaKernels<D> {
         norm::rms_norm_grad(self, x, grad_y, norm, mode, grad_x);
     }
 
-    fn norm_smear(&self, x: &Buffer<D>, gate: &Buffer<D>, width: usize, seq_len: usize) -> Buffer<D> {
-        norm::norm_smear(self, x, gate, width, seq_len)
+    fn norm_smear(&self, x: &Buffer<D>, smear: Smear<'_, Self>, width: usize) -> Buffer<D> {
+        norm::norm_smear(self, x, smear, width)
     }
 
     fn add_residual_rms_norm(
@@ -184,20 +184,19 @@ impl<D: Device> Kernels for CudaKernels<D> {
         residual::fused_mix_rms_norm(self, x, inputs)
     }
 
-    fn smear(&self, a: &Buffer<D>, gate: &Buffer<D>, seq_len: usize) -> Buffer<D> {
-        elementwise::smear(self, a, gate, seq_len)
+    fn smear(&self, a: &Buffer<D>, smear: Smear<'_, Self>) -> Buffer<D> {
+        elementwise::smear(self, a, smear)
     }
 
     fn smear_grad(
         &self,
         a: &Buffer<D>,
-        gate: &Buffer<D>,
-        seq_len: usize,
+        smear: Smear<'_, Self>,
         grad_y: &Buffer<D>,
         grad_a: &mut Buffer<D>,
         grad_gate: &mut Buffer<D>,
     ) {
-        elementwise::smear_grad(self, [a, gate, grad_y], seq_len, grad_a, grad_gate);
+        elementwise::smear_grad(self, [a, grad_y], smear, grad_a, grad_gate);
     }
 
     fn mix(&self, x: &Buffer<D>, x0: &Buffer<D>, mix: &Buffer<D>) -> Buffer<D> {
@@ -339,6 +338,24 @@ impl<D: Device> Kernels for CudaKernels<D> {
         grad: &mut Buffer<D>,
     ) -> Buffer<D> {
         own_value::exclude_grad(self, heads, mixed, v, grad)
+    }
+
+    fn gate_heads(&self, shape: GateShape, operands: [&Buffer<D>; 3]) -> Buffer<D> {
+        head_gate::gate(self, shape, operands)
+    }
+
+    fn gate_heads_grad(&self, shape: GateShape, operands: [&Buffer<D>; 3], grad: &mut Buffer<D>) -> Buffer<D> {
+        head_gate::gate_grad(self, shape, operands, grad)
+    }
+
+    fn gate_input_grad(
+        &self,
+        shape: GateShape,
+        operands: [&Buffer<D>; 3],
+        grad_x: &mut Buffer<D>,
+        grad_weights: &mut Buffer<D>,
+    ) {
+        head_gate::gate_input_grad(self, shape, operands, grad_x, grad_weights);
     }
 
     fn leaky_relu_squared(&self, x: &Buffer<D>, slope: f32) -> Buffer<D> {

@@ -13,7 +13,7 @@ use crate::engine::cuda::gemm::{GemmDesc, product_name};
 /// * `w`: written.
 /// * `b`: both.
 /// * `f`: written, and read too where the last 32-bit argument is not 0.
-pub(super) const ACCESS: [(&str, &str); 73] = [
+pub(super) const ACCESS: [(&str, &str); 77] = [
     ("adamw", "bbbrr"),
     ("attention_128", "rrrww"),
     ("attention_32", "rrrww"),
@@ -39,7 +39,7 @@ pub(super) const ACCESS: [(&str, &str); 73] = [
     ("mix_grad", "rrrbbw"),
     ("mix_rms_norm_grad", "rrrrbbw"),
     ("add_skip_grad", "rrrww"),
-    ("smear_grad", "rrrbw"),
+    ("smear_grad", "rrrrbw"),
     ("smear_gate_grad", "rrb"),
     ("effective_rows", "rwwr"),
     ("unfold_rows", "rbrw"),
@@ -52,8 +52,8 @@ pub(super) const ACCESS: [(&str, &str); 73] = [
     ("leaky_relu_squared", "rw"),
     ("leaky_relu_squared_grad", "rb"),
     ("add_skip", "rrb"),
-    ("smear", "rrw"),
-    ("norm_smear", "rrw"),
+    ("smear", "rrrw"),
+    ("norm_smear", "rrrw"),
     ("count_ids", "rw"),
     ("start_ids", "b"),
     ("order_ids", "rrw"),
@@ -75,6 +75,10 @@ pub(super) const ACCESS: [(&str, &str); 73] = [
     ("row_dots", "rrw"),
     ("exclude_own_value", "rrw"),
     ("exclude_own_value_grad", "rrbw"),
+    ("gate_heads", "rrrw"),
+    ("gate_heads_grad", "rrrbw"),
+    ("gate_input_grad", "rrb"),
+    ("gate_weight_grad", "rrb"),
     ("fused_mix_rms_norm", "rrrrrrrwww"),
     ("add_residual_rms_norm", "brrw"),
     ("add_by_scalars", "rrrb"),

@@ -117,8 +117,8 @@ FOR_EACH_DTYPE(ADD_SKIP_GRAD)
 
 // Adds to grad_a; partial is [chunks, width], the gradient of the sigmoid.
 template <class T>
-static __device__ void smear_columns_grad(const T* a, const float* gate, const T* grad_y, T* grad_a, float* partial,
-                                          u32 width, u32 seq_len, u64 rows) {
+static __device__ void smear_columns_grad(const T* a, const float* gate, const T* grad_y, const u32* ids, T* grad_a,
+                                          float* partial, u32 width, u32 seq_len, u64 rows) {
     const Columns own = own_columns(width);
     if (own.count == 0) return;
     float g[SPAN], sums[SPAN] = {};
@@ -130,7 +130,8 @@ static __device__ void smear_columns_grad(const T* a, const float* gate, const T
         load_span(a + i, own.count, value);
         load_span(grad_y + i, own.count, grad);
         load_span(grad_a + i, own.count, out);
-        const bool has_next = position + 1 < seq_len, has_before = position > 0;
+        const bool has_next = position + 1 < seq_len && !is_begin(ids, row + 1);
+        const bool has_before = position > 0 && !is_begin(ids, row);
         if (has_next) load_span(grad_y + i + width, own.count, next);
         if (has_before) load_span(a + i - width, own.count, before);
         for (u32 j = 0; j < SPAN; j++) {
@@ -145,10 +146,11 @@ static __device__ void smear_columns_grad(const T* a, const float* gate, const T
     store_span(partial + (u64)blockIdx.x * width + own.first, own.count, sums);
 }
 
-#define SMEAR_GRAD(T, SUFFIX)                                                                                     \
-    extern "C" __global__ void smear_grad##SUFFIX(const T* a, const float* gate, const T* grad_y, T* grad_a,      \
-                                                  float* partial, u32 width, u32 seq_len, u64 rows) {             \
-        smear_columns_grad(a, gate, grad_y, grad_a, partial, width, seq_len, rows);                               \
+#define SMEAR_GRAD(T, SUFFIX)                                                                             \
+    extern "C" __global__ void smear_grad##SUFFIX(const T* a, const float* gate, const T* grad_y,         \
+                                                  const u32* ids, T* grad_a, float* partial, u32 width,   \
+                                                  u32 seq_len, u64 rows) {                                \
+        smear_columns_grad(a, gate, grad_y, ids, grad_a, partial, width, seq_len, rows);                  \
     }
 FOR_EACH_DTYPE(SMEAR_GRAD)
 

@@ -11,11 +11,18 @@ typedef unsigned long long u64;
 #define ROWS_A_CHUNK 64u
 // Added to a mean square before its root: single-precision epsilon, PyTorch's default.
 #define EPSILON 1.1920928955078125e-7f
+// Begins a document (`BEGIN_ID` in `data`).
+#define BEGIN_ID 1u
 #define MINUS_INFINITY __uint_as_float(0xff800000u)
 
 // This thread's place in a one-dimensional grid.
 static __device__ u64 thread_index() {
     return (u64)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+// Whether a token begins a document, and takes nothing from the one before it; none does where there are no ids.
+static __device__ bool is_begin(const u32* ids, u64 token) {
+    return ids && ids[token] == BEGIN_ID;
 }
 
 // The row this warp works on, where each warp has one.

@@ -1,32 +1,33 @@
 // The way into the network: first norm, smear, and gradients of tables.
 
-// y[t] = (1 - g) a[t] + g a[t - 1], nothing before a row's first token
+// y[t] = (1 - g) a[t] + g a[t - 1], nothing before a row's first token, nor a begin mark where ids are given
 template <class T>
-static __device__ void smear_rows(const T* a, const float* gate, T* y, u32 width, u32 seq_len, u64 n) {
+static __device__ void smear_rows(const T* a, const float* gate, const u32* ids, T* y, u32 width, u32 seq_len, u64 n) {
     const u64 i = span_start();
     const u32 count = span_count(i, n);
     for (u64 j = i; j < i + count; j++) {
         const float g = sigmoid(gate[j % width]);
         float value = (1.0f - g) * get(a[j]);
-        if (j / width % seq_len > 0) value += g * get(a[j - width]);
+        if (j / width % seq_len > 0 && !is_begin(ids, j / width)) value += g * get(a[j - width]);
         put(y + j, value);
     }
 }
 
-#define SMEAR(T, SUFFIX)                                                                                         \
-    extern "C" __global__ void smear##SUFFIX(const T* a, const float* gate, T* y, u32 width, u32 seq_len, u64 n) { \
-        smear_rows(a, gate, y, width, seq_len, n);                                                               \
+#define SMEAR(T, SUFFIX)                                                                                  \
+    extern "C" __global__ void smear##SUFFIX(const T* a, const float* gate, const u32* ids, T* y,         \
+                                             u32 width, u32 seq_len, u64 n) {                             \
+        smear_rows(a, gate, ids, y, width, seq_len, n);                                                   \
     }
 FOR_EACH_DTYPE(SMEAR)
 
 // The smear of normalized rows; a warp has a row and normalizes the one before it again.
 template <class T>
-static __device__ void norm_and_smear(const T* x, const float* gate, T* y, u32 width, u32 seq_len, u64 rows) {
+static __device__ void norm_and_smear(const T* x, const float* gate, const u32* ids, T* y, u32 width, u32 seq_len, u64 rows) {
     const u64 row = warp_row();
     if (row >= rows) return;
     x += row * width;
     y += row * width;
-    const bool is_first = row % seq_len == 0;
+    const bool is_first = row % seq_len == 0 || is_begin(ids, row);
     const float inverse = inverse_rms(x, width), before = is_first ? 0.0f : inverse_rms(x - width, width);
     row_spans(width, [&](u32 column, u32 count) {
         float a[SPAN], b[SPAN], g[SPAN];
@@ -43,10 +44,10 @@ static __device__ void norm_and_smear(const T* x, const float* gate, T* y, u32 w
     });
 }
 
-#define NORM_SMEAR(T, SUFFIX)                                                                                         \
-    extern "C" __global__ void norm_smear##SUFFIX(const T* x, const float* gate, T* y, u32 width, u32 seq_len,        \
-                                                  u64 rows) {                                                         \
-        norm_and_smear(x, gate, y, width, seq_len, rows);                                                             \
+#define NORM_SMEAR(T, SUFFIX)                                                                             \
+    extern "C" __global__ void norm_smear##SUFFIX(const T* x, const float* gate, const u32* ids, T* y,    \
+                                                  u32 width, u32 seq_len, u64 rows) {                     \
+        norm_and_smear(x, gate, ids, y, width, seq_len, rows);                                            \
     }
 FOR_EACH_DTYPE(NORM_SMEAR)
 

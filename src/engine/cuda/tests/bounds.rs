@@ -9,7 +9,7 @@ use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::error::DeviceError;
 use crate::engine::cuda::gemm::{Batch, GemmDesc};
 use crate::engine::cuda::memory::Buffer;
-use crate::engine::network::{ChannelRow, GatedSkip, Heads, Kernels, Linear, Norm, QkNormRope, WriteMode};
+use crate::engine::network::{ChannelRow, GateShape, GatedSkip, Heads, Kernels, Linear, Norm, QkNormRope, WriteMode};
 use crate::model::{ModelConfig, RopeTables};
 
 on_both!(
@@ -74,6 +74,12 @@ fn kernels_refuse_other_lengths_and_types<D: Device>(device: &Arc<D>) {
     let [mixed, _, v] = &qkv;
     let error = error_of(k, || drop(k.exclude_own_value(heads, mixed, v)));
     assert_eq!(error, "exclude_own_value: argument 1 has 6 values where 8 are needed");
+    let shape = GateShape { inputs: 3, window: 4, heads: 1, width: 2, factor: 1.0, slope: 1.0 };
+    let error = error_of(k, || drop(k.gate_heads(shape, [mixed, v, v])));
+    assert_eq!(error, "gate_heads: window, at most has 4 values where 3 are needed");
+    let shape = GateShape { window: 3, ..shape };
+    let error = error_of(k, || drop(k.gate_heads(shape, [mixed, v, v])));
+    assert_eq!(error, "gate_heads: argument 2 has 4 values where 3 are needed");
     let partly = ModelConfig { model_dim: 8, num_heads: 1, num_kv_heads: 1, ..Default::default() };
     let tables = &k.rope_tables(&RopeTables::new(&partly, 2));
     let shape = QkNormRope { heads: 1, width: 4, tokens_per_row: 1, first: 0, gain: None, tables };

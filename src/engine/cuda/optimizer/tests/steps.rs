@@ -100,9 +100,9 @@ fn distance(found: &Params, expected: &Params) -> f64 {
 fn five_steps_are_those_of_the_hosts_optimizer<D: Device + 'static>(device: &Arc<D>) {
     let engine = &engine(device);
     use OrthogonalizerPrecision::{Bf16, F32};
-    let [looped, lanes, _] = network::family();
-    let configs = configs().into_iter().chain([looped, lanes]);
-    for (config, precision) in configs.zip([F32, Bf16, F32, F32]) {
+    let [looped, lanes, _, gated] = network::family();
+    let configs = configs().into_iter().chain([looped, lanes, gated]);
+    for (config, precision) in configs.zip([F32, Bf16, F32, F32, F32]) {
         let config = &config;
         let mut expected = start(config, &recipe(precision));
         let mut trainer = trainer(engine, config, &expected);

@@ -2,10 +2,17 @@
 
 use super::super::{random, random_ids};
 use super::{LINEARS, Results, SHAPES, activations, values};
+use crate::data::BEGIN_ID;
 use crate::engine::network::{
-    ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Kernels, Linear, Mix, Norm, PendingResidual, Skip,
+    ChannelRow, FusedMixInputs, FusedMixOutputs, GatedSkip, Kernels, Linear, Mix, Norm, PendingResidual, Skip, Smear,
     WriteMode,
 };
+
+/// Tokens of which every third, and the last, begins a document.
+fn begins<K: Kernels>(k: &K, tokens: usize) -> K::Ids {
+    let id = |token: usize| if token % 3 == 2 || token + 1 == tokens { u32::from(BEGIN_ID) } else { 7 };
+    k.ids(&(0..tokens).map(id).collect::<Vec<_>>(), 8)
+}
 
 pub(super) fn copies<K: Kernels>(k: &K) -> Results {
     let mut results = Vec::new();
@@ -63,8 +70,10 @@ pub(super) fn elementwise<K: Kernels>(k: &K) -> Results {
             results.push((format!("gated skip {row:?}"), k.download(sum)));
         }
         let gate = k.upload(&random(width, "gate"));
-        for seq_len in [1, tokens] {
-            results.push((format!("smear in rows of {seq_len}"), k.download(k.smear(&x, &gate, seq_len))));
+        let begins = begins(k, tokens);
+        for (seq_len, begins) in [(1, None), (tokens, None), (tokens, Some(&begins))] {
+            let smear = Smear { gate: &gate, seq_len, begins };
+            results.push((format!("smear in rows of {seq_len}"), k.download(k.smear(&x, smear))));
         }
     }
     results
@@ -105,9 +114,11 @@ pub(super) fn elementwise_gradients<K: Kernels>(k: &K) -> Results {
         results.push(("grad of gated skip by x".into(), k.download(grad_x)));
         results.push(("grad of gated skip".into(), k.download(grad_skip)));
 
-        for seq_len in [1, tokens] {
+        let begins = begins(k, tokens);
+        for (seq_len, begins) in [(1, None), (tokens, None), (tokens, Some(&begins))] {
             let (gate, mut grad_a) = (k.upload(&random(width, "gate")), k.copy(&x0));
-            k.smear_grad(&x, &gate, seq_len, &grad, &mut grad_a, &mut k.gradients(width));
+            let smear = Smear { gate: &gate, seq_len, begins };
+            k.smear_grad(&x, smear, &grad, &mut grad_a, &mut k.gradients(width));
             results.push((format!("grad of smear in rows of {seq_len}"), k.download(grad_a)));
         }
     }
@@ -145,10 +156,12 @@ pub(super) fn sums_down_columns<K: Kernels>(k: &K) -> Results {
         for (what, found) in [("a scale", grad_a), ("another scale", grad_b), ("the merge", grad_m)] {
             results.push((format!("grad of {what}"), k.download(found).into_iter().map(|sum| sum / size).collect()));
         }
-        for seq_len in [1, tokens] {
+        let begins = begins(k, tokens);
+        for (seq_len, begins) in [(1, None), (tokens, None), (tokens, Some(&begins))] {
             let gate = k.upload(&random(width, "gate"));
             let mut grad_gate = k.copy(&gate);
-            k.smear_grad(&x, &gate, seq_len, &grad, &mut k.copy(&x0), &mut grad_gate);
+            let smear = Smear { gate: &gate, seq_len, begins };
+            k.smear_grad(&x, smear, &grad, &mut k.copy(&x0), &mut grad_gate);
             results.push((format!("grad of gate in rows of {seq_len}"), k.download(grad_gate)));
         }
     }
@@ -199,8 +212,10 @@ pub(super) fn streams<K: Kernels>(k: &K) -> Results {
             ));
             results.push(("sum".into(), k.download(sum)));
         }
-        for seq_len in [1, tokens] {
-            results.push(("norm and smear".into(), k.download(k.norm_smear(&x, &scale, width, seq_len))));
+        let begins = begins(k, tokens);
+        for (seq_len, begins) in [(1, None), (tokens, None), (tokens, Some(&begins))] {
+            let smear = Smear { gate: &scale, seq_len, begins };
+            results.push(("norm and smear".into(), k.download(k.norm_smear(&x, smear, width))));
         }
     }
     for (tokens, inputs, outputs) in LINEARS {

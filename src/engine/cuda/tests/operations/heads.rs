@@ -2,7 +2,7 @@
 
 use super::super::random;
 use super::{Results, activations};
-use crate::engine::network::{Heads, Kernels, QkNormRope};
+use crate::engine::network::{GateShape, Heads, Kernels, QkNormRope};
 use crate::model::{ModelConfig, RopeTables};
 
 /// Rows, tokens present in each, position of the first, heads, width.
@@ -52,6 +52,22 @@ pub(super) fn head_gradients<K: Kernels>(k: &K) -> Results {
     results
 }
 
+/// Gates that read a few channels, and all.
+fn gates(heads: Heads) -> [GateShape; 2] {
+    let inputs = heads.heads * heads.width;
+    let shape =
+        |window, factor, slope| GateShape { inputs, window, heads: heads.heads, width: heads.width, factor, slope };
+    [shape(inputs.min(3), 2.0, 1.0), shape(inputs, 1.0, 0.5)]
+}
+
+/// Inputs of tokens, and weights.
+fn gate_inputs<K: Kernels>(k: &K, shape: GateShape, tokens: usize) -> [K::Buffer; 2] {
+    let weights = random(shape.heads * shape.window, "gate");
+    // Arguments of a size that a sigmoid tells apart.
+    let weights: Vec<f32> = weights.iter().map(|w| w / (shape.window as f32).sqrt()).collect();
+    [activations(k, tokens * shape.inputs, "inputs"), k.upload(&weights)]
+}
+
 /// Rows, sequence length, first query, heads, key/value heads, width.
 const ATTENTION: [(usize, usize, usize, usize, usize, usize); 7] = [
     (1, 1, 0, 1, 1, 4),
@@ -82,6 +98,11 @@ pub(super) fn attention<K: Kernels>(k: &K) -> Results {
             let v = activations(k, rows * seq_len * kv_heads * width, "v");
             results
                 .push((format!("without the own value {heads:?}"), k.download(k.exclude_own_value(heads, &mixed, &v))));
+            for shape in gates(heads) {
+                let [x, weights] = gate_inputs(k, shape, rows * heads.queries());
+                let gated = k.gate_heads(shape, [&x, &weights, &mixed]);
+                results.push((format!("gated {shape:?}"), k.download(gated)));
+            }
         }
     }
     results
@@ -103,6 +124,21 @@ pub(super) fn attention_gradients<K: Kernels>(k: &K) -> Results {
         let grad_v = k.exclude_own_value_grad(heads, &mixed, &v, &mut grad_mixed);
         for (what, grad) in [("output", grad_mixed), ("own value", grad_v)] {
             results.push((format!("grad of the {what} of {heads:?}"), k.download(grad)));
+        }
+        for shape in gates(heads) {
+            let tokens = rows * seq_len;
+            let ([x, weights], mut grad_mixed) = (gate_inputs(k, shape, tokens), k.copy(&grad));
+            let along = k.gate_heads_grad(shape, [&x, &weights, &mixed], &mut grad_mixed);
+            let (mut grad_x, mut grad_weights) = (k.copy(&x), k.gradients(shape.heads * shape.window));
+            k.gate_input_grad(shape, [&along, &x, &weights], &mut grad_x, &mut grad_weights);
+            // Sums over tokens grow as the root of their number.
+            let size = (tokens as f32 * heads.width as f32).sqrt();
+            let sums = |found: Vec<f32>, size: f32| found.into_iter().map(|sum| sum / size).collect::<Vec<f32>>();
+            results.push((format!("grad of what is gated {shape:?}"), k.download(grad_mixed)));
+            results
+                .push((format!("grad of arguments {shape:?}"), sums(k.download(along), (heads.width as f32).sqrt())));
+            results.push((format!("grad of inputs {shape:?}"), sums(k.download(grad_x), (heads.width as f32).sqrt())));
+            results.push((format!("grad of weights {shape:?}"), sums(k.download(grad_weights), size)));
         }
     }
     results

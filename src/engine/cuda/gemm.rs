@@ -4,6 +4,10 @@ use super::device::DType;
 use super::error::DeviceError;
 use super::view::View;
 
+/// Operands that are parts of an allocation begin at multiples of so many values: 256 bytes of bfloat16, the alignment that
+/// cuBLASLt assumes.
+pub(super) const ALIGNMENT: usize = 128;
+
 /// `out [m, n] = alpha a b + beta c` of row-major matrices, sums in single precision.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GemmDesc<'a> {

@@ -16,7 +16,7 @@ mod loss;
 mod norm;
 mod operations;
 mod own_value;
-mod qkv;
+pub(in crate::engine::cuda) mod qkv;
 mod residual;
 mod scalars;
 

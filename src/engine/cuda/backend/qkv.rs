@@ -1,6 +1,6 @@
 //! Queries, keys and values: in bfloat16 one product with their stacked matrices.
 //!
-//! Matrices that follow one another in memory ([`stacked`], or the trainer's) are one matrix. What the product writes is
+//! Matrices of whole alignments that follow one another in memory ([`stacked`], or the trainer's) are one matrix. What the product writes is
 //! queries, keys and values side by side in each row, and so are their gradients: [`Buffer::side_by_side`]. Everything else
 //! is three products.
 
@@ -9,16 +9,21 @@ use std::sync::Arc;
 use super::attention_bf16::takes;
 use super::{CudaKernels, linear};
 use crate::engine::cuda::device::{DType, Device};
-use crate::engine::cuda::gemm::GemmDesc;
+use crate::engine::cuda::gemm::{ALIGNMENT, GemmDesc};
 use crate::engine::cuda::memory::Buffer;
 use crate::engine::network::{Kernels, Linear, Qkv, WriteMode, qkv_after, qkv_grad_after};
 
+/// Whether matrices of so many values can follow one another: each is a factor by itself, too.
+pub(in crate::engine::cuda) fn can_be_stacked(dtype: DType, lens: [usize; 3]) -> bool {
+    dtype == DType::Bf16 && lens.iter().all(|len| len.is_multiple_of(ALIGNMENT))
+}
+
 /// The matrices in one buffer, where their product can be one.
 pub(super) fn stacked<D: Device>(k: &CudaKernels<D>, matrices: [Buffer<D>; 3]) -> [Buffer<D>; 3] {
-    if k.dtype() != DType::Bf16 {
+    let lens = matrices.each_ref().map(Buffer::len);
+    if !can_be_stacked(k.dtype(), lens) {
         return matrices;
     }
-    let lens = matrices.each_ref().map(Buffer::len);
     let all = Arc::new(k.unset(lens.iter().sum()));
     let mut start = 0;
     let parts = lens.map(|len| {

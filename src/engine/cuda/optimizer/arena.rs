@@ -14,8 +14,8 @@ use crate::engine::network::scale_of;
 use crate::model::{HostTensor, ModelConfig, ParamRole, ParamSpec, Params, in_block, layout};
 use crate::optim::fake_quant_limit;
 
-/// Every offset is a multiple of so many values: 256 bytes of bfloat16, the alignment that cuBLASLt assumes.
-pub(super) const ALIGNMENT: usize = 128;
+/// Every offset is a multiple of so many values.
+pub(super) use crate::engine::cuda::gemm::ALIGNMENT;
 
 /// Roles in the arena's order.
 const ROLES: [ParamRole; 4] = [ParamRole::Matrix, ParamRole::Embedding, ParamRole::Head, ParamRole::Control];

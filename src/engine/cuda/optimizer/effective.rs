@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::arena::{ALIGNMENT, Arena, Members, Scales, Transformed};
+use super::arena::{Arena, Members, Scales, Transformed};
 use super::sums::DOUBLE;
 use crate::engine::EngineError;
+use crate::engine::cuda::backend::qkv::can_be_stacked;
 use crate::engine::cuda::backend::{CudaKernels, Operand, in_view, len32, len64, optional, values};
 use crate::engine::cuda::device::{DType, Device};
 use crate::engine::cuda::error::DeviceError;
@@ -42,7 +43,7 @@ fn stacked_places(arena: &Arena, block: usize) -> Result<[Places; 3], DeviceErro
     let [queries, keys, values] = STACKED.map(|part| arena.place(&format!("blocks.{block}.{part}")));
     let places = [queries?, keys?, values?];
     // Every block has matrices of the same shapes.
-    let mut start = block * places.iter().map(Range::len).sum::<usize>().next_multiple_of(ALIGNMENT);
+    let mut start = block * places.iter().map(Range::len).sum::<usize>();
     Ok(places.map(|place| {
         let own = start..start + place.len();
         start = own.end;
@@ -58,9 +59,10 @@ impl<D: Device> EffectiveWeights<D> {
             DType::F32 => None,
             DType::Bf16 => Some((zeros(), Arc::new(k.gradients(config.model_dim)))),
         };
-        let blocks = 0..config.num_layers;
-        let end = |block| stacked_places(arena, block).map_or(0, |[.., (_, own)]| own.end);
-        let stacked = folded.is_some().then(|| Arc::new(k.zeros(blocks.map(end).max().unwrap_or(0))));
+        let last = config.num_layers.checked_sub(1).and_then(|last| stacked_places(arena, last).ok());
+        let lens = |places: &[Places; 3]| places.each_ref().map(|(place, _)| place.len());
+        let last = last.filter(|places| can_be_stacked(k.dtype(), lens(places)));
+        let stacked = last.map(|[.., (_, own)]| Arc::new(k.zeros(own.end)));
         EffectiveWeights { plain: zeros(), folded, stacked }
     }
 

@@ -127,7 +127,7 @@ mod tests {
         // All of the matrix is missed; its rank is 2: rows 3 (1, 2, .., 6) and (1, -1, 1, ..) weighted by row.
         let (rows, columns) = (9, 6);
         let at = |r: usize, c: usize| {
-            3.0 * (r as f32 - 4.0) * (c as f32 + 1.0) + if c % 2 == 0 { r as f32 } else { -(r as f32) }
+            3.0 * (r as f32 - 4.0) * (c as f32 + 1.0) + if c.is_multiple_of(2) { r as f32 } else { -(r as f32) }
         };
         let weights = matrix(&[rows, columns], (0..rows * columns).map(|i| at(i / columns, i % columns)).collect());
         let stored = zeros("w", rows, columns);

@@ -60,7 +60,7 @@ Examples:
   golf-harness pack --inspect fixtures/fuzz/artifact/mixed.golf --svg bytes.svg
   golf-harness pack runs/smoke/manifest.yaml
   golf-harness pack runs/smoke/manifest.yaml --codec ans -o small.golf
-  golf-harness pack runs/smoke/manifest.yaml --container torch:brotli/labels -o final_model.int6.ptz
+  golf-harness pack runs/smoke/manifest.yaml --container torch -o small.ptz
   golf-harness pack runs/smoke/manifest.yaml --prune 0.03 --out runs/pruned
   golf-harness pack runs/smoke/manifest.yaml --fit 390000 --out runs/fitted
 
@@ -82,7 +82,7 @@ pub struct Args {
     #[arg(long, short, value_name = "FILE", conflicts_with = "out")]
     output: Option<PathBuf>,
 
-    /// Folder for model.golf and manifest.yaml [default: the run's folder, or runs/NAME]
+    /// Folder for model.golf, or model.ptz, and manifest.yaml [default: the run's folder, or runs/NAME]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 

@@ -100,8 +100,8 @@ the script of the naive baseline.
   of which are shipped.
 * **Trained again**: `train` follows the record's recipe. Each of them ends with the time, so that another machine takes
   other numbers of steps and reaches another score.
-* **Packed alike**: `pack` rounds the weights to the same integers with the same scales. The container is always this
-  program's own, and its size another.
+* **Packed alike**: `pack` rounds the weights to the same integers with the same scales. The container is this program's
+  own, and its size another, unless `quantization.container` names the script's.
 
 *Nearly*: it is done, and what is named makes the result another. *No*: what is named is missing. *No manifest*: there
 are too few facts, and the title names nothing that is missing.

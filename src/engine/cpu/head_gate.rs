@@ -103,7 +103,7 @@ mod tests {
         let grad = noise(mixed.len(), "grad");
         let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
         close(&gate(SHAPE, &x, &w, &mixed), &formula(&[wide(&x), wide(&w), wide(&mixed)]), 1e-6);
-        let expected = gradients(&[&x, &w, &mixed], &grad, |p| formula(p));
+        let expected = gradients(&[&x, &w, &mixed], &grad, formula);
         let mut grad_mixed = grad.clone();
         let along = gate_grad(SHAPE, &x, &w, &mixed, &mut grad_mixed);
         let (mut grad_x, mut grad_w) = (vec![0.0; x.len()], vec![0.0; w.len()]);

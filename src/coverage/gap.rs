@@ -73,7 +73,7 @@ pub const GAPS: &[Gap] = &[
     },
     Gap {
         name: "Order of text",
-        what: "training text read in windows, in an order for which there is no source",
+        what: "training text read in an order for which there is no source",
         words: &[],
         prevents: &[],
         changes: &[Task::Train],

@@ -282,6 +282,7 @@ impl Stages<'_, '_> {
     fn scoring<'s>(&'s self, manifest: &'s Manifest) -> Scoring<'s> {
         Scoring {
             manifest,
+            recipe: manifest::identity(&self.request.effective.manifest),
             data: self.data,
             engine: self.request.engine,
             interrupt: &self.request.interrupt,

@@ -9,13 +9,14 @@ use super::stage::digest_of;
 use crate::artifact::foreign::{self, ForeignError};
 use crate::atomic_write::{PendingFile, WriteError};
 use crate::data::{Dataset, TokenizerError};
+use crate::digest::Digest;
 use crate::engine::{Engine, EngineError};
 use crate::eval::ttt::{ScoreFirst, TraceStart, TttError};
 use crate::eval::{
     Input, InputRole, Pass, PlanError, Score, ScoreError, ScoringData, Weights, WindowPlan, Windowing, data_inputs,
 };
 use crate::interrupt::Interrupt;
-use crate::manifest::{self, Manifest, ScoreRecord, TttConfig};
+use crate::manifest::{Manifest, ScoreRecord, TttConfig};
 use crate::model::{LayoutMismatch, Params, WeightsError, read_safetensors};
 use crate::progress::{Progress, ProgressFactory};
 use crate::run_folder::RunFolder;
@@ -71,6 +72,8 @@ pub enum ScoreStageError {
 /// What scoring starts from.
 pub(super) struct Scoring<'a> {
     pub manifest: &'a Manifest,
+    /// Identity of the recipe that is reproduced: the run folder's manifest has more and less in it from call to call.
+    pub recipe: Digest,
     pub data: &'a Dataset,
     pub engine: &'a dyn Engine,
     pub interrupt: &'a Interrupt,
@@ -132,13 +135,8 @@ impl Scoring<'_> {
     ) -> Result<Score, ScoreStageError> {
         let model = &self.manifest.scored_model();
         let Scoring { engine, interrupt, .. } = *self;
-        let basis = data.settings(
-            self.manifest,
-            manifest::identity(self.manifest),
-            engine.label(),
-            self.inputs(folder)?,
-            data.tokens.len() as u64,
-        );
+        let basis =
+            data.settings(self.manifest, self.recipe, engine.label(), self.inputs(folder)?, data.tokens.len() as u64);
         let mut trace = PendingFile::create(&folder.ttt_trace())?;
         let score_first = ScoreFirst { engine, model, config, plan, tokens: &data.tokens, interrupt };
         let score = score_first.run_traced::<ScoreStageError>(

@@ -179,7 +179,7 @@ fn test_time_training_is_a_part_of_scoring() {
     let again = json(here, 1, &[]);
     assert_eq!(again["stages_kept"], serde_json::json!(["train", "pack"]));
     assert_eq!(again["scores"], first["scores"]);
-    assert_eq!(std::fs::read(here.join("run/ttt-trace.jsonl")).unwrap(), trace);
+    assert!(std::fs::read(here.join("run/ttt-trace.jsonl")).unwrap() == trace);
     let refused = refusal(here, &["--set", "eval.ttt.epochs=1"]);
     assert!(refused.contains("eval.ttt.epochs is 2 there and 1 here"), "{refused}");
     let text = String::from_utf8(quick(here, &["--fresh"]).output().unwrap().stdout).unwrap();

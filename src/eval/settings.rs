@@ -93,7 +93,7 @@ pub struct ScoreSettings {
     pub platform: String,
     /// Engine that ran the windows.
     pub engine: String,
-    /// Identity of the manifest, as the file has it.
+    /// Identity of the manifest, as the file has it; of a reproduction that of its recipe, overrides applied.
     pub manifest: Digest,
     /// The network, after flags and environment.
     pub model: ModelConfig,

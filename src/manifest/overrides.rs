@@ -4,6 +4,8 @@
 //! empty. Every change is a dotted field and a text, applied to the
 //! manifest's own YAML form, so that each one passes through the same parser and checks as the file did.
 
+mod ttt;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -11,7 +13,7 @@ use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 use super::load::parse_unseen;
-use super::{DataConfig, EvalConfig, LoadError, Manifest, QuantizationConfig, TttConfig, load};
+use super::{DataConfig, EvalConfig, LoadError, Manifest, QuantizationConfig, load};
 use crate::model::ModelConfig;
 use crate::path_safety::folder_of;
 use crate::quant::{ClassPattern, QuantizerRule};
@@ -92,7 +94,7 @@ pub enum OverrideError {
     },
     /// A field of test-time training where there is none.
     #[error(
-        "{source_name}: there is no test-time training here for `{field}`; `--set {TTT}=1` before it has it with its defaults"
+        "{source_name}: there is no test-time training here for `{field}`; `--set eval.ttt=1` before it has it with its defaults"
     )]
     NoTtt {
         /// Flag or variable.
@@ -170,35 +172,13 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("EVAL_BATCH_SEQS", "eval.batch_windows"),
 ];
 
-/// Those of test-time training, apart from the others: scripts give other kinds of it the same names, so that a script's
-/// defaults say nothing about a manifest.
-const TTT_ENVIRONMENT: &[(&str, &str)] = &[
-    ("TTT_ENABLED", TTT),
-    ("TTT_CHUNK_TOKENS", "eval.ttt.chunk_tokens"),
-    ("TTT_LR", "eval.ttt.learning_rate"),
-    ("TTT_EPOCHS", "eval.ttt.epochs"),
-    ("TTT_MOMENTUM", "eval.ttt.momentum"),
-    ("TTT_BATCH_SEQS", "eval.ttt.sequences_per_step"),
-    ("TTT_GRAD_CLIP", "eval.ttt.clip"),
-    ("TTT_FREEZE_BLOCKS", "eval.ttt.freeze_blocks"),
-];
-
-/// A section that is there or not: set to 1 it has its defaults, set to 0 it is gone. Its fields can be set while it is
-/// there.
-const TTT: &str = "eval.ttt";
-
-/// Whether a field is one of that section.
-fn is_of_ttt(field: &str) -> bool {
-    field.strip_prefix(TTT).is_some_and(|rest| rest.starts_with('.'))
-}
-
 /// Overrides found in an environment, in table order. Empty values count as unset.
 pub fn from_environment(lookup: impl Fn(&str) -> Option<String>) -> Vec<Override> {
     let set = |&(variable, field): &(&'static str, &str)| {
         let value = lookup(variable).filter(|value| !value.is_empty())?;
         Some(Override { source: OverrideSource::Environment(variable), field: field.to_string(), value })
     };
-    ENVIRONMENT.iter().chain(TTT_ENVIRONMENT).filter_map(set).collect()
+    ENVIRONMENT.iter().chain(ttt::ENVIRONMENT).filter_map(set).collect()
 }
 
 /// Reads `FIELD=VALUE`, the argument of `--set`.
@@ -307,28 +287,7 @@ fn show_resting(tree: &mut Value) {
         "data",
         vec![("loader", Value::from(data.loader.to_string())), ("loader_seed", Value::from(data.loader_seed))],
     );
-    if let Some(shown) = ttt(tree).and_then(|config| serde_yaml::from_value(config.clone()).ok()) {
-        show_ttt(tree, Some(shown));
-    }
-}
-
-fn ttt(tree: &Value) -> Option<&Value> {
-    tree.get("eval")?.get("ttt").filter(|value| !value.is_null())
-}
-
-/// Puts test-time training into a tree, with the field that is left out at its default, or takes it away.
-fn show_ttt(tree: &mut Value, config: Option<TttConfig>) {
-    let Some(eval) = tree.get_mut("eval").and_then(Value::as_mapping_mut) else { return };
-    let Some(config) = config else {
-        eval.shift_remove("ttt");
-        return;
-    };
-    // Plain structs of numbers and enums always have a YAML form.
-    let mut section = serde_yaml::to_value(&config).unwrap_or(Value::Null);
-    if let Some(fields) = section.as_mapping_mut() {
-        fields.entry(Value::from("frozen")).or_insert(serde_yaml::to_value(config.frozen).unwrap_or(Value::Null));
-    }
-    eval.insert(Value::from("ttt"), section);
+    ttt::show_resting(tree);
 }
 
 /// Rules from a text: `PATTERN=CLASS,PATTERN=CLASS`, none for an empty one.
@@ -338,15 +297,8 @@ fn rules<R: FromStr + Serialize>(text: &str) -> Option<Value> {
 }
 
 fn set(tree: &mut Value, change: &Override, current: &Path) -> Result<(), OverrideError> {
-    if change.field == TTT {
-        return switch_ttt(tree, change);
-    }
-    if is_of_ttt(&change.field) && ttt(tree).is_none() {
-        return match &change.source {
-            // What the scripts do not read while it is off.
-            OverrideSource::Environment(_) => Ok(()),
-            source => Err(OverrideError::NoTtt { source_name: source.to_string(), field: change.field.clone() }),
-        };
+    if ttt::apart(tree, change)? {
+        return Ok(());
     }
     let unknown = |suggestion| OverrideError::UnknownField {
         source_name: change.source.to_string(),
@@ -372,16 +324,6 @@ fn set(tree: &mut Value, change: &Override, current: &Path) -> Result<(), Overri
         node = mapping.get_mut(key).ok_or_else(|| unknown(closest(key, &known, &change.field)))?;
     }
     *node = scalar_like(node, change, current)?;
-    Ok(())
-}
-
-fn switch_ttt(tree: &mut Value, change: &Override) -> Result<(), OverrideError> {
-    let is_on = scalar_like(&Value::Bool(false), change, Path::new(""))?;
-    match (is_on.as_bool(), ttt(tree).is_some()) {
-        (Some(true), false) => show_ttt(tree, Some(TttConfig::default())),
-        (Some(false), true) => show_ttt(tree, None),
-        _ => {}
-    }
     Ok(())
 }
 
@@ -430,7 +372,7 @@ fn scalar_like(existing: &Value, change: &Override, current: &Path) -> Result<Va
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
+    use super::super::{TttConfig, parse};
     use super::*;
 
     fn manifest() -> Manifest {
@@ -443,10 +385,10 @@ mod tests {
 
     #[test]
     fn every_variable_of_the_table_names_a_field_that_takes_its_value() {
-        for (variable, field) in ENVIRONMENT.iter().chain(TTT_ENVIRONMENT) {
+        for (variable, field) in ENVIRONMENT.iter().chain(ttt::ENVIRONMENT) {
             let mut original = serde_yaml::to_value(manifest()).unwrap();
             show_resting(&mut original);
-            show_ttt(&mut original, Some(TttConfig::default()));
+            ttt::put(&mut original, Some(TttConfig::default()));
             let value = field.split('.').try_fold(&original, |node, key| node.get(key));
             let text = match value {
                 Some(Value::Bool(on)) => if *on { "0" } else { "1" }.to_string(),
@@ -490,59 +432,6 @@ mod tests {
         let both = ["quantization.low_bit_clip_quantile=0.9", "quantization.scale_search=percentiles"];
         let error = changed(&both.map(|text| assignment(text).unwrap())).unwrap_err().to_string();
         assert!(error.contains("scale_search percentiles chooses the clip itself"), "{error}");
-    }
-
-    /// As the scripts read them: nothing is learned unless TTT_ENABLED says so.
-    #[test]
-    fn test_time_training_is_switched_and_then_set() {
-        let from = |pairs: &[(&str, &str)]| {
-            let value = |name: &str| pairs.iter().find(|(given, _)| *given == name).map(|(_, value)| value.to_string());
-            changed(&from_environment(value)).unwrap().eval.ttt
-        };
-        assert_eq!(from(&[("TTT_LR", "0.002"), ("TTT_EPOCHS", "5")]), None);
-        assert_eq!(from(&[("TTT_ENABLED", "0"), ("TTT_LR", "0.002")]), None);
-        assert_eq!(from(&[("TTT_ENABLED", "1")]), Some(TttConfig::default()));
-        let all = [
-            ("TTT_FREEZE_BLOCKS", "2"),
-            ("TTT_GRAD_CLIP", "0.5"),
-            ("TTT_BATCH_SEQS", "16"),
-            ("TTT_MOMENTUM", "0.8"),
-            ("TTT_EPOCHS", "5"),
-            ("TTT_LR", "0.002"),
-            ("TTT_CHUNK_TOKENS", "65536"),
-            ("TTT_ENABLED", "1"),
-        ];
-        let expected = TttConfig {
-            chunk_tokens: 65_536,
-            learning_rate: 0.002,
-            epochs: 5,
-            momentum: 0.8,
-            sequences_per_step: 16,
-            clip: 0.5,
-            freeze_blocks: 2,
-            ..TttConfig::default()
-        };
-        assert_eq!(from(&all), Some(expected));
-
-        let set = |texts: &[&str]| {
-            let overrides: Vec<Override> = texts.iter().map(|text| assignment(text).unwrap()).collect();
-            changed(&overrides).map(|manifest| manifest.eval.ttt).map_err(|error| error.to_string())
-        };
-        let some = |change: fn(&mut TttConfig)| {
-            let mut config = TttConfig::default();
-            change(&mut config);
-            Ok(Some(config))
-        };
-        let frozen = some(|config| config.frozen = crate::manifest::FrozenParts::Vectors);
-        assert_eq!(set(&["eval.ttt=1", "eval.ttt.frozen=vectors"]), frozen);
-        assert_eq!(set(&["eval.ttt=1", "eval.ttt.epochs=1", "eval.ttt=true"]), some(|config| config.epochs = 1));
-        assert_eq!(set(&["eval.ttt=1", "eval.ttt.epochs=1", "eval.ttt=0"]), Ok(None));
-        let error = set(&["eval.ttt.epochs=1"]).unwrap_err();
-        assert!(error.contains("`--set eval.ttt=1` before it"), "{error}");
-        let error = set(&["eval.ttt=yes"]).unwrap_err();
-        assert!(error.contains("`yes` is not 0, 1, true or false, which `eval.ttt` needs"), "{error}");
-        let error = set(&["eval.ttt=1", "eval.ttt.epoch=1"]).unwrap_err();
-        assert!(error.contains("did you mean `eval.ttt.epochs`?"), "{error}");
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub struct ModelConfig {
     /// Whether attention and MLP of block l, 0-based, read `1 / sqrt(l + 1)` times their norm (LN scale, 315).
     #[serde(skip_serializing_if = "is_default")]
     pub ln_scale: bool,
-    /// A gate on each head of attention (1667, 1736, 1787).
+    /// A gate on each head of attention (PRs 1693, 1736).
     #[serde(skip_serializing_if = "is_default")]
     pub attention_gate: Option<AttentionGate>,
     /// A second embedding that is added to values (414).

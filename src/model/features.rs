@@ -36,8 +36,8 @@ pub struct ValueEmbedding {
 /// `factor * sigmoid(slope * w_h . x[..width])`, x being what queries, keys and values are made of; `w` is
 /// `attn.attn_gate_w` of `[heads, width]`.
 ///
-/// PRs 1667 and 1693 have a width of 12 and a factor of 2, which begins as no gate at all; 1787 and 1797 a width of 12, a
-/// factor of 1 and a slope of 1 or 0.5; 1736 the whole width.
+/// The README of PR 1693 has it with a width of 12 and a factor of 2, which begins as no gate at all; that the gate comes
+/// after XSA, it does not say. Of other gates there is only prose: small initial weights and the whole width in PR 1736.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AttentionGate {
@@ -49,7 +49,7 @@ pub struct AttentionGate {
     /// What its argument is multiplied by.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub slope: f64,
-    /// Standard deviation of the initial weights; 0.005 in 1736.
+    /// Standard deviation of the initial weights; 0.005 in PR 1736.
     #[serde(default, skip_serializing_if = "is_default")]
     pub init_std: f64,
 }

@@ -1,4 +1,4 @@
-//! Heads weighed by a gate over the first channels of attention's input (PRs 1667, 1736, 1787).
+//! Heads weighed by a gate over the first channels of attention's input (PR 1693).
 
 use dfdx::prelude::*;
 

@@ -125,6 +125,16 @@ pub(super) fn attention_gradients<K: Kernels>(k: &K) -> Results {
         for (what, grad) in [("output", grad_mixed), ("own value", grad_v)] {
             results.push((format!("grad of the {what} of {heads:?}"), k.download(grad)));
         }
+    }
+    results
+}
+
+pub(super) fn gate_gradients<K: Kernels>(k: &K) -> Results {
+    let mut results = Vec::new();
+    for (rows, seq_len, first_query, heads, kv_heads, width) in ATTENTION {
+        let heads = Heads { seq_len, heads, kv_heads, width, first_query };
+        let outputs = rows * seq_len * heads.heads * width;
+        let [mixed, grad] = ["mixed", "grad"].map(|name| activations(k, outputs, name));
         for shape in gates(heads) {
             let tokens = rows * seq_len;
             let ([x, weights], mut grad_mixed) = (gate_inputs(k, shape, tokens), k.copy(&grad));

@@ -61,6 +61,7 @@ twins! {
     linears_match: linears, REORDERED;
     attention_match: attention, 3e-6;
     attention_gradients_match: attention_gradients, REORDERED;
+    gate_gradients_match: gate_gradients, REORDERED;
     losses_match: losses, 4e-6;
     loss_gradients_match: loss_gradients, REORDERED;
 }
@@ -115,6 +116,7 @@ fn bf16_rounds_as_the_cpu_does<D: Device>(device: &std::sync::Arc<D>) {
     compare(heads(&k), heads(&cpu), NEXT);
     compare(head_gradients(&k), head_gradients(&cpu), NEXT);
     compare(attention(&k), attention(&cpu), 3.0 * NEXT);
+    compare(gate_gradients(&k), gate_gradients(&cpu), NEXT);
     compare(losses(&k), losses(&cpu), 2.0 * NEXT);
     k.check().unwrap();
 }

@@ -68,6 +68,7 @@ pub use error::{NotRecordable, ScoreJobError};
 pub use evaluate::{Evaluation, NllSink, ScoreError};
 #[cfg(feature = "engine")]
 pub(crate) use inputs::data_inputs;
+#[cfg(feature = "engine")]
 pub use inputs::{ScoreInputs, WeightsFile};
 #[cfg(feature = "engine")]
 pub use loss_profile::{DocumentLoss, LossProfile, LossSum};

@@ -95,34 +95,22 @@ struct Args {
 
 impl Args {
     fn assumptions(&self) -> Assumptions {
-        let &Args { memory, cache, tensor, single, library, own, wgmma, .. } = self;
-        let &Args {
-            attention,
-            wgmma_attention,
-            attention_grad,
-            single_product,
-            single_attention,
-            special,
-            host,
-            launch,
-            ..
-        } = self;
         Assumptions {
-            memory,
-            cache,
-            tensor,
-            single,
-            library,
-            own,
-            wgmma,
-            attention,
-            wgmma_attention,
-            attention_grad,
-            single_product,
-            single_attention,
-            special,
-            host,
-            launch,
+            memory: self.memory,
+            cache: self.cache,
+            tensor: self.tensor,
+            single: self.single,
+            library: self.library,
+            own: self.own,
+            wgmma: self.wgmma,
+            attention: self.attention,
+            wgmma_attention: self.wgmma_attention,
+            attention_grad: self.attention_grad,
+            single_product: self.single_product,
+            single_attention: self.single_attention,
+            special: self.special,
+            host: self.host,
+            launch: self.launch,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::container::{record_of, zstd_version};
+use super::container::{digest_of, zstd_version};
 use super::foreign::{Origin, torch_archive, torch_compressed};
 use super::{ClassRule, EncodeError, Encoded, PackedTensor, encode};
 use crate::digest::ContentDigest;
@@ -48,8 +48,6 @@ pub(crate) fn encode_as(
     let bytes = torch_compressed(archive, export.codec)?;
     progress.advance(payload.bytes.0);
     interrupt.check()?;
-    let record =
-        |tensor: &PackedTensor| record_of(tensor, ContentDigest::of(&tensor.dequantize().to_le_bytes()).sha256);
     let zstd = match export.codec {
         ExportCodec::Zstd { level } => Some(ZstdRecord { version: zstd_version(), level: level as i32 }),
         _ => None,
@@ -59,7 +57,7 @@ pub(crate) fn encode_as(
         bytes,
         payload,
         zstd,
-        tensors: tensors.par_iter().map(record).collect(),
+        tensors: tensors.par_iter().map(|tensor| digest_of(tensor).0).collect(),
         parts: Vec::new(),
     })
 }

@@ -3,7 +3,7 @@
 //! In a file they are tensors like others, `NAME.low_rank.left` of `[R, rows]` and `NAME.low_rank.right` of
 //! `[R, columns]`. Whoever reads the weights gets NAME with their product added, and no factors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::quantize::quantize_factor;
 use super::{PackedTensor, QuantizeError};
@@ -62,12 +62,12 @@ pub(super) fn corrected(entries: Vec<(String, HostTensor)>) -> Vec<(String, Host
             left.0 == right.0 && left.0 <= limits::MAX_LOW_RANK as usize && (left.1, right.1) == (*rows, *columns);
         fits.then(|| base.to_string())
     };
-    let bases: Vec<String> = entries.iter().filter_map(|(name, _)| fits(name.strip_suffix(LEFT)?)).collect();
+    let bases: BTreeSet<String> = entries.iter().filter_map(|(name, _)| fits(name.strip_suffix(LEFT)?)).collect();
     let mut factors = BTreeMap::new();
     let mut rest = Vec::with_capacity(entries.len());
     for (name, tensor) in entries {
         let base = name.strip_suffix(LEFT).or_else(|| name.strip_suffix(RIGHT));
-        if base.is_some_and(|base| bases.iter().any(|known| known == base)) {
+        if base.is_some_and(|base| bases.contains(base)) {
             factors.insert(name, tensor);
         } else {
             rest.push((name, tensor));

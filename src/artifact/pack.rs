@@ -11,7 +11,7 @@ use crate::interrupt::{Interrupt, Interrupted};
 use crate::manifest::QuantizationConfig;
 use crate::model::Params;
 use crate::progress::Progress;
-use crate::quant::{QuantizerRule, TensorClass, UnmatchedPattern};
+use crate::quant::{TensorClass, UnmatchedPattern};
 use crate::units::Bytes;
 
 /// A packed model and how it came about.
@@ -117,7 +117,7 @@ fn with_corrections(
 ) -> (Vec<PackedTensor>, Vec<ClassRule>) {
     let rule_of = |tensor: &Quantized| {
         let name = tensor.forms.first()?.name();
-        config.rules.iter().position(|rule| QuantizerRule::first(std::slice::from_ref(rule), name).is_some())
+        config.rules.iter().position(|rule| rule.fits(name))
     };
     // By rule: the errors of its corrections, largest first.
     let mut missed: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();

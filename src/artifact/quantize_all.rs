@@ -21,12 +21,8 @@ pub(crate) struct Unquantized {
 impl Unquantized {
     /// How it is rounded, by the first rule that fits; floats are not.
     fn rounding(&self, config: &QuantizationConfig) -> Rounding {
-        Self::rounding_of(&self.name, &self.classes, config)
-    }
-
-    fn rounding_of(name: &str, classes: &[TensorClass], config: &QuantizationConfig) -> Rounding {
-        let rule = QuantizerRule::first(&config.rules, name);
-        let rule = rule.filter(|_| classes.iter().any(|class| class.symbols().is_some()));
+        let rule = QuantizerRule::first(&config.rules, &self.name);
+        let rule = rule.filter(|_| self.classes.iter().any(|class| class.symbols().is_some()));
         rule.map_or(Rounding::Nearest, |rule| rule.rounding)
     }
 }
@@ -98,11 +94,12 @@ fn unusable(name: &str, source: UnusableHessian) -> QuantizeError {
 }
 
 fn quantized(
-    Unquantized { name, mut tensor, classes }: Unquantized,
+    unquantized: Unquantized,
     config: &QuantizationConfig,
     gptq: Option<&Gptq>,
 ) -> Result<Quantized, QuantizeError> {
-    let without_hessian = gptq.is_none() && Unquantized::rounding_of(&name, &classes, config).uses_hessian();
+    let without_hessian = gptq.is_none() && unquantized.rounding(config).uses_hessian();
+    let Unquantized { name, mut tensor, classes } = unquantized;
     let pruned = prune(&mut tensor, config);
     let forms = classes.into_iter().map(|class| quantize_with(&name, &tensor, class, config, gptq));
     let forms: Vec<PackedTensor> = forms.collect::<Result<_, _>>()?;

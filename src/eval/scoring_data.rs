@@ -1,8 +1,6 @@
 //! What models are scored on: the validation tokens, the bytes they stand for, and the manifest's windows over them.
 
-use super::{
-    Evaluation, Input, Miscount, PlanError, ScoreSettings, SidecarCount, Subset, TailRule, WindowPlan, Windowing,
-};
+use super::{Evaluation, Input, Miscount, PlanError, ScoreSettings, SidecarCount, Subset, WindowPlan, Windowing};
 use crate::data::{ByteTable, Dataset, ShardError, TargetBytes, Tokenizer, TokenizerError, unigram_bounds};
 use crate::digest::Digest;
 use crate::engine::Scorer;
@@ -16,8 +14,6 @@ use crate::units::BitsPerByte;
 pub struct Sidecar {
     /// One count for each token of the split.
     counts: Vec<u16>,
-    /// Their sum over the whole split.
-    whole: u64,
     /// The sum that the manifest states.
     stated: Option<u64>,
 }
@@ -60,8 +56,7 @@ impl ScoringData {
 
     fn of(mut tokens: Vec<u16>, counts: Option<Vec<u16>>, tokenizer: Tokenizer, manifest: &Manifest) -> Self {
         let stated = manifest.data.byte_sidecar.as_ref().and_then(|sidecar| sidecar.text_bytes);
-        let sidecar =
-            counts.map(|counts| Sidecar { whole: counts.iter().copied().map(u64::from).sum(), stated, counts });
+        let sidecar = counts.map(|counts| Sidecar { counts, stated });
         tokens.truncate(manifest.eval.tokens_read(tokens.len() as u64) as usize);
         let table = tokenizer.byte_table();
         ScoringData { tokens, tokenizer, table, sidecar, eval: manifest.eval.clone() }
@@ -82,7 +77,7 @@ impl ScoringData {
         Some(SidecarCount {
             counted_bytes: self.bytes().of_all(text, 1..text.len()),
             decoded_bytes: self.tokenizer.text_bytes_of_targets(text),
-            split_bytes: sidecar.whole,
+            split_bytes: sidecar.counts.iter().copied().map(u64::from).sum(),
             stated_bytes: sidecar.stated,
         })
     }
@@ -99,7 +94,7 @@ impl ScoringData {
 
     /// The sliding windows over the whole split that are scored while weights learn.
     pub fn learning_plan(&self) -> Result<WindowPlan, PlanError> {
-        Ok(self.plan(Windowing::Sliding)?.with_tail(TailRule::of(self.eval.tail, true)))
+        WindowPlan::learning(&self.eval, self.tokens.len() as u64)
     }
 
     /// What a score of the first `tokens` tokens depends on, by the manifest as it is used; `identity` is that of its file.

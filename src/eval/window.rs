@@ -123,6 +123,11 @@ impl WindowPlan {
         Ok(Self::new(windowing, tokens, eval.seq_len, eval.stride)?.with_tail(TailRule::of(eval.tail, false)))
     }
 
+    /// The sliding windows of a manifest over the tokens that it reads, for weights that learn while they are scored.
+    pub fn learning(eval: &EvalConfig, tokens: u64) -> Result<Self, PlanError> {
+        Ok(Self::sliding(tokens, eval.seq_len, eval.stride)?.with_tail(TailRule::of(eval.tail, true)))
+    }
+
     /// Sliding windows of at most `seq_len` predictions over a split of `tokens` tokens.
     pub fn sliding(tokens: u64, seq_len: u64, stride: u64) -> Result<Self, PlanError> {
         if stride == 0 || stride > seq_len {

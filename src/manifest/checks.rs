@@ -140,7 +140,7 @@ fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
     }
     check_patterns(manifest, quantization.rules.iter().map(|rule| rule.pattern.as_str()))
         .or_else(|message| fail("quantization.rules".into(), message))?;
-    if let Some(CalibrationConfig { sequences, seq_len, .. }) = &quantization.calibration {
+    if let Some(CalibrationConfig { text, temperature, sequences, seq_len }) = &quantization.calibration {
         if !(1..=MAX_CALIBRATION_SEQUENCES).contains(sequences) {
             let message = format!("{sequences} is outside 1..={MAX_CALIBRATION_SEQUENCES}");
             return fail("quantization.calibration.sequences".into(), message);
@@ -151,13 +151,6 @@ fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
             let message = format!("{seq_len} is outside 1..={MAX_SEQ_LEN}");
             return fail("quantization.calibration.seq_len".into(), message);
         }
-    }
-    let is_corrected = quantization.rules.iter().any(|rule| rule.low_rank.is_some());
-    if is_corrected && quantization.prune_to.is_some() {
-        let message = "would change what low_rank of a rule corrects; leave one of them out";
-        return fail("quantization.prune_to".into(), message.into());
-    }
-    if let Some(CalibrationConfig { text, temperature, seq_len, .. }) = &quantization.calibration {
         if !(MIN_TEMPERATURE..=MAX_TEMPERATURE).contains(temperature) {
             let message = format!("{temperature} is outside {MIN_TEMPERATURE}..={MAX_TEMPERATURE}");
             return fail("quantization.calibration.temperature".into(), message);
@@ -166,6 +159,11 @@ fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
             let message = "the last token of a sequence that the model writes is not run; 2 or more are needed";
             return fail("quantization.calibration.seq_len".into(), message.into());
         }
+    }
+    let is_corrected = quantization.rules.iter().any(|rule| rule.low_rank.is_some());
+    if is_corrected && quantization.prune_to.is_some() {
+        let message = "would change what low_rank of a rule corrects; leave one of them out";
+        return fail("quantization.prune_to".into(), message.into());
     }
     match quantization.prune_to {
         Some(Bytes(0)) => fail("quantization.prune_to".into(), "nothing fits 0 bytes".into()),

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::MlpBits;
-use crate::is_default::is_default;
+use crate::is_default::{is_default, is_one};
 use crate::quant::{ArtifactContainer, ClassPattern, Codec, QuantizerRule, ScaleSearch};
 use crate::units::Bytes;
 
@@ -359,7 +359,3 @@ impl std::fmt::Display for CalibrationText {
 }
 
 // Settings that came after the first manifests are left out at their defaults, so that identities stay what they were.
-
-fn is_one(value: &f64) -> bool {
-    *value == 1.0
-}

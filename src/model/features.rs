@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::is_default::is_default;
+use crate::is_default::{is_default, is_one};
 
 /// What a decoder block adds to its input from an encoder block's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,10 +56,6 @@ pub struct AttentionGate {
 
 fn one() -> f64 {
     1.0
-}
-
-fn is_one(value: &f64) -> bool {
-    *value == 1.0
 }
 
 /// Blocks that are run more than once in a forward pass, from some moment of training on.

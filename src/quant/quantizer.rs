@@ -172,7 +172,12 @@ impl QuantizerRule {
 
     /// That of the first of some rules that fits a name.
     pub fn first(rules: &[QuantizerRule], name: &str) -> Option<Quantizer> {
-        rules.iter().find(|rule| matches(&rule.pattern, name)).map(QuantizerRule::quantizer)
+        rules.iter().find(|rule| rule.fits(name)).map(QuantizerRule::quantizer)
+    }
+
+    /// Whether it is for a tensor of that name, if no earlier one is.
+    pub fn fits(&self, name: &str) -> bool {
+        matches(&self.pattern, name)
     }
 }
 

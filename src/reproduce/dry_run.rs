@@ -13,7 +13,7 @@ use super::{Request, Stage};
 use crate::data::{DataFile, Dataset, DigestCheck, Wanted};
 use crate::escape::visible;
 use crate::eval::ttt::Chunks;
-use crate::eval::{TailRule, WindowPlan, Windowing};
+use crate::eval::{WindowPlan, Windowing};
 use crate::manifest::{self, Manifest};
 use crate::model;
 use crate::quant::Codec;
@@ -301,8 +301,7 @@ pub(super) fn scored_plans(manifest: &Manifest, val_tokens: u64) -> Vec<WindowPl
 pub(super) fn learning_chunks(manifest: &Manifest, val_tokens: u64) -> Option<Chunks> {
     let (eval, tokens) = (&manifest.eval, manifest.eval.tokens_read(val_tokens));
     let ttt = eval.ttt.as_ref()?;
-    let plan = WindowPlan::of(eval, Windowing::Sliding, tokens).ok()?;
-    Some(Chunks::new(plan.with_tail(TailRule::of(eval.tail, true)), ttt.chunk_tokens))
+    Some(Chunks::new(WindowPlan::learning(eval, tokens).ok()?, ttt.chunk_tokens))
 }
 
 fn writes(request: &Request<'_>, stage: Stage) -> Vec<PathBuf> {

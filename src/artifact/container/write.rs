@@ -221,13 +221,13 @@ pub(super) fn runs(kind: StreamKind, length: usize, tensors: &[TensorEntry], buc
 }
 
 /// The manifest's record (SHA-256) and the table's digest (BLAKE3, cut) of a tensor's decoded values.
-fn digest_of(tensor: &PackedTensor) -> (TensorRecord, [u8; CHECKSUM_BYTES]) {
+pub(in crate::artifact) fn digest_of(tensor: &PackedTensor) -> (TensorRecord, [u8; CHECKSUM_BYTES]) {
     let content = ContentDigest::of(&tensor.dequantize().to_le_bytes());
     (record_of(tensor, content.sha256), cut_digest(&content.blake3))
 }
 
 /// A tensor's line in the manifest.
-pub(in crate::artifact) fn record_of(tensor: &PackedTensor, sha256: Digest) -> TensorRecord {
+pub(super) fn record_of(tensor: &PackedTensor, sha256: Digest) -> TensorRecord {
     TensorRecord {
         name: tensor.name().to_string(),
         shape: tensor.shape().iter().map(|&side| side as u64).collect(),

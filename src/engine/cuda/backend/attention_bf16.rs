@@ -91,7 +91,8 @@ pub(in crate::engine::cuda) fn takes(width: usize) -> bool {
 /// Attention of `rows` rows of the batch, for heads that [`takes`] says yes to.
 ///
 /// Queries, keys and values (bfloat16, `[tokens, heads, width]`, from addresses that are multiples of 16; values may be
-/// columns of a wider matrix, of a multiple of 8), and what is written: outputs (bfloat16, as the queries) and each query's logsumexp (single precision, `[queries, heads]`).
+/// columns of a wider matrix, of a multiple of 8), and what is written: outputs (bfloat16, as the queries) and each query's
+/// logsumexp (single precision, `[queries, heads]`).
 pub(in crate::engine::cuda) fn attention<D: Device>(
     kernels: &CudaKernels<D>,
     heads: Heads,
@@ -102,10 +103,30 @@ pub(in crate::engine::cuda) fn attention<D: Device>(
     if kernels.instruction == Instruction::Wgmma && attention_wgmma::takes(heads.width) {
         return attention_wgmma::attention(kernels, heads, rows, [q, k, v], [mixed, lse]);
     }
-    let (compiled, lengths) = (Compiled::for_heads(heads.width), Lengths::new(heads, rows));
-    check_heads(kernels, compiled.forward, heads, compiled.width);
-    let v_stride = kernels.row_stride(compiled.forward, v, heads.kv_heads * heads.width);
-    kernels.check_at_most(compiled.forward, "values of a row beyond whole spans", v_stride % SPAN, 0);
+    let compiled = Compiled::for_heads(heads.width);
+    let operands = operands(kernels, (compiled.forward, compiled.width), heads, rows, [q, k, v], [mixed, lse]);
+    let grid = compiled.blocks(heads.queries(), heads.heads, rows);
+    let shared_bytes = compiled.shared_bytes(compiled.rows + STAGED);
+    // SAFETY: the kernel takes heads of this width (checked above), reads all queries, keys and values of the batch and
+    // writes as many outputs as queries, and an `lse` for each head of a query; a block has its queries and two stages in
+    // shared memory.
+    unsafe { kernels.launch_with(compiled.forward, grid, THREADS, shared_bytes, &operands) };
+}
+
+/// What a kernel of [`attention`] for heads up to a width takes; keeps an error where they are wider, or values do not begin
+/// at whole spans.
+pub(super) fn operands<'a, D: Device>(
+    kernels: &CudaKernels<D>,
+    (kernel, width): (&'static str, usize),
+    heads: Heads,
+    rows: usize,
+    [q, k, v]: [View<'a>; 3],
+    [mixed, lse]: [View<'a>; 2],
+) -> Vec<Operand<'a>> {
+    check_heads(kernels, kernel, heads, width);
+    let lengths = Lengths::new(heads, rows);
+    let v_stride = kernels.row_stride(kernel, v, heads.kv_heads * heads.width);
+    kernels.check_at_most(kernel, "values of a row beyond whole spans", v_stride % SPAN, 0);
     let dims = [heads.seq_len, heads.first_query, heads.heads, heads.kv_heads, v_stride, heads.width].map(len32);
     let tensors = [
         in_view(q, BF16, lengths.queries),
@@ -114,13 +135,7 @@ pub(in crate::engine::cuda) fn attention<D: Device>(
         in_view(mixed, BF16, lengths.queries),
         in_view(lse, F32, lengths.lse),
     ];
-    let operands = [&tensors[..], &dims, &[Operand::F32(heads.score_scale())]].concat();
-    let grid = compiled.blocks(heads.queries(), heads.heads, rows);
-    let shared_bytes = compiled.shared_bytes(compiled.rows + STAGED);
-    // SAFETY: the kernel takes heads of this width (checked above), reads all queries, keys and values of the batch and
-    // writes as many outputs as queries, and an `lse` for each head of a query; a block has its queries and two stages in
-    // shared memory.
-    unsafe { kernels.launch_with(compiled.forward, grid, THREADS, shared_bytes, &operands) };
+    [&tensors[..], &dims, &[Operand::F32(heads.score_scale())]].concat()
 }
 
 /// Gradients of queries as the kernel adds them up: in single precision, not scaled, padded, in the order of fragments

@@ -1,9 +1,8 @@
 //! Attention of bfloat16 values by Hopper's warpgroup instructions: how many blocks, how much shared memory.
 
 use super::CudaKernels;
-use super::attention::{Lengths, check_heads};
-use super::launch::{Operand, SPAN, in_rows, in_view, len32};
-use crate::engine::cuda::device::{DType, Device};
+use super::attention_bf16::operands;
+use crate::engine::cuda::device::Device;
 use crate::engine::cuda::view::View;
 use crate::engine::network::Heads;
 
@@ -29,23 +28,10 @@ pub(super) fn attention<D: Device>(
     kernels: &CudaKernels<D>,
     heads: Heads,
     rows: usize,
-    [q, k, v]: [View<'_>; 3],
-    [mixed, lse]: [View<'_>; 2],
+    qkv: [View<'_>; 3],
+    outputs: [View<'_>; 2],
 ) {
-    const BF16: DType = DType::Bf16;
-    check_heads(kernels, KERNEL, heads, WIDTH);
-    let lengths = Lengths::new(heads, rows);
-    let v_stride = kernels.row_stride(KERNEL, v, heads.kv_heads * heads.width);
-    kernels.check_at_most(KERNEL, "values of a row beyond whole spans", v_stride % SPAN, 0);
-    let dims = [heads.seq_len, heads.first_query, heads.heads, heads.kv_heads, v_stride, heads.width].map(len32);
-    let tensors = [
-        in_view(q, BF16, lengths.queries),
-        in_view(k, BF16, lengths.keys),
-        in_rows(v, BF16, lengths.keys),
-        in_view(mixed, BF16, lengths.queries),
-        in_view(lse, DType::F32, lengths.lse),
-    ];
-    let operands = [&tensors[..], &dims, &[Operand::F32(heads.score_scale())]].concat();
+    let operands = operands(kernels, (KERNEL, WIDTH), heads, rows, qkv, outputs);
     // A block has the same queries of two heads where those share keys, else twice as many of one.
     let is_paired = (heads.heads / heads.kv_heads.max(1)).is_multiple_of(2);
     let (tile, heads_a_block) = if is_paired { (TILE, 2) } else { (2 * TILE, 1) };

@@ -21,48 +21,48 @@ use super::shim::shim;
 use crate::engine::{Engine, Precision};
 use crate::random::RandomStream;
 
-/// Checks that take a device, each run on the shim and, where tests that need one are asked for, on a GPU.
-macro_rules! on_both {
-    ($($check:ident),+ $(,)?) => {
-        mod on_the_processor {
+/// Checks that take a device, each run on a shim and, where tests that need one are asked for, on a GPU.
+macro_rules! on_devices {
+    ($on_the_processor:ident: $shim:ident, $on_a_gpu:ident: $gpu:ident, $needs:literal, $($check:ident),+ $(,)?) => {
+        mod $on_the_processor {
             $(#[test]
             fn $check() {
-                if let Some(device) = crate::engine::cuda::shim::shim() {
+                if let Some(device) = crate::engine::cuda::shim::$shim() {
                     super::$check(&device);
                     assert_eq!(device.damaged(), 0, "a kernel wrote past the end of its memory");
                 }
             })+
         }
-        mod on_a_gpu {
+        mod $on_a_gpu {
             $(#[test]
-            #[ignore = "needs a CUDA device"]
+            #[ignore = $needs]
             fn $check() {
-                super::$check(&crate::engine::cuda::tests::gpu());
+                super::$check(&crate::engine::cuda::tests::$gpu());
             })+
         }
     };
 }
+pub(super) use on_devices;
+
+/// [`on_devices`] of any kind.
+macro_rules! on_both {
+    ($($checks:tt)+) => {
+        crate::engine::cuda::tests::on_devices!(
+            on_the_processor: shim, on_a_gpu: gpu, "needs a CUDA device", $($checks)+
+        );
+    };
+}
 pub(super) use on_both;
 
-/// The same for kernels that are made of `wgmma`.
+/// [`on_devices`] whose kernels are made of `wgmma`.
 macro_rules! on_hopper {
-    ($($check:ident),+ $(,)?) => {
-        mod on_the_processor_as_hopper {
-            $(#[test]
-            fn $check() {
-                if let Some(device) = crate::engine::cuda::shim::hopper_shim() {
-                    super::$check(&device);
-                    assert_eq!(device.damaged(), 0, "a kernel wrote past the end of its memory");
-                }
-            })+
-        }
-        mod on_a_hopper_gpu {
-            $(#[test]
-            #[ignore = "needs a CUDA device of compute capability 9.0"]
-            fn $check() {
-                super::$check(&crate::engine::cuda::tests::hopper_gpu());
-            })+
-        }
+    ($($checks:tt)+) => {
+        crate::engine::cuda::tests::on_devices!(
+            on_the_processor_as_hopper: hopper_shim,
+            on_a_hopper_gpu: hopper_gpu,
+            "needs a CUDA device of compute capability 9.0",
+            $($checks)+
+        );
     };
 }
 pub(super) use on_hopper;

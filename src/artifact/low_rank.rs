@@ -85,6 +85,10 @@ pub(super) fn corrected(entries: Vec<(String, HostTensor)>) -> Vec<(String, Host
 
 /// `tensor += left^T right`.
 fn add_product(tensor: &mut HostTensor, left: &HostTensor, right: &HostTensor) {
+    // A matrix without rows may be said to have any number of columns.
+    if tensor.is_empty() {
+        return;
+    }
     let (Some((rows, columns)), Some((rank, _))) = (tensor.matrix_sides(), left.matrix_sides()) else { return };
     let (left, right) = (left.data(), right.data());
     let mut sums = vec![0.0f32; columns];
@@ -172,6 +176,20 @@ mod tests {
         // What does not fit stays, for whoever asks for the model's tensors to find.
         for (rank, columns) in [(3, 3), (65, 2)] {
             assert_eq!(corrected(entries(rank, columns)), entries(rank, columns));
+        }
+    }
+
+    /// Nothing is added to no rows, however long a file says that they are.
+    #[test]
+    fn matrices_without_rows_take_no_memory() {
+        let empty = |shape: &[usize]| matrix(shape, Vec::new());
+        for columns in [1 << 40, 1 << 62] {
+            let entries = vec![
+                ("w".to_string(), empty(&[0, columns])),
+                ("w.low_rank.left".to_string(), empty(&[0, 0])),
+                ("w.low_rank.right".to_string(), empty(&[0, columns])),
+            ];
+            assert_eq!(corrected(entries), [("w".to_string(), empty(&[0, columns]))]);
         }
     }
 }

@@ -9,7 +9,7 @@ use golf_harness::artifact::foreign::{ForeignError, list_within};
 use serde_json::json;
 
 /// As much as `verify` lets a file expand to.
-const MAX_BYTES: u64 = golf_harness::submission::MAX_EXPANDED_BYTES;
+const MAX_BYTES: u64 = golf_harness::artifact::foreign::MAX_EXPANDED_BYTES;
 
 fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();

@@ -24,6 +24,17 @@ pub trait ProgressSink: Debug + Send + Sync {
     fn finish(&self);
 }
 
+/// A time as people say it.
+pub fn time_in_words(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 10.0 => format!("{seconds:.1} s"),
+        seconds if seconds < 90.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 5400.0 => format!("{:.0} min", seconds / 60.0),
+        seconds if seconds < 172_800.0 => format!("{:.1} h", seconds / 3600.0),
+        seconds => format!("{:.1} days", seconds / 86_400.0),
+    }
+}
+
 /// Where long work reports to: a [`ProgressSink`], or nobody. Clones report to the same sink.
 #[derive(Clone, Debug, Default)]
 pub struct Progress(Option<Arc<dyn ProgressSink>>);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::Hessians;
-use super::own_text::OwnText;
+use super::own_text::{MAX_MEMORY_BYTES, OwnText};
 use crate::data::{Calibration, CalibrationError};
 use crate::digest::ContentDigest;
 use crate::engine::{EngineError, LayerInputs};
@@ -43,6 +43,18 @@ pub enum CalibrateError {
         /// Inputs.
         inputs: usize,
         /// Memory of their sums.
+        bytes: Bytes,
+    },
+    /// The model writes its own text, in sequences whose keys and values do not fit.
+    #[error(
+        "rounding gptq: to write sequences of {tokens} tokens the network keeps {bytes} bytes of keys and values; at most \
+         {} are supported; lower quantization.calibration.seq_len",
+        Bytes(MAX_MEMORY_BYTES as u64)
+    )]
+    TooLong {
+        /// Tokens of a sequence.
+        tokens: usize,
+        /// Keys and values of the sequences that are written side by side.
         bytes: Bytes,
     },
     /// The model writes its own text, and a shard is named as well.

@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::container::{digest_of, zstd_version};
-use super::foreign::{Origin, torch_archive, torch_compressed};
+use super::container::{bounded, check_bounds, digest_of, zstd_version};
+use super::foreign::{MAX_EXPANDED_BYTES, MAX_OPENED_BYTES, Origin, torch_archive, torch_compressed};
 use super::{ClassRule, EncodeError, Encoded, PackedTensor, encode};
 use crate::digest::ContentDigest;
 use crate::interrupt::Interrupt;
@@ -39,13 +39,16 @@ pub(crate) fn encode_as(
     let ArtifactContainer::Torch(export) = config.container else {
         return encode(tensors, config.codec, config.zstd_level, progress, interrupt);
     };
+    check_bounds(tensors)?;
     interrupt.check()?;
     let origin = |(tensor, &rule): (&PackedTensor, &ClassRule)| chosen.origin(tensor, rule, config);
     let origins: Vec<Origin> = tensors.iter().zip(chosen.rules).map(origin).collect();
     let archive = torch_archive(tensors, &origins, export.meta);
+    bounded("the size of such a file before compression", archive.len() as u64, MAX_EXPANDED_BYTES)?;
     let payload = ContentDigest::of(&archive);
     progress.set_len(payload.bytes.0);
     let bytes = torch_compressed(archive, export.codec)?;
+    bounded("the size of such a file", bytes.len() as u64, MAX_OPENED_BYTES)?;
     progress.advance(payload.bytes.0);
     interrupt.check()?;
     let zstd = match export.codec {
@@ -60,4 +63,35 @@ pub(crate) fn encode_as(
         tensors: tensors.par_iter().map(|tensor| digest_of(tensor).0).collect(),
         parts: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::artifact::PackedValues;
+    use crate::quant::{MetaStyle, TensorClass, TorchExport};
+
+    fn written(tensors: &[PackedTensor]) -> Result<Encoded, EncodeError> {
+        let export = TorchExport { codec: ExportCodec::Plain, meta: MetaStyle::Types };
+        let config =
+            QuantizationConfig { container: ArtifactContainer::Torch(export), ..QuantizationConfig::default() };
+        let rules = vec![ClassRule::Named(TensorClass::F32); tensors.len()];
+        let chosen = Chosen { rules: &rules, without_hessian: &[] };
+        encode_as(tensors, &chosen, &config, &Progress::hidden(), &Interrupt::none())
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let tensor = |name: &str, elements: usize| {
+            PackedTensor::new(name, vec![elements], PackedValues::F32(vec![1.0; elements])).unwrap()
+        };
+        assert!(written(&[tensor("a", 3), tensor("b", 3)]).is_ok());
+        let error = written(&[tensor("a", 3), tensor("a", 4)]).unwrap_err();
+        assert!(matches!(error, EncodeError::Duplicate(name) if name == "a"));
+        for bytes in [MAX_OPENED_BYTES, MAX_EXPANDED_BYTES] {
+            // The archive has a little more than its tensors.
+            let error = written(&[tensor("a", bytes as usize / 4)]).unwrap_err();
+            assert!(matches!(error, EncodeError::TooLarge { max, .. } if max == bytes), "{error}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Corrections of low rank: two small factors stored beside the integers of a matrix.
 //!
 //! In a file they are tensors like others, `NAME.low_rank.left` of `[R, rows]` and `NAME.low_rank.right` of
-//! `[R, columns]`. Whoever reads the weights gets NAME with their product added, and no factors.
+//! `[R, columns]`. Whoever reads the weights of a golf file gets NAME with their product added, and no factors.
 
 use std::collections::{BTreeMap, BTreeSet};
 

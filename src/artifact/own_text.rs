@@ -11,14 +11,15 @@ use super::CalibrateError;
 use crate::engine::Decoder;
 use crate::interrupt::Interrupt;
 use crate::model::{ModelConfig, Params};
-use crate::progress::Progress;
+use crate::progress::{Progress, time_in_words};
 use crate::random::RandomStream;
+use crate::units::Bytes;
 
 /// Sequences written side by side by one thread: as many rows share a pass over the weights. Part of what the text depends
 /// on, because products of other shapes round differently.
 const ROWS: usize = 16;
-/// Most memory of keys and values; rows that take more are written one group at a time.
-const MAX_MEMORY_BYTES: usize = 1 << 31;
+/// Most memory of keys and values: groups that take more together are written one after another.
+pub(super) const MAX_MEMORY_BYTES: usize = 1 << 31;
 /// Tokens of a probe of how long it will take.
 const PROBE_TOKENS: usize = 4;
 
@@ -40,7 +41,10 @@ impl OwnText<'_> {
     pub(super) fn write(&self, progress: &Progress, interrupt: &Interrupt) -> Result<Vec<Vec<u16>>, CalibrateError> {
         let decoder = Decoder::new(&self.model.clone().in_rows_of(self.length), self.weights)?;
         let starts: Vec<usize> = (0..self.sequences).step_by(ROWS).collect();
-        let bytes = decoder.bytes_of_row(self.length).saturating_mul(ROWS);
+        let bytes = decoder.bytes_of_row(self.length).saturating_mul(ROWS.min(self.sequences));
+        if bytes > MAX_MEMORY_BYTES {
+            return Err(CalibrateError::TooLong { tokens: self.length, bytes: Bytes(bytes as u64) });
+        }
         let at_once = (MAX_MEMORY_BYTES / bytes.max(1)).clamp(1, rayon::current_num_threads().max(1));
         let waves = starts.len().div_ceil(at_once);
         let time = self.probe(&decoder)?.mul_f64(waves as f64 * self.length as f64 / PROBE_TOKENS as f64);
@@ -48,7 +52,7 @@ impl OwnText<'_> {
             "the model writes {} sequences of {} tokens: {} or more",
             self.sequences,
             self.length,
-            said(time)
+            time_in_words(time.as_secs_f64())
         ));
         progress.set_len((self.sequences * self.length) as u64);
         let mut written = Vec::with_capacity(self.sequences);
@@ -122,14 +126,6 @@ fn drawn(logits: &[f32], temperature: f64, uniform: f64) -> Option<usize> {
     Some(reached.unwrap_or_else(|| weights.iter().rposition(|&weight| weight > 0.0).unwrap_or(0)))
 }
 
-/// A time in words.
-fn said(time: Duration) -> String {
-    match time.as_secs() {
-        0..90 => format!("{} s", time.as_secs() + 1),
-        seconds => format!("{} min", seconds.div_ceil(60)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +185,22 @@ mod tests {
         interrupt.raise();
         let text = OwnText { model: &model, weights: &weights, seed: 3, temperature: 0.8, sequences: 1, length: 12 };
         assert!(matches!(text.write(&Progress::hidden(), &interrupt), Err(CalibrateError::Interrupted(_))));
+    }
+
+    #[test]
+    fn sequences_whose_keys_and_values_do_not_fit_are_refused() {
+        let (model, weights) = (model(), init(&model(), 1));
+        // Two layers of keys and values, eight channels each.
+        let bytes = 2 * 2 * 8 * 4;
+        let longest = MAX_MEMORY_BYTES / bytes;
+        let text = |sequences, length| {
+            let text = OwnText { model: &model, weights: &weights, seed: 3, temperature: 0.8, sequences, length };
+            text.write(&Progress::hidden(), &Interrupt::none())
+        };
+        for (sequences, length) in [(1, longest + 1), (ROWS, longest / ROWS + 1), (100, usize::MAX)] {
+            let error = text(sequences, length).unwrap_err();
+            assert!(matches!(error, CalibrateError::TooLong { tokens, .. } if tokens == length), "{error}");
+        }
     }
 
     /// Each token is what its stream draws from the logits of the text before it, computed at once.

@@ -224,26 +224,31 @@ mod tests {
     fn corrections_are_stored_beside_their_matrices_and_added_by_readers() {
         let names = |packed: &Packed| packed.assignments.iter().map(|(name, ..)| name.clone()).collect::<Vec<_>>();
         let plain = packed(&["*=row_maximum"], "golf");
-        for container in ["golf", "torch:brotli/methods"] {
-            let (all, corrected) = packed(&["*=row_maximum+low_rank:4"], container);
-            assert_eq!(corrected.iter().count(), 4);
-            for name in ["fc", "proj", "gate"] {
-                // Of 24 nearly equal singular values four are 4/24, and a little more: they are the largest.
-                let (with, without) = (missed(&corrected, name), missed(&plain.1, name));
-                assert!(with < (1.0 - 4.0 / 24.0) * without, "{container} {name}: {with} of {without}");
-            }
-            let expected = [
-                "bigram.scale",
-                "blocks.0.mlp.fc.weight",
-                "blocks.0.mlp.fc.weight.low_rank.left",
-                "blocks.0.mlp.fc.weight.low_rank.right",
-            ];
-            assert_eq!(names(&all)[..4], expected);
-            assert_eq!(names(&all).len(), 10);
-            // The two of three matrices with the largest weights miss most.
-            let (two, _) = packed(&["*=row_maximum+low_rank:4:f16:2"], container);
-            let corrected: Vec<String> = names(&two).into_iter().filter(|name| name.ends_with(".left")).collect();
-            assert_eq!(corrected, ["proj", "gate"].map(|name| format!("blocks.0.mlp.{name}.weight.low_rank.left")));
+        let (all, corrected) = packed(&["*=row_maximum+low_rank:4"], "golf");
+        assert_eq!(corrected.iter().count(), 4);
+        for name in ["fc", "proj", "gate"] {
+            // Of 24 nearly equal singular values four are 4/24, and a little more: they are the largest.
+            let (with, without) = (missed(&corrected, name), missed(&plain.1, name));
+            assert!(with < (1.0 - 4.0 / 24.0) * without, "{name}: {with} of {without}");
         }
+        let whole = foreign::parse(&all.encoded.bytes, Path::new("m.golf")).unwrap().into_artifact();
+        assert_eq!(whole.params, corrected);
+        let expected = [
+            "bigram.scale",
+            "blocks.0.mlp.fc.weight",
+            "blocks.0.mlp.fc.weight.low_rank.left",
+            "blocks.0.mlp.fc.weight.low_rank.right",
+        ];
+        assert_eq!(names(&all)[..4], expected);
+        assert_eq!(names(&all).len(), 10);
+        // The two of three matrices with the largest weights miss most.
+        let (two, _) = packed(&["*=row_maximum+low_rank:4:f16:2"], "golf");
+        let corrected: Vec<String> = names(&two).into_iter().filter(|name| name.ends_with(".left")).collect();
+        assert_eq!(corrected, ["proj", "gate"].map(|name| format!("blocks.0.mlp.{name}.weight.low_rank.left")));
+
+        // What scripts load adds up to what they load.
+        let (all, uncorrected) = packed(&["*=row_maximum+low_rank:4"], "torch:brotli/methods");
+        assert_eq!(uncorrected.iter().count(), names(&all).len());
+        assert_eq!(missed(&uncorrected, "fc"), missed(&plain.1, "fc"));
     }
 }

@@ -139,7 +139,7 @@ impl Outputs {
         for kind in kinds {
             match kind {
                 Kind::OfTraining => of_training.iter().for_each(|path| add(path.clone(), Kind::OfTraining)),
-                Kind::Artifact => add(folder.artifact(manifest.quantization.container.file_name()), Kind::Artifact),
+                Kind::Artifact => add(folder.artifact(manifest.quantization.container), Kind::Artifact),
                 Kind::Manifest => add(folder.manifest(), Kind::Manifest),
                 Kind::Page => add(folder.page(), Kind::Page),
                 Kind::Seeds => add(folder.seeds(), Kind::Seeds),

@@ -106,7 +106,8 @@ pub struct Args {
 
     /// Scales and rounding of tensors by name; repeatable, the first that fits decides; in place of the manifest's own:
     /// row_maximum, quantile:Q, clip_search, clip_search:row, deviation:K, each with /gptq to round by Hessians
-    /// (`--rule 'blocks.*=deviation:12.85/gptq'`), and with +low_rank:R:CLASS to store a correction of rank R beside them
+    /// (`--rule 'blocks.*=deviation:12.85/gptq'`), or /gptq_or_nearest where a matrix may have none, and with
+    /// +low_rank:R:CLASS to store a correction of rank R beside them
     #[arg(long = "rule", value_name = "PATTERN=SCALES")]
     rules: Vec<QuantizerRule>,
 
@@ -278,7 +279,7 @@ fn job(args: &Args, changes: Changes) -> anyhow::Result<(PackJob, PathBuf)> {
         (None, out) => {
             let default = || PackJob::default_folder(&manifest, &recipe);
             let folder = out.as_ref().map_or_else(default, RunFolder::new);
-            (folder.artifact(manifest.quantization.container.file_name()), folder.manifest())
+            (folder.artifact(manifest.quantization.container), folder.manifest())
         }
     };
     let mut outputs = Outputs::default();

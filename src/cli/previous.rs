@@ -8,6 +8,7 @@ use crate::eval::sample::SAMPLE_PART_SCHEMA;
 use crate::eval::ttt::TRACE_SCHEMA;
 use crate::manifest;
 use crate::path_safety::folder_of;
+use crate::quant::ArtifactContainer;
 use crate::regular_file;
 use crate::report::{CSV_SUMMARY_HEADER, FINDING_SCHEMA, TREE_COLUMNS};
 #[cfg(target_os = "linux")]
@@ -71,8 +72,8 @@ pub fn is_previous(path: &Path, kind: &Kind) -> bool {
         Kind::Report => is_report(&text),
         Kind::Page => is_page(&text),
         Kind::Svg => text.starts_with("<svg ") && is_picture(&text),
-        // A damaged one is known by the manifest that names it.
-        Kind::Artifact => artifact::is_golf(&head) || is_recorded(path),
+        // One of another kind is known by the manifest that names it, or before that is written, by its run.
+        Kind::Artifact => artifact::is_golf(&head) || is_recorded(path) || is_of_run(path),
         Kind::Manifest => manifest::is_written(&text, path),
         Kind::ManualPage => text.lines().take(4).any(|line| line.starts_with(".TH golf-harness")),
         Kind::Part => {
@@ -158,6 +159,12 @@ fn is_recorded(path: &Path) -> bool {
                 .is_ok_and(|manifest| manifest.artifact.is_some_and(|artifact| name(&artifact.path) == name(path)))
     };
     is_named_in(&RunFolder::new(folder_of(path)).manifest()) || is_named_in(&beside(path))
+}
+
+/// Whether it has the name of a packed model in the folder of a run.
+fn is_of_run(path: &Path) -> bool {
+    let name = path.file_name();
+    ArtifactContainer::FILE_NAMES.iter().any(|own| name == Some(own.as_ref())) && has_trace(folder_of(path))
 }
 
 /// Whether a run of `train` keeps its files in this folder: its trace is begun before anything else.

@@ -16,6 +16,7 @@ pub use self::ttt::TraceCheck;
 use super::device::tell_of_graphs;
 use super::output::print;
 use super::outputs::Outputs;
+use super::places::is_same;
 use super::plot::PlotFile;
 use super::previous::{Kind, is_previous};
 use super::signal::unless_interrupted;
@@ -253,8 +254,10 @@ fn open(args: &Args, manifest: &Path) -> anyhow::Result<ExitCode> {
     let traced = place.map(|path| RunFolder::new(folder_of(path)));
     let _traced = traced.as_ref().map(RunFolder::lock).transpose()?;
     check_outputs(args, &job)?;
-    let recorded =
-        args.record.then(|| RunFolder::new(folder_of(manifest))).filter(|folder| Some(folder) != traced.as_ref());
+    let recorded = args
+        .record
+        .then(|| RunFolder::new(folder_of(manifest)))
+        .filter(|folder| !traced.as_ref().is_some_and(|traced| is_same(folder.root(), traced.root())));
     let _recorded = recorded.as_ref().map(RunFolder::lock).transpose()?;
     if let (Some(nll), Some(file)) = (&args.from_nll, &args.plot) {
         let losses = job.read_losses(nll)?;

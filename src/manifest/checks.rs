@@ -165,6 +165,11 @@ fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
         let message = "would change what low_rank of a rule corrects; leave one of them out";
         return fail("quantization.prune_to".into(), message.into());
     }
+    if is_corrected && quantization.container != ArtifactContainer::Golf {
+        let message =
+            "holds what scripts load, and they add no low_rank corrections; take golf, or rules without low_rank";
+        return fail("quantization.container".into(), message.into());
+    }
     match quantization.prune_to {
         Some(Bytes(0)) => fail("quantization.prune_to".into(), "nothing fits 0 bytes".into()),
         _ => Ok(()),

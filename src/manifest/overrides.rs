@@ -268,6 +268,7 @@ fn show_resting(tree: &mut Value) {
         "model",
         vec![
             ("smear", Value::from(model.smear)),
+            ("smear_stops_at_begin", Value::from(model.smear_stops_at_begin)),
             ("skips", serde_yaml::to_value(model.skips).unwrap_or(Value::Null)),
             ("resid_mix", Value::from(model.resid_mix)),
             ("mlp_negative_slope", Value::from(model.mlp_negative_slope)),
@@ -363,7 +364,7 @@ fn scalar_like(existing: &Value, change: &Override, current: &Path) -> Result<Va
             rules::<ClassPattern>(text).ok_or_else(|| misfit(expected))
         }
         Value::Sequence(_) if change.field == "quantization.rules" => {
-            let expected = "a list PATTERN=SCALES[/gptq],... such as `blocks.*=deviation:12.85/gptq`";
+            let expected = "a list PATTERN=SCALES[/gptq|/gptq_or_nearest][+low_rank:R],... such as `blocks.*=deviation:12.85/gptq`";
             rules::<QuantizerRule>(text).ok_or_else(|| misfit(expected))
         }
         _ => Err(misfit("settable: it is a list or a section, not a single value; edit the manifest")),

@@ -70,12 +70,15 @@ pub enum ArtifactContainer {
 }
 
 impl ArtifactContainer {
+    /// Names in a run folder: of this program's own, and of the other kind, which ends as the challenge's scripts end theirs.
+    pub const FILE_NAMES: [&str; 2] = ["model.golf", "model.ptz"];
+
     /// Name of such a file in a run folder.
     pub fn file_name(self) -> &'static str {
+        let [golf, torch] = Self::FILE_NAMES;
         match self {
-            ArtifactContainer::Golf => "model.golf",
-            // As the challenge's scripts end theirs.
-            ArtifactContainer::Torch(_) => "model.ptz",
+            ArtifactContainer::Golf => golf,
+            ArtifactContainer::Torch(_) => torch,
         }
     }
 }

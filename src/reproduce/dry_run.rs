@@ -16,7 +16,7 @@ use crate::eval::ttt::Chunks;
 use crate::eval::{WindowPlan, Windowing};
 use crate::manifest::{self, Manifest};
 use crate::model;
-use crate::quant::Codec;
+use crate::quant::{ArtifactContainer, Codec};
 use crate::train;
 use crate::units::group_digits;
 
@@ -257,11 +257,12 @@ fn work(manifest: &Manifest, stage: Stage, val_tokens: u64) -> String {
         Stage::Pack => {
             let quantization = &manifest.quantization;
             format!(
-                "{} parameters to a budget of 16,000,000 bytes with the code, codec {}",
+                "{} parameters to a budget of 16,000,000 bytes with the code, {}",
                 count(parameters(manifest)),
-                match quantization.codec {
-                    Codec::Zstd => "zstd",
-                    Codec::Ans => "ans",
+                match (quantization.container, quantization.codec) {
+                    (ArtifactContainer::Golf, Codec::Zstd) => "codec zstd".to_string(),
+                    (ArtifactContainer::Golf, Codec::Ans) => "codec ans".to_string(),
+                    (container, _) => format!("container {container}"),
                 }
             )
         }
@@ -309,7 +310,7 @@ fn writes(request: &Request<'_>, stage: Stage) -> Vec<PathBuf> {
     match stage {
         Stage::Train => vec![folder.checkpoint(), folder.trace(), folder.train_log(), folder.manifest()],
         Stage::Pack => {
-            vec![folder.artifact(request.effective.manifest.quantization.container.file_name()), folder.manifest()]
+            vec![folder.artifact(request.effective.manifest.quantization.container), folder.manifest()]
         }
         Stage::Score => {
             let trace = request.effective.manifest.eval.ttt.as_ref().map(|_| folder.ttt_trace());

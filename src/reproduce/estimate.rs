@@ -17,6 +17,7 @@ use crate::interrupt::Interrupt;
 use crate::manifest::{MICRO_BATCHES_PER_STEP, Manifest};
 use crate::model;
 use crate::optim::{FakeQuant, StepPlan};
+use crate::progress::time_in_words;
 use crate::random::RandomStream;
 use crate::train::{Schedule, TrainError, Trainer};
 
@@ -229,7 +230,7 @@ fn probe(manifest: &Manifest, engine: &dyn Engine, interrupt: &Interrupt) -> Res
 impl Estimate {
     /// The guess for people; `seeds` are trained one after the other.
     pub fn text(&self, seeds: usize) -> String {
-        let range = |range: TimeRange| format!("{} to {}", time(range.low), time(range.high));
+        let range = |range: TimeRange| format!("{} to {}", time_in_words(range.low), time_in_words(range.high));
         let cap = self.steps_in_cap.map_or_else(String::new, |steps| {
             format!("; the cap on time ends it after {:.0} to {:.0} steps", steps.low, steps.high)
         });
@@ -249,17 +250,6 @@ impl Estimate {
              to read data are not in it, nor are packing and checking.\n",
             self.probe_seconds, self.engine
         )
-    }
-}
-
-/// A time as people say it.
-fn time(seconds: f64) -> String {
-    match seconds {
-        seconds if seconds < 10.0 => format!("{seconds:.1} s"),
-        seconds if seconds < 90.0 => format!("{seconds:.0} s"),
-        seconds if seconds < 5400.0 => format!("{:.0} min", seconds / 60.0),
-        seconds if seconds < 172_800.0 => format!("{:.1} h", seconds / 3600.0),
-        seconds => format!("{:.1} days", seconds / 86_400.0),
     }
 }
 

@@ -8,6 +8,7 @@ use super::held::{self, Held};
 use super::scores::Scoring;
 use super::stage::{digest_files, digest_settings, makers, why_not};
 use super::{Missing, Reproduction, ScoreStageError, Stage, UnreadableFile};
+use crate::artifact::Budget;
 use crate::artifact::pack_job::{PackJob, PackJobError};
 use crate::atomic_write::WriteError;
 use crate::data::{DataGap, Dataset, DigestCheck, Wanted};
@@ -24,6 +25,7 @@ use crate::rules::{claimed_runs, runs_of_log};
 use crate::run_folder::RunFolder;
 use crate::submission::RecordFolder;
 use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
+use crate::units::Bytes;
 
 /// What to reproduce, and where.
 pub struct Request<'a> {
@@ -228,7 +230,7 @@ impl Stages<'_, '_> {
             return self.keep(Stage::Pack, manifest, watcher);
         }
         let quantization = &manifest.quantization;
-        let artifact = folder.artifact(quantization.container.file_name());
+        let artifact = folder.artifact(quantization.container);
         let compression = match quantization.container {
             ArtifactContainer::Golf => format!("zstd level {}", quantization.zstd_level),
             container => container.to_string(),
@@ -309,14 +311,19 @@ impl Stages<'_, '_> {
             Stage::Pack => {
                 let mut inputs = digest_files([folder.checkpoint().as_path()])?;
                 inputs.push(digest_settings("quantization", &manifest.quantization));
+                if manifest.quantization.prune_to.is_some() {
+                    inputs.push(digest_settings("code", &Budget::of(Bytes(0), manifest).code));
+                }
                 inputs
             }
             Stage::Score | Stage::Verify => {
                 let mut inputs = digest_files([
                     folder.checkpoint().as_path(),
-                    folder.artifact(manifest.quantization.container.file_name()).as_path(),
+                    folder.artifact(manifest.quantization.container).as_path(),
                 ])?;
-                inputs.extend(self.data.val.iter().chain(&self.data.tokenizer).filter_map(data_input));
+                inputs.extend(
+                    self.data.val.iter().chain(&self.data.sidecar).chain(&self.data.tokenizer).filter_map(data_input),
+                );
                 inputs.push(match eval.rests() {
                     true => digest_settings("eval", &(eval.seq_len, eval.stride, engine)),
                     false => digest_settings("eval", &(eval.deciding(), engine)),

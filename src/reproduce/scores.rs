@@ -172,7 +172,7 @@ impl Scoring<'_> {
     }
 
     fn artifact(&self, folder: &RunFolder) -> PathBuf {
-        folder.artifact(self.manifest.quantization.container.file_name())
+        folder.artifact(self.manifest.quantization.container)
     }
 
     fn weights(&self, weights: Weights, folder: &RunFolder) -> Result<Params, ScoreStageError> {

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 pub use lock::{LockError, OWN_PREFIX, RunLock, is_lock, open_lock};
 
+use crate::quant::ArtifactContainer;
+
 /// The folder of one run, `runs/NAME` unless said otherwise. `RUN_ID` overrides the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunFolder(PathBuf);
@@ -66,8 +68,8 @@ impl RunFolder {
         self.0.join("ttt-trace.jsonl")
     }
 
-    /// The packed model, under the name that its container has.
-    pub fn artifact(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+    /// The packed model.
+    pub fn artifact(&self, container: ArtifactContainer) -> PathBuf {
+        self.0.join(container.file_name())
     }
 }

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use super::opened::{MAX_EXPANDED_BYTES, MAX_OPENED_BYTES};
 use super::walk;
 use super::{Step, Steps};
-use crate::artifact::foreign::{self, Foreign};
+use crate::artifact::foreign::{self, Foreign, MAX_EXPANDED_BYTES, MAX_OPENED_BYTES};
 use crate::artifact::{self, Artifact};
 use crate::digest::ContentDigest;
 use crate::manifest::{FileRef, Manifest};

@@ -35,7 +35,7 @@ pub use implied::{GAP, Implied, implied_manifest};
 pub use log::LogFile;
 pub use manifest_files::{DecodedArtifact, Found, ManifestFiles, NamedFile, Part};
 pub use nature::{LfsPointer, Nature};
-pub use opened::{MAX_EXPANDED_BYTES, Opened, OpenedArtifact};
+pub use opened::{Opened, OpenedArtifact};
 pub use readme_table::SeedColumn;
 pub use steps::{Step, Steps};
 pub use stream::read_log;

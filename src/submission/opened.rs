@@ -4,14 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::nature::LfsPointer;
-use crate::artifact::foreign::{self, ForeignError};
-
-/// Larger model files are hashed but not opened: four times the budget.
-pub const MAX_OPENED_BYTES: u64 = 64_000_000;
-
-/// Model files that expand to more are not read further: eight times the budget, room for a model of one bit a weight
-/// held in bytes.
-pub const MAX_EXPANDED_BYTES: u64 = 128_000_000;
+use crate::artifact::foreign::{self, ForeignError, MAX_EXPANDED_BYTES, MAX_OPENED_BYTES};
 
 /// One at a time: an opened model takes some hundred megabytes, and folders are read on all cores.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

@@ -1,9 +1,8 @@
 //! Keeps the content of files that may be models while they are read.
 
 use super::nature::{Nature, Surveyor};
-use super::opened::MAX_OPENED_BYTES;
 use super::walk::Listed;
-use crate::artifact::foreign::{bytes_before_zip, may_be_model, starts_as_container};
+use crate::artifact::foreign::{MAX_OPENED_BYTES, bytes_before_zip, may_be_model, starts_as_container};
 
 /// Judges a file by its first bytes, and keeps the rest if they may be a model's.
 ///

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::nature::Nature;
 use super::opened::{Opened, OpenedArtifact};
 use super::{CodeText, FileKind, FoundFile, RecordFolder};
+use crate::artifact::foreign::MAX_OPENED_BYTES;
 
 /// One model as it lies in the folder: a file, or the parts of one.
 #[derive(Clone, Debug)]
@@ -40,9 +41,10 @@ impl Whole<'_> {
                 layers <= 2 && self.bytes as f64 >= 1.9 * *values as f64
             }
             // Four times the budget and more: only a start was looked at.
-            Some(Opened::Damaged(_)) => self.files.iter().all(|file| {
-                file.bytes > super::opened::MAX_OPENED_BYTES && matches!(file.head.as_slice(), [b'P', b'K', 3, 4, ..])
-            }),
+            Some(Opened::Damaged(_)) => self
+                .files
+                .iter()
+                .all(|file| file.bytes > MAX_OPENED_BYTES && matches!(file.head.as_slice(), [b'P', b'K', 3, 4, ..])),
             _ => false,
         }
     }

@@ -46,5 +46,5 @@ pub use error::{Defect, ReadError};
 pub use read::{Artifact, parse, read};
 pub(super) use size_breakdown::{SizeBreakdown, Sizes, contexts, size_breakdown};
 pub(super) use stream_kind::StreamKind;
-pub(super) use write::digest_of;
 pub use write::{EncodeError, Encoded, Part, encode};
+pub(super) use write::{bounded, check_bounds, digest_of};

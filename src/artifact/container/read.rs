@@ -61,7 +61,7 @@ pub fn read(path: &Path) -> Result<Artifact, ReadError> {
 }
 
 impl Artifact {
-    /// An artifact of decoded parts: what both this format and foreign ones come to.
+    /// An artifact of decoded parts, no correction of low rank added.
     pub(in crate::artifact) fn from_packed(
         packed: Vec<PackedTensor>,
         file: ContentDigest,
@@ -76,7 +76,7 @@ impl Artifact {
             })
             .collect();
         let (tensors, entries) = decoded.into_iter().unzip();
-        Artifact { params: Params::from_entries(corrected(entries)), tensors, packed, file, payload }
+        Artifact { params: Params::from_entries(entries), tensors, packed, file, payload }
     }
 }
 

@@ -241,12 +241,12 @@ pub(super) fn cut_digest(digest: &Digest) -> [u8; CHECKSUM_BYTES] {
     cut(blake3::Hash::from_bytes(*digest.as_bytes()))
 }
 
-fn bounded(what: &'static str, found: u64, max: u64) -> Result<(), EncodeError> {
+pub(in crate::artifact) fn bounded(what: &'static str, found: u64, max: u64) -> Result<(), EncodeError> {
     if found > max { Err(EncodeError::TooLarge { what, found, max }) } else { Ok(()) }
 }
 
 /// The reader's bounds, applied when writing, so that whatever is written can be read.
-fn check_bounds(tensors: &[PackedTensor]) -> Result<(), EncodeError> {
+pub(in crate::artifact) fn check_bounds(tensors: &[PackedTensor]) -> Result<(), EncodeError> {
     bounded("the number of tensors", tensors.len() as u64, limits::MAX_TENSORS)?;
     bounded(
         "the number of weights",

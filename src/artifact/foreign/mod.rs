@@ -44,7 +44,14 @@ pub(super) use torch_write::torch_compressed;
 pub use torch_write::{Origin, torch_archive, torch_export, torch_ptz};
 pub use wrapper::{Behind, MAX_CONTENT_BYTES, Wrapper, shuffle, unwrap};
 
-use crate::artifact::low_rank::corrected;
+/// Larger model files are neither opened in a submission nor packed: four times the budget.
+pub const MAX_OPENED_BYTES: u64 = 64_000_000;
+
+/// Model files that expand to more are neither read further nor packed: eight times the budget, room for a model of one
+/// bit a weight held in bytes.
+pub const MAX_EXPANDED_BYTES: u64 = 128_000_000;
+
+use super::low_rank::corrected;
 use crate::artifact::{Artifact, PackedTensor};
 use crate::digest::ContentDigest;
 use crate::model::Params;
@@ -105,18 +112,27 @@ pub struct Foreign {
 impl Foreign {
     /// The same as an [`Artifact`], every value decoded and digested.
     pub fn into_artifact(self) -> Artifact {
-        Artifact::from_packed(self.packed, self.file, self.content)
+        let artifact = Artifact::from_packed(self.packed, self.file, self.content);
+        Artifact { params: with_corrections(self.container, artifact.params), ..artifact }
     }
 
-    /// Decoded weights in the file's order, with the corrections that this crate stores beside a matrix added to it.
+    /// Decoded weights in the file's order. Corrections of low rank are added to their matrices in a golf file alone: in
+    /// any other they are tensors like others, and its own script adds none.
     pub fn params(&self) -> Params {
         let decode = |tensor: &PackedTensor| (tensor.name().to_string(), tensor.dequantize());
-        Params::from_entries(corrected(self.packed.iter().map(decode).collect()))
+        with_corrections(self.container, Params::from_entries(self.packed.iter().map(decode).collect()))
     }
 
     /// One line such as `zstd > torch zip > PR #286 export`.
     pub fn description(&self) -> String {
         description(&self.wrappers, self.container, self.convention)
+    }
+}
+
+fn with_corrections(container: Container, params: Params) -> Params {
+    match container {
+        Container::Golf => Params::from_entries(corrected(params.into_entries())),
+        _ => params,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tensors to the file of the container that the settings name.
 
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use super::container::{bounded, check_bounds, digest_of, zstd_version};
@@ -28,7 +30,13 @@ impl Chosen<'_> {
     }
 }
 
+/// A file of `torch.save` is compressed as one, which takes up to 640 MB at zstd's level 22 (its tables for 64 MB): so many
+/// at a time.
+static COMPRESSIONS: [Mutex<()>; 4] = [const { Mutex::new(()) }; 4];
+
 /// [`encode`], or what `torch.save` writes, as `config` has it.
+///
+/// Progress counts bytes before compression.
 pub(crate) fn encode_as(
     tensors: &[PackedTensor],
     chosen: &Chosen<'_>,
@@ -44,13 +52,14 @@ pub(crate) fn encode_as(
     let origin = |(tensor, &rule): (&PackedTensor, &ClassRule)| chosen.origin(tensor, rule, config);
     let origins: Vec<Origin> = tensors.iter().zip(chosen.rules).map(origin).collect();
     let archive = torch_archive(tensors, &origins, export.meta);
-    bounded("the size of such a file before compression", archive.len() as u64, MAX_EXPANDED_BYTES)?;
     let payload = ContentDigest::of(&archive);
     progress.set_len(payload.bytes.0);
-    let bytes = torch_compressed(archive, export.codec)?;
-    bounded("the size of such a file", bytes.len() as u64, MAX_OPENED_BYTES)?;
-    progress.advance(payload.bytes.0);
-    interrupt.check()?;
+    let slot = rayon::current_thread_index().unwrap_or(0) % COMPRESSIONS.len();
+    let bytes = {
+        // It guards memory, no data that a panic could leave half done.
+        let _slot = COMPRESSIONS[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        torch_compressed(archive, export.codec, progress, interrupt)?
+    };
     let zstd = match export.codec {
         ExportCodec::Zstd { level } => Some(ZstdRecord { version: zstd_version(), level: level as i32 }),
         _ => None,
@@ -65,19 +74,28 @@ pub(crate) fn encode_as(
     })
 }
 
+/// The bounds within which `verify` opens such a file: whatever is handed on can be read.
+pub(super) fn check_size(encoded: &Encoded, config: &QuantizationConfig) -> Result<(), EncodeError> {
+    if config.container == ArtifactContainer::Golf {
+        return Ok(());
+    }
+    bounded("the size of a file of torch.save before compression", encoded.payload.bytes.0, MAX_EXPANDED_BYTES)?;
+    bounded("the size of a file of torch.save", encoded.file.bytes.0, MAX_OPENED_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::artifact::PackedValues;
     use crate::quant::{MetaStyle, TensorClass, TorchExport};
 
-    fn written(tensors: &[PackedTensor]) -> Result<Encoded, EncodeError> {
+    fn written(tensors: &[PackedTensor]) -> Result<(), EncodeError> {
         let export = TorchExport { codec: ExportCodec::Plain, meta: MetaStyle::Types };
         let config =
             QuantizationConfig { container: ArtifactContainer::Torch(export), ..QuantizationConfig::default() };
         let rules = vec![ClassRule::Named(TensorClass::F32); tensors.len()];
         let chosen = Chosen { rules: &rules, without_hessian: &[] };
-        encode_as(tensors, &chosen, &config, &Progress::hidden(), &Interrupt::none())
+        check_size(&encode_as(tensors, &chosen, &config, &Progress::hidden(), &Interrupt::none())?, &config)
     }
 
     #[test]

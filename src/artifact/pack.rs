@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::encode_as::check_size;
 use super::prune_to::prune_to;
 use super::quantize_all::{Quantized, Unquantized, names_without_hessian, quantize_all};
 use super::{
@@ -102,6 +103,7 @@ pub fn pack(
         }
         None => encode(&tensors, progress)?,
     };
+    check_size(&encoded, config)?;
     let assignments =
         tensors.iter().zip(&rules).map(|(tensor, &rule)| (tensor.name().to_string(), rule, tensor.class())).collect();
     Ok(Packed { encoded, assignments, classes: count_classes(&tensors), pruned, without_hessian })

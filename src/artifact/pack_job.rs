@@ -8,7 +8,7 @@ use super::{CalibrateError, CalibrationSource, calibrate, needed_hessians};
 use crate::atomic_write::{self, WriteError};
 use crate::digest::ContentDigest;
 use crate::interrupt::Interrupt;
-use crate::manifest::{self, ArtifactRecord, FileRef, HessianRecord, Manifest};
+use crate::manifest::{self, ArtifactRecord, FileRef, HessianRecord, Manifest, Results};
 #[cfg(feature = "engine")]
 use crate::model::LinearInput;
 use crate::model::{self, LayoutMismatch, Params, WeightsError};
@@ -253,7 +253,9 @@ impl PackJob {
             tensors: encoded.tensors.clone(),
         };
         let mut manifest = self.manifest;
-        manifest.artifact = None;
+        if manifest.artifact.take().is_some_and(|earlier| earlier.sha256 != record.sha256) {
+            forget_scores(&mut manifest.results);
+        }
         manifest::rebase_paths(&mut manifest, folder_of(&self.manifest_path), output_folder)?;
         manifest.artifact = Some(record.clone());
         let bytes = std::mem::take(&mut encoded.bytes);
@@ -265,6 +267,14 @@ impl PackJob {
         let (artifact_path, manifest_path) = (self.artifact, self.manifest_out);
         Ok(Done { manifest, record, artifact_path, manifest_path, checkpoint, packed, budget })
     }
+}
+
+/// Leaves out what was found about another artifact.
+fn forget_scores(results: &mut Results) {
+    let is_kept = |label: &String| !label.starts_with("packed/");
+    results.scores.retain(|label, _| is_kept(label));
+    results.samples.retain(|label, _| is_kept(label));
+    results.stages.retain(|stage, _| !["pack", "score"].contains(&stage.as_str()));
 }
 
 fn digest(path: &Path) -> Result<ContentDigest, PackJobError> {

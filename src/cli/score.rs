@@ -6,7 +6,7 @@ mod ttt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -252,7 +252,9 @@ fn open(args: &Args, manifest: &Path) -> anyhow::Result<ExitCode> {
     // A trace without a place of its own is a file of a run folder, which is made if need be.
     let place = job.ttt_trace.as_deref().filter(|_| args.ttt_trace.is_none());
     let traced = place.map(|path| RunFolder::new(folder_of(path)));
-    let _traced = traced.as_ref().map(RunFolder::lock).transpose()?;
+    let _traced = traced.as_ref().map(RunFolder::lock).transpose();
+    let _traced =
+        _traced.context("the trace of test-time training lies there unless --ttt-trace names another file")?;
     check_outputs(args, &job)?;
     let recorded = args
         .record

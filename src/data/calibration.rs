@@ -5,10 +5,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Dataset, DigestCheck, Shard, ShardError, Wanted, check_vocabulary};
+use super::dataset::SIDECAR_MARK;
+use super::{DataRole, Dataset, DigestCheck, Shard, ShardError, Wanted, check_vocabulary};
 use crate::digest::ContentDigest;
 use crate::glob::matches;
-use crate::manifest::{CalibrationConfig, Manifest, ShardRole};
+use crate::manifest::{ByteSidecar, CalibrationConfig, Manifest, ShardRole};
 
 /// Runs of tokens looked for in the validation split.
 const PROBES: usize = 64;
@@ -199,7 +200,10 @@ fn refuse_validation(
         }
     }
     let wanted = Wanted { train: false, val: true, tokenizer: false };
-    let split = Dataset::inspect(data, folder, wanted, DigestCheck::Skip);
+    // Sidecars that lie beside the split, named or not, are none of its shards.
+    let mut named = data.clone();
+    named.byte_sidecar.get_or_insert_with(|| ByteSidecar { pattern: format!("*{SIDECAR_MARK}*"), text_bytes: None });
+    let split = Dataset::inspect(&named, folder, wanted, DigestCheck::Skip);
     let probes = Probes::of(tokens);
     let mut found = vec![false; probes.runs.len()];
     for file in &split.dataset.val {
@@ -212,7 +216,8 @@ fn refuse_validation(
     if shared > ACCIDENT.min(found.len() / 2) {
         return refuse(format!("{shared} of {} runs of its tokens occur in the validation split", found.len()));
     }
-    Ok(split.gaps.is_empty() && !split.dataset.val.is_empty())
+    let is_whole = !split.gaps.iter().any(|gap| gap.role() == DataRole::Val);
+    Ok(is_whole && !split.dataset.val.is_empty())
 }
 
 /// Runs of tokens, spread evenly over a sample, and where to look them up.
@@ -335,6 +340,11 @@ mod tests {
         assert!(refusal(&manifest, &folder, "mixed.bin").contains("of 64 runs"));
         write_shard(&folder.path().join("tiny.bin"), &text("val", 5000)[40..60]).unwrap();
         assert!(refusal(&manifest, &folder, "tiny.bin").contains("1 of 1 runs"));
+        // Counts of bytes beside it, which the pattern fits as well.
+        std::fs::write(folder.path().join("x_val_bytes_0.bin"), b"counts").unwrap();
+        assert!(refusal(&manifest, &folder, "renamed.bin").contains("64 of 64 runs"));
+        assert!(Calibration::open(&manifest, folder.path(), None, 1000).unwrap().compared);
+        std::fs::remove_file(folder.path().join("x_val_bytes_0.bin")).unwrap();
 
         // Without the split, by recorded digest and name.
         let digest = ContentDigest::of_file(&folder.path().join("renamed.bin")).unwrap();

@@ -156,6 +156,26 @@ pub enum DataGap {
     },
 }
 
+impl DataGap {
+    /// What was looked for.
+    pub fn role(&self) -> DataRole {
+        match self {
+            DataGap::Folder { role, .. }
+            | DataGap::Unreadable { role, .. }
+            | DataGap::NoMatch { role, .. }
+            | DataGap::Escapes { role, .. }
+            | DataGap::Shard { role, .. }
+            | DataGap::Tokens { role, .. }
+            | DataGap::Size { role, .. }
+            | DataGap::Digest { role, .. }
+            | DataGap::Changed { role, .. } => *role,
+            DataGap::NoTokenizerNamed | DataGap::NoTokenizer { .. } => DataRole::Tokenizer,
+            DataGap::Sidecars { .. } | DataGap::SidecarLength { .. } => DataRole::Sidecar,
+            DataGap::UnnamedSidecar { .. } => DataRole::Val,
+        }
+    }
+}
+
 /// Everything that keeps a dataset from being used.
 #[derive(Debug)]
 pub struct IncompleteData(pub Vec<DataGap>);

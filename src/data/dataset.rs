@@ -220,7 +220,7 @@ impl Dataset {
 }
 
 /// In the names of sidecars that lie beside validation shards (PR #1729 and later).
-const SIDECAR_MARK: &str = "_val_bytes_";
+pub(super) const SIDECAR_MARK: &str = "_val_bytes_";
 
 /// The files in `folder` whose names match; an error when there is none. Validation shards are not those that `sidecar`
 /// names.

@@ -53,7 +53,7 @@ pub enum LoaderError {
         "{windows} windows are more than the {most} that are shuffled; raise schedule.train_seq_len, or take data.loader coprime"
     )]
     TooManyWindows {
-        /// Windows in all shards.
+        /// Windows of all ranks; with fewer shards than ranks several have the same.
         windows: u64,
         /// Most supported.
         most: u64,

@@ -9,8 +9,9 @@ use super::numpy::NumpyGenerator;
 use crate::manifest::LoaderOrder;
 use crate::random::RandomStream;
 
-/// Most windows whose order is kept: half a gibibyte; the challenge's ten billion tokens make five million.
-const MAX_WINDOWS: u64 = 1 << 27;
+/// Most windows whose order is kept, over all ranks: a quarter of a gibibyte; the challenge's ten billion tokens make five
+/// million.
+const MAX_WINDOWS: u64 = 1 << 26;
 
 /// How a manifest has its training text read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +41,6 @@ pub(super) struct WindowOrder {
     /// Pieces drawn so far, over all ranks.
     pieces: u64,
     walk: Walk,
-    beginning: Walk,
 }
 
 #[derive(Clone, Debug)]
@@ -63,25 +63,29 @@ impl WindowOrder {
             LoaderOrder::Sequential => return Ok(None),
             _ if windows == 0 => return Err(LoaderError::NoWindows { shards: tokens.len(), seq_len }),
             LoaderOrder::Coprime => Walk::Coprime(CoprimeWalk::new(order.seed, tokens, seq_len, windows)),
-            LoaderOrder::Shuffled if windows > MAX_WINDOWS => {
-                return Err(LoaderError::TooManyWindows { windows, most: MAX_WINDOWS });
-            }
             LoaderOrder::Shuffled => {
                 let ranks = order.ranks.max(1) as usize;
                 let of_rank = |rank| ShuffledRank::new(order.seed, rank, ranks, tokens, seq_len);
-                Walk::Shuffled((0..ranks).map(of_rank).collect())
+                let mut ranks: Vec<ShuffledRank> = (0..ranks).map(of_rank).collect();
+                let windows = ranks.iter().map(ShuffledRank::windows).fold(0, u64::saturating_add);
+                if windows > MAX_WINDOWS {
+                    return Err(LoaderError::TooManyWindows { windows, most: MAX_WINDOWS });
+                }
+                ranks.iter_mut().for_each(ShuffledRank::begin);
+                Walk::Shuffled(ranks)
             }
         };
-        Ok(Some(WindowOrder { rows, pieces: 0, beginning: walk.clone(), walk }))
+        Ok(Some(WindowOrder { rows, pieces: 0, walk }))
     }
 
     /// The windows of a piece, counted over all ranks from the beginning of training.
     pub(super) fn piece(&mut self, index: u64) -> Vec<WindowAt> {
-        match self.walk {
+        match &mut self.walk {
             // Nothing has to be drawn before.
             Walk::Coprime(_) => self.pieces = index,
-            Walk::Shuffled(_) if index < self.pieces => {
-                (self.pieces, self.walk) = (0, self.beginning.clone());
+            Walk::Shuffled(ranks) if index < self.pieces => {
+                self.pieces = 0;
+                ranks.iter_mut().for_each(ShuffledRank::begin);
             }
             Walk::Shuffled(_) => {}
         }
@@ -172,6 +176,7 @@ fn coprime_stride(windows: u64) -> u64 {
 /// next is drawn in proportion to the windows that are left in it; when none is left anywhere, all are drawn anew.
 #[derive(Clone, Debug)]
 struct ShuffledRank {
+    seed: u64,
     generator: NumpyGenerator,
     seq_len: u64,
     /// Index and tokens of its shards.
@@ -190,14 +195,25 @@ impl ShuffledRank {
             let all: Vec<(usize, u64)> = tokens.iter().copied().enumerate().filter(has_windows).collect();
             shards.extend(all.get(rank % all.len().max(1)));
         }
-        let generator = NumpyGenerator::new(seed.wrapping_add(rank as u64));
-        let mut found = ShuffledRank { generator, seq_len, left: Vec::new(), shards };
-        found.refill();
-        found
+        let seed = seed.wrapping_add(rank as u64);
+        ShuffledRank { seed, generator: NumpyGenerator::new(seed), seq_len, left: Vec::new(), shards }
+    }
+
+    /// Most windows that are left at a time.
+    fn windows(&self) -> u64 {
+        self.shards.iter().map(|&(_, tokens)| tokens.saturating_sub(1) / self.seq_len).fold(0, u64::saturating_add)
+    }
+
+    /// Begins, or begins again; nothing can be drawn before.
+    fn begin(&mut self) {
+        self.generator = NumpyGenerator::new(self.seed);
+        self.refill();
     }
 
     fn refill(&mut self) {
-        let ShuffledRank { generator, seq_len, shards, left } = self;
+        let ShuffledRank { generator, seq_len, shards, left, .. } = self;
+        // The memory of the old ones is free before the new ones are made.
+        left.clear();
         *left = shards
             .iter()
             .map(|&(_, tokens)| {
@@ -237,6 +253,27 @@ mod tests {
 
     fn drawn(order: &mut WindowOrder, pieces: std::ops::Range<u64>) -> Vec<(usize, u64)> {
         pieces.flat_map(|piece| order.piece(piece)).map(|window| (window.shard, window.start)).collect()
+    }
+
+    /// Ranks that share a shard have its windows each.
+    #[test]
+    fn windows_of_all_ranks_are_bounded_before_they_are_made() {
+        let windows = MAX_WINDOWS / 8;
+        let made = |tokens: u64, ranks| {
+            let order = ReadingOrder { order: LoaderOrder::Shuffled, seed: 0, ranks };
+            WindowOrder::new(order, &[tokens], 16, 1)
+        };
+        let error = made(16 * windows + 17, 8).unwrap_err();
+        assert!(matches!(error, LoaderError::TooManyWindows { windows, .. } if windows == MAX_WINDOWS + 8), "{error}");
+        assert!(made(16 * 1000 + 17, 8).is_ok());
+    }
+
+    #[test]
+    fn what_was_drawn_can_be_drawn_again() {
+        let mut order = order(LoaderOrder::Shuffled, 2, &[410, 200, 330], 4, 3);
+        let first = drawn(&mut order, 0..50);
+        assert_eq!(drawn(&mut order, 10..20), first[30..60]);
+        assert_eq!(drawn(&mut order, 0..50), first);
     }
 
     /// Made by numpy 2.4.6 as the module says, with two ranks that have two shards and one (`ci/reference/loader_order.py`).

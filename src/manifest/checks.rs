@@ -1,7 +1,7 @@
 //! Recipe values that parse but cannot be: zero strides, worlds that do not divide 8, batches that do not fit.
 
 use super::evaluation::{MAX_SEQ_LEN, check_eval};
-use super::{CalibrationConfig, CalibrationText, Manifest, ScheduleConfig};
+use super::{CalibrationConfig, CalibrationText, Manifest, QuantizationConfig, ScheduleConfig};
 use crate::model::layout;
 use crate::quant::{ArtifactContainer, Codec, ScaleSearch, UnmatchedPattern, limits};
 use crate::units::Bytes;
@@ -37,6 +37,14 @@ pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> 
         let message =
             format!("is of golf files, and container is {}; leave this at zstd", manifest.quantization.container);
         return fail("quantization.codec", message);
+    }
+    if manifest.quantization.container != ArtifactContainer::Golf
+        && manifest.quantization.zstd_level != QuantizationConfig::default().zstd_level
+    {
+        let container = manifest.quantization.container;
+        let message =
+            format!("is of golf files, and container is {container}, which names its own level; leave this out");
+        return fail("quantization.zstd_level", message);
     }
     check_end_of_training(schedule)?;
     check_classes(manifest).or_else(|message| fail("quantization.classes", message))?;
@@ -155,6 +163,17 @@ fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
             let message = format!("{temperature} is outside {MIN_TEMPERATURE}..={MAX_TEMPERATURE}");
             return fail("quantization.calibration.temperature".into(), message);
         }
+        if *text != CalibrationText::Model && *temperature != CalibrationConfig::default().temperature {
+            let message =
+                "is of text that the model writes; leave it out, or set quantization.calibration.text to model";
+            return fail("quantization.calibration.temperature".into(), message.into());
+        }
+        let tokens = sequences.saturating_mul(seq_len.unwrap_or(manifest.schedule.train_seq_len));
+        if *text == CalibrationText::Model && tokens > MAX_OWN_TOKENS {
+            let message =
+                format!("makes {tokens} tokens that the model writes; at most {MAX_OWN_TOKENS} are supported");
+            return fail("quantization.calibration.sequences".into(), message);
+        }
         if *text == CalibrationText::Model && seq_len.unwrap_or(manifest.schedule.train_seq_len) < 2 {
             let message = "the last token of a sequence that the model writes is not run; 2 or more are needed";
             return fail("quantization.calibration.seq_len".into(), message.into());
@@ -176,6 +195,8 @@ fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
     }
 }
 
+/// Most tokens of text that a model writes itself: a hundred times PR #1019's 64 sequences of 2,048.
+const MAX_OWN_TOKENS: u64 = 1 << 24;
 /// Temperatures between always the likeliest token and any token at all.
 const MIN_TEMPERATURE: f64 = 0.01;
 const MAX_TEMPERATURE: f64 = 100.0;

@@ -427,7 +427,9 @@ mod tests {
         assert_eq!(set("quantization.classes="), QuantizationConfig::default());
         let calibration = set("quantization.calibration.text=model").calibration.unwrap();
         assert_eq!((calibration.text, calibration.temperature), (crate::manifest::CalibrationText::Model, 0.8));
-        assert_eq!(set("quantization.calibration.temperature=1.5").calibration.unwrap().temperature, 1.5);
+        let warm = ["quantization.calibration.temperature=1.5", "quantization.calibration.text=model"];
+        let warm = changed(&warm.map(|text| assignment(text).unwrap())).unwrap().quantization.calibration.unwrap();
+        assert_eq!(warm.temperature, 1.5);
         assert_eq!(set("quantization.scale_search=mse").scale_search, crate::quant::ScaleSearch::Mse);
         assert_eq!(set("quantization.low_bit_clip_quantile=0.999").low_bit_clip_quantile, 0.999);
         let both = ["quantization.low_bit_clip_quantile=0.9", "quantization.scale_search=percentiles"];
@@ -441,6 +443,7 @@ mod tests {
             ("schedule.sede=7", "did you mean `schedule.seed`?"),
             ("schedule.seed=many", "`many` is not a whole number, which `schedule.seed` needs"),
             ("quantization.calibration.temperature=0", "calibration.temperature: 0 is outside 0.01..=100"),
+            ("quantization.calibration.temperature=1.5", "temperature: is of text that the model writes; leave it out"),
             ("quantization.calibration.text=own", "unknown variant `own`, expected `training` or `model`"),
             (
                 "data.loader=sequental",

@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::stage::why_not;
+use super::stage::{Outdated, why_not};
 use super::{ReproduceError, Request, Stage};
+use crate::artifact::Budget;
 use crate::data::Dataset;
 use crate::manifest::{self, FileRef, Manifest};
 use crate::train::{Difference, Recipe, Trace};
+use crate::units::Bytes;
 
 /// Differences named in a message.
 const MAX_NAMED: usize = 5;
@@ -46,7 +48,7 @@ pub(super) fn look(
     }
     let Some(earlier) = earlier.filter(|_| !is_unfinished) else { return Ok(Held::Unfinished) };
     let stages = [Stage::Train, Stage::Pack, Stage::Score];
-    let reasons: Option<Vec<Option<super::stage::Outdated>>> = stages
+    let reasons: Option<Vec<Option<Outdated>>> = stages
         .into_iter()
         .map(|stage| {
             let record = earlier.results.stages.get(stage.key())?;
@@ -54,15 +56,17 @@ pub(super) fn look(
         })
         .collect();
     let Some(reasons) = reasons else { return Ok(Held::Unfinished) };
-    let mut reasons = reasons.into_iter().flatten().peekable();
-    if reasons.peek().is_none() {
+    let of_training = reasons.first().and_then(Option::as_ref).filter(|reason| !reason.is_of_output());
+    let outdated: Vec<&Outdated> = reasons.iter().flatten().collect();
+    if outdated.is_empty() {
         return Ok(Held::Finished(Box::new(earlier)));
     }
-    // A lost or damaged file is made again. A whole run that another build made is somebody's result.
-    let reasons: Vec<_> = reasons.collect();
-    match reasons.iter().find(|reason| reason.is_of_another_maker()) {
-        Some(reason) if !reasons.iter().any(super::stage::Outdated::is_of_output) => {
-            Err(ReproduceError::OtherMaker { folder: folder.root().to_path_buf(), reason: reason.to_string() })
+    // A lost or damaged file is made again. A whole run that another build made, or with other files beside the training
+    // text, is somebody's result, and to train again would begin with its removal.
+    let of_maker = outdated.iter().copied().find(|reason| reason.is_of_another_maker());
+    match of_maker.or(of_training) {
+        Some(reason) if !outdated.iter().any(|reason| reason.is_of_output()) => {
+            Err(ReproduceError::OtherInputs { folder: folder.root().to_path_buf(), reason: reason.to_string() })
         }
         _ => Ok(Held::Unfinished),
     }
@@ -71,9 +75,12 @@ pub(super) fn look(
 /// What decides the numbers after training.
 fn later_settings(manifest: &Manifest) -> Recipe {
     let section = |value: Result<Value, serde_json::Error>| value.unwrap_or(Value::Null);
+    let quantization = &manifest.quantization;
     Recipe::from_json(json!({
-        "quantization": section(serde_json::to_value(&manifest.quantization)),
+        "quantization": section(serde_json::to_value(quantization)),
         "eval": manifest.eval.deciding(),
+        // How far the weights are pruned depends on it.
+        "code": quantization.prune_to.map(|_| Budget::of(Bytes(0), manifest).code),
     }))
 }
 

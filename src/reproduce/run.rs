@@ -97,13 +97,13 @@ pub enum ReproduceError {
         /// What differs.
         differences: String,
     },
-    /// The folder holds a finished run by another build.
+    /// The folder holds a finished run by another build, or with other files.
     #[error("{} holds a finished run, but {reason}; --fresh runs it again there, --out names another folder",
             folder.display())]
-    OtherMaker {
+    OtherInputs {
         /// The run folder.
         folder: PathBuf,
-        /// What made it.
+        /// What is another one.
         reason: String,
     },
     /// Ctrl-C; run the same command again to continue.

@@ -1,7 +1,7 @@
 //! The run folder as training finds it and leaves it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Start, Trace, TrainError, TrainingState};
 use crate::atomic_write::{self, WriteError};
@@ -9,6 +9,7 @@ use crate::data::Dataset;
 use crate::digest::ContentDigest;
 use crate::manifest::{self, Effective, FileRef, LoaderOrder, Manifest, Results, TrainingRecord};
 use crate::model::{self, Params, WeightsError};
+use crate::quant::ArtifactContainer;
 use crate::run_folder::RunFolder;
 
 /// Checks that the folder is fit for the start asked for, and that every file can be written later.
@@ -31,9 +32,24 @@ pub(super) fn check(folder: &RunFolder, start: Start) -> Result<(), TrainError> 
 
 /// Removes what an earlier run left, so that nothing of it is taken for the new one's.
 pub(super) fn clear(folder: &RunFolder) -> Result<(), TrainError> {
-    [folder.training_state(), folder.checkpoint(), folder.trace(), folder.train_log()]
-        .iter()
-        .try_for_each(|path| remove(path))
+    let of_weights = made_of_weights(folder);
+    let of_training = [folder.training_state(), folder.checkpoint(), folder.trace(), folder.train_log()];
+    of_training.iter().chain(&of_weights).try_for_each(|path| remove(path))
+}
+
+/// What was packed and scored from the weights there, as far as the manifest beside them records it as it is.
+fn made_of_weights(folder: &RunFolder) -> Vec<PathBuf> {
+    let Ok(earlier) = manifest::load(&folder.manifest()) else { return Vec::new() };
+    let artifact = earlier.artifact.as_ref().map(|artifact| (artifact.path.as_path(), Some(artifact.sha256)));
+    let outputs = earlier.results.stages.values().flat_map(|stage| &stage.outputs);
+    let recorded: Vec<_> = outputs.map(|file| (file.path.as_path(), file.sha256)).chain(artifact).collect();
+    let is_recorded = |path: &PathBuf| {
+        let now = ContentDigest::of_file(path).ok().map(|digest| digest.sha256);
+        let known = |(name, sha256): &(&Path, _)| path.file_name() == Some(name.as_os_str()) && *sha256 == now;
+        now.is_some() && recorded.iter().any(known)
+    };
+    let names = ArtifactContainer::FILE_NAMES.map(|name| folder.root().join(name));
+    names.into_iter().chain([folder.ttt_trace()]).filter(is_recorded).collect()
 }
 
 /// Removes the state of a run that is complete.

@@ -438,6 +438,22 @@ fn a_run_folder_is_packed_in_place_and_its_checkpoint_must_be_the_trained_one() 
     assert_eq!(written.code[0].path, Path::new("train_gpt.py"));
     assert_eq!(written.results.training.unwrap().checkpoint.path, Path::new("checkpoint.safetensors"));
 
+    // What was found about these bytes stays with them.
+    let scored = |label: &str| {
+        let mut manifest = manifest::load(&path).unwrap();
+        let score = "{ val_loss: 1.0, val_bpb: 1.0, tokens: 1, bytes: 1, windows: 1, engine: kernels }";
+        manifest.results.scores.insert(label.into(), serde_yaml::from_str(score).unwrap());
+        manifest::save(&manifest, &path).unwrap();
+    };
+    scored("packed/sliding");
+    scored("checkpoint/sliding");
+    let labels = || manifest::load(&path).unwrap().results.scores.into_keys().collect::<Vec<_>>();
+    pack().assert().success();
+    assert_eq!(labels(), ["checkpoint/sliding", "packed/sliding"]);
+    pack().args(["--prune", "0.5"]).assert().success();
+    assert_eq!(labels(), ["checkpoint/sliding"]);
+    pack().args(["--prune", "0"]).assert().success();
+
     let old = std::fs::read(workshop.path("run/model.golf")).unwrap();
     let mut other = weights();
     other.get_mut("smear.gate").unwrap().data_mut()[0] += 0.5;

@@ -348,9 +348,47 @@ fn another_recipe_or_seed_is_refused_by_name_and_fresh_deletes_only_what_a_run_m
     let message = refusal(here, &[]);
     assert!(message.contains("another build") && message.contains("--fresh"), "{message}");
 
-    let fresh = json(here, 1, &["--fresh", "--set", "schedule.seed=7"]);
+    let other = ["--fresh", "--set", "schedule.seed=7", "--set", "quantization.container=torch"];
+    let fresh = json(here, 1, &other);
     assert_eq!(fresh["stages_done"], serde_json::json!(["train", "pack", "score"]));
     assert_eq!(std::fs::read(here.join("run/notes.txt")).unwrap(), b"mine");
+    // What was packed from the weights before is none of this run's.
+    assert!(here.join("run/model.ptz").is_file() && !here.join("run/model.golf").exists());
+}
+
+#[test]
+fn a_finished_run_is_not_trained_again_because_a_file_beside_the_training_text_changed() {
+    let workshop = workshop();
+    let here = workshop.folder.path();
+    json(here, 1, &[]);
+    let before = std::fs::read(here.join("run/checkpoint.safetensors")).unwrap();
+    let path = here.join("run/manifest.yaml");
+    let mut written = golf_harness::manifest::load(&path).unwrap();
+    let train = written.results.stages.get_mut("train").unwrap();
+    let shard = train.inputs.iter_mut().find(|input| input.path.to_string_lossy().contains("val")).unwrap();
+    std::mem::swap(&mut shard.sha256, &mut shard.blake3);
+    golf_harness::manifest::save(&written, &path).unwrap();
+    let message = refusal(here, &[]);
+    assert!(message.contains("is another one now") && message.contains("--fresh"), "{message}");
+    assert_eq!(std::fs::read(here.join("run/checkpoint.safetensors")).unwrap(), before);
+}
+
+#[test]
+fn code_that_grew_is_another_run_where_weights_are_pruned_to_a_size() {
+    let workshop = workshop();
+    let here = workshop.folder.path();
+    let recipe = std::fs::read_to_string(here.join("tiny.yaml")).unwrap();
+    let with_code = |text: &str| {
+        std::fs::write(here.join("train_gpt.py"), text).unwrap();
+        let code = format!("code: [{{ path: train_gpt.py, bytes: {} }}]\n", text.len());
+        let recipe = format!("{recipe}{code}quantization: {{ prune_to: 16000000 }}\n");
+        std::fs::write(here.join("tiny.yaml"), recipe).unwrap();
+    };
+    with_code("# a script\n");
+    json(here, 1, &[]);
+    with_code("# a script of more lines\n# than before\n");
+    let message = refusal(here, &[]);
+    assert!(message.contains("code is 11 there and 39 here"), "{message}");
 }
 
 #[test]

@@ -251,9 +251,37 @@ fn tensor_at(tree: &Tree, id: NodeId) -> Option<&RawTensor> {
     }
 }
 
-fn named<'a>(tree: &'a Tree, dict: NodeId, name: &str) -> Result<&'a RawTensor, String> {
-    let found = tree.pickle.get(dict, name).and_then(|id| tensor_at(tree, id));
-    found.ok_or_else(|| format!("tensor `{name}` is missing"))
+/// A dict with text for keys, to be looked up by them.
+struct Section<'a> {
+    tree: &'a Tree,
+    dict: NodeId,
+    by_key: BTreeMap<&'a str, NodeId>,
+}
+
+impl<'a> Section<'a> {
+    /// An error for a dict with more entries than any model has tensors.
+    fn new(tree: &'a Tree, dict: NodeId) -> Result<Self, String> {
+        // An integer tensor has two.
+        if tree.pickle.items(dict).is_some_and(|items| items.len() > 2 * MAX_TENSORS) {
+            return Err(format!("more than {MAX_TENSORS} tensors"));
+        }
+        // Of a key that stands twice the last counts, as in Python.
+        Ok(Section { tree, dict, by_key: entries(&tree.pickle, dict).collect() })
+    }
+
+    /// In the order of the file.
+    fn entries(&self) -> impl Iterator<Item = (&'a str, NodeId)> {
+        entries(&self.tree.pickle, self.dict)
+    }
+
+    fn tensor(&self, name: &str) -> Result<&'a RawTensor, String> {
+        let found = self.by_key.get(name).and_then(|&id| tensor_at(self.tree, id));
+        found.ok_or_else(|| format!("tensor `{name}` is missing"))
+    }
+
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.tree.pickle.text(*self.by_key.get(name)?)
+    }
 }
 
 /// A dict whose values are all tensors; `None` when one is not.
@@ -264,43 +292,42 @@ fn plain(tree: &Tree, dict: NodeId) -> Option<Vec<Entry<'_>>> {
 }
 
 fn weights_and_meta(tree: &Tree, w: NodeId, m: NodeId) -> Result<Vec<Entry<'_>>, String> {
+    let (weights, meta) = (Section::new(tree, w)?, Section::new(tree, m)?);
     let tensor = |(name, meta)| {
         let kind = match tree.pickle.text(meta) {
             // PR #1394 and later: `gptq (int6)`, beside `passthrough (float16)`.
             Some(words) => match words.strip_prefix("gptq (").and_then(|words| words.strip_suffix(')')) {
                 Some(kind) => Some(kind),
-                None => return Ok(Entry::plain(name, named(tree, w, name)?)),
+                None => return Ok(Entry::plain(name, weights.tensor(name)?)),
             },
             None => tree.pickle.get(meta, "type").and_then(|kind| tree.pickle.text(kind)),
         };
         let kind = kind.ok_or_else(|| format!("`m` does not say how `{name}` is held"))?;
-        let (q, scale) = (named(tree, w, &format!("{name}.q"))?, named(tree, w, &format!("{name}.scale"))?);
+        let (q, scale) = (weights.tensor(&format!("{name}.q"))?, weights.tensor(&format!("{name}.scale"))?);
         Ok(Entry { name: name.into(), spelling: Spelling::Integers { q, scale, kind: Some(kind) }, original: None })
     };
-    entries(&tree.pickle, m).map(tensor).collect()
+    meta.entries().map(tensor).collect()
 }
 
 fn baseline(tree: &Tree) -> Result<Vec<Entry<'_>>, String> {
     let section = |key: &str| {
         let found = tree.pickle.get(tree.pickle.root, key);
-        found.ok_or_else(|| format!("section `{key}` is missing"))
+        found.ok_or_else(|| format!("section `{key}` is missing")).and_then(|dict| Section::new(tree, dict))
     };
     let (quantized, scales, dtypes) = (section("quantized")?, section("scales")?, section("dtypes")?);
-    let original = |dict: Option<NodeId>, name: &str| {
-        let text = tree.pickle.text(tree.pickle.get(dict?, name)?)?;
-        Dtype::from_torch_name(text.trim_start_matches("torch."))
-    };
+    let original =
+        |dict: Option<&Section<'_>>, name: &str| Dtype::from_torch_name(dict?.text(name)?.trim_start_matches("torch."));
     let mut found = Vec::new();
-    for (name, _) in entries(&tree.pickle, quantized) {
-        let (q, scale) = (named(tree, quantized, name)?, named(tree, scales, name)?);
+    for (name, _) in quantized.entries() {
+        let (q, scale) = (quantized.tensor(name)?, scales.tensor(name)?);
         let spelling = Spelling::Integers { q, scale, kind: Some("int8") };
-        found.push(Entry { name: name.into(), spelling, original: original(Some(dtypes), name) });
+        found.push(Entry { name: name.into(), spelling, original: original(Some(&dtypes), name) });
     }
-    let originals = tree.pickle.get(tree.pickle.root, "passthrough_orig_dtypes");
+    let originals = section("passthrough_orig_dtypes").ok();
     let passthrough = section("passthrough")?;
-    for (name, _) in entries(&tree.pickle, passthrough) {
-        let spelling = Spelling::Plain(named(tree, passthrough, name)?);
-        found.push(Entry { name: name.into(), spelling, original: original(originals, name) });
+    for (name, _) in passthrough.entries() {
+        let spelling = Spelling::Plain(passthrough.tensor(name)?);
+        found.push(Entry { name: name.into(), spelling, original: original(originals.as_ref(), name) });
     }
     Ok(found)
 }

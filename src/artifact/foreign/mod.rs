@@ -164,11 +164,21 @@ pub fn parse_within(bytes: &[u8], path: &Path, max: u64) -> Result<Foreign, Fore
         Body::Golf(artifact) => (Convention::Golf, artifact.packed),
         body => {
             let (convention, entries) = body.entries().map_err(damaged)?;
+            check_sum(&entries, max).map_err(damaged)?;
             let packed = entries.iter().map(Entry::pack).collect::<Result<Vec<_>, _>>().map_err(damaged)?;
             (convention, packed)
         }
     };
     Ok(Foreign { wrappers, container, convention, packed, file, content })
+}
+
+/// Names may share a tensor, and each gets values of its own.
+fn check_sum(entries: &[Entry<'_>], max: u64) -> Result<(), String> {
+    let bytes = entries.iter().map(|entry| entry.values().bytes.len() as u64).fold(0, u64::saturating_add);
+    if bytes > max {
+        return Err(format!("{} tensors of {bytes} bytes together; at most {max} are read", entries.len()));
+    }
+    Ok(())
 }
 
 /// What a file holds, by name and size, as [`list_within`] finds it.

@@ -31,7 +31,9 @@ impl Decoder {
     /// Rows that are read side by side, of at most so many tokens each.
     pub fn rows(&self, rows: usize, longest: usize) -> Decoding<'_> {
         let tables = RopeTables::new(&self.network.config, longest);
-        let visits = (0..self.network.visits()).map(|_| vec![Kept::default(); rows]).collect();
+        let values = longest.saturating_mul(self.network.config.kv_dim());
+        let of_visit = |_| (0..rows).map(|_| Kept::for_values(values)).collect();
+        let visits = (0..self.network.visits()).map(of_visit).collect();
         let memory = Cache { state: Mutex::new(CacheState { visits, next: 0 }) };
         Decoding { network: &self.network, tables, memory, contexts: vec![Vec::new(); rows], read: 0, longest }
     }
@@ -77,10 +79,16 @@ impl Decoding<'_> {
 }
 
 /// Keys and values of the positions so far, `[positions, kv heads * width]` each.
-#[derive(Clone, Default)]
 struct Kept {
     keys: Vec<f32>,
     values: Vec<f32>,
+}
+
+impl Kept {
+    /// Room for so many keys and values: what grows by doubling takes up to twice as much.
+    fn for_values(values: usize) -> Self {
+        Kept { keys: Vec::with_capacity(values), values: Vec::with_capacity(values) }
+    }
 }
 
 struct Cache {

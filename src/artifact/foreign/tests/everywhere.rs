@@ -162,6 +162,33 @@ fn small_hostile_files_stay_small() {
     assert!(listing.tensors <= crate::artifact::foreign::rebuild::MAX_TENSORS);
 }
 
+/// Values that names share are stored once, and held once for each name.
+#[test]
+fn names_that_share_a_tensor_are_counted_each() {
+    let one = state_dict("FloatStorage", "_rebuild_tensor_v2", "I00\nccollections\nOrderedDict\n)R");
+    let tensor = String::from_utf8(one[b"}Vw\n".len()..one.len() - b"s.".len()].to_vec()).unwrap();
+    let file = |names: usize, in_sections: bool| {
+        let names: String = (1..names).map(|i| format!("Vname{i}\ng9\n")).collect();
+        let weights = format!("}}(Vname0\n{tensor}p9\n{names}u");
+        let meta: String = (0..names.matches('V').count() + 1).map(|i| format!("Vname{i}\nVpassthrough\n")).collect();
+        let program = if in_sections { format!("}}(Vw\n{weights}Vm\n}}({meta}uu.") } else { format!("{weights}.") };
+        zip(&[("archive/data.pkl", program.as_bytes()), ("archive/data/k", &[0; 8])])
+    };
+    let max = 1 << 12;
+    for in_sections in [false, true] {
+        // Eight bytes each.
+        let most = parse_within(&file(512, in_sections), Path::new("m.pt"), 1 << 16).unwrap();
+        assert_eq!(most.params().iter().count(), 512);
+        let error = parse_within(&file(600, in_sections), Path::new("m.pt"), max).unwrap_err();
+        assert!(matches!(error, ForeignError::Damaged { .. } | ForeignError::TooLarge { .. }), "{error}");
+        if !in_sections {
+            assert!(error.to_string().contains("600 tensors of 4800 bytes together; at most 4096 are read"), "{error}");
+        }
+    }
+    let listed = list_within(&file(200_000, true), Path::new("m.pt"), 1 << 24).unwrap_err();
+    assert!(listed.to_string().contains("more than 65536 tensors"), "{listed}");
+}
+
 #[test]
 fn lists_of_words_are_no_programs() {
     let lists = [

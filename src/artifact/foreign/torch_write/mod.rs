@@ -11,11 +11,13 @@ use half::f16;
 
 use self::archive::archive;
 use self::pickler::Pickler;
-use super::compress::compress;
+use super::compress::compress_watched;
 use super::raw::Dtype;
 use super::wrapper::shuffle;
 use crate::artifact::assign::ClassRule;
 use crate::artifact::{EncodeError, PackedTensor, PackedValues};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 use crate::quant::{ExportCodec, MetaStyle, Rounding, TensorClass, TorchExport};
 
 /// How a tensor came to its form: what `m` may say of it.
@@ -36,7 +38,8 @@ impl From<ClassRule> for Origin {
 
 /// The bytes of such a file; before compression they are those of [`torch_archive`].
 pub fn torch_export(tensors: &[PackedTensor], origins: &[Origin], export: TorchExport) -> Result<Vec<u8>, EncodeError> {
-    torch_compressed(torch_archive(tensors, origins, export.meta), export.codec)
+    let archive = torch_archive(tensors, origins, export.meta);
+    torch_compressed(archive, export.codec, &Progress::hidden(), &Interrupt::none())
 }
 
 /// The bytes of a `.ptz` file of PR #286 with these tensors, compressed at a zstd level.
@@ -49,12 +52,20 @@ pub fn torch_ptz(tensors: &[PackedTensor], rules: &[ClassRule], level: i32) -> R
 }
 
 /// Compression around what `torch.save` writes; brotli compresses shuffled bytes, as PR #1218 does.
-pub(in crate::artifact) fn torch_compressed(archive: Vec<u8>, codec: ExportCodec) -> Result<Vec<u8>, EncodeError> {
-    match codec {
-        ExportCodec::Plain => Ok(archive),
-        ExportCodec::Brotli => Ok(compress(&shuffle(&archive), codec)?),
-        _ => Ok(compress(&archive, codec)?),
-    }
+pub(in crate::artifact) fn torch_compressed(
+    archive: Vec<u8>,
+    codec: ExportCodec,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<Vec<u8>, EncodeError> {
+    let content = match codec {
+        ExportCodec::Plain => return Ok(archive),
+        ExportCodec::Brotli => shuffle(&archive),
+        _ => archive,
+    };
+    let compressed = compress_watched(&content, codec, progress, interrupt);
+    interrupt.check()?;
+    Ok(compressed?)
 }
 
 /// What `torch.save` writes: NAME.q and NAME.scale of integers, NAME of floats, in the order of the tensors.

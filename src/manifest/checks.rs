@@ -1,6 +1,6 @@
 //! Recipe values that parse but cannot be: zero strides, worlds that do not divide 8, batches that do not fit.
 
-use super::evaluation::{MAX_SEQ_LEN, check_eval};
+use super::evaluation::{MAX_SEQ_LEN, Tail, check_eval};
 use super::{CalibrationConfig, CalibrationText, Manifest, QuantizationConfig, ScheduleConfig};
 use crate::model::layout;
 use crate::quant::{ArtifactContainer, Codec, ScaleSearch, UnmatchedPattern, limits};
@@ -30,22 +30,11 @@ pub(super) fn check_recipe(manifest: &Manifest) -> Result<(), (String, String)> 
         );
     }
     check_eval(&manifest.eval)?;
+    check_sidecar(manifest)?;
     if !(1..=22).contains(&manifest.quantization.zstd_level) {
         return fail("quantization.zstd_level", format!("{} is outside 1..=22", manifest.quantization.zstd_level));
     }
-    if manifest.quantization.container != ArtifactContainer::Golf && manifest.quantization.codec != Codec::Zstd {
-        let message =
-            format!("is of golf files, and container is {}; leave this at zstd", manifest.quantization.container);
-        return fail("quantization.codec", message);
-    }
-    if manifest.quantization.container != ArtifactContainer::Golf
-        && manifest.quantization.zstd_level != QuantizationConfig::default().zstd_level
-    {
-        let container = manifest.quantization.container;
-        let message =
-            format!("is of golf files, and container is {container}, which names its own level; leave this out");
-        return fail("quantization.zstd_level", message);
-    }
+    check_container(&manifest.quantization)?;
     check_end_of_training(schedule)?;
     check_classes(manifest).or_else(|message| fail("quantization.classes", message))?;
     check_rules(manifest)?;
@@ -135,6 +124,35 @@ fn check_patterns<'p>(
     let specs = layout(&manifest.model);
     let unmatched = UnmatchedPattern::find(patterns, specs.iter().map(|spec| spec.name.as_str()));
     unmatched.map_or(Ok(()), |unmatched| Err(unmatched.to_string()))
+}
+
+/// What counts bytes does not count any twice.
+fn check_sidecar(manifest: &Manifest) -> Result<(), (String, String)> {
+    if manifest.data.byte_sidecar.is_some() && manifest.eval.tail == Tail::AsScript {
+        let message = "counts the last tokens again and again, and how many bytes those have comes with data.byte_sidecar; \
+                       set this to once";
+        return Err(("eval.tail".into(), message.into()));
+    }
+    Ok(())
+}
+
+/// Settings of golf files stay as they are where another kind is written.
+fn check_container(quantization: &QuantizationConfig) -> Result<(), (String, String)> {
+    let container = quantization.container;
+    if container == ArtifactContainer::Golf {
+        return Ok(());
+    }
+    if quantization.codec != Codec::Zstd {
+        let message =
+            format!("is of golf files, and container is {container}; leave this at zstd, or set it with --codec zstd");
+        return Err(("quantization.codec".into(), message));
+    }
+    if quantization.zstd_level != QuantizationConfig::default().zstd_level {
+        let message =
+            format!("is of golf files, and container is {container}, which names its own level; leave this out");
+        return Err(("quantization.zstd_level".into(), message));
+    }
+    Ok(())
 }
 
 /// Scales and rounding by name, and what they need.

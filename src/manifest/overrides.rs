@@ -434,6 +434,9 @@ mod tests {
         assert_eq!(set("quantization.low_bit_clip_quantile=0.999").low_bit_clip_quantile, 0.999);
         let both = ["quantization.low_bit_clip_quantile=0.9", "quantization.scale_search=percentiles"];
         let error = changed(&both.map(|text| assignment(text).unwrap())).unwrap_err().to_string();
+        let tail = ["data.byte_sidecar.pattern=b_*.bin", "eval.tail=as-script"].map(|text| assignment(text).unwrap());
+        let said = changed(&tail).unwrap_err().to_string();
+        assert!(said.contains("eval.tail: counts the last tokens again and again"), "{said}");
         assert!(error.contains("scale_search percentiles chooses the clip itself"), "{error}");
     }
 

@@ -2,10 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::inverse_factor::add_products;
+use super::inverse_factor::{add_products, wide};
 
 /// Tokens added at a time: 64 of 2,048 channels in double precision are 1 MiB.
 const TOKENS_AT_A_TIME: usize = 64;
+/// Rows of the sum a task adds to at a time, so that a token's values are loaded once for all of them.
+const ROWS: usize = 4;
 /// Columns of the sum a task adds to at a time.
 const TILE: usize = 256;
 /// Lower bound of the mean of the diagonal that [`HessianSum::damped_mean`] takes its share of (PR #1019).
@@ -32,7 +34,7 @@ pub enum HessianError {
 #[derive(Clone, Debug)]
 pub struct HessianSum {
     channels: usize,
-    /// `[channels, channels]`; only the lower half is kept up.
+    /// `[channels, channels]`; only the lower half is kept up, and what lies right of it by less than [`ROWS`].
     sum: Vec<f64>,
     batches: u64,
 }
@@ -57,11 +59,27 @@ impl HessianSum {
         }
         for tokens in inputs.chunks(TOKENS_AT_A_TIME * n) {
             let tokens: Vec<f64> = tokens.iter().map(|&value| f64::from(value)).collect();
-            self.sum.par_chunks_mut(n).enumerate().for_each(|(row, sums)| {
-                let factors: Vec<f64> = tokens.iter().skip(row).step_by(n).copied().collect();
-                for (sums, from) in sums[..=row].chunks_mut(TILE).zip((0..).step_by(TILE)) {
-                    let width = sums.len();
-                    add_products(sums, &factors, |token| &tokens[token * n + from..][..width]);
+            self.sum.par_chunks_mut(ROWS * n).enumerate().for_each(|(group, sums)| {
+                let row = ROWS * group;
+                let columns = n.min(row + ROWS);
+                for from in (0..columns).step_by(TILE) {
+                    let range = from..columns.min(from + TILE);
+                    let token = |token: usize| &tokens[token * n..][range.clone()];
+                    let mut rows: Vec<&mut [f64]> = sums.chunks_mut(n).map(|sums| &mut sums[range.clone()]).collect();
+                    if let Ok(rows) = <&mut [&mut [f64]; ROWS]>::try_from(&mut rows[..]) {
+                        let factors: Vec<[f64; ROWS]> =
+                            tokens.chunks(n).map(|token| std::array::from_fn(|k| token[row + k])).collect();
+                        wide(
+                            #[inline(always)]
+                            || add_to_rows(rows, &factors, token),
+                        );
+                        continue;
+                    }
+                    // The last rows, where they fill no group.
+                    for (k, sums) in rows.into_iter().enumerate() {
+                        let factors: Vec<f64> = tokens.iter().skip(row + k).step_by(n).copied().collect();
+                        add_products(sums, &factors, token);
+                    }
                 }
             });
         }
@@ -94,6 +112,30 @@ impl HessianSum {
     }
 }
 
+/// Adds `factors[t][k] * token(t)` to row k for each token t in turn, as [`add_products`] does to one.
+#[inline(always)]
+fn add_to_rows<'a>(rows: &mut [&mut [f64]; ROWS], factors: &[[f64; ROWS]], token: impl Fn(usize) -> &'a [f64]) {
+    let [one, two, three, four] = rows;
+    let (fours, rest) = factors.as_chunks::<4>();
+    for (index, [a, b, c, d]) in fours.iter().enumerate() {
+        let [p, q, r, s] = [0, 1, 2, 3].map(|k| token(4 * index + k));
+        let tokens = p.iter().zip(q).zip(r).zip(s);
+        let sums = one.iter_mut().zip(two.iter_mut()).zip(three.iter_mut()).zip(four.iter_mut());
+        for ((((one, two), three), four), (((&p, &q), &r), &s)) in sums.zip(tokens) {
+            *one = *one + a[0] * p + b[0] * q + c[0] * r + d[0] * s;
+            *two = *two + a[1] * p + b[1] * q + c[1] * r + d[1] * s;
+            *three = *three + a[2] * p + b[2] * q + c[2] * r + d[2] * s;
+            *four = *four + a[3] * p + b[3] * q + c[3] * r + d[3] * s;
+        }
+    }
+    for (index, factors) in rest.iter().enumerate() {
+        let values = token(4 * fours.len() + index);
+        for (sums, factor) in [&mut *one, &mut *two, &mut *three, &mut *four].into_iter().zip(factors) {
+            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += factor * value);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,7 +161,7 @@ mod tests {
     #[test]
     fn tokens_may_come_in_any_pieces_and_every_tile_is_summed() {
         // Small integers add up exactly: sum over t of (t + i mod 5) (t + j mod 5), in closed form by t and t^2.
-        let (n, tokens) = (300, 150);
+        let (n, tokens) = (303, 150);
         let value = |token: usize, channel: usize| (token + channel % 5) as f32;
         let inputs: Vec<f32> = (0..tokens * n).map(|k| value(k / n, k % n)).collect();
         let mut whole = HessianSum::new(n);

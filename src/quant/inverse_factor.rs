@@ -123,9 +123,32 @@ fn inverse_columns(l: &[f64], n: usize, start: usize) -> Vec<f32> {
     rows.flat_map(rounded).collect()
 }
 
-/// Adds `factors[k] * row(k)` to `out` for each k in turn, four at a time so that `out` is loaded less often. Each row
-/// is as long as `out`.
+/// Adds `factors[k] * row(k)` to `out` for each k in turn. Each row is as long as `out`.
+///
+/// Products and sums are rounded each.
 pub(super) fn add_products<'a, T>(out: &mut [T], factors: &[T], row: impl Fn(usize) -> &'a [T])
+where
+    T: Copy + Add<Output = T> + Mul<Output = T> + 'a,
+{
+    wide(
+        #[inline(always)]
+        || add_in_turn(out, factors, row),
+    );
+}
+
+/// Does what is inlined into it with the widest vectors of the processor, which changes no bit. Without the engine, which
+/// is what large matrices need to come about, with those that any processor has.
+#[inline(always)]
+pub(super) fn wide<R>(work: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "engine")]
+    return pulp::Arch::new().dispatch(work);
+    #[cfg(not(feature = "engine"))]
+    work()
+}
+
+/// Four at a time so that `out` is loaded less often.
+#[inline(always)]
+fn add_in_turn<'a, T>(out: &mut [T], factors: &[T], row: impl Fn(usize) -> &'a [T])
 where
     T: Copy + Add<Output = T> + Mul<Output = T> + 'a,
 {
@@ -146,6 +169,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::RandomStream;
 
     #[test]
     fn products_are_added_in_turn() {
@@ -157,6 +181,24 @@ mod tests {
             let sum: f32 = (0..7).map(|k| factors[k] * (k * 5 + c) as f32).sum();
             assert_eq!(*found, 10.0 * (c + 1) as f32 + sum);
         }
+    }
+
+    #[test]
+    fn vector_width_does_not_show() {
+        let mut random = RandomStream::new(1, "products");
+        let mut values = |n: usize| (0..n).map(|_| random.normal()).collect::<Vec<f64>>();
+        let (width, count) = (1003, 37);
+        let (rows, factors, out) = (values(width * count), values(count), values(width));
+        let mut wide = out.clone();
+        add_products(&mut wide, &factors, |k| &rows[k * width..][..width]);
+        let one_by_one = |c: usize| (0..count).fold(out[c], |sum, k| sum + factors[k] * rows[k * width + c]);
+        assert!(wide.iter().enumerate().all(|(c, &found)| found == one_by_one(c)));
+        let single = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+        let (rows, factors, out) = (single(&rows), single(&factors), single(&out));
+        let mut wide = out.clone();
+        add_products(&mut wide, &factors, |k| &rows[k * width..][..width]);
+        let one_by_one = |c: usize| (0..count).fold(out[c], |sum, k| sum + factors[k] * rows[k * width + c]);
+        assert!(wide.iter().enumerate().all(|(c, &found)| found == one_by_one(c)));
     }
 
     /// `r^|i - j|` has the inverse with `1 + r^2` inside, 1 at both ends, and `-r` beside the diagonal, over `1 - r^2`.

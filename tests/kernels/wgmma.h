@@ -131,6 +131,9 @@ static inline void wgmma_sees_copies() {
 template <uint32_t FRAGMENTS>
 static inline void hold(float (&)[FRAGMENTS][4]) {}
 
+template <uint32_t STEPS>
+static inline void hold(uint32_t (&)[STEPS][1][4]) {}
+
 template <bool B_BY_COLUMNS, uint32_t FRAGMENTS>
 static inline void wgmma(float (&d)[FRAGMENTS][4], uint64_t a, uint64_t b, uint32_t accumulate) {
     shim::begin_product(d, FRAGMENTS, nullptr, a, b, B_BY_COLUMNS, accumulate);

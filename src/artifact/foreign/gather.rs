@@ -7,6 +7,9 @@ fn bytes_of(size: usize, shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(size, |n, &side| n.checked_mul(side)).or_else(|| shape.contains(&0).then_some(0))
 }
 
+/// Sides of a tensor, as many as PyTorch has: each is looked at for every element.
+const MAX_SIDES: usize = 64;
+
 /// Whether a view lies inside a storage of so many bytes.
 pub(super) fn check(
     storage: usize,
@@ -15,6 +18,9 @@ pub(super) fn check(
     shape: &[usize],
     strides: &[usize],
 ) -> Result<(), String> {
+    if shape.len() > MAX_SIDES {
+        return Err(format!("a shape of {} sides; at most {MAX_SIDES} are read", shape.len()));
+    }
     if strides.len() != shape.len() {
         return Err(format!("{} strides for {} sides", strides.len(), shape.len()));
     }
@@ -83,6 +89,8 @@ mod tests {
         assert_eq!(view(0, &[4, 3], &[1, 4]).unwrap(), [0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11]);
         assert_eq!(view(5, &[2], &[3]).unwrap(), [5, 8]);
         assert_eq!(view(7, &[], &[]).unwrap(), [7]);
+        assert_eq!(view(7, &[1; 64], &[0; 64]).unwrap(), [7]);
+        assert!(view(7, &[1; 65], &[0; 65]).unwrap_err().contains("65 sides; at most 64"));
         assert_eq!(view(0, &[3], &[0]).unwrap(), [0, 0, 0]);
         assert_eq!(view(0, &[2, 1], &[4, 1]).unwrap(), [0, 4]);
         assert!(view(99, &[0, 5], &[5, 1]).unwrap().is_empty());

@@ -173,7 +173,7 @@ pub fn parse_within(bytes: &[u8], path: &Path, max: u64) -> Result<Foreign, Fore
 }
 
 /// Names may share a tensor, and each gets values of its own.
-fn check_sum(entries: &[Entry<'_>], max: u64) -> Result<(), String> {
+pub(super) fn check_sum(entries: &[Entry<'_>], max: u64) -> Result<(), String> {
     let bytes = entries.iter().map(|entry| entry.values().bytes.len() as u64).fold(0, u64::saturating_add);
     if bytes > max {
         return Err(format!("{} tensors of {bytes} bytes together; at most {max} are read", entries.len()));

@@ -185,7 +185,7 @@ impl OpenPass {
 
     fn scored(&mut self, line: &TracedScore) -> Result<(), Wrong> {
         if self.last.is_some_and(|last| line.chunk <= last) {
-            return Err(inconsistent(&format!("chunk {} is scored after chunk {:?}", line.chunk, self.last)));
+            return Err(inconsistent(&format!("chunk {} is scored after {}", line.chunk, said(self.last))));
         }
         self.ledger.scored(line.targets)?;
         let plan = *self.chunks.plan();
@@ -218,8 +218,9 @@ impl OpenPass {
         self.ledger.learned(line.targets)?;
         if self.last != Some(line.chunk) {
             return Err(inconsistent(&format!(
-                "chunk {} is learned from after chunk {:?} was scored",
-                line.chunk, self.last
+                "chunk {} is learned from after {} was scored",
+                line.chunk,
+                said(self.last)
             )));
         }
         let rate = self.start.basis.ttt.as_ref().map(|ttt| ttt.learning_rate * self.chunks.rate(line.chunk));
@@ -248,4 +249,8 @@ impl OpenPass {
 
 fn inconsistent(message: &str) -> Wrong {
     Wrong::Inconsistent(message.to_string())
+}
+/// A chunk in words.
+fn said(chunk: Option<u64>) -> String {
+    chunk.map_or("none".into(), |chunk| format!("chunk {chunk}"))
 }

@@ -88,6 +88,7 @@ static __device__ void wgmma_attend(const bf16* q, const bf16* k, const bf16* v,
         online_softmax<WIDTH, 1>(scores, factor, running);
         u32 weights[TILE_KEYS / WGMMA_INNER][1][4];
         pack_left<1, TILE_KEYS>(weights, scores);
+        hold(weights);
         hold(running.out[0]);
         wgmma_fence();
         UNROLL for (u32 step = 0; step < TILE_KEYS / WGMMA_INNER; step++) {

@@ -47,6 +47,15 @@ static __device__ void hold(float (&d)[FRAGMENTS][4]) {
     }
 }
 
+// The same for a left side in registers, which has to be written before the fence that hands it to the products.
+template <u32 STEPS>
+static __device__ void hold(u32 (&left)[STEPS][1][4]) {
+    UNROLL for (u32 step = 0; step < STEPS; step++) {
+        u32(&a)[4] = left[step][0];
+        asm volatile("" : "+r"(a[0]), "+r"(a[1]), "+r"(a[2]), "+r"(a[3])::"memory");
+    }
+}
+
 #define WGMMA_1(d, j) "+f"(d[j][0]), "+f"(d[j][1]), "+f"(d[j][2]), "+f"(d[j][3])
 #define WGMMA_4(d, j) WGMMA_1(d, j), WGMMA_1(d, j + 1), WGMMA_1(d, j + 2), WGMMA_1(d, j + 3)
 #define WGMMA_8(d, j) WGMMA_4(d, j), WGMMA_4(d, j + 4)

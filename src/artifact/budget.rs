@@ -24,11 +24,16 @@ pub struct Budget {
 impl Budget {
     /// The sum for a model of `model` bytes and the code of `manifest`.
     pub fn of(model: Bytes, manifest: &Manifest) -> Self {
-        let files = manifest.code.iter().map(|file| file.bytes);
-        let program = manifest.program.iter().map(|program| program.source().bytes);
-        let code = Bytes(files.chain(program).fold(0u64, |sum, bytes| sum.saturating_add(bytes.0)));
+        let code = Self::code_of(manifest);
         let total = Bytes(model.0.saturating_add(code.0));
         Budget { model, code, total, cap: Bytes::BUDGET, margin: total.margin_to(Bytes::BUDGET) }
+    }
+
+    /// Bytes of the code of `manifest`.
+    pub fn code_of(manifest: &Manifest) -> Bytes {
+        let files = manifest.code.iter().map(|file| file.bytes);
+        let program = manifest.program.iter().map(|program| program.source().bytes);
+        Bytes(files.chain(program).fold(0u64, |sum, bytes| sum.saturating_add(bytes.0)))
     }
 
     /// Whether the total is within the cap, which is inclusive.

@@ -15,7 +15,6 @@ use crate::model::{self, LayoutMismatch, Params, WeightsError};
 use crate::path_safety::folder_of;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
-use crate::units::Bytes;
 
 /// What to pack, and where to.
 #[derive(Clone, Debug)]
@@ -140,7 +139,7 @@ impl PackJob {
     pub fn run(self, progress: &Progress, interrupt: &Interrupt) -> Result<Done, PackJobError> {
         let (params, inputs) = self.open()?;
         let hessians = self.hessians(&params, progress, interrupt)?;
-        let context = PackContext { hessians: hessians.as_ref(), code: Budget::of(Bytes(0), &self.manifest).code };
+        let context = PackContext { hessians: hessians.as_ref(), code: Budget::code_of(&self.manifest) };
         let packed = pack(params, &self.manifest.quantization, context, progress, interrupt)?;
         let record = hessians.map(|hessians| hessians.record().clone());
         self.finish(packed, record, inputs, interrupt)

@@ -252,9 +252,11 @@ fn open(args: &Args, manifest: &Path) -> anyhow::Result<ExitCode> {
     // A trace without a place of its own is a file of a run folder, which is made if need be.
     let place = job.ttt_trace.as_deref().filter(|_| args.ttt_trace.is_none());
     let traced = place.map(|path| RunFolder::new(folder_of(path)));
-    let _traced = traced.as_ref().map(RunFolder::lock).transpose();
-    let _traced =
-        _traced.context("the trace of test-time training lies there unless --ttt-trace names another file")?;
+    let _traced = traced
+        .as_ref()
+        .map(RunFolder::lock)
+        .transpose()
+        .context("the trace of test-time training lies there unless --ttt-trace names another file")?;
     check_outputs(args, &job)?;
     let recorded = args
         .record

@@ -124,7 +124,7 @@ impl FitJob {
     /// Searches, packs the choice and writes artifact and manifest.
     pub fn run(self, progress: &Progress, interrupt: &Interrupt) -> Result<Fitted, FitError> {
         let manifest = &self.job.manifest;
-        let code = Budget::of(Bytes(0), manifest).code;
+        let code = Budget::code_of(manifest);
         let room = self.budget.0.checked_sub(code.0).ok_or(FitError::Code { code, budget: self.budget })?;
         let of_ways =
             self.ways.iter().filter_map(|way| if let Way::Rule(rule) = way { Some(rule.low_rank) } else { None });

@@ -186,13 +186,14 @@ fn check_rules(manifest: &Manifest) -> Result<(), (String, String)> {
                 "is of text that the model writes; leave it out, or set quantization.calibration.text to model";
             return fail("quantization.calibration.temperature".into(), message.into());
         }
-        let tokens = sequences.saturating_mul(seq_len.unwrap_or(manifest.schedule.train_seq_len));
+        let length = seq_len.unwrap_or(manifest.schedule.train_seq_len);
+        let tokens = sequences.saturating_mul(length);
         if *text == CalibrationText::Model && tokens > MAX_OWN_TOKENS {
             let message =
                 format!("makes {tokens} tokens that the model writes; at most {MAX_OWN_TOKENS} are supported");
             return fail("quantization.calibration.sequences".into(), message);
         }
-        if *text == CalibrationText::Model && seq_len.unwrap_or(manifest.schedule.train_seq_len) < 2 {
+        if *text == CalibrationText::Model && length < 2 {
             let message = "the last token of a sequence that the model writes is not run; 2 or more are needed";
             return fail("quantization.calibration.seq_len".into(), message.into());
         }

@@ -62,24 +62,26 @@ impl HessianSum {
             self.sum.par_chunks_mut(ROWS * n).enumerate().for_each(|(group, sums)| {
                 let row = ROWS * group;
                 let columns = n.min(row + ROWS);
-                for from in (0..columns).step_by(TILE) {
-                    let range = from..columns.min(from + TILE);
-                    let token = |token: usize| &tokens[token * n..][range.clone()];
-                    let mut rows: Vec<&mut [f64]> = sums.chunks_mut(n).map(|sums| &mut sums[range.clone()]).collect();
-                    if let Ok(rows) = <&mut [&mut [f64]; ROWS]>::try_from(&mut rows[..]) {
-                        let factors: Vec<[f64; ROWS]> =
-                            tokens.chunks(n).map(|token| std::array::from_fn(|k| token[row + k])).collect();
-                        wide(
-                            #[inline(always)]
-                            || add_to_rows(rows, &factors, token),
-                        );
-                        continue;
-                    }
+                let tiles = (0..columns).step_by(TILE).map(|from| from..columns.min(from + TILE));
+                let mut rows: Vec<&mut [f64]> = sums.chunks_mut(n).collect();
+                let Ok(rows) = <&mut [&mut [f64]; ROWS]>::try_from(&mut rows[..]) else {
                     // The last rows, where they fill no group.
                     for (k, sums) in rows.into_iter().enumerate() {
                         let factors: Vec<f64> = tokens.iter().skip(row + k).step_by(n).copied().collect();
-                        add_products(sums, &factors, token);
+                        for tile in tiles.clone() {
+                            add_products(&mut sums[tile.clone()], &factors, |token| &tokens[token * n..][tile.clone()]);
+                        }
                     }
+                    return;
+                };
+                let factors: Vec<[f64; ROWS]> =
+                    tokens.chunks(n).map(|token| std::array::from_fn(|k| token[row + k])).collect();
+                for tile in tiles {
+                    let mut sums = rows.each_mut().map(|sums| &mut sums[tile.clone()]);
+                    wide(
+                        #[inline(always)]
+                        || add_to_rows(&mut sums, &factors, |token| &tokens[token * n..][tile.clone()]),
+                    );
                 }
             });
         }

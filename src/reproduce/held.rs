@@ -8,7 +8,6 @@ use crate::artifact::Budget;
 use crate::data::Dataset;
 use crate::manifest::{self, FileRef, Manifest};
 use crate::train::{Difference, Recipe, Trace};
-use crate::units::Bytes;
 
 /// Differences named in a message.
 const MAX_NAMED: usize = 5;
@@ -80,7 +79,7 @@ fn later_settings(manifest: &Manifest) -> Recipe {
         "quantization": section(serde_json::to_value(quantization)),
         "eval": manifest.eval.deciding(),
         // How far the weights are pruned depends on it.
-        "code": quantization.prune_to.map(|_| Budget::of(Bytes(0), manifest).code),
+        "code": quantization.prune_to.map(|_| Budget::code_of(manifest)),
     }))
 }
 

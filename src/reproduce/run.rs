@@ -25,7 +25,6 @@ use crate::rules::{claimed_runs, runs_of_log};
 use crate::run_folder::RunFolder;
 use crate::submission::RecordFolder;
 use crate::train::{self, Start, SystemClock, TrainError, TrainRequest};
-use crate::units::Bytes;
 
 /// What to reproduce, and where.
 pub struct Request<'a> {
@@ -312,7 +311,7 @@ impl Stages<'_, '_> {
                 let mut inputs = digest_files([folder.checkpoint().as_path()])?;
                 inputs.push(digest_settings("quantization", &manifest.quantization));
                 if manifest.quantization.prune_to.is_some() {
-                    inputs.push(digest_settings("code", &Budget::of(Bytes(0), manifest).code));
+                    inputs.push(digest_settings("code", &Budget::code_of(manifest)));
                 }
                 inputs
             }

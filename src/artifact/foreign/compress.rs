@@ -24,8 +24,7 @@ pub(in crate::artifact) fn compress_watched(
     progress: &Progress,
     interrupt: &Interrupt,
 ) -> io::Result<Vec<u8>> {
-    let mut content_watched = Watched { left: content, progress, interrupt };
-    let from = &mut content_watched;
+    let from = &mut Watched { left: content, progress, interrupt };
     match codec {
         ExportCodec::Plain => Ok(content.to_vec()),
         ExportCodec::Zlib { level } => {

@@ -44,17 +44,17 @@ pub(super) use torch_write::torch_compressed;
 pub use torch_write::{Origin, torch_archive, torch_export, torch_ptz};
 pub use wrapper::{Behind, MAX_CONTENT_BYTES, Wrapper, shuffle, unwrap};
 
+use super::low_rank::corrected;
+use crate::artifact::{Artifact, PackedTensor};
+use crate::digest::ContentDigest;
+use crate::model::Params;
+
 /// Larger model files are neither opened in a submission nor packed: four times the budget.
 pub const MAX_OPENED_BYTES: u64 = 64_000_000;
 
 /// Model files that expand to more are neither read further nor packed: eight times the budget, room for a model of one
 /// bit a weight held in bytes.
 pub const MAX_EXPANDED_BYTES: u64 = 128_000_000;
-
-use super::low_rank::corrected;
-use crate::artifact::{Artifact, PackedTensor};
-use crate::digest::ContentDigest;
-use crate::model::Params;
 
 /// What a container holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,22 +163,12 @@ pub fn parse_within(bytes: &[u8], path: &Path, max: u64) -> Result<Foreign, Fore
     let (convention, packed) = match body {
         Body::Golf(artifact) => (Convention::Golf, artifact.packed),
         body => {
-            let (convention, entries) = body.entries().map_err(damaged)?;
-            check_sum(&entries, max).map_err(damaged)?;
+            let (convention, entries) = body.entries(max).map_err(damaged)?;
             let packed = entries.iter().map(Entry::pack).collect::<Result<Vec<_>, _>>().map_err(damaged)?;
             (convention, packed)
         }
     };
     Ok(Foreign { wrappers, container, convention, packed, file, content })
-}
-
-/// Names may share a tensor, and each gets values of its own.
-pub(super) fn check_sum(entries: &[Entry<'_>], max: u64) -> Result<(), String> {
-    let bytes = entries.iter().map(|entry| entry.values().bytes.len() as u64).fold(0, u64::saturating_add);
-    if bytes > max {
-        return Err(format!("{} tensors of {bytes} bytes together; at most {max} are read", entries.len()));
-    }
-    Ok(())
 }
 
 /// What a file holds, by name and size, as [`list_within`] finds it.
@@ -210,7 +200,7 @@ pub fn list_within(bytes: &[u8], path: &Path, max: u64) -> Result<Listing, Forei
             (Convention::Golf, artifact.packed.len(), values)
         }
         body => {
-            let (convention, entries) = body.entries().map_err(no_model)?;
+            let (convention, entries) = body.entries(max).map_err(no_model)?;
             let elements = entries.iter().map(|entry| entry.values().elements() as u64);
             (convention, entries.len(), elements.fold(0, u64::saturating_add))
         }

@@ -38,13 +38,19 @@ pub(in crate::artifact) enum Body {
 }
 
 impl Body {
-    /// The tensors of the model, by the convention that the file keeps to.
-    pub fn entries(&self) -> Result<(Convention, Vec<Entry<'_>>), String> {
-        match self {
-            Body::Golf(_) => Ok((Convention::Golf, Vec::new())),
-            Body::Tree(tree) => of_tree(tree),
-            Body::Tensors(tensors) => of_tensors(tensors),
+    /// The tensors of the model, by the convention that the file keeps to, of at most `max` bytes together: names may share
+    /// a tensor, and whoever decodes them gives each values of its own.
+    pub fn entries(&self, max: u64) -> Result<(Convention, Vec<Entry<'_>>), String> {
+        let (convention, entries) = match self {
+            Body::Golf(_) => (Convention::Golf, Vec::new()),
+            Body::Tree(tree) => of_tree(tree)?,
+            Body::Tensors(tensors) => of_tensors(tensors)?,
+        };
+        let bytes = entries.iter().map(|entry| entry.values().bytes.len() as u64).fold(0, u64::saturating_add);
+        if bytes > max {
+            return Err(format!("{} tensors of {bytes} bytes together; at most {max} are read", entries.len()));
         }
+        Ok((convention, entries))
     }
 }
 

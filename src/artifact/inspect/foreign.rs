@@ -10,13 +10,12 @@ use super::values::Values;
 use super::{Kind, Parts, Rest, RestLine, Shares, Statistics, TensorLine, apportion};
 use crate::artifact::foreign::convention::{Entry, Spelling};
 use crate::artifact::foreign::zip::Extent;
-use crate::artifact::foreign::{Container, Convention, MAX_CONTENT_BYTES, OpenFile, RawTensor, check_sum, torch};
+use crate::artifact::foreign::{Container, Convention, MAX_CONTENT_BYTES, OpenFile, RawTensor, torch};
 use crate::units::Bytes;
 
 /// The parts of a container; `alone` asks for what each takes when compressed by itself.
 pub(super) fn parts(opened: &OpenFile<'_>, alone: bool) -> Result<Parts, String> {
-    let (convention, entries) = opened.body.entries()?;
-    check_sum(&entries, MAX_CONTENT_BYTES)?;
+    let (convention, entries) = opened.body.entries(MAX_CONTENT_BYTES)?;
     let file = File { container: opened.container, inner: &opened.inner, extents: opened.extents(), alone };
     file.parts(convention, &entries)
 }

@@ -250,6 +250,7 @@ impl OpenPass {
 fn inconsistent(message: &str) -> Wrong {
     Wrong::Inconsistent(message.to_string())
 }
+
 /// A chunk in words.
 fn said(chunk: Option<u64>) -> String {
     chunk.map_or("none".into(), |chunk| format!("chunk {chunk}"))

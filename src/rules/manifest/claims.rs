@@ -7,7 +7,7 @@ use crate::artifact::Budget;
 use crate::manifest::ClaimedNumber;
 use crate::report::{RuleId, Severity};
 use crate::rules::{Check, ManifestCase, Outcome, Rule, Violation};
-use crate::units::{Bytes, group_digits};
+use crate::units::group_digits;
 
 const DEFAULT: Rule = Rule { reference: "arithmetic", severity: Severity::Fail, ..Rule::BLANK };
 
@@ -78,7 +78,7 @@ fn totals(case: &ManifestCase) -> Outcome {
 fn sizes(case: &ManifestCase) -> Outcome {
     let metrics = &case.manifest.claim.metrics;
     let names_code = !case.manifest.code.is_empty() || case.manifest.program.is_some();
-    let code = Budget::of(Bytes(0), case.manifest).code.0;
+    let code = Budget::code_of(case.manifest).0;
     let pairs = [
         ("model_bytes", &metrics.model_bytes, case.manifest.artifact.as_ref().map(|artifact| artifact.bytes.0)),
         ("code_bytes", &metrics.code_bytes, names_code.then_some(code)),

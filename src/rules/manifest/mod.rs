@@ -48,8 +48,7 @@ pub(super) fn headline_sample(results: &crate::manifest::Results) -> Option<&cra
 }
 
 /// The recorded score that answers the claim: packed and sliding if there is one, with weights that learn on the way before
-/// weights that stay; else the first packed one; without any the checkpoint's sliding one, else the
-/// first.
+/// weights that stay; else the first packed one; without any the checkpoint's sliding one, else the first.
 pub(super) fn headline_score(results: &crate::manifest::Results) -> Option<(&String, &crate::manifest::ScoreRecord)> {
     let scores = &results.scores;
     ["packed/sliding-ttt", "packed/sliding"]
